@@ -1,0 +1,109 @@
+//! The campaign desk: grants what was drawn while stock, budget and wins last (contract section 6).
+
+use hashbrown::HashMap;
+
+use crate::flow::{Desk, Marker, Outbox, Topic};
+use crate::frame::{Frame, Kind};
+use crate::model::fact::{Award, Fact, Metric, Scope, What, Win};
+use crate::model::rulebook::{Library, Rulebook};
+use crate::model::time::Millis;
+use crate::table::uniform::UniformMap;
+
+/// What a campaign has given so far.
+#[derive(Clone, Debug, Default)]
+struct Given {
+    /// By prize id.
+    prizes: HashMap<String, u64>,
+    /// Cash over all prizes, minor units.
+    cash: i64,
+    /// Wins by shopper.
+    wins: UniformMap<u32>,
+}
+
+/// State: what each campaign of each merchant has given.
+#[derive(Clone, Debug, Default)]
+pub struct CampaignDesk {
+    merchants: HashMap<String, HashMap<String, Given>>,
+}
+
+impl Desk for CampaignDesk {
+    const TOPIC: Topic = Topic::Awards;
+
+    fn apply(&mut self, frame: &Frame<'_>, _append: Millis, library: &Library, out: &mut Outbox) -> Result<Millis, String> {
+        if frame.kind != Kind::Wins {
+            return Err(format!("a frame of {:?} has no place in {}", frame.kind, Self::TOPIC));
+        }
+        for win in frame.items::<Win<'_>>() {
+            let win = win.map_err(|e| e.to_string())?;
+            let book = library.get(&win.rules).ok_or_else(|| format!("rules {} are not at hand", win.rules))?;
+            self.win(&win, book, out);
+        }
+        Ok(frame.received)
+    }
+
+    fn switch(&mut self, _marker: &Marker<'_>, _library: &Library, _out: &mut Outbox) -> Result<(), String> {
+        // Every win names the rules that admitted its entry; this desk works under those.
+        Ok(())
+    }
+}
+
+impl CampaignDesk {
+    fn win(&mut self, win: &Win<'_>, book: &Rulebook, out: &mut Outbox) {
+        let campaign = &book.rules.campaigns[win.campaign as usize];
+        let campaigns = self.merchants.entry_ref(win.merchant).or_default();
+        let given = campaigns.entry_ref(campaign.id.as_str()).or_default();
+        let granted = given.grant(win, book);
+        let prize = granted.map(|index| &campaign.prizes[index as usize]);
+        let fact = |what| Fact { merchant: win.merchant, what };
+        out.fact(&fact(What::Award(Award {
+            campaign: &campaign.id,
+            rules: win.rules,
+            code: win.code,
+            shopper: win.shopper,
+            entry: win.entry,
+            time: win.received,
+            drawn: &campaign.prizes[win.prize as usize].id,
+            awarded: prize.map(|p| p.id.as_str()),
+            prize_kind: prize.map(|p| p.kind),
+            amount: prize.and_then(|p| p.amount),
+            unlock: prize.and_then(|p| p.unlock.as_ref()).map(|u| (u.action, u.within_ms.map(|w| win.received + w))),
+        })));
+        let Some(granted) = granted else { return };
+        let day = book.zone.day(win.received);
+        let cash = book.campaigns[win.campaign as usize].prizes[granted as usize].cash;
+        let scopes = [(Scope::Merchant, Some("*")), (Scope::Campaign, Some(campaign.id.as_str())), (Scope::Region, win.region)];
+        for (scope, key) in scopes.into_iter().filter_map(|(scope, key)| Some((scope, key?))) {
+            out.fact(&fact(What::Count { scope, key, day, metric: Metric::Wins, delta: 1 }));
+            if cash != 0 {
+                out.fact(&fact(What::Count { scope, key, day, metric: Metric::PrizeCash, delta: cash }));
+            }
+        }
+    }
+}
+
+impl Given {
+    /// Walks from the drawn prize along `else` to the first that nothing stands against; `None` is thanks.
+    fn grant(&mut self, win: &Win<'_>, book: &Rulebook) -> Option<u32> {
+        let campaign = &book.rules.campaigns[win.campaign as usize];
+        let terms = &book.campaigns[win.campaign as usize];
+        let wins = self.wins.get(&win.shopper_key).copied().unwrap_or(0);
+        if campaign.limit_wins.is_some_and(|limit| wins >= limit) {
+            return None;
+        }
+        let mut next = Some(win.prize);
+        while let Some(index) = next {
+            let (prize, prize_terms) = (&campaign.prizes[index as usize], &terms.prizes[index as usize]);
+            let granted = self.prizes.get(prize.id.as_str()).copied().unwrap_or(0);
+            let in_stock = prize.stock.is_none_or(|stock| granted < stock);
+            let in_budget = prize_terms.cash == 0 || campaign.budget.is_none_or(|b| prize_terms.cash <= b - self.cash);
+            if in_stock && in_budget {
+                *self.prizes.entry_ref(prize.id.as_str()).or_insert(0) += 1;
+                self.cash += prize_terms.cash;
+                *self.wins.entry(win.shopper_key).or_insert(0) += 1;
+                return Some(index);
+            }
+            next = prize_terms.otherwise;
+        }
+        None
+    }
+}

@@ -1,0 +1,128 @@
+//! The code desk: how often each item code was scanned, who claimed it, and what an entry draws (contract sections 2, 6).
+
+use hashbrown::HashMap;
+
+use crate::flow::{Desk, Marker, Outbox, Topic};
+use crate::frame::{Frame, Kind};
+use crate::model::draw::{Input, winner};
+use crate::model::fact::{CodeScan, Fact, Outcome, What, Win};
+use crate::model::ids::text_key;
+use crate::model::rulebook::{Library, Rulebook};
+use crate::model::rules::Phase;
+use crate::model::time::Millis;
+
+/// What is known of one item code.
+#[derive(Clone, Debug)]
+struct Item {
+    scans: u64,
+    first_time: Millis,
+    first_region: Option<Box<str>>,
+    claimed: bool,
+}
+
+/// State: the item codes that were ever scanned, by merchant and name.
+#[derive(Clone, Debug, Default)]
+pub struct CodeDesk {
+    merchants: HashMap<String, HashMap<String, Item>>,
+}
+
+impl Desk for CodeDesk {
+    const TOPIC: Topic = Topic::Draws;
+
+    fn apply(&mut self, frame: &Frame<'_>, _append: Millis, library: &Library, out: &mut Outbox) -> Result<Millis, String> {
+        if frame.kind != Kind::CodeScans {
+            return Err(format!("a frame of {:?} has no place in {}", frame.kind, Self::TOPIC));
+        }
+        for scan in frame.items::<CodeScan<'_>>() {
+            let scan = scan.map_err(|e| e.to_string())?;
+            let book = library.get(&scan.rules).ok_or_else(|| format!("rules {} are not at hand", scan.rules))?;
+            self.scan(&scan, book, out)?;
+        }
+        Ok(frame.received)
+    }
+
+    fn switch(&mut self, _marker: &Marker<'_>, _library: &Library, _out: &mut Outbox) -> Result<(), String> {
+        // Every scan names the rules under which it was admitted; this desk works under those.
+        Ok(())
+    }
+}
+
+impl CodeDesk {
+    fn scan(&mut self, scan: &CodeScan<'_>, book: &Rulebook, out: &mut Outbox) -> Result<(), String> {
+        let fact = |what| Fact { merchant: scan.merchant, what };
+        let mut outcome = scan.outcome;
+        if scan.kind.is_item() {
+            let item = self.item(scan);
+            item.scans += 1;
+            if outcome == Outcome::Entered {
+                if item.claimed {
+                    outcome = Outcome::AlreadyClaimed;
+                }
+                item.claimed = true;
+            }
+            out.fact(&fact(What::Code {
+                code: scan.code,
+                kind: scan.kind,
+                scans: item.scans,
+                first_time: item.first_time,
+                first_region: item.first_region.as_deref(),
+            }));
+        }
+        let campaign = scan.entry.map(|(index, n)| (&book.rules.campaigns[index as usize], index, n));
+        out.fact(&fact(What::Seen {
+            code: scan.code,
+            time: scan.received,
+            shopper: scan.shopper,
+            region: scan.region,
+            outcome,
+            campaign: campaign.map(|(c, ..)| c.id.as_str()),
+            entry: campaign.map(|(.., n)| n),
+        }));
+        if let (Outcome::Entered, Some((_, index, n))) = (outcome, campaign)
+            && let Some(prize) = draw(book, index, n, scan)?
+        {
+            let win = Win {
+                merchant: scan.merchant,
+                rules: scan.rules,
+                campaign: index,
+                prize,
+                code: scan.code,
+                shopper: scan.shopper,
+                shopper_key: scan.shopper_key,
+                entry: n,
+                received: scan.received,
+                region: scan.region,
+            };
+            out.send(Topic::Awards, text_key(&book.rules.campaigns[index as usize].id), &win);
+        }
+        Ok(())
+    }
+
+    fn item(&mut self, scan: &CodeScan<'_>) -> &mut Item {
+        let items = self.merchants.entry_ref(scan.merchant).or_default();
+        items.entry_ref(scan.code).or_insert_with(|| Item {
+            scans: 0,
+            first_time: scan.received,
+            first_region: scan.region.map(Into::into),
+            claimed: false,
+        })
+    }
+}
+
+/// The prize that an entry draws; `None` is nothing.
+fn draw(book: &Rulebook, index: u32, n: u64, scan: &CodeScan<'_>) -> Result<Option<u32>, String> {
+    let campaign = &book.rules.campaigns[index as usize];
+    let terms = &book.campaigns[index as usize];
+    let matches = |phase: &Phase| {
+        let (first, last) = phase.entries;
+        phase.from.is_none_or(|from| from <= scan.received)
+            && phase.to.is_none_or(|to| scan.received < to)
+            && first <= n
+            && last.is_none_or(|last| n <= last)
+    };
+    let Some(phase) = campaign.phases.iter().position(matches) else { return Ok(None) };
+    let key = terms.key.as_ref().ok_or_else(|| format!("campaign {} has no secret at hand", campaign.id))?;
+    let entry = (!scan.kind.is_item()).then_some((scan.shopper, n));
+    let u = key.odds(Input { campaign: &campaign.id, code: scan.code, entry });
+    Ok(winner(u, &terms.thresholds[phase]).and_then(|prize| u32::try_from(prize).ok()))
+}

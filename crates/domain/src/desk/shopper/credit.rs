@@ -1,0 +1,163 @@
+//! Who gets the credit of an order, and who is paid for it (contract section 5).
+
+use super::names::{Bound, NONE, Sym};
+use super::touch::Touch;
+use crate::model::money::{share_ppm, split};
+use crate::model::rulebook::SuccessorTerms;
+use crate::model::rules::{Members, Model, PayeeKind};
+use crate::model::time::Millis;
+
+/// A touch with its weight in the credit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Credited {
+    pub(super) touch: Touch,
+    pub(super) weight: i64,
+    /// Its part of base − refunded, and of the commission that is due on it.
+    pub(super) net: i64,
+    pub(super) commission: i64,
+}
+
+/// Who is paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Payee {
+    pub(super) kind: PayeeKind,
+    pub(super) sym: Sym,
+}
+
+/// What a payee is due on an order, and how long it is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    pub(super) payee: Payee,
+    pub(super) amount: i64,
+    pub(super) hold_ms: i64,
+}
+
+/// What decides over an order's money, besides its candidates.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sale {
+    /// c: the time of the earliest part.
+    pub(super) time: Millis,
+    /// The derived store of the earliest part.
+    pub(super) store: Sym,
+    /// base − refunded.
+    pub(super) net: i64,
+    pub(super) buyer: u128,
+    /// When the shopper's first order ever was.
+    pub(super) first_order: Millis,
+}
+
+/// The credited touches in (time, key) order, each with its weight. `candidates` are those within the window.
+pub(super) fn credits(candidates: &[Touch], model: Model, protect_ms: i64) -> Vec<Credited> {
+    let Some(rank) = candidates.iter().map(|t| t.rank).max() else { return Vec::new() };
+    let ranked = candidates.iter().filter(|t| t.rank == rank);
+    let credit = |(touch, weight): (&Touch, i64)| Credited { touch: *touch, weight, net: 0, commission: 0 };
+    match model {
+        Model::Last => ranked.reduce(|holder, next| holds(holder, next, protect_ms)).map(|t| credit((t, 1))).into_iter().collect(),
+        Model::First => ranked.take(1).map(|t| credit((t, 1))).collect(),
+        Model::Linear => ranked.map(|t| credit((t, 1))).collect(),
+        Model::Position => {
+            let touches: Vec<&Touch> = ranked.collect();
+            let weights = position_weights(touches.len());
+            touches.into_iter().zip(weights).map(credit).collect()
+        }
+    }
+}
+
+/// The holding touch after a later one.
+fn holds<'a>(holder: &'a Touch, next: &'a Touch, protect_ms: i64) -> &'a Touch {
+    let same = if holder.guide == NONE && next.guide == NONE { holder.store == next.store } else { holder.guide == next.guide };
+    if same || next.time >= holder.time + protect_ms { next } else { holder }
+}
+
+/// 40 % first, 40 % last, 20 % evenly over the middle, in units of 1 / (5 × (n − 2)).
+fn position_weights(n: usize) -> Vec<i64> {
+    if n <= 2 {
+        return vec![1; n];
+    }
+    let ends = 2 * i64::try_from(n - 2).unwrap_or(i64::MAX / 2);
+    (0..n).map(|i| if i == 0 || i == n - 1 { ends } else { 1 }).collect()
+}
+
+/// Splits an order's net over its credited touches and works out what each payee is due.
+pub(super) fn share(credited: &mut [Credited], sale: &Sale, bound: &Bound) -> Vec<Due> {
+    let weights: Vec<i64> = credited.iter().map(|c| c.weight).collect();
+    for (credit, net) in credited.iter_mut().zip(split(sale.net, &weights)) {
+        credit.net = net;
+    }
+    let paid: Vec<Option<(usize, Payee)>> = credited.iter().map(|c| paid(&c.touch, sale, bound)).collect();
+    let mut dues: Vec<Due> = Vec::new();
+    for (i, sum) in paid.iter().enumerate() {
+        let Some((terms, payee)) = *sum else { continue };
+        if paid[..i].contains(sum) {
+            continue;
+        }
+        let touches: Vec<usize> = (i..paid.len()).filter(|&j| paid[j] == *sum).collect();
+        let parts: Vec<i64> = touches.iter().map(|&j| credited[j].net).collect();
+        let commission = &bound.book.rules.commissions[terms];
+        let amount = share_ppm(parts.iter().sum(), commission.rate_ppm);
+        for (&j, part) in touches.iter().zip(split(amount, &parts)) {
+            credited[j].commission = part;
+        }
+        match dues.iter_mut().find(|d| d.payee == payee) {
+            Some(due) => {
+                due.amount += amount;
+                due.hold_ms = due.hold_ms.max(commission.hold_ms);
+            }
+            None => dues.push(Due { payee, amount, hold_ms: commission.hold_ms }),
+        }
+    }
+    dues
+}
+
+/// The terms of a touch and who is paid for it; `None` if nobody is.
+fn paid(touch: &Touch, sale: &Sale, bound: &Bound) -> Option<(usize, Payee)> {
+    let rules = &bound.book.rules;
+    let guide = bound.guide_of(touch.guide);
+    let kind = match (touch.guide, touch.store) {
+        (NONE, NONE) => return None,
+        (NONE, _) => PayeeKind::Store,
+        _ => PayeeKind::Guide,
+    };
+    let level = guide.and_then(|g| rules.guides[g as usize].level.as_deref());
+    let terms = rules.commissions.iter().zip(&bound.conditions).position(|(c, &(store, credited))| {
+        c.payee == kind
+            && c.from.is_none_or(|from| from <= sale.time)
+            && c.to.is_none_or(|to| sale.time < to)
+            && (store == NONE || store == sale.store)
+            && (credited == NONE || credited == touch.guide)
+            && (c.level.is_none() || c.level.as_deref() == level)
+    })?;
+    if rules.attribution.members == Members::New && sale.first_order < touch.time {
+        return None;
+    }
+    let payee = match kind {
+        PayeeKind::Store => {
+            bound.store_of(touch.store)?;
+            Payee { kind, sym: touch.store }
+        }
+        PayeeKind::Guide => guide_payee(guide?, sale, bound)?,
+    };
+    Some((terms, payee))
+}
+
+/// The guide, or whoever stands in for one who has left; `None` if the buyer would earn on the own purchase.
+fn guide_payee(credited: u32, sale: &Sale, bound: &Bound) -> Option<Payee> {
+    let guides = &bound.book.guides;
+    let is_buyer = |guide: u32| guides[guide as usize].shopper_key == Some(sale.buyer);
+    if is_buyer(credited) {
+        return None;
+    }
+    let mut guide = credited;
+    // Successors are in no cycle, so this ends after as many steps as there are guides.
+    for _ in 0..guides.len() {
+        let terms = &guides[guide as usize];
+        match (terms.left.is_some_and(|left| left <= sale.time), terms.successor) {
+            (true, SuccessorTerms::Guide(next)) => guide = next,
+            (true, SuccessorTerms::Store) => {
+                return Some(Payee { kind: PayeeKind::Store, sym: bound.stores[terms.store as usize].sym });
+            }
+            (true, SuccessorTerms::Keep) | (false, _) => break,
+        }
+    }
+    (!is_buyer(guide)).then_some(Payee { kind: PayeeKind::Guide, sym: bound.guides[guide as usize] })
+}

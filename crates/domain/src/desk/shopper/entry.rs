@@ -1,0 +1,56 @@
+//! Entries: which counted scans enter a draw, and with which number (contract section 6).
+
+use super::names::{Names, Sym};
+use crate::model::fact::Outcome;
+use crate::model::rules::Campaign;
+use crate::model::time::{Day, Millis};
+
+/// A shopper's entries in one campaign.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entries {
+    pub(super) campaign: Sym,
+    total: u64,
+    day: Day,
+    of_day: u64,
+}
+
+/// A counted scan at the door of a campaign.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Knock {
+    pub(super) received: Millis,
+    /// The day of `received`.
+    pub(super) day: Day,
+    pub(super) region: Sym,
+    /// A one-item code that this shopper entered with before.
+    pub(super) entered_before: bool,
+}
+
+/// Says whether a scan is an entry and, if so, which number it has.
+pub(super) fn enter(campaign: &Campaign, sym: Sym, knock: &Knock, entries: &mut Vec<Entries>, names: &Names) -> Result<u64, Outcome> {
+    if knock.received < campaign.from {
+        return Err(Outcome::NotStarted);
+    }
+    if knock.received >= campaign.to {
+        return Err(Outcome::Ended);
+    }
+    let region = names.text(knock.region).unwrap_or("");
+    if !campaign.areas.is_empty() && !campaign.areas.iter().any(|area| region.starts_with(area.as_str())) {
+        return Err(Outcome::OutOfArea);
+    }
+    if knock.entered_before {
+        return Err(Outcome::Yours);
+    }
+    let known = entries.iter().position(|e| e.campaign == sym);
+    let had = known.map_or(Entries { campaign: sym, total: 0, day: knock.day, of_day: 0 }, |i| entries[i]);
+    let of_day = if had.day == knock.day { had.of_day } else { 0 };
+    let over = |limit: Option<u32>, had: u64| limit.is_some_and(|limit| had >= u64::from(limit));
+    if over(campaign.limit_total, had.total) || over(campaign.limit_day, of_day) {
+        return Err(Outcome::Limit);
+    }
+    let now = Entries { campaign: sym, total: had.total + 1, day: knock.day, of_day: of_day + 1 };
+    match known {
+        Some(i) => entries[i] = now,
+        None => entries.push(now),
+    }
+    Ok(now.total)
+}

@@ -1,0 +1,120 @@
+//! Funnels: how far the shoppers of each cohort got (contract section 7).
+//!
+//! Of the attempts of one cohort that have done the same steps, the one that began last has the most time left, so it
+//! stands for all of them; an attempt takes the first event that fits its next step, which leaves it no worse off.
+
+use super::names::Sym;
+use crate::model::code::Kind;
+use crate::model::event::Action;
+use crate::model::rules::{Funnel, Step};
+use crate::model::time::{Day, Millis};
+
+/// A shopper's progress in one funnel.
+#[derive(Clone, Debug)]
+pub(super) struct Progress {
+    /// The funnel's name.
+    pub(super) funnel: Sym,
+    cohorts: Vec<Cohort>,
+}
+
+/// Attempts that began in one channel on one day.
+#[derive(Clone, Debug)]
+struct Cohort {
+    channel: Sym,
+    day: Day,
+    /// Steps reached and counted.
+    counted: usize,
+    /// By number of steps done less one: when the latest such attempt began.
+    begun: Vec<Option<Millis>>,
+}
+
+/// An event as funnels see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passing<'a> {
+    pub(super) action: Action,
+    /// Of a counted scan.
+    pub(super) scanned: Option<Kind>,
+    pub(super) ticket: Option<&'a str>,
+    pub(super) channel: Sym,
+    pub(super) received: Millis,
+    /// The day of `received`.
+    pub(super) day: Day,
+}
+
+/// A step (from 0) that a shopper of a cohort reached for the first time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reached {
+    pub(super) step: usize,
+    pub(super) channel: Sym,
+    pub(super) day: Day,
+}
+
+fn fits(funnel: &Funnel, step: Step, event: &Passing<'_>) -> bool {
+    let ticket = || funnel.ticket.is_none() || funnel.ticket.as_deref() == event.ticket;
+    match step {
+        Step::Visit | Step::Return => event.action == Action::Visit,
+        Step::Scan => event.scanned.is_some_and(|kind| funnel.kind.is_none_or(|k| k == kind)),
+        Step::Follow => event.action == Action::Follow,
+        Step::Join => event.action == Action::Join,
+        Step::Claim => event.action == Action::Claim && ticket(),
+        Step::Redeem => event.action == Action::Redeem && ticket(),
+        Step::Order => event.action == Action::Order,
+    }
+}
+
+/// Whether an event matters to a funnel at all.
+pub(super) fn concerns(funnel: &Funnel, event: &Passing<'_>) -> bool {
+    funnel.steps.iter().any(|&step| fits(funnel, step, event))
+}
+
+impl Progress {
+    pub(super) fn new(funnel: Sym) -> Self {
+        Self { funnel, cohorts: Vec::new() }
+    }
+
+    /// Moves every attempt that the event takes further, then starts one if it fits the first step.
+    pub(super) fn pass(&mut self, funnel: &Funnel, event: &Passing<'_>, mut reached: impl FnMut(Reached)) {
+        self.expire(event.received, event.day, funnel.within_ms);
+        let steps = funnel.steps.len();
+        for cohort in &mut self.cohorts {
+            // From the furthest back, so that an event takes each attempt one step only.
+            for step in (1..steps).rev() {
+                if !fits(funnel, funnel.steps[step], event) {
+                    continue;
+                }
+                let alive = |begun: &Millis| event.received < begun + funnel.within_ms;
+                let Some(begun) = cohort.begun[step - 1].filter(alive) else { continue };
+                cohort.begun[step - 1] = None;
+                cohort.begun[step] = cohort.begun[step].max(Some(begun));
+                cohort.count(step, &mut reached);
+            }
+        }
+        if fits(funnel, funnel.steps[0], event) {
+            let same = |c: &Cohort| c.channel == event.channel && c.day == event.day;
+            let at = self.cohorts.iter().position(same).unwrap_or_else(|| {
+                self.cohorts.push(Cohort { channel: event.channel, day: event.day, counted: 0, begun: vec![None; steps] });
+                self.cohorts.len() - 1
+            });
+            self.cohorts[at].begun[0] = Some(event.received);
+            self.cohorts[at].count(0, &mut reached);
+        }
+    }
+
+    /// Forgets cohorts of earlier days in which no attempt can go on.
+    pub(super) fn expire(&mut self, received: Millis, today: Day, within_ms: i64) {
+        self.cohorts.retain(|c| c.day >= today || c.begun.iter().flatten().any(|begun| received < begun + within_ms));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.cohorts.is_empty()
+    }
+}
+
+impl Cohort {
+    fn count(&mut self, step: usize, reached: &mut impl FnMut(Reached)) {
+        if self.counted <= step {
+            self.counted = step + 1;
+            reached(Reached { step, channel: self.channel, day: self.day });
+        }
+    }
+}

@@ -1,0 +1,509 @@
+//! All that the shopper desk knows of one merchant's shoppers, and what one event does to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::arrival::{Arrival, arrive};
+use super::entry::{Knock, enter};
+use super::funnel::{Passing, Progress, Reached, concerns};
+use super::member::Member;
+use super::names::{Bound, NONE, Names};
+use super::order::{Buyer, Cause, Order, Paid};
+use super::repeats::Repeats;
+use super::shopper::Shopper;
+use super::tally::{Key, Tally};
+use super::touch::{Added, Touch, insert};
+use crate::flow::{Outbox, Topic};
+use crate::model::code::Kind;
+use crate::model::event::{Action, Event, Payment};
+use crate::model::fact::{CodeScan, Fact, Metric, Outcome, What};
+use crate::model::ids::{join_keys, text_key};
+use crate::model::rulebook::{Name, Rulebook};
+use crate::model::rules::Members;
+use crate::model::time::{AHEAD_MAX_MS, DAY_MS, Day, MINUTE_MS, Millis};
+use crate::table::recent::{Minute, Recent};
+use crate::table::uniform::{UniformMap, UniformSet};
+use crate::table::uniques::Uniques;
+
+/// At most so many shoppers are swept per event.
+const SWEEP_MAX: usize = 2;
+
+/// A merchant's state. Lives at one partition of the shopper desk, with the shoppers of that partition.
+#[derive(Clone, Debug)]
+pub(super) struct Merchant {
+    name: Arc<str>,
+    names: Names,
+    /// Every version that the desk has worked under: orders keep theirs.
+    versions: BTreeMap<u32, Arc<Bound>>,
+    bound: Arc<Bound>,
+    delivered: Recent,
+    uniques: Uniques,
+    repeats: Repeats,
+    shoppers: UniformMap<Shopper>,
+    /// One-item codes that a shopper entered with.
+    entered: UniformSet,
+    /// Orders that are no longer kept: what comes for them is late.
+    closed: UniformSet,
+    /// Shoppers to look at, by day of `received`.
+    sweep: BTreeMap<i64, Vec<u128>>,
+    tally: Tally,
+    /// Touches dropped because a shopper had too many.
+    touches_dropped: u64,
+}
+
+/// An event on its way through the desk.
+struct Passage<'a, 'e> {
+    event: &'a Event<'e>,
+    arrival: Arrival<'e>,
+    time: Millis,
+    received: Millis,
+    /// The day of `time`, and of `received`.
+    day: Day,
+    today: Day,
+    late: bool,
+}
+
+impl Merchant {
+    pub(super) fn new(name: &str, book: &Arc<Rulebook>) -> Self {
+        let mut names = Names::default();
+        let bound = Arc::new(Bound::new(book, &mut names));
+        Self {
+            name: name.into(),
+            names,
+            versions: BTreeMap::from([(book.order, Arc::clone(&bound))]),
+            bound,
+            delivered: Recent::default(),
+            uniques: Uniques::default(),
+            repeats: Repeats::default(),
+            shoppers: UniformMap::default(),
+            entered: UniformSet::default(),
+            closed: UniformSet::default(),
+            sweep: BTreeMap::new(),
+            tally: Tally::default(),
+            touches_dropped: 0,
+        }
+    }
+
+    /// Works under other rules from here on.
+    pub(super) fn switch(&mut self, book: &Arc<Rulebook>) {
+        self.bound = Arc::new(Bound::new(book, &mut self.names));
+        self.versions.insert(book.order, Arc::clone(&self.bound));
+    }
+
+    pub(super) fn touches_dropped(&self) -> u64 {
+        self.touches_dropped
+    }
+
+    /// Refunds that wait for an order that has not come.
+    pub(super) fn waiting_refunds(&self) -> usize {
+        self.shoppers.values().flat_map(|s| &s.orders).map(Order::waiting_refunds).sum()
+    }
+
+    /// Sends the counters of a frame.
+    pub(super) fn flush(&mut self, out: &mut Outbox) {
+        self.tally.drain(&self.name, &self.names, out);
+    }
+
+    /// Applies an event. `received` never goes back.
+    pub(super) fn event(&mut self, event: &Event<'_>, received: Millis, out: &mut Outbox) {
+        let bound = Arc::clone(&self.bound);
+        let rules = &bound.book.rules;
+        let time = event.time.unwrap_or(received);
+        let time = if time > received + AHEAD_MAX_MS { received } else { time };
+        let day = bound.book.zone.day(time);
+        self.sweep(received, &bound);
+        let minute = Minute::try_from(received / MINUTE_MS).unwrap_or(Minute::MAX);
+        if !self.delivered.insert(event.key, minute, rules.dedup.horizon_minutes) {
+            self.tally.add(Key::Merchant, day, Metric::Duplicates, 1);
+            return;
+        }
+        let passage = Passage {
+            event,
+            arrival: arrive(event, &bound, &mut self.names),
+            time,
+            received,
+            day,
+            today: bound.book.zone.day(received),
+            late: received - time > rules.late_ms,
+        };
+        if self.is_too_old(&passage, &bound) {
+            self.tally.add_all(&passage.arrival.scopes, day, &[(Metric::Late, 1)]);
+            return;
+        }
+        let counted = self.count(&passage, &bound);
+        let scan = event.action == Action::Scan;
+        if scan && let Some((resolved, code)) = passage.arrival.code {
+            self.draw(&passage, &bound, &resolved.name, code.kind, counted, out);
+        }
+        self.funnels(&passage, &bound, scan && counted, out);
+        self.settle(&passage, &bound, out);
+        if bound.book.unlocking.contains(&event.action) {
+            let what = What::Unlocking { shopper: event.shopper, action: event.action, time };
+            out.fact(&Fact { merchant: event.merchant, what });
+        }
+        self.schedule(event.shopper_key, received, &bound);
+    }
+
+    /// An order or refund that is older than an order is kept, or of an order that no longer is.
+    fn is_too_old(&mut self, p: &Passage<'_, '_>, bound: &Bound) -> bool {
+        let Some(payment) = p.event.order.filter(|_| matches!(p.event.action, Action::Order | Action::Refund)) else {
+            return false;
+        };
+        if p.received >= p.time.saturating_add(bound.book.rules.attribution.refund_within_ms) {
+            return true;
+        }
+        self.expire(p.event.shopper_key, p.received, bound);
+        self.closed.contains(&order_key(p.event.shopper_key, payment.number))
+    }
+
+    /// Counts the event by itself; says whether it is a counted scan.
+    fn count(&mut self, p: &Passage<'_, '_>, bound: &Bound) -> bool {
+        let mut metrics = [(Metric::Late, 0); 5];
+        let mut used = 0;
+        let mut add = |metric| {
+            metrics[used] = (metric, 1);
+            used += 1;
+        };
+        let mut counted = false;
+        match p.event.action {
+            Action::Scan => {
+                let kind = p.arrival.scopes.kind.unwrap_or(Kind::Unknown);
+                counted = kind != Kind::Forged && !self.is_repeat(p, bound);
+                match kind {
+                    Kind::Forged => add(Metric::Forged),
+                    _ if counted => add(Metric::Scans),
+                    _ => add(Metric::Repeats),
+                }
+                if kind == Kind::Unknown {
+                    add(Metric::Unknown);
+                }
+                if counted && kind.is_interaction() {
+                    add(Metric::Interactions);
+                }
+            }
+            Action::Visit => add(Metric::Visits),
+            Action::Follow => add(Metric::Follows),
+            Action::Claim => add(Metric::Claims),
+            Action::Redeem => add(Metric::Redeems),
+            Action::Join | Action::Order | Action::Refund => {}
+        }
+        if p.late {
+            add(Metric::Late);
+        } else {
+            self.unique(p);
+        }
+        self.tally.add_all(&p.arrival.scopes, p.day, &metrics[..used]);
+        counted
+    }
+
+    fn is_repeat(&mut self, p: &Passage<'_, '_>, bound: &Bound) -> bool {
+        let rules = &bound.book.rules;
+        let debounce_ms = rules.dedup.debounce_ms;
+        let (Some((resolved, _)), true) = (p.arrival.code, debounce_ms > 0) else { return false };
+        let key = join_keys(p.event.shopper_key, resolved.name.key());
+        self.repeats.is_repeat(key, p.time, p.received, debounce_ms, debounce_ms.max(rules.late_ms))
+    }
+
+    /// Distinct shoppers of the day, at the scopes that have them.
+    fn unique(&mut self, p: &Passage<'_, '_>) {
+        let shoppers = p.arrival.scopes.keys().filter_map(|key| {
+            let (scope, sym) = match key {
+                Key::Merchant => (0, NONE),
+                Key::Store(sym) => (1, sym),
+                Key::Guide(sym) => (2, sym),
+                Key::Campaign(sym) => (3, sym),
+                _ => return None,
+            };
+            Some((key, u128::from(sym) << 8 | scope))
+        });
+        for (key, scope) in shoppers {
+            if self.uniques.insert(p.day, join_keys(p.event.shopper_key, scope)) {
+                self.tally.add(key, p.day, Metric::Shoppers, 1);
+            }
+        }
+    }
+
+    /// Tells the code desk of scans of item codes, and of entries.
+    fn draw(&mut self, p: &Passage<'_, '_>, bound: &Bound, name: &Name<'_>, kind: Kind, counted: bool, out: &mut Outbox) {
+        let campaign = p.arrival.code.and_then(|(_, code)| code.campaign);
+        if kind == Kind::Forged || (!kind.is_item() && campaign.is_none()) {
+            return;
+        }
+        let result = if counted { self.enter(p, bound, name, kind, campaign) } else { Err(Outcome::Repeat) };
+        if result.is_ok() {
+            self.tally.add_all(&p.arrival.scopes, p.day, &[(Metric::Entries, 1)]);
+        } else if !kind.is_item() {
+            return;
+        }
+        let mut buffer = [0; 18];
+        let code = name.text(&mut buffer);
+        let scan = CodeScan {
+            merchant: p.event.merchant,
+            rules: bound.book.order,
+            code,
+            kind,
+            received: p.received,
+            region: self.names.text(p.arrival.scopes.region),
+            shopper: p.event.shopper,
+            shopper_key: p.event.shopper_key,
+            outcome: result.err().unwrap_or(Outcome::Entered),
+            entry: campaign.zip(result.ok()),
+        };
+        out.send(Topic::Draws, text_key(code), &scan);
+    }
+
+    fn enter(&mut self, p: &Passage<'_, '_>, bound: &Bound, name: &Name<'_>, kind: Kind, campaign: Option<u32>) -> Result<u64, Outcome> {
+        let index = campaign.ok_or(Outcome::NoCampaign)?;
+        let code = kind.is_item().then(|| join_keys(p.event.shopper_key, name.key()));
+        let knock = Knock {
+            received: p.received,
+            day: p.today,
+            region: p.arrival.scopes.region,
+            entered_before: code.is_some_and(|code| self.entered.contains(&code)),
+        };
+        let shopper = self.shoppers.entry(p.event.shopper_key).or_default();
+        let campaign = &bound.book.rules.campaigns[index as usize];
+        let n = enter(campaign, bound.campaign(Some(index)), &knock, &mut shopper.entries, &self.names)?;
+        self.entered.extend(code);
+        Ok(n)
+    }
+
+    fn funnels(&mut self, p: &Passage<'_, '_>, bound: &Bound, counted: bool, out: &mut Outbox) {
+        let passing = Passing {
+            action: p.event.action,
+            scanned: p.arrival.scopes.kind.filter(|_| counted),
+            ticket: p.event.ticket,
+            channel: p.arrival.scopes.channel,
+            received: p.received,
+            day: p.today,
+        };
+        for funnel in bound.book.rules.funnels.iter().filter(|f| concerns(f, &passing)) {
+            let sym = self.names.sym(&funnel.name);
+            let shopper = self.shoppers.entry(p.event.shopper_key).or_default();
+            let at = shopper.funnels.iter().position(|f| f.funnel == sym).unwrap_or_else(|| {
+                shopper.funnels.push(Progress::new(sym));
+                shopper.funnels.len() - 1
+            });
+            let names = &self.names;
+            shopper.funnels[at].pass(funnel, &passing, |Reached { step, channel, day }| {
+                let what = What::Funnel {
+                    funnel: &funnel.name,
+                    step: u8::try_from(step + 1).expect("a funnel has few steps"),
+                    action: funnel.steps[step],
+                    channel: names.text(channel),
+                    day,
+                };
+                out.fact(&Fact { merchant: p.event.merchant, what });
+            });
+            if shopper.funnels[at].is_empty() {
+                shopper.funnels.swap_remove(at);
+            }
+        }
+    }
+
+    /// Touches, orders, refunds and joins: takes back what the orders concerned counted for, changes them, and books
+    /// them anew.
+    fn settle(&mut self, p: &Passage<'_, '_>, bound: &Bound, out: &mut Outbox) {
+        let payment = p.event.order.filter(|_| matches!(p.event.action, Action::Order | Action::Refund));
+        let joins = p.event.action == Action::Join;
+        let seed = p.arrival.touch.filter(|_| !p.late);
+        if payment.is_none() && !joins && seed.is_none() {
+            return;
+        }
+        self.expire(p.event.shopper_key, p.received, bound);
+        let Self { shoppers, versions, tally, names, touches_dropped, .. } = self;
+        let shopper = shoppers.entry(p.event.shopper_key).or_default();
+        let touch = seed.map(|seed| Touch::new(p.time, p.event.key, p.received, seed)).filter(|&touch| {
+            let added = shopper.touches.add(touch, bound.book.rules.attribution.touches_max);
+            *touches_dropped += u64::from(matches!(added, Added::DroppedItself | Added::DroppedAnother));
+            matches!(added, Added::Kept | Added::DroppedAnother)
+        });
+        if joins || touch.is_some() {
+            settle_member(p, shopper, touch, joins, bound, versions, tally, names, out);
+        }
+
+        let mut buyer = Buyer {
+            merchant: p.event.merchant,
+            shopper: p.event.shopper,
+            key: p.event.shopper_key,
+            first_order: shopper.first_order.unwrap_or(Millis::MAX),
+        };
+        let number = payment.map(|payment| payment.number);
+        if let Some(number) = number
+            && !shopper.orders.iter().any(|o| &*o.number == number)
+        {
+            shopper.orders.push(Order::new(number));
+        }
+        let earlier = p.event.action == Action::Order && p.time < buyer.first_order;
+        let concerned = |order: &Order| {
+            let version = versions.get(&order.rules);
+            Some(&*order.number) == number
+                || touch.is_some_and(|t| order.time().zip(version).is_some_and(|(c, v)| in_window(&t, c, v)))
+                || (earlier && version.is_some_and(|v| v.book.rules.attribution.members == Members::New))
+        };
+        let concerned: Vec<usize> = (0..shopper.orders.len()).filter(|&i| concerned(&shopper.orders[i])).collect();
+        for &i in &concerned {
+            let order = &shopper.orders[i];
+            if let Some(version) = versions.get(&order.rules) {
+                order.book(-1, &buyer, version, tally);
+            }
+        }
+        for &i in &concerned {
+            let order = &mut shopper.orders[i];
+            if let (Some(touch), Some((c, v))) = (touch, order.time().zip(versions.get(&order.rules)))
+                && in_window(&touch, c, v)
+            {
+                insert(&mut order.candidates, touch);
+            }
+            if let Some(payment) = payment.filter(|payment| payment.number == &*order.number) {
+                pay(p, order, payment, &shopper.touches, bound, versions);
+                if let Some(c) = order.time() {
+                    buyer.first_order = buyer.first_order.min(c);
+                    shopper.first_order = Some(buyer.first_order);
+                }
+            }
+        }
+        let cause = Cause { id: p.event.id, received: p.received };
+        for &i in &concerned {
+            let order = &mut shopper.orders[i];
+            if let Some(version) = versions.get(&order.rules) {
+                let booked = order.book(1, &buyer, version, tally);
+                order.post(&booked, &cause, &buyer, names, out);
+            }
+        }
+    }
+
+    fn expire(&mut self, key: u128, received: Millis, bound: &Bound) {
+        let Self { shoppers, versions, closed, .. } = self;
+        if let Some(shopper) = shoppers.get_mut(&key) {
+            let within = |rules| refund_within_ms(versions, bound, rules);
+            shopper.expire(received, bound, within, |order| {
+                closed.insert(order_key(key, &order.number));
+            });
+        }
+    }
+
+    /// Notes when a sweep must look at a shopper.
+    fn schedule(&mut self, key: u128, received: Millis, bound: &Bound) {
+        let Self { shoppers, versions, sweep, .. } = self;
+        let Some(shopper) = shoppers.get_mut(&key) else { return };
+        if shopper.due.is_some() {
+            return;
+        }
+        let within = |rules| refund_within_ms(versions, bound, rules);
+        if let Some(expiry) = shopper.next_expiry(bound, within, received + DAY_MS) {
+            let due = expiry.max(received) / DAY_MS + 1;
+            shopper.due = Some(due);
+            sweep.entry(due).or_default().push(key);
+        }
+    }
+
+    /// Gives back memory of what nobody may ask for any more. No answer depends on it.
+    fn sweep(&mut self, received: Millis, bound: &Bound) {
+        let oldest = received.saturating_sub(bound.book.rules.late_ms);
+        self.uniques.forget_before(bound.book.zone.day(oldest.max(0)).saturating_sub(1));
+        for _ in 0..SWEEP_MAX {
+            let today = received / DAY_MS;
+            let Some(mut first) = self.sweep.first_entry().filter(|first| *first.key() <= today) else { return };
+            let Some(key) = first.get_mut().pop() else {
+                first.remove();
+                continue;
+            };
+            self.expire(key, received, bound);
+            let Some(shopper) = self.shoppers.get_mut(&key) else { continue };
+            let today = bound.book.zone.day(received);
+            let within_ms = |funnel| bound.book.rules.funnels.iter().find(|f| self.names.text(funnel) == Some(&f.name)).map_or(0, |f| f.within_ms);
+            shopper.funnels.retain_mut(|progress| {
+                progress.expire(received, today, within_ms(progress.funnel));
+                !progress.is_empty()
+            });
+            shopper.due = None;
+            if shopper.is_empty() {
+                self.shoppers.remove(&key);
+            } else {
+                self.schedule(key, received, bound);
+            }
+        }
+    }
+}
+
+/// Orders of a shopper, for good: which were closed.
+fn order_key(shopper_key: u128, number: &str) -> u128 {
+    join_keys(shopper_key, text_key(number))
+}
+
+fn refund_within_ms(versions: &BTreeMap<u32, Arc<Bound>>, bound: &Bound, rules: u32) -> i64 {
+    versions.get(&rules).map_or(bound, |v| v).book.rules.attribution.refund_within_ms
+}
+
+/// Whether a touch is a candidate for an order at `c`.
+fn in_window(touch: &Touch, c: Millis, bound: &Bound) -> bool {
+    c - bound.book.rules.attribution.window_ms < touch.time && touch.time <= c
+}
+
+/// Adds a part or a refund to an order; an earlier part moves the order, and its window with it.
+fn pay(
+    p: &Passage<'_, '_>,
+    order: &mut Order,
+    payment: Payment<'_>,
+    touches: &super::touch::Touches,
+    bound: &Bound,
+    versions: &BTreeMap<u32, Arc<Bound>>,
+) {
+    let paid = Paid { time: p.time, key: p.event.key, amount: payment.amount, scopes: p.arrival.scopes };
+    if p.event.action == Action::Refund {
+        order.add_refund(paid);
+        return;
+    }
+    let before = order.time();
+    order.add_part(payment.part, paid);
+    if before.is_none() {
+        order.rules = bound.book.order;
+    }
+    let (Some(c), Some(version)) = (order.time(), versions.get(&order.rules)) else { return };
+    if before != Some(c) {
+        order.candidates.retain(|t| in_window(t, c, version));
+        let window_ms = version.book.rules.attribution.window_ms;
+        for &touch in touches.within(c - window_ms, c) {
+            insert(&mut order.candidates, touch);
+        }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of the merchant that a member concerns, borrowed one by one")]
+fn settle_member(
+    p: &Passage<'_, '_>,
+    shopper: &mut Shopper,
+    touch: Option<Touch>,
+    joins: bool,
+    bound: &Bound,
+    versions: &BTreeMap<u32, Arc<Bound>>,
+    tally: &mut Tally,
+    names: &Names,
+    out: &mut Outbox,
+) {
+    let Some(member) = &mut shopper.member else {
+        if joins {
+            let member = Member::new(p.time, p.event.key, p.arrival.scopes, bound, &shopper.touches);
+            member.book(1, bound, tally);
+            out.fact(&Fact { merchant: p.event.merchant, what: member.fact(p.event.shopper, bound, names) });
+            shopper.member = Some(Box::new(member));
+        }
+        return;
+    };
+    let version = versions.get(&member.rules).map_or(bound, |v| v);
+    let moves = joins && member.yields_to(p.time, p.event.key);
+    let touch = touch.filter(|t| member.wants(t, version));
+    if !moves && touch.is_none() {
+        return;
+    }
+    member.book(-1, version, tally);
+    if let Some(touch) = touch {
+        member.add(touch);
+    }
+    if moves {
+        member.move_to(p.time, p.event.key, p.arrival.scopes, version, &shopper.touches);
+    }
+    member.book(1, version, tally);
+    out.fact(&Fact { merchant: p.event.merchant, what: member.fact(p.event.shopper, version, names) });
+}

@@ -1,0 +1,83 @@
+//! The shopper desk: duplicates, repeats, touches, orders, members, entries, funnels, counters (contract sections 2, 5,
+//! 6 and 7). Owns all that is known of a shopper.
+
+mod arrival;
+mod credit;
+mod entry;
+mod funnel;
+mod member;
+mod merchant;
+mod names;
+mod order;
+mod repeats;
+#[expect(clippy::module_inception, reason = "the shopper of the shopper desk")]
+mod shopper;
+mod tally;
+mod touch;
+
+use std::collections::BTreeMap;
+
+use merchant::Merchant;
+
+use crate::flow::{Desk, Marker, Outbox, Topic};
+use crate::frame::{Frame, Kind};
+use crate::model::event::Event;
+use crate::model::fact::{Fact, What};
+use crate::model::rulebook::Library;
+use crate::model::time::Millis;
+
+/// State: what is known of the shoppers of one partition, by merchant.
+#[derive(Clone, Debug, Default)]
+pub struct ShopperDesk {
+    merchants: BTreeMap<Box<str>, Merchant>,
+    /// The highest `received` so far: it never goes back.
+    received: Millis,
+}
+
+impl ShopperDesk {
+    /// Touches dropped because a shopper had too many.
+    #[must_use]
+    pub fn touches_dropped(&self) -> u64 {
+        self.merchants.values().map(Merchant::touches_dropped).sum()
+    }
+
+    /// Refunds that wait for an order that has not come.
+    #[must_use]
+    pub fn waiting_refunds(&self) -> usize {
+        self.merchants.values().map(Merchant::waiting_refunds).sum()
+    }
+}
+
+impl Desk for ShopperDesk {
+    const TOPIC: Topic = Topic::Scans;
+
+    fn apply(&mut self, frame: &Frame<'_>, append: Millis, _library: &Library, out: &mut Outbox) -> Result<Millis, String> {
+        if frame.kind != Kind::Events {
+            return Err(format!("a frame of {:?} has no place in {}", frame.kind, Self::TOPIC));
+        }
+        for event in frame.items::<Event<'_>>() {
+            let event = event.map_err(|e| e.to_string())?;
+            self.received = self.received.max(event.stamp.min(append));
+            let merchant = self.merchants.get_mut(event.merchant);
+            let merchant = merchant.ok_or_else(|| format!("no rules of {} were published before its events", event.merchant))?;
+            merchant.event(&event, self.received, out);
+        }
+        for merchant in self.merchants.values_mut() {
+            merchant.flush(out);
+        }
+        Ok(self.received)
+    }
+
+    fn switch(&mut self, marker: &Marker<'_>, library: &Library, out: &mut Outbox) -> Result<(), String> {
+        let book = library.get(&marker.order).ok_or_else(|| format!("rules {} are not at hand", marker.order))?;
+        match self.merchants.get_mut(marker.merchant) {
+            Some(merchant) => merchant.switch(book),
+            None => {
+                self.merchants.insert(marker.merchant.into(), Merchant::new(marker.merchant, book));
+            }
+        }
+        let what = What::Rules { order: book.order, sha256: book.sha256, currency: &book.rules.currency };
+        out.fact(&Fact { merchant: marker.merchant, what });
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! Texts that counters and touches are keyed by, as small numbers; and a version's codes and guides in those numbers.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::model::code::{Kind, Rank};
+use crate::model::rulebook::{Place, Resolved, Rulebook};
+
+/// A text that was seen; [`NONE`] where there is none. No answer depends on which number a text has.
+pub(super) type Sym = u32;
+pub(super) const NONE: Sym = u32::MAX;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    by_text: HashMap<Arc<str>, Sym>,
+    texts: Vec<Arc<str>>,
+}
+
+impl Names {
+    pub(super) fn sym(&mut self, text: &str) -> Sym {
+        if let Some(&sym) = self.by_text.get(text) {
+            return sym;
+        }
+        let sym = Sym::try_from(self.texts.len()).expect("fewer than 2^32 names");
+        let text: Arc<str> = text.into();
+        self.texts.push(Arc::clone(&text));
+        self.by_text.insert(text, sym);
+        sym
+    }
+
+    pub(super) fn optional(&mut self, text: Option<&str>) -> Sym {
+        text.map_or(NONE, |t| self.sym(t))
+    }
+
+    /// The text of a name; `None` for [`NONE`].
+    pub(super) fn text(&self, sym: Sym) -> Option<&str> {
+        self.texts.get(sym as usize).map(AsRef::as_ref)
+    }
+}
+
+/// A version of the rules in the names of this desk.
+#[derive(Clone, Debug)]
+pub(super) struct Bound {
+    pub(super) book: Arc<Rulebook>,
+    /// By index in the rules.
+    pub(super) stores: Vec<BoundStore>,
+    pub(super) guides: Vec<Sym>,
+    /// The conditions of each `[[commission]]` on the order's store and the credited guide.
+    pub(super) conditions: Vec<(Sym, Sym)>,
+    codes: Vec<BoundCode>,
+    campaigns: Vec<Sym>,
+    store_of: HashMap<Sym, u32>,
+    guide_of: HashMap<Sym, u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BoundStore {
+    pub(super) sym: Sym,
+    pub(super) region: Sym,
+}
+
+/// What a code brings to an event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BoundCode {
+    pub(super) kind: Kind,
+    pub(super) rank: Option<Rank>,
+    pub(super) guide: Sym,
+    pub(super) store: Sym,
+    pub(super) channel: Sym,
+    pub(super) campaign: Option<u32>,
+}
+
+impl BoundCode {
+    fn bare(kind: Kind) -> Self {
+        Self { kind, rank: kind.rank(), guide: NONE, store: NONE, channel: NONE, campaign: None }
+    }
+}
+
+impl Bound {
+    pub(super) fn new(book: &Arc<Rulebook>, names: &mut Names) -> Self {
+        let rules = &book.rules;
+        let stores: Vec<BoundStore> = rules
+            .stores
+            .iter()
+            .map(|s| BoundStore { sym: names.sym(&s.id), region: names.optional(s.region.as_deref()) })
+            .collect();
+        let guides: Vec<Sym> = rules.guides.iter().map(|g| names.sym(&g.id)).collect();
+        let codes = book.codes.iter().zip(&rules.codes).map(|(terms, code)| BoundCode {
+            kind: terms.kind,
+            rank: terms.kind.rank(),
+            guide: terms.guide.map_or(NONE, |g| guides[g as usize]),
+            store: terms.store.map_or(NONE, |s| stores[s as usize].sym),
+            channel: names.optional(code.channel.as_deref()),
+            campaign: terms.campaign,
+        });
+        let codes = codes.collect();
+        let conditions = rules.commissions.iter();
+        let conditions = conditions.map(|c| (names.optional(c.store.as_deref()), names.optional(c.guide.as_deref())));
+        Self {
+            conditions: conditions.collect(),
+            codes,
+            campaigns: rules.campaigns.iter().map(|c| names.sym(&c.id)).collect(),
+            store_of: (0..).zip(&stores).map(|(i, s)| (s.sym, i)).collect(),
+            guide_of: (0..).zip(&guides).map(|(i, &g)| (g, i)).collect(),
+            stores,
+            guides,
+            book: Arc::clone(book),
+        }
+    }
+
+    pub(super) fn code(&self, resolved: &Resolved<'_>) -> BoundCode {
+        match (resolved.listed, resolved.place) {
+            (Some(index), _) => self.codes[index as usize],
+            (None, Some(Place::Store(s))) => BoundCode { store: self.stores[s as usize].sym, ..BoundCode::bare(Kind::Store) },
+            (None, Some(Place::Guide(g))) => BoundCode { guide: self.guides[g as usize], ..BoundCode::bare(Kind::Guide) },
+            (None, None) => BoundCode::bare(resolved.kind),
+        }
+    }
+
+    pub(super) fn campaign(&self, index: Option<u32>) -> Sym {
+        index.map_or(NONE, |c| self.campaigns[c as usize])
+    }
+
+    /// The index of a listed store or guide.
+    pub(super) fn store_of(&self, sym: Sym) -> Option<u32> {
+        self.store_of.get(&sym).copied()
+    }
+
+    pub(super) fn guide_of(&self, sym: Sym) -> Option<u32> {
+        self.guide_of.get(&sym).copied()
+    }
+
+    pub(super) fn store_of_guide(&self, sym: Sym) -> Sym {
+        self.guide_of(sym).map_or(NONE, |g| self.stores[self.book.guides[g as usize].store as usize].sym)
+    }
+
+    pub(super) fn region_of_store(&self, sym: Sym) -> Sym {
+        self.store_of(sym).map_or(NONE, |s| self.stores[s as usize].region)
+    }
+}

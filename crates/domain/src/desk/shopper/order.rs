@@ -1,0 +1,208 @@
+//! Orders: parts, refunds, candidates, and what was posted on them (contract sections 5 and 7).
+
+use super::credit::{Due, Payee, Sale, credits, share};
+use super::names::{Bound, Names, Sym};
+use super::tally::{Key, Scopes, Tally};
+use super::touch::Touch;
+use crate::flow::Outbox;
+use crate::model::event::Part;
+use crate::model::fact::{Fact, Metric, OrderState, Posting, What};
+use crate::model::time::Millis;
+
+/// A part of an order, or a refund.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paid {
+    pub(super) time: Millis,
+    pub(super) key: u128,
+    pub(super) amount: i64,
+    pub(super) scopes: Scopes,
+}
+
+/// An order, or refunds that wait for one (then it has no parts and no rules yet).
+#[derive(Clone, Debug)]
+pub(super) struct Order {
+    pub(super) number: Box<str>,
+    /// The order of the rules in force when it was first seen.
+    pub(super) rules: u32,
+    parts: [Option<Paid>; Part::ALL.len()],
+    /// In (time, key) order.
+    refunds: Vec<Paid>,
+    /// All touches within the window, of every rank, in (time, key) order.
+    pub(super) candidates: Vec<Touch>,
+    posted: Vec<Due>,
+}
+
+/// Who bought, and what of that decides over commission.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Buyer<'a> {
+    pub(super) merchant: &'a str,
+    pub(super) shopper: &'a str,
+    pub(super) key: u128,
+    pub(super) first_order: Millis,
+}
+
+impl Order {
+    pub(super) fn new(number: &str) -> Self {
+        Self {
+            number: number.into(),
+            rules: 0,
+            parts: [None; Part::ALL.len()],
+            refunds: Vec::new(),
+            candidates: Vec::new(),
+            posted: Vec::new(),
+        }
+    }
+
+    /// The earliest part; its time is the order's.
+    pub(super) fn earliest(&self) -> Option<&Paid> {
+        self.parts.iter().flatten().min_by_key(|p| (p.time, p.key))
+    }
+
+    pub(super) fn time(&self) -> Option<Millis> {
+        self.earliest().map(|p| p.time)
+    }
+
+    /// Takes a part if it is the smallest of its kind.
+    pub(super) fn add_part(&mut self, part: Part, paid: Paid) {
+        let slot = &mut self.parts[part as usize];
+        if slot.is_none_or(|known| (paid.time, paid.key) < (known.time, known.key)) {
+            *slot = Some(paid);
+        }
+    }
+
+    /// Takes a refund that it does not know.
+    pub(super) fn add_refund(&mut self, paid: Paid) {
+        if let Err(at) = self.refunds.binary_search_by_key(&(paid.time, paid.key), |r| (r.time, r.key)) {
+            self.refunds.insert(at, paid);
+        }
+    }
+
+    /// From when on it is no longer kept; refunds that wait, when the last of them is forgotten.
+    pub(super) fn expiry(&self, refund_within_ms: i64) -> Millis {
+        let since = self.time().or_else(|| self.refunds.last().map(|r| r.time));
+        since.map_or(Millis::MIN, |t| t + refund_within_ms)
+    }
+
+    /// Forgets waiting refunds that are older than an order would be.
+    pub(super) fn forget_waiting(&mut self, received: Millis, refund_within_ms: i64) {
+        if self.time().is_none() {
+            self.refunds.retain(|r| received < r.time + refund_within_ms);
+        }
+    }
+
+    pub(super) fn waiting_refunds(&self) -> usize {
+        if self.time().is_none() { self.refunds.len() } else { 0 }
+    }
+
+    fn base(&self) -> i64 {
+        self.parts.iter().flatten().map(|p| p.amount).sum()
+    }
+
+    fn refunded(&self) -> i64 {
+        let sum: i128 = self.refunds.iter().map(|r| i128::from(r.amount)).sum();
+        i64::try_from(sum).unwrap_or(i64::MAX).min(self.base())
+    }
+
+    /// Adds (`sign` 1) or takes back (−1) all that the order counts for, and says what each payee is due.
+    pub(super) fn book(&self, sign: i64, buyer: &Buyer<'_>, bound: &Bound, tally: &mut Tally) -> Booked {
+        let Some(earliest) = self.earliest() else { return Booked::default() };
+        let zone = &bound.book.zone;
+        let day = zone.day(earliest.time);
+        tally.add_all(&earliest.scopes, day, &[(Metric::Orders, sign)]);
+        for part in self.parts.iter().flatten() {
+            tally.add_all(&part.scopes, zone.day(part.time), &[(Metric::Gmv, sign * part.amount)]);
+        }
+        let mut left = self.base();
+        for refund in &self.refunds {
+            let refunded = refund.amount.min(left);
+            left -= refunded;
+            let metrics = [(Metric::Refunds, sign), (Metric::Refunded, sign * refunded)];
+            tally.add_all(&refund.scopes, zone.day(refund.time), &metrics);
+        }
+        let attribution = &bound.book.rules.attribution;
+        let mut credited = credits(&self.candidates, attribution.model, attribution.protect_ms);
+        let sale = Sale {
+            time: earliest.time,
+            store: earliest.scopes.store,
+            net: self.base() - self.refunded(),
+            buyer: buyer.key,
+            first_order: buyer.first_order,
+        };
+        let dues = share(&mut credited, &sale, bound);
+        let mut counted: Vec<Key> = Vec::new();
+        for credit in &credited {
+            for key in touch_keys(&credit.touch) {
+                if !counted.contains(&key) {
+                    counted.push(key);
+                    tally.add(key, day, Metric::CreditedOrders, sign);
+                }
+                tally.add(key, day, Metric::CreditedNet, sign * credit.net);
+                tally.add(key, day, Metric::Commission, sign * credit.commission);
+            }
+        }
+        let largest = credited.iter().reduce(|best, next| if next.weight > best.weight { next } else { best });
+        Booked { dues, main: largest.map(|c| c.touch) }
+    }
+
+    /// Posts what is due and not posted, and tells how the order stands.
+    pub(super) fn post(&mut self, booked: &Booked, cause: &Cause<'_>, buyer: &Buyer<'_>, names: &Names, out: &mut Outbox) {
+        let Some(time) = self.time() else { return };
+        let fact = |what| Fact { merchant: buyer.merchant, what };
+        let mut payees: Vec<Payee> = self.posted.iter().chain(&booked.dues).map(|d| d.payee).collect();
+        payees.sort_by_key(|p| (p.kind, names.text(p.sym)));
+        payees.dedup();
+        for payee in payees {
+            let find = |dues: &[Due]| dues.iter().find(|d| d.payee == payee).copied();
+            let (posted, due) = (find(&self.posted), find(&booked.dues));
+            let amount = due.map_or(0, |d| d.amount) - posted.map_or(0, |d| d.amount);
+            // What is taken back is held as long as what was given.
+            let hold_ms = due.or(posted).map_or(0, |d| d.hold_ms);
+            if amount != 0 {
+                out.fact(&fact(What::Posting(Posting {
+                    order: &self.number,
+                    shopper: buyer.shopper,
+                    payee_kind: payee.kind,
+                    payee: names.text(payee.sym).expect("a payee is in the rules"),
+                    amount,
+                    approve_at: cause.received.max(time.saturating_add(hold_ms)),
+                    cause: cause.id,
+                })));
+            }
+        }
+        self.posted.clone_from(&booked.dues);
+        let main = booked.main;
+        let text = |sym: Option<Sym>| sym.and_then(|s| names.text(s));
+        out.fact(&fact(What::Order(OrderState {
+            order: &self.number,
+            shopper: buyer.shopper,
+            time,
+            base: self.base(),
+            refunded: self.refunded(),
+            kind: main.map(|t| t.kind),
+            guide: text(main.map(|t| t.guide)),
+            store: text(main.map(|t| t.store)),
+        })));
+    }
+}
+
+/// What an order comes to at one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Booked {
+    dues: Vec<Due>,
+    /// The credited touch with the largest share, the earliest of equals.
+    main: Option<Touch>,
+}
+
+/// The event that made an order change.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cause<'a> {
+    pub(super) id: &'a str,
+    pub(super) received: Millis,
+}
+
+/// Where what attribution gives is counted: guide, store and kind of the credited touch.
+pub(super) fn touch_keys(touch: &Touch) -> impl Iterator<Item = Key> + use<> {
+    use super::names::NONE;
+    let sym = |sym: Sym, key: fn(Sym) -> Key| (sym != NONE).then(|| key(sym));
+    [sym(touch.guide, Key::Guide), sym(touch.store, Key::Store), Some(Key::Kind(touch.kind))].into_iter().flatten()
+}

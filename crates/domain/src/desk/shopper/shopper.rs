@@ -1,0 +1,62 @@
+//! What is known of one shopper, and how an event changes it.
+
+use super::entry::Entries;
+use super::funnel::Progress;
+use super::member::Member;
+use super::names::Bound;
+use super::order::Order;
+use super::touch::Touches;
+use crate::model::time::Millis;
+
+/// A shopper of one merchant.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shopper {
+    pub(super) touches: Touches,
+    pub(super) orders: Vec<Order>,
+    /// When the first order ever was; kept for good.
+    pub(super) first_order: Option<Millis>,
+    /// Kept for good.
+    pub(super) member: Option<Box<Member>>,
+    pub(super) entries: Vec<Entries>,
+    pub(super) funnels: Vec<Progress>,
+    /// The day of `received` on which a sweep will look at it.
+    pub(super) due: Option<i64>,
+}
+
+/// How long touches are kept, by `received`.
+pub(super) fn touches_keep_ms(bound: &Bound) -> i64 {
+    bound.book.rules.attribution.window_ms.saturating_add(bound.book.rules.late_ms)
+}
+
+impl Shopper {
+    /// Forgets what is no longer kept; hands each order that goes to `closed`.
+    pub(super) fn expire(&mut self, received: Millis, bound: &Bound, within: impl Fn(u32) -> i64, mut closed: impl FnMut(&Order)) {
+        self.touches.expire(received, touches_keep_ms(bound));
+        self.orders.retain_mut(|order| {
+            let within_ms = within(order.rules);
+            order.forget_waiting(received, within_ms);
+            let kept = received < order.expiry(within_ms);
+            if !kept && order.time().is_some() {
+                closed(order);
+            }
+            kept
+        });
+    }
+
+    /// When something here is forgotten next; `None` if nothing ever is.
+    pub(super) fn next_expiry(&self, bound: &Bound, within: impl Fn(u32) -> i64, funnels_end: Millis) -> Option<Millis> {
+        let orders = self.orders.iter().map(|o| o.expiry(within(o.rules)));
+        let funnels = (!self.funnels.is_empty()).then_some(funnels_end);
+        orders.chain(self.touches.next_expiry(touches_keep_ms(bound))).chain(funnels).min()
+    }
+
+    /// Whether nothing is left to know.
+    pub(super) fn is_empty(&self) -> bool {
+        self.touches.next_expiry(0).is_none()
+            && self.orders.is_empty()
+            && self.first_order.is_none()
+            && self.member.is_none()
+            && self.entries.is_empty()
+            && self.funnels.is_empty()
+    }
+}

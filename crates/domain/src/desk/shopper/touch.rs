@@ -1,0 +1,107 @@
+//! Touches: what ties a shopper to a guide or a store, and how long that is remembered (contract section 5).
+
+use super::names::Sym;
+use crate::model::code::{Kind, Rank};
+use crate::model::time::Millis;
+
+/// A touch. Guide and store are those that the rules listed when it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Touch {
+    pub(super) time: Millis,
+    key: [u64; 2],
+    pub(super) received: Millis,
+    pub(super) guide: Sym,
+    pub(super) store: Sym,
+    pub(super) rank: Rank,
+    pub(super) kind: Kind,
+}
+
+impl Touch {
+    pub(super) fn new(time: Millis, key: u128, received: Millis, seed: Seed) -> Self {
+        let key = [(key >> 64) as u64, (key & u128::from(u64::MAX)) as u64];
+        Self { time, key, received, guide: seed.guide, store: seed.store, rank: seed.rank, kind: seed.kind }
+    }
+
+    /// What settles every tie of time.
+    pub(super) fn order(&self) -> (Millis, [u64; 2]) {
+        (self.time, self.key)
+    }
+}
+
+/// What an event would touch with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seed {
+    pub(super) guide: Sym,
+    pub(super) store: Sym,
+    pub(super) rank: Rank,
+    pub(super) kind: Kind,
+}
+
+/// What became of a touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Added {
+    Known,
+    Kept,
+    /// There were too many, and this one was the smallest.
+    DroppedItself,
+    /// There were too many, and an older one went.
+    DroppedAnother,
+}
+
+/// A shopper's touches in (time, key) order. One is kept while `received` < its own `received` + `keep_ms`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Touches {
+    list: Vec<Touch>,
+    /// The smallest `received` in the list.
+    oldest: Millis,
+}
+
+impl Touches {
+    /// Forgets what is no longer kept.
+    pub(super) fn expire(&mut self, received: Millis, keep_ms: i64) {
+        if self.list.is_empty() || received < self.oldest + keep_ms {
+            return;
+        }
+        self.list.retain(|t| received < t.received + keep_ms);
+        self.oldest = self.list.iter().map(|t| t.received).min().unwrap_or(0);
+    }
+
+    /// Adds a touch to what is left after [`Touches::expire`].
+    pub(super) fn add(&mut self, touch: Touch, max: u32) -> Added {
+        let Err(at) = self.list.binary_search_by_key(&touch.order(), Touch::order) else { return Added::Known };
+        let full = self.list.len() >= max as usize;
+        if full && at == 0 {
+            return Added::DroppedItself;
+        }
+        self.oldest = if self.list.is_empty() { touch.received } else { self.oldest.min(touch.received) };
+        self.list.insert(at, touch);
+        if full {
+            self.list.remove(0);
+            return Added::DroppedAnother;
+        }
+        Added::Kept
+    }
+
+    /// Those with `from < time ≤ to`, in (time, key) order.
+    pub(super) fn within(&self, from: Millis, to: Millis) -> &[Touch] {
+        let start = self.list.partition_point(|t| t.time <= from);
+        let end = self.list.partition_point(|t| t.time <= to);
+        &self.list[start..end.max(start)]
+    }
+
+    /// When the first of them is forgotten; `None` if there are none.
+    pub(super) fn next_expiry(&self, keep_ms: i64) -> Option<Millis> {
+        (!self.list.is_empty()).then(|| self.oldest + keep_ms)
+    }
+}
+
+/// Puts a touch into candidates in (time, key) order; `false` if it is there.
+pub(super) fn insert(candidates: &mut Vec<Touch>, touch: Touch) -> bool {
+    match candidates.binary_search_by_key(&touch.order(), Touch::order) {
+        Ok(_) => false,
+        Err(at) => {
+            candidates.insert(at, touch);
+            true
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The partition protocol as data (design, principle 3): one frame in, at most one frame out per output partition, each
+//! tagged with what it answers; what came in decides what to do.
+//!
+//! A reader drops a frame that is not above its position, applies one only if its previous one and running hash are the
+//! position's, and otherwise stops with both places named. So a zombie's frames are dropped, and a lost frame, a torn
+//! log or a diverging desk is an alarm, never a wrong number.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::frame::{self, Body, Frame, FrameError, Kind};
+use crate::model::ids;
+use crate::model::rulebook::Library;
+use crate::model::time::Millis;
+
+/// What a desk does with a frame has this number. It is named in markers and changes only at one.
+pub const BEHAVIOUR: u32 = 1;
+
+crate::model::text::words! {
+    /// The topics of a log.
+    Topic { Scans = "scans", Draws = "draws", Awards = "awards", Facts = "facts", Rules = "rules" }
+}
+
+/// How many partitions each topic has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partitions {
+    pub scans: u16,
+    pub draws: u16,
+    pub awards: u16,
+    pub facts: u16,
+}
+
+impl Partitions {
+    /// So many of each.
+    #[must_use]
+    pub const fn all(n: u16) -> Self {
+        Self { scans: n, draws: n, awards: n, facts: n }
+    }
+
+    #[must_use]
+    pub const fn of(self, topic: Topic) -> u16 {
+        match topic {
+            Topic::Scans => self.scans,
+            Topic::Draws => self.draws,
+            Topic::Awards => self.awards,
+            Topic::Facts => self.facts,
+            Topic::Rules => 1,
+        }
+    }
+}
+
+/// A partition of a topic of one log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Source {
+    /// The topic's random id: a recreated topic has another.
+    pub log: u128,
+    pub topic: Topic,
+    pub partition: u16,
+}
+
+/// A frame's place in the answers to one partition: the offset answered, and the part of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    pub offset: u64,
+    pub part: u16,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "offset {} part {}", self.offset, self.part)
+    }
+}
+
+/// What a frame answers, and what the same desk had sent there before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag {
+    pub source: Source,
+    pub at: Place,
+    pub prev: Option<Place>,
+    /// Running hash of all that went there up to the previous one.
+    pub hash: u64,
+}
+
+/// The last frame of a chain, and the running hash with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    pub log: u128,
+    pub at: Place,
+    pub hash: u64,
+}
+
+impl Position {
+    fn after(tag: &Tag, kind: Kind, received: Millis, body: &[u8]) -> Self {
+        let seed = tag.hash ^ tag.at.offset.rotate_left(17) ^ u64::from(tag.at.part) << 1 ^ (kind as u64) << 56;
+        let hash = xxhash_rust::xxh3::xxh3_64_with_seed(body, seed ^ received.cast_unsigned().rotate_left(29));
+        Self { log: tag.source.log, at: tag.at, hash }
+    }
+}
+
+/// What to do with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Apply,
+    /// It was applied before: a retry or a zombie.
+    Drop,
+}
+
+/// Why a partition stops, its position unmoved.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    #[error("{to} offset {offset}: {error}")]
+    Frame { to: String, offset: u64, error: FrameError },
+    #[error("{from}: the frame for {found} follows {named}, but the last one applied was {applied}: a frame is lost or the log is torn; restore this partition from a snapshot and its log")]
+    Gap { from: String, found: Place, named: String, applied: String },
+    #[error("{from}: the frame for {found} names hash {named:016x} for {applied}, here it is {known:016x}: two desks gave different answers; compare the builds and snapshots of its writers")]
+    Diverged { from: String, found: Place, applied: String, named: u64, known: u64 },
+    #[error("{from}: the frame names log {found:032x}, the position is of log {known:032x}: the topic was recreated; restore it or begin a new deployment")]
+    OtherLog { from: String, found: u128, known: u128 },
+    #[error("{partition}: offset {found} came, {expected} was next: the log has a hole or was rewound")]
+    Offset { partition: String, expected: u64, found: u64 },
+    #[error("{partition} offset {offset}: {what}")]
+    Unexpected { partition: String, offset: u64, what: String },
+}
+
+/// Which safeguards hold. All of them, except in tests that show what each is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guards {
+    /// Frames at or below the position are dropped.
+    pub drop: bool,
+    /// A frame must follow the position's.
+    pub previous: bool,
+}
+
+impl Default for Guards {
+    fn default() -> Self {
+        Self { drop: true, previous: true }
+    }
+}
+
+/// A reader's positions, one per source partition.
+#[derive(Clone, Debug, Default)]
+pub struct Positions {
+    by_source: BTreeMap<(Topic, u16), Position>,
+    pub guards: Guards,
+}
+
+impl Positions {
+    #[must_use]
+    pub fn get(&self, topic: Topic, partition: u16) -> Option<&Position> {
+        self.by_source.get(&(topic, partition))
+    }
+
+    /// All positions, in order of their sources.
+    pub fn iter(&self) -> impl Iterator<Item = (Topic, u16, &Position)> {
+        self.by_source.iter().map(|(&(topic, partition), position)| (topic, partition, position))
+    }
+
+    /// Takes up a position as it was stored.
+    pub fn restore(&mut self, topic: Topic, partition: u16, position: Position) {
+        self.by_source.insert((topic, partition), position);
+    }
+
+    /// Decides over a tagged frame and, if it is to be applied, moves the position.
+    ///
+    /// # Errors
+    /// The frame does not follow the one applied last; the position stays.
+    pub fn admit(&mut self, frame: &Frame<'_>, tag: &Tag) -> Result<Verdict, Stop> {
+        let key = (tag.source.topic, tag.source.partition);
+        let from = || format!("{} partition {}", tag.source.topic, tag.source.partition);
+        let known = self.by_source.get(&key);
+        if let Some(known) = known {
+            if known.log != tag.source.log {
+                return Err(Stop::OtherLog { from: from(), found: tag.source.log, known: known.log });
+            }
+            if self.guards.drop && tag.at <= known.at {
+                return Ok(Verdict::Drop);
+            }
+        }
+        if self.guards.previous {
+            let place = |p: Option<Place>| p.map_or_else(|| "nothing".to_owned(), |p| p.to_string());
+            let applied = known.map(|k| k.at);
+            if tag.prev != applied {
+                return Err(Stop::Gap { from: from(), found: tag.at, named: place(tag.prev), applied: place(applied) });
+            }
+            let hash = known.map_or(0, |k| k.hash);
+            if tag.hash != hash {
+                return Err(Stop::Diverged { from: from(), found: tag.at, applied: place(applied), named: tag.hash, known: hash });
+            }
+        }
+        self.by_source.insert(key, Position::after(tag, frame.kind, frame.received, frame.body));
+        Ok(Verdict::Apply)
+    }
+}
+
+/// The rules that hold from a marker on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker<'a> {
+    #[serde(borrow)]
+    pub merchant: &'a str,
+    /// The place in `rules`; a desk ignores a marker that is not above the last one of its merchant.
+    pub order: u32,
+    pub sha256: [u8; 32],
+    pub behaviour: u32,
+}
+
+/// A record for a marker.
+#[must_use]
+pub fn marker_record(marker: &Marker<'_>) -> Vec<u8> {
+    let mut body = Body::default();
+    body.push(marker);
+    let mut record = Vec::new();
+    body.drain(|bytes, count| record = frame::seal(Kind::Marker, 0, None, count, bytes));
+    record
+}
+
+/// A record that a stage answers with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    pub topic: Topic,
+    pub partition: u16,
+    pub record: Vec<u8>,
+}
+
+/// Where a desk puts its answers to one frame.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    partitions: Partitions,
+    /// The partition of the frame that is answered: its facts all go to one partition.
+    source_partition: u16,
+    bodies: BTreeMap<(Topic, u16), Body>,
+}
+
+impl Outbox {
+    /// Adds an item to the answer for the partition of a uniform key.
+    pub fn send<T: Serialize>(&mut self, topic: Topic, key: u128, item: &T) {
+        let partition = ids::partition(ids::shard(key), self.partitions.of(topic));
+        self.bodies.entry((topic, partition)).or_default().push(item);
+    }
+
+    /// Adds a fact.
+    pub fn fact(&mut self, fact: &crate::model::fact::Fact<'_>) {
+        let partition = self.source_partition % self.partitions.facts;
+        self.bodies.entry((Topic::Facts, partition)).or_default().push(fact);
+    }
+}
+
+/// A desk: a pure function of its state and a frame.
+pub trait Desk: Clone {
+    /// The topic that it reads.
+    const TOPIC: Topic;
+
+    /// Applies a frame and says the `received` of its last event. `append` is the log's own append time.
+    ///
+    /// # Errors
+    /// What the frame says that cannot be, such as rules that nobody published.
+    fn apply(&mut self, frame: &Frame<'_>, append: Millis, library: &Library, out: &mut Outbox) -> Result<Millis, String>;
+
+    /// Applies a marker that is above the last one of its merchant.
+    ///
+    /// # Errors
+    /// The rules are not at hand.
+    fn switch(&mut self, marker: &Marker<'_>, library: &Library, out: &mut Outbox) -> Result<(), String>;
+}
+
+/// A desk on one partition, with all that the protocol asks of it.
+#[derive(Clone, Debug)]
+pub struct Stage<D> {
+    desk: D,
+    source: Source,
+    /// The offset that must come next.
+    next: u64,
+    pub positions: Positions,
+    sent: BTreeMap<(Topic, u16), Position>,
+    markers: BTreeMap<String, u32>,
+    outbox: Outbox,
+}
+
+impl<D: Desk> Stage<D> {
+    /// A desk at the beginning of a partition.
+    #[must_use]
+    pub fn new(desk: D, log: u128, partition: u16, partitions: Partitions) -> Self {
+        Self {
+            desk,
+            source: Source { log, topic: D::TOPIC, partition },
+            next: 0,
+            positions: Positions::default(),
+            sent: BTreeMap::new(),
+            markers: BTreeMap::new(),
+            outbox: Outbox { partitions, source_partition: partition, bodies: BTreeMap::new() },
+        }
+    }
+
+    /// The offset that must come next.
+    #[must_use]
+    pub fn next_offset(&self) -> u64 {
+        self.next
+    }
+
+    #[must_use]
+    pub fn desk(&self) -> &D {
+        &self.desk
+    }
+
+    /// Takes the record at an offset of its partition and answers it.
+    ///
+    /// # Errors
+    /// Why the partition stops. The stage must then be thrown away: it may have seen half a frame.
+    pub fn step(&mut self, offset: u64, append: Millis, record: &[u8], library: &Library, answer: &mut Vec<Output>) -> Result<Verdict, Stop> {
+        let name = || format!("{} partition {}", self.source.topic, self.source.partition);
+        if offset < self.next {
+            return Ok(Verdict::Drop);
+        }
+        if offset > self.next {
+            return Err(Stop::Offset { partition: name(), expected: self.next, found: offset });
+        }
+        let frame = Frame::open(record).map_err(|error| Stop::Frame { to: name(), offset, error })?;
+        if let Some(tag) = &frame.tag
+            && self.positions.admit(&frame, tag)? == Verdict::Drop
+        {
+            self.next = offset + 1;
+            return Ok(Verdict::Drop);
+        }
+        let applied = if frame.kind == Kind::Marker {
+            switch(&mut self.desk, &mut self.markers, &frame, library, &mut self.outbox).map(|()| frame.received)
+        } else {
+            self.desk.apply(&frame, append, library, &mut self.outbox)
+        };
+        let received = applied.map_err(|what| Stop::Unexpected { partition: name(), offset, what })?;
+        self.next = offset + 1;
+        self.tag_answers(offset, received, answer);
+        Ok(Verdict::Apply)
+    }
+
+    fn tag_answers(&mut self, offset: u64, received: Millis, answer: &mut Vec<Output>) {
+        for (&(topic, partition), body) in &mut self.outbox.bodies {
+            if body.is_empty() {
+                continue;
+            }
+            let kind = match topic {
+                Topic::Draws => Kind::CodeScans,
+                Topic::Awards => Kind::Wins,
+                Topic::Facts => Kind::Facts,
+                Topic::Scans | Topic::Rules => unreachable!("no desk answers into {topic}"),
+            };
+            let mut part = 0;
+            body.drain(|bytes, count| {
+                let sent = self.sent.get(&(topic, partition));
+                let tag = Tag {
+                    source: self.source,
+                    at: Place { offset, part },
+                    prev: sent.map(|s| s.at),
+                    hash: sent.map_or(0, |s| s.hash),
+                };
+                self.sent.insert((topic, partition), Position::after(&tag, kind, received, bytes));
+                answer.push(Output { topic, partition, record: frame::seal(kind, received, Some(&tag), count, bytes) });
+                part += 1;
+            });
+        }
+    }
+}
+
+fn switch<D: Desk>(
+    desk: &mut D,
+    markers: &mut BTreeMap<String, u32>,
+    frame: &Frame<'_>,
+    library: &Library,
+    out: &mut Outbox,
+) -> Result<(), String> {
+    for marker in frame.items::<Marker<'_>>() {
+        let marker = marker.map_err(|e| e.to_string())?;
+        if marker.behaviour != BEHAVIOUR {
+            return Err(format!("the marker asks for behaviour {}, this build has {BEHAVIOUR}: upgrade or downgrade it", marker.behaviour));
+        }
+        let book = library.get(&marker.order);
+        if book.is_none_or(|b| b.sha256 != marker.sha256 || b.rules.merchant != marker.merchant) {
+            return Err(format!("rules {} of {} are not at hand: publish them again", marker.order, marker.merchant));
+        }
+        if markers.get(marker.merchant).is_none_or(|&last| marker.order > last) {
+            markers.insert(marker.merchant.to_owned(), marker.order);
+            desk.switch(&marker, library, out)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,280 @@
+//! The codec: one log record in and out.
+//!
+//! A frame is a fixed header of [`HEADER_BYTES`] and a body of items, bincode-encoded one after the other. Numbers in
+//! the header are little-endian. bincode is used here and nowhere else, behind `put` and `take`.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0–3 | `MSHF` |
+//! | 4 | version of this layout, 1 |
+//! | 5 | kind |
+//! | 6–7 | topic of the source (255: none), 0 |
+//! | 8–15 | received, ms |
+//! | 16–31 | log id of the source |
+//! | 32–39 | offset in the source |
+//! | 40–47 | offset of the previous one (all ones: none) |
+//! | 48–55 | running hash up to the previous one |
+//! | 56–61 | partition of the source, part, part of the previous one |
+//! | 62–63 | 0 |
+//! | 64–71 | number of items, bytes of the body |
+//! | 72–75 | CRC-32C of all other bytes |
+//! | 76–79 | 0 |
+
+use serde::{Deserialize, Serialize};
+
+use crate::flow::{Place, Source, Tag, Topic};
+use crate::model::time::Millis;
+
+pub const HEADER_BYTES: usize = 80;
+/// A body is cut into parts where it would grow beyond this; a single larger item has a part of its own.
+pub const PART_BYTES_MAX: usize = 512 * 1024;
+const MAGIC: [u8; 4] = *b"MSHF";
+const VERSION: u8 = 1;
+const CRC_AT: usize = 72;
+const NO_TOPIC: u8 = 255;
+const CONFIG: bincode::config::Configuration = bincode::config::standard();
+
+/// What the items of a frame are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `scans`: events.
+    Events = 1,
+    /// `draws`: scans of codes.
+    CodeScans = 2,
+    /// `awards`: entries that drew a prize.
+    Wins = 3,
+    /// `facts`.
+    Facts = 4,
+    /// Any topic but `facts`: the rules that hold from here on.
+    Marker = 5,
+}
+
+/// Why a record is no frame that this build can read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    #[error("the record has {0} bytes, fewer than a frame's header of {HEADER_BYTES}")]
+    Short(usize),
+    #[error("the record does not begin with MSHF: it is not a frame of Mashang")]
+    Magic,
+    #[error("the frame is of version {0}, this build reads version {VERSION}: upgrade it")]
+    Version(u8),
+    #[error("the frame's checksum is {stored:08x}, its bytes give {found:08x}: the record is damaged")]
+    Checksum { stored: u32, found: u32 },
+    #[error("the frame's header is wrong at {0}")]
+    Header(&'static str),
+    #[error("item {index} of the frame cannot be decoded: {why}")]
+    Item { index: u32, why: String },
+}
+
+/// A frame as read: the header checked, the items still bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    pub kind: Kind,
+    pub received: Millis,
+    /// Who answered what with this frame; `None` from an edge or a publisher.
+    pub tag: Option<Tag>,
+    pub count: u32,
+    pub body: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Checks a record and its header.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing of a damaged record is ever used.
+    pub fn open(record: &'a [u8]) -> Result<Self, FrameError> {
+        let (head, body) = record.split_first_chunk::<HEADER_BYTES>().ok_or(FrameError::Short(record.len()))?;
+        if head[..4] != MAGIC {
+            return Err(FrameError::Magic);
+        }
+        if head[4] != VERSION {
+            return Err(FrameError::Version(head[4]));
+        }
+        let stored = u32_at(head, CRC_AT);
+        let found = checksum(record);
+        if stored != found {
+            return Err(FrameError::Checksum { stored, found });
+        }
+        if u32_at(head, 68) as usize != body.len() {
+            return Err(FrameError::Header("the length of the body"));
+        }
+        let kind = match head[5] {
+            1 => Kind::Events,
+            2 => Kind::CodeScans,
+            3 => Kind::Wins,
+            4 => Kind::Facts,
+            5 => Kind::Marker,
+            _ => return Err(FrameError::Header("the kind")),
+        };
+        let tag = if head[6] == NO_TOPIC { None } else { Some(tag_of(head)?) };
+        Ok(Self { kind, received: u64_at(head, 8).cast_signed(), tag, count: u32_at(head, 64), body })
+    }
+
+    /// The items, borrowing from the record.
+    #[must_use]
+    pub fn items<T: Deserialize<'a>>(&self) -> Items<'a, T> {
+        Items { left: self.body, index: 0, count: self.count, item: std::marker::PhantomData }
+    }
+}
+
+fn tag_of(head: &[u8; HEADER_BYTES]) -> Result<Tag, FrameError> {
+    let topic = Topic::ALL.get(usize::from(head[6])).ok_or(FrameError::Header("the topic of the source"))?;
+    let prev = Place { offset: u64_at(head, 40), part: u16_at(head, 60) };
+    Ok(Tag {
+        source: Source { log: u128_at(head, 16), topic: *topic, partition: u16_at(head, 56) },
+        at: Place { offset: u64_at(head, 32), part: u16_at(head, 58) },
+        prev: (prev.offset != u64::MAX).then_some(prev),
+        hash: u64_at(head, 48),
+    })
+}
+
+/// Iterates over the items of a frame. Ends after the first that cannot be decoded, and reports bytes left over.
+#[derive(Debug)]
+pub struct Items<'a, T> {
+    left: &'a [u8],
+    index: u32,
+    count: u32,
+    item: std::marker::PhantomData<T>,
+}
+
+impl<'a, T: Deserialize<'a>> Iterator for Items<'a, T> {
+    type Item = Result<T, FrameError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let index = self.index;
+        if index == self.count {
+            let over = !self.left.is_empty();
+            self.left = &[];
+            return over.then(|| Err(FrameError::Item { index, why: "bytes are left over".to_owned() }));
+        }
+        match take(self.left) {
+            Ok((item, left)) => {
+                self.left = left;
+                self.index += 1;
+                Some(Ok(item))
+            }
+            Err(why) => {
+                self.left = &[];
+                self.index = self.count;
+                Some(Err(FrameError::Item { index, why }))
+            }
+        }
+    }
+}
+
+/// A body under construction; cut into parts as it grows.
+#[derive(Clone, Debug, Default)]
+pub struct Body {
+    /// Finished parts: bytes and number of items.
+    parts: Vec<(Vec<u8>, u32)>,
+    bytes: Vec<u8>,
+    count: u32,
+}
+
+impl Body {
+    /// Adds an item.
+    pub fn push<T: Serialize>(&mut self, item: &T) {
+        let before = self.bytes.len();
+        put(&mut self.bytes, item);
+        if self.bytes.len() > PART_BYTES_MAX && before > 0 {
+            let rest = self.bytes.split_off(before);
+            self.parts.push((std::mem::replace(&mut self.bytes, rest), self.count));
+            self.count = 0;
+        }
+        self.count += 1;
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Bytes of the part under construction.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Hands out the parts (bytes, number of items), at least one, and keeps the room.
+    pub fn drain(&mut self, mut each: impl FnMut(&[u8], u32)) {
+        for (bytes, count) in self.parts.drain(..) {
+            each(&bytes, count);
+        }
+        each(&self.bytes, self.count);
+        self.bytes.clear();
+        self.count = 0;
+    }
+}
+
+/// Writes a record: header, checksum and body.
+///
+/// # Panics
+/// If a body is 4 GiB or larger, which [`Body`] never makes.
+#[must_use]
+pub fn seal(kind: Kind, received: Millis, tag: Option<&Tag>, count: u32, body: &[u8]) -> Vec<u8> {
+    let mut record = Vec::with_capacity(HEADER_BYTES + body.len());
+    record.resize(HEADER_BYTES, 0);
+    let mut at = |from: usize, bytes: &[u8]| record[from..from + bytes.len()].copy_from_slice(bytes);
+    at(0, &MAGIC);
+    at(4, &[VERSION, kind as u8, NO_TOPIC]);
+    at(8, &received.to_le_bytes());
+    if let Some(tag) = tag {
+        at(6, &[tag.source.topic as u8]);
+        at(16, &tag.source.log.to_le_bytes());
+        at(32, &tag.at.offset.to_le_bytes());
+        at(40, &tag.prev.map_or(u64::MAX, |p| p.offset).to_le_bytes());
+        at(48, &tag.hash.to_le_bytes());
+        at(56, &tag.source.partition.to_le_bytes());
+        at(58, &tag.at.part.to_le_bytes());
+        at(60, &tag.prev.map_or(0, |p| p.part).to_le_bytes());
+    }
+    at(64, &count.to_le_bytes());
+    at(68, &u32::try_from(body.len()).expect("a body below 4 GiB").to_le_bytes());
+    record.extend_from_slice(body);
+    let crc = checksum(&record);
+    record[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
+    record
+}
+
+fn checksum(record: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&record[..CRC_AT]), &record[CRC_AT + 4..])
+}
+
+fn put<T: Serialize>(bytes: &mut Vec<u8>, item: &T) {
+    let done = bincode::serde::encode_into_writer(item, Sink(bytes), CONFIG);
+    done.expect("model types encode, and memory takes what is written");
+}
+
+fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), String> {
+    let (item, used) = bincode::serde::borrow_decode_from_slice(bytes, CONFIG).map_err(|e| e.to_string())?;
+    Ok((item, &bytes[used..]))
+}
+
+struct Sink<'a>(&'a mut Vec<u8>);
+
+impl bincode::enc::write::Writer for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+fn chunk<const N: usize>(head: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
+    std::array::from_fn(|i| head[at + i])
+}
+
+fn u16_at(head: &[u8; HEADER_BYTES], at: usize) -> u16 {
+    u16::from_le_bytes(chunk(head, at))
+}
+
+fn u32_at(head: &[u8; HEADER_BYTES], at: usize) -> u32 {
+    u32::from_le_bytes(chunk(head, at))
+}
+
+fn u64_at(head: &[u8; HEADER_BYTES], at: usize) -> u64 {
+    u64::from_le_bytes(chunk(head, at))
+}
+
+fn u128_at(head: &[u8; HEADER_BYTES], at: usize) -> u128 {
+    u128::from_le_bytes(chunk(head, at))
+}

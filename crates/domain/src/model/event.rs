@@ -1,0 +1,72 @@
+//! An accepted event, as it travels in a frame of `scans`.
+
+use serde::{Deserialize, Serialize};
+
+use super::code::Link;
+use super::time::Millis;
+
+super::text::words! {
+    /// What the shopper did (contract section 1).
+    Action {
+        Scan = "scan",
+        Visit = "visit",
+        Follow = "follow",
+        Join = "join",
+        Claim = "claim",
+        Redeem = "redeem",
+        Order = "order",
+        Refund = "refund",
+    }
+}
+
+super::text::words! {
+    /// Which part of an order an `order` event is.
+    Part { Sale = "sale", Deposit = "deposit", Balance = "balance" }
+}
+
+/// An event that passed every check of contract section 1. All texts borrow from the record that it was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event<'a> {
+    /// SHA-256 of merchant, shopper and id, cut to 16 bytes: worked out once, at the edge.
+    pub key: u128,
+    /// SHA-256 of merchant and shopper, cut to 16 bytes.
+    pub shopper_key: u128,
+    #[serde(borrow)]
+    pub merchant: &'a str,
+    pub id: &'a str,
+    /// `device:` ‖ device where a device stands in.
+    pub shopper: &'a str,
+    pub action: Action,
+    /// When the edge took it; the shopper desk makes `received` of it.
+    pub stamp: Millis,
+    /// When it happened; `None` is `received`.
+    pub time: Option<Millis>,
+    pub code: Option<Code<'a>>,
+    pub store: Option<&'a str>,
+    pub guide: Option<&'a str>,
+    pub region: Option<&'a str>,
+    pub channel: Option<&'a str>,
+    pub device: Option<&'a str>,
+    pub ticket: Option<&'a str>,
+    /// On `order` and `refund`.
+    pub order: Option<Payment<'a>>,
+}
+
+/// The code of an event: its text as it came, and what the edge read from it if it is a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Code<'a> {
+    #[serde(borrow)]
+    pub text: &'a str,
+    pub link: Option<Link<'a>>,
+}
+
+/// What an `order` or a `refund` says of money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payment<'a> {
+    /// The order number.
+    pub number: &'a str,
+    /// Minor units, 0…10¹⁵.
+    pub amount: i64,
+    /// Of no meaning on a refund.
+    pub part: Part,
+}

@@ -1,0 +1,179 @@
+//! What desks tell each other and the ledger: the items of `draws`, `awards` and `facts` frames.
+
+use serde::{Deserialize, Serialize};
+
+use super::code::Kind;
+use super::event::Action;
+use super::rules::{PayeeKind, PrizeKind, Step};
+use super::time::{Day, Millis};
+
+super::text::words! {
+    /// What a counter is about (contract section 7).
+    Scope {
+        Merchant = "merchant",
+        Store = "store",
+        Guide = "guide",
+        Campaign = "campaign",
+        Kind = "kind",
+        Region = "region",
+        Channel = "channel",
+        Ticket = "ticket",
+    }
+}
+
+super::text::words! {
+    /// What a counter counts (contract section 7).
+    Metric {
+        Scans = "scans",
+        Repeats = "repeats",
+        Interactions = "interactions",
+        Visits = "visits",
+        Follows = "follows",
+        Claims = "claims",
+        Redeems = "redeems",
+        Entries = "entries",
+        Late = "late",
+        Forged = "forged",
+        Unknown = "unknown",
+        Joins = "joins",
+        Duplicates = "duplicates",
+        Orders = "orders",
+        Gmv = "gmv",
+        Refunds = "refunds",
+        Refunded = "refunded",
+        Wins = "wins",
+        PrizeCash = "prize_cash",
+        Shoppers = "shoppers",
+        CreditedOrders = "credited_orders",
+        CreditedNet = "credited_net",
+        Commission = "commission",
+        CreditedJoins = "credited_joins",
+    }
+}
+
+super::text::words! {
+    /// What became of a scan of a code that draws, or of an item code.
+    Outcome {
+        Entered = "entered",
+        Repeat = "repeat",
+        NoCampaign = "no-campaign",
+        NotStarted = "not-started",
+        Ended = "ended",
+        OutOfArea = "out-of-area",
+        Yours = "yours",
+        Limit = "limit",
+        AlreadyClaimed = "already-claimed",
+    }
+}
+
+/// Shopper desk → code desk: a scan of an item code, or an entry by any code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeScan<'a> {
+    #[serde(borrow)]
+    pub merchant: &'a str,
+    /// The order of the rules under which the shopper desk worked.
+    pub rules: u32,
+    /// The code's name.
+    pub code: &'a str,
+    pub kind: Kind,
+    pub received: Millis,
+    pub region: Option<&'a str>,
+    pub shopper: &'a str,
+    pub shopper_key: u128,
+    pub outcome: Outcome,
+    /// With `Entered`: the campaign's index in the rules, and the number of the entry.
+    pub entry: Option<(u32, u64)>,
+}
+
+/// Code desk → campaign desk: an entry that drew a prize.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Win<'a> {
+    #[serde(borrow)]
+    pub merchant: &'a str,
+    pub rules: u32,
+    /// Indices in the rules of that order.
+    pub campaign: u32,
+    pub prize: u32,
+    pub code: &'a str,
+    pub shopper: &'a str,
+    pub shopper_key: u128,
+    pub entry: u64,
+    pub received: Millis,
+    pub region: Option<&'a str>,
+}
+
+/// Any desk → ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact<'a> {
+    #[serde(borrow)]
+    pub merchant: &'a str,
+    pub what: What<'a>,
+}
+
+/// The kinds of facts. Counts are differences; orders, members and codes stand for themselves as they are now; all
+/// else is a row added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum What<'a> {
+    Rules { order: u32, sha256: [u8; 32], #[serde(borrow)] currency: &'a str },
+    Count { scope: Scope, #[serde(borrow)] key: &'a str, day: Day, metric: Metric, delta: i64 },
+    /// One more shopper who reached the step (from 1).
+    Funnel { #[serde(borrow)] funnel: &'a str, step: u8, action: Step, channel: Option<&'a str>, day: Day },
+    Posting(#[serde(borrow)] Posting<'a>),
+    Order(#[serde(borrow)] OrderState<'a>),
+    Member { #[serde(borrow)] shopper: &'a str, time: Millis, guide: Option<&'a str>, store: Option<&'a str> },
+    Award(#[serde(borrow)] Award<'a>),
+    /// An item code as it stands.
+    Code { #[serde(borrow)] code: &'a str, kind: Kind, scans: u64, first_time: Millis, first_region: Option<&'a str> },
+    /// One scan in a code's history.
+    Seen { #[serde(borrow)] code: &'a str, time: Millis, shopper: &'a str, region: Option<&'a str>, outcome: Outcome, campaign: Option<&'a str>, entry: Option<u64> },
+    /// An event that may unlock awards.
+    Unlocking { #[serde(borrow)] shopper: &'a str, action: Action, time: Millis },
+}
+
+/// A row of money; never changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posting<'a> {
+    #[serde(borrow)]
+    pub order: &'a str,
+    pub shopper: &'a str,
+    pub payee_kind: PayeeKind,
+    pub payee: &'a str,
+    /// Minor units; negative where something is taken back.
+    pub amount: i64,
+    pub approve_at: Millis,
+    /// The id of the event that caused it.
+    pub cause: &'a str,
+}
+
+/// An order as it stands. Kind, guide and store are those of the touch with the largest share of the credit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderState<'a> {
+    #[serde(borrow)]
+    pub order: &'a str,
+    pub shopper: &'a str,
+    pub time: Millis,
+    pub base: i64,
+    pub refunded: i64,
+    pub kind: Option<Kind>,
+    pub guide: Option<&'a str>,
+    pub store: Option<&'a str>,
+}
+
+/// A draw that drew a prize. `awarded` is `None` for thanks; kind and amount are the awarded prize's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Award<'a> {
+    #[serde(borrow)]
+    pub campaign: &'a str,
+    /// The order of the rules that admitted the entry.
+    pub rules: u32,
+    pub code: &'a str,
+    pub shopper: &'a str,
+    pub entry: u64,
+    pub time: Millis,
+    pub drawn: &'a str,
+    pub awarded: Option<&'a str>,
+    pub prize_kind: Option<PrizeKind>,
+    pub amount: Option<i64>,
+    /// What unlocks it, and until when (exclusive).
+    pub unlock: Option<(Action, Option<Millis>)>,
+}

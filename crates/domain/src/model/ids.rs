@@ -1,0 +1,80 @@
+//! Identities: keys of events, shoppers and orders, and the shards that they fall into.
+
+use sha2::{Digest, Sha256};
+
+/// Joins the parts of an identity (ASCII unit separator; no text of an event can contain it).
+pub const SEPARATOR: u8 = 0x1F;
+/// Keys hash into so many fixed shards, and shards map to partitions.
+pub const SHARDS: u32 = 1024;
+
+/// The first 16 bytes of SHA-256 over the parts, joined by [`SEPARATOR`], as a big-endian number.
+#[must_use]
+pub fn digest128(parts: &[&str]) -> u128 {
+    let mut hash = Sha256::new();
+    for (i, part) in parts.iter().enumerate() {
+        if i > 0 {
+            hash.update([SEPARATOR]);
+        }
+        hash.update(part.as_bytes());
+    }
+    let digest = hash.finalize();
+    digest.iter().take(16).fold(0, |n, &b| n << 8 | u128::from(b))
+}
+
+/// The key of an event (contract section 1); its order as a number is its order as bytes.
+#[must_use]
+pub fn event_key(merchant: &str, shopper: &str, id: &str) -> u128 {
+    digest128(&[merchant, shopper, id])
+}
+
+/// The key of a shopper of a merchant.
+#[must_use]
+pub fn shopper_key(merchant: &str, shopper: &str) -> u128 {
+    digest128(&[merchant, shopper])
+}
+
+/// A key for tables of a text that is no identity of money (XXH3, 128 bits).
+#[must_use]
+pub fn text_key(text: &str) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(text.as_bytes())
+}
+
+/// One key from two: a keyed permutation of the sum's halves, so that neither order nor addition cancels out.
+#[must_use]
+pub const fn join_keys(a: u128, b: u128) -> u128 {
+    const ODD: u128 = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
+    let mixed = (a ^ b.rotate_left(41)).wrapping_mul(ODD).wrapping_add(b);
+    mixed ^ (mixed >> 67)
+}
+
+/// The shard of a uniform key: its top ten bits.
+#[must_use]
+pub const fn shard(key: u128) -> u32 {
+    (key >> 118) as u32
+}
+
+/// The partition of a shard where a topic has so many.
+#[must_use]
+pub const fn partition(shard: u32, partitions: u16) -> u16 {
+    (shard * partitions as u32 / SHARDS) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_event_key_is_sha256_of_the_joined_parts() {
+        // printf 'acme\x1fu1\x1f7f3a' | sha256sum | head -c 32
+        assert_eq!(format!("{:032x}", event_key("acme", "u1", "7f3a")), "8e27e9938c7636ce37406468685ab8a2");
+    }
+
+    #[test]
+    fn shards_cover_all_partitions() {
+        assert_eq!(shard(u128::MAX), SHARDS - 1);
+        for partitions in [1, 4, 7, 16] {
+            let hit: std::collections::BTreeSet<u16> = (0..SHARDS).map(|s| partition(s, partitions)).collect();
+            assert_eq!(hit.len(), usize::from(partitions));
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! One version of a merchant's rules, ready for the desks: references turned into indices, sums worked out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::code::{Kind, Link, gtin};
+use super::draw::{DrawKey, thresholds};
+use super::event::{Action, Code};
+use super::ids::{shopper_key, text_key};
+use super::rules::{Campaign, PrizeKind, Rules, Successor, version_text};
+use super::time::{Millis, Zone};
+
+/// The rules that desks may be asked to work under, by their order of publishing.
+pub type Library = BTreeMap<u32, Arc<Rulebook>>;
+
+/// A version of one merchant's rules.
+#[derive(Debug)]
+pub struct Rulebook {
+    pub rules: Rules,
+    /// Its place in the order of publishing, over all merchants; from 1.
+    pub order: u32,
+    pub sha256: [u8; 32],
+    pub zone: Zone,
+    pub guides: Vec<GuideTerms>,
+    pub codes: Vec<CodeTerms>,
+    pub campaigns: Vec<CampaignTerms>,
+    /// The actions that unlock some prize.
+    pub unlocking: Vec<Action>,
+    by_store: HashMap<Box<str>, u32>,
+    by_guide: HashMap<Box<str>, u32>,
+    by_code: HashMap<Box<str>, u32>,
+    by_gln: HashMap<u64, u32>,
+    by_gsrn: HashMap<u64, u32>,
+}
+
+#[derive(Debug)]
+pub struct GuideTerms {
+    pub store: u32,
+    pub left: Option<Millis>,
+    pub successor: SuccessorTerms,
+    /// The key of the guide's own shopper id.
+    pub shopper_key: Option<u128>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum SuccessorTerms {
+    Store,
+    Keep,
+    Guide(u32),
+}
+
+/// What a known code stands for; indices into the rules.
+#[derive(Clone, Copy, Debug)]
+pub struct CodeTerms {
+    pub kind: Kind,
+    pub guide: Option<u32>,
+    pub store: Option<u32>,
+    pub campaign: Option<u32>,
+    pub name_key: u128,
+}
+
+#[derive(Debug)]
+pub struct CampaignTerms {
+    pub prizes: Vec<PrizeTerms>,
+    /// Per phase, the thresholds of the prizes.
+    pub thresholds: Vec<Vec<u128>>,
+    /// `None` where a role does not draw.
+    pub key: Option<DrawKey>,
+}
+
+#[derive(Debug)]
+pub struct PrizeTerms {
+    pub otherwise: Option<u32>,
+    pub cash: i64,
+}
+
+/// What a text is under these rules.
+#[derive(Clone, Copy, Debug)]
+pub struct Resolved<'a> {
+    pub kind: Kind,
+    /// Index into the rules' codes, for a code that they list.
+    pub listed: Option<u32>,
+    /// For a store's GLN or a guide's GSRN: the index of that store or guide.
+    pub place: Option<Place>,
+    pub name: Name<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Place {
+    Store(u32),
+    Guide(u32),
+}
+
+/// A code's name (contract section 3).
+#[derive(Clone, Copy, Debug)]
+pub enum Name<'a> {
+    Text(&'a str),
+    /// So many digits of a GS1 key.
+    Digits(u64, u8),
+}
+
+/// Room for the digits of a GS1 key.
+pub type DigitBuffer = [u8; 18];
+
+impl<'a> Name<'a> {
+    /// The name as text; digits are written into the buffer.
+    pub fn text<'b>(&self, buffer: &'b mut DigitBuffer) -> &'b str
+    where
+        'a: 'b,
+    {
+        match *self {
+            Self::Text(text) => text,
+            Self::Digits(mut number, width) => {
+                let digits = &mut buffer[..usize::from(width)];
+                for digit in digits.iter_mut().rev() {
+                    *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+                    number /= 10;
+                }
+                std::str::from_utf8(digits).unwrap_or("")
+            }
+        }
+    }
+
+    /// The key of the name for tables.
+    #[must_use]
+    pub fn key(&self) -> u128 {
+        text_key(self.text(&mut [0; 18]))
+    }
+}
+
+impl Rulebook {
+    /// Works out a version. `secrets` are by campaign id; a role that does not draw gives none.
+    ///
+    /// # Errors
+    /// The first reference that leads nowhere: the rules did not pass the checks of `wire`.
+    pub fn new(rules: Rules, order: u32, sha256: [u8; 32], secrets: &BTreeMap<String, [u8; 32]>) -> Result<Self, String> {
+        let zone = Zone::named(&rules.time_zone).ok_or_else(|| format!("time_zone: {} is not known", rules.time_zone))?;
+        let by_store = index(rules.stores.iter().map(|s| s.id.as_str()));
+        let by_guide = index(rules.guides.iter().map(|g| g.id.as_str()));
+        let by_code = index(rules.codes.iter().map(|c| c.id.as_str()));
+        let by_campaign = index(rules.campaigns.iter().map(|c| c.id.as_str()));
+        let find = |map: &HashMap<Box<str>, u32>, what: &str, id: &str| {
+            map.get(id).copied().ok_or_else(|| format!("{what} {id} is not in the rules of {}", rules.merchant))
+        };
+        let find_in = |map, what, id: &Option<String>| id.as_ref().map(|id| find(map, what, id)).transpose();
+        let guides = rules.guides.iter().map(|g| {
+            Ok(GuideTerms {
+                store: find(&by_store, "store", &g.store)?,
+                left: g.left,
+                successor: match &g.successor {
+                    Successor::Store => SuccessorTerms::Store,
+                    Successor::Keep => SuccessorTerms::Keep,
+                    Successor::Guide(id) => SuccessorTerms::Guide(find(&by_guide, "guide", id)?),
+                },
+                shopper_key: g.shopper.as_ref().map(|s| shopper_key(&rules.merchant, s)),
+            })
+        });
+        let guides = guides.collect::<Result<Vec<_>, String>>()?;
+        let codes = rules.codes.iter().map(|c| {
+            Ok(CodeTerms {
+                kind: c.kind,
+                guide: find_in(&by_guide, "guide", &c.guide)?,
+                store: find_in(&by_store, "store", &c.store)?,
+                campaign: find_in(&by_campaign, "campaign", &c.campaign)?,
+                name_key: text_key(&c.id),
+            })
+        });
+        let codes = codes.collect::<Result<Vec<_>, String>>()?;
+        let campaigns = rules.campaigns.iter().map(|c| campaign_terms(c, secrets)).collect::<Result<Vec<_>, String>>()?;
+        let prizes = rules.campaigns.iter().flat_map(|c| &c.prizes);
+        let mut unlocking: Vec<Action> = prizes.filter_map(|p| p.unlock.as_ref().map(|u| u.action)).collect();
+        unlocking.sort_unstable();
+        unlocking.dedup();
+        let by_gln = (0..).zip(&rules.stores).filter_map(|(i, s)| Some((s.gln?, i))).collect();
+        let by_gsrn = (0..).zip(&rules.guides).filter_map(|(i, g)| Some((g.gsrn?, i))).collect();
+        Ok(Self {
+            zone, guides, codes, campaigns, unlocking, by_store, by_guide, by_code, by_gln, by_gsrn, rules, order, sha256,
+        })
+    }
+
+    /// First 12 hex digits of the published object's SHA-256.
+    #[must_use]
+    pub fn version(&self) -> String {
+        version_text(&self.sha256)
+    }
+
+    #[must_use]
+    pub fn store(&self, id: &str) -> Option<u32> {
+        self.by_store.get(id).copied()
+    }
+
+    #[must_use]
+    pub fn guide(&self, id: &str) -> Option<u32> {
+        self.by_guide.get(id).copied()
+    }
+
+    /// What a code is (contract section 3; tokens are not in this build, so nothing is forged).
+    #[must_use]
+    pub fn resolve<'a>(&self, code: &Code<'a>) -> Resolved<'a> {
+        let unknown = |name| Resolved { kind: Kind::Unknown, listed: None, place: None, name };
+        match code.link {
+            None => self.listed(code.text).or_else(|| product(gtin(code.text))).unwrap_or_else(|| unknown(Name::Text(code.text))),
+            Some(Link::Text(text)) => {
+                self.listed(text).or_else(|| product(gtin(text))).unwrap_or_else(|| unknown(Name::Text(text)))
+            }
+            Some(Link::Gtin(gtin, serial)) => {
+                let found = match serial {
+                    Some(serial) => self.listed(serial),
+                    None => self.listed_digits(gtin, 14),
+                };
+                found.or_else(|| product(Some(gtin))).unwrap_or_else(|| unknown(Name::Digits(gtin, 14)))
+            }
+            Some(Link::Gln(gln)) => {
+                let name = Name::Digits(gln, 13);
+                let place = self.by_gln.get(&gln).map(|&s| Resolved { kind: Kind::Store, listed: None, place: Some(Place::Store(s)), name });
+                self.listed_digits(gln, 13).or(place).unwrap_or_else(|| unknown(name))
+            }
+            Some(Link::Gsrn(gsrn)) => {
+                let name = Name::Digits(gsrn, 18);
+                let place = self.by_gsrn.get(&gsrn).map(|&g| Resolved { kind: Kind::Guide, listed: None, place: Some(Place::Guide(g)), name });
+                self.listed_digits(gsrn, 18).or(place).unwrap_or_else(|| unknown(name))
+            }
+        }
+    }
+
+    fn listed<'a>(&self, text: &'a str) -> Option<Resolved<'a>> {
+        let index = *self.by_code.get(text)?;
+        Some(Resolved { kind: self.codes[index as usize].kind, listed: Some(index), place: None, name: Name::Text(text) })
+    }
+
+    fn listed_digits<'a>(&self, number: u64, width: u8) -> Option<Resolved<'a>> {
+        let name = Name::Digits(number, width);
+        let index = *self.by_code.get(name.text(&mut [0; 18]))?;
+        Some(Resolved { kind: self.codes[index as usize].kind, listed: Some(index), place: None, name })
+    }
+}
+
+fn product<'a>(gtin: Option<u64>) -> Option<Resolved<'a>> {
+    gtin.map(|n| Resolved { kind: Kind::Product, listed: None, place: None, name: Name::Digits(n, 14) })
+}
+
+fn campaign_terms(campaign: &Campaign, secrets: &BTreeMap<String, [u8; 32]>) -> Result<CampaignTerms, String> {
+    let by_prize = index(campaign.prizes.iter().map(|p| p.id.as_str()));
+    let find = |id: &str| by_prize.get(id).copied().ok_or_else(|| format!("prize {id} is not in campaign {}", campaign.id));
+    let prizes = campaign.prizes.iter().map(|p| {
+        Ok(PrizeTerms {
+            otherwise: p.otherwise.as_deref().map(find).transpose()?,
+            cash: if p.kind == PrizeKind::Cash { p.amount.unwrap_or(0) } else { 0 },
+        })
+    });
+    let per_phase = campaign.phases.iter().map(|phase| {
+        phase.odds.keys().try_for_each(|id| find(id).map(drop))?;
+        let odds: Vec<_> = campaign.prizes.iter().map(|p| phase.odds.get(&p.id).copied()).collect();
+        Ok(thresholds(&odds))
+    });
+    Ok(CampaignTerms {
+        prizes: prizes.collect::<Result<_, String>>()?,
+        thresholds: per_phase.collect::<Result<_, String>>()?,
+        key: secrets.get(&campaign.id).map(DrawKey::new),
+    })
+}
+
+fn index<'a>(ids: impl Iterator<Item = &'a str>) -> HashMap<Box<str>, u32> {
+    (0..).zip(ids).map(|(i, id)| (id.into(), i)).collect()
+}

@@ -1,0 +1,38 @@
+//! Exact numbers of distinct shoppers per day and scope: a set of keys per day, given back whole when the day is over.
+
+use std::collections::BTreeMap;
+
+use super::uniform::UniformSet;
+use crate::model::time::Day;
+
+/// Which keys were seen on which day.
+#[derive(Clone, Debug, Default)]
+pub struct Uniques {
+    days: BTreeMap<Day, UniformSet>,
+}
+
+impl Uniques {
+    /// Says whether the key is the first of its kind on that day.
+    pub fn insert(&mut self, day: Day, key: u128) -> bool {
+        self.days.entry(day).or_default().insert(key)
+    }
+
+    /// Gives back the days before `day`; nothing may ask for them any more.
+    pub fn forget_before(&mut self, day: Day) {
+        while let Some(first) = self.days.first_entry()
+            && *first.key() < day
+        {
+            first.remove();
+        }
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.days.values().map(UniformSet::len).sum()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.days.is_empty()
+    }
+}

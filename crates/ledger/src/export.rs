@@ -1,0 +1,235 @@
+//! Exports: the tables of contract section 8, rows sorted as text by all columns, as CSV or NDJSON.
+
+use std::io::Write;
+
+use domain::model::time::{Day, day_text, time_text};
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+
+use crate::schema::LedgerError;
+
+/// A table that can be exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    Postings,
+    Orders,
+    Members,
+    Awards,
+    Counters,
+    Funnels,
+    Codes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Csv,
+    Ndjson,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Number,
+    Time,
+    Day,
+}
+
+use Kind::{Day as Date, Number, Text, Time};
+
+impl Table {
+    pub const ALL: [Self; 7] =
+        [Self::Postings, Self::Orders, Self::Members, Self::Awards, Self::Counters, Self::Funnels, Self::Codes];
+
+    /// The name that the command line knows it by.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Postings => "postings",
+            Self::Orders => "orders",
+            Self::Members => "members",
+            Self::Awards => "awards",
+            Self::Counters => "counters",
+            Self::Funnels => "funnels",
+            Self::Codes => "codes",
+        }
+    }
+
+    /// Columns, and the SELECT that gives them in this order.
+    fn query(self) -> (&'static [(&'static str, Kind)], &'static str) {
+        match self {
+            Self::Postings => (
+                &[
+                    ("merchant", Text),
+                    ("order", Text),
+                    ("shopper", Text),
+                    ("payee_kind", Text),
+                    ("payee", Text),
+                    ("amount", Number),
+                    ("currency", Text),
+                    ("approve_at", Time),
+                    ("cause", Text),
+                ],
+                "SELECT merchant, number, shopper, payee_kind, payee, amount, (SELECT currency FROM rules r
+                 WHERE r.merchant = p.merchant ORDER BY version DESC LIMIT 1), approve_at, cause FROM postings p",
+            ),
+            Self::Orders => (
+                &[
+                    ("merchant", Text),
+                    ("order", Text),
+                    ("shopper", Text),
+                    ("time", Time),
+                    ("base", Number),
+                    ("refunded", Number),
+                    ("currency", Text),
+                    ("kind", Text),
+                    ("guide", Text),
+                    ("store", Text),
+                ],
+                "SELECT merchant, number, shopper, time, base, refunded, (SELECT currency FROM rules r
+                 WHERE r.merchant = o.merchant ORDER BY version DESC LIMIT 1), kind, guide, store FROM orders o",
+            ),
+            Self::Members => (
+                &[("merchant", Text), ("shopper", Text), ("time", Time), ("guide", Text), ("store", Text)],
+                "SELECT merchant, shopper, time, guide, store FROM members",
+            ),
+            Self::Awards => (
+                &[
+                    ("merchant", Text),
+                    ("campaign", Text),
+                    ("rules", Text),
+                    ("code", Text),
+                    ("shopper", Text),
+                    ("entry", Number),
+                    ("time", Time),
+                    ("drawn", Text),
+                    ("awarded", Text),
+                    ("prize_kind", Text),
+                    ("amount", Number),
+                    ("state", Text),
+                ],
+                "SELECT merchant, campaign, (SELECT substr(sha256, 1, 12) FROM rules r WHERE r.version = a.version), code,
+                 shopper, entry, time, drawn, COALESCE(awarded, 'thanks'), prize_kind, amount, CASE
+                 WHEN awarded IS NULL THEN 'thanks' WHEN unlock IS NULL THEN 'granted'
+                 WHEN EXISTS (SELECT 1 FROM unlocking u WHERE u.merchant = a.merchant AND u.shopper = a.shopper
+                   AND u.action = a.unlock AND u.time >= a.time AND (a.unlock_until IS NULL OR u.time < a.unlock_until))
+                   THEN 'unlocked'
+                 WHEN unlock_until <= (SELECT MAX(received) FROM progress) THEN 'expired' ELSE 'locked' END FROM awards a",
+            ),
+            Self::Counters => (
+                &[("merchant", Text), ("scope", Text), ("key", Text), ("day", Date), ("metric", Text), ("value", Number)],
+                "SELECT merchant, scope, key, day, metric, SUM(value) FROM counters
+                 GROUP BY merchant, scope, key, day, metric HAVING SUM(value) <> 0",
+            ),
+            Self::Funnels => (
+                &[
+                    ("merchant", Text),
+                    ("funnel", Text),
+                    ("step", Number),
+                    ("action", Text),
+                    ("channel", Text),
+                    ("day", Date),
+                    ("shoppers", Number),
+                ],
+                "SELECT merchant, funnel, step, action, NULLIF(channel, ''), day, SUM(shoppers) FROM funnels
+                 GROUP BY merchant, funnel, step, action, channel, day",
+            ),
+            Self::Codes => (
+                &[
+                    ("merchant", Text),
+                    ("code", Text),
+                    ("kind", Text),
+                    ("scans", Number),
+                    ("first_time", Time),
+                    ("first_region", Text),
+                ],
+                "SELECT merchant, code, kind, scans, first_time, first_region FROM codes",
+            ),
+        }
+    }
+}
+
+/// Writes a table.
+///
+/// # Errors
+/// The database or the output refuses.
+pub fn export(db: &Connection, table: Table, format: Format, to: &mut dyn Write) -> Result<(), LedgerError> {
+    let (columns, select) = table.query();
+    // Times and days sort as numbers as they do as text; amounts must be compared as the text that is written.
+    let order = (1..).zip(columns).map(|(i, (_, kind))| match kind {
+        Time | Date => format!("c{i}"),
+        Text | Number => format!("COALESCE(CAST(c{i} AS TEXT), '')"),
+    });
+    let order = order.collect::<Vec<_>>().join(", ");
+    let names = (1..=columns.len()).map(|i| format!("c{i}")).collect::<Vec<_>>().join(", ");
+    let sql = format!("WITH t({names}) AS ({select}) SELECT * FROM t ORDER BY {order}");
+    let mut statement = db.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut out = Out::new(format, columns, to)?;
+    let mut cells = vec![String::new(); columns.len()];
+    let mut empty = vec![false; columns.len()];
+    while let Some(row) = rows.next()? {
+        for (i, (_, kind)) in columns.iter().enumerate() {
+            let value = row.get_ref(i)?;
+            empty[i] = value == ValueRef::Null;
+            cells[i].clear();
+            write_cell(&mut cells[i], *kind, value)?;
+        }
+        out.row(columns, &cells, &empty)?;
+    }
+    out.finish()
+}
+
+fn write_cell(cell: &mut String, kind: Kind, value: ValueRef<'_>) -> rusqlite::Result<()> {
+    match (value, kind) {
+        (ValueRef::Null, _) => {}
+        (ValueRef::Integer(at), Time) => cell.push_str(&time_text(at)),
+        (ValueRef::Integer(day), Date) => cell.push_str(&day_text(Day::try_from(day).unwrap_or(Day::MAX))),
+        (ValueRef::Integer(number), _) => cell.push_str(&number.to_string()),
+        (other, _) => cell.push_str(other.as_str()?),
+    }
+    Ok(())
+}
+
+enum Out<'a> {
+    Csv(Box<csv::Writer<&'a mut dyn Write>>),
+    Ndjson(&'a mut dyn Write),
+}
+
+impl<'a> Out<'a> {
+    fn new(format: Format, columns: &[(&str, Kind)], to: &'a mut dyn Write) -> Result<Self, LedgerError> {
+        Ok(match format {
+            Format::Ndjson => Self::Ndjson(to),
+            Format::Csv => {
+                let mut csv = csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(to);
+                csv.write_record(columns.iter().map(|(name, _)| name)).map_err(std::io::Error::from)?;
+                Self::Csv(Box::new(csv))
+            }
+        })
+    }
+
+    fn row(&mut self, columns: &[(&str, Kind)], cells: &[String], empty: &[bool]) -> Result<(), LedgerError> {
+        match self {
+            Self::Csv(csv) => csv.write_record(cells).map_err(std::io::Error::from)?,
+            Self::Ndjson(to) => {
+                for (i, ((name, kind), cell)) in columns.iter().zip(cells).enumerate() {
+                    write!(to, "{}\"{name}\":", if i == 0 { '{' } else { ',' })?;
+                    match kind {
+                        _ if empty[i] => write!(to, "null")?,
+                        Number => write!(to, "{cell}")?,
+                        _ => serde_json::to_writer(&mut *to, cell).map_err(std::io::Error::from)?,
+                    }
+                }
+                writeln!(to, "}}")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), LedgerError> {
+        match self {
+            Self::Csv(mut csv) => csv.flush()?,
+            Self::Ndjson(to) => to.flush()?,
+        }
+        Ok(())
+    }
+}

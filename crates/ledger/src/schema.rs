@@ -1,0 +1,150 @@
+//! The tables, and which files are ledgers.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+/// Changes with the tables; a ledger of another schema is refused.
+pub const SCHEMA: i64 = 1;
+
+/// Counters and funnels are kept per facts partition and added when read. Times are ms, days count from 1970-01-01, money
+/// is minor units, log ids and hashes are hex.
+const TABLES: &str = "
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE positions(facts INTEGER, topic TEXT, partition INTEGER, log TEXT NOT NULL, place INTEGER NOT NULL,
+  part INTEGER NOT NULL, hash TEXT NOT NULL, PRIMARY KEY(facts, topic, partition)) WITHOUT ROWID;
+CREATE TABLE progress(facts INTEGER PRIMARY KEY, next INTEGER NOT NULL, received INTEGER NOT NULL);
+CREATE TABLE rules(version INTEGER PRIMARY KEY, merchant TEXT NOT NULL, sha256 TEXT NOT NULL, currency TEXT NOT NULL);
+CREATE TABLE counters(merchant TEXT, scope TEXT, key TEXT, day INTEGER, metric TEXT, facts INTEGER,
+  value INTEGER NOT NULL, PRIMARY KEY(merchant, scope, key, day, metric, facts)) WITHOUT ROWID;
+CREATE TABLE funnels(merchant TEXT, funnel TEXT, step INTEGER, action TEXT, channel TEXT, day INTEGER, facts INTEGER,
+  shoppers INTEGER NOT NULL, PRIMARY KEY(merchant, funnel, step, action, channel, day, facts)) WITHOUT ROWID;
+CREATE TABLE postings(merchant TEXT NOT NULL, number TEXT NOT NULL, shopper TEXT NOT NULL, payee_kind TEXT NOT NULL,
+  payee TEXT NOT NULL, amount INTEGER NOT NULL, approve_at INTEGER NOT NULL, cause TEXT NOT NULL);
+CREATE INDEX postings_by_order ON postings(merchant, number);
+CREATE TABLE orders(merchant TEXT, number TEXT, shopper TEXT, time INTEGER NOT NULL, base INTEGER NOT NULL,
+  refunded INTEGER NOT NULL, kind TEXT, guide TEXT, store TEXT, PRIMARY KEY(merchant, number, shopper)) WITHOUT ROWID;
+CREATE TABLE members(merchant TEXT, shopper TEXT, time INTEGER NOT NULL, guide TEXT, store TEXT,
+  PRIMARY KEY(merchant, shopper)) WITHOUT ROWID;
+CREATE TABLE awards(merchant TEXT NOT NULL, campaign TEXT NOT NULL, version INTEGER NOT NULL, code TEXT NOT NULL,
+  shopper TEXT NOT NULL, entry INTEGER NOT NULL, time INTEGER NOT NULL, drawn TEXT NOT NULL, awarded TEXT,
+  prize_kind TEXT, amount INTEGER, unlock TEXT, unlock_until INTEGER);
+CREATE INDEX awards_by_code ON awards(merchant, code);
+CREATE TABLE unlocking(merchant TEXT NOT NULL, shopper TEXT NOT NULL, action TEXT NOT NULL, time INTEGER NOT NULL);
+CREATE INDEX unlocking_by_shopper ON unlocking(merchant, shopper, action, time);
+CREATE TABLE codes(merchant TEXT, code TEXT, kind TEXT NOT NULL, scans INTEGER NOT NULL, first_time INTEGER NOT NULL,
+  first_region TEXT, PRIMARY KEY(merchant, code)) WITHOUT ROWID;
+CREATE TABLE seen(merchant TEXT NOT NULL, code TEXT NOT NULL, time INTEGER NOT NULL, shopper TEXT NOT NULL, region TEXT,
+  outcome TEXT NOT NULL, campaign TEXT, entry INTEGER);
+CREATE INDEX seen_by_code ON seen(merchant, code);
+";
+
+/// Who writes a ledger: a `run` makes its own anew each time, a service goes on with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Run,
+    Service,
+}
+
+impl Origin {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Service => "serve",
+        }
+    }
+}
+
+/// Why a ledger cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    #[error("{0}: there is no such ledger; name the file that `run` or `serve` wrote, DIR/ledger.sqlite")]
+    Missing(String),
+    #[error("{0}: only SQLite ledgers are in this build; give sqlite:FILE or a path")]
+    Url(String),
+    #[error("{0}: this is no ledger of mashang")]
+    Foreign(String),
+    #[error("{file}: the ledger is of schema {found}, this build works with schema {SCHEMA}: use the build that wrote it, or make it anew with `run`")]
+    Schema { file: String, found: String },
+    #[error("{file}: the ledger is of merchant {found}, the rules are of {wanted}: choose another --out")]
+    Merchant { file: String, found: String, wanted: String },
+    #[error("{0}: the ledger was written by `serve`; `run` does not replace it: choose another --out")]
+    Service(String),
+    #[error("the positions in the ledger are not those that this batch began from: another writer went on, this one stops")]
+    Moved,
+    #[error(transparent)]
+    Stop(#[from] domain::flow::Stop),
+    #[error("the ledger cannot be written or read: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("cannot write: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// The file of a ledger's URL: `sqlite:FILE` or a path.
+///
+/// # Errors
+/// The URL is of a kind that this build does not have.
+pub fn file_of_url(url: &str) -> Result<&str, LedgerError> {
+    match url.strip_prefix("sqlite:") {
+        Some(file) => Ok(file),
+        None if url.contains("://") => Err(LedgerError::Url(url.to_owned())),
+        None => Ok(url),
+    }
+}
+
+/// Makes the tables of a new ledger.
+///
+/// # Errors
+/// The database refuses.
+pub fn create(db: &Connection, origin: Origin) -> Result<(), LedgerError> {
+    db.execute_batch(TABLES)?;
+    db.execute("INSERT INTO meta VALUES ('schema', ?1), ('origin', ?2)", (SCHEMA.to_string(), origin.as_str()))?;
+    Ok(())
+}
+
+/// Opens a ledger for reading.
+///
+/// # Errors
+/// There is none, or it is none of ours, or of another schema.
+pub fn open_to_read(url: &str) -> Result<Connection, LedgerError> {
+    let file = file_of_url(url)?;
+    if !Path::new(file).is_file() {
+        return Err(LedgerError::Missing(file.to_owned()));
+    }
+    let db = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    check(&db, file)?;
+    Ok(db)
+}
+
+fn check(db: &Connection, file: &str) -> Result<(), LedgerError> {
+    let schema = db.query_row("SELECT value FROM meta WHERE key = 'schema'", [], |row| row.get::<_, String>(0)).optional();
+    match schema {
+        Ok(Some(schema)) if schema == SCHEMA.to_string() => Ok(()),
+        Ok(Some(found)) => Err(LedgerError::Schema { file: file.to_owned(), found }),
+        Ok(None) | Err(_) => Err(LedgerError::Foreign(file.to_owned())),
+    }
+}
+
+/// Whether `run` may put a ledger of these merchants in the place of `file`.
+///
+/// # Errors
+/// What stands there is no ledger, is of another schema or of other merchants, or belongs to a service.
+pub fn may_replace(file: &str, merchants: &BTreeSet<String>) -> Result<(), LedgerError> {
+    let db = match open_to_read(file) {
+        Ok(db) => db,
+        Err(LedgerError::Missing(_)) => return Ok(()),
+        Err(other) => return Err(other),
+    };
+    let origin: String = db.query_row("SELECT value FROM meta WHERE key = 'origin'", [], |row| row.get(0))?;
+    if origin != Origin::Run.as_str() {
+        return Err(LedgerError::Service(file.to_owned()));
+    }
+    let mut select = db.prepare("SELECT DISTINCT merchant FROM rules")?;
+    let found = select.query_map([], |row| row.get(0))?.collect::<Result<BTreeSet<String>, _>>()?;
+    if !found.is_empty() && found != *merchants {
+        let list = |set: &BTreeSet<String>| set.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        return Err(LedgerError::Merchant { file: file.to_owned(), found: list(&found), wanted: list(merchants) });
+    }
+    Ok(())
+}

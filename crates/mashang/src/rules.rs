@@ -1,0 +1,110 @@
+//! Rules from files: reading, checking, publishing into a library.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::version_text;
+use wire::rules::{Checked, Mistake, Reference, object, read, version};
+
+use crate::cli::RulesCheckArgs;
+use crate::usage;
+
+/// Rules that passed every check, as they are published.
+pub(crate) struct Published {
+    pub(crate) book: Arc<Rulebook>,
+    pub(crate) object: Vec<u8>,
+}
+
+/// `mashang rules check`.
+pub(crate) fn check(args: &RulesCheckArgs) -> Result<()> {
+    let checked = read_all(&args.files)?;
+    for (file, checked) in args.files.iter().zip(&checked) {
+        let sha256 = version(&object(&checked.rules));
+        let rules = &checked.rules;
+        println!(
+            "{}: rules of {}, version {}: {} stores, {} guides, {} codes, {} campaigns, {} funnels",
+            file.display(),
+            rules.merchant,
+            version_text(&sha256),
+            rules.stores.len(),
+            rules.guides.len(),
+            rules.codes.len(),
+            rules.campaigns.len(),
+            rules.funnels.len()
+        );
+    }
+    Ok(())
+}
+
+/// Reads rules files; reports every mistake of all of them, and what is odd, on standard error.
+pub(crate) fn read_all(files: &[impl AsRef<Path>]) -> Result<Vec<Checked>> {
+    let mut all = Vec::new();
+    let mut mistakes = Vec::new();
+    let mut by_merchant: BTreeMap<String, String> = BTreeMap::new();
+    for file in files {
+        let file = file.as_ref();
+        match read_file(file)? {
+            Ok(checked) => {
+                for warning in &checked.warnings {
+                    eprintln!("warning: {warning}");
+                }
+                let name = file.display().to_string();
+                if let Some(first) = by_merchant.insert(checked.rules.merchant.clone(), name.clone()) {
+                    let message = format!("{name}: merchant: is {} as in {first}: a merchant has one rules file", checked.rules.merchant);
+                    mistakes.push(message);
+                }
+                all.push(checked);
+            }
+            Err(found) => mistakes.extend(found.iter().map(ToString::to_string)),
+        }
+    }
+    if mistakes.is_empty() {
+        return Ok(all);
+    }
+    for mistake in &mistakes {
+        eprintln!("{mistake}");
+    }
+    let count = if mistakes.len() == 1 { "1 mistake".to_owned() } else { format!("{} mistakes", mistakes.len()) };
+    Err(usage(format!("{count} in the rules: nothing was done")))
+}
+
+fn read_file(file: &Path) -> Result<Result<Checked, Vec<Mistake>>> {
+    let name = file.display().to_string();
+    let bytes = std::fs::read(file).map_err(|e| usage(format!("{name}: the rules cannot be read: {e}")))?;
+    let text = String::from_utf8(bytes).map_err(|e| usage(format!("{name}: the rules are not UTF-8 at byte {}", e.utf8_error().valid_up_to() + 1)))?;
+    let beside = file.parent().unwrap_or(Path::new(""));
+    let mut open = |reference: Reference<'_>| match reference {
+        Reference::Register(path) => read_beside(beside, path),
+        Reference::Secret(place) => match (place.strip_prefix("file:"), place.strip_prefix("env:")) {
+            (Some(path), _) => read_beside(beside, path),
+            (_, Some(name)) => std::env::var(name).map(String::into_bytes).map_err(|_| format!("the variable {name} is not set")),
+            _ => Err("a secret is named by file:PATH or env:NAME".to_owned()),
+        },
+    };
+    Ok(read(&name, &text, &mut open))
+}
+
+fn read_beside(beside: &Path, path: &str) -> Result<Vec<u8>, String> {
+    let path = beside.join(path);
+    std::fs::read(&path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => format!("there is no file {}", path.display()),
+        _ => format!("{} cannot be read: {e}", path.display()),
+    })
+}
+
+/// Puts rules in order of publishing, from 1, ready for the desks.
+pub(crate) fn publish(checked: Vec<Checked>) -> Result<(Library, Vec<Published>)> {
+    let mut library = Library::new();
+    let mut published = Vec::new();
+    for (order, checked) in (1..).zip(checked) {
+        let object = object(&checked.rules);
+        let book = Rulebook::new(checked.rules, order, version(&object), &checked.secrets);
+        let book = Arc::new(book.map_err(anyhow::Error::msg).context("rules that passed the check cannot be worked with")?);
+        library.insert(order, Arc::clone(&book));
+        published.push(Published { book, object });
+    }
+    Ok((library, published))
+}

@@ -1,0 +1,177 @@
+//! `mashang run`: a file of events through all desks into a ledger.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use domain::model::fact::Metric;
+use domain::model::rulebook::Library;
+use ledger::schema::{Origin, may_replace};
+use ledger::writer::{Durability, Writer};
+use wire::event::Merchants;
+
+use crate::cli::{RunArgs, SummaryFormat};
+use crate::events::{Intake, Rejects, for_each_line};
+use crate::road::Road;
+use crate::rules::{Published, publish, read_all};
+use crate::summary::Summary;
+use crate::usage;
+
+/// So many frames may wait between the reader and the desks.
+const FRAMES_WAITING_MAX: usize = 16;
+const READ_BYTES: usize = 1024 * 1024;
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+
+/// Runs and prints the summary.
+pub(crate) fn run(args: &RunArgs) -> Result<()> {
+    let (library, published) = publish(read_all(&args.rules)?)?;
+    let (input, size) = open_events(&args.events)?;
+    let files = prepare_out(&args.out, &published)?;
+    let writer = Writer::create(&files.partial, Origin::Run, Durability::Rebuild, 0)?;
+    let merchants = published.iter().map(|p| (p.book.rules.merchant.clone(), p.book.rules.currency.clone()));
+    let intake = Intake::new(Merchants::new(merchants), rejects(args)?);
+
+    let (send, frames) = sync_channel(FRAMES_WAITING_MAX);
+    let (tally, finished) = std::thread::scope(|scope| {
+        let desks = scope.spawn(move || travel(library, writer, &frames));
+        let tally = feed(intake, input, size, &send);
+        drop(send);
+        let finished = desks.join().map_err(|_| anyhow!("the desks stopped at a broken invariant"));
+        (tally, finished)
+    });
+    // If the desks stopped, the reader only knows that nobody listens: their reason comes first.
+    let (ledger, waiting_refunds, touches_dropped) = finished??;
+    let tally = tally?;
+    let summary = Summary {
+        tally,
+        duplicates: ledger.sum(Metric::Duplicates)?,
+        late: ledger.sum(Metric::Late)?,
+        waiting_refunds,
+        touches_dropped,
+        rules: published.iter().map(|p| (p.book.rules.merchant.clone(), p.book.version())).collect(),
+    };
+    files.keep(ledger)?;
+    match args.summary {
+        SummaryFormat::Json => println!("{}", summary.json()),
+        SummaryFormat::Text => print!("{}ledger: {}\n", summary.text(), files.ledger.display()),
+    }
+    Ok(())
+}
+
+fn open_events(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
+    if path == Path::new("-") {
+        return Ok((Box::new(std::io::stdin()), None));
+    }
+    let name = path.display();
+    let meta = std::fs::metadata(path).map_err(|e| usage(format!("--events {name}: cannot be read: {e}")))?;
+    if meta.is_dir() {
+        return Err(usage(format!("--events {name}: is a directory; name a file of NDJSON, or - for standard input")));
+    }
+    let file = File::open(path).map_err(|e| usage(format!("--events {name}: cannot be read: {e}")))?;
+    Ok((Box::new(file), Some(meta.len())))
+}
+
+fn rejects(args: &RunArgs) -> Result<Rejects> {
+    let Some(path) = &args.rejects else { return Ok(Rejects::Told) };
+    let file = File::create(path).map_err(|e| usage(format!("--rejects {}: cannot be written: {e}", path.display())))?;
+    Ok(Rejects::Written(Box::new(BufWriter::new(file))))
+}
+
+/// The files of a run. The ledger is written beside its place and moved there when it is whole.
+struct Files {
+    ledger: PathBuf,
+    partial: PathBuf,
+}
+
+fn prepare_out(out: &Path, published: &[Published]) -> Result<Files> {
+    let fail = |e: std::io::Error| usage(format!("--out {}: cannot be written: {e}", out.display()));
+    let rules = out.join("rules");
+    std::fs::create_dir_all(&rules).map_err(fail)?;
+    let ledger = out.join("ledger.sqlite");
+    let merchants: BTreeSet<String> = published.iter().map(|p| p.book.rules.merchant.clone()).collect();
+    may_replace(&ledger.to_string_lossy(), &merchants).map_err(usage)?;
+    for p in published {
+        let name: String = p.book.sha256.iter().map(|b| format!("{b:02x}")).collect();
+        std::fs::write(rules.join(format!("{name}.json")), &p.object).map_err(fail)?;
+    }
+    let partial = out.join("ledger.sqlite.partial");
+    match std::fs::remove_file(&partial) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(fail(e)),
+        _ => {}
+    }
+    Ok(Files { ledger, partial })
+}
+
+impl Files {
+    fn keep(&self, ledger: Writer) -> Result<()> {
+        ledger.close()?;
+        File::open(&self.partial)?.sync_all()?;
+        std::fs::rename(&self.partial, &self.ledger).with_context(|| format!("{} cannot be written", self.ledger.display()))
+    }
+}
+
+/// Reads, checks and frames events until they end.
+fn feed(mut intake: Intake, input: impl Read, size: Option<u64>, send: &SyncSender<Vec<u8>>) -> Result<crate::events::Tally> {
+    let mut hand_over = |record| send.send(record).map_err(|_| anyhow!("the desks stopped"));
+    let mut progress = Progress::new(size);
+    for_each_line(BufReader::with_capacity(READ_BYTES, input), |number, line, bytes| {
+        match line {
+            Some(line) => intake.line(number, line, &mut hand_over)?,
+            None => intake.too_long(number)?,
+        }
+        progress.tell(intake.tally.received, bytes);
+        Ok(())
+    })?;
+    intake.flush(&mut hand_over)?;
+    intake.finish()?;
+    progress.end();
+    Ok(intake.tally)
+}
+
+/// Takes frames through the desks until they end.
+fn travel(library: Library, writer: Writer, frames: &Receiver<Vec<u8>>) -> Result<(Writer, usize, u64)> {
+    let mut road = Road::open(library, writer)?;
+    for record in frames {
+        road.events(&record)?;
+    }
+    let (waiting, dropped) = road.waiting_and_dropped();
+    Ok((road.finish()?, waiting, dropped))
+}
+
+/// Tells a terminal how far it is.
+struct Progress {
+    size: Option<u64>,
+    began: Instant,
+    told: Option<Instant>,
+    shown: bool,
+}
+
+impl Progress {
+    fn new(size: Option<u64>) -> Self {
+        Self { size, began: Instant::now(), told: std::io::stderr().is_terminal().then(Instant::now), shown: false }
+    }
+
+    fn tell(&mut self, events: u64, bytes: u64) {
+        // The clock is asked now and then only.
+        let Some(told) = self.told.filter(|_| events.is_multiple_of(1024)) else { return };
+        let now = Instant::now();
+        if now - told < PROGRESS_EVERY {
+            return;
+        }
+        self.told = Some(now);
+        self.shown = true;
+        let rate = events / (now - self.began).as_secs().max(1);
+        let part = self.size.filter(|&s| s > 0).map_or_else(String::new, |s| format!("{:3} %, ", bytes * 100 / s));
+        eprint!("\r{part}{events} events, {rate}/s ");
+    }
+
+    fn end(&self) {
+        if self.shown {
+            eprintln!();
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Bodies and files are cut into events, each a slice of the input: one object, an array of objects, or NDJSON.
+
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::event::{FieldError, Reason, Refused};
+use crate::json;
+
+/// A line of NDJSON may have so many bytes, its end not counted.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
+/// An array may have so many elements (contract section 9).
+pub const ELEMENTS_MAX: usize = 10_000;
+
+/// A line of NDJSON that is not blank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Counted from 1, blank lines too.
+    pub number: usize,
+    /// Without its end, or the reason why it is not even looked at.
+    pub object: Result<&'a [u8], Refused>,
+}
+
+/// The lines of an NDJSON body, ended by `\n` or `\r\n`, without the blank ones and a leading byte order mark.
+pub fn lines(body: &[u8]) -> impl Iterator<Item = Line<'_>> {
+    let mut rest = Some(body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body));
+    let raw = std::iter::from_fn(move || {
+        let text = rest?;
+        let (line, after) = match memchr::memchr(b'\n', text) {
+            Some(end) => (&text[..end], Some(&text[end + 1..])),
+            None => (text, None),
+        };
+        rest = after;
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    });
+    raw.zip(1..).filter(|(line, _)| !line.trim_ascii().is_empty()).map(|(line, number)| Line {
+        number,
+        object: if line.len() <= LINE_BYTES_MAX { Ok(line) } else { Err(too_long(line.len())) },
+    })
+}
+
+fn too_long(bytes: usize) -> Refused {
+    let error = format!("the line has {bytes} bytes; send at most {LINE_BYTES_MAX} an event");
+    Refused { id: None, errors: vec![FieldError { field: String::new(), error, reason: Reason::Size }] }
+}
+
+/// Why a body cannot be cut into events at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    #[error("the body is not JSON: {message} at byte {byte}")]
+    Json { byte: usize, message: String },
+    #[error("the array has more than {ELEMENTS_MAX} events; send them in several requests")]
+    TooMany,
+}
+
+/// The events of an `application/json` body: the elements of an array, or the one object; none of an empty body.
+///
+/// # Errors
+/// Where an array is not JSON, or that it is too long. What is no array is not looked at.
+pub fn json(body: &[u8]) -> Result<Vec<&[u8]>, Broken> {
+    match body.trim_ascii() {
+        [] => Ok(Vec::new()),
+        [b'[', ..] => elements(body),
+        object => Ok(vec![object]),
+    }
+}
+
+/// The elements of a JSON array, of whatever type, without the space around them.
+///
+/// # Errors
+/// Where the body is not one JSON array, or that it is too long.
+pub fn elements(body: &[u8]) -> Result<Vec<&[u8]>, Broken> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let read = reader.deserialize_seq(Elements).and_then(|elements| reader.end().map(|()| elements));
+    match read {
+        Ok(Some(elements)) => Ok(elements),
+        Ok(None) => Err(Broken::TooMany),
+        Err(error) => {
+            let json::Mistake { byte, message } = json::Mistake::new(body, &error);
+            Err(Broken::Json { byte, message })
+        }
+    }
+}
+
+/// Collects the elements as they are written; `None` if there are too many.
+struct Elements;
+
+impl<'a> Visitor<'a> for Elements {
+    type Value = Option<Vec<&'a [u8]>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut elements = Vec::new();
+        while elements.len() < ELEMENTS_MAX {
+            match seq.next_element::<&'a RawValue>()? {
+                Some(element) => elements.push(element.get().as_bytes()),
+                None => return Ok(Some(elements)),
+            }
+        }
+        if seq.next_element::<IgnoredAny>()?.is_none() {
+            return Ok(Some(elements));
+        }
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+}

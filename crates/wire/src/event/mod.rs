@@ -1,0 +1,174 @@
+//! One JSON object becomes an event, or every reason why not (contract section 1).
+
+mod check;
+mod fields;
+
+use std::collections::BTreeMap;
+
+use bumpalo::Bump;
+use domain::model::event::Event;
+use domain::model::time::Millis;
+
+use crate::json;
+
+/// The merchants that an event may name, with their currencies, and how its object is to be read.
+#[derive(Clone, Debug, Default)]
+pub struct Merchants {
+    currencies: BTreeMap<String, String>,
+    dump_lines: bool,
+}
+
+impl Merchants {
+    /// From names and ISO 4217 codes. If it is exactly one, events may leave it out.
+    pub fn new<N: Into<String>, C: Into<String>>(pairs: impl IntoIterator<Item = (N, C)>) -> Self {
+        let currencies = pairs.into_iter().map(|(name, currency)| (name.into(), currency.into())).collect();
+        Self { currencies, dump_lines: false }
+    }
+
+    /// Reads lines of `mashang log dump` too: `received`, `partition` and `offset` become known fields.
+    #[must_use]
+    pub fn with_dump_lines(self) -> Self {
+        Self { dump_lines: true, ..self }
+    }
+}
+
+/// An event that passed every check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted<'a> {
+    /// Its stamp is 0: the edge sets it.
+    pub event: Event<'a>,
+    /// When a line of a log dump was received, by itself.
+    pub received: Option<Millis>,
+    /// How many of its fields nobody knows.
+    pub unknown_fields: u32,
+}
+
+/// An object that is no event, with everything that is wrong about it, never nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its `id`, if that at least is right.
+    pub id: Option<String>,
+    pub errors: Vec<FieldError>,
+}
+
+impl Refused {
+    /// The reason under which it is counted: that of its first error.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.errors.first().map_or(Reason::Json, |error| error.reason)
+    }
+
+    fn whole(error: String, reason: Reason) -> Self {
+        Self { id: None, errors: vec![FieldError { field: String::new(), error, reason }] }
+    }
+}
+
+/// One thing that is wrong about an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// The field's name; empty if it is about the whole object.
+    pub field: String,
+    /// What is wrong and the mend, with the field's name in front.
+    pub error: String,
+    pub reason: Reason,
+}
+
+/// The kinds of errors: few, so that metrics may be labelled with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// Not JSON.
+    Json,
+    /// Not UTF-8, or an escape that is no character.
+    Utf8,
+    /// JSON, but no object.
+    Object,
+    /// A line that is too long to be looked at.
+    Size,
+    Missing,
+    Type,
+    Length,
+    Control,
+    Range,
+    /// None of the words, or no time.
+    Value,
+    Merchant,
+    Currency,
+    /// A field given twice.
+    Repeated,
+}
+
+impl Reason {
+    pub const ALL: &'static [Self] = &[
+        Self::Json,
+        Self::Utf8,
+        Self::Object,
+        Self::Size,
+        Self::Missing,
+        Self::Type,
+        Self::Length,
+        Self::Control,
+        Self::Range,
+        Self::Value,
+        Self::Merchant,
+        Self::Currency,
+        Self::Repeated,
+    ];
+
+    /// The label in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Utf8 => "utf8",
+            Self::Object => "object",
+            Self::Size => "size",
+            Self::Missing => "missing",
+            Self::Type => "type",
+            Self::Length => "length",
+            Self::Control => "control",
+            Self::Range => "range",
+            Self::Value => "value",
+            Self::Merchant => "merchant",
+            Self::Currency => "currency",
+            Self::Repeated => "repeated",
+        }
+    }
+}
+
+/// Reads one JSON object. Texts borrow from it, or from the arena where JSON escapes had to be undone.
+///
+/// # Errors
+/// Everything that is wrong about the event; a mistake of JSON alone, with its byte counted from 1.
+pub fn read<'a>(object: &'a [u8], merchants: &Merchants, arena: &'a Bump) -> Result<Accepted<'a>, Refused> {
+    let text = std::str::from_utf8(object).map_err(|error| {
+        let byte = error.valid_up_to() + 1;
+        Refused::whole(format!("the event is not UTF-8 at byte {byte}"), Reason::Utf8)
+    })?;
+    if text.trim_ascii_start().is_empty() {
+        return Err(Refused::whole("the event is empty; send a JSON object".to_owned(), Reason::Json));
+    }
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(no_object(text));
+    }
+    let fields = fields::read(text, merchants.dump_lines, arena).map_err(|error| no_json(text, &error))?;
+    check::event(&fields, merchants, arena)
+}
+
+fn no_object(text: &str) -> Refused {
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        return no_json(text, &error);
+    }
+    let kind = match text.trim_ascii_start().as_bytes().first() {
+        Some(b'[') => "a list",
+        Some(b'"') => "a text",
+        Some(b't' | b'f') => "true or false",
+        Some(b'n') => "null",
+        _ => "a number",
+    };
+    Refused::whole(format!("the event is {kind}; send a JSON object"), Reason::Object)
+}
+
+fn no_json(text: &str, error: &serde_json::Error) -> Refused {
+    let json::Mistake { byte, message } = json::Mistake::new(text.as_bytes(), error);
+    Refused::whole(format!("the event is not JSON: {message} at byte {byte}"), Reason::Json)
+}

@@ -1,0 +1,33 @@
+//! How JSON's mistakes are told: by the byte, counted from 1.
+
+/// Where and why bytes are not JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mistake {
+    /// Counted from 1; the last byte if the text ends too early.
+    pub(crate) byte: usize,
+    pub(crate) message: String,
+}
+
+impl Mistake {
+    pub(crate) fn new(text: &[u8], error: &serde_json::Error) -> Self {
+        let line_start = match error.line() {
+            0 | 1 => 0,
+            line => memchr::memchr_iter(b'\n', text).nth(line - 2).map_or(0, |end| end + 1),
+        };
+        let told = error.to_string();
+        // The library ends its message with the line and column, which mean nothing inside an element or a line.
+        let message = told.rsplit_once(" at line ").map_or(told.as_str(), |(message, _)| message);
+        let message = message.replace("EOF while parsing", "the text ends inside");
+        Self { byte: (line_start + error.column()).clamp(1, text.len().max(1)), message }
+    }
+}
+
+/// A piece of the input for a message: bounded in length, control characters escaped.
+pub(crate) fn quoted(text: &str) -> String {
+    const CHARS_MAX: usize = 40;
+    let mut cut: String = text.chars().take(CHARS_MAX).collect();
+    if cut.len() < text.len() {
+        cut.push('…');
+    }
+    format!("{cut:?}")
+}

@@ -1,0 +1,15 @@
+//! The border: bytes from outside become events and rules, or a complete list of what is wrong with them.
+//!
+//! Nothing here does I/O, reads a clock, rolls dice or logs; what a rules file names (registers, secrets) is asked
+//! of the caller. Everything that parses is fuzzed (`fuzz/`).
+//!
+//! - [`batch`]: bodies and files are cut into events: one object, an array, NDJSON
+//! - [`event`]: one JSON object becomes an event, borrowed from the input
+//! - [`code`]: what the text of a code says if it is a URL (GS1 Digital Link)
+//! - [`rules`]: TOML and CSV become a merchant's rules and their published object
+
+pub mod batch;
+pub mod code;
+pub mod event;
+mod json;
+pub mod rules;

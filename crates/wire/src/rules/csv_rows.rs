@@ -1,0 +1,87 @@
+//! A register: a CSV file with a header whose rows stand for tables.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use csv::{ByteRecord, ReaderBuilder};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::table::{Notes, Place, Table, Text, unknown, written};
+
+/// What a register may and must have.
+pub(super) struct Shape {
+    /// What a row describes, for messages.
+    pub(super) thing: &'static str,
+    pub(super) columns: &'static [&'static str],
+    pub(super) needed: &'static [&'static str],
+}
+
+/// Reads each row as a table of texts, an empty cell as left out.
+pub(super) fn each_row(notes: &Notes, file: &str, bytes: &[u8], shape: &Shape, mut row: impl FnMut(Table<'_>)) {
+    let file: Rc<str> = file.into();
+    let place = |line: usize, key: &str| Place { file: Rc::clone(&file), line, key: written(key) };
+    let whole = |line: usize| Place { file: Rc::clone(&file), line, key: String::new() };
+    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
+    let mut record = ByteRecord::new();
+    let mut names: Option<Vec<String>> = None;
+    loop {
+        match reader.read_byte_record(&mut record) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => {
+                notes.mistake(&whole(1), format!("is not CSV: {error}"));
+                return;
+            }
+        }
+        let line = record.position().map_or(1, |at| usize::try_from(at.line()).unwrap_or(usize::MAX));
+        let Some(cells) = texts(&record) else {
+            notes.mistake(&whole(line), "is not UTF-8; save the file as UTF-8");
+            if names.is_none() {
+                return;
+            }
+            continue;
+        };
+        let Some(names) = &names else {
+            if !header(notes, &cells, shape, |key| place(line, key)) {
+                return;
+            }
+            names = Some(cells.iter().map(|name| (*name).to_owned()).collect());
+            continue;
+        };
+        if cells.len() != names.len() {
+            let what = format!("has {} cells, the header {}; write one for each column", cells.len(), names.len());
+            notes.mistake(&whole(line), what);
+            continue;
+        }
+        let mut table = DeTable::new();
+        for (name, cell) in names.iter().zip(&cells).filter(|(_, cell)| !cell.is_empty()) {
+            let value = DeValue::String(Cow::Borrowed(*cell));
+            table.insert(Spanned::new(0..0, Cow::Borrowed(name.as_str())), Spanned::new(0..0, value));
+        }
+        row(Table::row(notes, &Text::of_row(&file, line), &table, shape.thing));
+    }
+    if names.is_none() {
+        notes.mistake(&whole(1), format!("is empty; begin with a header such as {}", shape.columns.join(",")));
+    }
+}
+
+fn texts(record: &ByteRecord) -> Option<Vec<&str>> {
+    record.iter().map(|cell| std::str::from_utf8(cell).ok()).collect()
+}
+
+/// Notes what is wrong with the names of the columns; whether the rows can be read at all.
+fn header(notes: &Notes, names: &[&str], shape: &Shape, place: impl Fn(&str) -> Place) -> bool {
+    for (i, name) in names.iter().enumerate() {
+        if !shape.columns.contains(name) {
+            notes.mistake(&place(name), unknown(name, shape.columns, "column"));
+        } else if names[..i].contains(name) {
+            notes.mistake(&place(name), "stands twice in the header");
+        }
+    }
+    let missing: Vec<_> = shape.needed.iter().filter(|needed| !names.contains(needed)).collect();
+    for name in &missing {
+        notes.mistake(&place(name), format!("is missing in the header; a {} needs it", shape.thing));
+    }
+    missing.is_empty()
+}

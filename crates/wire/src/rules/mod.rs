@@ -1,0 +1,131 @@
+//! A merchant's rules: TOML and CSV become [`Rules`], or every mistake at once (contract section 4).
+//!
+//! Read top-down: [`read`] here; `table` reads tables of TOML and rows of CSV key by key and notes what is wrong,
+//! `values` reads single values; `merchant`, `register`, `campaign` and `prize` know what the keys mean; `reach` finds
+//! phases that no entry reaches. [`object`] is what gets published.
+
+mod campaign;
+mod csv_rows;
+mod ids;
+mod merchant;
+mod prize;
+mod reach;
+mod register;
+mod table;
+mod values;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use domain::model::rules::Rules;
+use sha2::{Digest, Sha256};
+use toml::de::DeTable;
+
+use table::{Notes, Table, Text};
+
+/// Something outside of the rules' text that it names; the caller reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reference<'a> {
+    /// The path of a CSV file as it stands in `[registers]`, meant beside the rules' file.
+    Register(&'a str),
+    /// Where a secret is: `file:` and a path, or `env:` and a name.
+    Secret(&'a str),
+}
+
+/// How the caller reads what is outside; the error is a phrase such as "there is no such file".
+pub type Open<'o> = dyn FnMut(Reference<'_>) -> Result<Vec<u8>, String> + 'o;
+
+/// Something that is wrong with a rules file, or merely odd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The rules' file, or the register as the rules name it.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// Dotted, such as `campaign[0].prize[1].else`; a register's column; empty where the text is no TOML or CSV.
+    pub key: String,
+    /// What is wrong and the mend, as a phrase that follows the key.
+    pub message: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: ", self.file, self.line)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Rules without a mistake.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Checked {
+    pub rules: Rules,
+    /// What is legal but odd, in the order of the text.
+    pub warnings: Vec<Mistake>,
+    /// The secrets of the campaigns, by id; each has the commit that the rules state.
+    pub secrets: BTreeMap<String, [u8; 32]>,
+}
+
+impl fmt::Debug for Checked {
+    /// Without the secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checked").field("rules", &self.rules).field("warnings", &self.warnings).finish_non_exhaustive()
+    }
+}
+
+/// Reads the rules in `text`; `file` is its name in messages.
+///
+/// # Errors
+/// Every mistake, in the order of the text, the registers' after the file's own. Where the text is no TOML, what may
+/// merely follow from that (missing keys, unknown ids) is left out.
+pub fn read(file: &str, text: &str, open: &mut Open<'_>) -> Result<Checked, Vec<Mistake>> {
+    let lines = Text::of_toml(file, text);
+    let (root, broken) = DeTable::parse_recoverable(text);
+    let notes = Notes::new(!broken.is_empty());
+    for error in &broken {
+        let at = lines.place(error.span().map_or(0, |span| span.start), String::new());
+        notes.mistake(&at, format!("is not TOML: {}", error.message()));
+    }
+    let torn_lines: Vec<usize> = notes.mistake_lines();
+    let mut secrets = BTreeMap::new();
+    let rules = merchant::rules(Table::root(&notes, &lines, root.get_ref()), open, &mut secrets);
+
+    let (mut mistakes, mut warnings) = notes.into_lists();
+    // A line that is no TOML is told once, not again for the value that was guessed from it.
+    mistakes.retain(|m| m.file != file || m.key.is_empty() || !torn_lines.contains(&m.line));
+    let order = |m: &Mistake| (m.file != file, m.file.clone(), m.line);
+    mistakes.sort_by_key(order);
+    warnings.sort_by_key(order);
+    match rules {
+        Some(rules) if mistakes.is_empty() => Ok(Checked { rules, warnings, secrets }),
+        _ => {
+            assert!(!mistakes.is_empty(), "rules that cannot be built have a mistake");
+            Err(mistakes)
+        }
+    }
+}
+
+/// The rules as JSON, without space, the fields in the order of their declaration: equal rules give equal bytes.
+///
+/// # Panics
+/// Never: everything in [`Rules`] has a form in JSON.
+#[must_use]
+pub fn object(rules: &Rules) -> Vec<u8> {
+    serde_json::to_vec(rules).expect("rules are texts, integers, lists and maps with text keys")
+}
+
+/// The SHA-256 of an object: its name.
+#[must_use]
+pub fn version(object: &[u8]) -> [u8; 32] {
+    Sha256::digest(object).into()
+}
+
+/// Reads an object back.
+///
+/// # Errors
+/// Why it is none, as a phrase.
+pub fn from_object(object: &[u8]) -> Result<Rules, String> {
+    serde_json::from_slice(object).map_err(|error| format!("is no object of rules that this build can read: {error}"))
+}

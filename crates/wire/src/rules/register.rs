@@ -1,0 +1,164 @@
+//! Stores, guides and codes, from the rules file and from the registers that it names.
+
+use domain::model::code::Kind;
+use domain::model::rules::{Guide, StaticCode, Store, Successor};
+use toml::de::DeValue;
+
+use super::csv_rows::{Shape, each_row};
+use super::ids::{Arrow, Ids, check_cycles};
+use super::table::Table;
+use super::values::{CODE_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, gs1, id, text, time, word};
+use super::{Open, Reference};
+
+const STORES: Shape = Shape { thing: "store", columns: &["id", "region", "name", "gln"], needed: &["id"] };
+const GUIDES: Shape = Shape {
+    thing: "guide",
+    columns: &["id", "store", "level", "shopper", "gsrn", "left", "successor"],
+    needed: &["id", "store"],
+};
+const CODES: Shape =
+    Shape { thing: "code", columns: &["id", "kind", "guide", "store", "campaign", "channel"], needed: &["id", "kind"] };
+
+/// The ids that others may name.
+pub(super) struct Known {
+    pub(super) stores: Ids<String>,
+    pub(super) guides: Ids<String>,
+    pub(super) campaigns: Ids<String>,
+}
+
+impl Known {
+    pub(super) fn new() -> Self {
+        Self { stores: Ids::of("store"), guides: Ids::of("guide"), campaigns: Ids::of("campaign") }
+    }
+}
+
+/// The registers, each with its name.
+pub(super) struct Files {
+    stores: Option<(String, Vec<u8>)>,
+    guides: Option<(String, Vec<u8>)>,
+    codes: Option<(String, Vec<u8>)>,
+}
+
+impl Files {
+    pub(super) fn open(root: &mut Table<'_>, open: &mut Open<'_>) -> Self {
+        let mut files = Self { stores: None, guides: None, codes: None };
+        let Some(mut table) = root.table("registers", "[registers]") else { return files };
+        for (key, file) in [("stores", &mut files.stores), ("guides", &mut files.guides), ("codes", &mut files.codes)] {
+            let Some(path) = table.get(key, text(PATH_BYTES_MAX)) else { continue };
+            match open(Reference::Register(&path)) {
+                Ok(bytes) => *file = Some((path, bytes)),
+                Err(why) => table.mistake(key, format!("names {path:?}, which cannot be read: {why}")),
+            }
+        }
+        table.end();
+        files
+    }
+}
+
+/// Reads the tables of the rules file, then the rows of the register.
+fn each(
+    root: &mut Table<'_>,
+    key: &'static str,
+    file: Option<&(String, Vec<u8>)>,
+    shape: &Shape,
+    mut read: impl FnMut(&mut Table<'_>),
+) {
+    for mut table in root.tables(key, shape.thing) {
+        read(&mut table);
+        table.end();
+    }
+    if let Some((file, bytes)) = file {
+        each_row(root.notes, file, bytes, shape, |mut row| read(&mut row));
+    }
+}
+
+pub(super) fn stores(root: &mut Table<'_>, files: &Files, known: &mut Known) -> Vec<Store> {
+    let mut stores = Vec::new();
+    let mut glns = Ids::of("store");
+    each(root, "store", files.stores.as_ref(), &STORES, |table| {
+        let id = named(table, "id", &mut known.stores, id);
+        let region = table.get("region", self::id);
+        let name = table.get("name", text(NAME_BYTES_MAX));
+        let gln = table.get("gln", gs1("GLN", 13));
+        if let Some(gln) = gln {
+            glns.add(table.notes, format!("{gln:013}"), table.place("gln"));
+        }
+        stores.extend(id.map(|id| Store { id, region, name, gln }));
+    });
+    stores
+}
+
+pub(super) fn guides(root: &mut Table<'_>, files: &Files, known: &mut Known) -> Vec<Guide> {
+    let mut guides = Vec::new();
+    let mut gsrns = Ids::of("guide");
+    let mut arrows = Vec::new();
+    each(root, "guide", files.guides.as_ref(), &GUIDES, |table| {
+        let id = named(table, "id", &mut known.guides, id);
+        let store = table.need("store", self::id);
+        known.stores.check(table.notes, store.as_ref(), &table.place("store"));
+        let level = table.get("level", self::id);
+        let shopper = table.get("shopper", self::id);
+        let gsrn = table.get("gsrn", gs1("GSRN", 18));
+        if let Some(gsrn) = gsrn {
+            gsrns.add(table.notes, format!("{gsrn:018}"), table.place("gsrn"));
+        }
+        let left = table.get("left", time);
+        let successor = match table.get("successor", self::id) {
+            None => Successor::Store,
+            Some(word) if word == "store" => Successor::Store,
+            Some(word) if word == "keep" => Successor::Keep,
+            Some(to) => {
+                let from = id.clone().unwrap_or_default();
+                arrows.push(Arrow { from, to: to.clone(), at: table.place("successor") });
+                Successor::Guide(to)
+            }
+        };
+        if let (Some(id), Some(store)) = (id, store) {
+            guides.push(Guide { id, store, level, shopper, gsrn, left, successor });
+        }
+    });
+    for Arrow { to, at, .. } in &arrows {
+        known.guides.check(root.notes, Some(to), at);
+    }
+    check_cycles(root.notes, &arrows);
+    guides
+}
+
+pub(super) fn codes(root: &mut Table<'_>, files: &Files, known: &mut Known) -> Vec<StaticCode> {
+    let mut codes = Vec::new();
+    let mut ids = Ids::of("code");
+    let kinds: Vec<Kind> =
+        Kind::ALL.iter().copied().filter(|kind| !matches!(kind, Kind::Unknown | Kind::Forged)).collect();
+    each(root, "code", files.codes.as_ref(), &CODES, |table| {
+        let id = named(table, "id", &mut ids, text(CODE_BYTES_MAX));
+        let kind = table.need("kind", word(&kinds, Kind::as_str));
+        let guide = table.get("guide", self::id);
+        known.guides.check(table.notes, guide.as_ref(), &table.place("guide"));
+        let store = table.get("store", self::id);
+        known.stores.check(table.notes, store.as_ref(), &table.place("store"));
+        let campaign = table.get("campaign", self::id);
+        known.campaigns.check(table.notes, campaign.as_ref(), &table.place("campaign"));
+        let channel = table.get("channel", self::id);
+        for (of, key) in [(Kind::Guide, "guide"), (Kind::Store, "store")] {
+            if kind == Some(of) && !table.has(key) {
+                table.notes.lack(&table.place(key), format!("is missing; a code of the kind {key} needs it"));
+            }
+        }
+        if let (Some(id), Some(kind)) = (id, kind) {
+            codes.push(StaticCode { id, kind, guide, store, campaign, channel });
+        }
+    });
+    codes
+}
+
+/// Reads the id of a table and takes it.
+pub(super) fn named(
+    table: &mut Table<'_>,
+    key: &'static str,
+    ids: &mut Ids<String>,
+    read: impl FnOnce(&DeValue<'_>) -> Result<String, String>,
+) -> Option<String> {
+    let id = table.need(key, read)?;
+    ids.add(table.notes, id.clone(), table.place(key));
+    Some(id)
+}

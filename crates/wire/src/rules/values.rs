@@ -1,0 +1,239 @@
+//! Single values of TOML become values of the rules; errors are phrases that follow the key.
+
+use domain::model::code::checked_digits;
+use domain::model::money::{AMOUNT_MAX, Ratio};
+use domain::model::time::{DAY_MS, HOUR_MS, MINUTE_MS, Millis, SECOND_MS, Zone, parse_rfc3339};
+use toml::de::DeValue;
+
+use crate::json::quoted;
+
+/// Ids and most other texts may have so many bytes.
+pub(super) const TEXT_BYTES_MAX: usize = 64;
+/// Ids of codes may have so many bytes, as codes in events.
+pub(super) const CODE_BYTES_MAX: usize = 512;
+/// Names for people may have so many bytes.
+pub(super) const NAME_BYTES_MAX: usize = 256;
+/// Paths and URLs may have so many bytes.
+pub(super) const PATH_BYTES_MAX: usize = 2048;
+/// The longest duration: 36,500 days.
+const DURATION_MAX_MS: i64 = 36_500 * DAY_MS;
+
+type Read<T> = Result<T, String>;
+
+/// A value's type, for messages.
+pub(super) fn told(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+fn text_of<'v>(value: &'v DeValue<'_>, example: &str) -> Read<&'v str> {
+    value.as_str().ok_or_else(|| format!("is {}; write a text, in quotes{example}", told(value)))
+}
+
+/// A text of 1 to so many bytes without control characters.
+pub(super) fn text(bytes_max: usize) -> impl Fn(&DeValue<'_>) -> Read<String> {
+    move |value| {
+        let text = text_of(value, "")?;
+        if text.is_empty() {
+            return Err(format!("is empty; write 1 to {bytes_max} bytes"));
+        }
+        if text.len() > bytes_max {
+            return Err(format!("has {} bytes; write 1 to {bytes_max}", text.len()));
+        }
+        match text.chars().find(|c| c.is_control()) {
+            Some(c) => Err(format!("has the control character U+{:04X}; write text without them", u32::from(c))),
+            None => Ok(text.to_owned()),
+        }
+    }
+}
+
+/// An id, or another text of 1 to 64 bytes.
+pub(super) fn id(value: &DeValue<'_>) -> Read<String> {
+    text(TEXT_BYTES_MAX)(value)
+}
+
+/// One of a closed set of words.
+pub(super) fn word<T: Copy>(all: &[T], as_str: fn(T) -> &'static str) -> impl Fn(&DeValue<'_>) -> Read<T> {
+    move |value| {
+        let words = || all.iter().map(|&word| format!("{:?}", as_str(word))).collect::<Vec<_>>().join(", ");
+        let Some(text) = value.as_str() else {
+            return Err(format!("is {}; write one of {}", told(value), words()));
+        };
+        let found = all.iter().copied().find(|&word| as_str(word) == text);
+        found.ok_or_else(|| format!("is {}; write one of {}", quoted(text), words()))
+    }
+}
+
+/// An integer within bounds.
+pub(super) fn integer(min: i64, max: i64) -> impl Fn(&DeValue<'_>) -> Read<i64> {
+    move |value| {
+        let DeValue::Integer(integer) = value else {
+            return Err(format!("is {}; write an integer, {min} to {max}", told(value)));
+        };
+        let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        number
+            .filter(|number| (min..=max).contains(number))
+            .ok_or_else(|| format!("is {}; write {min} to {max}", cut(&integer.to_string())))
+    }
+}
+
+/// A count from 1 on.
+pub(super) fn count(value: &DeValue<'_>) -> Read<u32> {
+    integer(1, u32::MAX.into())(value).map(|n| u32::try_from(n).unwrap_or(u32::MAX))
+}
+
+/// An amount of money or points, at least 1.
+pub(super) fn amount(value: &DeValue<'_>) -> Read<i64> {
+    integer(1, AMOUNT_MAX)(value)
+}
+
+/// A number as it is written, for a message (digits are ASCII).
+fn cut(digits: &str) -> String {
+    digits.get(..30).map_or_else(|| digits.to_owned(), |start| format!("{start}…"))
+}
+
+/// A duration, in ms.
+pub(super) fn duration_ms(value: &DeValue<'_>) -> Read<i64> {
+    const EXAMPLE: &str = ", such as \"500ms\", \"10s\", \"15m\", \"48h\" or \"15d\"";
+    let text = text_of(value, EXAMPLE)?;
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let unit = match &text[digits..] {
+        "ms" => 1,
+        "s" => SECOND_MS,
+        "m" => MINUTE_MS,
+        "h" => HOUR_MS,
+        "d" => DAY_MS,
+        _ => 0,
+    };
+    if digits == 0 || unit == 0 {
+        return Err(format!("is {}; write an integer and a unit{EXAMPLE}", quoted(text)));
+    }
+    let ms = text[..digits].parse::<i64>().ok().and_then(|n| n.checked_mul(unit));
+    ms.filter(|&ms| ms <= DURATION_MAX_MS).ok_or_else(|| format!("is {}; write at most \"36500d\"", quoted(text)))
+}
+
+/// A duration of whole minutes, at most so many.
+pub(super) fn minutes(max: u32) -> impl Fn(&DeValue<'_>) -> Read<u32> {
+    move |value| {
+        let ms = duration_ms(value)?;
+        if ms % MINUTE_MS != 0 {
+            return Err("is no whole number of minutes; write for example \"90m\" or \"3d\"".to_owned());
+        }
+        let minutes = u32::try_from(ms / MINUTE_MS).ok().filter(|&minutes| minutes <= max);
+        minutes.ok_or_else(|| format!("is longer than {} days; write at most that", max / (24 * 60)))
+    }
+}
+
+/// A moment: a TOML datetime with an offset, or RFC 3339 in quotes.
+pub(super) fn time(value: &DeValue<'_>) -> Read<Millis> {
+    match value {
+        DeValue::String(text) => parse_rfc3339(text).map_err(|what| format!("{what}: {}", quoted(text))),
+        DeValue::Datetime(time) => {
+            let (Some(day), Some(clock)) = (time.date, time.time) else {
+                return Err("is only half of a time; write a date and a time with an offset".to_owned());
+            };
+            let Some(offset) = time.offset else {
+                return Err("has no offset; end it with Z or, for example, +08:00".to_owned());
+            };
+            // TOML lets a blank stand for the T and seconds be left out.
+            let (second, nanosecond) = (clock.second.unwrap_or(0), clock.nanosecond.unwrap_or(0));
+            let rfc3339 = format!(
+                "{:04}-{:02}-{:02}T{:02}:{:02}:{second:02}.{nanosecond:09}{offset}",
+                day.year, day.month, day.day, clock.hour, clock.minute
+            );
+            parse_rfc3339(&rfc3339).map_err(str::to_owned)
+        }
+        other => Err(format!("is {}; write a time with an offset, such as 2026-11-01T00:00:00+08:00", told(other))),
+    }
+}
+
+/// An exact ratio, at most 1.
+pub(super) fn ratio(value: &DeValue<'_>) -> Read<Ratio> {
+    const EXAMPLE: &str = ", such as \"1/20\", \"5%\" or \"0.05\": ratios are exact";
+    let text = text_of(value, EXAMPLE)?;
+    let ratio = Ratio::parse(text).map_err(|what| format!("{what}: {}", quoted(text)))?;
+    if ratio.numerator > ratio.denominator {
+        return Err(format!("is {}; write at most 1", quoted(text)));
+    }
+    Ok(ratio)
+}
+
+/// A rate in whole parts per million, at most 1.
+pub(super) fn rate_ppm(value: &DeValue<'_>) -> Read<u32> {
+    let ppm = ratio(value)?.ppm();
+    ppm.ok_or_else(|| "is no whole number of millionths; write for example \"1/20\" or \"0.052500\"".to_owned())
+}
+
+/// A GLN or GSRN: so many digits, the last its check digit.
+pub(super) fn gs1(name: &'static str, length: usize) -> impl Fn(&DeValue<'_>) -> Read<u64> {
+    move |value| {
+        let text = text_of(value, "")?;
+        if text.len() != length || !text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(format!("is {}; a {name} has {length} digits", quoted(text)));
+        }
+        checked_digits(text).ok_or_else(|| format!("is {}, whose check digit (the last) is wrong", quoted(text)))
+    }
+}
+
+/// An alphabetic code of ISO 4217 that has a minor unit.
+pub(super) fn currency(value: &DeValue<'_>) -> Read<String> {
+    let text = text_of(value, "")?;
+    match iso_currency::Currency::from_code(text).map(iso_currency::Currency::exponent) {
+        Some(Some(_)) => Ok(text.to_owned()),
+        Some(None) => Err(format!("is {}, which has no minor unit in ISO 4217; write another currency", quoted(text))),
+        None => Err(format!("is {}; write a code of ISO 4217, such as \"CNY\"", quoted(text))),
+    }
+}
+
+/// A time zone of the IANA database.
+pub(super) fn time_zone(value: &DeValue<'_>) -> Read<String> {
+    let text = text_of(value, "")?;
+    let wrong = || format!("is {}; write a time zone of the IANA database, such as \"Asia/Shanghai\"", quoted(text));
+    // The database gives this name for "nobody knows which zone".
+    let zone = Some(text).filter(|name| !name.eq_ignore_ascii_case("Etc/Unknown")).and_then(Zone::named);
+    zone.map(|zone| zone.name().to_owned()).ok_or_else(wrong)
+}
+
+/// An absolute https URL of printable ASCII.
+pub(super) fn https_url(value: &DeValue<'_>) -> Read<String> {
+    let text = text(PATH_BYTES_MAX)(value)?;
+    let host = text.get(..8).filter(|scheme| scheme.eq_ignore_ascii_case("https://")).map(|_| {
+        let end = text[8..].find(['/', '?', '#']).map_or(text.len(), |end| 8 + end);
+        &text[8..end]
+    });
+    let is_host = |host: &str| {
+        let (name, port) = host.split_once(':').unwrap_or((host, "443"));
+        !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    if !host.is_some_and(is_host) || !text.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b)) {
+        let shape = "write an absolute https URL, such as \"https://m.example/wheel\", encoded where needed";
+        return Err(format!("is {}; {shape}", quoted(&text)));
+    }
+    Ok(text)
+}
+
+/// 32 bytes as 64 hex digits.
+pub(super) fn hex32(text: &[u8]) -> Option<[u8; 32]> {
+    let digits: &[u8; 64] = text.try_into().ok()?;
+    let digit = |d: u8| char::from(d).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
+/// A SHA-256 as 64 hex digits.
+pub(super) fn hash(value: &DeValue<'_>) -> Read<[u8; 32]> {
+    let text = text_of(value, "")?;
+    hex32(text.as_bytes()).ok_or_else(|| format!("is {}; write a SHA-256, 64 hex digits", quoted(text)))
+}
