@@ -72,7 +72,8 @@ impl Order {
 
     /// Takes a refund that it does not know.
     pub(super) fn add_refund(&mut self, paid: Paid) {
-        if let Err(at) = self.refunds.binary_search_by_key(&(paid.time, paid.key), |r| (r.time, r.key)) {
+        if !self.refunds.iter().any(|r| r.key == paid.key) {
+            let at = self.refunds.partition_point(|r| (r.time, r.key) < (paid.time, paid.key));
             self.refunds.insert(at, paid);
         }
     }

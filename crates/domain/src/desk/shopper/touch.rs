@@ -68,7 +68,11 @@ impl Touches {
 
     /// Adds a touch to what is left after [`Touches::expire`].
     pub(super) fn add(&mut self, touch: Touch, max: u32) -> Added {
-        let Err(at) = self.list.binary_search_by_key(&touch.order(), Touch::order) else { return Added::Known };
+        // By key alone: a retry without a time of its own has another time.
+        if self.list.iter().any(|t| t.key == touch.key) {
+            return Added::Known;
+        }
+        let at = self.list.partition_point(|t| t.order() < touch.order());
         let full = self.list.len() >= max as usize;
         if full && at == 0 {
             return Added::DroppedItself;
@@ -95,13 +99,10 @@ impl Touches {
     }
 }
 
-/// Puts a touch into candidates in (time, key) order; `false` if it is there.
-pub(super) fn insert(candidates: &mut Vec<Touch>, touch: Touch) -> bool {
-    match candidates.binary_search_by_key(&touch.order(), Touch::order) {
-        Ok(_) => false,
-        Err(at) => {
-            candidates.insert(at, touch);
-            true
-        }
+/// Puts a touch into candidates in (time, key) order, unless its key is there.
+pub(super) fn insert(candidates: &mut Vec<Touch>, touch: Touch) {
+    if !candidates.iter().any(|t| t.key == touch.key) {
+        let at = candidates.partition_point(|t| t.order() < touch.order());
+        candidates.insert(at, touch);
     }
 }

@@ -1,0 +1,78 @@
+//! The binary against the naive model: random rules and events, every export byte for byte.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use crate::generate::{Case, generate};
+use crate::naive;
+use crate::program::{TABLES, export, run};
+
+const SEEDS: u64 = 60;
+const EVENTS: usize = 300;
+
+/// Writes a case's files and events into a directory.
+pub(crate) fn write(case: &Case, dir: &std::path::Path) {
+    for (name, content) in &case.files {
+        let path = dir.join(name);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        std::fs::write(path, content).expect("a file");
+    }
+    std::fs::write(dir.join("events.ndjson"), case.lines.join("\n")).expect("a file");
+}
+
+fn first_difference(name: &str, found: &str, wanted: &str) -> Option<String> {
+    if found == wanted {
+        return None;
+    }
+    let mut text = format!("{name} differs:\n");
+    let (found, wanted): (Vec<&str>, Vec<&str>) = (found.lines().collect(), wanted.lines().collect());
+    for line in wanted.iter().filter(|l| !found.contains(l)).take(8) {
+        writeln!(text, "  missing: {line}").expect("memory");
+    }
+    for line in found.iter().filter(|l| !wanted.contains(l)).take(8) {
+        writeln!(text, "  too much: {line}").expect("memory");
+    }
+    Some(text)
+}
+
+fn check(seed: u64, seen: &mut BTreeMap<&'static str, u64>) {
+    let case = generate(seed, EVENTS);
+    let dir = tempfile::tempdir().expect("a directory");
+    write(&case, dir.path());
+    let summary = run(dir.path(), &case.rules_files, "out");
+    let versions = summary["rules"].as_object().expect("rules").iter();
+    let versions = versions.map(|(m, v)| (m.clone(), v.as_str().expect("a version").to_owned())).collect();
+    let files: Vec<PathBuf> = case.rules_files.iter().map(PathBuf::from).collect();
+    let wanted = naive::run(dir.path(), &files, &versions, &case.lines);
+    for (what, n) in &wanted.seen {
+        *seen.entry(what).or_default() += n;
+    }
+    let mut wrong = String::new();
+    for (name, wanted) in [("accepted", wanted.accepted), ("duplicates", wanted.duplicates), ("late", wanted.late)] {
+        if summary[name] != wanted {
+            writeln!(wrong, "{name}: {} should be {wanted}", summary[name]).expect("memory");
+        }
+    }
+    for table in TABLES {
+        wrong.extend(first_difference(table, &export(dir.path(), "out", table), &wanted.tables[table]));
+    }
+    if !wrong.is_empty() {
+        let kept = dir.keep();
+        panic!("seed {seed}: {wrong}files in {}", kept.display());
+    }
+}
+
+#[test]
+fn every_export_is_the_naive_models() {
+    let first: u64 = std::env::var("MASHANG_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
+    let count: u64 = std::env::var("MASHANG_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(SEEDS);
+    let mut seen = BTreeMap::new();
+    for seed in first..first + count {
+        check(seed, &mut seen);
+    }
+    println!("what the cases of seeds {first}..{} reached:", first + count);
+    for (what, n) in seen {
+        println!("{n:8} {what}");
+    }
+}

@@ -1,0 +1,200 @@
+//! The pipeline as one loop: every event passes everything before the next one comes.
+mod codes;
+mod counters;
+mod credit;
+mod draws;
+mod event;
+mod export;
+mod funnels;
+mod rules;
+mod shopper;
+
+use draws::Draws;
+use event::{Event, event, field, time_of};
+use rules::Rules;
+use serde_json::{Map, Value};
+use shopper::{Posting, Shopper};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+pub(crate) type Seen = BTreeMap<&'static str, u64>;
+
+pub(crate) fn saw(seen: &mut Seen, what: &'static str) {
+    *seen.entry(what).or_insert(0) += 1;
+}
+
+pub(crate) struct Outcome {
+    /// table -> the CSV that `export TABLE` prints
+    pub(crate) tables: BTreeMap<&'static str, String>,
+    pub(crate) accepted: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) late: u64,
+    /// how often each interesting thing happened
+    pub(crate) seen: Seen,
+}
+
+struct CountedScan {
+    time: i64,
+    received: i64,
+}
+
+/// Deliveries of one item code.
+struct ItemCode {
+    kind: String,
+    scans: u64,
+    first_time: i64,
+    first_region: Option<String>,
+}
+
+struct Merchant {
+    rules: Rules,
+    version: String,
+    delivered: HashMap<[u8; 16], i64>,
+    /// all events that are no duplicates, in log order
+    events: Vec<Event>,
+    /// (time, day's event) of every duplicate
+    duplicates: Vec<i64>,
+    /// (shopper, known, code) -> every counted scan, in log order
+    scans: HashMap<(String, bool, String), Vec<CountedScan>>,
+    items: BTreeMap<String, ItemCode>,
+    shoppers: BTreeMap<String, Shopper>,
+    postings: Vec<Posting>,
+    draws: Draws,
+}
+
+impl Merchant {
+    fn new(rules: Rules, version: String) -> Merchant {
+        Merchant {
+            rules,
+            version,
+            delivered: HashMap::new(),
+            events: vec![],
+            duplicates: vec![],
+            scans: HashMap::new(),
+            items: BTreeMap::new(),
+            shoppers: BTreeMap::new(),
+            postings: vec![],
+            draws: Draws::default(),
+        }
+    }
+
+    fn take(&mut self, mut e: Event, seen: &mut Seen) {
+        // delivery
+        let minute = |ms: i64| ms.div_euclid(60_000);
+        if let Some(first) = self.delivered.get(&e.key) {
+            if minute(e.received) - minute(*first) < self.rules.horizon_minutes {
+                saw(seen, "duplicate");
+                self.duplicates.push(e.time);
+                return;
+            }
+            saw(seen, "delivered again after the horizon");
+        }
+        self.delivered.insert(e.key, e.received);
+        saw(seen, action(&e));
+
+        let shopper = self.shoppers.entry(e.shopper.clone()).or_default();
+        if matches!(e.action.as_str(), "order" | "refund") && shopper.too_old(&self.rules, &e) {
+            saw(seen, if e.action == "order" { "order: only late" } else { "refund: only late" });
+            e.only_late = true;
+            self.events.push(e);
+            return;
+        }
+        if e.late {
+            saw(seen, "late");
+        }
+        if e.action == "scan" {
+            self.scan(&mut e, seen);
+        }
+        let shopper = self.shoppers.get_mut(&e.shopper).unwrap();
+        shopper.take(&self.rules, &e, &mut self.postings, seen);
+        self.events.push(e);
+    }
+
+    fn scan(&mut self, e: &mut Event, seen: &mut Seen) {
+        let code = e.code.clone().unwrap();
+        if code.kind == "unknown" {
+            saw(seen, "scan: unknown");
+        }
+        if code.item() {
+            let item = self.items.entry(code.name.clone()).or_insert(ItemCode {
+                kind: code.kind.clone(),
+                scans: 0,
+                first_time: e.received,
+                first_region: e.region.clone(),
+            });
+            item.scans += 1;
+        }
+        let same = self.scans.entry((e.shopper.clone(), code.known(), code.name.clone())).or_default();
+        if let Some(last) = same.last() {
+            let recent = e.received - last.received < self.rules.debounce.max(self.rules.late);
+            let near = (e.time - last.time).abs() < self.rules.debounce;
+            e.repeat = recent && near;
+            if e.repeat {
+                saw(seen, "scan: repeat");
+            } else if near {
+                saw(seen, "scan: near, but forgotten");
+            }
+        }
+        if !e.repeat {
+            same.push(CountedScan { time: e.time, received: e.received });
+            saw(seen, "scan: counted");
+            e.entry = self.draws.scan(&self.rules, e, seen);
+        }
+    }
+}
+
+fn action(e: &Event) -> &'static str {
+    match e.action.as_str() {
+        "scan" => "action: scan",
+        "visit" => "action: visit",
+        "follow" => "action: follow",
+        "join" => "action: join",
+        "claim" => "action: claim",
+        "redeem" => "action: redeem",
+        "order" => "action: order",
+        "refund" => "action: refund",
+        other => panic!("action {other}"),
+    }
+}
+
+/// `versions`: merchant -> what the `rules` column of `awards` says.
+pub(crate) fn run(rules_dir: &Path, rules_files: &[PathBuf], versions: &BTreeMap<String, String>, lines: &[String]) -> Outcome {
+    let mut merchants: BTreeMap<String, Merchant> = BTreeMap::new();
+    for file in rules_files {
+        let rules = rules::read(rules_dir, file);
+        let version = versions.get(&rules.merchant).cloned().unwrap_or_default();
+        merchants.insert(rules.merchant.clone(), Merchant::new(rules, version));
+    }
+    let mut seen = Seen::new();
+    let mut received = i64::MIN;
+    let mut accepted = 0;
+    for line in lines {
+        let Value::Object(mut line) = serde_json::from_str::<Value>(line).unwrap() else { panic!("not an object: {line}") };
+        line.retain(|_, v| !v.is_null());
+        let name = field(&line, "merchant").unwrap_or_else(|| {
+            assert_eq!(merchants.len(), 1, "no merchant named");
+            merchants.keys().next().unwrap().clone()
+        });
+        let merchant = merchants.get_mut(&name).unwrap();
+        received = received.max(stamp(&line).unwrap_or(i64::MIN));
+        assert!(received >= 0, "the first event has no time");
+        accepted += 1;
+        let e = event(&merchant.rules, &line, received);
+        if e.time == received && time_of(&line, "time").is_some_and(|t| t != received) {
+            saw(&mut seen, "time far ahead");
+        }
+        merchant.take(e, &mut seen);
+    }
+    let mut out = export::Tables::new();
+    for m in merchants.values() {
+        export::merchant(&mut out, m, received, &mut seen);
+    }
+    let late = merchants.values().flat_map(|m| &m.events).filter(|e| e.late || e.only_late).count() as u64;
+    let duplicates = merchants.values().map(|m| m.duplicates.len() as u64).sum();
+    Outcome { tables: out.csv(), accepted, duplicates, late, seen }
+}
+
+/// What the edge would stamp: the line's own `received`, else its time.
+fn stamp(line: &Map<String, Value>) -> Option<i64> {
+    time_of(line, "received").or_else(|| time_of(line, "time"))
+}

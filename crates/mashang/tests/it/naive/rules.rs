@@ -1,0 +1,351 @@
+//! Valid rules files and their CSV registers, read without checks.
+use jiff::tz::TimeZone;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Model {
+    Last,
+    First,
+    Linear,
+    Position,
+}
+
+pub(crate) struct Commission {
+    pub(crate) from: Option<i64>,
+    pub(crate) to: Option<i64>,
+    pub(crate) store: Option<String>,
+    pub(crate) guide: Option<String>,
+    pub(crate) level: Option<String>,
+    pub(crate) payee_store: bool,
+    pub(crate) ppm: i128,
+    pub(crate) hold: i64,
+}
+
+pub(crate) struct Store {
+    pub(crate) region: Option<String>,
+    pub(crate) gln: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Successor {
+    Guide(String),
+    Store,
+    Keep,
+}
+
+pub(crate) struct Guide {
+    pub(crate) store: Option<String>,
+    pub(crate) level: Option<String>,
+    pub(crate) shopper: Option<String>,
+    pub(crate) gsrn: Option<String>,
+    pub(crate) left: Option<i64>,
+    pub(crate) successor: Successor,
+}
+
+pub(crate) struct StaticCode {
+    pub(crate) kind: String,
+    pub(crate) guide: Option<String>,
+    pub(crate) store: Option<String>,
+    pub(crate) campaign: Option<String>,
+    pub(crate) channel: Option<String>,
+}
+
+pub(crate) struct Prize {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) amount: Option<i64>,
+    pub(crate) stock: Option<i64>,
+    pub(crate) otherwise: String,
+    pub(crate) unlock: Option<String>,
+    pub(crate) unlock_within: Option<i64>,
+}
+
+pub(crate) struct Phase {
+    pub(crate) from: Option<i64>,
+    pub(crate) to: Option<i64>,
+    pub(crate) first: u64,
+    pub(crate) last: Option<u64>,
+    /// prize id -> exact ratio
+    pub(crate) odds: BTreeMap<String, (u128, u128)>,
+}
+
+pub(crate) struct Campaign {
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    pub(crate) areas: Vec<String>,
+    pub(crate) limit_total: Option<u64>,
+    pub(crate) limit_day: Option<u64>,
+    pub(crate) limit_wins: Option<u64>,
+    pub(crate) budget: Option<i64>,
+    pub(crate) secret: Vec<u8>,
+    pub(crate) prizes: Vec<Prize>,
+    pub(crate) phases: Vec<Phase>,
+}
+
+pub(crate) struct Funnel {
+    pub(crate) name: String,
+    pub(crate) steps: Vec<String>,
+    pub(crate) within: i64,
+    pub(crate) ticket: Option<String>,
+    pub(crate) kind: Option<String>,
+}
+
+pub(crate) struct Rules {
+    pub(crate) merchant: String,
+    pub(crate) currency: String,
+    pub(crate) zone: TimeZone,
+    pub(crate) late: i64,
+    pub(crate) horizon_minutes: i64,
+    pub(crate) debounce: i64,
+    pub(crate) window: i64,
+    pub(crate) model: Model,
+    pub(crate) protect: i64,
+    pub(crate) members_new: bool,
+    pub(crate) refund_within: i64,
+    pub(crate) touches_max: usize,
+    pub(crate) commissions: Vec<Commission>,
+    pub(crate) stores: BTreeMap<String, Store>,
+    pub(crate) guides: BTreeMap<String, Guide>,
+    pub(crate) codes: BTreeMap<String, StaticCode>,
+    pub(crate) campaigns: BTreeMap<String, Campaign>,
+    pub(crate) funnels: Vec<Funnel>,
+}
+
+impl Rules {
+    pub(crate) fn day(&self, ms: i64) -> String {
+        let at = jiff::Timestamp::from_millisecond(ms).unwrap();
+        self.zone.to_datetime(at).date().to_string()
+    }
+}
+
+pub(crate) fn parse_time(text: &str) -> i64 {
+    text.trim().parse::<jiff::Timestamp>().unwrap_or_else(|e| panic!("time {text}: {e}")).as_millisecond()
+}
+
+pub(crate) fn parse_duration(text: &str) -> i64 {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).expect("a unit");
+    let n: i64 = text[..digits].parse().unwrap();
+    n * match &text[digits..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        other => panic!("unit {other}"),
+    }
+}
+
+pub(crate) fn gcd(a: u128, b: u128) -> u128 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// "1/20", "5%", "0.05" as a reduced fraction.
+pub(crate) fn parse_ratio(text: &str) -> (u128, u128) {
+    fn decimal(t: &str) -> (u128, u128) {
+        match t.split_once('.') {
+            Some((whole, part)) => {
+                let den = 10u128.pow(part.len() as u32);
+                (whole.parse::<u128>().unwrap_or(0) * den + part.parse::<u128>().unwrap(), den)
+            }
+            None => (t.parse().unwrap(), 1),
+        }
+    }
+    let text = text.trim();
+    let (n, d) = if let Some((n, d)) = text.split_once('/') {
+        (n.trim().parse().unwrap(), d.trim().parse().unwrap())
+    } else if let Some(p) = text.strip_suffix('%') {
+        let (n, d) = decimal(p.trim());
+        (n, d * 100)
+    } else {
+        decimal(text)
+    };
+    let g = gcd(n, d).max(1);
+    (n / g, d / g)
+}
+
+fn text(t: &Table, key: &str) -> Option<String> {
+    match t.get(key)? {
+        Value::String(s) if s.is_empty() => None,
+        Value::String(s) => Some(s.clone()),
+        other => Some(other.to_string()),
+    }
+}
+fn must(t: &Table, key: &str) -> String {
+    text(t, key).unwrap_or_else(|| panic!("{key} is missing"))
+}
+fn time(t: &Table, key: &str) -> Option<i64> {
+    text(t, key).map(|s| parse_time(&s))
+}
+fn duration(t: &Table, key: &str, default: &str) -> i64 {
+    parse_duration(&text(t, key).unwrap_or(default.into()))
+}
+fn number(t: &Table, key: &str) -> Option<i64> {
+    t.get(key).map(|v| v.as_integer().unwrap())
+}
+fn list(t: &Table, key: &str) -> Vec<Table> {
+    t.get(key).and_then(Value::as_array).map(|a| a.iter().map(|v| v.as_table().unwrap().clone()).collect()).unwrap_or_default()
+}
+fn strings(t: &Table, key: &str) -> Vec<String> {
+    t.get(key).and_then(Value::as_array).map(|a| a.iter().map(|v| v.as_str().unwrap().into()).collect()).unwrap_or_default()
+}
+fn section(t: &Table, key: &str) -> Table {
+    t.get(key).and_then(Value::as_table).cloned().unwrap_or_default()
+}
+
+fn register(dir: &Path, registers: &Table, key: &str) -> Vec<Table> {
+    let Some(name) = text(registers, key) else { return vec![] };
+    let mut reader = csv::Reader::from_path(dir.join(name)).unwrap();
+    let header = reader.headers().unwrap().clone();
+    reader
+        .records()
+        .map(|row| header.iter().zip(row.unwrap().iter()).map(|(k, v)| (k.to_string(), Value::String(v.to_string()))).collect())
+        .collect()
+}
+
+fn secret(dir: &Path, reference: &str) -> Vec<u8> {
+    let path = dir.join(reference.strip_prefix("file:").expect("file: secrets only"));
+    let hex = std::fs::read_to_string(path).unwrap();
+    let hex = hex.trim();
+    (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect()
+}
+
+fn entries_range(text: Option<String>) -> (u64, Option<u64>) {
+    let Some(text) = text else { return (1, None) };
+    match text.split_once("..") {
+        None => (text.parse().unwrap(), Some(text.parse().unwrap())),
+        Some((a, "")) => (a.parse().unwrap(), None),
+        Some((a, b)) => (a.parse().unwrap(), Some(b.parse().unwrap())),
+    }
+}
+
+fn campaign(dir: &Path, t: &Table) -> Campaign {
+    assert_eq!(must(t, "mode"), "odds", "only odds campaigns are modelled");
+    Campaign {
+        from: time(t, "from").unwrap(),
+        to: time(t, "to").unwrap(),
+        areas: strings(t, "areas"),
+        limit_total: number(t, "limit_total").map(|n| n as u64),
+        limit_day: number(t, "limit_day").map(|n| n as u64),
+        limit_wins: number(t, "limit_wins").map(|n| n as u64),
+        budget: number(t, "budget"),
+        secret: secret(dir, &must(t, "secret")),
+        prizes: list(t, "prize")
+            .iter()
+            .map(|p| Prize {
+                id: must(p, "id"),
+                kind: must(p, "kind"),
+                amount: number(p, "amount"),
+                stock: number(p, "stock"),
+                otherwise: text(p, "else").unwrap_or("thanks".into()),
+                unlock: text(p, "unlock"),
+                unlock_within: text(p, "unlock_within").map(|d| parse_duration(&d)),
+            })
+            .collect(),
+        phases: list(t, "phase")
+            .iter()
+            .map(|p| {
+                let (first, last) = entries_range(text(p, "entries"));
+                let odds = section(p, "odds").iter().map(|(k, v)| (k.clone(), parse_ratio(v.as_str().unwrap()))).collect();
+                Phase { from: time(p, "from"), to: time(p, "to"), first, last, odds }
+            })
+            .collect(),
+    }
+}
+
+pub(crate) fn read(base: &Path, file: &PathBuf) -> Rules {
+    let path = base.join(file);
+    let dir = path.parent().unwrap().to_path_buf();
+    let t: Table = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path:?}: {e}")).parse().unwrap();
+    let dedup = section(&t, "dedup");
+    let attribution = section(&t, "attribution");
+    let registers = section(&t, "registers");
+    let mut stores = list(&t, "store");
+    stores.extend(register(&dir, &registers, "stores"));
+    let mut guides = list(&t, "guide");
+    guides.extend(register(&dir, &registers, "guides"));
+    let mut codes = list(&t, "code");
+    codes.extend(register(&dir, &registers, "codes"));
+    Rules {
+        merchant: must(&t, "merchant"),
+        currency: must(&t, "currency"),
+        zone: TimeZone::get(&must(&t, "time_zone")).unwrap(),
+        late: duration(&t, "late", "2d"),
+        horizon_minutes: duration(&dedup, "horizon", "3d") / 60_000,
+        debounce: duration(&dedup, "debounce", "0s"),
+        window: duration(&attribution, "window", "15d"),
+        model: match text(&attribution, "model").as_deref().unwrap_or("last") {
+            "last" => Model::Last,
+            "first" => Model::First,
+            "linear" => Model::Linear,
+            "position" => Model::Position,
+            other => panic!("model {other}"),
+        },
+        protect: duration(&attribution, "protect", "0s"),
+        members_new: text(&attribution, "members").as_deref() == Some("new"),
+        refund_within: duration(&attribution, "refund_within", "90d"),
+        touches_max: number(&attribution, "touches_max").unwrap_or(256) as usize,
+        commissions: list(&t, "commission")
+            .iter()
+            .map(|c| {
+                let (n, d) = parse_ratio(&must(c, "rate"));
+                assert_eq!(n * 1_000_000 % d, 0);
+                Commission {
+                    from: time(c, "from"),
+                    to: time(c, "to"),
+                    store: text(c, "store"),
+                    guide: text(c, "guide"),
+                    level: text(c, "level"),
+                    payee_store: text(c, "payee").as_deref() == Some("store"),
+                    ppm: (n * 1_000_000 / d) as i128,
+                    hold: duration(c, "hold", "0s"),
+                }
+            })
+            .collect(),
+        stores: stores.iter().map(|s| (must(s, "id"), Store { region: text(s, "region"), gln: text(s, "gln") })).collect(),
+        guides: guides
+            .iter()
+            .map(|g| {
+                let successor = match text(g, "successor").as_deref() {
+                    None | Some("store") => Successor::Store,
+                    Some("keep") => Successor::Keep,
+                    Some(other) => Successor::Guide(other.to_string()),
+                };
+                let guide = Guide {
+                    store: text(g, "store"),
+                    level: text(g, "level"),
+                    shopper: text(g, "shopper"),
+                    gsrn: text(g, "gsrn"),
+                    left: time(g, "left"),
+                    successor,
+                };
+                (must(g, "id"), guide)
+            })
+            .collect(),
+        codes: codes
+            .iter()
+            .map(|c| {
+                let code = StaticCode {
+                    kind: must(c, "kind"),
+                    guide: text(c, "guide"),
+                    store: text(c, "store"),
+                    campaign: text(c, "campaign"),
+                    channel: text(c, "channel"),
+                };
+                (must(c, "id"), code)
+            })
+            .collect(),
+        campaigns: list(&t, "campaign").iter().map(|c| (must(c, "id"), campaign(&dir, c))).collect(),
+        funnels: list(&t, "funnel")
+            .iter()
+            .map(|f| Funnel {
+                name: must(f, "name"),
+                steps: strings(f, "steps"),
+                within: parse_duration(&must(f, "within")),
+                ticket: text(f, "ticket"),
+                kind: text(f, "kind"),
+            })
+            .collect(),
+    }
+}
