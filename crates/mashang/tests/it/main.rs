@@ -4,3 +4,4 @@ mod differential;
 mod generate;
 mod naive;
 mod program;
+mod protocol;
