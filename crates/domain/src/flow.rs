@@ -11,16 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::{self, Body, Frame, FrameError, Kind};
 use crate::model::ids;
+use crate::model::place::{Place, Source, Tag, Topic};
 use crate::model::rulebook::Library;
 use crate::model::time::Millis;
 
 /// What a desk does with a frame has this number. It is named in markers and changes only at one.
 pub const BEHAVIOUR: u32 = 1;
-
-crate::model::text::words! {
-    /// The topics of a log.
-    Topic { Scans = "scans", Draws = "draws", Awards = "awards", Facts = "facts", Rules = "rules" }
-}
 
 /// How many partitions each topic has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,38 +44,6 @@ impl Partitions {
             Topic::Rules => 1,
         }
     }
-}
-
-/// A partition of a topic of one log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Source {
-    /// The topic's random id: a recreated topic has another.
-    pub log: u128,
-    pub topic: Topic,
-    pub partition: u16,
-}
-
-/// A frame's place in the answers to one partition: the offset answered, and the part of the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Place {
-    pub offset: u64,
-    pub part: u16,
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "offset {} part {}", self.offset, self.part)
-    }
-}
-
-/// What a frame answers, and what the same desk had sent there before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tag {
-    pub source: Source,
-    pub at: Place,
-    pub prev: Option<Place>,
-    /// Running hash of all that went there up to the previous one.
-    pub hash: u64,
 }
 
 /// The last frame of a chain, and the running hash with it.
@@ -111,11 +75,17 @@ pub enum Verdict {
 pub enum Stop {
     #[error("{to} offset {offset}: {error}")]
     Frame { to: String, offset: u64, error: FrameError },
-    #[error("{from}: the frame for {found} follows {named}, but the last one applied was {applied}: a frame is lost or the log is torn; restore this partition from a snapshot and its log")]
+    #[error(
+        "{from}: the frame for {found} follows {named}, but the last one applied was {applied}: a frame is lost or the log is torn; restore this partition from a snapshot and its log"
+    )]
     Gap { from: String, found: Place, named: String, applied: String },
-    #[error("{from}: the frame for {found} names hash {named:016x} for {applied}, here it is {known:016x}: two desks gave different answers; compare the builds and snapshots of its writers")]
+    #[error(
+        "{from}: the frame for {found} names hash {named:016x} for {applied}, here it is {known:016x}: two desks gave different answers; compare the builds and snapshots of its writers"
+    )]
     Diverged { from: String, found: Place, applied: String, named: u64, known: u64 },
-    #[error("{from}: the frame names log {found:032x}, the position is of log {known:032x}: the topic was recreated; restore it or begin a new deployment")]
+    #[error(
+        "{from}: the frame names log {found:032x}, the position is of log {known:032x}: the topic was recreated; restore it or begin a new deployment"
+    )]
     OtherLog { from: String, found: u128, known: u128 },
     #[error("{partition}: offset {found} came, {expected} was next: the log has a hole or was rewound")]
     Offset { partition: String, expected: u64, found: u64 },
@@ -185,7 +155,13 @@ impl Positions {
             }
             let hash = known.map_or(0, |k| k.hash);
             if tag.hash != hash {
-                return Err(Stop::Diverged { from: from(), found: tag.at, applied: place(applied), named: tag.hash, known: hash });
+                return Err(Stop::Diverged {
+                    from: from(),
+                    found: tag.at,
+                    applied: place(applied),
+                    named: tag.hash,
+                    known: hash,
+                });
             }
         }
         self.by_source.insert(key, Position::after(tag, frame.kind, frame.received, frame.body));
@@ -254,7 +230,13 @@ pub trait Desk: Clone {
     ///
     /// # Errors
     /// What the frame says that cannot be, such as rules that nobody published.
-    fn apply(&mut self, frame: &Frame<'_>, append: Millis, library: &Library, out: &mut Outbox) -> Result<Millis, String>;
+    fn apply(
+        &mut self,
+        frame: &Frame<'_>,
+        append: Millis,
+        library: &Library,
+        out: &mut Outbox,
+    ) -> Result<Millis, String>;
 
     /// Applies a marker that is above the last one of its merchant.
     ///
@@ -306,7 +288,14 @@ impl<D: Desk> Stage<D> {
     ///
     /// # Errors
     /// Why the partition stops. The stage must then be thrown away: it may have seen half a frame.
-    pub fn step(&mut self, offset: u64, append: Millis, record: &[u8], library: &Library, answer: &mut Vec<Output>) -> Result<Verdict, Stop> {
+    pub fn step(
+        &mut self,
+        offset: u64,
+        append: Millis,
+        record: &[u8],
+        library: &Library,
+        answer: &mut Vec<Output>,
+    ) -> Result<Verdict, Stop> {
         let name = || format!("{} partition {}", self.source.topic, self.source.partition);
         if offset < self.next {
             return Ok(Verdict::Drop);
@@ -370,7 +359,10 @@ fn switch<D: Desk>(
     for marker in frame.items::<Marker<'_>>() {
         let marker = marker.map_err(|e| e.to_string())?;
         if marker.behaviour != BEHAVIOUR {
-            return Err(format!("the marker asks for behaviour {}, this build has {BEHAVIOUR}: upgrade or downgrade it", marker.behaviour));
+            return Err(format!(
+                "the marker asks for behaviour {}, this build has {BEHAVIOUR}: upgrade or downgrade it",
+                marker.behaviour
+            ));
         }
         let book = library.get(&marker.order);
         if book.is_none_or(|b| b.sha256 != marker.sha256 || b.rules.merchant != marker.merchant) {

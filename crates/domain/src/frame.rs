@@ -22,7 +22,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::flow::{Place, Source, Tag, Topic};
+use crate::model::place::{Place, Source, Tag, Topic};
 use crate::model::time::Millis;
 
 pub const HEADER_BYTES: usize = 80;

@@ -78,7 +78,11 @@ impl Batch {
             What::Award(award) => self.row(AWARD, merchant, award_values(&award)),
             What::Code { code, kind, scans, first_time, first_region } => {
                 let scans = scans.cast_signed();
-                self.row(CODE, merchant, values![owned(code), owned(kind.as_str()), scans, first_time, first_region.map(owned)]);
+                self.row(
+                    CODE,
+                    merchant,
+                    values![owned(code), owned(kind.as_str()), scans, first_time, first_region.map(owned)],
+                );
             }
             What::Seen { code, time, shopper, region, outcome, campaign, entry } => {
                 let (region, campaign, entry) = (region.map(owned), campaign.map(owned), entry.map(u64::cast_signed));
@@ -127,11 +131,17 @@ impl Batch {
         for (order, name, sha256, currency) in &self.rules {
             tx.prepare_cached(RULES)?.execute(params![order, merchant(name), sha256, currency])?;
         }
-        let counters = self.counters.iter().flat_map(|(of, keys)| keys.iter().map(move |(key, sums)| (of, key, sums)));
-        for ((name, scope), key, sums) in counters {
-            for ((day, metric), value) in sums.iter().filter(|(_, value)| **value != 0) {
-                let row = params![merchant(name), scope.as_str(), key, day, metric.as_str(), facts, value];
-                tx.prepare_cached(COUNTER)?.execute(row)?;
+        for ((name, scope), keys) in &self.counters {
+            // In order, so that the same facts write the same pages, one beside the other.
+            let mut keys: Vec<_> = keys.iter().collect();
+            keys.sort_unstable_by_key(|(key, _)| *key);
+            for (key, sums) in keys {
+                let mut sums: Vec<_> = sums.iter().filter(|(_, value)| **value != 0).collect();
+                sums.sort_unstable_by_key(|(what, _)| **what);
+                for ((day, metric), value) in sums {
+                    let row = params![merchant(name), scope.as_str(), key, day, metric.as_str(), facts, value];
+                    tx.prepare_cached(COUNTER)?.execute(row)?;
+                }
             }
         }
         for ((name, funnel, step, action, channel, day), shoppers) in &self.funnels {

@@ -65,13 +65,17 @@ pub enum LedgerError {
     Url(String),
     #[error("{0}: this is no ledger of mashang")]
     Foreign(String),
-    #[error("{file}: the ledger is of schema {found}, this build works with schema {SCHEMA}: use the build that wrote it, or make it anew with `run`")]
+    #[error(
+        "{file}: the ledger is of schema {found}, this build works with schema {SCHEMA}: use the build that wrote it, or make it anew with `run`"
+    )]
     Schema { file: String, found: String },
     #[error("{file}: the ledger is of merchant {found}, the rules are of {wanted}: choose another --out")]
     Merchant { file: String, found: String, wanted: String },
     #[error("{0}: the ledger was written by `serve`; `run` does not replace it: choose another --out")]
     Service(String),
-    #[error("the positions in the ledger are not those that this batch began from: another writer went on, this one stops")]
+    #[error(
+        "the positions in the ledger are not those that this batch began from: another writer went on, this one stops"
+    )]
     Moved,
     #[error(transparent)]
     Stop(#[from] domain::flow::Stop),
@@ -118,7 +122,8 @@ pub fn open_to_read(url: &str) -> Result<Connection, LedgerError> {
 }
 
 fn check(db: &Connection, file: &str) -> Result<(), LedgerError> {
-    let schema = db.query_row("SELECT value FROM meta WHERE key = 'schema'", [], |row| row.get::<_, String>(0)).optional();
+    let schema =
+        db.query_row("SELECT value FROM meta WHERE key = 'schema'", [], |row| row.get::<_, String>(0)).optional();
     match schema {
         Ok(Some(schema)) if schema == SCHEMA.to_string() => Ok(()),
         Ok(Some(found)) => Err(LedgerError::Schema { file: file.to_owned(), found }),

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use domain::flow::{Place, Position, Positions, Stop, Topic, Verdict};
+use domain::flow::{Position, Positions, Stop, Verdict};
 use domain::frame::{Frame, FrameError, Kind};
 use domain::model::fact::{Fact, Metric};
+use domain::model::place::{Place, Topic};
 use domain::model::time::Millis;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
@@ -76,7 +77,16 @@ impl Writer {
         for (&(topic, partition), &position) in &stored.positions {
             positions.restore(topic, partition, position);
         }
-        Ok(Self { db, facts, next: stored.next, received: stored.received, positions, batch: Batch::default(), began: stored, compare: true })
+        Ok(Self {
+            db,
+            facts,
+            next: stored.next,
+            received: stored.received,
+            positions,
+            batch: Batch::default(),
+            began: stored,
+            compare: true,
+        })
     }
 
     /// The offset of the facts partition that must come next.
@@ -134,18 +144,23 @@ impl Writer {
         for (topic, partition, position) in self.positions.iter() {
             now.positions.insert((topic, partition), *position);
             let Position { log, at: Place { offset, part }, hash } = position;
-            tx.prepare_cached("INSERT OR REPLACE INTO positions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(params![
-                self.facts,
-                topic.as_str(),
-                partition,
-                format!("{log:032x}"),
-                offset.cast_signed(),
-                part,
-                format!("{hash:016x}")
-            ])?;
+            tx.prepare_cached("INSERT OR REPLACE INTO positions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
+                params![
+                    self.facts,
+                    topic.as_str(),
+                    partition,
+                    format!("{log:032x}"),
+                    offset.cast_signed(),
+                    part,
+                    format!("{hash:016x}")
+                ],
+            )?;
         }
-        tx.prepare_cached("INSERT OR REPLACE INTO progress VALUES (?1, ?2, ?3)")?
-            .execute(params![self.facts, self.next.cast_signed(), self.received])?;
+        tx.prepare_cached("INSERT OR REPLACE INTO progress VALUES (?1, ?2, ?3)")?.execute(params![
+            self.facts,
+            self.next.cast_signed(),
+            self.received
+        ])?;
         tx.commit()?;
         self.began = now;
         Ok(())
@@ -177,7 +192,8 @@ fn stored(db: &Connection, facts: u16) -> Result<Stored, LedgerError> {
     if let Some((next, received)) = row {
         (found.next, found.received) = (next.cast_unsigned(), received);
     }
-    let mut select = db.prepare_cached("SELECT topic, partition, log, place, part, hash FROM positions WHERE facts = ?1")?;
+    let mut select =
+        db.prepare_cached("SELECT topic, partition, log, place, part, hash FROM positions WHERE facts = ?1")?;
     let mut rows = select.query([facts])?;
     while let Some(row) = rows.next()? {
         let text = |at: usize| row.get::<_, String>(at);

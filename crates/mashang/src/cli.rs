@@ -6,14 +6,20 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Scan events in; counts, prizes and commission out, each once.
 #[derive(Debug, Parser)]
-#[command(name = "mashang", version, about, arg_required_else_help = true, after_help = "\
+#[command(
+    name = "mashang",
+    version,
+    about,
+    arg_required_else_help = true,
+    after_help = "\
 Examples:
   mashang rules check acme.toml
   mashang run --rules acme.toml --events events.ndjson --out out
   mashang export counters --ledger out/ledger.sqlite
   mashang explain code X-1 --ledger out/ledger.sqlite
 
-Exit status: 0 done, 1 failed, 2 bad usage, rules or input file that cannot be read.")]
+Exit status: 0 done, 1 failed, 2 bad usage, rules or input file that cannot be read."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -56,7 +56,12 @@ impl Intake {
     }
 
     /// Takes one line; hands a frame to `send` when one is full.
-    pub(crate) fn line(&mut self, number: u64, line: &[u8], send: &mut impl FnMut(Vec<u8>) -> Result<()>) -> Result<()> {
+    pub(crate) fn line(
+        &mut self,
+        number: u64,
+        line: &[u8],
+        send: &mut impl FnMut(Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
         self.tally.received += 1;
         self.arena.reset();
         let accepted = match read(line, &self.merchants, &self.arena) {

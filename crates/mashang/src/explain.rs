@@ -14,7 +14,10 @@ pub(crate) fn code(args: &ExplainCodeArgs) -> Result<()> {
     let db = open_to_read(&args.ledger).map_err(usage)?;
     let mut out = BufWriter::new(stdout().lock());
     if !explain_code(&db, &args.name, args.shopper.as_deref(), &mut out)? {
-        bail!("no merchant of this ledger has seen code {}: give its name, as `export codes` and `export awards` show it", args.name);
+        bail!(
+            "no merchant of this ledger has seen code {}: give its name, as `export codes` and `export awards` show it",
+            args.name
+        );
     }
     Ok(out.flush()?)
 }

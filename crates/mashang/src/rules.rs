@@ -53,7 +53,10 @@ pub(crate) fn read_all(files: &[impl AsRef<Path>]) -> Result<Vec<Checked>> {
                 }
                 let name = file.display().to_string();
                 if let Some(first) = by_merchant.insert(checked.rules.merchant.clone(), name.clone()) {
-                    let message = format!("{name}: merchant: is {} as in {first}: a merchant has one rules file", checked.rules.merchant);
+                    let message = format!(
+                        "{name}: merchant: is {} as in {first}: a merchant has one rules file",
+                        checked.rules.merchant
+                    );
                     mistakes.push(message);
                 }
                 all.push(checked);
@@ -74,13 +77,16 @@ pub(crate) fn read_all(files: &[impl AsRef<Path>]) -> Result<Vec<Checked>> {
 fn read_file(file: &Path) -> Result<Result<Checked, Vec<Mistake>>> {
     let name = file.display().to_string();
     let bytes = std::fs::read(file).map_err(|e| usage(format!("{name}: the rules cannot be read: {e}")))?;
-    let text = String::from_utf8(bytes).map_err(|e| usage(format!("{name}: the rules are not UTF-8 at byte {}", e.utf8_error().valid_up_to() + 1)))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|e| usage(format!("{name}: the rules are not UTF-8 at byte {}", e.utf8_error().valid_up_to() + 1)))?;
     let beside = file.parent().unwrap_or(Path::new(""));
     let mut open = |reference: Reference<'_>| match reference {
         Reference::Register(path) => read_beside(beside, path),
         Reference::Secret(place) => match (place.strip_prefix("file:"), place.strip_prefix("env:")) {
             (Some(path), _) => read_beside(beside, path),
-            (_, Some(name)) => std::env::var(name).map(String::into_bytes).map_err(|_| format!("the variable {name} is not set")),
+            (_, Some(name)) => {
+                std::env::var(name).map(String::into_bytes).map_err(|_| format!("the variable {name} is not set"))
+            }
             _ => Err("a secret is named by file:PATH or env:NAME".to_owned()),
         },
     };
@@ -102,7 +108,8 @@ pub(crate) fn publish(checked: Vec<Checked>) -> Result<(Library, Vec<Published>)
     for (order, checked) in (1..).zip(checked) {
         let object = object(&checked.rules);
         let book = Rulebook::new(checked.rules, order, version(&object), &checked.secrets);
-        let book = Arc::new(book.map_err(anyhow::Error::msg).context("rules that passed the check cannot be worked with")?);
+        let book =
+            Arc::new(book.map_err(anyhow::Error::msg).context("rules that passed the check cannot be worked with")?);
         library.insert(order, Arc::clone(&book));
         published.push(Published { book, object });
     }

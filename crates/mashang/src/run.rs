@@ -57,7 +57,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     files.keep(ledger)?;
     match args.summary {
         SummaryFormat::Json => println!("{}", summary.json()),
-        SummaryFormat::Text => print!("{}ledger: {}\n", summary.text(), files.ledger.display()),
+        SummaryFormat::Text => println!("{}ledger: {}", summary.text(), files.ledger.display()),
     }
     Ok(())
 }
@@ -77,7 +77,8 @@ fn open_events(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
 
 fn rejects(args: &RunArgs) -> Result<Rejects> {
     let Some(path) = &args.rejects else { return Ok(Rejects::Told) };
-    let file = File::create(path).map_err(|e| usage(format!("--rejects {}: cannot be written: {e}", path.display())))?;
+    let file =
+        File::create(path).map_err(|e| usage(format!("--rejects {}: cannot be written: {e}", path.display())))?;
     Ok(Rejects::Written(Box::new(BufWriter::new(file))))
 }
 
@@ -110,12 +111,18 @@ impl Files {
     fn keep(&self, ledger: Writer) -> Result<()> {
         ledger.close()?;
         File::open(&self.partial)?.sync_all()?;
-        std::fs::rename(&self.partial, &self.ledger).with_context(|| format!("{} cannot be written", self.ledger.display()))
+        std::fs::rename(&self.partial, &self.ledger)
+            .with_context(|| format!("{} cannot be written", self.ledger.display()))
     }
 }
 
 /// Reads, checks and frames events until they end.
-fn feed(mut intake: Intake, input: impl Read, size: Option<u64>, send: &SyncSender<Vec<u8>>) -> Result<crate::events::Tally> {
+fn feed(
+    mut intake: Intake,
+    input: impl Read,
+    size: Option<u64>,
+    send: &SyncSender<Vec<u8>>,
+) -> Result<crate::events::Tally> {
     let mut hand_over = |record| send.send(record).map_err(|_| anyhow!("the desks stopped"));
     let mut progress = Progress::new(size);
     for_each_line(BufReader::with_capacity(READ_BYTES, input), |number, line, bytes| {

@@ -17,7 +17,8 @@ pub(crate) struct Summary {
 
 impl Summary {
     pub(crate) fn json(&self) -> Value {
-        let rejected: Map<String, Value> = self.tally.rejected.iter().map(|(&reason, &n)| (reason.to_owned(), n.into())).collect();
+        let rejected: Map<String, Value> =
+            self.tally.rejected.iter().map(|(&reason, &n)| (reason.to_owned(), n.into())).collect();
         let rules: Map<String, Value> = self.rules.iter().map(|(m, v)| (m.clone(), v.clone().into())).collect();
         json!({
             "received": self.tally.received,

@@ -2,9 +2,10 @@
 
 use hashbrown::HashMap;
 
-use crate::flow::{Desk, Marker, Outbox, Topic};
+use crate::flow::{Desk, Marker, Outbox};
 use crate::frame::{Frame, Kind};
 use crate::model::fact::{Award, Fact, Metric, Scope, What, Win};
+use crate::model::place::Topic;
 use crate::model::rulebook::{Library, Rulebook};
 use crate::model::time::Millis;
 use crate::table::uniform::UniformMap;
@@ -29,7 +30,13 @@ pub struct CampaignDesk {
 impl Desk for CampaignDesk {
     const TOPIC: Topic = Topic::Awards;
 
-    fn apply(&mut self, frame: &Frame<'_>, _append: Millis, library: &Library, out: &mut Outbox) -> Result<Millis, String> {
+    fn apply(
+        &mut self,
+        frame: &Frame<'_>,
+        _append: Millis,
+        library: &Library,
+        out: &mut Outbox,
+    ) -> Result<Millis, String> {
         if frame.kind != Kind::Wins {
             return Err(format!("a frame of {:?} has no place in {}", frame.kind, Self::TOPIC));
         }
@@ -71,7 +78,8 @@ impl CampaignDesk {
         let Some(granted) = granted else { return };
         let day = book.zone.day(win.received);
         let cash = book.campaigns[win.campaign as usize].prizes[granted as usize].cash;
-        let scopes = [(Scope::Merchant, Some("*")), (Scope::Campaign, Some(campaign.id.as_str())), (Scope::Region, win.region)];
+        let scopes =
+            [(Scope::Merchant, Some("*")), (Scope::Campaign, Some(campaign.id.as_str())), (Scope::Region, win.region)];
         for (scope, key) in scopes.into_iter().filter_map(|(scope, key)| Some((scope, key?))) {
             out.fact(&fact(What::Count { scope, key, day, metric: Metric::Wins, delta: 1 }));
             if cash != 0 {

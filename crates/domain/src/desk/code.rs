@@ -2,11 +2,12 @@
 
 use hashbrown::HashMap;
 
-use crate::flow::{Desk, Marker, Outbox, Topic};
+use crate::flow::{Desk, Marker, Outbox};
 use crate::frame::{Frame, Kind};
 use crate::model::draw::{Input, winner};
 use crate::model::fact::{CodeScan, Fact, Outcome, What, Win};
 use crate::model::ids::text_key;
+use crate::model::place::Topic;
 use crate::model::rulebook::{Library, Rulebook};
 use crate::model::rules::Phase;
 use crate::model::time::Millis;
@@ -29,7 +30,13 @@ pub struct CodeDesk {
 impl Desk for CodeDesk {
     const TOPIC: Topic = Topic::Draws;
 
-    fn apply(&mut self, frame: &Frame<'_>, _append: Millis, library: &Library, out: &mut Outbox) -> Result<Millis, String> {
+    fn apply(
+        &mut self,
+        frame: &Frame<'_>,
+        _append: Millis,
+        library: &Library,
+        out: &mut Outbox,
+    ) -> Result<Millis, String> {
         if frame.kind != Kind::CodeScans {
             return Err(format!("a frame of {:?} has no place in {}", frame.kind, Self::TOPIC));
         }

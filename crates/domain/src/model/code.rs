@@ -83,7 +83,8 @@ pub fn checked_digits(text: &str) -> Option<u64> {
     if text.is_empty() || text.len() > 18 || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let sum: u32 = text.bytes().rev().enumerate().map(|(i, b)| u32::from(b - b'0') * if i % 2 == 0 { 1 } else { 3 }).sum();
+    let sum: u32 =
+        text.bytes().rev().enumerate().map(|(i, b)| u32::from(b - b'0') * if i % 2 == 0 { 1 } else { 3 }).sum();
     if sum.is_multiple_of(10) { text.parse().ok() } else { None }
 }
 

@@ -114,20 +114,66 @@ pub struct Fact<'a> {
 /// else is a row added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum What<'a> {
-    Rules { order: u32, sha256: [u8; 32], #[serde(borrow)] currency: &'a str },
-    Count { scope: Scope, #[serde(borrow)] key: &'a str, day: Day, metric: Metric, delta: i64 },
+    Rules {
+        order: u32,
+        sha256: [u8; 32],
+        #[serde(borrow)]
+        currency: &'a str,
+    },
+    Count {
+        scope: Scope,
+        #[serde(borrow)]
+        key: &'a str,
+        day: Day,
+        metric: Metric,
+        delta: i64,
+    },
     /// One more shopper who reached the step (from 1).
-    Funnel { #[serde(borrow)] funnel: &'a str, step: u8, action: Step, channel: Option<&'a str>, day: Day },
+    Funnel {
+        #[serde(borrow)]
+        funnel: &'a str,
+        step: u8,
+        action: Step,
+        channel: Option<&'a str>,
+        day: Day,
+    },
     Posting(#[serde(borrow)] Posting<'a>),
     Order(#[serde(borrow)] OrderState<'a>),
-    Member { #[serde(borrow)] shopper: &'a str, time: Millis, guide: Option<&'a str>, store: Option<&'a str> },
+    Member {
+        #[serde(borrow)]
+        shopper: &'a str,
+        time: Millis,
+        guide: Option<&'a str>,
+        store: Option<&'a str>,
+    },
     Award(#[serde(borrow)] Award<'a>),
     /// An item code as it stands.
-    Code { #[serde(borrow)] code: &'a str, kind: Kind, scans: u64, first_time: Millis, first_region: Option<&'a str> },
+    Code {
+        #[serde(borrow)]
+        code: &'a str,
+        kind: Kind,
+        scans: u64,
+        first_time: Millis,
+        first_region: Option<&'a str>,
+    },
     /// One scan in a code's history.
-    Seen { #[serde(borrow)] code: &'a str, time: Millis, shopper: &'a str, region: Option<&'a str>, outcome: Outcome, campaign: Option<&'a str>, entry: Option<u64> },
+    Seen {
+        #[serde(borrow)]
+        code: &'a str,
+        time: Millis,
+        shopper: &'a str,
+        region: Option<&'a str>,
+        outcome: Outcome,
+        campaign: Option<&'a str>,
+        entry: Option<u64>,
+    },
     /// An event that may unlock awards.
-    Unlocking { #[serde(borrow)] shopper: &'a str, action: Action, time: Millis },
+    Unlocking {
+        #[serde(borrow)]
+        shopper: &'a str,
+        action: Action,
+        time: Millis,
+    },
 }
 
 /// A row of money; never changed.

@@ -6,6 +6,7 @@ pub mod event;
 pub mod fact;
 pub mod ids;
 pub mod money;
+pub mod place;
 pub mod rulebook;
 pub mod rules;
 pub mod text;

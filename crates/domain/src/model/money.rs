@@ -57,7 +57,9 @@ impl Ratio {
     pub fn ppm(self) -> Option<u32> {
         let scaled = u128::from(self.numerator) * u128::from(PPM);
         let ppm = scaled / u128::from(self.denominator);
-        (scaled.is_multiple_of(u128::from(self.denominator)) && ppm <= u128::from(PPM)).then(|| u32::try_from(ppm).ok()).flatten()
+        (scaled.is_multiple_of(u128::from(self.denominator)) && ppm <= u128::from(PPM))
+            .then(|| u32::try_from(ppm).ok())
+            .flatten()
     }
 }
 

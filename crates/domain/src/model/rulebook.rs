@@ -135,8 +135,14 @@ impl Rulebook {
     ///
     /// # Errors
     /// The first reference that leads nowhere: the rules did not pass the checks of `wire`.
-    pub fn new(rules: Rules, order: u32, sha256: [u8; 32], secrets: &BTreeMap<String, [u8; 32]>) -> Result<Self, String> {
-        let zone = Zone::named(&rules.time_zone).ok_or_else(|| format!("time_zone: {} is not known", rules.time_zone))?;
+    pub fn new(
+        rules: Rules,
+        order: u32,
+        sha256: [u8; 32],
+        secrets: &BTreeMap<String, [u8; 32]>,
+    ) -> Result<Self, String> {
+        let zone =
+            Zone::named(&rules.time_zone).ok_or_else(|| format!("time_zone: {} is not known", rules.time_zone))?;
         let by_store = index(rules.stores.iter().map(|s| s.id.as_str()));
         let by_guide = index(rules.guides.iter().map(|g| g.id.as_str()));
         let by_code = index(rules.codes.iter().map(|c| c.id.as_str()));
@@ -168,7 +174,8 @@ impl Rulebook {
             })
         });
         let codes = codes.collect::<Result<Vec<_>, String>>()?;
-        let campaigns = rules.campaigns.iter().map(|c| campaign_terms(c, secrets)).collect::<Result<Vec<_>, String>>()?;
+        let campaigns =
+            rules.campaigns.iter().map(|c| campaign_terms(c, secrets)).collect::<Result<Vec<_>, String>>()?;
         let prizes = rules.campaigns.iter().flat_map(|c| &c.prizes);
         let mut unlocking: Vec<Action> = prizes.filter_map(|p| p.unlock.as_ref().map(|u| u.action)).collect();
         unlocking.sort_unstable();
@@ -176,7 +183,19 @@ impl Rulebook {
         let by_gln = (0..).zip(&rules.stores).filter_map(|(i, s)| Some((s.gln?, i))).collect();
         let by_gsrn = (0..).zip(&rules.guides).filter_map(|(i, g)| Some((g.gsrn?, i))).collect();
         Ok(Self {
-            zone, guides, codes, campaigns, unlocking, by_store, by_guide, by_code, by_gln, by_gsrn, rules, order, sha256,
+            zone,
+            guides,
+            codes,
+            campaigns,
+            unlocking,
+            by_store,
+            by_guide,
+            by_code,
+            by_gln,
+            by_gsrn,
+            rules,
+            order,
+            sha256,
         })
     }
 
@@ -201,7 +220,10 @@ impl Rulebook {
     pub fn resolve<'a>(&self, code: &Code<'a>) -> Resolved<'a> {
         let unknown = |name| Resolved { kind: Kind::Unknown, listed: None, place: None, name };
         match code.link {
-            None => self.listed(code.text).or_else(|| product(gtin(code.text))).unwrap_or_else(|| unknown(Name::Text(code.text))),
+            None => self
+                .listed(code.text)
+                .or_else(|| product(gtin(code.text)))
+                .unwrap_or_else(|| unknown(Name::Text(code.text))),
             Some(Link::Text(text)) => {
                 self.listed(text).or_else(|| product(gtin(text))).unwrap_or_else(|| unknown(Name::Text(text)))
             }
@@ -214,12 +236,22 @@ impl Rulebook {
             }
             Some(Link::Gln(gln)) => {
                 let name = Name::Digits(gln, 13);
-                let place = self.by_gln.get(&gln).map(|&s| Resolved { kind: Kind::Store, listed: None, place: Some(Place::Store(s)), name });
+                let place = self.by_gln.get(&gln).map(|&s| Resolved {
+                    kind: Kind::Store,
+                    listed: None,
+                    place: Some(Place::Store(s)),
+                    name,
+                });
                 self.listed_digits(gln, 13).or(place).unwrap_or_else(|| unknown(name))
             }
             Some(Link::Gsrn(gsrn)) => {
                 let name = Name::Digits(gsrn, 18);
-                let place = self.by_gsrn.get(&gsrn).map(|&g| Resolved { kind: Kind::Guide, listed: None, place: Some(Place::Guide(g)), name });
+                let place = self.by_gsrn.get(&gsrn).map(|&g| Resolved {
+                    kind: Kind::Guide,
+                    listed: None,
+                    place: Some(Place::Guide(g)),
+                    name,
+                });
                 self.listed_digits(gsrn, 18).or(place).unwrap_or_else(|| unknown(name))
             }
         }
@@ -227,7 +259,12 @@ impl Rulebook {
 
     fn listed<'a>(&self, text: &'a str) -> Option<Resolved<'a>> {
         let index = *self.by_code.get(text)?;
-        Some(Resolved { kind: self.codes[index as usize].kind, listed: Some(index), place: None, name: Name::Text(text) })
+        Some(Resolved {
+            kind: self.codes[index as usize].kind,
+            listed: Some(index),
+            place: None,
+            name: Name::Text(text),
+        })
     }
 
     fn listed_digits<'a>(&self, number: u64, width: u8) -> Option<Resolved<'a>> {
@@ -243,7 +280,8 @@ fn product<'a>(gtin: Option<u64>) -> Option<Resolved<'a>> {
 
 fn campaign_terms(campaign: &Campaign, secrets: &BTreeMap<String, [u8; 32]>) -> Result<CampaignTerms, String> {
     let by_prize = index(campaign.prizes.iter().map(|p| p.id.as_str()));
-    let find = |id: &str| by_prize.get(id).copied().ok_or_else(|| format!("prize {id} is not in campaign {}", campaign.id));
+    let find =
+        |id: &str| by_prize.get(id).copied().ok_or_else(|| format!("prize {id} is not in campaign {}", campaign.id));
     let prizes = campaign.prizes.iter().map(|p| {
         Ok(PrizeTerms {
             otherwise: p.otherwise.as_deref().map(find).transpose()?,

@@ -13,6 +13,7 @@ use super::time::{DAY_MS, Millis};
 
 /// One merchant's rules (contract section 4). Durations in ms, rates in ppm, money in minor units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rules {
     pub merchant: String,
     pub currency: String,
@@ -29,6 +30,7 @@ pub struct Rules {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dedup {
     pub horizon_minutes: u32,
     /// 0 is off.
@@ -39,6 +41,7 @@ pub struct Dedup {
 pub const HORIZON_MINUTES_MAX: u32 = 45 * 24 * 60;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Attribution {
     pub window_ms: i64,
     pub model: Model,
@@ -65,6 +68,7 @@ super::text::words! {
 
 /// Terms: the first that matches a credited touch pays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Commission {
     pub from: Option<Millis>,
     pub to: Option<Millis>,
@@ -79,6 +83,7 @@ pub struct Commission {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Store {
     pub id: String,
     pub region: Option<String>,
@@ -87,6 +92,7 @@ pub struct Store {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Guide {
     pub id: String,
     pub store: String,
@@ -110,6 +116,7 @@ pub enum Successor {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StaticCode {
     pub id: String,
     pub kind: Kind,
@@ -121,6 +128,7 @@ pub struct StaticCode {
 
 /// A prize draw with odds; the other modes come later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Campaign {
     pub id: String,
     pub from: Millis,
@@ -142,6 +150,7 @@ pub struct Campaign {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Prize {
     pub id: String,
     pub kind: PrizeKind,
@@ -161,6 +170,7 @@ super::text::words! {
 
 /// What unlocks an award, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Unlock {
     /// `order`, `join` or `follow`.
     pub action: Action,
@@ -169,6 +179,7 @@ pub struct Unlock {
 
 /// When which odds hold; the first phase that matches decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Phase {
     pub from: Option<Millis>,
     pub to: Option<Millis>,
@@ -193,6 +204,7 @@ super::text::words! {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Funnel {
     pub name: String,
     pub steps: Vec<Step>,

@@ -142,7 +142,13 @@ pub fn parse_rfc3339(text: &str) -> Result<Millis, &'static str> {
     if second == 60 {
         return Err("has second 60: leap seconds are not taken, send 59");
     }
-    if !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) || hour > 23 || minute > 59 || second > 59 {
+    if !(1..=12).contains(&month)
+        || day < 1
+        || day > days_in_month(year, month)
+        || hour > 23
+        || minute > 59
+        || second > 59
+    {
         return Err("is a date or time that does not exist");
     }
     let days = days_from_civil(year, month, day);
@@ -155,7 +161,11 @@ pub fn parse_rfc3339(text: &str) -> Result<Millis, &'static str> {
 /// # Errors
 /// A phrase that follows the field's name.
 pub fn in_range(at: Millis) -> Result<Millis, &'static str> {
-    if (0..=TIME_MAX).contains(&at) { Ok(at) } else { Err("is outside 1970-01-01T00:00:00Z … 9999-12-31T23:59:59.999Z") }
+    if (0..=TIME_MAX).contains(&at) {
+        Ok(at)
+    } else {
+        Err("is outside 1970-01-01T00:00:00Z … 9999-12-31T23:59:59.999Z")
+    }
 }
 
 fn days_in_month(year: i64, month: i64) -> i64 {

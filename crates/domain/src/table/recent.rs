@@ -81,7 +81,10 @@ mod tests {
         for jump in [HORIZON - 1, HORIZON, 46 * 24 * 60, 65_535, 65_536, 65_537, 65_536 * 2 + 3] {
             let mut t = Recent::default();
             assert!((0..1000).all(|k| t.insert(k, 7, HORIZON)));
-            assert_eq!((0..1000).filter(|&k| t.insert(k, 7 + jump, HORIZON)).count(), if jump < HORIZON { 0 } else { 1000 });
+            assert_eq!(
+                (0..1000).filter(|&k| t.insert(k, 7 + jump, HORIZON)).count(),
+                if jump < HORIZON { 0 } else { 1000 }
+            );
             assert!((0..1000).all(|k| !t.insert(k, 8 + jump, HORIZON) || jump == HORIZON - 1));
         }
     }

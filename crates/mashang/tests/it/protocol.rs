@@ -7,9 +7,10 @@ use std::sync::Arc;
 use domain::desk::campaign::CampaignDesk;
 use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
-use domain::flow::{BEHAVIOUR, Desk, Guards, Marker, Output, Partitions, Stage, Stop, Topic, marker_record};
+use domain::flow::{BEHAVIOUR, Desk, Guards, Marker, Output, Partitions, Stage, Stop, marker_record};
 use domain::frame::{Body, Kind, seal};
 use domain::model::ids;
+use domain::model::place::Topic;
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
 use ledger::export::{Format, Table, export};
@@ -30,21 +31,39 @@ const CASES_MAX: u64 = 200;
 #[derive(Clone, Copy, Debug)]
 enum Op {
     /// An actor takes so many records.
-    Step { actor: usize, records: usize },
+    Step {
+        actor: usize,
+        records: usize,
+    },
     /// An actor's state is kept for later.
-    Keep { actor: usize },
+    Keep {
+        actor: usize,
+    },
     /// An actor is gone after its next record and some of the answers; it goes on from a kept state, or the beginning.
-    Crash { actor: usize, answers: usize, kept: usize },
+    Crash {
+        actor: usize,
+        answers: usize,
+        kept: usize,
+    },
     /// An actor is taken for dead and replaced by itself; the old one takes so many records more.
-    Zombie { actor: usize, records: usize },
+    Zombie {
+        actor: usize,
+        records: usize,
+    },
     /// The last record of an actor's answers is in the log twice.
-    Twice { actor: usize },
+    Twice {
+        actor: usize,
+    },
     /// An answer is reported as written and is not there.
-    Lose { actor: usize },
+    Lose {
+        actor: usize,
+    },
     /// The ledger commits; is gone with all that it had not committed; another one commits the same.
     Commit,
     LedgerCrash,
-    LedgerZombie { records: usize },
+    LedgerZombie {
+        records: usize,
+    },
 }
 
 /// A log, three kinds of desks and a ledger, one thread.
@@ -85,8 +104,16 @@ impl AnyStage {
     }
 
     /// Takes the next record of its partition, if there is one.
-    fn step(&mut self, log: &BTreeMap<(Topic, u16), Vec<Vec<u8>>>, library: &Library) -> Result<Option<Vec<Output>>, Stop> {
-        fn step<D: Desk>(stage: &mut Stage<D>, log: &[Vec<u8>], library: &Library) -> Result<Option<Vec<Output>>, Stop> {
+    fn step(
+        &mut self,
+        log: &BTreeMap<(Topic, u16), Vec<Vec<u8>>>,
+        library: &Library,
+    ) -> Result<Option<Vec<Output>>, Stop> {
+        fn step<D: Desk>(
+            stage: &mut Stage<D>,
+            log: &[Vec<u8>],
+            library: &Library,
+        ) -> Result<Option<Vec<Output>>, Stop> {
             let offset = stage.next_offset();
             let Some(record) = log.get(usize::try_from(offset).expect("small")) else { return Ok(None) };
             let mut answers = Vec::new();
@@ -128,7 +155,8 @@ fn library(case: &Case) -> Library {
 
 /// Frames of the case's events, cut where `cuts` says, by partition.
 fn frames(case: &Case, library: &Library, cuts: &[usize], partitions: u16) -> Vec<(u16, Vec<u8>)> {
-    let merchants = Merchants::new(library.values().map(|b| (b.rules.merchant.clone(), b.rules.currency.clone()))).with_dump_lines();
+    let merchants = Merchants::new(library.values().map(|b| (b.rules.merchant.clone(), b.rules.currency.clone())))
+        .with_dump_lines();
     let mut cuts = cuts.iter().cycle();
     let mut bodies: BTreeMap<u16, (Body, usize)> = BTreeMap::new();
     let mut received = 0;
@@ -138,7 +166,8 @@ fn frames(case: &Case, library: &Library, cuts: &[usize], partitions: u16) -> Ve
     };
     for line in &case.lines {
         let arena = bumpalo::Bump::new();
-        let accepted = read(line.as_bytes(), &merchants, &arena).unwrap_or_else(|refused| panic!("{line}: {refused:?}"));
+        let accepted =
+            read(line.as_bytes(), &merchants, &arena).unwrap_or_else(|refused| panic!("{line}: {refused:?}"));
         let mut event = accepted.event;
         received = accepted.received.or(event.time).unwrap_or(0).max(received);
         event.stamp = received;
@@ -165,7 +194,8 @@ impl World {
         let partitions = Partitions { scans, draws: 1, awards: 1, facts: 1 };
         let mut log: BTreeMap<(Topic, u16), Vec<Vec<u8>>> = BTreeMap::new();
         for book in library.values() {
-            let marker = Marker { merchant: &book.rules.merchant, order: book.order, sha256: book.sha256, behaviour: BEHAVIOUR };
+            let marker =
+                Marker { merchant: &book.rules.merchant, order: book.order, sha256: book.sha256, behaviour: BEHAVIOUR };
             for (topic, partitions) in [(Topic::Awards, 1), (Topic::Draws, 1), (Topic::Scans, scans)] {
                 for partition in 0..partitions {
                     log.entry((topic, partition)).or_default().push(marker_record(&marker));
@@ -175,14 +205,16 @@ impl World {
         for (partition, record) in frames(case, &library, cuts, scans) {
             log.entry((Topic::Scans, partition)).or_default().push(record);
         }
-        let mut stages: Vec<AnyStage> = (0..scans).map(|p| AnyStage::Shopper(stage(p, partitions, guards), p)).collect();
+        let mut stages: Vec<AnyStage> =
+            (0..scans).map(|p| AnyStage::Shopper(stage(p, partitions, guards), p)).collect();
         stages.push(AnyStage::Code(stage(0, partitions, guards), 0));
         stages.push(AnyStage::Campaign(stage(0, partitions, guards), 0));
         let actors = stages.into_iter().map(|now| Actor { kept: vec![now.clone()], now, last: None }).collect();
         let url = format!("file:{name}?mode=memory&cache=shared");
         let anchor = rusqlite::Connection::open(&url).expect("a database in memory");
         create(&anchor, Origin::Service).expect("tables");
-        let mut world = Self { library, partitions, log, actors, url, anchor, ledgers: Vec::new(), guards, lost: false };
+        let mut world =
+            Self { library, partitions, log, actors, url, anchor, ledgers: Vec::new(), guards, lost: false };
         world.ledgers.push(world.ledger());
         world
     }
@@ -335,7 +367,15 @@ enum End {
     Alarm(LedgerError),
 }
 
-fn under_fire(case: &Case, cuts: &[usize], ops: &[Op], scans: u16, guards: Guards, compare: bool, tables: &[Table]) -> (End, bool) {
+fn under_fire(
+    case: &Case,
+    cuts: &[usize],
+    ops: &[Op],
+    scans: u16,
+    guards: Guards,
+    compare: bool,
+    tables: &[Table],
+) -> (End, bool) {
     let mut world = World::new(case, &unique(), cuts, scans, guards);
     world.ledgers[0].compare = compare;
     for &op in ops {

@@ -120,7 +120,8 @@ impl<'a> Check<'_, 'a> {
         } else if length_is_wrong {
             self.wrong::<()>(field, Reason::Length, &format!("has {} bytes; send 1 to {bytes_max}", text.len()));
         }
-        if let Some((at, control)) = text.char_indices().find(|(_, c)| c.is_control()) {
+        let is_plain = text.bytes().all(|b| (0x20..0x7F).contains(&b));
+        if !is_plain && let Some((at, control)) = text.char_indices().find(|(_, c)| c.is_control()) {
             let (number, byte) = (u32::from(control), at + 1);
             let what = format!("has the control character U+{number:04X} as its byte {byte}; send text without them");
             return self.wrong(field, Reason::Control, &what);

@@ -22,6 +22,7 @@ pub(super) fn each_row(notes: &Notes, file: &str, bytes: &[u8], shape: &Shape, m
     let file: Rc<str> = file.into();
     let place = |line: usize, key: &str| Place { file: Rc::clone(&file), line, key: written(key) };
     let whole = |line: usize| Place { file: Rc::clone(&file), line, key: String::new() };
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
     let mut record = ByteRecord::new();
     let mut names: Option<Vec<String>> = None;
@@ -34,7 +35,7 @@ pub(super) fn each_row(notes: &Notes, file: &str, bytes: &[u8], shape: &Shape, m
                 return;
             }
         }
-        let line = record.position().map_or(1, |at| usize::try_from(at.line()).unwrap_or(usize::MAX));
+        let line = first_line(bytes, record.position());
         let Some(cells) = texts(&record) else {
             notes.mistake(&whole(line), "is not UTF-8; save the file as UTF-8");
             if names.is_none() {
@@ -64,6 +65,14 @@ pub(super) fn each_row(notes: &Notes, file: &str, bytes: &[u8], shape: &Shape, m
     if names.is_none() {
         notes.mistake(&whole(1), format!("is empty; begin with a header such as {}", shape.columns.join(",")));
     }
+}
+
+/// The line where a record begins: the library tells where the blank lines before it do.
+fn first_line(bytes: &[u8], position: Option<&csv::Position>) -> usize {
+    let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let (line, byte) = position.map_or((1, 0), |at| (number(at.line()), number(at.byte())));
+    let before = bytes.get(byte..).unwrap_or_default();
+    line + before.iter().take_while(|b| matches!(b, b'\r' | b'\n')).filter(|&&b| b == b'\n').count()
 }
 
 fn texts(record: &ByteRecord) -> Option<Vec<&str>> {

@@ -30,16 +30,18 @@ impl Bounds {
     }
 
     /// What of it lies outside another: before and after in time, and below and above in number.
-    fn without(self, other: Self) -> impl Iterator<Item = Self> {
+    fn without(self, other: Self) -> Vec<Self> {
         let hole = self.both(other);
+        if hole.is_empty() {
+            return vec![self];
+        }
         let before = Self { to: hole.from, ..self };
         let after = Self { from: hole.to, ..self };
         let below = Self { last: hole.first.saturating_sub(1), first: self.first, ..hole };
         let above = Self { first: hole.last.saturating_add(1), last: self.last, ..hole };
         let is_none_above = hole.last == u64::MAX;
         let around = [before, after, below].into_iter().chain((!is_none_above).then_some(above));
-        let pieces: Vec<Self> = if hole.is_empty() { vec![self] } else { around.filter(|b| !b.is_empty()).collect() };
-        pieces.into_iter()
+        around.filter(|piece| !piece.is_empty()).collect()
     }
 }
 

@@ -293,7 +293,7 @@ fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
         return None;
     }
     let near = known.iter().map(|known| (distance(name, known), *known)).min()?;
-    (near.0 <= 1 + name.len() / 4).then_some(near.1)
+    (near.0 <= 1 + name.len() / 3).then_some(near.1)
 }
 
 /// How many letters must be put in, taken out or changed to make `b` of `a` (Levenshtein).

@@ -1,5 +1,7 @@
 //! What `wire` promises, room by room.
 
+#![expect(clippy::needless_pass_by_value, reason = "`expect!` makes its value where it is passed")]
+
 mod codes;
 mod events;
 mod round_trips;

@@ -46,7 +46,14 @@ fn or(own: Sym, other: impl FnOnce() -> Sym) -> Sym {
 
 /// The touch of an event, if it is one. A guide or store that the rules do not list is as if the event had none, but
 /// hides its code's.
-fn seed(action: Action, own_guide: Sym, own_store: Sym, meaning: Option<&BoundCode>, scopes: &Scopes, bound: &Bound) -> Option<Seed> {
+fn seed(
+    action: Action,
+    own_guide: Sym,
+    own_store: Sym,
+    meaning: Option<&BoundCode>,
+    scopes: &Scopes,
+    bound: &Bound,
+) -> Option<Seed> {
     let listed_guide = bound.guide_of(scopes.guide).map_or(NONE, |_| scopes.guide);
     let listed = |store: Sym| bound.store_of(store).map(|_| store);
     let of_guide = || if own_store == NONE { NONE } else { bound.store_of_guide(listed_guide) };

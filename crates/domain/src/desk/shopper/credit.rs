@@ -52,7 +52,9 @@ pub(super) fn credits(candidates: &[Touch], model: Model, protect_ms: i64) -> Ve
     let ranked = candidates.iter().filter(|t| t.rank == rank);
     let credit = |(touch, weight): (&Touch, i64)| Credited { touch: *touch, weight, net: 0, commission: 0 };
     match model {
-        Model::Last => ranked.reduce(|holder, next| holds(holder, next, protect_ms)).map(|t| credit((t, 1))).into_iter().collect(),
+        Model::Last => {
+            ranked.reduce(|holder, next| holds(holder, next, protect_ms)).map(|t| credit((t, 1))).into_iter().collect()
+        }
         Model::First => ranked.take(1).map(|t| credit((t, 1))).collect(),
         Model::Linear => ranked.map(|t| credit((t, 1))).collect(),
         Model::Position => {
@@ -65,7 +67,11 @@ pub(super) fn credits(candidates: &[Touch], model: Model, protect_ms: i64) -> Ve
 
 /// The holding touch after a later one.
 fn holds<'a>(holder: &'a Touch, next: &'a Touch, protect_ms: i64) -> &'a Touch {
-    let same = if holder.guide == NONE && next.guide == NONE { holder.store == next.store } else { holder.guide == next.guide };
+    let same = if holder.guide == NONE && next.guide == NONE {
+        holder.store == next.store
+    } else {
+        holder.guide == next.guide
+    };
     if same || next.time >= holder.time + protect_ms { next } else { holder }
 }
 

@@ -26,7 +26,13 @@ pub(super) struct Knock {
 }
 
 /// Says whether a scan is an entry and, if so, which number it has.
-pub(super) fn enter(campaign: &Campaign, sym: Sym, knock: &Knock, entries: &mut Vec<Entries>, names: &Names) -> Result<u64, Outcome> {
+pub(super) fn enter(
+    campaign: &Campaign,
+    sym: Sym,
+    knock: &Knock,
+    entries: &mut Vec<Entries>,
+    names: &Names,
+) -> Result<u64, Outcome> {
     if knock.received < campaign.from {
         return Err(Outcome::NotStarted);
     }

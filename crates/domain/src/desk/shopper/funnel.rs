@@ -92,7 +92,12 @@ impl Progress {
         if fits(funnel, funnel.steps[0], event) {
             let same = |c: &Cohort| c.channel == event.channel && c.day == event.day;
             let at = self.cohorts.iter().position(same).unwrap_or_else(|| {
-                self.cohorts.push(Cohort { channel: event.channel, day: event.day, counted: 0, begun: vec![None; steps] });
+                self.cohorts.push(Cohort {
+                    channel: event.channel,
+                    day: event.day,
+                    counted: 0,
+                    begun: vec![None; steps],
+                });
                 self.cohorts.len() - 1
             });
             self.cohorts[at].begun[0] = Some(event.received);

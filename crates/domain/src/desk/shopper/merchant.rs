@@ -13,11 +13,12 @@ use super::repeats::Repeats;
 use super::shopper::Shopper;
 use super::tally::{Key, Tally};
 use super::touch::{Added, Touch, insert};
-use crate::flow::{Outbox, Topic};
+use crate::flow::Outbox;
 use crate::model::code::Kind;
 use crate::model::event::{Action, Event, Payment};
 use crate::model::fact::{CodeScan, Fact, Metric, Outcome, What};
 use crate::model::ids::{join_keys, text_key};
+use crate::model::place::Topic;
 use crate::model::rulebook::{Name, Rulebook};
 use crate::model::rules::Members;
 use crate::model::time::{AHEAD_MAX_MS, DAY_MS, Day, MINUTE_MS, Millis};
@@ -224,7 +225,15 @@ impl Merchant {
     }
 
     /// Tells the code desk of scans of item codes, and of entries.
-    fn draw(&mut self, p: &Passage<'_, '_>, bound: &Bound, name: &Name<'_>, kind: Kind, counted: bool, out: &mut Outbox) {
+    fn draw(
+        &mut self,
+        p: &Passage<'_, '_>,
+        bound: &Bound,
+        name: &Name<'_>,
+        kind: Kind,
+        counted: bool,
+        out: &mut Outbox,
+    ) {
         let campaign = p.arrival.code.and_then(|(_, code)| code.campaign);
         if kind == Kind::Forged || (!kind.is_item() && campaign.is_none()) {
             return;
@@ -252,7 +261,14 @@ impl Merchant {
         out.send(Topic::Draws, text_key(code), &scan);
     }
 
-    fn enter(&mut self, p: &Passage<'_, '_>, bound: &Bound, name: &Name<'_>, kind: Kind, campaign: Option<u32>) -> Result<u64, Outcome> {
+    fn enter(
+        &mut self,
+        p: &Passage<'_, '_>,
+        bound: &Bound,
+        name: &Name<'_>,
+        kind: Kind,
+        campaign: Option<u32>,
+    ) -> Result<u64, Outcome> {
         let index = campaign.ok_or(Outcome::NoCampaign)?;
         let code = kind.is_item().then(|| join_keys(p.event.shopper_key, name.key()));
         let knock = Knock {
@@ -412,7 +428,15 @@ impl Merchant {
             self.expire(key, received, bound);
             let Some(shopper) = self.shoppers.get_mut(&key) else { continue };
             let today = bound.book.zone.day(received);
-            let within_ms = |funnel| bound.book.rules.funnels.iter().find(|f| self.names.text(funnel) == Some(&f.name)).map_or(0, |f| f.within_ms);
+            let within_ms = |funnel| {
+                bound
+                    .book
+                    .rules
+                    .funnels
+                    .iter()
+                    .find(|f| self.names.text(funnel) == Some(&f.name))
+                    .map_or(0, |f| f.within_ms)
+            };
             shopper.funnels.retain_mut(|progress| {
                 progress.expire(received, today, within_ms(progress.funnel));
                 !progress.is_empty()

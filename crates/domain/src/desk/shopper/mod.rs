@@ -19,10 +19,11 @@ use std::collections::BTreeMap;
 
 use merchant::Merchant;
 
-use crate::flow::{Desk, Marker, Outbox, Topic};
+use crate::flow::{Desk, Marker, Outbox};
 use crate::frame::{Frame, Kind};
 use crate::model::event::Event;
 use crate::model::fact::{Fact, What};
+use crate::model::place::Topic;
 use crate::model::rulebook::Library;
 use crate::model::time::Millis;
 
@@ -51,7 +52,13 @@ impl ShopperDesk {
 impl Desk for ShopperDesk {
     const TOPIC: Topic = Topic::Scans;
 
-    fn apply(&mut self, frame: &Frame<'_>, append: Millis, _library: &Library, out: &mut Outbox) -> Result<Millis, String> {
+    fn apply(
+        &mut self,
+        frame: &Frame<'_>,
+        append: Millis,
+        _library: &Library,
+        out: &mut Outbox,
+    ) -> Result<Millis, String> {
         if frame.kind != Kind::Events {
             return Err(format!("a frame of {:?} has no place in {}", frame.kind, Self::TOPIC));
         }
@@ -59,7 +66,8 @@ impl Desk for ShopperDesk {
             let event = event.map_err(|e| e.to_string())?;
             self.received = self.received.max(event.stamp.min(append));
             let merchant = self.merchants.get_mut(event.merchant);
-            let merchant = merchant.ok_or_else(|| format!("no rules of {} were published before its events", event.merchant))?;
+            let merchant =
+                merchant.ok_or_else(|| format!("no rules of {} were published before its events", event.merchant))?;
             merchant.event(&event, self.received, out);
         }
         for merchant in self.merchants.values_mut() {

@@ -112,8 +112,12 @@ impl Bound {
     pub(super) fn code(&self, resolved: &Resolved<'_>) -> BoundCode {
         match (resolved.listed, resolved.place) {
             (Some(index), _) => self.codes[index as usize],
-            (None, Some(Place::Store(s))) => BoundCode { store: self.stores[s as usize].sym, ..BoundCode::bare(Kind::Store) },
-            (None, Some(Place::Guide(g))) => BoundCode { guide: self.guides[g as usize], ..BoundCode::bare(Kind::Guide) },
+            (None, Some(Place::Store(s))) => {
+                BoundCode { store: self.stores[s as usize].sym, ..BoundCode::bare(Kind::Store) }
+            }
+            (None, Some(Place::Guide(g))) => {
+                BoundCode { guide: self.guides[g as usize], ..BoundCode::bare(Kind::Guide) }
+            }
             (None, None) => BoundCode::bare(resolved.kind),
         }
     }

@@ -146,7 +146,14 @@ impl Order {
     }
 
     /// Posts what is due and not posted, and tells how the order stands.
-    pub(super) fn post(&mut self, booked: &Booked, cause: &Cause<'_>, buyer: &Buyer<'_>, names: &Names, out: &mut Outbox) {
+    pub(super) fn post(
+        &mut self,
+        booked: &Booked,
+        cause: &Cause<'_>,
+        buyer: &Buyer<'_>,
+        names: &Names,
+        out: &mut Outbox,
+    ) {
         let Some(time) = self.time() else { return };
         let fact = |what| Fact { merchant: buyer.merchant, what };
         let mut payees: Vec<Payee> = self.posted.iter().chain(&booked.dues).map(|d| d.payee).collect();

@@ -18,7 +18,14 @@ pub(super) struct Repeats {
 impl Repeats {
     /// Says whether a scan repeats the last counted one, which is remembered for `keep_ms` of `received`; a scan that
     /// does not is the last counted one from here on.
-    pub(super) fn is_repeat(&mut self, key: u128, time: Millis, received: Millis, debounce_ms: i64, keep_ms: i64) -> bool {
+    pub(super) fn is_repeat(
+        &mut self,
+        key: u128,
+        time: Millis,
+        received: Millis,
+        debounce_ms: i64,
+        keep_ms: i64,
+    ) -> bool {
         self.sweep(received, keep_ms);
         let near = |&(t0, r0): &(Millis, Millis)| received - r0 < keep_ms && (time - t0).abs() < debounce_ms;
         if self.last.get(&key).is_some_and(near) {

@@ -30,7 +30,13 @@ pub(super) fn touches_keep_ms(bound: &Bound) -> i64 {
 
 impl Shopper {
     /// Forgets what is no longer kept; hands each order that goes to `closed`.
-    pub(super) fn expire(&mut self, received: Millis, bound: &Bound, within: impl Fn(u32) -> i64, mut closed: impl FnMut(&Order)) {
+    pub(super) fn expire(
+        &mut self,
+        received: Millis,
+        bound: &Bound,
+        within: impl Fn(u32) -> i64,
+        mut closed: impl FnMut(&Order),
+    ) {
         self.touches.expire(received, touches_keep_ms(bound));
         self.orders.retain_mut(|order| {
             let within_ms = within(order.rules);
@@ -44,7 +50,12 @@ impl Shopper {
     }
 
     /// When something here is forgotten next; `None` if nothing ever is.
-    pub(super) fn next_expiry(&self, bound: &Bound, within: impl Fn(u32) -> i64, funnels_end: Millis) -> Option<Millis> {
+    pub(super) fn next_expiry(
+        &self,
+        bound: &Bound,
+        within: impl Fn(u32) -> i64,
+        funnels_end: Millis,
+    ) -> Option<Millis> {
         let orders = self.orders.iter().map(|o| o.expiry(within(o.rules)));
         let funnels = (!self.funnels.is_empty()).then_some(funnels_end);
         orders.chain(self.touches.next_expiry(touches_keep_ms(bound))).chain(funnels).min()

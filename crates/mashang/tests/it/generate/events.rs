@@ -26,8 +26,8 @@ struct Maker<'a> {
 }
 
 const ACTIONS: [&str; 20] = [
-    "scan", "scan", "scan", "scan", "scan", "scan", "scan", "visit", "visit", "follow", "follow", "join", "claim", "redeem", "order", "order",
-    "order", "order", "refund", "refund",
+    "scan", "scan", "scan", "scan", "scan", "scan", "scan", "visit", "visit", "follow", "follow", "join", "claim",
+    "redeem", "order", "order", "order", "order", "refund", "refund",
 ];
 
 pub(crate) fn events(rng: &mut Rng, plans: &[Plan], scale: &Scale, count: usize) -> Vec<String> {
@@ -90,7 +90,8 @@ impl Maker<'_> {
                 let target = *self.rng.pick(&p.moments) + self.jitter();
                 // a day's end somewhere, or a moment of the rules
                 let half_hour = 1_800_000;
-                let target = if self.rng.percent(30) { (self.now / half_hour + 1) * half_hour + self.jitter() } else { target };
+                let target =
+                    if self.rng.percent(30) { (self.now / half_hour + 1) * half_hour + self.jitter() } else { target };
                 if target > self.now && target - self.now < 12 * self.unit {
                     self.now = target;
                 }
@@ -136,7 +137,9 @@ impl Maker<'_> {
             40..53 => self.now - p.late + self.jitter(),
             53..64 => self.now - p.late - self.rng.range(0, 3 * self.unit),
             64..75 if !self.past.is_empty() => return None,
-            75..86 if !self.past.is_empty() => self.past[self.past.len() - 1 - self.rng.below(self.past.len().min(20))].time,
+            75..86 if !self.past.is_empty() => {
+                self.past[self.past.len() - 1 - self.rng.below(self.past.len().min(20))].time
+            }
             _ => {
                 // at some edge after, or before, another event of the shopper
                 let edges = [p.debounce, p.window, p.protect, p.late, p.window + p.late, 0];
@@ -216,11 +219,21 @@ impl Maker<'_> {
         }
         if matches!(action, "order" | "refund") {
             let mine = |x: &&Past| x.plan == plan && x.line["shopper"] == shopper && x.line.contains_key("order");
-            let old: Vec<&Past> = self.past.iter().rev().take(200).filter(|x| x.line.contains_key("shopper")).filter(mine).take(4).collect();
+            let old: Vec<&Past> = self
+                .past
+                .iter()
+                .rev()
+                .take(200)
+                .filter(|x| x.line.contains_key("shopper"))
+                .filter(mine)
+                .take(4)
+                .collect();
             let number = match rng.below(100) {
                 // an order of the same shopper, or the number of some other's
                 0..45 if !old.is_empty() => rng.pick(&old).line["order"].as_str().unwrap().to_string(),
-                45..55 if self.next_order > 0 => format!("o{}", rng.range((self.next_order as i64 - 8).max(1), self.next_order as i64 + 1)),
+                45..55 if self.next_order > 0 => {
+                    format!("o{}", rng.range((self.next_order as i64 - 8).max(1), self.next_order as i64 + 1))
+                }
                 _ => {
                     self.next_order += 1;
                     format!("o{}", self.next_order)
@@ -349,7 +362,9 @@ impl Maker<'_> {
                     (p.debounce, "scan"),
                 ];
                 edges.extend(p.unlock_within.iter().flat_map(|&w| [(w, "order"), (w, "join"), (w, "follow")]));
-                edges.extend(p.funnel_within.iter().flat_map(|&w| [(w, "visit"), (w, "redeem"), (w, "order"), (w, "scan")]));
+                edges.extend(
+                    p.funnel_within.iter().flat_map(|&w| [(w, "visit"), (w, "redeem"), (w, "order"), (w, "scan")]),
+                );
                 let (edge, action) = *self.rng.pick(&edges);
                 let from = if self.rng.percent(50) { time } else { received };
                 if !self.clock(plan, from + edge + jitter) {

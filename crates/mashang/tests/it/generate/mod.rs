@@ -17,7 +17,8 @@ pub(crate) fn generate(seed: u64, events: usize) -> Case {
     let mut rng = Rng::new(seed);
     let merchants = if rng.percent(20) { 2 } else { 1 };
     let scale = rules::Scale::new(&mut rng);
-    let plans: Vec<rules::Plan> = ["acme", "bolt"][..merchants].iter().map(|m| rules::plan(&mut rng, m, &scale)).collect();
+    let plans: Vec<rules::Plan> =
+        ["acme", "bolt"][..merchants].iter().map(|m| rules::plan(&mut rng, m, &scale)).collect();
     let lines = events::events(&mut rng, &plans, &scale, events);
     Case {
         files: plans.iter().flat_map(|p| p.files.clone()).collect(),

@@ -20,7 +20,14 @@ const STARTS: [&str; 5] = [
 
 impl Scale {
     pub(crate) fn new(rng: &mut Rng) -> Scale {
-        let (unit, name) = *rng.pick(&[(1_000, "s"), (60_000, "m"), (60_000, "m"), (3_600_000, "h"), (3_600_000, "h"), (86_400_000, "d")]);
+        let (unit, name) = *rng.pick(&[
+            (1_000, "s"),
+            (60_000, "m"),
+            (60_000, "m"),
+            (3_600_000, "h"),
+            (3_600_000, "h"),
+            (86_400_000, "d"),
+        ]);
         Scale { unit, name, start: rng.pick(&STARTS).parse::<jiff::Timestamp>().unwrap().as_millisecond() }
     }
     fn duration(&self, rng: &mut Rng, from: i64, to: i64) -> (String, i64) {
@@ -62,7 +69,8 @@ pub(crate) fn rfc3339(ms: i64) -> String {
 }
 
 fn with_check_digit(digits: &str) -> String {
-    let sum: u32 = digits.bytes().rev().enumerate().map(|(i, b)| (b - b'0') as u32 * if i % 2 == 0 { 3 } else { 1 }).sum();
+    let sum: u32 =
+        digits.bytes().rev().enumerate().map(|(i, b)| (b - b'0') as u32 * if i % 2 == 0 { 3 } else { 1 }).sum();
     format!("{digits}{}", (10 - sum % 10) % 10)
 }
 
@@ -97,7 +105,8 @@ fn moment(rng: &mut Rng, s: &Scale) -> i64 {
 }
 
 pub(crate) fn plan(rng: &mut Rng, merchant: &str, s: &Scale) -> Plan {
-    let mut p = Plan { merchant: merchant.into(), currency: rng.pick(&["CNY", "USD", "JPY"]).to_string(), ..Plan::default() };
+    let mut p =
+        Plan { merchant: merchant.into(), currency: rng.pick(&["CNY", "USD", "JPY"]).to_string(), ..Plan::default() };
     let mut t = format!("merchant = \"{merchant}\"\ncurrency = \"{}\"\n", p.currency);
     let zones = ["Asia/Shanghai", "UTC", "America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Kathmandu"];
     t += &format!("time_zone = \"{}\"\n", rng.pick(&zones));
@@ -139,7 +148,15 @@ pub(crate) fn plan(rng: &mut Rng, merchant: &str, s: &Scale) -> Plan {
 }
 
 /// Tables in the rules file, or a register.
-fn table(p: &mut Plan, t: &mut String, registers: &mut String, kind: &str, csv: bool, keys: &[&str], rows: &[Vec<Option<String>>]) {
+fn table(
+    p: &mut Plan,
+    t: &mut String,
+    registers: &mut String,
+    kind: &str,
+    csv: bool,
+    keys: &[&str],
+    rows: &[Vec<Option<String>>],
+) {
     if csv {
         let mut text = keys.join(",") + "\n";
         for row in rows {
@@ -199,16 +216,32 @@ fn stores_and_guides(rng: &mut Rng, s: &Scale, p: &mut Plan, t: &mut String) {
             0 => None,
             1 => Some("store".into()),
             2 => Some("keep".into()),
-            3 | 4 | 5 if i < many => Some(format!("g{}", rng.range(i + 1, many + 1))),
+            3..=5 if i < many => Some(format!("g{}", rng.range(i + 1, many + 1))),
             _ => None,
         };
-        guides.push(vec![Some(format!("g{i}")), Some(store), level, shopper, has_gsrn.then_some(gsrn), left, successor]);
+        guides.push(vec![
+            Some(format!("g{i}")),
+            Some(store),
+            level,
+            shopper,
+            has_gsrn.then_some(gsrn),
+            left,
+            successor,
+        ]);
         p.guides.push(format!("g{i}"));
     }
     let csv = rng.percent(30);
     table(p, t, &mut registers, "store", csv, &["id", "region", "gln"], &stores);
     let csv = rng.percent(30);
-    table(p, t, &mut registers, "guide", csv, &["id", "store", "level", "shopper", "gsrn", "left", "successor"], &guides);
+    table(
+        p,
+        t,
+        &mut registers,
+        "guide",
+        csv,
+        &["id", "store", "level", "shopper", "gsrn", "left", "successor"],
+        &guides,
+    );
     if !registers.is_empty() {
         t.push_str(&format!("\n[registers]\n{registers}"));
     }
@@ -237,7 +270,10 @@ fn stores_and_guides(rng: &mut Rng, s: &Scale, p: &mut Plan, t: &mut String) {
         if !payee_store {
             optional(rng, 20, t, "guide", guide);
         }
-        t.push_str(&format!("rate = \"{}\"\n", rng.pick(&["8%", "5%", "0.05", "1/20", "12.3456%", "100%", "1/8", "0.000001"])));
+        t.push_str(&format!(
+            "rate = \"{}\"\n",
+            rng.pick(&["8%", "5%", "0.05", "1/20", "12.3456%", "100%", "1/8", "0.000001"])
+        ));
         let hold = one_hold.clone().unwrap_or_else(|| s.duration(rng, 0, 20).0);
         t.push_str(&format!("hold = \"{hold}\"\n"));
     }
@@ -251,7 +287,19 @@ fn stores_and_guides(rng: &mut Rng, s: &Scale, p: &mut Plan, t: &mut String) {
 }
 
 fn codes(rng: &mut Rng, p: &mut Plan, t: &mut String, campaigns: &[String]) {
-    let kinds = ["product", "service", "media", "interactive", "store", "guide", "sales", "unlock", "repair", "interactive", "media"];
+    let kinds = [
+        "product",
+        "service",
+        "media",
+        "interactive",
+        "store",
+        "guide",
+        "sales",
+        "unlock",
+        "repair",
+        "interactive",
+        "media",
+    ];
     let keys = ["id", "kind", "guide", "store", "campaign", "channel"];
     let mut rows = vec![];
     let mut registered = vec![];
@@ -263,8 +311,26 @@ fn codes(rng: &mut Rng, p: &mut Plan, t: &mut String, campaigns: &[String]) {
         };
         let item = ["interactive", "sales", "unlock", "repair"].contains(&kind);
         let mut some = |percent: u64, from: &[String]| rng.percent(percent).then(|| rng.pick(from).clone());
-        let guide = some(if kind == "guide" { 100 } else if kind == "store" { 0 } else { 20 }, &p.guides);
-        let store = some(if kind == "store" { 100 } else if kind == "guide" { 10 } else { 20 }, &p.stores);
+        let guide = some(
+            if kind == "guide" {
+                100
+            } else if kind == "store" {
+                0
+            } else {
+                20
+            },
+            &p.guides,
+        );
+        let store = some(
+            if kind == "store" {
+                100
+            } else if kind == "guide" {
+                10
+            } else {
+                20
+            },
+            &p.stores,
+        );
         let campaign = some(if item { 80 } else { 45 }, campaigns);
         let channel = some(30, &["magazine".to_string(), "livestream".to_string(), "a, \\\"b".to_string()][..2]);
         let row = vec![Some(id.clone()), Some(kind.to_string()), guide, store, campaign, channel];
@@ -330,7 +396,11 @@ fn campaign(rng: &mut Rng, s: &Scale, p: &mut Plan, t: &mut String, id: &str, i:
     if !wide {
         p.moments.extend([to, to]);
     }
-    t.push_str(&format!("\n[[campaign]]\nid = \"{id}\"\nmode = \"odds\"\nfrom = {}\nto = {}\n", rfc3339(from), rfc3339(to)));
+    t.push_str(&format!(
+        "\n[[campaign]]\nid = \"{id}\"\nmode = \"odds\"\nfrom = {}\nto = {}\n",
+        rfc3339(from),
+        rfc3339(to)
+    ));
     optional(rng, 20, t, "areas", "[\"33\", \"3100\"]".into());
     let n = rng.range(2, 14);
     optional(rng, 30, t, "limit_total", n.to_string());
@@ -390,7 +460,11 @@ fn campaign(rng: &mut Rng, s: &Scale, p: &mut Plan, t: &mut String, id: &str, i:
         } else {
             for j in 0..prizes {
                 if rng.percent(85) {
-                    odds.push(format!("\"{}\" = \"{}\"", id_of(j), rng.pick(&["1/4", "25%", "0.25", "1/7", "3/13", "20%", "1/1000"])));
+                    odds.push(format!(
+                        "\"{}\" = \"{}\"",
+                        id_of(j),
+                        rng.pick(&["1/4", "25%", "0.25", "1/7", "3/13", "20%", "1/1000"])
+                    ));
                 }
             }
             if rng.percent(50) {
@@ -419,7 +493,8 @@ fn funnels(rng: &mut Rng, s: &Scale, p: &mut Plan, t: &mut String) {
         p.funnel_within.push(ms);
         t.push_str(&format!("\n[[funnel]]\nname = \"f{i}\"\nsteps = [{}]\nwithin = \"{text}\"\n", rng.pick(&shapes)));
         optional(rng, 40, t, "ticket", quoted("1111"));
-        let kind = quoted(*rng.pick(&["media", "product", "interactive"]));
+        let kind: &str = rng.pick::<&str>(&["media", "product", "interactive"]);
+        let kind = quoted(kind);
         optional(rng, 40, t, "kind", kind);
     }
 }

@@ -29,8 +29,9 @@ pub(crate) fn check_digit_right(text: &str) -> bool {
     if text.len() < 2 || !text.bytes().all(|b| b.is_ascii_digit()) {
         return false;
     }
-    let sum: u32 = text.bytes().rev().enumerate().map(|(i, b)| (b - b'0') as u32 * if i % 2 == 1 { 3 } else { 1 }).sum();
-    sum % 10 == 0
+    let sum: u32 =
+        text.bytes().rev().enumerate().map(|(i, b)| (b - b'0') as u32 * if i % 2 == 1 { 3 } else { 1 }).sum();
+    sum.is_multiple_of(10)
 }
 
 fn gtin14(text: &str) -> Option<String> {

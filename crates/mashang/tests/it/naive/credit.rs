@@ -202,7 +202,8 @@ pub(crate) fn due(rules: &Rules, kept: &[Touch], asked: &Asked, seen: &mut Seen)
         let term = terms(rules, &touch, asked.c, asked.store);
         let who = payee(rules, &touch, asked.c, seen);
         let is_buyer = |guide: &str| rules.guides[guide].shopper.as_deref() == Some(asked.shopper);
-        let own = touch.guide.as_deref().is_some_and(is_buyer) || who.as_ref().is_some_and(|(kind, id)| *kind == "guide" && is_buyer(id));
+        let own = touch.guide.as_deref().is_some_and(is_buyer)
+            || who.as_ref().is_some_and(|(kind, id)| *kind == "guide" && is_buyer(id));
         let bought = rules.members_new && asked.first_order < touch.time;
         if own {
             saw(seen, "blocked: self");
@@ -213,7 +214,7 @@ pub(crate) fn due(rules: &Rules, kept: &[Touch], asked: &Asked, seen: &mut Seen)
         match (term, who) {
             (Some(term), Some(who)) if !own && !bought => {
                 saw(seen, if touch.guide.is_none() { "paid: a store's touch" } else { "paid: a guide's touch" });
-                sums.entry((who, term)).or_default().push(i)
+                sums.entry((who, term)).or_default().push(i);
             }
             (None, _) => saw(seen, "no terms"),
             _ => {}

@@ -60,7 +60,8 @@ pub(crate) fn time_of(line: &Map<String, Value>, key: &str) -> Option<i64> {
 pub(crate) fn event(rules: &Rules, line: &Map<String, Value>, received: i64) -> Event {
     let id = field(line, "id").unwrap();
     let action = field(line, "action").unwrap();
-    let shopper = field(line, "shopper").unwrap_or_else(|| format!("device:{}", field(line, "device").expect("shopper or device")));
+    let shopper = field(line, "shopper")
+        .unwrap_or_else(|| format!("device:{}", field(line, "device").expect("shopper or device")));
     let mut time = time_of(line, "time").unwrap_or(received);
     if time - received > 300_000 {
         time = received;

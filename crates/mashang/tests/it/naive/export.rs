@@ -53,7 +53,10 @@ pub(crate) fn merchant(out: &mut Tables, m: &Merchant, latest: i64, seen: &mut S
     let currency = m.rules.currency.as_str();
     for p in &m.postings {
         let (amount, approve_at) = (p.amount.to_string(), rfc3339(p.approve_at));
-        out.row("postings", &[who, &p.order, &p.shopper, p.payee.0, &p.payee.1, &amount, currency, &approve_at, &p.cause]);
+        out.row(
+            "postings",
+            &[who, &p.order, &p.shopper, p.payee.0, &p.payee.1, &amount, currency, &approve_at, &p.cause],
+        );
     }
     for (shopper, s) in &m.shoppers {
         for (number, order) in &s.orders {
@@ -105,7 +108,11 @@ fn awards(out: &mut Tables, m: &Merchant, latest: i64, seen: &mut Seen) {
                 Some(action) => {
                     let end = p.unlock_within.map(|w| a.time + w);
                     let unlocked = m.events.iter().any(|e| {
-                        !e.only_late && &e.action == action && e.shopper == a.shopper && e.time >= a.time && end.is_none_or(|end| e.time < end)
+                        !e.only_late
+                            && &e.action == action
+                            && e.shopper == a.shopper
+                            && e.time >= a.time
+                            && end.is_none_or(|end| e.time < end)
                     });
                     if unlocked {
                         "unlocked"

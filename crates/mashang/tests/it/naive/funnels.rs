@@ -18,7 +18,12 @@ fn fits(f: &Funnel, step: &str, e: &Event) -> bool {
 }
 
 /// (step from 1, channel, day) -> shoppers
-pub(crate) fn funnel<'a>(rules: &Rules, f: &Funnel, events: &'a [Event], seen: &mut Seen) -> BTreeMap<(usize, String, String), BTreeSet<&'a str>> {
+pub(crate) fn funnel<'a>(
+    rules: &Rules,
+    f: &Funnel,
+    events: &'a [Event],
+    seen: &mut Seen,
+) -> BTreeMap<(usize, String, String), BTreeSet<&'a str>> {
     let mut by_shopper: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();
     for e in events {
         by_shopper.entry(&e.shopper).or_default().push(e);

@@ -158,7 +158,12 @@ fn action(e: &Event) -> &'static str {
 }
 
 /// `versions`: merchant -> what the `rules` column of `awards` says.
-pub(crate) fn run(rules_dir: &Path, rules_files: &[PathBuf], versions: &BTreeMap<String, String>, lines: &[String]) -> Outcome {
+pub(crate) fn run(
+    rules_dir: &Path,
+    rules_files: &[PathBuf],
+    versions: &BTreeMap<String, String>,
+    lines: &[String],
+) -> Outcome {
     let mut merchants: BTreeMap<String, Merchant> = BTreeMap::new();
     for file in rules_files {
         let rules = rules::read(rules_dir, file);
@@ -169,7 +174,9 @@ pub(crate) fn run(rules_dir: &Path, rules_files: &[PathBuf], versions: &BTreeMap
     let mut received = i64::MIN;
     let mut accepted = 0;
     for line in lines {
-        let Value::Object(mut line) = serde_json::from_str::<Value>(line).unwrap() else { panic!("not an object: {line}") };
+        let Value::Object(mut line) = serde_json::from_str::<Value>(line).unwrap() else {
+            panic!("not an object: {line}")
+        };
         line.retain(|_, v| !v.is_null());
         let name = field(&line, "merchant").unwrap_or_else(|| {
             assert_eq!(merchants.len(), 1, "no merchant named");

@@ -185,10 +185,16 @@ fn number(t: &Table, key: &str) -> Option<i64> {
     t.get(key).map(|v| v.as_integer().unwrap())
 }
 fn list(t: &Table, key: &str) -> Vec<Table> {
-    t.get(key).and_then(Value::as_array).map(|a| a.iter().map(|v| v.as_table().unwrap().clone()).collect()).unwrap_or_default()
+    t.get(key)
+        .and_then(Value::as_array)
+        .map(|a| a.iter().map(|v| v.as_table().unwrap().clone()).collect())
+        .unwrap_or_default()
 }
 fn strings(t: &Table, key: &str) -> Vec<String> {
-    t.get(key).and_then(Value::as_array).map(|a| a.iter().map(|v| v.as_str().unwrap().into()).collect()).unwrap_or_default()
+    t.get(key)
+        .and_then(Value::as_array)
+        .map(|a| a.iter().map(|v| v.as_str().unwrap().into()).collect())
+        .unwrap_or_default()
 }
 fn section(t: &Table, key: &str) -> Table {
     t.get(key).and_then(Value::as_table).cloned().unwrap_or_default()
@@ -200,7 +206,9 @@ fn register(dir: &Path, registers: &Table, key: &str) -> Vec<Table> {
     let header = reader.headers().unwrap().clone();
     reader
         .records()
-        .map(|row| header.iter().zip(row.unwrap().iter()).map(|(k, v)| (k.to_string(), Value::String(v.to_string()))).collect())
+        .map(|row| {
+            header.iter().zip(row.unwrap().iter()).map(|(k, v)| (k.to_string(), Value::String(v.to_string()))).collect()
+        })
         .collect()
 }
 
@@ -247,7 +255,8 @@ fn campaign(dir: &Path, t: &Table) -> Campaign {
             .iter()
             .map(|p| {
                 let (first, last) = entries_range(text(p, "entries"));
-                let odds = section(p, "odds").iter().map(|(k, v)| (k.clone(), parse_ratio(v.as_str().unwrap()))).collect();
+                let odds =
+                    section(p, "odds").iter().map(|(k, v)| (k.clone(), parse_ratio(v.as_str().unwrap()))).collect();
                 Phase { from: time(p, "from"), to: time(p, "to"), first, last, odds }
             })
             .collect(),
@@ -303,7 +312,10 @@ pub(crate) fn read(base: &Path, file: &PathBuf) -> Rules {
                 }
             })
             .collect(),
-        stores: stores.iter().map(|s| (must(s, "id"), Store { region: text(s, "region"), gln: text(s, "gln") })).collect(),
+        stores: stores
+            .iter()
+            .map(|s| (must(s, "id"), Store { region: text(s, "region"), gln: text(s, "gln") }))
+            .collect(),
         guides: guides
             .iter()
             .map(|g| {

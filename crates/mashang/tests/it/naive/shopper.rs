@@ -100,7 +100,8 @@ impl Shopper {
             }
         }
         while self.touches.len() > rules.touches_max {
-            let smallest = (0..self.touches.len()).min_by_key(|&i| (self.touches[i].time, self.touches[i].key)).unwrap();
+            let smallest =
+                (0..self.touches.len()).min_by_key(|&i| (self.touches[i].time, self.touches[i].key)).unwrap();
             let dropped = self.touches.remove(smallest);
             saw(seen, if dropped.key == e.key { "touch dropped: the new one" } else { "touch dropped" });
         }
@@ -120,15 +121,25 @@ impl Shopper {
         }
         if let Some(join) = &self.join {
             keep(rules, &mut self.join_kept, &self.touches, join.time);
-            self.join_credit = shares(rules, &self.join_kept, join.time, Model::Last, &mut Seen::new()).pop().map(|(t, _)| t);
+            self.join_credit =
+                shares(rules, &self.join_kept, join.time, Model::Last, &mut Seen::new()).pop().map(|(t, _)| t);
             if self.join_credit.is_some() {
                 saw(seen, "member credited");
             }
         }
         if matches!(e.action.as_str(), "order" | "join") {
-            let forgotten = |t: &&Touch| e.time - rules.window < t.time && t.time <= e.time && !self.touches.iter().any(|k| k.key == t.key);
+            let forgotten = |t: &&Touch| {
+                e.time - rules.window < t.time && t.time <= e.time && !self.touches.iter().any(|k| k.key == t.key)
+            };
             if self.ever.iter().any(|t| forgotten(&t)) {
-                saw(seen, if e.late { "forgotten: missed by a late order or join" } else { "forgotten: missed by an order or join in time" });
+                saw(
+                    seen,
+                    if e.late {
+                        "forgotten: missed by a late order or join"
+                    } else {
+                        "forgotten: missed by an order or join in time"
+                    },
+                );
             }
         }
         let names: Vec<String> = self.orders.keys().cloned().collect();

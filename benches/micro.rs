@@ -1,0 +1,146 @@
+//! Micro-benchmarks of the hot path, event by event: reading, framing, the duplicates' table, the shopper desk.
+//!
+//! Absolute times hang on the machine; hold the lines of one run against each other.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use bumpalo::Bump;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use domain::desk::shopper::ShopperDesk;
+use domain::flow::{BEHAVIOUR, Marker, Partitions, Stage, marker_record};
+use domain::frame::{Body, Frame, Kind, seal};
+use domain::model::event::Event;
+use domain::model::rulebook::{Library, Rulebook};
+use domain::model::time::Millis;
+use domain::table::recent::Recent;
+use wire::event::{Merchants, read};
+
+const EVENTS: usize = 10_000;
+
+const RULES: &str = r#"
+merchant = "acme"
+currency = "CNY"
+time_zone = "Asia/Shanghai"
+[dedup]
+debounce = "10s"
+[[commission]]
+rate = "5%"
+[[store]]
+id = "s-1"
+region = "330100"
+[[guide]]
+id = "g-1"
+store = "s-1"
+[[code]]
+id = "GUIDE-1"
+kind = "guide"
+guide = "g-1"
+[[code]]
+id = "PARCEL"
+kind = "service"
+"#;
+
+/// Scans of two codes and now and then an order, by 2,000 shoppers.
+fn lines() -> Vec<String> {
+    let line = |i: usize| {
+        let (shopper, time) = (i * 7919 % 2000, 1_794_186_000_000 + i * 40);
+        match i % 10 {
+            0 => format!(
+                r#"{{"id":"e{i}","action":"order","shopper":"u{shopper}","time":{time},"order":"o{i}","amount":25900,"store":"s-1"}}"#
+            ),
+            1..=5 => format!(
+                r#"{{"id":"e{i}","action":"scan","shopper":"u{shopper}","time":{time},"code":"PARCEL","region":"330100"}}"#
+            ),
+            _ => format!(r#"{{"id":"e{i}","action":"scan","shopper":"u{shopper}","time":{time},"code":"GUIDE-1"}}"#),
+        }
+    };
+    (0..EVENTS).map(line).collect()
+}
+
+fn frames(lines: &[String], merchants: &Merchants, size: usize) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for chunk in lines.chunks(size) {
+        let mut body = Body::default();
+        let mut received = 0;
+        for line in chunk {
+            let arena = Bump::new();
+            let mut event = read(line.as_bytes(), merchants, &arena).expect("an event").event;
+            event.stamp = event.time.expect("a time");
+            received = event.stamp;
+            body.push(&event);
+        }
+        body.drain(|bytes, count| frames.push(seal(Kind::Events, received, None, count, bytes)));
+    }
+    frames
+}
+
+fn hot_path(c: &mut Criterion) {
+    let merchants = Merchants::new([("acme", "CNY")]);
+    let lines = lines();
+    let mut group = c.benchmark_group("per event");
+    group.throughput(Throughput::Elements(EVENTS as u64)).sample_size(20);
+
+    group.bench_function("read JSON", |b| {
+        let mut arena = Bump::new();
+        b.iter(|| {
+            for line in &lines {
+                arena.reset();
+                black_box(read(line.as_bytes(), &merchants, &arena).expect("an event").event.key);
+            }
+        });
+    });
+    let per_100 = frames(&lines, &merchants, 100);
+    group.bench_function("open a frame of 100 and decode", |b| {
+        b.iter(|| {
+            for record in &per_100 {
+                let frame = Frame::open(record).expect("a frame");
+                black_box(
+                    frame
+                        .items::<Event<'_>>()
+                        .map(|event| event.expect("an event").key as u64)
+                        .fold(0, u64::wrapping_add),
+                );
+            }
+        });
+    });
+    group.bench_function("duplicates' table", |b| {
+        let keys: Vec<u128> = lines.iter().map(|line| domain::model::ids::digest128(&[line])).collect();
+        b.iter_batched_ref(
+            Recent::default,
+            |table| keys.iter().filter(|&&key| table.insert(key, 7, 4320)).count(),
+            BatchSize::LargeInput,
+        );
+    });
+    let checked = wire::rules::read("bench.toml", RULES, &mut |_| Err("none".to_owned())).expect("rules");
+    let sha256 = wire::rules::version(&wire::rules::object(&checked.rules));
+    let book = Rulebook::new(checked.rules, 1, sha256, &BTreeMap::new()).expect("rules");
+    let library: Library = [(1, Arc::new(book))].into();
+    let marker = marker_record(&Marker { merchant: "acme", order: 1, sha256, behaviour: BEHAVIOUR });
+    for size in [100, 10, 1] {
+        let records = frames(&lines, &merchants, size);
+        group.bench_function(format!("shopper desk, frames of {size}"), |b| {
+            let fresh = || {
+                let mut stage = Stage::new(ShopperDesk::default(), 1, 0, Partitions::all(1));
+                stage.step(0, Millis::MAX, &marker, &library, &mut Vec::new()).expect("a marker");
+                stage
+            };
+            b.iter_batched_ref(
+                fresh,
+                |stage| {
+                    let mut answers = Vec::new();
+                    for record in &records {
+                        answers.clear();
+                        stage.step(stage.next_offset(), Millis::MAX, record, &library, &mut answers).expect("a frame");
+                    }
+                },
+                BatchSize::LargeInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, hot_path);
+criterion_main!(benches);

@@ -1,0 +1,42 @@
+//! What the project measures itself with. `cargo bench -p mashang-bench` runs the micro-benchmarks.
+
+mod sample;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "mashang-bench",
+    version,
+    about = "Samples and measurements for mashang",
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write the events of the tour's tea shop: the same seed gives the same file
+    Sample {
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Shoppers who pass by in four days
+        #[arg(long, default_value_t = 90)]
+        shoppers: u64,
+        /// The file to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Sample { seed, shoppers, out } => std::fs::write(&out, sample::events(seed, shoppers))
+            .with_context(|| format!("--out {}: cannot be written", out.display())),
+    }
+}

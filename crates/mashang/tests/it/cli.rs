@@ -1,0 +1,425 @@
+//! The command line from outside: exit statuses, messages, summaries, exports.
+
+use std::path::Path;
+
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::program::{TABLES, done, export, mashang, run};
+
+const RULES: &str = r#"
+merchant = "acme"
+currency = "CNY"
+time_zone = "Asia/Shanghai"
+
+[[commission]]
+rate = "5%"
+
+[[store]]
+id = "s-1"
+
+[[guide]]
+id = "g-1"
+store = "s-1"
+
+[[code]]
+id = "GUIDE-1"
+kind = "guide"
+guide = "g-1"
+
+[[code]]
+id = "X-1"
+kind = "interactive"
+"#;
+
+/// A directory with `rules.toml` and `events.ndjson`.
+fn shop(rules: &str, events: &str) -> TempDir {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("rules.toml"), rules).expect("a file");
+    std::fs::write(dir.path().join("events.ndjson"), events).expect("a file");
+    dir
+}
+
+fn rules() -> Vec<String> {
+    vec!["rules.toml".to_owned()]
+}
+
+/// Runs and pins exit status, standard output and standard error.
+fn check(dir: &Path, args: &[&str], expect: &Expect) {
+    let output = mashang(dir, args);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&*dir.to_string_lossy(), "DIR");
+    let status = output.status.code().expect("no signal");
+    expect.assert_eq(&format!("{}{}exit status {status}\n", text(&output.stdout), text(&output.stderr)));
+}
+
+const RUN: [&str; 7] = ["run", "--rules", "rules.toml", "--events", "events.ndjson", "--out", "out"];
+
+#[test]
+fn refused_events_are_told_by_line_and_nothing_else_is_lost() {
+    let events = concat!(
+        "{\"id\":\"a\",\"action\":\"visit\",\"shopper\":\"u1\"}\n",
+        "{\"id\":\"b\",\"action\":\"visit\",\"shopper\":\"u1\",\"time\":1794326400000}\n",
+        "\n",
+        "{\"id\":\"c\",\"action\":\"order\",\"shopper\":\"u1\",\"amount\":\"12\",\"currency\":\"USD\"}\r\n",
+        "{\"id\":\"d\",\"action\":\n",
+        "[1]\n",
+        "{\"id\":\"e\",\"action\":\"scan\",\"shopper\":\"u1\",\"code\":\"X-1\",\"colour\":\"red\",\"time\":null}\n",
+        "{\"id\":\"f\",\"action\":\"visit\",\"shopper\":\"u1\"}",
+    );
+    let dir = shop(RULES, events);
+    check(
+        dir.path(),
+        &RUN,
+        &expect![[r#"
+        received 7 events: accepted 3, rejected 4
+        among the accepted: 0 duplicates, 0 late
+        rejected for json: 1
+        rejected for missing: 1
+        rejected for object: 1
+        rejected for type: 1
+        fields that nobody knows, ignored: 1
+        rules of acme: version ea57bc06c379
+        ledger: out/ledger.sqlite
+        line 1 (event 0, id a): time is missing: the first event of a run must have one
+        line 4 (event 2, id c): amount: is the text "12"; send an integer of minor units, without quotes
+        line 4 (event 2, id c): order: is missing; the action order needs one
+        line 4 (event 2, id c): currency: is "USD"; "acme" has CNY: send that or leave it out
+        line 5 (event 3): the event is not JSON: the text ends inside a value at byte 19
+        line 6 (event 4): the event is a list; send a JSON object
+        exit status 0
+    "#]],
+    );
+    let summary = run(dir.path(), &rules(), "out");
+    assert_eq!(summary["received"], 7);
+    assert_eq!(summary["accepted"], 3);
+    assert_eq!(summary["rejected"], json!({"missing": 1, "type": 1, "json": 1, "object": 1}));
+    assert_eq!(summary["unknown_fields"], 1);
+    let counters = export(dir.path(), "out", "counters");
+    assert!(counters.contains("acme,merchant,*,2026-11-11,visits,2\n"), "{counters}");
+    let mut args = RUN.to_vec();
+    args.extend(["--rejects", "rejects.ndjson"]);
+    done(dir.path(), &args);
+    let rejects = std::fs::read_to_string(dir.path().join("rejects.ndjson")).expect("a file");
+    let lines: Vec<Value> = rejects.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let of_c: Vec<&Value> = lines.iter().filter(|row| row["id"] == "c").map(|row| &row["field"]).collect();
+    assert_eq!(of_c, ["amount", "order", "currency"]);
+    assert_eq!(lines[0]["line"], 1);
+}
+
+#[test]
+fn what_cannot_be_read_is_exit_status_2() {
+    let dir = shop(RULES, "");
+    let dir = dir.path();
+    check(
+        dir,
+        &["run", "--rules", "none.toml", "--events", "events.ndjson", "--out", "out"],
+        &expect![[r#"
+        mashang: none.toml: the rules cannot be read: No such file or directory (os error 2)
+        exit status 2
+    "#]],
+    );
+    check(
+        dir,
+        &["run", "--rules", "rules.toml", "--events", "none.ndjson", "--out", "out"],
+        &expect![[r#"
+        mashang: --events none.ndjson: cannot be read: No such file or directory (os error 2)
+        exit status 2
+    "#]],
+    );
+    check(
+        dir,
+        &["run", "--rules", "rules.toml", "--events", ".", "--out", "out"],
+        &expect![[r#"
+        mashang: --events .: is a directory; name a file of NDJSON, or - for standard input
+        exit status 2
+    "#]],
+    );
+    check(
+        dir,
+        &["run", "--rules", "rules.toml", "--events", "events.ndjson", "--out", "rules.toml"],
+        &expect![[r#"
+        mashang: --out rules.toml: cannot be written: Not a directory (os error 20)
+        exit status 2
+    "#]],
+    );
+    check(
+        dir,
+        &["export", "counters", "--ledger", "none.sqlite"],
+        &expect![[r#"
+        mashang: none.sqlite: there is no such ledger; name the file that `run` or `serve` wrote, DIR/ledger.sqlite
+        exit status 2
+    "#]],
+    );
+    check(
+        dir,
+        &["export", "counters", "--ledger", "postgres://localhost/x"],
+        &expect![[r#"
+        mashang: postgres://localhost/x: only SQLite ledgers are in this build; give sqlite:FILE or a path
+        exit status 2
+    "#]],
+    );
+    check(
+        dir,
+        &["export", "counters", "--ledger", "rules.toml"],
+        &expect![[r#"
+        mashang: rules.toml: this is no ledger of mashang
+        exit status 2
+    "#]],
+    );
+    assert_eq!(mashang(dir, &["export", "nothing", "--ledger", "x"]).status.code(), Some(2));
+    assert_eq!(mashang(dir, &["fly"]).status.code(), Some(2));
+    assert_eq!(mashang(dir, &[]).status.code(), Some(2));
+}
+
+#[test]
+fn every_mistake_of_all_rules_is_told_at_once() {
+    let dir = shop(&RULES.replace("5%", "five").replace("Asia/Shanghai", "Asia/Shangai"), "");
+    std::fs::write(dir.path().join("other.toml"), "merchant = \"b\"\ncurrency = \"XXX\"\ntime_zone = \"UTC\"\n")
+        .expect("a file");
+    check(
+        dir.path(),
+        &["rules", "check", "rules.toml", "other.toml"],
+        &expect![[r#"
+        rules.toml:4: time_zone: is "Asia/Shangai"; write a time zone of the IANA database, such as "Asia/Shanghai"
+        rules.toml:7: commission[0].rate: is no exact ratio: write "1/20", "5%" or "0.05": "five"
+        other.toml:2: currency: is "XXX", which has no minor unit in ISO 4217; write another currency
+        mashang: 3 mistakes in the rules: nothing was done
+        exit status 2
+    "#]],
+    );
+    assert!(!dir.path().join("out").exists());
+}
+
+#[test]
+fn rules_that_are_right_have_a_version() {
+    let dir = shop(RULES, "");
+    check(
+        dir.path(),
+        &["rules", "check", "rules.toml"],
+        &expect![[r#"
+        rules.toml: rules of acme, version ea57bc06c379: 1 stores, 1 guides, 2 codes, 0 campaigns, 0 funnels
+        exit status 0
+    "#]],
+    );
+    // A comment changes no version, a rate does.
+    std::fs::write(dir.path().join("same.toml"), format!("# the same\n{RULES}")).expect("a file");
+    std::fs::write(dir.path().join("other.toml"), RULES.replace("5%", "6%")).expect("a file");
+    let version = |file| {
+        let printed = done(dir.path(), &["rules", "check", file]);
+        printed.split("version ").nth(1).expect("a version")[..12].to_owned()
+    };
+    assert_eq!(version("rules.toml"), version("same.toml"));
+    assert_ne!(version("rules.toml"), version("other.toml"));
+    // A merchant has one file.
+    assert_eq!(mashang(dir.path(), &["rules", "check", "rules.toml", "other.toml"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_ledger_of_another_merchant_schema_or_owner_is_refused_by_name() {
+    let dir = shop(RULES, "{\"id\":\"b\",\"action\":\"visit\",\"shopper\":\"u1\",\"time\":1794326400000}\n");
+    run(dir.path(), &rules(), "out");
+    let before = export(dir.path(), "out", "counters");
+    // The same again takes its place.
+    run(dir.path(), &rules(), "out");
+    assert_eq!(export(dir.path(), "out", "counters"), before);
+
+    std::fs::write(dir.path().join("rules.toml"), RULES.replace("acme", "bolt")).expect("a file");
+    check(
+        dir.path(),
+        &RUN,
+        &expect![[r#"
+        mashang: out/ledger.sqlite: the ledger is of merchant acme, the rules are of bolt: choose another --out
+        exit status 2
+    "#]],
+    );
+    std::fs::write(dir.path().join("rules.toml"), RULES).expect("a file");
+
+    let set = |key: &str, value: &str| {
+        let db = rusqlite::Connection::open(dir.path().join("out/ledger.sqlite")).expect("the ledger");
+        db.execute("UPDATE meta SET value = ?2 WHERE key = ?1", [key, value]).expect("a row");
+    };
+    set("origin", "serve");
+    check(
+        dir.path(),
+        &RUN,
+        &expect![[r#"
+        mashang: out/ledger.sqlite: the ledger was written by `serve`; `run` does not replace it: choose another --out
+        exit status 2
+    "#]],
+    );
+    set("schema", "99");
+    check(
+        dir.path(),
+        &RUN,
+        &expect![[r#"
+        mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 1: use the build that wrote it, or make it anew with `run`
+        exit status 2
+    "#]],
+    );
+    check(
+        dir.path(),
+        &["export", "counters", "--ledger", "out/ledger.sqlite"],
+        &expect![[r#"
+        mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 1: use the build that wrote it, or make it anew with `run`
+        exit status 2
+    "#]],
+    );
+    check(
+        dir.path(),
+        &["explain", "code", "X-1", "--ledger", "out/ledger.sqlite"],
+        &expect![[r#"
+        mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 1: use the build that wrote it, or make it anew with `run`
+        exit status 2
+    "#]],
+    );
+}
+
+#[test]
+fn a_code_has_a_history() {
+    let scan = |n: u32, shopper: &str| {
+        format!(
+            "{{\"id\":\"e{n}\",\"action\":\"scan\",\"shopper\":\"{shopper}\",\"time\":{},\"code\":\"X-1\",\"region\":\"31\"}}\n",
+            1_794_326_400_000_i64 + i64::from(n)
+        )
+    };
+    let dir = shop(RULES, &format!("{}{}{}", scan(1, "u1"), scan(2, "u2"), scan(2, "u2")));
+    run(dir.path(), &rules(), "out");
+    check(
+        dir.path(),
+        &["explain", "code", "X-1", "--ledger", "out/ledger.sqlite"],
+        &expect![[r#"
+        acme: code X-1, interactive, scanned 2 times, first at 2026-11-10T16:00:00.001Z in 31
+          2026-11-10T16:00:00.001Z  scan by u1 in 31: no-campaign
+          2026-11-10T16:00:00.002Z  scan by u2 in 31: no-campaign
+        exit status 0
+    "#]],
+    );
+    check(
+        dir.path(),
+        &["explain", "code", "X-1", "--ledger", "out/ledger.sqlite", "--shopper", "u2"],
+        &expect![[r#"
+        acme: code X-1, interactive, scanned 2 times, first at 2026-11-10T16:00:00.001Z in 31
+          2026-11-10T16:00:00.002Z  scan by u2 in 31: no-campaign
+        exit status 0
+    "#]],
+    );
+    check(
+        dir.path(),
+        &["explain", "code", "X-2", "--ledger", "out/ledger.sqlite"],
+        &expect![[r#"
+        mashang: no merchant of this ledger has seen code X-2: give its name, as `export codes` and `export awards` show it
+        exit status 1
+    "#]],
+    );
+}
+
+#[test]
+fn exports_quote_what_must_be_quoted_and_sort_numbers_as_text() {
+    let order = |n: u32, number: &str, amount: u32| {
+        let number = serde_json::to_string(number).expect("JSON");
+        format!(
+            "{{\"id\":\"e{n}\",\"action\":\"order\",\"shopper\":\"u\",\"time\":1794326400000,\"order\":{number},\"amount\":{amount}}}\n"
+        )
+    };
+    let events = [order(1, "b", 9), order(2, "a,\"1\"", 10), order(3, "é", 3)].concat();
+    let scans = "{\"id\":\"s\",\"action\":\"scan\",\"shopper\":\"u\",\"time\":1794326399999,\"code\":\"GUIDE-1\"}\n";
+    let dir = shop(RULES, &format!("{scans}{events}"));
+    run(dir.path(), &rules(), "out");
+    expect![[r#"
+        merchant,order,shopper,time,base,refunded,currency,kind,guide,store
+        acme,"a,""1""",u,2026-11-10T16:00:00.000Z,10,0,CNY,guide,g-1,s-1
+        acme,b,u,2026-11-10T16:00:00.000Z,9,0,CNY,guide,g-1,s-1
+        acme,é,u,2026-11-10T16:00:00.000Z,3,0,CNY,guide,g-1,s-1
+    "#]]
+    .assert_eq(&export(dir.path(), "out", "orders"));
+    expect![[r#"
+        {"merchant":"acme","order":"a,\"1\"","shopper":"u","time":"2026-11-10T16:00:00.000Z","base":10,"refunded":0,"currency":"CNY","kind":"guide","guide":"g-1","store":"s-1"}
+        {"merchant":"acme","order":"b","shopper":"u","time":"2026-11-10T16:00:00.000Z","base":9,"refunded":0,"currency":"CNY","kind":"guide","guide":"g-1","store":"s-1"}
+        {"merchant":"acme","order":"é","shopper":"u","time":"2026-11-10T16:00:00.000Z","base":3,"refunded":0,"currency":"CNY","kind":"guide","guide":"g-1","store":"s-1"}
+    "#]].assert_eq(&done(
+        dir.path(),
+        &["export", "orders", "--ledger", "sqlite:out/ledger.sqlite", "--format", "ndjson"],
+    ));
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    let tour = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/tour");
+    let dir = tempfile::tempdir().expect("a directory");
+    let tour = |name: &str| tour.join(name).to_string_lossy().into_owned();
+    for out in ["one", "two"] {
+        done(dir.path(), &["run", "--rules", &tour("rules.toml"), "--events", &tour("events.ndjson"), "--out", out]);
+    }
+    for table in TABLES {
+        let one = export(dir.path(), "one", table);
+        assert!(one.lines().count() > 1, "{table} of the tour is empty");
+        assert_eq!(one, export(dir.path(), "two", table), "{table}");
+    }
+    let ledger = |out: &str| std::fs::read(dir.path().join(out).join("ledger.sqlite")).expect("a ledger");
+    assert!(ledger("one") == ledger("two"), "the ledgers themselves differ");
+}
+
+#[test]
+fn a_log_dump_runs_as_it_was_received() {
+    // The second line was received a day after it happened: it is late by its own stamp, not by the running maximum.
+    let events = concat!(
+        "{\"id\":\"a\",\"action\":\"visit\",\"shopper\":\"u1\",\"time\":1794326400000,\"received\":1794326400500,\"partition\":3,\"offset\":7}\n",
+        "{\"id\":\"b\",\"action\":\"visit\",\"shopper\":\"u2\",\"time\":1794326400000,\"received\":\"2026-11-14T00:00:00+08:00\"}\n",
+        "{\"id\":\"c\",\"action\":\"visit\",\"shopper\":\"u3\",\"received\":1794326400500}\n",
+    );
+    let dir = shop(RULES, events);
+    let summary = run(dir.path(), &rules(), "out");
+    assert_eq!((&summary["late"], &summary["unknown_fields"]), (&json!(1), &json!(0)));
+    // A lower stamp counts as the highest seen.
+    assert!(export(dir.path(), "out", "counters").contains("acme,merchant,*,2026-11-14,visits,1\n"));
+}
+
+#[test]
+fn a_jump_of_46_days_forgets_what_it_should_and_nothing_else() {
+    const DAY: i64 = 86_400_000;
+    const START: i64 = 1_794_326_400_000;
+    let rules =
+        format!("{RULES}\n[dedup]\nhorizon = \"45d\"\n[attribution]\nwindow = \"90d\"\nrefund_within = \"60d\"\n");
+    let visits: String = (0..500)
+        .map(|n| format!("{{\"id\":\"v{n}\",\"action\":\"visit\",\"shopper\":\"u{n}\",\"time\":{START}}}\n"))
+        .collect();
+    let scan =
+        format!("{{\"id\":\"s\",\"action\":\"scan\",\"shopper\":\"u0\",\"time\":{START},\"code\":\"GUIDE-1\"}}\n");
+    let order = format!(
+        "{{\"id\":\"o\",\"action\":\"order\",\"shopper\":\"u0\",\"time\":{START},\"order\":\"1\",\"amount\":1000}}\n"
+    );
+    for (jump, duplicates) in
+        [(45 * DAY - 60_000, 500), (45 * DAY, 0), (46 * DAY, 0), (65_536 * 60_000, 0), (65_540 * 60_000, 0)]
+    {
+        let later = START + jump;
+        let tick = format!("{{\"id\":\"tick\",\"action\":\"visit\",\"shopper\":\"w\",\"time\":{later}}}\n");
+        let refund =
+            format!("{{\"id\":\"r\",\"action\":\"refund\",\"shopper\":\"u0\",\"order\":\"1\",\"amount\":400}}\n");
+        let order2 =
+            format!("{{\"id\":\"o2\",\"action\":\"order\",\"shopper\":\"u0\",\"order\":\"2\",\"amount\":2000}}\n");
+        let dir = shop(&rules, &[&*scan, &order, &visits, &tick, &visits, &refund, &order2].concat());
+        let summary = run(dir.path(), &self::rules(), "out");
+        assert_eq!(summary["duplicates"], duplicates, "after {jump} ms");
+        assert_eq!(summary["late"], 500 - duplicates, "after {jump} ms");
+        // The order is kept for 60 days, the touch for 90 and 2: both are still there.
+        let postings = export(dir.path(), "out", "postings");
+        assert!(postings.contains("acme,1,u0,guide,g-1,-20,CNY"), "{postings}");
+        assert!(postings.contains("acme,2,u0,guide,g-1,100,CNY"), "{postings}");
+    }
+}
+
+#[test]
+fn help_and_version_say_what_they_should() {
+    let dir = tempfile::tempdir().expect("a directory");
+    assert!(done(dir.path(), &["--version"]).starts_with("mashang 0."));
+    for args in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["export", "--help"],
+        &["explain", "code", "--help"],
+        &["rules", "check", "--help"],
+    ] {
+        assert!(done(dir.path(), args).contains("Examples:"), "{args:?}");
+    }
+}

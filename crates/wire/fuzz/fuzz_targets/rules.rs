@@ -1,0 +1,74 @@
+//! Rules: the TOML text and, after NUL bytes, the registers. Rules that pass hold together and survive publishing.
+#![no_main]
+
+use std::collections::BTreeSet;
+
+use domain::model::money::PPM;
+use domain::model::rules::{Rules, Successor};
+use domain::model::time::TIME_MAX;
+use libfuzzer_sys::fuzz_target;
+use wire::rules::{Reference, from_object, object, read};
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut parts = bytes.split(|&b| b == 0);
+    let Ok(text) = std::str::from_utf8(parts.next().unwrap_or_default()) else { return };
+    let mut registers: Vec<&[u8]> = parts.collect();
+    registers.reverse();
+    let mut open = |reference: Reference<'_>| match reference {
+        Reference::Secret(_) => Ok("11".repeat(32).into_bytes()),
+        Reference::Register(path) => registers.pop().map(<[u8]>::to_vec).ok_or_else(|| format!("no {path}")),
+    };
+    match read("rules.toml", text, &mut open) {
+        Ok(checked) => {
+            check(&checked.rules);
+            assert_eq!(from_object(&object(&checked.rules)), Ok(checked.rules));
+        }
+        Err(mistakes) => {
+            let lines_max = bytes.iter().filter(|&&b| b == b'\n' || b == b'\r').count() + 1;
+            assert!(!mistakes.is_empty());
+            assert!(mistakes.iter().all(|mistake| (1..=lines_max).contains(&mistake.line)));
+            assert!(mistakes.iter().all(|mistake| !mistake.message.is_empty()));
+        }
+    }
+});
+
+fn check(rules: &Rules) {
+    let is_id = |id: &str| (1..=64).contains(&id.len()) && !id.chars().any(char::is_control);
+    let is_time = |at: i64| (0..=TIME_MAX).contains(&at);
+    assert!(is_id(&rules.merchant));
+    let stores: BTreeSet<&str> = rules.stores.iter().map(|store| store.id.as_str()).collect();
+    let guides: BTreeSet<&str> = rules.guides.iter().map(|guide| guide.id.as_str()).collect();
+    let campaigns: BTreeSet<&str> = rules.campaigns.iter().map(|campaign| campaign.id.as_str()).collect();
+    let codes: BTreeSet<&str> = rules.codes.iter().map(|code| code.id.as_str()).collect();
+    assert!(stores.iter().chain(&guides).chain(&campaigns).all(|id| is_id(id)));
+    let counts = [stores.len(), guides.len(), campaigns.len(), codes.len()];
+    assert_eq!(counts, [rules.stores.len(), rules.guides.len(), rules.campaigns.len(), rules.codes.len()]);
+    for guide in &rules.guides {
+        assert!(stores.contains(guide.store.as_str()) && guide.left.is_none_or(is_time));
+        let next = |id: &str| match &rules.guides.iter().find(|guide| guide.id == id)?.successor {
+            Successor::Guide(to) => Some(to.clone()),
+            Successor::Store | Successor::Keep => None,
+        };
+        let chain = std::iter::successors(Some(guide.id.clone()), |id| next(id));
+        assert!(chain.take(guides.len() + 1).count() <= guides.len(), "successors in a cycle");
+    }
+    for code in &rules.codes {
+        assert!(code.guide.as_deref().is_none_or(|id| guides.contains(id)));
+        assert!(code.store.as_deref().is_none_or(|id| stores.contains(id)));
+        assert!(code.campaign.as_deref().is_none_or(|id| campaigns.contains(id)));
+    }
+    for terms in &rules.commissions {
+        assert!(terms.rate_ppm <= PPM && terms.from.zip(terms.to).is_none_or(|(from, to)| from < to));
+    }
+    for campaign in &rules.campaigns {
+        assert!(campaign.from < campaign.to && is_time(campaign.from) && is_time(campaign.to));
+        let prizes: BTreeSet<&str> = campaign.prizes.iter().map(|prize| prize.id.as_str()).collect();
+        assert!(prizes.len() == campaign.prizes.len() && !prizes.contains("thanks"));
+        assert!(campaign.prizes.iter().all(|p| p.otherwise.as_deref().is_none_or(|id| prizes.contains(id))));
+        for phase in &campaign.phases {
+            assert!(phase.entries.0 >= 1 && phase.entries.1.is_none_or(|last| last >= phase.entries.0));
+            assert!(phase.odds.keys().all(|prize| prizes.contains(prize.as_str())));
+            assert!(phase.odds.values().all(|odds| odds.numerator <= odds.denominator));
+        }
+    }
+}
