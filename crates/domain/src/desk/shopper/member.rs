@@ -4,7 +4,7 @@ use super::credit::credits;
 use super::names::{Bound, Names};
 use super::order::touch_keys;
 use super::tally::{Scopes, Tally};
-use super::touch::{Touch, Touches, insert};
+use super::touch::{Touch, Touches, insert, insert_all};
 use crate::model::fact::{Metric, What};
 use crate::model::rules::Model;
 use crate::model::time::Millis;
@@ -37,9 +37,7 @@ impl Member {
         (self.time, self.key, self.scopes) = (time, key, scopes);
         let from = time - bound.book.rules.attribution.window_ms;
         self.candidates.retain(|t| from < t.time && t.time <= time);
-        for &touch in touches.within(from, time) {
-            insert(&mut self.candidates, touch);
-        }
+        insert_all(&mut self.candidates, touches.within(from, time));
     }
 
     pub(super) fn wants(&self, touch: &Touch, bound: &Bound) -> bool {

@@ -12,7 +12,7 @@ use super::order::{Buyer, Cause, Order, Paid};
 use super::repeats::Repeats;
 use super::shopper::Shopper;
 use super::tally::{Key, Tally};
-use super::touch::{Added, Touch, insert};
+use super::touch::{Added, Touch, Touches, insert, insert_all};
 use crate::flow::Outbox;
 use crate::model::code::Kind;
 use crate::model::event::{Action, Event, Payment};
@@ -345,6 +345,9 @@ impl Merchant {
             first_order: shopper.first_order.unwrap_or(Millis::MAX),
         };
         let number = payment.map(|payment| payment.number);
+        if number.is_some() {
+            shopper.orders_kept = None;
+        }
         if let Some(number) = number
             && !shopper.orders.iter().any(|o| &*o.number == number)
         {
@@ -352,10 +355,12 @@ impl Merchant {
         }
         let earlier = p.event.action == Action::Order && p.time < buyer.first_order;
         let concerned = |order: &Order| {
-            let version = versions.get(&order.rules);
+            let version = || versions.get(&order.rules);
             Some(&*order.number) == number
-                || touch.is_some_and(|t| order.time().zip(version).is_some_and(|(c, v)| in_window(&t, c, v)))
-                || (earlier && version.is_some_and(|v| v.book.rules.attribution.members == Members::New))
+                || touch.is_some_and(|t| {
+                    order.time().filter(|&c| t.time <= c).zip(version()).is_some_and(|(c, v)| in_window(&t, c, v))
+                })
+                || (earlier && version().is_some_and(|v| v.book.rules.attribution.members == Members::New))
         };
         let concerned: Vec<usize> = (0..shopper.orders.len()).filter(|&i| concerned(&shopper.orders[i])).collect();
         for &i in &concerned {
@@ -470,7 +475,7 @@ fn pay(
     p: &Passage<'_, '_>,
     order: &mut Order,
     payment: Payment<'_>,
-    touches: &super::touch::Touches,
+    touches: &Touches,
     bound: &Bound,
     versions: &BTreeMap<u32, Arc<Bound>>,
 ) {
@@ -488,9 +493,7 @@ fn pay(
     if before != Some(c) {
         order.candidates.retain(|t| in_window(t, c, version));
         let window_ms = version.book.rules.attribution.window_ms;
-        for &touch in touches.within(c - window_ms, c) {
-            insert(&mut order.candidates, touch);
-        }
+        insert_all(&mut order.candidates, touches.within(c - window_ms, c));
     }
 }
 

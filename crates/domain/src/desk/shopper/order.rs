@@ -25,6 +25,8 @@ pub(super) struct Order {
     /// The order of the rules in force when it was first seen.
     pub(super) rules: u32,
     parts: [Option<Paid>; Part::ALL.len()],
+    /// The time of the earliest part.
+    time: Option<Millis>,
     /// In (time, key) order.
     refunds: Vec<Paid>,
     /// All touches within the window, of every rank, in (time, key) order.
@@ -47,6 +49,7 @@ impl Order {
             number: number.into(),
             rules: 0,
             parts: [None; Part::ALL.len()],
+            time: None,
             refunds: Vec::new(),
             candidates: Vec::new(),
             posted: Vec::new(),
@@ -59,7 +62,7 @@ impl Order {
     }
 
     pub(super) fn time(&self) -> Option<Millis> {
-        self.earliest().map(|p| p.time)
+        self.time
     }
 
     /// Takes a part if it is the smallest of its kind.
@@ -67,6 +70,7 @@ impl Order {
         let slot = &mut self.parts[part as usize];
         if slot.is_none_or(|known| (paid.time, paid.key) < (known.time, known.key)) {
             *slot = Some(paid);
+            self.time = Some(self.time.map_or(paid.time, |time| time.min(paid.time)));
         }
     }
 
@@ -82,6 +86,12 @@ impl Order {
     pub(super) fn expiry(&self, refund_within_ms: i64) -> Millis {
         let since = self.time().or_else(|| self.refunds.last().map(|r| r.time));
         since.map_or(Millis::MIN, |t| t + refund_within_ms)
+    }
+
+    /// When something of it is forgotten first.
+    pub(super) fn next_expiry(&self, refund_within_ms: i64) -> Millis {
+        let since = self.time.or_else(|| self.refunds.first().map(|r| r.time));
+        since.map_or(Millis::MIN, |t| t.saturating_add(refund_within_ms))
     }
 
     /// Forgets waiting refunds that are older than an order would be.

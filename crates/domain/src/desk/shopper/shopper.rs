@@ -13,6 +13,8 @@ use crate::model::time::Millis;
 pub(super) struct Shopper {
     pub(super) touches: Touches,
     pub(super) orders: Vec<Order>,
+    /// Until when nothing of the orders is forgotten, under which rules; `None` once an order has changed.
+    pub(super) orders_kept: Option<(u32, Millis)>,
     /// When the first order ever was; kept for good.
     pub(super) first_order: Option<Millis>,
     /// Kept for good.
@@ -38,15 +40,24 @@ impl Shopper {
         mut closed: impl FnMut(&Order),
     ) {
         self.touches.expire(received, touches_keep_ms(bound));
+        if self.orders.is_empty()
+            || self.orders_kept.is_some_and(|(rules, until)| rules == bound.book.order && received < until)
+        {
+            return;
+        }
+        let mut until = Millis::MAX;
         self.orders.retain_mut(|order| {
             let within_ms = within(order.rules);
             order.forget_waiting(received, within_ms);
             let kept = received < order.expiry(within_ms);
-            if !kept && order.time().is_some() {
+            if kept {
+                until = until.min(order.next_expiry(within_ms));
+            } else if order.time().is_some() {
                 closed(order);
             }
             kept
         });
+        self.orders_kept = Some((bound.book.order, until));
     }
 
     /// When something here is forgotten next; `None` if nothing ever is.

@@ -99,6 +99,15 @@ impl Touches {
     }
 }
 
+/// Puts touches in (time, key) order into candidates, those aside whose keys are there.
+pub(super) fn insert_all(candidates: &mut Vec<Touch>, touches: &[Touch]) {
+    if candidates.is_empty() {
+        candidates.extend_from_slice(touches);
+    } else {
+        touches.iter().for_each(|&touch| insert(candidates, touch));
+    }
+}
+
 /// Puts a touch into candidates in (time, key) order, unless its key is there.
 pub(super) fn insert(candidates: &mut Vec<Touch>, touch: Touch) {
     if !candidates.iter().any(|t| t.key == touch.key) {

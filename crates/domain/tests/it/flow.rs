@@ -1,0 +1,135 @@
+//! The protocol with a desk that does nothing but echo: markers, offsets, answers in parts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::flow::{
+    BEHAVIOUR, Desk, Marker, Outbox, Output, Partitions, Positions, Stage, Stop, Verdict, marker_record,
+};
+use domain::frame::{Frame, Kind, PART_BYTES_MAX, seal};
+use domain::model::fact::{Fact, Metric, Scope, What};
+use domain::model::place::Topic;
+use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::{Attribution, Dedup, Rules};
+use domain::model::time::Millis;
+
+/// Answers every frame with so many large facts.
+#[derive(Clone)]
+struct Echo {
+    facts: usize,
+    key: String,
+    orders: Vec<u32>,
+}
+
+impl Desk for Echo {
+    const TOPIC: Topic = Topic::Scans;
+
+    fn apply(&mut self, frame: &Frame<'_>, _: Millis, _: &Library, out: &mut Outbox) -> Result<Millis, String> {
+        let count = What::Count { scope: Scope::Store, key: &self.key, day: 1, metric: Metric::Scans, delta: 1 };
+        for _ in 0..self.facts {
+            out.fact(&Fact { merchant: "m", what: count });
+        }
+        Ok(frame.received)
+    }
+
+    fn switch(&mut self, marker: &Marker<'_>, _: &Library, _: &mut Outbox) -> Result<(), String> {
+        self.orders.push(marker.order);
+        Ok(())
+    }
+}
+
+fn echo(facts: usize) -> Stage<Echo> {
+    let desk = Echo { facts, key: "k".repeat(PART_BYTES_MAX / 3), orders: Vec::new() };
+    Stage::new(desk, 9, 0, Partitions::all(1))
+}
+
+fn library() -> Library {
+    let rules = Rules {
+        merchant: "m".to_owned(),
+        currency: "CNY".to_owned(),
+        time_zone: "UTC".to_owned(),
+        late_ms: 0,
+        dedup: Dedup::default(),
+        attribution: Attribution::default(),
+        commissions: vec![],
+        stores: vec![],
+        guides: vec![],
+        codes: vec![],
+        campaigns: vec![],
+        funnels: vec![],
+    };
+    let book = |order| Arc::new(Rulebook::new(rules.clone(), order, [0; 32], &BTreeMap::new()).expect("rules"));
+    (1..4).map(|order| (order, book(order))).collect()
+}
+
+fn step(stage: &mut Stage<Echo>, record: &[u8]) -> Result<Vec<Output>, Stop> {
+    let mut answers = Vec::new();
+    stage.step(stage.next_offset(), 0, record, &library(), &mut answers).map(|_| answers)
+}
+
+/// Reads answers as a ledger would; how many were applied.
+fn read(positions: &mut Positions, answers: &[Output]) -> Result<usize, Stop> {
+    let mut applied = 0;
+    for answer in answers {
+        let frame = Frame::open(&answer.record).expect("a frame");
+        applied += usize::from(positions.admit(&frame, &frame.tag.expect("a tag"))? == Verdict::Apply);
+    }
+    Ok(applied)
+}
+
+#[test]
+fn an_answer_in_parts_is_one_chain() {
+    let record = seal(Kind::Events, 5, None, 0, &[]);
+    let mut stage = echo(8);
+    let first = step(&mut stage, &record).expect("answers");
+    let second = step(&mut stage, &record).expect("answers");
+    assert!(first.len() >= 4, "{} parts", first.len());
+    let mut positions = Positions::default();
+    assert_eq!(read(&mut positions, &first).expect("no alarm"), first.len());
+
+    // Gone after two parts of the second answer: the replay is dropped up to there and goes on.
+    assert_eq!(read(&mut positions, &second[..2]).expect("no alarm"), 2);
+    let mut again = echo(8);
+    let replayed: Vec<Output> = (0..2).flat_map(|_| step(&mut again, &record).expect("answers")).collect();
+    assert_eq!(read(&mut positions, &replayed).expect("no alarm"), second.len() - 2);
+
+    // A part that is missing is an alarm that names both places, and the position stays.
+    let third = step(&mut stage, &record).expect("answers");
+    let before = positions.get(Topic::Scans, 0).copied();
+    let missing = [&third[..1], &third[2..]].concat();
+    let alarm = read(&mut positions, &missing).expect_err("an alarm").to_string();
+    assert!(
+        alarm.contains(
+            "the frame for offset 2 part 2 follows offset 2 part 1, but the last one applied was offset 2 part 0"
+        ),
+        "{alarm}"
+    );
+    assert_ne!(positions.get(Topic::Scans, 0).copied(), before);
+    assert_eq!(read(&mut positions, &third).expect("healed"), third.len() - 1);
+}
+
+#[test]
+fn offsets_that_jump_are_refused_and_old_ones_dropped() {
+    let record = seal(Kind::Events, 5, None, 0, &[]);
+    let mut stage = echo(1);
+    let mut answers = Vec::new();
+    assert_eq!(stage.step(0, 0, &record, &library(), &mut answers), Ok(Verdict::Apply));
+    assert_eq!(stage.step(0, 0, &record, &library(), &mut answers), Ok(Verdict::Drop));
+    assert_eq!(answers.len(), 1);
+    let alarm = stage.step(2, 0, &record, &library(), &mut answers).expect_err("a hole").to_string();
+    assert_eq!(alarm, "scans partition 0: offset 2 came, 1 was next: the log has a hole or was rewound");
+}
+
+#[test]
+fn a_marker_below_the_last_one_is_ignored_and_another_behaviour_refused() {
+    let marker = |order, behaviour| marker_record(&Marker { merchant: "m", order, sha256: [0; 32], behaviour });
+    let mut stage = echo(1);
+    for order in [1, 3, 2, 3] {
+        step(&mut stage, &marker(order, BEHAVIOUR)).expect("a marker");
+    }
+    assert_eq!(stage.desk().orders, [1, 3]);
+    let alarm = step(&mut stage, &marker(4, BEHAVIOUR)).expect_err("not at hand").to_string();
+    assert_eq!(alarm, "scans partition 0 offset 4: rules 4 of m are not at hand: publish them again");
+    let alarm = step(&mut echo(1), &marker(1, BEHAVIOUR + 1)).expect_err("another behaviour").to_string();
+    assert!(alarm.contains("behaviour 2, this build has 1"), "{alarm}");
+}

@@ -1,0 +1,134 @@
+//! The codec: what goes in comes out, damage is always noticed.
+
+use domain::frame::{Body, Frame, FrameError, HEADER_BYTES, Kind, PART_BYTES_MAX, seal};
+use domain::model::code::Link;
+use domain::model::event::{Action, Code, Event, Part, Payment};
+use domain::model::place::{Place, Source, Tag, Topic};
+use proptest::prelude::*;
+
+fn text() -> impl Strategy<Value = String> {
+    "[a-z0-9éﬀ码]{0,12}"
+}
+
+/// The texts of an event, to borrow from.
+type Texts = (String, String, Option<String>, Option<String>, u64);
+
+fn event(texts: &Texts, action: Action, time: Option<i64>) -> Event<'_> {
+    let (a, b, c, d, n) = texts;
+    Event {
+        key: u128::from(*n) << 64,
+        shopper_key: u128::from(*n),
+        merchant: a,
+        id: b,
+        shopper: a,
+        action,
+        stamp: n.cast_signed() >> 20,
+        time,
+        code: c.as_deref().map(|text| Code {
+            text,
+            link: d.as_deref().map(|d| if n % 2 == 0 { Link::Text(d) } else { Link::Gtin(*n, Some(d)) }),
+        }),
+        store: d.as_deref(),
+        guide: c.as_deref(),
+        region: None,
+        channel: Some(b),
+        device: None,
+        ticket: d.as_deref(),
+        order: time.map(|amount| Payment { number: b, amount, part: Part::Balance }),
+    }
+}
+
+fn tag() -> impl Strategy<Value = Tag> {
+    let place = || (any::<u64>(), any::<u16>()).prop_map(|(offset, part)| Place { offset: offset >> 1, part });
+    let source = (any::<u128>(), 0..Topic::ALL.len(), any::<u16>());
+    let source = source.prop_map(|(log, topic, partition)| Source { log, topic: Topic::ALL[topic], partition });
+    (source, place(), proptest::option::of(place()), any::<u64>()).prop_map(|(source, at, prev, hash)| Tag {
+        source,
+        at,
+        prev,
+        hash,
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_goes_in_comes_out(
+        texts in proptest::collection::vec((text(), text(), proptest::option::of(text()), proptest::option::of(text()), any::<u64>()), 1..20),
+        tag in proptest::option::of(tag()),
+        received in any::<i64>(),
+        time in proptest::option::of(any::<i64>()),
+    ) {
+        let events: Vec<Event<'_>> = texts.iter().zip(Action::ALL.iter().cycle()).map(|(t, &action)| event(t, action, time)).collect();
+        let mut body = Body::default();
+        events.iter().for_each(|event| body.push(event));
+        let mut records = Vec::new();
+        body.drain(|bytes, count| records.push(seal(Kind::Events, received, tag.as_ref(), count, bytes)));
+        prop_assert_eq!(records.len(), 1);
+        let frame = Frame::open(&records[0]).expect("a frame");
+        prop_assert_eq!((frame.kind, frame.received, frame.tag), (Kind::Events, received, tag));
+        let found = frame.items::<Event<'_>>().collect::<Result<Vec<_>, _>>();
+        prop_assert_eq!(found, Ok(events));
+        prop_assert!(body.is_empty());
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed(texts in (text(), text(), proptest::option::of(text()), proptest::option::of(text()), any::<u64>()), bit in any::<usize>()) {
+        let mut body = Body::default();
+        body.push(&event(&texts, Action::Scan, None));
+        let mut record = Vec::new();
+        body.drain(|bytes, count| record = seal(Kind::Events, 7, None, count, bytes));
+        let bit = bit % (record.len() * 8);
+        record[bit / 8] ^= 1 << (bit % 8);
+        prop_assert!(Frame::open(&record).is_err());
+        // A record that was cut short, too.
+        record[bit / 8] ^= 1 << (bit % 8);
+        prop_assert!(Frame::open(&record).is_ok());
+        prop_assert!(Frame::open(&record[..bit / 8]).is_err());
+    }
+}
+
+#[test]
+fn records_that_are_no_frames_say_why() {
+    let record = seal(Kind::Facts, 7, None, 0, &[]);
+    assert_eq!(record.len(), HEADER_BYTES);
+    assert_eq!(
+        Frame::open(b"short").expect_err("short").to_string(),
+        "the record has 5 bytes, fewer than a frame's header of 80"
+    );
+    let mut other = record.clone();
+    other[0] = b'X';
+    assert_eq!(Frame::open(&other).expect_err("magic"), FrameError::Magic);
+    other = record;
+    other[4] = 2;
+    assert_eq!(
+        Frame::open(&other).expect_err("version").to_string(),
+        "the frame is of version 2, this build reads version 1: upgrade it"
+    );
+    // The count says more items than there are, or fewer.
+    let more = seal(Kind::Events, 7, None, 1, &[]);
+    assert!(matches!(
+        Frame::open(&more).expect("a frame").items::<Event<'_>>().next(),
+        Some(Err(FrameError::Item { index: 0, .. }))
+    ));
+    let fewer = seal(Kind::Events, 7, None, 0, &[1]);
+    let mut items = Frame::open(&fewer).expect("a frame").items::<Event<'_>>();
+    assert!(matches!(items.next(), Some(Err(FrameError::Item { .. }))));
+    assert!(items.next().is_none());
+}
+
+#[test]
+fn a_body_is_cut_where_it_would_grow_too_large() {
+    let item = "x".repeat(PART_BYTES_MAX / 3);
+    let mut body = Body::default();
+    for _ in 0..7 {
+        body.push(&item);
+    }
+    body.push(&"y".repeat(PART_BYTES_MAX * 2));
+    body.push(&"z");
+    let mut parts = Vec::new();
+    body.drain(|bytes, count| parts.push((bytes.len(), count)));
+    assert_eq!(parts.iter().map(|(_, count)| count).sum::<u32>(), 9);
+    let largest = parts.iter().filter(|(_, count)| *count > 1).map(|(bytes, _)| *bytes).max();
+    assert!(largest.is_some_and(|bytes| bytes <= PART_BYTES_MAX), "{parts:?}");
+    assert!(parts.len() >= 4);
+}

@@ -1,0 +1,4 @@
+//! Frames and the protocol by themselves; the desks are held to the contract from the `mashang` crate.
+
+mod flow;
+mod frame;
