@@ -1,5 +1,6 @@
 //! The binary, from outside, and the whole road held against a naive model of the contract.
 
+mod by_hand;
 mod cli;
 mod differential;
 #[expect(
