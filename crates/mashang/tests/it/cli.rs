@@ -394,11 +394,9 @@ fn a_jump_of_46_days_forgets_what_it_should_and_nothing_else() {
     {
         let later = START + jump;
         let tick = format!("{{\"id\":\"tick\",\"action\":\"visit\",\"shopper\":\"w\",\"time\":{later}}}\n");
-        let refund =
-            format!("{{\"id\":\"r\",\"action\":\"refund\",\"shopper\":\"u0\",\"order\":\"1\",\"amount\":400}}\n");
-        let order2 =
-            format!("{{\"id\":\"o2\",\"action\":\"order\",\"shopper\":\"u0\",\"order\":\"2\",\"amount\":2000}}\n");
-        let dir = shop(&rules, &[&*scan, &order, &visits, &tick, &visits, &refund, &order2].concat());
+        let refund = "{\"id\":\"r\",\"action\":\"refund\",\"shopper\":\"u0\",\"order\":\"1\",\"amount\":400}\n";
+        let order2 = "{\"id\":\"o2\",\"action\":\"order\",\"shopper\":\"u0\",\"order\":\"2\",\"amount\":2000}\n";
+        let dir = shop(&rules, &[&*scan, &order, &visits, &tick, &visits, refund, order2].concat());
         let summary = run(dir.path(), &self::rules(), "out");
         assert_eq!(summary["duplicates"], duplicates, "after {jump} ms");
         assert_eq!(summary["late"], 500 - duplicates, "after {jump} ms");

@@ -1,11 +1,12 @@
 //! What an event is under the rules in force: its code's meaning, its scopes, the touch that it would be.
 
+use super::money::touch::{Seed, Touch};
 use super::names::{Bound, BoundCode, NONE, Names, Sym};
 use super::tally::Scopes;
-use super::touch::Seed;
 use crate::model::code::{Kind, Rank};
-use crate::model::event::{Action, Event};
+use crate::model::event::{Action, Event, Payment};
 use crate::model::rulebook::Resolved;
+use crate::model::time::{Day, Millis};
 
 /// An event with what the rules add to it.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,32 @@ pub(super) struct Arrival<'a> {
     pub(super) code: Option<(Resolved<'a>, BoundCode)>,
     pub(super) scopes: Scopes,
     pub(super) touch: Option<Seed>,
+}
+
+/// An event on its way through the desk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passage<'a, 'e> {
+    pub(super) event: &'a Event<'e>,
+    pub(super) arrival: Arrival<'e>,
+    pub(super) time: Millis,
+    pub(super) received: Millis,
+    /// The day of `time`, and of `received`.
+    pub(super) day: Day,
+    pub(super) today: Day,
+    pub(super) late: bool,
+}
+
+impl<'e> Passage<'_, 'e> {
+    /// What an order or a refund says of money.
+    pub(super) fn payment(&self) -> Option<Payment<'e>> {
+        self.event.order.filter(|_| matches!(self.event.action, Action::Order | Action::Refund))
+    }
+
+    /// The touch that the event is.
+    pub(super) fn touch(&self) -> Option<Touch> {
+        let seed = self.arrival.touch.filter(|_| !self.late)?;
+        Some(Touch::new(self.time, self.event.key, self.received, seed))
+    }
 }
 
 /// Derives guide, store, region, channel and campaign (contract section 1) and the touch (section 5).

@@ -3,25 +3,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::arrival::{Arrival, arrive};
+use super::arrival::{Passage, arrive};
 use super::entry::{Knock, enter};
 use super::funnel::{Passing, Progress, Reached, concerns};
-use super::member::Member;
+use super::money::order::Order;
 use super::names::{Bound, NONE, Names};
-use super::order::{Buyer, Cause, Order, Paid};
 use super::repeats::Repeats;
+use super::settle::Settlement;
 use super::shopper::Shopper;
 use super::tally::{Key, Tally};
-use super::touch::{Added, Touch, Touches, insert, insert_all};
 use crate::flow::Outbox;
 use crate::model::code::Kind;
-use crate::model::event::{Action, Event, Payment};
+use crate::model::event::{Action, Event};
 use crate::model::fact::{CodeScan, Fact, Metric, Outcome, What};
 use crate::model::ids::{join_keys, text_key};
 use crate::model::place::Topic;
 use crate::model::rulebook::{Name, Rulebook};
-use crate::model::rules::Members;
-use crate::model::time::{AHEAD_MAX_MS, DAY_MS, Day, MINUTE_MS, Millis};
+use crate::model::time::{AHEAD_MAX_MS, DAY_MS, MINUTE_MS, Millis};
 use crate::table::recent::{Minute, Recent};
 use crate::table::uniform::{UniformMap, UniformSet};
 use crate::table::uniques::Uniques;
@@ -50,18 +48,6 @@ pub(super) struct Merchant {
     tally: Tally,
     /// Touches dropped because a shopper had too many.
     touches_dropped: u64,
-}
-
-/// An event on its way through the desk.
-struct Passage<'a, 'e> {
-    event: &'a Event<'e>,
-    arrival: Arrival<'e>,
-    time: Millis,
-    received: Millis,
-    /// The day of `time`, and of `received`.
-    day: Day,
-    today: Day,
-    late: bool,
 }
 
 impl Merchant {
@@ -147,9 +133,7 @@ impl Merchant {
 
     /// An order or refund that is older than an order is kept, or of an order that no longer is.
     fn is_too_old(&mut self, p: &Passage<'_, '_>, bound: &Bound) -> bool {
-        let Some(payment) = p.event.order.filter(|_| matches!(p.event.action, Action::Order | Action::Refund)) else {
-            return false;
-        };
+        let Some(payment) = p.payment() else { return false };
         if p.received >= p.time.saturating_add(bound.book.rules.attribution.refund_within_ms) {
             return true;
         }
@@ -317,81 +301,15 @@ impl Merchant {
         }
     }
 
-    /// Touches, orders, refunds and joins: takes back what the orders concerned counted for, changes them, and books
-    /// them anew.
+    /// Touches, orders, refunds and joins.
     fn settle(&mut self, p: &Passage<'_, '_>, bound: &Bound, out: &mut Outbox) {
-        let payment = p.event.order.filter(|_| matches!(p.event.action, Action::Order | Action::Refund));
-        let joins = p.event.action == Action::Join;
-        let seed = p.arrival.touch.filter(|_| !p.late);
-        if payment.is_none() && !joins && seed.is_none() {
+        if p.payment().is_none() && p.event.action != Action::Join && p.touch().is_none() {
             return;
         }
         self.expire(p.event.shopper_key, p.received, bound);
         let Self { shoppers, versions, tally, names, touches_dropped, .. } = self;
         let shopper = shoppers.entry(p.event.shopper_key).or_default();
-        let touch = seed.map(|seed| Touch::new(p.time, p.event.key, p.received, seed)).filter(|&touch| {
-            let added = shopper.touches.add(touch, bound.book.rules.attribution.touches_max);
-            *touches_dropped += u64::from(matches!(added, Added::DroppedItself | Added::DroppedAnother));
-            matches!(added, Added::Kept | Added::DroppedAnother)
-        });
-        if joins || touch.is_some() {
-            settle_member(p, shopper, touch, joins, bound, versions, tally, names, out);
-        }
-
-        let mut buyer = Buyer {
-            merchant: p.event.merchant,
-            shopper: p.event.shopper,
-            key: p.event.shopper_key,
-            first_order: shopper.first_order.unwrap_or(Millis::MAX),
-        };
-        let number = payment.map(|payment| payment.number);
-        if number.is_some() {
-            shopper.orders_kept = None;
-        }
-        if let Some(number) = number
-            && !shopper.orders.iter().any(|o| &*o.number == number)
-        {
-            shopper.orders.push(Order::new(number));
-        }
-        let earlier = p.event.action == Action::Order && p.time < buyer.first_order;
-        let concerned = |order: &Order| {
-            let version = || versions.get(&order.rules);
-            Some(&*order.number) == number
-                || touch.is_some_and(|t| {
-                    order.time().filter(|&c| t.time <= c).zip(version()).is_some_and(|(c, v)| in_window(&t, c, v))
-                })
-                || (earlier && version().is_some_and(|v| v.book.rules.attribution.members == Members::New))
-        };
-        let concerned: Vec<usize> = (0..shopper.orders.len()).filter(|&i| concerned(&shopper.orders[i])).collect();
-        for &i in &concerned {
-            let order = &shopper.orders[i];
-            if let Some(version) = versions.get(&order.rules) {
-                order.book(-1, &buyer, version, tally);
-            }
-        }
-        for &i in &concerned {
-            let order = &mut shopper.orders[i];
-            if let (Some(touch), Some((c, v))) = (touch, order.time().zip(versions.get(&order.rules)))
-                && in_window(&touch, c, v)
-            {
-                insert(&mut order.candidates, touch);
-            }
-            if let Some(payment) = payment.filter(|payment| payment.number == &*order.number) {
-                pay(p, order, payment, &shopper.touches, bound, versions);
-                if let Some(c) = order.time() {
-                    buyer.first_order = buyer.first_order.min(c);
-                    shopper.first_order = Some(buyer.first_order);
-                }
-            }
-        }
-        let cause = Cause { id: p.event.id, received: p.received };
-        for &i in &concerned {
-            let order = &mut shopper.orders[i];
-            if let Some(version) = versions.get(&order.rules) {
-                let booked = order.book(1, &buyer, version, tally);
-                order.post(&booked, &cause, &buyer, names, out);
-            }
-        }
+        *touches_dropped += u64::from(Settlement { shopper, bound, versions, tally, names, out }.settle(p));
     }
 
     fn expire(&mut self, key: u128, received: Millis, bound: &Bound) {
@@ -463,74 +381,4 @@ fn order_key(shopper_key: u128, number: &str) -> u128 {
 
 fn refund_within_ms(versions: &BTreeMap<u32, Arc<Bound>>, bound: &Bound, rules: u32) -> i64 {
     versions.get(&rules).map_or(bound, |v| v).book.rules.attribution.refund_within_ms
-}
-
-/// Whether a touch is a candidate for an order at `c`.
-fn in_window(touch: &Touch, c: Millis, bound: &Bound) -> bool {
-    c - bound.book.rules.attribution.window_ms < touch.time && touch.time <= c
-}
-
-/// Adds a part or a refund to an order; an earlier part moves the order, and its window with it.
-fn pay(
-    p: &Passage<'_, '_>,
-    order: &mut Order,
-    payment: Payment<'_>,
-    touches: &Touches,
-    bound: &Bound,
-    versions: &BTreeMap<u32, Arc<Bound>>,
-) {
-    let paid = Paid { time: p.time, key: p.event.key, amount: payment.amount, scopes: p.arrival.scopes };
-    if p.event.action == Action::Refund {
-        order.add_refund(paid);
-        return;
-    }
-    let before = order.time();
-    order.add_part(payment.part, paid);
-    if before.is_none() {
-        order.rules = bound.book.order;
-    }
-    let (Some(c), Some(version)) = (order.time(), versions.get(&order.rules)) else { return };
-    if before != Some(c) {
-        order.candidates.retain(|t| in_window(t, c, version));
-        let window_ms = version.book.rules.attribution.window_ms;
-        insert_all(&mut order.candidates, touches.within(c - window_ms, c));
-    }
-}
-
-#[expect(clippy::too_many_arguments, reason = "the parts of the merchant that a member concerns, borrowed one by one")]
-fn settle_member(
-    p: &Passage<'_, '_>,
-    shopper: &mut Shopper,
-    touch: Option<Touch>,
-    joins: bool,
-    bound: &Bound,
-    versions: &BTreeMap<u32, Arc<Bound>>,
-    tally: &mut Tally,
-    names: &Names,
-    out: &mut Outbox,
-) {
-    let Some(member) = &mut shopper.member else {
-        if joins {
-            let member = Member::new(p.time, p.event.key, p.arrival.scopes, bound, &shopper.touches);
-            member.book(1, bound, tally);
-            out.fact(&Fact { merchant: p.event.merchant, what: member.fact(p.event.shopper, bound, names) });
-            shopper.member = Some(Box::new(member));
-        }
-        return;
-    };
-    let version = versions.get(&member.rules).map_or(bound, |v| v);
-    let moves = joins && member.yields_to(p.time, p.event.key);
-    let touch = touch.filter(|t| member.wants(t, version));
-    if !moves && touch.is_none() {
-        return;
-    }
-    member.book(-1, version, tally);
-    if let Some(touch) = touch {
-        member.add(touch);
-    }
-    if moves {
-        member.move_to(p.time, p.event.key, p.arrival.scopes, version, &shopper.touches);
-    }
-    member.book(1, version, tally);
-    out.fact(&Fact { merchant: p.event.merchant, what: member.fact(p.event.shopper, version, names) });
 }

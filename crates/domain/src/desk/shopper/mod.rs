@@ -2,18 +2,16 @@
 //! 6 and 7). Owns all that is known of a shopper.
 
 mod arrival;
-mod credit;
 mod entry;
 mod funnel;
-mod member;
 mod merchant;
+mod money;
 mod names;
-mod order;
 mod repeats;
+mod settle;
 #[expect(clippy::module_inception, reason = "the shopper of the shopper desk")]
 mod shopper;
 mod tally;
-mod touch;
 
 use std::collections::BTreeMap;
 

@@ -2,10 +2,10 @@
 
 use super::entry::Entries;
 use super::funnel::Progress;
-use super::member::Member;
+use super::money::member::Member;
+use super::money::order::Order;
+use super::money::touch::Touches;
 use super::names::Bound;
-use super::order::Order;
-use super::touch::Touches;
 use crate::model::time::Millis;
 
 /// A shopper of one merchant.

@@ -1,6 +1,6 @@
 //! Who gets the credit of an order, and who is paid for it (contract section 5).
 
-use super::names::{Bound, NONE, Sym};
+use super::super::names::{Bound, NONE, Sym};
 use super::touch::Touch;
 use crate::model::money::{share_ppm, split};
 use crate::model::rulebook::SuccessorTerms;
@@ -9,45 +9,45 @@ use crate::model::time::Millis;
 
 /// A touch with its weight in the credit.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Credited {
-    pub(super) touch: Touch,
-    pub(super) weight: i64,
+pub(in crate::desk::shopper) struct Credited {
+    pub(in crate::desk::shopper) touch: Touch,
+    pub(in crate::desk::shopper) weight: i64,
     /// Its part of base − refunded, and of the commission that is due on it.
-    pub(super) net: i64,
-    pub(super) commission: i64,
+    pub(in crate::desk::shopper) net: i64,
+    pub(in crate::desk::shopper) commission: i64,
 }
 
 /// Who is paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Payee {
-    pub(super) kind: PayeeKind,
-    pub(super) sym: Sym,
+pub(in crate::desk::shopper) struct Payee {
+    pub(in crate::desk::shopper) kind: PayeeKind,
+    pub(in crate::desk::shopper) sym: Sym,
 }
 
 /// What a payee is due on an order, and how long it is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Due {
-    pub(super) payee: Payee,
-    pub(super) amount: i64,
-    pub(super) hold_ms: i64,
+pub(in crate::desk::shopper) struct Due {
+    pub(in crate::desk::shopper) payee: Payee,
+    pub(in crate::desk::shopper) amount: i64,
+    pub(in crate::desk::shopper) hold_ms: i64,
 }
 
 /// What decides over an order's money, besides its candidates.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sale {
+pub(in crate::desk::shopper) struct Sale {
     /// c: the time of the earliest part.
-    pub(super) time: Millis,
+    pub(in crate::desk::shopper) time: Millis,
     /// The derived store of the earliest part.
-    pub(super) store: Sym,
+    pub(in crate::desk::shopper) store: Sym,
     /// base − refunded.
-    pub(super) net: i64,
-    pub(super) buyer: u128,
+    pub(in crate::desk::shopper) net: i64,
+    pub(in crate::desk::shopper) buyer: u128,
     /// When the shopper's first order ever was.
-    pub(super) first_order: Millis,
+    pub(in crate::desk::shopper) first_order: Millis,
 }
 
 /// The credited touches in (time, key) order, each with its weight. `candidates` are those within the window.
-pub(super) fn credits(candidates: &[Touch], model: Model, protect_ms: i64) -> Vec<Credited> {
+pub(in crate::desk::shopper) fn credits(candidates: &[Touch], model: Model, protect_ms: i64) -> Vec<Credited> {
     let Some(rank) = candidates.iter().map(|t| t.rank).max() else { return Vec::new() };
     let ranked = candidates.iter().filter(|t| t.rank == rank);
     let credit = |(touch, weight): (&Touch, i64)| Credited { touch: *touch, weight, net: 0, commission: 0 };
@@ -85,7 +85,7 @@ fn position_weights(n: usize) -> Vec<i64> {
 }
 
 /// Splits an order's net over its credited touches and works out what each payee is due.
-pub(super) fn share(credited: &mut [Credited], sale: &Sale, bound: &Bound) -> Vec<Due> {
+pub(in crate::desk::shopper) fn share(credited: &mut [Credited], sale: &Sale, bound: &Bound) -> Vec<Due> {
     let weights: Vec<i64> = credited.iter().map(|c| c.weight).collect();
     for (credit, net) in credited.iter_mut().zip(split(sale.net, &weights)) {
         credit.net = net;

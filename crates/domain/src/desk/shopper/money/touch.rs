@@ -1,45 +1,45 @@
 //! Touches: what ties a shopper to a guide or a store, and how long that is remembered (contract section 5).
 
-use super::names::Sym;
+use super::super::names::Sym;
 use crate::model::code::{Kind, Rank};
 use crate::model::time::Millis;
 
 /// A touch. Guide and store are those that the rules listed when it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Touch {
-    pub(super) time: Millis,
+pub(in crate::desk::shopper) struct Touch {
+    pub(in crate::desk::shopper) time: Millis,
     key: [u64; 2],
-    pub(super) received: Millis,
-    pub(super) guide: Sym,
-    pub(super) store: Sym,
-    pub(super) rank: Rank,
-    pub(super) kind: Kind,
+    pub(in crate::desk::shopper) received: Millis,
+    pub(in crate::desk::shopper) guide: Sym,
+    pub(in crate::desk::shopper) store: Sym,
+    pub(in crate::desk::shopper) rank: Rank,
+    pub(in crate::desk::shopper) kind: Kind,
 }
 
 impl Touch {
-    pub(super) fn new(time: Millis, key: u128, received: Millis, seed: Seed) -> Self {
+    pub(in crate::desk::shopper) fn new(time: Millis, key: u128, received: Millis, seed: Seed) -> Self {
         let key = [(key >> 64) as u64, (key & u128::from(u64::MAX)) as u64];
         Self { time, key, received, guide: seed.guide, store: seed.store, rank: seed.rank, kind: seed.kind }
     }
 
     /// What settles every tie of time.
-    pub(super) fn order(&self) -> (Millis, [u64; 2]) {
+    pub(in crate::desk::shopper) fn order(&self) -> (Millis, [u64; 2]) {
         (self.time, self.key)
     }
 }
 
 /// What an event would touch with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seed {
-    pub(super) guide: Sym,
-    pub(super) store: Sym,
-    pub(super) rank: Rank,
-    pub(super) kind: Kind,
+pub(in crate::desk::shopper) struct Seed {
+    pub(in crate::desk::shopper) guide: Sym,
+    pub(in crate::desk::shopper) store: Sym,
+    pub(in crate::desk::shopper) rank: Rank,
+    pub(in crate::desk::shopper) kind: Kind,
 }
 
 /// What became of a touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Added {
+pub(in crate::desk::shopper) enum Added {
     Known,
     Kept,
     /// There were too many, and this one was the smallest.
@@ -50,7 +50,7 @@ pub(super) enum Added {
 
 /// A shopper's touches in (time, key) order. One is kept while `received` < its own `received` + `keep_ms`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Touches {
+pub(in crate::desk::shopper) struct Touches {
     list: Vec<Touch>,
     /// The smallest `received` in the list.
     oldest: Millis,
@@ -58,7 +58,7 @@ pub(super) struct Touches {
 
 impl Touches {
     /// Forgets what is no longer kept.
-    pub(super) fn expire(&mut self, received: Millis, keep_ms: i64) {
+    pub(in crate::desk::shopper) fn expire(&mut self, received: Millis, keep_ms: i64) {
         if self.list.is_empty() || received < self.oldest + keep_ms {
             return;
         }
@@ -67,7 +67,7 @@ impl Touches {
     }
 
     /// Adds a touch to what is left after [`Touches::expire`].
-    pub(super) fn add(&mut self, touch: Touch, max: u32) -> Added {
+    pub(in crate::desk::shopper) fn add(&mut self, touch: Touch, max: u32) -> Added {
         // By key alone: a retry without a time of its own has another time.
         if self.list.iter().any(|t| t.key == touch.key) {
             return Added::Known;
@@ -86,21 +86,26 @@ impl Touches {
         Added::Kept
     }
 
-    /// Those with `from < time ≤ to`, in (time, key) order.
-    pub(super) fn within(&self, from: Millis, to: Millis) -> &[Touch] {
-        let start = self.list.partition_point(|t| t.time <= from);
-        let end = self.list.partition_point(|t| t.time <= to);
-        &self.list[start..end.max(start)]
+    /// All of them, in (time, key) order.
+    pub(in crate::desk::shopper) fn all(&self) -> &[Touch] {
+        &self.list
     }
 
     /// When the first of them is forgotten; `None` if there are none.
-    pub(super) fn next_expiry(&self, keep_ms: i64) -> Option<Millis> {
+    pub(in crate::desk::shopper) fn next_expiry(&self, keep_ms: i64) -> Option<Millis> {
         (!self.list.is_empty()).then(|| self.oldest + keep_ms)
     }
 }
 
+/// Of touches in (time, key) order those with `from < time ≤ to`.
+pub(in crate::desk::shopper) fn within(touches: &[Touch], from: Millis, to: Millis) -> &[Touch] {
+    let start = touches.partition_point(|t| t.time <= from);
+    let end = touches.partition_point(|t| t.time <= to);
+    &touches[start..end.max(start)]
+}
+
 /// Puts touches in (time, key) order into candidates, those aside whose keys are there.
-pub(super) fn insert_all(candidates: &mut Vec<Touch>, touches: &[Touch]) {
+pub(in crate::desk::shopper) fn insert_all(candidates: &mut Vec<Touch>, touches: &[Touch]) {
     if candidates.is_empty() {
         candidates.extend_from_slice(touches);
     } else {
@@ -109,7 +114,7 @@ pub(super) fn insert_all(candidates: &mut Vec<Touch>, touches: &[Touch]) {
 }
 
 /// Puts a touch into candidates in (time, key) order, unless its key is there.
-pub(super) fn insert(candidates: &mut Vec<Touch>, touch: Touch) {
+pub(in crate::desk::shopper) fn insert(candidates: &mut Vec<Touch>, touch: Touch) {
     if !candidates.iter().any(|t| t.key == touch.key) {
         let at = candidates.partition_point(|t| t.order() < touch.order());
         candidates.insert(at, touch);

@@ -1,8 +1,8 @@
 //! Orders: parts, refunds, candidates, and what was posted on them (contract sections 5 and 7).
 
+use super::super::names::{Bound, NONE, Names, Sym};
+use super::super::tally::{Key, Scopes, Tally};
 use super::credit::{Due, Payee, Sale, credits, share};
-use super::names::{Bound, Names, Sym};
-use super::tally::{Key, Scopes, Tally};
 use super::touch::Touch;
 use crate::flow::Outbox;
 use crate::model::event::Part;
@@ -11,40 +11,40 @@ use crate::model::time::Millis;
 
 /// A part of an order, or a refund.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Paid {
-    pub(super) time: Millis,
-    pub(super) key: u128,
-    pub(super) amount: i64,
-    pub(super) scopes: Scopes,
+pub(in crate::desk::shopper) struct Paid {
+    pub(in crate::desk::shopper) time: Millis,
+    pub(in crate::desk::shopper) key: u128,
+    pub(in crate::desk::shopper) amount: i64,
+    pub(in crate::desk::shopper) scopes: Scopes,
 }
 
 /// An order, or refunds that wait for one (then it has no parts and no rules yet).
 #[derive(Clone, Debug)]
-pub(super) struct Order {
-    pub(super) number: Box<str>,
+pub(in crate::desk::shopper) struct Order {
+    pub(in crate::desk::shopper) number: Box<str>,
     /// The order of the rules in force when it was first seen.
-    pub(super) rules: u32,
+    pub(in crate::desk::shopper) rules: u32,
     parts: [Option<Paid>; Part::ALL.len()],
     /// The time of the earliest part.
     time: Option<Millis>,
     /// In (time, key) order.
     refunds: Vec<Paid>,
     /// All touches within the window, of every rank, in (time, key) order.
-    pub(super) candidates: Vec<Touch>,
+    pub(in crate::desk::shopper) candidates: Vec<Touch>,
     posted: Vec<Due>,
 }
 
 /// Who bought, and what of that decides over commission.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Buyer<'a> {
-    pub(super) merchant: &'a str,
-    pub(super) shopper: &'a str,
-    pub(super) key: u128,
-    pub(super) first_order: Millis,
+pub(in crate::desk::shopper) struct Buyer<'a> {
+    pub(in crate::desk::shopper) merchant: &'a str,
+    pub(in crate::desk::shopper) shopper: &'a str,
+    pub(in crate::desk::shopper) key: u128,
+    pub(in crate::desk::shopper) first_order: Millis,
 }
 
 impl Order {
-    pub(super) fn new(number: &str) -> Self {
+    pub(in crate::desk::shopper) fn new(number: &str) -> Self {
         Self {
             number: number.into(),
             rules: 0,
@@ -57,16 +57,16 @@ impl Order {
     }
 
     /// The earliest part; its time is the order's.
-    pub(super) fn earliest(&self) -> Option<&Paid> {
+    pub(in crate::desk::shopper) fn earliest(&self) -> Option<&Paid> {
         self.parts.iter().flatten().min_by_key(|p| (p.time, p.key))
     }
 
-    pub(super) fn time(&self) -> Option<Millis> {
+    pub(in crate::desk::shopper) fn time(&self) -> Option<Millis> {
         self.time
     }
 
     /// Takes a part if it is the smallest of its kind.
-    pub(super) fn add_part(&mut self, part: Part, paid: Paid) {
+    pub(in crate::desk::shopper) fn add_part(&mut self, part: Part, paid: Paid) {
         let slot = &mut self.parts[part as usize];
         if slot.is_none_or(|known| (paid.time, paid.key) < (known.time, known.key)) {
             *slot = Some(paid);
@@ -75,7 +75,7 @@ impl Order {
     }
 
     /// Takes a refund that it does not know.
-    pub(super) fn add_refund(&mut self, paid: Paid) {
+    pub(in crate::desk::shopper) fn add_refund(&mut self, paid: Paid) {
         if !self.refunds.iter().any(|r| r.key == paid.key) {
             let at = self.refunds.partition_point(|r| (r.time, r.key) < (paid.time, paid.key));
             self.refunds.insert(at, paid);
@@ -83,25 +83,25 @@ impl Order {
     }
 
     /// From when on it is no longer kept; refunds that wait, when the last of them is forgotten.
-    pub(super) fn expiry(&self, refund_within_ms: i64) -> Millis {
+    pub(in crate::desk::shopper) fn expiry(&self, refund_within_ms: i64) -> Millis {
         let since = self.time().or_else(|| self.refunds.last().map(|r| r.time));
         since.map_or(Millis::MIN, |t| t + refund_within_ms)
     }
 
     /// When something of it is forgotten first.
-    pub(super) fn next_expiry(&self, refund_within_ms: i64) -> Millis {
+    pub(in crate::desk::shopper) fn next_expiry(&self, refund_within_ms: i64) -> Millis {
         let since = self.time.or_else(|| self.refunds.first().map(|r| r.time));
         since.map_or(Millis::MIN, |t| t.saturating_add(refund_within_ms))
     }
 
     /// Forgets waiting refunds that are older than an order would be.
-    pub(super) fn forget_waiting(&mut self, received: Millis, refund_within_ms: i64) {
+    pub(in crate::desk::shopper) fn forget_waiting(&mut self, received: Millis, refund_within_ms: i64) {
         if self.time().is_none() {
             self.refunds.retain(|r| received < r.time + refund_within_ms);
         }
     }
 
-    pub(super) fn waiting_refunds(&self) -> usize {
+    pub(in crate::desk::shopper) fn waiting_refunds(&self) -> usize {
         if self.time().is_none() { self.refunds.len() } else { 0 }
     }
 
@@ -115,7 +115,13 @@ impl Order {
     }
 
     /// Adds (`sign` 1) or takes back (−1) all that the order counts for, and says what each payee is due.
-    pub(super) fn book(&self, sign: i64, buyer: &Buyer<'_>, bound: &Bound, tally: &mut Tally) -> Booked {
+    pub(in crate::desk::shopper) fn book(
+        &self,
+        sign: i64,
+        buyer: &Buyer<'_>,
+        bound: &Bound,
+        tally: &mut Tally,
+    ) -> Booked {
         let Some(earliest) = self.earliest() else { return Booked::default() };
         let zone = &bound.book.zone;
         let day = zone.day(earliest.time);
@@ -156,7 +162,7 @@ impl Order {
     }
 
     /// Posts what is due and not posted, and tells how the order stands.
-    pub(super) fn post(
+    pub(in crate::desk::shopper) fn post(
         &mut self,
         booked: &Booked,
         cause: &Cause<'_>,
@@ -205,7 +211,7 @@ impl Order {
 
 /// What an order comes to at one moment.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Booked {
+pub(in crate::desk::shopper) struct Booked {
     dues: Vec<Due>,
     /// The credited touch with the largest share, the earliest of equals.
     main: Option<Touch>,
@@ -213,14 +219,13 @@ pub(super) struct Booked {
 
 /// The event that made an order change.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cause<'a> {
-    pub(super) id: &'a str,
-    pub(super) received: Millis,
+pub(in crate::desk::shopper) struct Cause<'a> {
+    pub(in crate::desk::shopper) id: &'a str,
+    pub(in crate::desk::shopper) received: Millis,
 }
 
 /// Where what attribution gives is counted: guide, store and kind of the credited touch.
-pub(super) fn touch_keys(touch: &Touch) -> impl Iterator<Item = Key> + use<> {
-    use super::names::NONE;
+pub(in crate::desk::shopper) fn touch_keys(touch: &Touch) -> impl Iterator<Item = Key> + use<> {
     let sym = |sym: Sym, key: fn(Sym) -> Key| (sym != NONE).then(|| key(sym));
     [sym(touch.guide, Key::Guide), sym(touch.store, Key::Store), Some(Key::Kind(touch.kind))].into_iter().flatten()
 }

@@ -1,55 +1,74 @@
 //! Members: a shopper's earliest join, credited as an order at that time would be (contract section 5).
 
+use super::super::names::{Bound, Names};
+use super::super::tally::{Scopes, Tally};
 use super::credit::credits;
-use super::names::{Bound, Names};
 use super::order::touch_keys;
-use super::tally::{Scopes, Tally};
-use super::touch::{Touch, Touches, insert, insert_all};
+use super::touch::{Touch, Touches, insert, insert_all, within};
 use crate::model::fact::{Metric, What};
 use crate::model::rules::Model;
 use crate::model::time::Millis;
 
 /// A shopper's membership.
 #[derive(Clone, Debug)]
-pub(super) struct Member {
+pub(in crate::desk::shopper) struct Member {
     time: Millis,
     key: u128,
     scopes: Scopes,
     /// The order of the rules in force at the first join that came.
-    pub(super) rules: u32,
+    pub(in crate::desk::shopper) rules: u32,
     /// Touches within the window. No touch that is not late can join them once `received` > time + `late`.
     candidates: Vec<Touch>,
 }
 
 impl Member {
-    pub(super) fn new(time: Millis, key: u128, scopes: Scopes, bound: &Bound, touches: &Touches) -> Self {
+    pub(in crate::desk::shopper) fn new(
+        time: Millis,
+        key: u128,
+        scopes: Scopes,
+        bound: &Bound,
+        touches: &Touches,
+    ) -> Self {
         let window_ms = bound.book.rules.attribution.window_ms;
-        Self { time, key, scopes, rules: bound.book.order, candidates: touches.within(time - window_ms, time).to_vec() }
+        Self {
+            time,
+            key,
+            scopes,
+            rules: bound.book.order,
+            candidates: within(touches.all(), time - window_ms, time).to_vec(),
+        }
     }
 
     /// Whether a join comes before the one that made the member.
-    pub(super) fn yields_to(&self, time: Millis, key: u128) -> bool {
+    pub(in crate::desk::shopper) fn yields_to(&self, time: Millis, key: u128) -> bool {
         (time, key) < (self.time, self.key)
     }
 
     /// Moves to an earlier join, credited by what is still kept.
-    pub(super) fn move_to(&mut self, time: Millis, key: u128, scopes: Scopes, bound: &Bound, touches: &Touches) {
+    pub(in crate::desk::shopper) fn move_to(
+        &mut self,
+        time: Millis,
+        key: u128,
+        scopes: Scopes,
+        bound: &Bound,
+        touches: &Touches,
+    ) {
         (self.time, self.key, self.scopes) = (time, key, scopes);
         let from = time - bound.book.rules.attribution.window_ms;
         self.candidates.retain(|t| from < t.time && t.time <= time);
-        insert_all(&mut self.candidates, touches.within(from, time));
+        insert_all(&mut self.candidates, within(touches.all(), from, time));
     }
 
-    pub(super) fn wants(&self, touch: &Touch, bound: &Bound) -> bool {
+    pub(in crate::desk::shopper) fn wants(&self, touch: &Touch, bound: &Bound) -> bool {
         self.time - bound.book.rules.attribution.window_ms < touch.time && touch.time <= self.time
     }
 
-    pub(super) fn add(&mut self, touch: Touch) {
+    pub(in crate::desk::shopper) fn add(&mut self, touch: Touch) {
         insert(&mut self.candidates, touch);
     }
 
     /// Adds (`sign` 1) or takes back (−1) what the member counts for.
-    pub(super) fn book(&self, sign: i64, bound: &Bound, tally: &mut Tally) {
+    pub(in crate::desk::shopper) fn book(&self, sign: i64, bound: &Bound, tally: &mut Tally) {
         let day = bound.book.zone.day(self.time);
         tally.add_all(&self.scopes, day, &[(Metric::Joins, sign)]);
         if let Some(touch) = self.credited(bound) {
@@ -59,7 +78,7 @@ impl Member {
         }
     }
 
-    pub(super) fn fact<'a>(&self, shopper: &'a str, bound: &Bound, names: &'a Names) -> What<'a> {
+    pub(in crate::desk::shopper) fn fact<'a>(&self, shopper: &'a str, bound: &Bound, names: &'a Names) -> What<'a> {
         let touch = self.credited(bound);
         let text = |sym| names.text(sym);
         What::Member {

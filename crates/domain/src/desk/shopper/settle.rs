@@ -1,0 +1,164 @@
+//! Settling: what an event changes about a shopper's touches, orders and membership, and the money of it.
+//!
+//! What the orders concerned counted for is taken back, they are changed, and what they count for now is added: every order
+//! of arrival ends in the same sums.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::arrival::Passage;
+use super::money::member::Member;
+use super::money::order::{Buyer, Cause, Order, Paid};
+use super::money::touch::{Added, Touch, insert, insert_all, within};
+use super::names::{Bound, Names};
+use super::shopper::Shopper;
+use super::tally::Tally;
+use crate::flow::Outbox;
+use crate::model::event::{Action, Payment};
+use crate::model::fact::Fact;
+use crate::model::rules::Members;
+use crate::model::time::Millis;
+
+/// A shopper, and all that settling reads and writes besides.
+pub(super) struct Settlement<'a> {
+    pub(super) shopper: &'a mut Shopper,
+    /// The rules in force.
+    pub(super) bound: &'a Bound,
+    /// Those under which orders and members were first seen.
+    pub(super) versions: &'a BTreeMap<u32, Arc<Bound>>,
+    pub(super) tally: &'a mut Tally,
+    pub(super) names: &'a Names,
+    pub(super) out: &'a mut Outbox,
+}
+
+impl Settlement<'_> {
+    /// Settles an event with a shopper from whom everything that is no longer kept is gone. Says whether a touch was dropped
+    /// because there were too many.
+    pub(super) fn settle(&mut self, p: &Passage<'_, '_>) -> bool {
+        let max = self.bound.book.rules.attribution.touches_max;
+        let added = p.touch().map(|touch| (touch, self.shopper.touches.add(touch, max)));
+        let touch =
+            added.filter(|(_, added)| matches!(added, Added::Kept | Added::DroppedAnother)).map(|(touch, _)| touch);
+        self.member(p, touch);
+        if touch.is_some() || p.payment().is_some() {
+            self.orders(p, touch);
+        }
+        added.is_some_and(|(_, added)| matches!(added, Added::DroppedItself | Added::DroppedAnother))
+    }
+
+    fn member(&mut self, p: &Passage<'_, '_>, touch: Option<Touch>) {
+        let joins = p.event.action == Action::Join;
+        let Some(member) = &mut self.shopper.member else {
+            if joins {
+                let member = Member::new(p.time, p.event.key, p.arrival.scopes, self.bound, &self.shopper.touches);
+                member.book(1, self.bound, self.tally);
+                let what = member.fact(p.event.shopper, self.bound, self.names);
+                self.out.fact(&Fact { merchant: p.event.merchant, what });
+                self.shopper.member = Some(Box::new(member));
+            }
+            return;
+        };
+        let version = self.versions.get(&member.rules).map_or(self.bound, |v| v);
+        let moves = joins && member.yields_to(p.time, p.event.key);
+        let touch = touch.filter(|t| member.wants(t, version));
+        if !moves && touch.is_none() {
+            return;
+        }
+        member.book(-1, version, self.tally);
+        if let Some(touch) = touch {
+            member.add(touch);
+        }
+        if moves {
+            member.move_to(p.time, p.event.key, p.arrival.scopes, version, &self.shopper.touches);
+        }
+        member.book(1, version, self.tally);
+        let what = member.fact(p.event.shopper, version, self.names);
+        self.out.fact(&Fact { merchant: p.event.merchant, what });
+    }
+
+    fn orders(&mut self, p: &Passage<'_, '_>, touch: Option<Touch>) {
+        let Self { shopper, bound, versions, tally, names, out } = self;
+        let payment = p.payment();
+        let mut buyer = Buyer {
+            merchant: p.event.merchant,
+            shopper: p.event.shopper,
+            key: p.event.shopper_key,
+            first_order: shopper.first_order.unwrap_or(Millis::MAX),
+        };
+        if let Some(payment) = payment {
+            shopper.orders_kept = None;
+            if !shopper.orders.iter().any(|order| &*order.number == payment.number) {
+                shopper.orders.push(Order::new(payment.number));
+            }
+        }
+        // An order may be the first ever of the shopper, which all others may hang on.
+        let earlier = p.event.action == Action::Order && p.time < buyer.first_order;
+        let concerned = |order: &Order| {
+            let version = || versions.get(&order.rules);
+            payment.is_some_and(|payment| payment.number == &*order.number)
+                || touch.is_some_and(|t| is_candidate(&t, order, versions))
+                || (earlier && version().is_some_and(|v| v.book.rules.attribution.members == Members::New))
+        };
+        let concerned: Vec<usize> = (0..shopper.orders.len()).filter(|&i| concerned(&shopper.orders[i])).collect();
+        for &i in &concerned {
+            let order = &shopper.orders[i];
+            if let Some(version) = versions.get(&order.rules) {
+                order.book(-1, &buyer, version, tally);
+            }
+        }
+        for &i in &concerned {
+            let order = &mut shopper.orders[i];
+            if let Some(touch) = touch.filter(|t| is_candidate(t, order, versions)) {
+                insert(&mut order.candidates, touch);
+            }
+            if let Some(payment) = payment.filter(|payment| payment.number == &*order.number) {
+                pay(p, order, payment, shopper.touches.all(), bound, versions);
+                if let Some(c) = order.time() {
+                    buyer.first_order = buyer.first_order.min(c);
+                    shopper.first_order = Some(buyer.first_order);
+                }
+            }
+        }
+        let cause = Cause { id: p.event.id, received: p.received };
+        for &i in &concerned {
+            let order = &mut shopper.orders[i];
+            if let Some(version) = versions.get(&order.rules) {
+                let booked = order.book(1, &buyer, version, tally);
+                order.post(&booked, &cause, &buyer, names, out);
+            }
+        }
+    }
+}
+
+/// Whether a touch lies within the window of an order that is there.
+fn is_candidate(touch: &Touch, order: &Order, versions: &BTreeMap<u32, Arc<Bound>>) -> bool {
+    let in_time = order.time().filter(|&c| touch.time <= c).zip(versions.get(&order.rules));
+    in_time.is_some_and(|(c, version)| c - version.book.rules.attribution.window_ms < touch.time)
+}
+
+/// Adds a part or a refund to an order; an earlier part moves the order, and its window with it.
+fn pay(
+    p: &Passage<'_, '_>,
+    order: &mut Order,
+    payment: Payment<'_>,
+    touches: &[Touch],
+    bound: &Bound,
+    versions: &BTreeMap<u32, Arc<Bound>>,
+) {
+    let paid = Paid { time: p.time, key: p.event.key, amount: payment.amount, scopes: p.arrival.scopes };
+    if p.event.action == Action::Refund {
+        order.add_refund(paid);
+        return;
+    }
+    let before = order.time();
+    order.add_part(payment.part, paid);
+    if before.is_none() {
+        order.rules = bound.book.order;
+    }
+    let (Some(c), Some(version)) = (order.time(), versions.get(&order.rules)) else { return };
+    if before != Some(c) {
+        let from = c - version.book.rules.attribution.window_ms;
+        order.candidates.retain(|t| from < t.time && t.time <= c);
+        insert_all(&mut order.candidates, within(touches, from, c));
+    }
+}
