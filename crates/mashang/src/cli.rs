@@ -138,9 +138,12 @@ pub(crate) enum RulesCommand {
 #[command(after_help = "\
 Examples:
   mashang rules check acme.toml
-  mashang rules check acme.toml other.toml")]
+  mashang rules check acme.toml --against published/acme.toml")]
 pub(crate) struct RulesCheckArgs {
     /// Rules, one file per merchant
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    /// Rules that they are to follow: tells what changes, and refuses what must not
+    #[arg(long, value_name = "OLD")]
+    pub(crate) against: Option<PathBuf>,
 }

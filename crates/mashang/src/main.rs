@@ -1,5 +1,6 @@
 //! `mashang`: one binary for everything. Exit status: 0 done, 1 failed, 2 bad usage, rules or input that cannot be read.
 
+mod against;
 mod cli;
 mod events;
 mod explain;

@@ -9,6 +9,7 @@ use domain::model::rulebook::{Library, Rulebook};
 use domain::model::rules::version_text;
 use wire::rules::{Checked, Mistake, Reference, object, read, version};
 
+use crate::against;
 use crate::cli::RulesCheckArgs;
 use crate::usage;
 
@@ -36,7 +37,27 @@ pub(crate) fn check(args: &RulesCheckArgs) -> Result<()> {
             rules.funnels.len()
         );
     }
-    Ok(())
+    args.against.as_deref().map_or(Ok(()), |old| check_against(old, &checked))
+}
+
+/// Tells what changes from the old rules to those of the same merchant, and refuses what must not change.
+fn check_against(old: &Path, checked: &[Checked]) -> Result<()> {
+    let name = old.display();
+    let old = read_all(&[old])?.remove(0).rules;
+    let Some(new) = checked.iter().map(|c| &c.rules).find(|rules| rules.merchant == old.merchant) else {
+        return Err(usage(format!("--against {name}: is of {}, of which no rules are given", old.merchant)));
+    };
+    for change in against::changes(&old, new) {
+        println!("{change}");
+    }
+    for warning in against::warnings(&old, new) {
+        eprintln!("warning: {}: {warning}", new.merchant);
+    }
+    let mistakes = against::mistakes(&old, new);
+    for mistake in &mistakes {
+        eprintln!("{}: {mistake}", new.merchant);
+    }
+    if mistakes.is_empty() { Ok(()) } else { Err(usage(format!("these rules cannot follow {name}"))) }
 }
 
 /// Reads rules files; reports every mistake of all of them, and what is odd, on standard error.

@@ -216,6 +216,41 @@ fn rules_that_are_right_have_a_version() {
 }
 
 #[test]
+fn rules_are_held_against_those_that_they_follow() {
+    let dir = shop(RULES, "");
+    let next = RULES.replace("5%", "6%").replace("Asia/Shanghai", "UTC").replace("id = \"X-1\"", "id = \"X-2\"");
+    std::fs::write(dir.path().join("next.toml"), &next).expect("a file");
+    check(dir.path(), &["rules", "check", "next.toml", "--against", "rules.toml"], &expect![[r#"
+        next.toml: rules of acme, version feac1d8e7574: 1 stores, 1 guides, 2 codes, 0 campaigns, 0 funnels
+        - codes.X-1
+        + codes.X-2
+        ~ commissions.0.rate_ppm: 50000 -> 60000
+        ~ time_zone: "Asia/Shanghai" -> "UTC"
+        warning: acme: time_zone: is UTC, was Asia/Shanghai: days that were counted are not cut anew
+        exit status 0
+    "#]]);
+    std::fs::write(dir.path().join("next.toml"), next.replace("CNY", "EUR")).expect("a file");
+    check(dir.path(), &["rules", "check", "next.toml", "--against", "rules.toml"], &expect![[r#"
+        next.toml: rules of acme, version 5f190b948ad4: 1 stores, 1 guides, 2 codes, 0 campaigns, 0 funnels
+        - codes.X-1
+        + codes.X-2
+        ~ commissions.0.rate_ppm: 50000 -> 60000
+        ~ currency: "CNY" -> "EUR"
+        ~ time_zone: "Asia/Shanghai" -> "UTC"
+        warning: acme: time_zone: is UTC, was Asia/Shanghai: days that were counted are not cut anew
+        acme: currency: is EUR, was CNY: money that is posted stays as it is; begin another merchant for another currency
+        mashang: these rules cannot follow rules.toml
+        exit status 2
+    "#]]);
+    std::fs::write(dir.path().join("next.toml"), next.replace("acme", "bolt")).expect("a file");
+    check(dir.path(), &["rules", "check", "next.toml", "--against", "rules.toml"], &expect![[r#"
+        next.toml: rules of bolt, version 1980a41b5e62: 1 stores, 1 guides, 2 codes, 0 campaigns, 0 funnels
+        mashang: --against rules.toml: is of acme, of which no rules are given
+        exit status 2
+    "#]]);
+}
+
+#[test]
 fn a_ledger_of_another_merchant_schema_or_owner_is_refused_by_name() {
     let dir = shop(RULES, "{\"id\":\"b\",\"action\":\"visit\",\"shopper\":\"u1\",\"time\":1794326400000}\n");
     run(dir.path(), &rules(), "out");
