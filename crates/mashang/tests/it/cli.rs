@@ -220,7 +220,10 @@ fn rules_are_held_against_those_that_they_follow() {
     let dir = shop(RULES, "");
     let next = RULES.replace("5%", "6%").replace("Asia/Shanghai", "UTC").replace("id = \"X-1\"", "id = \"X-2\"");
     std::fs::write(dir.path().join("next.toml"), &next).expect("a file");
-    check(dir.path(), &["rules", "check", "next.toml", "--against", "rules.toml"], &expect![[r#"
+    check(
+        dir.path(),
+        &["rules", "check", "next.toml", "--against", "rules.toml"],
+        &expect![[r#"
         next.toml: rules of acme, version feac1d8e7574: 1 stores, 1 guides, 2 codes, 0 campaigns, 0 funnels
         - codes.X-1
         + codes.X-2
@@ -228,9 +231,13 @@ fn rules_are_held_against_those_that_they_follow() {
         ~ time_zone: "Asia/Shanghai" -> "UTC"
         warning: acme: time_zone: is UTC, was Asia/Shanghai: days that were counted are not cut anew
         exit status 0
-    "#]]);
+    "#]],
+    );
     std::fs::write(dir.path().join("next.toml"), next.replace("CNY", "EUR")).expect("a file");
-    check(dir.path(), &["rules", "check", "next.toml", "--against", "rules.toml"], &expect![[r#"
+    check(
+        dir.path(),
+        &["rules", "check", "next.toml", "--against", "rules.toml"],
+        &expect![[r#"
         next.toml: rules of acme, version 5f190b948ad4: 1 stores, 1 guides, 2 codes, 0 campaigns, 0 funnels
         - codes.X-1
         + codes.X-2
@@ -241,13 +248,18 @@ fn rules_are_held_against_those_that_they_follow() {
         acme: currency: is EUR, was CNY: money that is posted stays as it is; begin another merchant for another currency
         mashang: these rules cannot follow rules.toml
         exit status 2
-    "#]]);
+    "#]],
+    );
     std::fs::write(dir.path().join("next.toml"), next.replace("acme", "bolt")).expect("a file");
-    check(dir.path(), &["rules", "check", "next.toml", "--against", "rules.toml"], &expect![[r#"
+    check(
+        dir.path(),
+        &["rules", "check", "next.toml", "--against", "rules.toml"],
+        &expect![[r#"
         next.toml: rules of bolt, version 1980a41b5e62: 1 stores, 1 guides, 2 codes, 0 campaigns, 0 funnels
         mashang: --against rules.toml: is of acme, of which no rules are given
         exit status 2
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

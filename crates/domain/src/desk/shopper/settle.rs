@@ -100,10 +100,16 @@ impl Settlement<'_> {
                 || (earlier && version().is_some_and(|v| v.book.rules.attribution.members == Members::New))
         };
         let concerned: Vec<usize> = (0..shopper.orders.len()).filter(|&i| concerned(&shopper.orders[i])).collect();
+        // A refund changes no earlier one, a touch none at all; a part may change them all.
+        let settled = |order: &Order| match payment {
+            Some(payment) if payment.number == &*order.number && p.event.action == Action::Order => 0,
+            Some(payment) if payment.number == &*order.number => order.refunds_before(p.time, p.event.key),
+            _ => usize::MAX,
+        };
         for &i in &concerned {
             let order = &shopper.orders[i];
             if let Some(version) = versions.get(&order.rules) {
-                order.book(-1, &buyer, version, tally);
+                order.book(-1, settled(order), &buyer, version, tally);
             }
         }
         for &i in &concerned {
@@ -123,7 +129,7 @@ impl Settlement<'_> {
         for &i in &concerned {
             let order = &mut shopper.orders[i];
             if let Some(version) = versions.get(&order.rules) {
-                let booked = order.book(1, &buyer, version, tally);
+                let booked = order.book(1, settled(order), &buyer, version, tally);
                 order.post(&booked, &cause, &buyer, names, out);
             }
         }

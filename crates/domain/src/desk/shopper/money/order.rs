@@ -77,7 +77,7 @@ impl Order {
     /// Takes a refund that it does not know.
     pub(in crate::desk::shopper) fn add_refund(&mut self, paid: Paid) {
         if !self.refunds.iter().any(|r| r.key == paid.key) {
-            let at = self.refunds.partition_point(|r| (r.time, r.key) < (paid.time, paid.key));
+            let at = self.refunds_before(paid.time, paid.key);
             self.refunds.insert(at, paid);
         }
     }
@@ -114,10 +114,17 @@ impl Order {
         i64::try_from(sum).unwrap_or(i64::MAX).min(self.base())
     }
 
-    /// Adds (`sign` 1) or takes back (−1) all that the order counts for, and says what each payee is due.
+    /// How many refunds come before one at (time, key): what they count for does not hang on it.
+    pub(in crate::desk::shopper) fn refunds_before(&self, time: Millis, key: u128) -> usize {
+        self.refunds.partition_point(|r| (r.time, r.key) < (time, key))
+    }
+
+    /// Adds (`sign` 1) or takes back (−1) what the order counts for, the first `settled` refunds left out, and says what
+    /// each payee is due.
     pub(in crate::desk::shopper) fn book(
         &self,
         sign: i64,
+        settled: usize,
         buyer: &Buyer<'_>,
         bound: &Bound,
         tally: &mut Tally,
@@ -130,9 +137,12 @@ impl Order {
             tally.add_all(&part.scopes, zone.day(part.time), &[(Metric::Gmv, sign * part.amount)]);
         }
         let mut left = self.base();
-        for refund in &self.refunds {
+        for (i, refund) in self.refunds.iter().enumerate() {
             let refunded = refund.amount.min(left);
             left -= refunded;
+            if i < settled {
+                continue;
+            }
             let metrics = [(Metric::Refunds, sign), (Metric::Refunded, sign * refunded)];
             tally.add_all(&refund.scopes, zone.day(refund.time), &metrics);
         }
