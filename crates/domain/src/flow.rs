@@ -205,6 +205,8 @@ pub struct Outbox {
     /// The partition of the frame that is answered: its facts all go to one partition.
     source_partition: u16,
     bodies: BTreeMap<(Topic, u16), Body>,
+    /// Whether the ledger gets a frame even if there is no fact in it.
+    tells: bool,
 }
 
 impl Outbox {
@@ -214,9 +216,19 @@ impl Outbox {
         self.bodies.entry((topic, partition)).or_default().push(item);
     }
 
+    /// Tells the ledger how far time has come, even if nothing else is to be told.
+    pub fn tell_received(&mut self) {
+        self.tells = true;
+        self.bodies.entry((Topic::Facts, self.facts_partition())).or_default();
+    }
+
+    fn facts_partition(&self) -> u16 {
+        self.source_partition % self.partitions.facts
+    }
+
     /// Adds a fact.
     pub fn fact(&mut self, fact: &crate::model::fact::Fact<'_>) {
-        let partition = self.source_partition % self.partitions.facts;
+        let partition = self.facts_partition();
         self.bodies.entry((Topic::Facts, partition)).or_default().push(fact);
     }
 }
@@ -269,7 +281,7 @@ impl<D: Desk> Stage<D> {
             positions: Positions::default(),
             sent: BTreeMap::new(),
             markers: BTreeMap::new(),
-            outbox: Outbox { partitions, source_partition: partition, bodies: BTreeMap::new() },
+            outbox: Outbox { partitions, source_partition: partition, bodies: BTreeMap::new(), tells: false },
         }
     }
 
@@ -322,8 +334,9 @@ impl<D: Desk> Stage<D> {
     }
 
     fn tag_answers(&mut self, offset: u64, received: Millis, answer: &mut Vec<Output>) {
+        let tells = std::mem::take(&mut self.outbox.tells);
         for (&(topic, partition), body) in &mut self.outbox.bodies {
-            if body.is_empty() {
+            if body.is_empty() && !(tells && topic == Topic::Facts) {
                 continue;
             }
             let kind = match topic {

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use domain::model::fact::{Award, Fact, Metric, OrderState, Posting, Scope, What};
 use domain::model::rules::Step;
-use domain::model::time::{Day, Millis};
+use domain::model::time::{Day, Millis, day_text};
 use rusqlite::{Transaction, params};
+
+use crate::schema::LedgerError;
 
 /// A merchant's name as a small number, within one batch.
 type MerchantNumber = u32;
@@ -57,7 +59,10 @@ fn owned(text: &str) -> String {
 
 impl Batch {
     /// Adds a fact.
-    pub fn add(&mut self, fact: &Fact<'_>) {
+    ///
+    /// # Errors
+    /// [`LedgerError::Sum`] where a counter would not fit any more.
+    pub fn add(&mut self, fact: &Fact<'_>) -> Result<(), LedgerError> {
         let merchant = self.merchant(fact.merchant);
         self.facts += 1;
         match fact.what {
@@ -65,7 +70,9 @@ impl Batch {
                 let hex = sha256.iter().map(|b| format!("{b:02x}")).collect();
                 self.rules.push((order, merchant, hex, owned(currency)));
             }
-            What::Count { scope, key, day, metric, delta } => self.count(merchant, scope, key, (day, metric), delta),
+            What::Count { scope, key, day, metric, delta } => {
+                return self.count(merchant, scope, key, (day, metric), delta);
+            }
             What::Funnel { funnel, step, action, channel, day } => {
                 let channel = owned(channel.unwrap_or(""));
                 *self.funnels.entry((merchant, owned(funnel), step, action, channel, day)).or_default() += 1;
@@ -93,6 +100,7 @@ impl Batch {
                 self.row(UNLOCKING, merchant, values![owned(shopper), owned(action.as_str()), time]);
             }
         }
+        Ok(())
     }
 
     /// Facts added since the last write.
@@ -109,13 +117,28 @@ impl Batch {
         MerchantNumber::try_from(at).expect("few merchants")
     }
 
-    fn count(&mut self, merchant: MerchantNumber, scope: Scope, key: &str, what: (Day, Metric), delta: i64) {
+    fn count(
+        &mut self,
+        merchant: MerchantNumber,
+        scope: Scope,
+        key: &str,
+        (day, metric): (Day, Metric),
+        delta: i64,
+    ) -> Result<(), LedgerError> {
         let keys = self.counters.entry((merchant, scope)).or_default();
         let sums = match keys.get_mut(key) {
             Some(sums) => sums,
             None => keys.entry(owned(key)).or_default(),
         };
-        *sums.entry(what).or_default() += delta;
+        let sum = sums.entry((day, metric)).or_default();
+        *sum = sum.checked_add(delta).ok_or_else(|| LedgerError::Sum {
+            merchant: self.merchants[merchant as usize].clone(),
+            scope,
+            key: owned(key),
+            day: day_text(day),
+            metric,
+        })?;
+        Ok(())
     }
 
     fn row(&mut self, sql: &'static str, merchant: MerchantNumber, values: Vec<rusqlite::types::Value>) {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use domain::model::time::{Day, day_text, time_text};
+use domain::model::time::{DAY_MS, Day, TIME_MAX, day_text, time_text};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
@@ -154,9 +154,11 @@ impl Table {
 /// The database or the output refuses.
 pub fn export(db: &Connection, table: Table, format: Format, to: &mut dyn Write) -> Result<(), LedgerError> {
     let (columns, select) = table.query();
-    // Times and days sort as numbers as they do as text; amounts must be compared as the text that is written.
+    // Times and days sort as numbers as they do as text, but for years of five digits, which stand before all others that
+    // there are (from 1969 on); amounts must be compared as the text that is written.
     let order = (1..).zip(columns).map(|(i, (_, kind))| match kind {
-        Time | Date => format!("c{i}"),
+        Time => format!("c{i} <= {TIME_MAX}, c{i}"),
+        Date => format!("c{i} <= {}, c{i}", TIME_MAX / DAY_MS),
         Text | Number => format!("COALESCE(CAST(c{i} AS TEXT), '')"),
     });
     let order = order.collect::<Vec<_>>().join(", ");

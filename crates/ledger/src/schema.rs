@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use domain::model::fact::{Metric, Scope};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 /// Changes with the tables; a ledger of another schema is refused.
@@ -11,32 +12,32 @@ pub const SCHEMA: i64 = 1;
 /// Counters and funnels are kept per facts partition and added when read. Times are ms, days count from 1970-01-01, money
 /// is minor units, log ids and hashes are hex.
 const TABLES: &str = "
-CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;
 CREATE TABLE positions(facts INTEGER, topic TEXT, partition INTEGER, log TEXT NOT NULL, place INTEGER NOT NULL,
-  part INTEGER NOT NULL, hash TEXT NOT NULL, PRIMARY KEY(facts, topic, partition)) WITHOUT ROWID;
-CREATE TABLE progress(facts INTEGER PRIMARY KEY, next INTEGER NOT NULL, received INTEGER NOT NULL);
-CREATE TABLE rules(version INTEGER PRIMARY KEY, merchant TEXT NOT NULL, sha256 TEXT NOT NULL, currency TEXT NOT NULL);
+  part INTEGER NOT NULL, hash TEXT NOT NULL, PRIMARY KEY(facts, topic, partition)) WITHOUT ROWID, STRICT;
+CREATE TABLE progress(facts INTEGER PRIMARY KEY, next INTEGER NOT NULL, received INTEGER NOT NULL) STRICT;
+CREATE TABLE rules(version INTEGER PRIMARY KEY, merchant TEXT NOT NULL, sha256 TEXT NOT NULL, currency TEXT NOT NULL) STRICT;
 CREATE TABLE counters(merchant TEXT, scope TEXT, key TEXT, day INTEGER, metric TEXT, facts INTEGER,
-  value INTEGER NOT NULL, PRIMARY KEY(merchant, scope, key, day, metric, facts)) WITHOUT ROWID;
+  value INTEGER NOT NULL, PRIMARY KEY(merchant, scope, key, day, metric, facts)) WITHOUT ROWID, STRICT;
 CREATE TABLE funnels(merchant TEXT, funnel TEXT, step INTEGER, action TEXT, channel TEXT, day INTEGER, facts INTEGER,
-  shoppers INTEGER NOT NULL, PRIMARY KEY(merchant, funnel, step, action, channel, day, facts)) WITHOUT ROWID;
+  shoppers INTEGER NOT NULL, PRIMARY KEY(merchant, funnel, step, action, channel, day, facts)) WITHOUT ROWID, STRICT;
 CREATE TABLE postings(merchant TEXT NOT NULL, number TEXT NOT NULL, shopper TEXT NOT NULL, payee_kind TEXT NOT NULL,
-  payee TEXT NOT NULL, amount INTEGER NOT NULL, approve_at INTEGER NOT NULL, cause TEXT NOT NULL);
+  payee TEXT NOT NULL, amount INTEGER NOT NULL, approve_at INTEGER NOT NULL, cause TEXT NOT NULL) STRICT;
 CREATE INDEX postings_by_order ON postings(merchant, number);
 CREATE TABLE orders(merchant TEXT, number TEXT, shopper TEXT, time INTEGER NOT NULL, base INTEGER NOT NULL,
-  refunded INTEGER NOT NULL, kind TEXT, guide TEXT, store TEXT, PRIMARY KEY(merchant, number, shopper)) WITHOUT ROWID;
+  refunded INTEGER NOT NULL, kind TEXT, guide TEXT, store TEXT, PRIMARY KEY(merchant, number, shopper)) WITHOUT ROWID, STRICT;
 CREATE TABLE members(merchant TEXT, shopper TEXT, time INTEGER NOT NULL, guide TEXT, store TEXT,
-  PRIMARY KEY(merchant, shopper)) WITHOUT ROWID;
+  PRIMARY KEY(merchant, shopper)) WITHOUT ROWID, STRICT;
 CREATE TABLE awards(merchant TEXT NOT NULL, campaign TEXT NOT NULL, version INTEGER NOT NULL, code TEXT NOT NULL,
   shopper TEXT NOT NULL, entry INTEGER NOT NULL, time INTEGER NOT NULL, drawn TEXT NOT NULL, awarded TEXT,
-  prize_kind TEXT, amount INTEGER, unlock TEXT, unlock_until INTEGER);
+  prize_kind TEXT, amount INTEGER, unlock TEXT, unlock_until INTEGER) STRICT;
 CREATE INDEX awards_by_code ON awards(merchant, code);
-CREATE TABLE unlocking(merchant TEXT NOT NULL, shopper TEXT NOT NULL, action TEXT NOT NULL, time INTEGER NOT NULL);
+CREATE TABLE unlocking(merchant TEXT NOT NULL, shopper TEXT NOT NULL, action TEXT NOT NULL, time INTEGER NOT NULL) STRICT;
 CREATE INDEX unlocking_by_shopper ON unlocking(merchant, shopper, action, time);
 CREATE TABLE codes(merchant TEXT, code TEXT, kind TEXT NOT NULL, scans INTEGER NOT NULL, first_time INTEGER NOT NULL,
-  first_region TEXT, PRIMARY KEY(merchant, code)) WITHOUT ROWID;
+  first_region TEXT, PRIMARY KEY(merchant, code)) WITHOUT ROWID, STRICT;
 CREATE TABLE seen(merchant TEXT NOT NULL, code TEXT NOT NULL, time INTEGER NOT NULL, shopper TEXT NOT NULL, region TEXT,
-  outcome TEXT NOT NULL, campaign TEXT, entry INTEGER);
+  outcome TEXT NOT NULL, campaign TEXT, entry INTEGER) STRICT;
 CREATE INDEX seen_by_code ON seen(merchant, code);
 ";
 
@@ -63,7 +64,7 @@ pub enum LedgerError {
     Missing(String),
     #[error("{0}: only SQLite ledgers are in this build; give sqlite:FILE or a path")]
     Url(String),
-    #[error("{0}: this is no ledger of mashang")]
+    #[error("{0}: this is no ledger of mashang: name another file or directory")]
     Foreign(String),
     #[error(
         "{file}: the ledger is of schema {found}, this build works with schema {SCHEMA}: use the build that wrote it, or make it anew with `run`"
@@ -73,6 +74,11 @@ pub enum LedgerError {
     Merchant { file: String, found: String, wanted: String },
     #[error("{0}: the ledger was written by `serve`; `run` does not replace it: choose another --out")]
     Service(String),
+    #[error(
+        "{merchant}: the counter {metric} of {scope} {key} on day {day} is beyond {}: its amounts are wrong, or want a larger unit",
+        i64::MAX
+    )]
+    Sum { merchant: String, scope: Scope, key: String, day: String, metric: Metric },
     #[error(
         "the positions in the ledger are not those that this batch began from: another writer went on, this one stops"
     )]
@@ -113,10 +119,11 @@ pub fn create(db: &Connection, origin: Origin) -> Result<(), LedgerError> {
 /// There is none, or it is none of ours, or of another schema.
 pub fn open_to_read(url: &str) -> Result<Connection, LedgerError> {
     let file = file_of_url(url)?;
-    if !Path::new(file).is_file() {
+    if !Path::new(file).exists() {
         return Err(LedgerError::Missing(file.to_owned()));
     }
-    let db = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(file, flags).map_err(|_| LedgerError::Foreign(file.to_owned()))?;
     check(&db, file)?;
     Ok(db)
 }

@@ -122,7 +122,7 @@ impl Writer {
         let verdict = self.positions.admit(&frame, tag)?;
         if verdict == Verdict::Apply {
             for fact in frame.items::<Fact<'_>>() {
-                self.batch.add(&fact.map_err(broken)?);
+                self.batch.add(&fact.map_err(broken)?)?;
             }
             self.received = self.received.max(frame.received);
         }

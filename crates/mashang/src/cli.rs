@@ -9,7 +9,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(
     name = "mashang",
     version,
-    about,
     arg_required_else_help = true,
     after_help = "\
 Examples:

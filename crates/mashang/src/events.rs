@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 
+use crate::tell::tell;
+use crate::usage;
 use anyhow::{Context, Result};
 use bumpalo::Bump;
 use domain::frame::{Body, Kind, seal};
@@ -116,7 +118,7 @@ impl Intake {
             match &mut self.rejects {
                 Rejects::Told => {
                     let id = refused.id.as_ref().map_or_else(String::new, |id| format!(", id {id}"));
-                    eprintln!("line {number} (event {index}{id}): {error}");
+                    tell(format_args!("line {number} (event {index}{id}): {error}"));
                 }
                 Rejects::Written(file) => {
                     let row = serde_json::json!({
@@ -138,8 +140,8 @@ impl Intake {
     }
 }
 
-/// Hands every line that is not blank to `each`, with its number from 1; `None` stands for one that is too long, of which
-/// no more is kept than the limit.
+/// Hands every line that is not blank to `each`, with its number from 1 and the bytes read so far; `None` stands for one that
+/// is too long, the space around it aside, of which no more is kept than the limit.
 pub(crate) fn for_each_line(
     mut input: impl BufRead,
     mut each: impl FnMut(u64, Option<&[u8]>, u64) -> Result<()>,
@@ -148,16 +150,15 @@ pub(crate) fn for_each_line(
     let mut bytes = 0;
     for number in 1.. {
         line.clear();
-        let mut long = false;
+        let (start, mut is_long) = (bytes, false);
         loop {
-            let chunk = input.fill_buf().context("the events cannot be read")?;
-            let end = chunk.iter().position(|&b| b == b'\n');
+            let chunk = input.fill_buf().map_err(|e| usage(format!("--events: cannot be read: {e}")))?;
+            let end = memchr::memchr(b'\n', chunk);
             let taken = end.map_or(chunk.len(), |end| end + 1);
-            if line.len() <= LINE_BYTES_MAX + 1 {
-                line.extend_from_slice(&chunk[..taken]);
-            } else {
-                long = true;
-            }
+            let part = if line.is_empty() { chunk[..taken].trim_ascii_start() } else { &chunk[..taken] };
+            let room = (LINE_BYTES_MAX + BOM.len()).saturating_sub(line.len()).min(part.len());
+            line.extend_from_slice(&part[..room]);
+            is_long |= !part[room..].trim_ascii().is_empty();
             let ended = end.is_some() || chunk.is_empty();
             input.consume(taken);
             bytes += taken as u64;
@@ -165,18 +166,55 @@ pub(crate) fn for_each_line(
                 break;
             }
         }
-        if line.is_empty() {
+        if bytes == start {
             return Ok(());
         }
-        let mut text = line.trim_ascii();
-        if number == 1 {
-            text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
-        }
-        if long || text.len() > LINE_BYTES_MAX {
+        let text = line.trim_ascii_end();
+        let text = if number == 1 { text.strip_prefix(BOM).unwrap_or(text) } else { text };
+        if is_long || text.len() > LINE_BYTES_MAX {
             each(number, None, bytes)?;
         } else if !text.is_empty() {
             each(number, Some(text), bytes)?;
         }
     }
     Ok(())
+}
+
+/// A byte order mark, which a file may begin with.
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &[u8], chunk: usize) -> Vec<(u64, Option<usize>)> {
+        let mut found = Vec::new();
+        let input = std::io::BufReader::with_capacity(chunk, text);
+        for_each_line(input, |number, line, _| {
+            found.push((number, line.map(<[u8]>::len)));
+            Ok(())
+        })
+        .expect("lines");
+        found
+    }
+
+    #[test]
+    fn lines_are_the_same_however_they_are_read() {
+        let text = [
+            b"\xEF\xBB\xBF{}\r\n\n  \n".as_slice(),
+            &[b' '; 300_000],
+            b"{\"a\":1}",
+            &[b' '; 100_000],
+            b"\n",
+            &[b'x'; LINE_BYTES_MAX],
+            b"\n",
+            &[b'x'; LINE_BYTES_MAX + 1],
+            b"\nlast",
+        ];
+        let text = text.concat();
+        let wanted = [(1, Some(2)), (4, Some(7)), (5, Some(LINE_BYTES_MAX)), (6, None), (7, Some(4))];
+        for chunk in [1, 7, 4096, 65_536, 65_537, 1 << 20] {
+            assert_eq!(lines(&text, chunk), wanted, "in chunks of {chunk}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ pub(crate) fn code(args: &ExplainCodeArgs) -> Result<()> {
     let mut out = BufWriter::new(stdout().lock());
     if !explain_code(&db, &args.name, args.shopper.as_deref(), &mut out)? {
         bail!(
-            "no merchant of this ledger has seen code {}: give its name, as `export codes` and `export awards` show it",
+            "code {} has no history in this ledger: one-item codes and codes that draw have one, by the names that `export codes` and `export awards` show",
             args.name
         );
     }

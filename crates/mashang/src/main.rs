@@ -9,6 +9,7 @@ mod road;
 mod rules;
 mod run;
 mod summary;
+mod tell;
 
 use std::process::ExitCode;
 
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("mashang: {error:#}");
+            tell::tell(format_args!("mashang: {error:#}"));
             if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }

@@ -11,6 +11,7 @@ use wire::rules::{Checked, Mistake, Reference, object, read, version};
 
 use crate::against;
 use crate::cli::RulesCheckArgs;
+use crate::tell::{answer, tell};
 use crate::usage;
 
 /// Rules that passed every check, as they are published.
@@ -25,7 +26,7 @@ pub(crate) fn check(args: &RulesCheckArgs) -> Result<()> {
     for (file, checked) in args.files.iter().zip(&checked) {
         let sha256 = version(&object(&checked.rules));
         let rules = &checked.rules;
-        println!(
+        answer(format_args!(
             "{}: rules of {}, version {}: {} stores, {} guides, {} codes, {} campaigns, {} funnels",
             file.display(),
             rules.merchant,
@@ -35,7 +36,7 @@ pub(crate) fn check(args: &RulesCheckArgs) -> Result<()> {
             rules.codes.len(),
             rules.campaigns.len(),
             rules.funnels.len()
-        );
+        ))?;
     }
     args.against.as_deref().map_or(Ok(()), |old| check_against(old, &checked))
 }
@@ -48,14 +49,14 @@ fn check_against(old: &Path, checked: &[Checked]) -> Result<()> {
         return Err(usage(format!("--against {name}: is of {}, of which no rules are given", old.merchant)));
     };
     for change in against::changes(&old, new) {
-        println!("{change}");
+        answer(change)?;
     }
     for warning in against::warnings(&old, new) {
-        eprintln!("warning: {}: {warning}", new.merchant);
+        tell(format_args!("warning: {}: {warning}", new.merchant));
     }
     let mistakes = against::mistakes(&old, new);
     for mistake in &mistakes {
-        eprintln!("{}: {mistake}", new.merchant);
+        tell(format_args!("{}: {mistake}", new.merchant));
     }
     if mistakes.is_empty() { Ok(()) } else { Err(usage(format!("these rules cannot follow {name}"))) }
 }
@@ -67,10 +68,10 @@ pub(crate) fn read_all(files: &[impl AsRef<Path>]) -> Result<Vec<Checked>> {
     let mut by_merchant: BTreeMap<String, String> = BTreeMap::new();
     for file in files {
         let file = file.as_ref();
-        match read_file(file)? {
+        match read_file(file) {
             Ok(checked) => {
                 for warning in &checked.warnings {
-                    eprintln!("warning: {warning}");
+                    tell(format_args!("warning: {warning}"));
                 }
                 let name = file.display().to_string();
                 if let Some(first) = by_merchant.insert(checked.rules.merchant.clone(), name.clone()) {
@@ -89,17 +90,20 @@ pub(crate) fn read_all(files: &[impl AsRef<Path>]) -> Result<Vec<Checked>> {
         return Ok(all);
     }
     for mistake in &mistakes {
-        eprintln!("{mistake}");
+        tell(mistake);
     }
     let count = if mistakes.len() == 1 { "1 mistake".to_owned() } else { format!("{} mistakes", mistakes.len()) };
     Err(usage(format!("{count} in the rules: nothing was done")))
 }
 
-fn read_file(file: &Path) -> Result<Result<Checked, Vec<Mistake>>> {
+fn read_file(file: &Path) -> Result<Checked, Vec<Mistake>> {
     let name = file.display().to_string();
-    let bytes = std::fs::read(file).map_err(|e| usage(format!("{name}: the rules cannot be read: {e}")))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|e| usage(format!("{name}: the rules are not UTF-8 at byte {}", e.utf8_error().valid_up_to() + 1)))?;
+    let whole = |line, message| vec![Mistake { file: name.clone(), line, key: String::new(), message }];
+    let bytes = std::fs::read(file).map_err(|e| whole(1, format!("the rules cannot be read: {e}")))?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let good = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+        whole(1 + good.iter().filter(|&&b| b == b'\n').count(), "the rules are not UTF-8".to_owned())
+    })?;
     let beside = file.parent().unwrap_or(Path::new(""));
     let mut open = |reference: Reference<'_>| match reference {
         Reference::Register(path) => read_beside(beside, path),
@@ -111,7 +115,7 @@ fn read_file(file: &Path) -> Result<Result<Checked, Vec<Mistake>>> {
             _ => Err("a secret is named by file:PATH or env:NAME".to_owned()),
         },
     };
-    Ok(read(&name, &text, &mut open))
+    read(&name, &text, &mut open)
 }
 
 fn read_beside(beside: &Path, path: &str) -> Result<Vec<u8>, String> {

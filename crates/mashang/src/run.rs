@@ -19,6 +19,7 @@ use crate::events::{Intake, Rejects, for_each_line};
 use crate::road::Road;
 use crate::rules::{Published, publish, read_all};
 use crate::summary::Summary;
+use crate::tell::{answer, show, tell};
 use crate::usage;
 
 /// So many frames may wait between the reader and the desks.
@@ -56,10 +57,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     };
     files.keep(ledger)?;
     match args.summary {
-        SummaryFormat::Json => println!("{}", summary.json()),
-        SummaryFormat::Text => println!("{}ledger: {}", summary.text(), files.ledger.display()),
+        SummaryFormat::Json => answer(summary.json()),
+        SummaryFormat::Text => answer(format_args!("{}ledger: {}", summary.text(), files.ledger.display())),
     }
-    Ok(())
 }
 
 fn open_events(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
@@ -173,12 +173,12 @@ impl Progress {
         self.shown = true;
         let rate = events / (now - self.began).as_secs().max(1);
         let part = self.size.filter(|&s| s > 0).map_or_else(String::new, |s| format!("{:3} %, ", bytes * 100 / s));
-        eprint!("\r{part}{events} events, {rate}/s ");
+        show(format_args!("\r{part}{events} events, {rate}/s "));
     }
 
     fn end(&self) {
         if self.shown {
-            eprintln!();
+            tell("");
         }
     }
 }

@@ -106,7 +106,8 @@ impl Given {
             let in_budget = prize_terms.cash == 0 || campaign.budget.is_none_or(|b| prize_terms.cash <= b - self.cash);
             if in_stock && in_budget {
                 *self.prizes.entry_ref(prize.id.as_str()).or_insert(0) += 1;
-                self.cash += prize_terms.cash;
+                // Without a budget nobody asks for it.
+                self.cash = self.cash.saturating_add(prize_terms.cash);
                 *self.wins.entry(win.shopper_key).or_insert(0) += 1;
                 return Some(index);
             }

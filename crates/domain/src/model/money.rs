@@ -26,16 +26,21 @@ impl Ratio {
             if t.is_empty() || !t.bytes().all(|b| b.is_ascii_digit()) {
                 return Err(SHAPE);
             }
-            if t.len() > 18 { Err(LONG) } else { t.parse().map_err(|_| LONG) }
+            if t.len() > 19 { Err(LONG) } else { t.parse().map_err(|_| LONG) }
         };
         let decimal = |t: &str, shift: u32| -> Result<(u64, u64), &'static str> {
             let (int, frac) = t.split_once('.').unwrap_or((t, ""));
             if t.ends_with('.') {
                 return Err(SHAPE);
             }
-            let digits = format!("{int}{frac}");
+            // Zeros at the ends say nothing: they must not make a ratio too long.
+            let (written, frac) = (frac, frac.trim_end_matches('0'));
+            let all_digits = int.bytes().chain(written.bytes()).all(|b| b.is_ascii_digit());
+            if int.is_empty() || !all_digits {
+                return Err(SHAPE);
+            }
+            let digits = format!("0{}", format!("{int}{frac}").trim_start_matches('0'));
             let scale = u32::try_from(frac.len()).map_err(|_| LONG)? + shift;
-            whole(int)?;
             Ok((whole(&digits)?, 10_u64.checked_pow(scale).filter(|d| *d <= 1_000_000_000_000_000_000).ok_or(LONG)?))
         };
         let (n, d) = if let Some((n, d)) = text.split_once('/') {
@@ -109,6 +114,9 @@ mod tests {
         assert_eq!(ppm("1/3"), Ok(None));
         assert_eq!(ppm("1.000001"), Ok(None));
         assert_eq!(ppm("1"), Ok(Some(1_000_000)));
+        assert_eq!(ppm("0.05000000000000000000000000"), Ok(Some(50_000)));
+        assert_eq!(ppm("0.123456789012345678"), Ok(None));
+        assert_eq!(ppm("0000000000000000000000.5%"), Ok(Some(5_000)));
         for bad in ["", "-1/2", "1/0", "a", "1.", ".5", "1/2/3", "5 percent", "1e-3", "0.0000000000000000001"] {
             assert!(Ratio::parse(bad).is_err(), "{bad}");
         }

@@ -115,9 +115,10 @@ fn what_cannot_be_read_is_exit_status_2() {
         dir,
         &["run", "--rules", "none.toml", "--events", "events.ndjson", "--out", "out"],
         &expect![[r#"
-        mashang: none.toml: the rules cannot be read: No such file or directory (os error 2)
-        exit status 2
-    "#]],
+            none.toml:1: the rules cannot be read: No such file or directory (os error 2)
+            mashang: 1 mistake in the rules: nothing was done
+            exit status 2
+        "#]],
     );
     check(
         dir,
@@ -163,9 +164,9 @@ fn what_cannot_be_read_is_exit_status_2() {
         dir,
         &["export", "counters", "--ledger", "rules.toml"],
         &expect![[r#"
-        mashang: rules.toml: this is no ledger of mashang
-        exit status 2
-    "#]],
+            mashang: rules.toml: this is no ledger of mashang: name another file or directory
+            exit status 2
+        "#]],
     );
     assert_eq!(mashang(dir, &["export", "nothing", "--ledger", "x"]).status.code(), Some(2));
     assert_eq!(mashang(dir, &["fly"]).status.code(), Some(2));
@@ -355,9 +356,9 @@ fn a_code_has_a_history() {
         dir.path(),
         &["explain", "code", "X-2", "--ledger", "out/ledger.sqlite"],
         &expect![[r#"
-        mashang: no merchant of this ledger has seen code X-2: give its name, as `export codes` and `export awards` show it
-        exit status 1
-    "#]],
+            mashang: code X-2 has no history in this ledger: one-item codes and codes that draw have one, by the names that `export codes` and `export awards` show
+            exit status 1
+        "#]],
     );
 }
 
@@ -420,6 +421,125 @@ fn a_log_dump_runs_as_it_was_received() {
     assert_eq!((&summary["late"], &summary["unknown_fields"]), (&json!(1), &json!(0)));
     // A lower stamp counts as the highest seen.
     assert!(export(dir.path(), "out", "counters").contains("acme,merchant,*,2026-11-14,visits,1\n"));
+}
+
+#[test]
+fn an_award_expires_as_of_the_last_event_even_if_nothing_else_came_of_it() {
+    const CAMPAIGN: &str = r#"
+[[code]]
+id = "MAG"
+kind = "media"
+campaign = "wheel"
+[[campaign]]
+id = "wheel"
+mode = "odds"
+from = 2026-11-01T00:00:00+08:00
+to = 2026-12-01T00:00:00+08:00
+budget = 100
+secret = "file:secret.key"
+commit = "630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd"
+[[campaign.prize]]
+id = "red"
+kind = "cash"
+amount = 100
+unlock = "order"
+unlock_within = "1h"
+[[campaign.phase]]
+odds = { "red" = "1" }
+"#;
+    const START: i64 = 1_794_326_400_000;
+    let dir = shop(&format!("{RULES}{CAMPAIGN}"), "");
+    let secret: String = (0..32).map(|byte| format!("{byte:02x}")).collect();
+    std::fs::write(dir.path().join("secret.key"), secret).expect("a file");
+    // So many visits of one millisecond fill a frame; the refund waits in the next one, and nothing is counted for it.
+    let scan = format!("{{\"id\":\"s\",\"action\":\"scan\",\"shopper\":\"u\",\"time\":{START},\"code\":\"MAG\"}}\n");
+    let visit = |n| {
+        format!(
+            "{{\"id\":\"{n:064}\",\"action\":\"visit\",\"shopper\":\"u\",\"time\":{START},\"channel\":\"{}\"}}\n",
+            "c".repeat(64)
+        )
+    };
+    let events = |visits: u32, later: i64| {
+        let refund = "{\"id\":\"r\",\"action\":\"refund\",\"shopper\":\"u\",\"order\":\"none\",\"amount\":1,\"time\":";
+        format!("{scan}{}{refund}{}}}\n", (0..visits).map(visit).collect::<String>(), START + later)
+    };
+    let state = |visits: u32, later: i64| {
+        std::fs::write(dir.path().join("events.ndjson"), events(visits, later)).expect("a file");
+        run(dir.path(), &rules(), "out");
+        export(dir.path(), "out", "awards").trim_end().rsplit(',').next().expect("a state").to_owned()
+    };
+    for visits in 325..345 {
+        assert_eq!(state(visits, 3_600_000), "expired", "after {visits} visits");
+    }
+    assert_eq!(state(325, 3_599_999), "locked");
+}
+
+#[test]
+fn a_sum_that_does_not_fit_stops_with_its_name() {
+    let order = |n: u32| {
+        format!(
+            "{{\"id\":\"o{n}\",\"action\":\"order\",\"shopper\":\"u{n}\",\"time\":1794326400000,\"order\":\"1\",\"amount\":1000000000000000}}\n"
+        )
+    };
+    let dir = shop(RULES, &(0..9_300).map(order).collect::<String>());
+    check(
+        dir.path(),
+        &RUN,
+        &expect![[r#"
+        mashang: acme: the counter gmv of merchant * on day 2026-11-11 is beyond 9223372036854775807: its amounts are wrong, or want a larger unit
+        exit status 1
+    "#]],
+    );
+    assert!(!dir.path().join("out/ledger.sqlite").exists());
+}
+
+#[test]
+fn years_of_five_digits_sort_as_text() {
+    let events = "{\"id\":\"a\",\"action\":\"visit\",\"shopper\":\"u\",\"time\":253402300799999}\n{\"id\":\"b\",\"action\":\"visit\",\"shopper\":\"u\",\"time\":253402214399999}\n";
+    let dir = shop(RULES, events);
+    run(dir.path(), &rules(), "out");
+    let counters = export(dir.path(), "out", "counters");
+    let rows: Vec<&str> = counters.lines().skip(1).collect();
+    assert!(rows.is_sorted() && rows[0].contains("10000-01-01"), "{counters}");
+}
+
+#[test]
+fn a_day_that_comes_again_keeps_its_entries() {
+    // In St. John's the clocks went back from 00:01 to 23:01 on 2009-11-01, at 02:31 UTC.
+    let campaign = "[[campaign]]\nid = \"w\"\nmode = \"odds\"\nfrom = 2009-01-01T00:00:00Z\nto = 2010-01-01T00:00:00Z\nlimit_day = 2\nsecret = \"file:k\"\ncommit = \"630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd\"\n[[campaign.prize]]\nid = \"p\"\nkind = \"goods\"\n[[campaign.phase]]\nodds = { p = \"1\" }\n[[code]]\nid = \"MAG\"\nkind = \"media\"\ncampaign = \"w\"\n";
+    let scan = |n: u32, time: &str| {
+        format!("{{\"id\":\"s{n}\",\"action\":\"scan\",\"shopper\":\"u\",\"code\":\"MAG\",\"time\":\"{time}\"}}\n")
+    };
+    let times = ["02:28:00", "02:29:00", "02:30:30", "02:31:30", "02:32:00", "04:00:00", "04:01:00", "04:02:00"];
+    let events: String = (0..).zip(times).map(|(n, time)| scan(n, &format!("2009-11-01T{time}Z"))).collect();
+    let dir = shop(&format!("{}{campaign}", RULES.replace("Asia/Shanghai", "America/St_Johns")), &events);
+    std::fs::write(dir.path().join("k"), (0..32).map(|byte| format!("{byte:02x}")).collect::<String>())
+        .expect("a file");
+    run(dir.path(), &rules(), "out");
+    let counters = export(dir.path(), "out", "counters");
+    // Two on the day before midnight, which comes again; one in the first minute of the next and one after the second midnight.
+    assert!(counters.contains("acme,merchant,*,2009-10-31,entries,2\n"), "{counters}");
+    assert!(counters.contains("acme,merchant,*,2009-11-01,entries,2\n"), "{counters}");
+}
+
+#[test]
+fn nobody_who_listens_is_no_failure_and_a_full_disk_is_one() {
+    let dir = shop(RULES, "{\"id\":\"b\"}\n");
+    let shell = |line: &str| {
+        let line = format!("set -o pipefail; {}", line.replace("mashang", env!("CARGO_BIN_EXE_mashang")));
+        let output =
+            std::process::Command::new("bash").args(["-c", &line]).current_dir(dir.path()).output().expect("bash runs");
+        (output.status.code().expect("no signal"), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let run = "mashang run --rules rules.toml --events events.ndjson --out out";
+    assert_eq!(shell(&format!("{run} | true")).0, 0);
+    assert_eq!(shell(&format!("{run} 2>/dev/full")).0, 0);
+    assert_eq!(shell(&format!("{run} 2>&1 >/dev/null | true")).0, 0);
+    let (status, told) = shell(&format!("{run} > /dev/full"));
+    assert!(status == 1 && told.contains("No space left"), "{status}: {told}");
+    assert_eq!(shell("mashang rules check rules.toml > /dev/full").0, 1);
+    let (status, told) = shell("mashang run --rules rules.toml --events /proc/self/mem --out out");
+    assert!(status == 2 && told.contains("--events: cannot be read"), "{status}: {told}");
 }
 
 #[test]

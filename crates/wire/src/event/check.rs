@@ -37,8 +37,6 @@ pub(super) fn event<'a>(fields: &Fields<'a>, merchants: &Merchants, arena: &'a B
     let part = check.word(Field::Part, Part::ALL, Part::as_str);
     let ticket = check.text(Field::Ticket, TEXT_BYTES_MAX);
     let received = check.time(Field::Received);
-    check.integer(Field::Partition, "an integer", i64::MAX);
-    check.integer(Field::Offset, "an integer", i64::MAX);
 
     check.needed(action);
     let merchant = check.merchant(given_merchant, merchants);

@@ -13,7 +13,7 @@ use super::campaign;
 use super::ids::Ids;
 use super::register::{self, Known, named};
 use super::table::Table;
-use super::values::{currency, duration_ms, id, integer, minutes, rate_ppm, time_zone, word};
+use super::values::{currency, duration_ms, id, integer, minutes, positive_ms, rate_ppm, time_zone, word};
 
 /// The most touches that may be kept of a shopper.
 const TOUCHES_MAX: i64 = 65_536;
@@ -109,7 +109,7 @@ fn funnel(mut table: Table<'_>, names: &mut Ids<String>) -> Option<Funnel> {
     let name = named(&mut table, "name", names, id);
     table.require("steps");
     let steps = table.list("steps", 1..=FUNNEL_STEPS_MAX, word(Step::ALL, Step::as_str));
-    let within_ms = table.need("within", duration_ms);
+    let within_ms = table.need("within", positive_ms);
     let ticket = table.get("ticket", id);
     let counted: Vec<Kind> = Kind::ALL.iter().copied().filter(|&kind| kind != Kind::Forged).collect();
     let kind = table.get("kind", word(&counted, Kind::as_str));

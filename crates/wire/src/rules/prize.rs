@@ -6,7 +6,7 @@ use domain::model::rules::{Prize, PrizeKind, Unlock};
 use super::ids::{Arrow, Ids, check_cycles};
 use super::register::named;
 use super::table::Table;
-use super::values::{amount, duration_ms, id, integer, word};
+use super::values::{amount, id, integer, positive_ms, word};
 
 /// What is granted where no prize is; no prize may be called so.
 const THANKS: &str = "thanks";
@@ -69,7 +69,7 @@ fn check_value(table: &Table<'_>, kind: PrizeKind) {
 
 fn unlock(table: &mut Table<'_>) -> Option<Unlock> {
     let action = table.get("unlock", word(UNLOCKING, Action::as_str));
-    let within_ms = table.get("unlock_within", duration_ms);
+    let within_ms = table.get("unlock_within", positive_ms);
     if table.has("unlock_within") && !table.has("unlock") {
         table.notes.lack(&table.place("unlock_within"), "needs `unlock`; say what unlocks the prize or take it out");
     }

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use super::csv_rows::{Shape, each_row};
 use super::ids::{Arrow, Ids, check_cycles};
 use super::table::Table;
-use super::values::{CODE_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, gs1, id, text, time, word};
+use super::values::{CODE_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, gs1, guide_id, id, text, time, word};
 use super::{Open, Reference};
 
 const STORES: Shape = Shape { thing: "store", columns: &["id", "region", "name", "gln"], needed: &["id"] };
@@ -93,7 +93,7 @@ pub(super) fn guides(root: &mut Table<'_>, files: &Files, known: &mut Known) -> 
     let mut gsrns = Ids::of("guide");
     let mut arrows = Vec::new();
     each(root, "guide", files.guides.as_ref(), &GUIDES, |table| {
-        let id = named(table, "id", &mut known.guides, id);
+        let id = named(table, "id", &mut known.guides, guide_id);
         let store = table.need("store", self::id);
         known.stores.check(table.notes, store.as_ref(), &table.place("store"));
         let level = table.get("level", self::id);

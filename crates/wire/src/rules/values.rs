@@ -99,6 +99,24 @@ fn cut(digits: &str) -> String {
     digits.get(..30).map_or_else(|| digits.to_owned(), |start| format!("{start}…"))
 }
 
+/// A duration that is not nothing, in ms.
+pub(super) fn positive_ms(value: &DeValue<'_>) -> Read<i64> {
+    match duration_ms(value)? {
+        0 => Err("is nothing; write a duration of 1ms or more".to_owned()),
+        ms => Ok(ms),
+    }
+}
+
+/// The id of a guide: not one of the words that stand for other successors.
+pub(super) fn guide_id(value: &DeValue<'_>) -> Read<String> {
+    match id(value)? {
+        word if word == "store" || word == "keep" => {
+            Err(format!("is {word:?}, which means something else as a `successor`; name the guide otherwise"))
+        }
+        id => Ok(id),
+    }
+}
+
 /// A duration, in ms.
 pub(super) fn duration_ms(value: &DeValue<'_>) -> Read<i64> {
     const EXAMPLE: &str = ", such as \"500ms\", \"10s\", \"15m\", \"48h\" or \"15d\"";

@@ -10,8 +10,8 @@ use crate::model::time::{Day, Millis};
 pub(super) struct Entries {
     pub(super) campaign: Sym,
     total: u64,
-    day: Day,
-    of_day: u64,
+    /// The last two days with entries, the later one first: where clocks go back over midnight, a day comes again.
+    days: [(Day, u64); 2],
 }
 
 /// A counted scan at the door of a campaign.
@@ -47,13 +47,18 @@ pub(super) fn enter(
         return Err(Outcome::Yours);
     }
     let known = entries.iter().position(|e| e.campaign == sym);
-    let had = known.map_or(Entries { campaign: sym, total: 0, day: knock.day, of_day: 0 }, |i| entries[i]);
-    let of_day = if had.day == knock.day { had.of_day } else { 0 };
+    let none = Entries { campaign: sym, total: 0, days: [(Day::MIN, 0); 2] };
+    let mut now = known.map_or(none, |i| entries[i]);
+    let of_day = now.days.iter().find(|(day, _)| *day == knock.day).map_or(0, |(_, n)| *n);
     let over = |limit: Option<u32>, had: u64| limit.is_some_and(|limit| had >= u64::from(limit));
-    if over(campaign.limit_total, had.total) || over(campaign.limit_day, of_day) {
+    if over(campaign.limit_total, now.total) || over(campaign.limit_day, of_day) {
         return Err(Outcome::Limit);
     }
-    let now = Entries { campaign: sym, total: had.total + 1, day: knock.day, of_day: of_day + 1 };
+    now.total += 1;
+    match now.days.iter_mut().find(|(day, _)| *day == knock.day) {
+        Some((_, n)) => *n += 1,
+        None => now.days = [(knock.day, 1), now.days[0]],
+    }
     match known {
         Some(i) => entries[i] = now,
         None => entries.push(now),

@@ -107,7 +107,9 @@ impl Progress {
 
     /// Forgets cohorts of earlier days in which no attempt can go on.
     pub(super) fn expire(&mut self, received: Millis, today: Day, within_ms: i64) {
-        self.cohorts.retain(|c| c.day >= today || c.begun.iter().flatten().any(|begun| received < begun + within_ms));
+        // A day may come again where clocks go back over midnight.
+        self.cohorts
+            .retain(|c| c.day >= today - 1 || c.begun.iter().flatten().any(|begun| received < begun + within_ms));
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -71,6 +71,8 @@ impl Desk for ShopperDesk {
         for merchant in self.merchants.values_mut() {
             merchant.flush(out);
         }
+        // What expires in the ledger does so as of the latest `received`, also if nothing else came of this frame.
+        out.tell_received();
         Ok(self.received)
     }
 

@@ -85,11 +85,10 @@ impl Settlement<'_> {
             key: p.event.shopper_key,
             first_order: shopper.first_order.unwrap_or(Millis::MAX),
         };
-        if let Some(payment) = payment {
-            shopper.orders_kept = None;
-            if !shopper.orders.iter().any(|order| &*order.number == payment.number) {
-                shopper.orders.push(Order::new(payment.number));
-            }
+        if let Some(payment) = payment
+            && !shopper.orders.iter().any(|order| &*order.number == payment.number)
+        {
+            shopper.orders.push(Order::new(payment.number));
         }
         // An order may be the first ever of the shopper, which all others may hang on.
         let earlier = p.event.action == Action::Order && p.time < buyer.first_order;
@@ -106,19 +105,27 @@ impl Settlement<'_> {
             Some(payment) if payment.number == &*order.number => order.refunds_before(p.time, p.event.key),
             _ => usize::MAX,
         };
+        let mut before = Vec::with_capacity(concerned.len());
         for &i in &concerned {
             let order = &shopper.orders[i];
-            if let Some(version) = versions.get(&order.rules) {
-                order.book(-1, settled(order), &buyer, version, tally);
-            }
+            let version = versions.get(&order.rules);
+            before.push(version.map(|version| order.book(-1, settled(order), &buyer, version, tally)));
         }
         for &i in &concerned {
             let order = &mut shopper.orders[i];
             if let Some(touch) = touch.filter(|t| is_candidate(t, order, versions)) {
-                insert(&mut order.candidates, touch);
+                insert(Arc::make_mut(&mut order.candidates), touch);
             }
             if let Some(payment) = payment.filter(|payment| payment.number == &*order.number) {
                 pay(p, order, payment, shopper.touches.all(), bound, versions);
+                if order.candidates.len() > 1 && Arc::strong_count(&order.candidates) == 1 {
+                    share(&mut shopper.orders, i);
+                }
+                let order = &shopper.orders[i];
+                let within_ms =
+                    versions.get(&order.rules).map_or(*bound, |v| v).book.rules.attribution.refund_within_ms;
+                let expiry = order.next_expiry(within_ms);
+                shopper.orders_kept = shopper.orders_kept.map(|(rules, until)| (rules, until.min(expiry)));
                 if let Some(c) = order.time() {
                     buyer.first_order = buyer.first_order.min(c);
                     shopper.first_order = Some(buyer.first_order);
@@ -126,13 +133,26 @@ impl Settlement<'_> {
             }
         }
         let cause = Cause { id: p.event.id, received: p.received };
-        for &i in &concerned {
+        for (&i, before) in concerned.iter().zip(before) {
             let order = &mut shopper.orders[i];
             if let Some(version) = versions.get(&order.rules) {
                 let booked = order.book(1, settled(order), &buyer, version, tally);
-                order.post(&booked, &cause, &buyer, names, out);
+                let paid = payment.is_some_and(|payment| payment.number == &*order.number);
+                if paid || before.is_none_or(|before| before != booked) {
+                    order.post(&booked, &cause, &buyer, names, out);
+                }
             }
         }
+    }
+}
+
+/// Lets an order share the candidates of the one before it, if they are the same.
+fn share(orders: &mut [Order], at: usize) {
+    let (before, rest) = orders.split_at_mut(at);
+    if let (Some(last), Some(order)) = (before.last(), rest.first_mut())
+        && last.candidates == order.candidates
+    {
+        order.candidates = Arc::clone(&last.candidates);
     }
 }
 
@@ -164,7 +184,8 @@ fn pay(
     let (Some(c), Some(version)) = (order.time(), versions.get(&order.rules)) else { return };
     if before != Some(c) {
         let from = c - version.book.rules.attribution.window_ms;
-        order.candidates.retain(|t| from < t.time && t.time <= c);
-        insert_all(&mut order.candidates, within(touches, from, c));
+        let candidates = Arc::make_mut(&mut order.candidates);
+        candidates.retain(|t| from < t.time && t.time <= c);
+        insert_all(candidates, within(touches, from, c));
     }
 }

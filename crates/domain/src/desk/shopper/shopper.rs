@@ -13,7 +13,7 @@ use crate::model::time::Millis;
 pub(super) struct Shopper {
     pub(super) touches: Touches,
     pub(super) orders: Vec<Order>,
-    /// Until when nothing of the orders is forgotten, under which rules; `None` once an order has changed.
+    /// Until when nothing of the orders is forgotten, under which rules; `None` before anyone has looked.
     pub(super) orders_kept: Option<(u32, Millis)>,
     /// When the first order ever was; kept for good.
     pub(super) first_order: Option<Millis>,

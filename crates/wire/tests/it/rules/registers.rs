@@ -53,6 +53,27 @@ fn stores_and_guides() {
     );
 }
 
+#[test]
+fn words_that_mean_something_else() {
+    let guide = |id: &str| format!("[[store]]\nid = \"s\"\n[[guide]]\nid = \"{id}\"\nstore = \"s\"\n");
+    check(
+        &guide("keep"),
+        expect![[
+            r#"acme.toml:7: guide[0].id: is "keep", which means something else as a `successor`; name the guide otherwise"#
+        ]],
+    );
+    check(
+        &guide("store"),
+        expect![[
+            r#"acme.toml:7: guide[0].id: is "store", which means something else as a `successor`; name the guide otherwise"#
+        ]],
+    );
+    check(
+        "[[funnel]]\nname = \"f\"\nsteps = [\"visit\"]\nwithin = \"0s\"\n",
+        expect!["acme.toml:7: funnel[0].within: is nothing; write a duration of 1ms or more"],
+    );
+}
+
 /// Guides of one store, each with a successor.
 fn check_successors(pairs: &[(&str, &str)], expect: Expect) {
     let guide = |(id, to): &(&str, &str)| format!("[[guide]]\nid = \"{id}\"\nstore = \"s\"\nsuccessor = \"{to}\"\n");

@@ -1,5 +1,7 @@
 //! Orders: parts, refunds, candidates, and what was posted on them (contract sections 5 and 7).
 
+use std::sync::Arc;
+
 use super::super::names::{Bound, NONE, Names, Sym};
 use super::super::tally::{Key, Scopes, Tally};
 use super::credit::{Due, Payee, Sale, credits, share};
@@ -30,7 +32,8 @@ pub(in crate::desk::shopper) struct Order {
     /// In (time, key) order.
     refunds: Vec<Paid>,
     /// All touches within the window, of every rank, in (time, key) order.
-    pub(in crate::desk::shopper) candidates: Vec<Touch>,
+    /// Shared by orders that have the same.
+    pub(in crate::desk::shopper) candidates: Arc<Vec<Touch>>,
     posted: Vec<Due>,
 }
 
@@ -51,7 +54,7 @@ impl Order {
             parts: [None; Part::ALL.len()],
             time: None,
             refunds: Vec::new(),
-            candidates: Vec::new(),
+            candidates: Arc::default(),
             posted: Vec::new(),
         }
     }
@@ -220,7 +223,7 @@ impl Order {
 }
 
 /// What an order comes to at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::desk::shopper) struct Booked {
     dues: Vec<Due>,
     /// The credited touch with the largest share, the earliest of equals.
