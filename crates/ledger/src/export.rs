@@ -26,6 +26,19 @@ pub enum Format {
     Ndjson,
 }
 
+impl Format {
+    pub const ALL: [Self; 2] = [Self::Csv, Self::Ndjson];
+
+    /// The name that the command line knows it by.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Ndjson => "ndjson",
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Kind {
     Text,

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ledger::export::{Format, Table};
 
 /// Scan events in; counts, prizes and commission out, each once.
 #[derive(Debug, Parser)]
@@ -79,30 +81,24 @@ Examples:
   mashang export postings --ledger sqlite:out/ledger.sqlite --format ndjson")]
 pub(crate) struct ExportArgs {
     /// Which table
-    #[arg(value_enum)]
-    pub(crate) table: TableName,
+    #[arg(value_parser = named(&Table::ALL, Table::as_str))]
+    pub(crate) table: Table,
     /// The ledger: sqlite:FILE, or a path
     #[arg(long, value_name = "URL")]
     pub(crate) ledger: String,
-    #[arg(long, value_enum, default_value_t = ExportFormat::Csv, value_name = "FORMAT")]
-    pub(crate) format: ExportFormat,
+    #[arg(long, value_parser = named(&Format::ALL, Format::as_str), default_value = "csv", value_name = "FORMAT")]
+    pub(crate) format: Format,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TableName {
-    Postings,
-    Orders,
-    Members,
-    Awards,
-    Counters,
-    Funnels,
-    Codes,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ExportFormat {
-    Csv,
-    Ndjson,
+/// A value that is known by one of these names.
+fn named<T: Copy + Send + Sync + 'static>(
+    all: &'static [T],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    let names = PossibleValuesParser::new(all.iter().map(|&value| name(value)));
+    names.map(move |given| {
+        *all.iter().find(|&&value| name(value) == given).expect("the parser lets no other name through")
+    })
 }
 
 #[derive(Debug, Subcommand)]

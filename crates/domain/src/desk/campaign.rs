@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use crate::flow::{Desk, Marker, Outbox};
+use crate::flow::{Desk, Outbox};
 use crate::frame::{Frame, Kind};
 use crate::model::fact::{Award, Fact, Metric, Scope, What, Win};
 use crate::model::place::Topic;
@@ -46,11 +46,6 @@ impl Desk for CampaignDesk {
             self.win(&win, book, out);
         }
         Ok(frame.received)
-    }
-
-    fn switch(&mut self, _marker: &Marker<'_>, _library: &Library, _out: &mut Outbox) -> Result<(), String> {
-        // Every win names the rules that admitted its entry; this desk works under those.
-        Ok(())
     }
 }
 

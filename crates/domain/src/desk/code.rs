@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use crate::flow::{Desk, Marker, Outbox};
+use crate::flow::{Desk, Outbox};
 use crate::frame::{Frame, Kind};
 use crate::model::draw::{Input, winner};
 use crate::model::fact::{CodeScan, Fact, Outcome, What, Win};
@@ -46,11 +46,6 @@ impl Desk for CodeDesk {
             self.scan(&scan, book, out)?;
         }
         Ok(frame.received)
-    }
-
-    fn switch(&mut self, _marker: &Marker<'_>, _library: &Library, _out: &mut Outbox) -> Result<(), String> {
-        // Every scan names the rules under which it was admitted; this desk works under those.
-        Ok(())
     }
 }
 
