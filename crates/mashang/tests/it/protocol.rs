@@ -8,7 +8,8 @@ use domain::desk::campaign::CampaignDesk;
 use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
 use domain::flow::{BEHAVIOUR, Desk, Guards, Marker, Output, Partitions, Stage, Stop, marker_record};
-use domain::frame::{Body, Kind, seal};
+use domain::frame::{Body, Frame, Kind, seal};
+use domain::model::fact::{Fact, What};
 use domain::model::ids;
 use domain::model::place::Topic;
 use domain::model::rulebook::{Library, Rulebook};
@@ -497,6 +498,69 @@ fn another_log_a_diverging_desk_and_a_torn_record_are_named() {
     diverging.actors[0].now = diverging.actors[0].kept[0].clone();
     diverging.step(0, usize::MAX).expect("the desk itself notices nothing");
     assert!(stop(&mut diverging).contains("two desks gave different answers"));
+}
+
+#[test]
+fn rules_change_at_their_marker_and_an_order_keeps_its_own() {
+    let rules = |rate: &str| {
+        let text = format!(
+            "merchant = \"m\"\ncurrency = \"CNY\"\ntime_zone = \"UTC\"\n[[commission]]\nrate = \"{rate}\"\n\
+             [[store]]\nid = \"s\"\n[[guide]]\nid = \"g\"\nstore = \"s\"\n"
+        );
+        wire::rules::read("m.toml", &text, &mut |_| Err("none".to_owned())).expect("rules").rules
+    };
+    let book = |order: u32, rate: &str| {
+        let rules = rules(rate);
+        let sha256 = wire::rules::version(&wire::rules::object(&rules));
+        (order, Arc::new(Rulebook::new(rules, order, sha256, &BTreeMap::new()).expect("rules that work")))
+    };
+    let library: Library = [book(1, "5%"), book(2, "8%")].into();
+    let marker = |order: u32| {
+        let sha256 = library[&order].sha256;
+        marker_record(&Marker { merchant: "m", order, sha256, behaviour: BEHAVIOUR })
+    };
+    let merchants = Merchants::new([("m", "CNY")]);
+    let event = |id: &str, rest: &str| {
+        let line = format!("{{\"id\":\"{id}\",\"shopper\":\"u\",\"time\":1794326400000,{rest}}}");
+        let arena = bumpalo::Bump::new();
+        let mut body = Body::default();
+        let mut event = read(line.as_bytes(), &merchants, &arena).expect("an event").event;
+        event.stamp = 1_794_326_400_000;
+        body.push(&event);
+        let mut record = Vec::new();
+        body.drain(|bytes, count| record = seal(Kind::Events, event.stamp, None, count, bytes));
+        record
+    };
+    let pay = |id, action, order, amount| {
+        event(id, &format!("\"action\":\"{action}\",\"order\":\"{order}\",\"amount\":{amount}"))
+    };
+    let records = [
+        marker(1),
+        event("t", "\"action\":\"visit\",\"guide\":\"g\""),
+        pay("o1", "order", "1", 10_000),
+        marker(2),
+        pay("o2", "order", "2", 10_000),
+        pay("r1", "refund", "1", 4_000),
+        // A late copy of the first marker takes nobody back.
+        marker(1),
+        pay("r2", "refund", "2", 4_000),
+    ];
+    let mut stage = stage::<ShopperDesk>(0, Partitions::all(1), Guards::default());
+    let mut postings = Vec::new();
+    for record in &records {
+        let mut answers = Vec::new();
+        stage.step(stage.next_offset(), Millis::MAX, record, &library, &mut answers).expect("no alarm");
+        for answer in &answers {
+            let frame = Frame::open(&answer.record).expect("a frame");
+            for fact in frame.items::<Fact<'_>>() {
+                if let What::Posting(posting) = fact.expect("a fact").what {
+                    postings.push((posting.order.to_owned(), posting.amount));
+                }
+            }
+        }
+    }
+    let wanted = [("1", 500), ("2", 800), ("1", -200), ("2", -320)];
+    assert_eq!(postings, wanted.map(|(order, amount)| (order.to_owned(), amount)));
 }
 
 #[test]
