@@ -36,7 +36,8 @@ impl Zone {
     /// The zone of an IANA name such as `Asia/Shanghai`; `None` if the database has none of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        let tz = TimeZone::get(name).ok()?;
+        // The library finds names in any case; one zone with two names would be two versions of the same rules.
+        let tz = TimeZone::get(name).ok().filter(|tz| tz.iana_name() == Some(name))?;
         let start = Timestamp::from_millisecond(0).ok()?;
         let mut spans = vec![(i64::MIN, offset_ms(&tz, start))];
         for transition in tz.following(start) {
@@ -238,6 +239,11 @@ mod tests {
         let shanghai = Zone::named("Asia/Shanghai").expect("in the database");
         assert_eq!(day_text(shanghai.day(1_794_326_400_000)), "2026-11-11");
         assert_eq!(day_text(shanghai.day(1_794_326_399_999)), "2026-11-10");
+        assert!(
+            Zone::named("asia/shanghai").is_none()
+                && Zone::named("UTC").is_some()
+                && Zone::named("Asia/Calcutta").is_some()
+        );
         let berlin = Zone::named("Europe/Berlin").expect("in the database");
         // Summer time ends on 2026-10-25 at 01:00 UTC: that day has 25 hours.
         let start = parse_rfc3339("2026-10-25T00:00:00+02:00").expect("a time");
