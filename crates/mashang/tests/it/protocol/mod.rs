@@ -1,0 +1,297 @@
+//! The protocol under fire: any cut of the stream into frames, any crash and replay from any earlier state, any zombie
+//! that goes on gives the same ledger; a lost frame is an alarm, never a wrong number.
+
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::desk::shopper::ShopperDesk;
+use domain::flow::{BEHAVIOUR, Guards, Marker, Partitions, Stage, Stop, marker_record};
+use domain::frame::{Body, Frame, Kind, seal};
+use domain::model::fact::{Fact, What};
+use domain::model::place::Topic;
+use domain::model::rulebook::{Library, Rulebook};
+use domain::model::time::Millis;
+use ledger::export::Table;
+use ledger::schema::LedgerError;
+use proptest::prelude::*;
+use wire::event::{Merchants, read};
+
+use crate::generate::{Case, generate};
+use crate::naive;
+use world::{AnyStage, Op, World, stage, unique};
+
+const EVENTS: usize = 120;
+/// Every switched-off safeguard must be found within so many cases.
+const CASES_MAX: u64 = 200;
+
+/// Tables that do not hang on races between shoppers for a code or a prize.
+const WITHOUT_RACES: [Table; 4] = [Table::Postings, Table::Orders, Table::Members, Table::Funnels];
+
+fn undisturbed(case: &Case, tables: &[Table]) -> String {
+    World::new(case, &unique(), &[1], 1, Guards::default()).settle(tables).expect("nothing stops an undisturbed run")
+}
+
+fn ops() -> impl Strategy<Value = Op> {
+    let actor = || 0..5_usize;
+    prop_oneof![
+        6 => (actor(), 1..30_usize).prop_map(|(actor, records)| Op::Step { actor, records }),
+        2 => actor().prop_map(|actor| Op::Keep { actor }),
+        2 => (actor(), 0..3_usize, 0..8_usize).prop_map(|(actor, answers, kept)| Op::Crash { actor, answers, kept }),
+        2 => (actor(), 1..12_usize).prop_map(|(actor, records)| Op::Zombie { actor, records }),
+        1 => actor().prop_map(|actor| Op::Twice { actor }),
+        1 => Just(Op::Commit),
+        1 => Just(Op::LedgerCrash),
+        1 => (0..20_usize).prop_map(|records| Op::LedgerZombie { records }),
+    ]
+}
+
+/// What a run under fire came to.
+enum End {
+    Ledger(String),
+    Alarm(LedgerError),
+}
+
+fn under_fire(
+    case: &Case,
+    cuts: &[usize],
+    ops: &[Op],
+    scans: u16,
+    guards: Guards,
+    compare: bool,
+    tables: &[Table],
+) -> (End, bool) {
+    let mut world = World::new(case, &unique(), cuts, scans, guards);
+    world.ledgers[0].compare = compare;
+    for &op in ops {
+        if let Err(alarm) = world.act(op) {
+            return (End::Alarm(alarm), world.lost);
+        }
+    }
+    let lost = world.lost;
+    (world.settle(tables).map_or_else(End::Alarm, End::Ledger), lost)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn crashes_replays_and_zombies_change_nothing(
+        seed in 0..2_000_u64,
+        cuts in proptest::collection::vec(1..40_usize, 1..8),
+        ops in proptest::collection::vec(ops(), 0..60),
+        scans in prop_oneof![2 => Just(1_u16), 1 => Just(3)],
+    ) {
+        let case = generate(seed, EVENTS);
+        let tables = if scans == 1 { &Table::ALL[..] } else { &WITHOUT_RACES };
+        match under_fire(&case, &cuts, &ops, scans, Guards::default(), true, tables) {
+            (End::Ledger(found), _) => prop_assert_eq!(found, undisturbed(&case, tables)),
+            (End::Alarm(alarm), _) => prop_assert!(false, "stopped: {}", alarm),
+        }
+    }
+
+    #[test]
+    fn a_lost_frame_is_an_alarm_never_a_wrong_number(
+        seed in 0..2_000_u64,
+        ops in proptest::collection::vec(prop_oneof![8 => ops(), 1 => (0..5_usize).prop_map(|actor| Op::Lose { actor })], 0..60),
+    ) {
+        let case = generate(seed, EVENTS);
+        match under_fire(&case, &[3], &ops, 1, Guards::default(), true, &Table::ALL) {
+            // A frame that was the last of its chain is missed by nobody; the next one would tell.
+            (End::Ledger(found), lost) => prop_assert!(lost || found == undisturbed(&case, &Table::ALL)),
+            (End::Alarm(alarm), lost) => prop_assert!(lost, "stopped without a loss: {}", alarm),
+        }
+    }
+}
+
+/// The first case in which a safeguard that is off gives a wrong ledger without an alarm.
+fn first_wrong(guards: Guards, ops: &[Op]) -> Option<u64> {
+    (0..CASES_MAX).find(|&seed| {
+        let case = generate(seed, EVENTS);
+        let (end, _) = under_fire(&case, &[3], ops, 1, guards, true, &Table::ALL);
+        matches!(end, End::Ledger(found) if found != undisturbed(&case, &Table::ALL))
+    })
+}
+
+#[test]
+fn without_the_drop_rule_a_replay_counts_twice() {
+    let ops = [Op::Step { actor: 0, records: 20 }, Op::Crash { actor: 0, answers: 9, kept: 0 }];
+    let guards = Guards { drop: false, previous: false };
+    println!("found by case {:?}", first_wrong(guards, &ops).expect("a wrong ledger"));
+    // With the previous-one rule alone it is at least noticed.
+    let guards = Guards { drop: false, previous: true };
+    let (end, _) = under_fire(&generate(1, EVENTS), &[3], &ops, 1, guards, true, &Table::ALL);
+    assert!(matches!(end, End::Alarm(LedgerError::Stop(Stop::Gap { .. }))));
+}
+
+#[test]
+fn without_the_previous_one_rule_a_lost_frame_goes_unnoticed() {
+    let ops = [Op::Step { actor: 0, records: 10 }, Op::Lose { actor: 0 }, Op::Step { actor: 0, records: 10 }];
+    let guards = Guards { drop: true, previous: false };
+    println!("found by case {:?}", first_wrong(guards, &ops).expect("a wrong ledger"));
+    let (end, _) = under_fire(&generate(1, EVENTS), &[3], &ops, 1, Guards::default(), true, &Table::ALL);
+    let End::Alarm(alarm) = end else { panic!("no alarm") };
+    assert!(alarm.to_string().contains("a frame is lost"), "{alarm}");
+}
+
+#[test]
+fn a_second_ledger_writer_changes_nothing() {
+    let case = generate(1, EVENTS);
+    let mut world = World::new(&case, &unique(), &[3], 1, Guards::default());
+    world.step(0, usize::MAX).expect("no alarm");
+    let late = world.ledger();
+    world.ledgers.push(late);
+    world.read_facts(0, 5).expect("no alarm");
+    world.read_facts(1, 9).expect("no alarm");
+    world.ledgers[0].commit().expect("the first one commits");
+    assert!(matches!(world.ledgers[1].commit(), Err(LedgerError::Moved)));
+    // Without the comparison it would count five frames twice.
+    let mut zombie = world.ledgers.pop().expect("the second one");
+    zombie.compare = false;
+    zombie.commit().expect("nothing holds it");
+    world.ledgers[0] = world.ledger();
+    assert_ne!(world.settle(&Table::ALL).expect("no alarm"), undisturbed(&case, &Table::ALL));
+}
+
+#[test]
+fn another_log_a_diverging_desk_and_a_torn_record_are_named() {
+    let case = generate(1, EVENTS);
+    let world = || {
+        let mut world = World::new(&case, &unique(), &[3], 1, Guards::default());
+        world.step(0, 12).expect("no alarm");
+        world
+    };
+    let stop = |world: &mut World| world.read_facts(0, usize::MAX).expect_err("an alarm").to_string();
+
+    let mut torn = world();
+    let record = torn.log.get_mut(&(Topic::Facts, 0)).and_then(|log| log.get_mut(4)).expect("a record");
+    let middle = record.len() / 2;
+    record[middle] ^= 1;
+    assert!(stop(&mut torn).contains("facts partition 0 offset 4: the frame's checksum"));
+
+    let mut recreated = world();
+    let other = Stage::new(ShopperDesk::default(), 7, 0, recreated.partitions);
+    recreated.actors[0].now = AnyStage::Shopper(Box::new(other), 0);
+    recreated.step(0, 20).expect("the desk itself notices nothing");
+    assert!(stop(&mut recreated).contains("the topic was recreated"));
+
+    let mut diverging = world();
+    let without_first = diverging.log.get(&(Topic::Scans, 0)).map(|log| log[log.len() - 20].clone()).expect("records");
+    let scans = diverging.log.get_mut(&(Topic::Scans, 0)).expect("scans");
+    scans[6] = without_first;
+    diverging.actors[0].now = diverging.actors[0].kept[0].clone();
+    diverging.step(0, usize::MAX).expect("the desk itself notices nothing");
+    assert!(stop(&mut diverging).contains("two desks gave different answers"));
+}
+
+#[test]
+fn rules_change_at_their_marker_and_an_order_keeps_its_own() {
+    let rules = |rate: &str| {
+        let text = format!(
+            "merchant = \"m\"\ncurrency = \"CNY\"\ntime_zone = \"UTC\"\n[[commission]]\nrate = \"{rate}\"\n\
+             [[store]]\nid = \"s\"\n[[guide]]\nid = \"g\"\nstore = \"s\"\n"
+        );
+        wire::rules::read("m.toml", &text, &mut |_| Err("none".to_owned())).expect("rules").rules
+    };
+    let book = |order: u32, rate: &str| {
+        let rules = rules(rate);
+        let sha256 = wire::rules::version(&wire::rules::object(&rules));
+        (order, Arc::new(Rulebook::new(rules, order, sha256, &BTreeMap::new()).expect("rules that work")))
+    };
+    let library: Library = [book(1, "5%"), book(2, "8%")].into();
+    let marker = |order: u32| {
+        let sha256 = library[&order].sha256;
+        marker_record(&Marker { merchant: "m", order, sha256, behaviour: BEHAVIOUR })
+    };
+    let merchants = Merchants::new([("m", "CNY")]);
+    let event = |id: &str, rest: &str| {
+        let line = format!("{{\"id\":\"{id}\",\"shopper\":\"u\",\"time\":1794326400000,{rest}}}");
+        let arena = bumpalo::Bump::new();
+        let mut body = Body::default();
+        let mut event = read(line.as_bytes(), &merchants, &arena).expect("an event").event;
+        event.stamp = 1_794_326_400_000;
+        body.push(&event);
+        let mut record = Vec::new();
+        body.drain(|bytes, count| record = seal(Kind::Events, event.stamp, None, count, bytes));
+        record
+    };
+    let pay = |id, action, order, amount| {
+        event(id, &format!("\"action\":\"{action}\",\"order\":\"{order}\",\"amount\":{amount}"))
+    };
+    let records = [
+        marker(1),
+        event("t", "\"action\":\"visit\",\"guide\":\"g\""),
+        pay("o1", "order", "1", 10_000),
+        marker(2),
+        pay("o2", "order", "2", 10_000),
+        pay("r1", "refund", "1", 4_000),
+        // A late copy of the first marker takes nobody back.
+        marker(1),
+        pay("r2", "refund", "2", 4_000),
+    ];
+    let mut stage = stage::<ShopperDesk>(0, Partitions::all(1), Guards::default());
+    let mut postings = Vec::new();
+    for record in &records {
+        let mut answers = Vec::new();
+        stage.step(stage.next_offset(), Millis::MAX, record, &library, &mut answers).expect("no alarm");
+        for answer in &answers {
+            let frame = Frame::open(&answer.record).expect("a frame");
+            for fact in frame.items::<Fact<'_>>() {
+                if let What::Posting(posting) = fact.expect("a fact").what {
+                    postings.push((posting.order.to_owned(), posting.amount));
+                }
+            }
+        }
+    }
+    let wanted = [("1", 500), ("2", 800), ("1", -200), ("2", -320)];
+    assert_eq!(postings, wanted.map(|(order, amount)| (order.to_owned(), amount)));
+}
+
+#[test]
+fn the_generator_reaches_every_action_and_every_outcome() {
+    let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in 0..120 {
+        let case = generate(seed, EVENTS);
+        let dir = tempfile::tempdir().expect("a directory");
+        crate::differential::write(&case, dir.path());
+        let files: Vec<_> = case.rules_files.iter().map(Into::into).collect();
+        for (what, n) in naive::run(dir.path(), &files, &BTreeMap::new(), &case.lines).seen {
+            *seen.entry(what).or_default() += n;
+        }
+    }
+    for (what, n) in &seen {
+        println!("{n:8} {what}");
+    }
+    let wanted = [
+        "action: scan",
+        "action: visit",
+        "action: follow",
+        "action: join",
+        "action: claim",
+        "action: redeem",
+        "action: order",
+        "action: refund",
+        "draw: no-campaign",
+        "draw: not-started",
+        "draw: ended",
+        "draw: out-of-area",
+        "draw: yours",
+        "draw: limit",
+        "draw: already-claimed",
+        "draw: nothing drawn",
+        "draw: prize",
+        "draw: thanks",
+        "draw: else granted",
+        "grant: no stock",
+        "grant: no budget",
+        "grant: limit_wins",
+        "refund before order",
+        "late",
+        "duplicate",
+        "scan: repeat",
+    ];
+    for what in wanted {
+        assert!(seen.contains_key(what), "never reached: {what}");
+    }
+}
