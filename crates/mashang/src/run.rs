@@ -1,7 +1,7 @@
 //! `mashang run`: a file of events through all desks into a ledger.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{BufReader, BufWriter, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -86,12 +86,21 @@ fn rejects(args: &RunArgs) -> Result<Rejects> {
 struct Files {
     ledger: PathBuf,
     partial: PathBuf,
+    /// The directory, locked until the run ends.
+    dir: File,
 }
 
 fn prepare_out(out: &Path, published: &[Published]) -> Result<Files> {
     let fail = |e: std::io::Error| usage(format!("--out {}: cannot be written: {e}", out.display()));
     let rules = out.join("rules");
     std::fs::create_dir_all(&rules).map_err(fail)?;
+    let dir = File::open(out).map_err(fail)?;
+    dir.try_lock().map_err(|e| match e {
+        TryLockError::WouldBlock => {
+            usage(format!("--out {}: another run writes there: wait for it or choose another", out.display()))
+        }
+        TryLockError::Error(e) => fail(e),
+    })?;
     let ledger = out.join("ledger.sqlite");
     let merchants: BTreeSet<String> = published.iter().map(|p| p.book.rules.merchant.clone()).collect();
     may_replace(&ledger.to_string_lossy(), &merchants).map_err(usage)?;
@@ -104,7 +113,7 @@ fn prepare_out(out: &Path, published: &[Published]) -> Result<Files> {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(fail(e)),
         _ => {}
     }
-    Ok(Files { ledger, partial })
+    Ok(Files { ledger, partial, dir })
 }
 
 impl Files {
@@ -112,6 +121,7 @@ impl Files {
         ledger.close()?;
         File::open(&self.partial)?.sync_all()?;
         std::fs::rename(&self.partial, &self.ledger)
+            .and_then(|()| self.dir.sync_all())
             .with_context(|| format!("{} cannot be written", self.ledger.display()))
     }
 }

@@ -475,6 +475,24 @@ odds = { "red" = "1" }
 }
 
 #[test]
+fn two_runs_do_not_write_into_one_directory() {
+    let dir = shop(RULES, "");
+    std::fs::create_dir(dir.path().join("out")).expect("a directory");
+    let other = std::fs::File::open(dir.path().join("out")).expect("a directory");
+    other.lock().expect("a lock");
+    check(
+        dir.path(),
+        &RUN,
+        &expect![[r#"
+            mashang: --out out: another run writes there: wait for it or choose another
+            exit status 2
+        "#]],
+    );
+    drop(other);
+    done(dir.path(), &RUN);
+}
+
+#[test]
 fn a_sum_that_does_not_fit_stops_with_its_name() {
     let order = |n: u32| {
         format!(
