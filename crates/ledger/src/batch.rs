@@ -145,11 +145,11 @@ impl Batch {
         self.rows.push(Row { sql, merchant, values });
     }
 
-    /// Writes everything within a transaction and begins anew.
+    /// Writes everything within a transaction. Only its commit may be followed by a new batch.
     ///
     /// # Errors
-    /// The database refuses; nothing of the batch is lost then.
-    pub fn write(&mut self, facts: u16, tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    /// The database refuses.
+    pub fn write(&self, facts: u16, tx: &Transaction<'_>) -> rusqlite::Result<()> {
         let merchant = |number: &MerchantNumber| self.merchants[*number as usize].as_str();
         for (order, name, sha256, currency) in &self.rules {
             tx.prepare_cached(RULES)?.execute(params![order, merchant(name), sha256, currency])?;
@@ -179,7 +179,6 @@ impl Batch {
             }
             insert.raw_execute()?;
         }
-        *self = Self::default();
         Ok(())
     }
 }

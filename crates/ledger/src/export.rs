@@ -205,6 +205,14 @@ fn write_cell(cell: &mut String, kind: Kind, value: ValueRef<'_>) -> rusqlite::R
     Ok(())
 }
 
+/// What really failed, so that a closed pipe is known as one.
+fn io_error(error: csv::Error) -> std::io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => std::io::Error::other(format!("{other:?}")),
+    }
+}
+
 enum Out<'a> {
     Csv(Box<csv::Writer<&'a mut dyn Write>>),
     Ndjson(&'a mut dyn Write),
@@ -216,7 +224,7 @@ impl<'a> Out<'a> {
             Format::Ndjson => Self::Ndjson(to),
             Format::Csv => {
                 let mut csv = csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(to);
-                csv.write_record(columns.iter().map(|(name, _)| name)).map_err(std::io::Error::from)?;
+                csv.write_record(columns.iter().map(|(name, _)| name)).map_err(io_error)?;
                 Self::Csv(Box::new(csv))
             }
         })
@@ -224,7 +232,7 @@ impl<'a> Out<'a> {
 
     fn row(&mut self, columns: &[(&str, Kind)], cells: &[String], empty: &[bool]) -> Result<(), LedgerError> {
         match self {
-            Self::Csv(csv) => csv.write_record(cells).map_err(std::io::Error::from)?,
+            Self::Csv(csv) => csv.write_record(cells).map_err(io_error)?,
             Self::Ndjson(to) => {
                 for (i, ((name, kind), cell)) in columns.iter().zip(cells).enumerate() {
                     write!(to, "{}\"{name}\":", if i == 0 { '{' } else { ',' })?;

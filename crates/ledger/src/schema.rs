@@ -85,9 +85,9 @@ pub enum LedgerError {
     Moved,
     #[error(transparent)]
     Stop(#[from] domain::flow::Stop),
-    #[error("the ledger cannot be written or read: {0}")]
+    #[error("the ledger cannot be written or read")]
     Sqlite(#[from] rusqlite::Error),
-    #[error("cannot write: {0}")]
+    #[error("cannot write")]
     Io(#[from] std::io::Error),
 }
 
@@ -118,13 +118,17 @@ pub fn create(db: &Connection, origin: Origin) -> Result<(), LedgerError> {
 /// # Errors
 /// There is none, or it is none of ours, or of another schema.
 pub fn open_to_read(url: &str) -> Result<Connection, LedgerError> {
-    let file = file_of_url(url)?;
-    if !Path::new(file).exists() {
-        return Err(LedgerError::Missing(file.to_owned()));
+    open_file(Path::new(file_of_url(url)?))
+}
+
+fn open_file(file: &Path) -> Result<Connection, LedgerError> {
+    let name = file.display().to_string();
+    if !file.exists() {
+        return Err(LedgerError::Missing(name));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(file, flags).map_err(|_| LedgerError::Foreign(file.to_owned()))?;
-    check(&db, file)?;
+    let db = Connection::open_with_flags(file, flags).map_err(|_| LedgerError::Foreign(name.clone()))?;
+    check(&db, &name)?;
     Ok(db)
 }
 
@@ -142,21 +146,25 @@ fn check(db: &Connection, file: &str) -> Result<(), LedgerError> {
 ///
 /// # Errors
 /// What stands there is no ledger, is of another schema or of other merchants, or belongs to a service.
-pub fn may_replace(file: &str, merchants: &BTreeSet<String>) -> Result<(), LedgerError> {
-    let db = match open_to_read(file) {
+pub fn may_replace(file: &Path, merchants: &BTreeSet<String>) -> Result<(), LedgerError> {
+    let db = match open_file(file) {
         Ok(db) => db,
         Err(LedgerError::Missing(_)) => return Ok(()),
         Err(other) => return Err(other),
     };
     let origin: String = db.query_row("SELECT value FROM meta WHERE key = 'origin'", [], |row| row.get(0))?;
     if origin != Origin::Run.as_str() {
-        return Err(LedgerError::Service(file.to_owned()));
+        return Err(LedgerError::Service(file.display().to_string()));
     }
     let mut select = db.prepare("SELECT DISTINCT merchant FROM rules")?;
     let found = select.query_map([], |row| row.get(0))?.collect::<Result<BTreeSet<String>, _>>()?;
     if !found.is_empty() && found != *merchants {
         let list = |set: &BTreeSet<String>| set.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-        return Err(LedgerError::Merchant { file: file.to_owned(), found: list(&found), wanted: list(merchants) });
+        return Err(LedgerError::Merchant {
+            file: file.display().to_string(),
+            found: list(&found),
+            wanted: list(merchants),
+        });
     }
     Ok(())
 }

@@ -133,7 +133,8 @@ impl Writer {
     /// Writes what was taken since the last commit.
     ///
     /// # Errors
-    /// [`LedgerError::Moved`] if another writer went on from where this one began; nothing is changed then.
+    /// [`LedgerError::Moved`] if another writer went on from where this one began; nothing is changed then. If the database
+    /// refuses, nothing is changed either, and the same commit may be tried again.
     pub fn commit(&mut self) -> Result<(), LedgerError> {
         let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
         if self.compare && stored(&tx, self.facts)? != self.began {
@@ -162,6 +163,7 @@ impl Writer {
             self.received
         ])?;
         tx.commit()?;
+        self.batch = Batch::default();
         self.began = now;
         Ok(())
     }

@@ -49,8 +49,14 @@ pub(crate) fn warnings(old: &Rules, new: &Rules) -> Vec<String> {
             new.time_zone, old.time_zone
         ));
     }
-    if new.dedup.horizon_minutes > old.dedup.horizon_minutes {
-        found.push("dedup.horizon: grows: deliveries that the old one has forgotten stay forgotten".to_owned());
+    let longer = [
+        ("dedup.horizon", new.dedup.horizon_minutes > old.dedup.horizon_minutes),
+        ("dedup.debounce", new.dedup.debounce_ms > old.dedup.debounce_ms),
+        ("late", new.late_ms > old.late_ms),
+        ("attribution.window", new.attribution.window_ms > old.attribution.window_ms),
+    ];
+    for (key, _) in longer.iter().filter(|(_, grows)| *grows) {
+        found.push(format!("{key}: grows: what was let go under the old rules stays forgotten"));
     }
     for campaign in &old.campaigns {
         match new.campaigns.iter().find(|c| c.id == campaign.id) {

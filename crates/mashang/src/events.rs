@@ -72,7 +72,7 @@ impl Intake {
         };
         let mut event = accepted.event;
         let Some(stamp) = accepted.received.or(event.time).max(self.received) else {
-            let error = "time is missing: the first event of a run must have one".to_owned();
+            let error = "time: is missing; the first event of a run must have one".to_owned();
             let errors = vec![FieldError { field: "time".to_owned(), error, reason: Reason::Missing }];
             let refused = Refused { id: Some(event.id.to_owned()), errors };
             return self.reject(number, &refused);

@@ -103,7 +103,7 @@ fn prepare_out(out: &Path, published: &[Published]) -> Result<Files> {
     })?;
     let ledger = out.join("ledger.sqlite");
     let merchants: BTreeSet<String> = published.iter().map(|p| p.book.rules.merchant.clone()).collect();
-    may_replace(&ledger.to_string_lossy(), &merchants).map_err(usage)?;
+    may_replace(&ledger, &merchants).map_err(usage)?;
     for p in published {
         let name: String = p.book.sha256.iter().map(|b| format!("{b:02x}")).collect();
         std::fs::write(rules.join(format!("{name}.json")), &p.object).map_err(fail)?;

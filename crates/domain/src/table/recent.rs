@@ -18,6 +18,8 @@ pub struct Recent {
     first: UniformMap<Minute>,
     /// In order of minutes, which never go back.
     queue: VecDeque<(Minute, u128)>,
+    /// Keys first seen before it are forgotten, whatever the horizon.
+    floor: Minute,
 }
 
 impl Recent {
@@ -25,13 +27,18 @@ impl Recent {
     /// horizon. `now` must not go back.
     pub fn insert(&mut self, key: u128, now: Minute, horizon: Minute) -> bool {
         self.sweep(now, horizon);
-        let fresh = |first: Minute| now - first < horizon;
+        let fresh = |first: Minute| now - first < horizon && first >= self.floor;
         if self.first.get(&key).is_some_and(|&first| fresh(first)) {
             return false;
         }
         self.first.insert(key, now);
         self.queue.push_back((now, key));
         true
+    }
+
+    /// Forgets for good what is expired by now under a horizon that is about to change.
+    pub fn forget(&mut self, now: Minute, horizon: Minute) {
+        self.floor = self.floor.max((now + 1).saturating_sub(horizon));
     }
 
     /// Keys held, expired ones that are not swept yet among them.
@@ -87,6 +94,15 @@ mod tests {
             );
             assert!((0..1000).all(|k| !t.insert(k, 8 + jump, HORIZON) || jump == HORIZON - 1));
         }
+    }
+
+    #[test]
+    fn a_longer_horizon_brings_nothing_back() {
+        let mut t = Recent::default();
+        assert!(t.insert(1, 100, 10) && t.insert(2, 105, 10));
+        t.forget(112, 10);
+        assert!(t.insert(1, 112, 60));
+        assert!(!t.insert(2, 112, 60));
     }
 
     proptest! {

@@ -9,16 +9,19 @@ use crate::model::time::Day;
 #[derive(Clone, Debug, Default)]
 pub struct Uniques {
     days: BTreeMap<Day, UniformSet>,
+    /// Days before it were given back: nobody is counted there any more.
+    forgotten: Option<Day>,
 }
 
 impl Uniques {
     /// Says whether the key is the first of its kind on that day.
     pub fn insert(&mut self, day: Day, key: u128) -> bool {
-        self.days.entry(day).or_default().insert(key)
+        self.forgotten.is_none_or(|first| day >= first) && self.days.entry(day).or_default().insert(key)
     }
 
-    /// Gives back the days before `day`; nothing may ask for them any more.
+    /// Gives back the days before `day`.
     pub fn forget_before(&mut self, day: Day) {
+        self.forgotten = self.forgotten.max(Some(day));
         while let Some(first) = self.days.first_entry()
             && *first.key() < day
         {

@@ -72,23 +72,23 @@ fn refused_events_are_told_by_line_and_nothing_else_is_lost() {
         dir.path(),
         &RUN,
         &expect![[r#"
-        received 7 events: accepted 3, rejected 4
-        among the accepted: 0 duplicates, 0 late
-        rejected for json: 1
-        rejected for missing: 1
-        rejected for object: 1
-        rejected for type: 1
-        fields that nobody knows, ignored: 1
-        rules of acme: version ea57bc06c379
-        ledger: out/ledger.sqlite
-        line 1 (event 0, id a): time is missing: the first event of a run must have one
-        line 4 (event 2, id c): amount: is the text "12"; send an integer of minor units, without quotes
-        line 4 (event 2, id c): order: is missing; the action order needs one
-        line 4 (event 2, id c): currency: is "USD"; "acme" has CNY: send that or leave it out
-        line 5 (event 3): the event is not JSON: the text ends inside a value at byte 19
-        line 6 (event 4): the event is a list; send a JSON object
-        exit status 0
-    "#]],
+            received 7 events: accepted 3, rejected 4
+            among the accepted: 0 duplicates, 0 late
+            rejected for json: 1
+            rejected for missing: 1
+            rejected for object: 1
+            rejected for type: 1
+            fields that nobody knows, ignored: 1
+            rules of acme: version ea57bc06c379
+            ledger: out/ledger.sqlite
+            line 1 (event 0, id a): time: is missing; the first event of a run must have one
+            line 4 (event 2, id c): amount: is the text "12"; send an integer of minor units, without quotes
+            line 4 (event 2, id c): order: is missing; the action order needs one
+            line 4 (event 2, id c): currency: is "USD"; "acme" has CNY: send that or leave it out
+            line 5 (event 3): the event is not JSON: the text ends inside a value at byte 19
+            line 6 (event 4): the event is a list; send a JSON object
+            exit status 0
+        "#]],
     );
     let summary = run(dir.path(), &rules(), "out");
     assert_eq!(summary["received"], 7);
@@ -540,6 +540,14 @@ fn a_day_that_comes_again_keeps_its_entries() {
     assert!(counters.contains("acme,merchant,*,2009-11-01,entries,2\n"), "{counters}");
 }
 
+/// Adds so many postings that no pipe holds them.
+fn grow(ledger: &Path) {
+    let db = rusqlite::Connection::open(ledger).expect("the ledger");
+    let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+      INSERT INTO postings SELECT 'acme', i, 'u', 'guide', 'g-1', i, 0, 'e' FROM n";
+    db.execute_batch(rows).expect("rows");
+}
+
 #[test]
 fn nobody_who_listens_is_no_failure_and_a_full_disk_is_one() {
     let dir = shop(RULES, "{\"id\":\"b\"}\n");
@@ -553,6 +561,11 @@ fn nobody_who_listens_is_no_failure_and_a_full_disk_is_one() {
     assert_eq!(shell(&format!("{run} | true")).0, 0);
     assert_eq!(shell(&format!("{run} 2>/dev/full")).0, 0);
     assert_eq!(shell(&format!("{run} 2>&1 >/dev/null | true")).0, 0);
+    for format in ["csv", "ndjson"] {
+        let export = format!("mashang export postings --ledger out/ledger.sqlite --format {format} | head -1");
+        grow(&dir.path().join("out/ledger.sqlite"));
+        assert_eq!(shell(&export), (0, String::new()), "{format}");
+    }
     let (status, told) = shell(&format!("{run} > /dev/full"));
     assert!(status == 1 && told.contains("No space left"), "{status}: {told}");
     assert_eq!(shell("mashang rules check rules.toml > /dev/full").0, 1);

@@ -14,6 +14,8 @@ use crate::model::time::{Day, Millis};
 pub(super) struct Progress {
     /// The funnel's name.
     pub(super) funnel: Sym,
+    /// The order of the rules that define it as it is here.
+    pub(super) rules: u32,
     cohorts: Vec<Cohort>,
 }
 
@@ -68,8 +70,8 @@ pub(super) fn concerns(funnel: &Funnel, event: &Passing<'_>) -> bool {
 }
 
 impl Progress {
-    pub(super) fn new(funnel: Sym) -> Self {
-        Self { funnel, cohorts: Vec::new() }
+    pub(super) fn new(funnel: Sym, rules: u32) -> Self {
+        Self { funnel, rules, cohorts: Vec::new() }
     }
 
     /// Moves every attempt that the event takes further, then starts one if it fits the first step.

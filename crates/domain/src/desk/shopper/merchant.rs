@@ -10,15 +10,16 @@ use super::money::order::Order;
 use super::names::{Bound, NONE, Names};
 use super::repeats::Repeats;
 use super::settle::Settlement;
-use super::shopper::Shopper;
+use super::shopper::{Shopper, touches_keep_ms};
 use super::tally::{Key, Tally};
 use crate::flow::Outbox;
 use crate::model::code::Kind;
 use crate::model::event::{Action, Event};
 use crate::model::fact::{CodeScan, Fact, Metric, Outcome, What};
-use crate::model::ids::{join_keys, text_key};
+use crate::model::ids::{digest128, join_keys, text_key};
 use crate::model::place::Topic;
 use crate::model::rulebook::{Name, Rulebook};
+use crate::model::rules::Rules;
 use crate::model::time::{AHEAD_MAX_MS, DAY_MS, MINUTE_MS, Millis};
 use crate::table::recent::{Minute, Recent};
 use crate::table::uniform::{UniformMap, UniformSet};
@@ -48,6 +49,8 @@ pub(super) struct Merchant {
     tally: Tally,
     /// Touches dropped because a shopper had too many.
     touches_dropped: u64,
+    /// Touches received before it were let go by earlier rules.
+    touches_floor: Millis,
 }
 
 impl Merchant {
@@ -68,11 +71,19 @@ impl Merchant {
             sweep: BTreeMap::new(),
             tally: Tally::default(),
             touches_dropped: 0,
+            touches_floor: Millis::MIN,
         }
     }
 
     /// Works under other rules from here on.
-    pub(super) fn switch(&mut self, book: &Arc<Rulebook>) {
+    ///
+    /// What the rules so far have let go stays forgotten, even where the new ones remember for longer and the sweep has not
+    /// come by: no answer may depend on that.
+    pub(super) fn switch(&mut self, book: &Arc<Rulebook>, received: Millis) {
+        let rules = &self.bound.book.rules;
+        self.delivered.forget(minute(received), rules.dedup.horizon_minutes);
+        self.repeats.forget(received, repeats_keep_ms(rules));
+        self.touches_floor = self.touches_floor.max(received - touches_keep_ms(&self.bound) + 1);
         self.bound = Arc::new(Bound::new(book, &mut self.names));
         self.versions.insert(book.order, Arc::clone(&self.bound));
     }
@@ -99,8 +110,7 @@ impl Merchant {
         let time = if time > received + AHEAD_MAX_MS { received } else { time };
         let day = bound.book.zone.day(time);
         self.sweep(received, &bound);
-        let minute = Minute::try_from(received / MINUTE_MS).unwrap_or(Minute::MAX);
-        if !self.delivered.insert(event.key, minute, rules.dedup.horizon_minutes) {
+        if !self.delivered.insert(event.key, minute(received), rules.dedup.horizon_minutes) {
             self.tally.add(Key::Merchant, day, Metric::Duplicates, 1);
             return;
         }
@@ -124,7 +134,8 @@ impl Merchant {
         }
         self.funnels(&passage, &bound, scan && counted, out);
         self.settle(&passage, &bound, out);
-        if bound.book.unlocking.contains(&event.action) {
+        // Awards of every version wait for what unlocks them.
+        if self.versions.values().any(|version| version.book.unlocking.contains(&event.action)) {
             let what = What::Unlocking { shopper: event.shopper, action: event.action, time };
             out.fact(&Fact { merchant: event.merchant, what });
         }
@@ -134,10 +145,13 @@ impl Merchant {
     /// An order or refund that is older than an order is kept, or of an order that no longer is.
     fn is_too_old(&mut self, p: &Passage<'_, '_>, bound: &Bound) -> bool {
         let Some(payment) = p.payment() else { return false };
-        if p.received >= p.time.saturating_add(bound.book.rules.attribution.refund_within_ms) {
+        self.expire(p.event.shopper_key, p.received, bound);
+        // An order that is there keeps the rules under which it was first seen.
+        let order = self.shoppers.get(&p.event.shopper_key).and_then(|shopper| shopper.order(payment.number));
+        let within_ms = refund_within_ms(&self.versions, bound, order.map_or(0, |order| order.rules));
+        if p.received >= p.time.saturating_add(within_ms) {
             return true;
         }
-        self.expire(p.event.shopper_key, p.received, bound);
         self.closed.contains(&order_key(p.event.shopper_key, payment.number))
     }
 
@@ -186,7 +200,7 @@ impl Merchant {
         let debounce_ms = rules.dedup.debounce_ms;
         let (Some((resolved, _)), true) = (p.arrival.code, debounce_ms > 0) else { return false };
         let key = join_keys(p.event.shopper_key, resolved.name.key());
-        self.repeats.is_repeat(key, p.time, p.received, debounce_ms, debounce_ms.max(rules.late_ms))
+        self.repeats.is_repeat(key, p.time, p.received, debounce_ms, repeats_keep_ms(rules))
     }
 
     /// Distinct shoppers of the day, at the scopes that have them.
@@ -281,9 +295,19 @@ impl Merchant {
             let sym = self.names.sym(&funnel.name);
             let shopper = self.shoppers.entry(p.event.shopper_key).or_default();
             let at = shopper.funnels.iter().position(|f| f.funnel == sym).unwrap_or_else(|| {
-                shopper.funnels.push(Progress::new(sym));
+                shopper.funnels.push(Progress::new(sym, bound.book.order));
                 shopper.funnels.len() - 1
             });
+            let progress = &mut shopper.funnels[at];
+            if progress.rules != bound.book.order {
+                // A funnel that was defined otherwise is another one: progress begins anew.
+                let before = self.versions.get(&progress.rules).map(|v| &v.book.rules.funnels);
+                if before.is_some_and(|funnels| funnels.contains(funnel)) {
+                    progress.rules = bound.book.order;
+                } else {
+                    *progress = Progress::new(sym, bound.book.order);
+                }
+            }
             let names = &self.names;
             shopper.funnels[at].pass(funnel, &passing, |Reached { step, channel, day }| {
                 let what = What::Funnel {
@@ -313,10 +337,10 @@ impl Merchant {
     }
 
     fn expire(&mut self, key: u128, received: Millis, bound: &Bound) {
-        let Self { shoppers, versions, closed, .. } = self;
+        let Self { shoppers, versions, closed, touches_floor, .. } = self;
         if let Some(shopper) = shoppers.get_mut(&key) {
             let within = |rules| refund_within_ms(versions, bound, rules);
-            shopper.expire(received, bound, within, |order| {
+            shopper.expire(received, *touches_floor, bound, within, |order| {
                 closed.insert(order_key(key, &order.number));
             });
         }
@@ -374,9 +398,18 @@ impl Merchant {
     }
 }
 
+fn minute(received: Millis) -> Minute {
+    Minute::try_from(received / MINUTE_MS).unwrap_or(Minute::MAX)
+}
+
+/// How long a counted scan is remembered, by `received`.
+fn repeats_keep_ms(rules: &Rules) -> i64 {
+    rules.dedup.debounce_ms.max(rules.late_ms)
+}
+
 /// Orders of a shopper, for good: which were closed.
 fn order_key(shopper_key: u128, number: &str) -> u128 {
-    join_keys(shopper_key, text_key(number))
+    join_keys(shopper_key, digest128(&[number]))
 }
 
 fn refund_within_ms(versions: &BTreeMap<u32, Arc<Bound>>, bound: &Bound, rules: u32) -> i64 {

@@ -79,7 +79,7 @@ impl Desk for ShopperDesk {
     fn switch(&mut self, marker: &Marker<'_>, library: &Library, out: &mut Outbox) -> Result<(), String> {
         let book = library.get(&marker.order).ok_or_else(|| format!("rules {} are not at hand", marker.order))?;
         match self.merchants.get_mut(marker.merchant) {
-            Some(merchant) => merchant.switch(book),
+            Some(merchant) => merchant.switch(book, self.received),
             None => {
                 self.merchants.insert(marker.merchant.into(), Merchant::new(marker.merchant, book));
             }

@@ -13,6 +13,8 @@ const SWEEP_MAX: usize = 4;
 pub(super) struct Repeats {
     last: UniformMap<(Millis, Millis)>,
     queue: VecDeque<(Millis, u128)>,
+    /// Scans received before it are forgotten, however long they are to be remembered.
+    floor: Millis,
 }
 
 impl Repeats {
@@ -27,13 +29,20 @@ impl Repeats {
         keep_ms: i64,
     ) -> bool {
         self.sweep(received, keep_ms);
-        let near = |&(t0, r0): &(Millis, Millis)| received - r0 < keep_ms && (time - t0).abs() < debounce_ms;
+        let near = |&(t0, r0): &(Millis, Millis)| {
+            r0 >= self.floor && received - r0 < keep_ms && (time - t0).abs() < debounce_ms
+        };
         if self.last.get(&key).is_some_and(near) {
             return true;
         }
         self.last.insert(key, (time, received));
         self.queue.push_back((received, key));
         false
+    }
+
+    /// Forgets for good what is no longer remembered under rules that are about to change.
+    pub(super) fn forget(&mut self, received: Millis, keep_ms: i64) {
+        self.floor = self.floor.max(received - keep_ms + 1);
     }
 
     fn sweep(&mut self, received: Millis, keep_ms: i64) {

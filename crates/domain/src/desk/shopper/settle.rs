@@ -86,7 +86,7 @@ impl Settlement<'_> {
             first_order: shopper.first_order.unwrap_or(Millis::MAX),
         };
         if let Some(payment) = payment
-            && !shopper.orders.iter().any(|order| &*order.number == payment.number)
+            && shopper.order(payment.number).is_none()
         {
             shopper.orders.push(Order::new(payment.number));
         }

@@ -31,15 +31,21 @@ pub(super) fn touches_keep_ms(bound: &Bound) -> i64 {
 }
 
 impl Shopper {
+    /// The order of a number, or the refunds that wait for it.
+    pub(super) fn order(&self, number: &str) -> Option<&Order> {
+        self.orders.iter().find(|order| &*order.number == number)
+    }
+
     /// Forgets what is no longer kept; hands each order that goes to `closed`.
     pub(super) fn expire(
         &mut self,
         received: Millis,
+        touches_floor: Millis,
         bound: &Bound,
         within: impl Fn(u32) -> i64,
         mut closed: impl FnMut(&Order),
     ) {
-        self.touches.expire(received, touches_keep_ms(bound));
+        self.touches.expire(received, touches_keep_ms(bound), touches_floor);
         if self.orders.is_empty()
             || self.orders_kept.is_some_and(|(rules, until)| rules == bound.book.order && received < until)
         {

@@ -1,26 +1,21 @@
 //! The protocol under fire: any cut of the stream into frames, any crash and replay from any earlier state, any zombie
 //! that goes on gives the same ledger; a lost frame is an alarm, never a wrong number.
 
+mod markers;
 mod world;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use domain::desk::shopper::ShopperDesk;
-use domain::flow::{BEHAVIOUR, Guards, Marker, Partitions, Stage, Stop, marker_record};
-use domain::frame::{Body, Frame, Kind, seal};
-use domain::model::fact::{Fact, What};
+use domain::flow::{Guards, Stage, Stop};
 use domain::model::place::Topic;
-use domain::model::rulebook::{Library, Rulebook};
-use domain::model::time::Millis;
 use ledger::export::Table;
 use ledger::schema::LedgerError;
 use proptest::prelude::*;
-use wire::event::{Merchants, read};
 
 use crate::generate::{Case, generate};
 use crate::naive;
-use world::{AnyStage, Op, World, stage, unique};
+use world::{AnyStage, Op, World, unique};
 
 const EVENTS: usize = 120;
 /// Every switched-off safeguard must be found within so many cases.
@@ -155,6 +150,19 @@ fn a_second_ledger_writer_changes_nothing() {
 }
 
 #[test]
+fn a_commit_that_fails_may_be_tried_again() {
+    let case = generate(1, EVENTS);
+    let mut world = World::new(&case, &unique(), &[3], 1, Guards::default());
+    world.step(0, usize::MAX).expect("no alarm");
+    world.read_facts(0, 9).expect("no alarm");
+    world.disturb("CREATE TRIGGER no BEFORE INSERT ON progress BEGIN SELECT RAISE(ABORT, 'no room'); END");
+    assert!(world.ledgers[0].commit().is_err());
+    world.disturb("DROP TRIGGER no");
+    world.ledgers[0].commit().expect("there is room again");
+    assert_eq!(world.settle(&Table::ALL).expect("no alarm"), undisturbed(&case, &Table::ALL));
+}
+
+#[test]
 fn another_log_a_diverging_desk_and_a_torn_record_are_named() {
     let case = generate(1, EVENTS);
     let world = || {
@@ -183,69 +191,6 @@ fn another_log_a_diverging_desk_and_a_torn_record_are_named() {
     diverging.actors[0].now = diverging.actors[0].kept[0].clone();
     diverging.step(0, usize::MAX).expect("the desk itself notices nothing");
     assert!(stop(&mut diverging).contains("two desks gave different answers"));
-}
-
-#[test]
-fn rules_change_at_their_marker_and_an_order_keeps_its_own() {
-    let rules = |rate: &str| {
-        let text = format!(
-            "merchant = \"m\"\ncurrency = \"CNY\"\ntime_zone = \"UTC\"\n[[commission]]\nrate = \"{rate}\"\n\
-             [[store]]\nid = \"s\"\n[[guide]]\nid = \"g\"\nstore = \"s\"\n"
-        );
-        wire::rules::read("m.toml", &text, &mut |_| Err("none".to_owned())).expect("rules").rules
-    };
-    let book = |order: u32, rate: &str| {
-        let rules = rules(rate);
-        let sha256 = wire::rules::version(&wire::rules::object(&rules));
-        (order, Arc::new(Rulebook::new(rules, order, sha256, &BTreeMap::new()).expect("rules that work")))
-    };
-    let library: Library = [book(1, "5%"), book(2, "8%")].into();
-    let marker = |order: u32| {
-        let sha256 = library[&order].sha256;
-        marker_record(&Marker { merchant: "m", order, sha256, behaviour: BEHAVIOUR })
-    };
-    let merchants = Merchants::new([("m", "CNY")]);
-    let event = |id: &str, rest: &str| {
-        let line = format!("{{\"id\":\"{id}\",\"shopper\":\"u\",\"time\":1794326400000,{rest}}}");
-        let arena = bumpalo::Bump::new();
-        let mut body = Body::default();
-        let mut event = read(line.as_bytes(), &merchants, &arena).expect("an event").event;
-        event.stamp = 1_794_326_400_000;
-        body.push(&event);
-        let mut record = Vec::new();
-        body.drain(|bytes, count| record = seal(Kind::Events, event.stamp, None, count, bytes));
-        record
-    };
-    let pay = |id, action, order, amount| {
-        event(id, &format!("\"action\":\"{action}\",\"order\":\"{order}\",\"amount\":{amount}"))
-    };
-    let records = [
-        marker(1),
-        event("t", "\"action\":\"visit\",\"guide\":\"g\""),
-        pay("o1", "order", "1", 10_000),
-        marker(2),
-        pay("o2", "order", "2", 10_000),
-        pay("r1", "refund", "1", 4_000),
-        // A late copy of the first marker takes nobody back.
-        marker(1),
-        pay("r2", "refund", "2", 4_000),
-    ];
-    let mut stage = stage::<ShopperDesk>(0, Partitions::all(1), Guards::default());
-    let mut postings = Vec::new();
-    for record in &records {
-        let mut answers = Vec::new();
-        stage.step(stage.next_offset(), Millis::MAX, record, &library, &mut answers).expect("no alarm");
-        for answer in &answers {
-            let frame = Frame::open(&answer.record).expect("a frame");
-            for fact in frame.items::<Fact<'_>>() {
-                if let What::Posting(posting) = fact.expect("a fact").what {
-                    postings.push((posting.order.to_owned(), posting.amount));
-                }
-            }
-        }
-    }
-    let wanted = [("1", 500), ("2", 800), ("1", -200), ("2", -320)];
-    assert_eq!(postings, wanted.map(|(order, amount)| (order.to_owned(), amount)));
 }
 
 #[test]

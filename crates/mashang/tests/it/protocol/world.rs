@@ -212,6 +212,11 @@ impl World {
         world
     }
 
+    /// Changes the database behind the ledger's back.
+    pub(super) fn disturb(&self, sql: &str) {
+        self.anchor.execute_batch(sql).expect("the database in memory");
+    }
+
     pub(super) fn ledger(&self) -> Writer {
         let db = rusqlite::Connection::open(&self.url).expect("the database in memory");
         let mut writer = Writer::over(db, Durability::Rebuild, 0).expect("a ledger");

@@ -57,12 +57,12 @@ pub(in crate::desk::shopper) struct Touches {
 }
 
 impl Touches {
-    /// Forgets what is no longer kept.
-    pub(in crate::desk::shopper) fn expire(&mut self, received: Millis, keep_ms: i64) {
-        if self.list.is_empty() || received < self.oldest + keep_ms {
+    /// Forgets what is no longer kept, and what was received before `floor`.
+    pub(in crate::desk::shopper) fn expire(&mut self, received: Millis, keep_ms: i64, floor: Millis) {
+        if self.list.is_empty() || (received < self.oldest + keep_ms && floor <= self.oldest) {
             return;
         }
-        self.list.retain(|t| received < t.received + keep_ms);
+        self.list.retain(|t| received < t.received + keep_ms && floor <= t.received);
         self.oldest = self.list.iter().map(|t| t.received).min().unwrap_or(0);
     }
 
@@ -74,13 +74,14 @@ impl Touches {
         }
         let at = self.list.partition_point(|t| t.order() < touch.order());
         let full = self.list.len() >= max as usize;
-        if full && at == 0 {
+        if full && at <= self.list.len() - max as usize {
             return Added::DroppedItself;
         }
         self.oldest = if self.list.is_empty() { touch.received } else { self.oldest.min(touch.received) };
         self.list.insert(at, touch);
         if full {
-            self.list.remove(0);
+            // More than one where new rules allow fewer.
+            self.list.drain(..self.list.len() - max as usize);
             return Added::DroppedAnother;
         }
         Added::Kept
