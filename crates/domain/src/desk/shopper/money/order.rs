@@ -189,24 +189,27 @@ impl Order {
         payees.sort_by_key(|p| (p.kind, names.text(p.sym)));
         payees.dedup();
         for payee in payees {
-            let find = |dues: &[Due]| dues.iter().find(|d| d.payee == payee).copied();
-            let (posted, due) = (find(&self.posted), find(&booked.dues));
-            let amount = due.map_or(0, |d| d.amount) - posted.map_or(0, |d| d.amount);
-            // What is taken back is held as long as what was given.
-            let hold_ms = due.or(posted).map_or(0, |d| d.hold_ms);
-            if amount != 0 {
-                out.fact(&fact(What::Posting(Posting {
-                    order: &self.number,
-                    shopper: buyer.shopper,
-                    payee_kind: payee.kind,
-                    payee: names.text(payee.sym).expect("a payee is in the rules"),
-                    amount,
-                    approve_at: cause.received.max(time.saturating_add(hold_ms)),
-                    cause: cause.id,
-                })));
+            let due = booked.dues.iter().find(|d| d.payee == payee);
+            let posted = self.posted.iter().find(|d| d.payee == payee);
+            // What is taken back from someone who is due nothing any more is held as long as what was posted last.
+            let now =
+                Due { payee, amount: due.map_or(0, |d| d.amount), hold_ms: due.or(posted).map_or(0, |d| d.hold_ms) };
+            let amount = now.amount - posted.map_or(0, |d| d.amount);
+            if amount == 0 {
+                continue;
             }
+            out.fact(&fact(What::Posting(Posting {
+                order: &self.number,
+                shopper: buyer.shopper,
+                payee_kind: payee.kind,
+                payee: names.text(payee.sym).expect("a payee is in the rules"),
+                amount,
+                approve_at: cause.received.max(time.saturating_add(now.hold_ms)),
+                cause: cause.id,
+            })));
+            self.posted.retain(|d| d.payee != payee);
+            self.posted.push(now);
         }
-        self.posted.clone_from(&booked.dues);
         let main = booked.main;
         let text = |sym: Option<Sym>| sym.and_then(|s| names.text(s));
         out.fact(&fact(What::Order(OrderState {
