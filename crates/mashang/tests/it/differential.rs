@@ -63,6 +63,15 @@ fn check(seed: u64, seen: &mut BTreeMap<&'static str, u64>) {
     }
 }
 
+/// Cases that once found a difference: a refund sent again without a time of its own; a posting taken back after terms with
+/// another hold had come to the same amount.
+#[test]
+fn cases_that_were_found_stay_right() {
+    for seed in [37, 9155] {
+        check(seed, &mut BTreeMap::new());
+    }
+}
+
 #[test]
 fn every_export_is_the_naive_models() {
     let first: u64 = std::env::var("MASHANG_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
