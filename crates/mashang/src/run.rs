@@ -32,7 +32,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let (library, published) = publish(read_all(&args.rules)?)?;
     let (input, size) = open_events(&args.events)?;
     let files = prepare_out(&args.out, &published)?;
-    let writer = Writer::create(&files.partial, Origin::Run, Durability::Rebuild, 0)?;
+    let unfinished = || format!("{} was not finished", files.partial.display());
+    let writer = Writer::create(&files.partial, Origin::Run, Durability::Rebuild, 0).with_context(unfinished)?;
     let merchants = published.iter().map(|p| (p.book.rules.merchant.clone(), p.book.rules.currency.clone()));
     let intake = Intake::new(Merchants::new(merchants), rejects(args)?);
 
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         (tally, finished)
     });
     // If the desks stopped, the reader only knows that nobody listens: their reason comes first.
-    let (ledger, waiting_refunds, touches_dropped) = finished??;
+    let (ledger, waiting_refunds, touches_dropped) = finished?.with_context(unfinished)?;
     let tally = tally?;
     let summary = Summary {
         tally,

@@ -504,9 +504,9 @@ fn a_sum_that_does_not_fit_stops_with_its_name() {
         dir.path(),
         &RUN,
         &expect![[r#"
-        mashang: acme: the counter gmv of merchant * on day 2026-11-11 is beyond 9223372036854775807: its amounts are wrong, or want a larger unit
-        exit status 1
-    "#]],
+            mashang: out/ledger.sqlite.partial was not finished: acme: the counter gmv of merchant * on day 2026-11-11 is beyond 9223372036854775807: its amounts are wrong, or want a larger unit
+            exit status 1
+        "#]],
     );
     assert!(!dir.path().join("out/ledger.sqlite").exists());
 }
