@@ -234,9 +234,18 @@ impl Outbox {
 }
 
 /// A desk: a pure function of its state and a frame.
-pub trait Desk: Clone {
+pub trait Desk: Clone + Default {
     /// The topic that it reads.
     const TOPIC: Topic;
+
+    /// Its state, for a snapshot.
+    fn save(&self) -> Vec<u8>;
+
+    /// Takes up a state that [`Desk::save`] wrote.
+    ///
+    /// # Errors
+    /// Why it cannot, as a phrase.
+    fn load(state: &[u8], library: &Library) -> Result<Self, String>;
 
     /// Applies a frame and says the `received` of its last event. `append` is the log's own append time.
     ///
@@ -258,6 +267,19 @@ pub trait Desk: Clone {
     fn switch(&mut self, _marker: &Marker<'_>, _library: &Library, _out: &mut Outbox) -> Result<(), String> {
         Ok(())
     }
+}
+
+/// A stage as a snapshot keeps it.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    behaviour: u32,
+    source: Source,
+    partitions: Partitions,
+    next: u64,
+    positions: Vec<((Topic, u16), Position)>,
+    sent: Vec<((Topic, u16), Position)>,
+    markers: BTreeMap<String, u32>,
+    desk: Vec<u8>,
 }
 
 /// A desk on one partition, with all that the protocol asks of it.
@@ -297,6 +319,52 @@ impl<D: Desk> Stage<D> {
     #[must_use]
     pub fn desk(&self) -> &D {
         &self.desk
+    }
+
+    /// All that it is, for a snapshot: whoever restores it goes on as this one does.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        let positions = |map: &BTreeMap<(Topic, u16), Position>| map.iter().map(|(k, v)| (*k, *v)).collect();
+        frame::encode(&Saved {
+            behaviour: BEHAVIOUR,
+            source: self.source,
+            partitions: self.outbox.partitions,
+            next: self.next,
+            positions: positions(&self.positions.by_source),
+            sent: positions(&self.sent),
+            markers: self.markers.clone(),
+            desk: self.desk.save(),
+        })
+    }
+
+    /// A stage as it was saved, of the partition and the log that it must be of.
+    ///
+    /// # Errors
+    /// It is of something else, of another behaviour, or torn; as a phrase.
+    pub fn restore(
+        saved: &[u8],
+        log: u128,
+        partition: u16,
+        partitions: Partitions,
+        library: &Library,
+    ) -> Result<Self, String> {
+        let saved: Saved = frame::decode(saved)?;
+        if saved.behaviour != BEHAVIOUR {
+            return Err(format!(
+                "is of behaviour {}, this build has {BEHAVIOUR}: use the build that wrote it",
+                saved.behaviour
+            ));
+        }
+        let source = Source { log, topic: D::TOPIC, partition };
+        if saved.source != source || saved.partitions != partitions {
+            return Err("is of another log, partition or number of partitions".to_owned());
+        }
+        let mut stage = Self::new(D::load(&saved.desk, library)?, log, partition, partitions);
+        stage.next = saved.next;
+        stage.positions.by_source = saved.positions.into_iter().collect();
+        stage.sent = saved.sent.into_iter().collect();
+        stage.markers = saved.markers;
+        Ok(stage)
     }
 
     /// Takes the record at an offset of its partition and answers it.

@@ -172,6 +172,18 @@ pub struct Body {
 }
 
 impl Body {
+    /// Adds items that were encoded elsewhere. Parts stay within their bound.
+    pub fn append(&mut self, other: &mut Self) {
+        for (bytes, count) in other.parts.drain(..).chain([(std::mem::take(&mut other.bytes), other.count)]) {
+            if self.bytes.len() + bytes.len() > PART_BYTES_MAX && self.count > 0 {
+                self.parts.push((std::mem::take(&mut self.bytes), std::mem::take(&mut self.count)));
+            }
+            self.bytes.extend_from_slice(&bytes);
+            self.count += count;
+        }
+        other.count = 0;
+    }
+
     /// Adds an item.
     pub fn push<T: Serialize>(&mut self, item: &T) {
         let before = self.bytes.len();
@@ -234,6 +246,25 @@ pub fn seal(kind: Kind, received: Millis, tag: Option<&Tag>, count: u32, body: &
     let crc = checksum(&record);
     record[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
     record
+}
+
+/// Encodes a value that is kept as a whole, such as a desk's state.
+#[must_use]
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put(&mut bytes, value);
+    bytes
+}
+
+/// Decodes what [`encode`] wrote.
+///
+/// # Errors
+/// Why the bytes are not such a value, as a phrase.
+pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
+    match take(bytes)? {
+        (value, []) => Ok(value),
+        (_, left) => Err(format!("{} bytes are left over", left.len())),
+    }
 }
 
 fn checksum(record: &[u8]) -> u32 {

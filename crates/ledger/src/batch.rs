@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use domain::model::fact::{Award, Fact, Metric, OrderState, Posting, Scope, What};
+use domain::model::fact::{Answer, Award, Fact, Metric, OrderState, Posting, Scope, Told, What};
 use domain::model::rules::Step;
-use domain::model::time::{Day, Millis, day_text};
+use domain::model::time::{Day, HOUR_MS, Millis, day_text};
 use rusqlite::{Transaction, params};
 
 use crate::schema::LedgerError;
@@ -20,6 +20,8 @@ pub struct Batch {
     /// By merchant and scope, then by key.
     counters: BTreeMap<(MerchantNumber, Scope), HashMap<String, Sums>>,
     funnels: BTreeMap<(MerchantNumber, String, u8, Step, String, Day), i64>,
+    /// By event; the last word of each.
+    answers: BTreeMap<(i64, u128), Kept>,
     /// Rows that are added, and rows that stand for something as it is now, in the order in which they came.
     rows: Vec<Row>,
     facts: usize,
@@ -27,6 +29,18 @@ pub struct Batch {
 
 /// A counter's values.
 type Sums = HashMap<(Day, Metric), i64>;
+
+/// An answer, owned.
+#[derive(Debug)]
+struct Kept {
+    received: Millis,
+    desk: u8,
+    told: Told,
+    code: Option<String>,
+    campaign: Option<String>,
+    prize: Option<String>,
+    claim: Option<(Millis, Option<String>)>,
+}
 
 /// An owned row: the statement that writes it and its values.
 #[derive(Debug)]
@@ -41,7 +55,11 @@ const ORDER: &str = "INSERT OR REPLACE INTO orders VALUES (?1, ?2, ?3, ?4, ?5, ?
 const MEMBER: &str = "INSERT OR REPLACE INTO members VALUES (?1, ?2, ?3, ?4, ?5)";
 const AWARD: &str = "INSERT INTO awards VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 const CODE: &str = "INSERT OR REPLACE INTO codes VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-const SEEN: &str = "INSERT INTO seen VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+const SEEN: &str = "INSERT INTO seen VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+const ANSWER: &str = "INSERT INTO answers VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+  ON CONFLICT(hour, event) DO UPDATE SET received = excluded.received, desk = excluded.desk, told = excluded.told,
+    code = excluded.code, campaign = excluded.campaign, prize = excluded.prize, claim_time = excluded.claim_time,
+    claim_region = excluded.claim_region WHERE (excluded.received, excluded.desk) > (received, desk)";
 const UNLOCKING: &str = "INSERT INTO unlocking VALUES (?1, ?2, ?3, ?4)";
 const RULES: &str = "INSERT OR REPLACE INTO rules VALUES (?1, ?2, ?3, ?4)";
 const COUNTER: &str = "INSERT INTO counters VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -91,11 +109,16 @@ impl Batch {
                     values![owned(code), owned(kind.as_str()), scans, first_time, first_region.map(owned)],
                 );
             }
-            What::Seen { code, time, shopper, region, outcome, campaign, entry } => {
+            What::Seen { key, code, time, shopper, region, outcome, campaign, entry } => {
                 let (region, campaign, entry) = (region.map(owned), campaign.map(owned), entry.map(u64::cast_signed));
-                let outcome = owned(outcome.as_str());
-                self.row(SEEN, merchant, values![owned(code), time, owned(shopper), region, outcome, campaign, entry]);
+                let (key, outcome) = (key.to_be_bytes().to_vec(), owned(outcome.as_str()));
+                self.row(
+                    SEEN,
+                    merchant,
+                    values![owned(code), time, owned(shopper), region, outcome, campaign, entry, key],
+                );
             }
+            What::Answer(answer) => self.answer(&answer),
             What::Unlocking { shopper, action, time } => {
                 self.row(UNLOCKING, merchant, values![owned(shopper), owned(action.as_str()), time]);
             }
@@ -141,6 +164,25 @@ impl Batch {
         Ok(())
     }
 
+    /// What a later desk says stands, and what is said of a later delivery.
+    fn answer(&mut self, a: &Answer<'_>) {
+        let kept = self.answers.entry((a.received.div_euclid(HOUR_MS), a.key));
+        if let std::collections::btree_map::Entry::Occupied(kept) = &kept
+            && (kept.get().received, kept.get().desk) >= (a.received, a.desk)
+        {
+            return;
+        }
+        kept.insert_entry(Kept {
+            received: a.received,
+            desk: a.desk,
+            told: a.told,
+            code: a.code.map(owned),
+            campaign: a.campaign.map(owned),
+            prize: a.prize.map(owned),
+            claim: a.claim.map(|(time, region)| (time, region.map(owned))),
+        });
+    }
+
     fn row(&mut self, sql: &'static str, merchant: MerchantNumber, values: Vec<rusqlite::types::Value>) {
         self.rows.push(Row { sql, merchant, values });
     }
@@ -170,6 +212,21 @@ impl Batch {
         for ((name, funnel, step, action, channel, day), shoppers) in &self.funnels {
             let row = params![merchant(name), funnel, step, action.as_str(), channel, day, facts, shoppers];
             tx.prepare_cached(FUNNEL)?.execute(row)?;
+        }
+        for ((hour, key), a) in &self.answers {
+            let (time, region) = a.claim.as_ref().map_or((None, None), |(time, region)| (Some(time), region.as_ref()));
+            tx.prepare_cached(ANSWER)?.execute(params![
+                hour,
+                key.to_be_bytes(),
+                a.received,
+                a.desk,
+                a.told.as_str(),
+                a.code,
+                a.campaign,
+                a.prize,
+                time,
+                region
+            ])?;
         }
         for row in &self.rows {
             let mut insert = tx.prepare_cached(row.sql)?;

@@ -1,11 +1,13 @@
 //! The ledger: facts in, tables out.
 //!
 //! - [`schema`]: the tables, and which files are ledgers
+//! - [`answers`]: what a scan's sender is told
 //! - [`batch`]: facts added up in memory between two transactions
 //! - [`writer`]: one transaction writes rows, counters and positions, or nothing
 //! - [`export`]: the tables of contract section 8, sorted, as CSV or NDJSON
 //! - [`history`]: what `explain code` tells
 
+pub mod answers;
 pub mod batch;
 pub mod export;
 pub mod history;

@@ -7,10 +7,10 @@ use domain::model::fact::{Metric, Scope};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 /// Changes with the tables; a ledger of another schema is refused.
-pub const SCHEMA: i64 = 1;
+pub const SCHEMA: i64 = 2;
 
-/// Counters and funnels are kept per facts partition and added when read. Times are ms, days count from 1970-01-01, money
-/// is minor units, log ids and hashes are hex.
+/// Counters and funnels are kept per facts partition and added when read. Times are ms, days and hours count from 1970-01-01,
+/// money is minor units, log ids and hashes are hex, events are by their keys. Only a service keeps answers.
 const TABLES: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID, STRICT;
 CREATE TABLE positions(facts INTEGER, topic TEXT, partition INTEGER, log TEXT NOT NULL, place INTEGER NOT NULL,
@@ -37,8 +37,10 @@ CREATE INDEX unlocking_by_shopper ON unlocking(merchant, shopper, action, time);
 CREATE TABLE codes(merchant TEXT, code TEXT, kind TEXT NOT NULL, scans INTEGER NOT NULL, first_time INTEGER NOT NULL,
   first_region TEXT, PRIMARY KEY(merchant, code)) WITHOUT ROWID, STRICT;
 CREATE TABLE seen(merchant TEXT NOT NULL, code TEXT NOT NULL, time INTEGER NOT NULL, shopper TEXT NOT NULL, region TEXT,
-  outcome TEXT NOT NULL, campaign TEXT, entry INTEGER) STRICT;
-CREATE INDEX seen_by_code ON seen(merchant, code);
+  outcome TEXT NOT NULL, campaign TEXT, entry INTEGER, event BLOB NOT NULL) STRICT;
+CREATE INDEX seen_by_code ON seen(merchant, code, shopper);
+CREATE TABLE answers(hour INTEGER, event BLOB, received INTEGER NOT NULL, desk INTEGER NOT NULL, told TEXT NOT NULL, code TEXT,
+  campaign TEXT, prize TEXT, claim_time INTEGER, claim_region TEXT, PRIMARY KEY(hour, event)) WITHOUT ROWID, STRICT;
 ";
 
 /// Who writes a ledger: a `run` makes its own anew each time, a service goes on with it.
@@ -74,6 +76,8 @@ pub enum LedgerError {
     Merchant { file: String, found: String, wanted: String },
     #[error("{0}: the ledger was written by `serve`; `run` does not replace it: choose another --out")]
     Service(String),
+    #[error("{0}: the ledger was written by `run`; `serve` does not go on with it: choose another directory")]
+    Run(String),
     #[error(
         "{merchant}: the counter {metric} of {scope} {key} on day {day} is beyond {}: its amounts are wrong, or want a larger unit",
         i64::MAX
@@ -108,9 +112,11 @@ pub fn file_of_url(url: &str) -> Result<&str, LedgerError> {
 /// # Errors
 /// The database refuses.
 pub fn create(db: &Connection, origin: Origin) -> Result<(), LedgerError> {
-    db.execute_batch(TABLES)?;
-    db.execute("INSERT INTO meta VALUES ('schema', ?1), ('origin', ?2)", (SCHEMA.to_string(), origin.as_str()))?;
-    Ok(())
+    // All or nothing: a file that was begun is as good as none.
+    let tx = rusqlite::Transaction::new_unchecked(db, rusqlite::TransactionBehavior::Immediate)?;
+    tx.execute_batch(TABLES)?;
+    tx.execute("INSERT INTO meta VALUES ('schema', ?1), ('origin', ?2)", (SCHEMA.to_string(), origin.as_str()))?;
+    Ok(tx.commit()?)
 }
 
 /// Opens a ledger for reading.
@@ -130,6 +136,37 @@ fn open_file(file: &Path) -> Result<Connection, LedgerError> {
     let db = Connection::open_with_flags(file, flags).map_err(|_| LedgerError::Foreign(name.clone()))?;
     check(&db, &name)?;
     Ok(db)
+}
+
+/// Opens the ledger of a service to write it, or makes a new one.
+///
+/// # Errors
+/// The file is none of ours, of another schema, or was written by `run`.
+pub fn open_to_write(file: &Path) -> Result<Connection, LedgerError> {
+    let name = file.display().to_string();
+    let is_new = std::fs::metadata(file).map_or(true, |meta| meta.len() == 0);
+    let db = Connection::open(file)?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    if is_new {
+        db.pragma_update(None, "journal_mode", "WAL")?;
+    }
+    // One that was being made when it was cut off has no table yet.
+    let tables: Result<i64, _> = db.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0));
+    if tables.is_ok_and(|n| n == 0) {
+        create(&db, Origin::Service)?;
+    }
+    check(&db, &name)?;
+    match origin(&db)?.as_str() {
+        origin if origin == Origin::Service.as_str() => Ok(db),
+        _ => Err(LedgerError::Run(name)),
+    }
+}
+
+/// How long a writer waits for another connection to let go of the database.
+const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+fn origin(db: &Connection) -> Result<String, LedgerError> {
+    Ok(db.query_row("SELECT value FROM meta WHERE key = 'origin'", [], |row| row.get(0))?)
 }
 
 fn check(db: &Connection, file: &str) -> Result<(), LedgerError> {
@@ -152,8 +189,7 @@ pub fn may_replace(file: &Path, merchants: &BTreeSet<String>) -> Result<(), Ledg
         Err(LedgerError::Missing(_)) => return Ok(()),
         Err(other) => return Err(other),
     };
-    let origin: String = db.query_row("SELECT value FROM meta WHERE key = 'origin'", [], |row| row.get(0))?;
-    if origin != Origin::Run.as_str() {
+    if origin(&db)? != Origin::Run.as_str() {
         return Err(LedgerError::Service(file.display().to_string()));
     }
     let mut select = db.prepare("SELECT DISTINCT merchant FROM rules")?;

@@ -6,15 +6,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use domain::flow::{Position, Positions, Stop, Verdict};
+use domain::flow::{Guards, Position, Positions, Stop, Verdict};
 use domain::frame::{Frame, FrameError, Kind};
-use domain::model::fact::{Fact, Metric};
+use domain::model::fact::{Fact, Metric, What};
 use domain::model::place::{Place, Topic};
-use domain::model::time::Millis;
+use domain::model::time::{DAY_MS, HOUR_MS, Millis};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::batch::Batch;
-use crate::schema::{LedgerError, Origin, create};
+use crate::schema::{LedgerError, Origin, create, open_to_write};
+
+/// How long answers are kept, by `received` (contract section 9).
+pub const ANSWERS_KEEP_MS: i64 = DAY_MS;
 
 /// How the database meets a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,20 +28,29 @@ pub enum Durability {
     Rebuild,
 }
 
-/// Reads one facts partition into the ledger.
+/// Reads facts partitions into the ledger.
 #[derive(Debug)]
 pub struct Writer {
     db: Connection,
-    facts: u16,
+    chains: BTreeMap<u16, Chain>,
+    /// Answers are kept for whoever asks; `run` has nobody who would.
+    keeps_answers: bool,
+    /// The hour up to which answers were let go.
+    swept: i64,
+    /// Whether the positions in the database must be those that the batch began from; off only to show what for.
+    pub compare: bool,
+}
+
+/// One facts partition.
+#[derive(Debug)]
+struct Chain {
     /// The offset that must come next.
     next: u64,
     received: Millis,
-    pub positions: Positions,
+    positions: Positions,
     batch: Batch,
     /// What the database held when the batch began.
     began: Stored,
-    /// Whether the positions in the database must be those that the batch began from; off only to show what for.
-    pub compare: bool,
 }
 
 /// Positions as the database holds them.
@@ -50,21 +62,33 @@ struct Stored {
 }
 
 impl Writer {
-    /// Creates a ledger in a new file.
+    /// Creates the ledger of a `run` in a new file.
     ///
     /// # Errors
     /// The file cannot be made.
-    pub fn create(file: &Path, origin: Origin, durability: Durability, facts: u16) -> Result<Self, LedgerError> {
+    pub fn create(file: &Path, facts: impl IntoIterator<Item = u16>) -> Result<Self, LedgerError> {
         let db = Connection::open(file)?;
-        create(&db, origin)?;
-        Self::over(db, durability, facts)
+        create(&db, Origin::Run)?;
+        Self::over(db, Durability::Rebuild, facts)
+    }
+
+    /// Goes on with the ledger of a service where its positions are, or makes a new one.
+    ///
+    /// # Errors
+    /// As [`open_to_write`].
+    pub fn open(file: &Path, facts: impl IntoIterator<Item = u16>) -> Result<Self, LedgerError> {
+        Self::over(open_to_write(file)?, Durability::Commit, facts)
     }
 
     /// Goes on with a ledger where its positions are.
     ///
     /// # Errors
     /// The database refuses.
-    pub fn over(db: Connection, durability: Durability, facts: u16) -> Result<Self, LedgerError> {
+    pub fn over(
+        db: Connection,
+        durability: Durability,
+        facts: impl IntoIterator<Item = u16>,
+    ) -> Result<Self, LedgerError> {
         let (journal, synchronous) = match durability {
             Durability::Commit => ("WAL", "FULL"),
             Durability::Rebuild => ("MEMORY", "OFF"),
@@ -72,62 +96,63 @@ impl Writer {
         db.pragma_update(None, "journal_mode", journal)?;
         db.pragma_update(None, "synchronous", synchronous)?;
         db.set_prepared_statement_cache_capacity(32);
-        let stored = stored(&db, facts)?;
-        let mut positions = Positions::default();
-        for (&(topic, partition), &position) in &stored.positions {
-            positions.restore(topic, partition, position);
-        }
+        let chains = facts.into_iter().map(|facts| Ok((facts, Chain::over(&db, facts)?)));
         Ok(Self {
+            chains: chains.collect::<Result<_, LedgerError>>()?,
             db,
-            facts,
-            next: stored.next,
-            received: stored.received,
-            positions,
-            batch: Batch::default(),
-            began: stored,
+            keeps_answers: durability == Durability::Commit,
+            swept: i64::MIN,
             compare: true,
         })
     }
 
-    /// The offset of the facts partition that must come next.
+    /// The facts partitions that it reads.
+    pub fn partitions(&self) -> impl Iterator<Item = u16> {
+        self.chains.keys().copied()
+    }
+
+    /// The offset of a facts partition that must come next.
     #[must_use]
-    pub fn next_offset(&self) -> u64 {
-        self.next
+    pub fn next_offset(&self, facts: u16) -> u64 {
+        self.chains.get(&facts).map_or(0, |chain| chain.next)
+    }
+
+    /// The offset of a facts partition up to which everything is in the database.
+    #[must_use]
+    pub fn committed(&self, facts: u16) -> u64 {
+        self.chains.get(&facts).map_or(0, |chain| chain.began.next)
     }
 
     /// Facts that wait for the next transaction.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.batch.facts()
+        self.chains.values().map(|chain| chain.batch.facts()).sum()
     }
 
-    /// Takes the record at an offset of the facts partition.
+    /// Whether there is something to commit.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.chains.values().any(Chain::is_dirty)
+    }
+
+    /// Switches safeguards off, in tests that show what each is for.
+    pub fn set_guards(&mut self, guards: Guards) {
+        for chain in self.chains.values_mut() {
+            chain.positions.guards = guards;
+        }
+    }
+
+    /// Takes the record at an offset of a facts partition.
     ///
     /// # Errors
     /// The record does not follow, or is no frame of facts. The writer must then be thrown away.
-    pub fn apply(&mut self, offset: u64, record: &[u8]) -> Result<Verdict, LedgerError> {
-        let partition = || format!("facts partition {}", self.facts);
-        if offset < self.next {
-            return Ok(Verdict::Drop);
-        }
-        if offset > self.next {
-            return Err(Stop::Offset { partition: partition(), expected: self.next, found: offset }.into());
-        }
-        let broken = |error: FrameError| Stop::Frame { to: partition(), offset, error };
-        let frame = Frame::open(record).map_err(broken)?;
-        let (Some(tag), Kind::Facts) = (&frame.tag, frame.kind) else {
-            let what = format!("a frame of {:?} has no place in facts", frame.kind);
-            return Err(Stop::Unexpected { partition: partition(), offset, what }.into());
-        };
-        let verdict = self.positions.admit(&frame, tag)?;
-        if verdict == Verdict::Apply {
-            for fact in frame.items::<Fact<'_>>() {
-                self.batch.add(&fact.map_err(broken)?)?;
-            }
-            self.received = self.received.max(frame.received);
-        }
-        self.next = offset + 1;
-        Ok(verdict)
+    ///
+    /// # Panics
+    /// If the partition is none of [`Writer::partitions`].
+    pub fn apply(&mut self, facts: u16, offset: u64, record: &[u8]) -> Result<Verdict, LedgerError> {
+        let keeps_answers = self.keeps_answers;
+        let chain = self.chains.get_mut(&facts).expect("one of the partitions that the writer was opened for");
+        chain.apply(facts, offset, record, keeps_answers)
     }
 
     /// Writes what was taken since the last commit.
@@ -137,34 +162,26 @@ impl Writer {
     /// refuses, nothing is changed either, and the same commit may be tried again.
     pub fn commit(&mut self) -> Result<(), LedgerError> {
         let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
-        if self.compare && stored(&tx, self.facts)? != self.began {
-            return Err(LedgerError::Moved);
+        let mut written = Vec::new();
+        for (&facts, chain) in self.chains.iter().filter(|(_, chain)| chain.is_dirty()) {
+            if self.compare && stored(&tx, facts)? != chain.began {
+                return Err(LedgerError::Moved);
+            }
+            written.push((facts, chain.write(facts, &tx)?));
         }
-        self.batch.write(self.facts, &tx)?;
-        let mut now = Stored { next: self.next, received: self.received, positions: BTreeMap::new() };
-        for (topic, partition, position) in self.positions.iter() {
-            now.positions.insert((topic, partition), *position);
-            let Position { log, at: Place { offset, part }, hash } = position;
-            tx.prepare_cached("INSERT OR REPLACE INTO positions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
-                params![
-                    self.facts,
-                    topic.as_str(),
-                    partition,
-                    format!("{log:032x}"),
-                    offset.cast_signed(),
-                    part,
-                    format!("{hash:016x}")
-                ],
-            )?;
+        let received = self.chains.values().map(|chain| chain.received).max().unwrap_or(0);
+        let oldest = (received - ANSWERS_KEEP_MS).div_euclid(HOUR_MS);
+        if self.keeps_answers && oldest > self.swept {
+            tx.execute("DELETE FROM answers WHERE hour < ?1", [oldest])?;
         }
-        tx.prepare_cached("INSERT OR REPLACE INTO progress VALUES (?1, ?2, ?3)")?.execute(params![
-            self.facts,
-            self.next.cast_signed(),
-            self.received
-        ])?;
         tx.commit()?;
-        self.batch = Batch::default();
-        self.began = now;
+        self.swept = self.swept.max(oldest);
+        for (facts, now) in written {
+            if let Some(chain) = self.chains.get_mut(&facts) {
+                chain.batch = Batch::default();
+                chain.began = now;
+            }
+        }
         Ok(())
     }
 
@@ -184,6 +201,76 @@ impl Writer {
     pub fn close(mut self) -> Result<(), LedgerError> {
         self.commit()?;
         Ok(self.db.close().map_err(|(_, error)| error)?)
+    }
+}
+
+impl Chain {
+    fn over(db: &Connection, facts: u16) -> Result<Self, LedgerError> {
+        let stored = stored(db, facts)?;
+        let mut positions = Positions::default();
+        for (&(topic, partition), &position) in &stored.positions {
+            positions.restore(topic, partition, position);
+        }
+        Ok(Self { next: stored.next, received: stored.received, positions, batch: Batch::default(), began: stored })
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.next != self.began.next
+    }
+
+    fn apply(&mut self, facts: u16, offset: u64, record: &[u8], keeps_answers: bool) -> Result<Verdict, LedgerError> {
+        let partition = || format!("facts partition {facts}");
+        if offset < self.next {
+            return Ok(Verdict::Drop);
+        }
+        if offset > self.next {
+            return Err(Stop::Offset { partition: partition(), expected: self.next, found: offset }.into());
+        }
+        let broken = |error: FrameError| Stop::Frame { to: partition(), offset, error };
+        let frame = Frame::open(record).map_err(broken)?;
+        let (Some(tag), Kind::Facts) = (&frame.tag, frame.kind) else {
+            let what = format!("a frame of {:?} has no place in facts", frame.kind);
+            return Err(Stop::Unexpected { partition: partition(), offset, what }.into());
+        };
+        let verdict = self.positions.admit(&frame, tag)?;
+        if verdict == Verdict::Apply {
+            for fact in frame.items::<Fact<'_>>() {
+                let fact = fact.map_err(broken)?;
+                if keeps_answers || !matches!(fact.what, What::Answer(_)) {
+                    self.batch.add(&fact)?;
+                }
+            }
+            self.received = self.received.max(frame.received);
+        }
+        self.next = offset + 1;
+        Ok(verdict)
+    }
+
+    /// Writes the batch and how far it goes.
+    fn write(&self, facts: u16, tx: &Transaction<'_>) -> rusqlite::Result<Stored> {
+        self.batch.write(facts, tx)?;
+        let mut now = Stored { next: self.next, received: self.received, positions: BTreeMap::new() };
+        for (topic, partition, position) in self.positions.iter() {
+            now.positions.insert((topic, partition), *position);
+            let Position { log, at: Place { offset, part }, hash } = position;
+            tx.prepare_cached("INSERT OR REPLACE INTO positions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
+                params![
+                    facts,
+                    topic.as_str(),
+                    partition,
+                    format!("{log:032x}"),
+                    offset.cast_signed(),
+                    part,
+                    format!("{hash:016x}")
+                ],
+            )?;
+        }
+        tx.prepare_cached("INSERT OR REPLACE INTO progress VALUES (?1, ?2, ?3)")?.execute(params![
+            facts,
+            self.next.cast_signed(),
+            self.received
+        ])?;
+        Ok(now)
     }
 }
 

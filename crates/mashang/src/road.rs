@@ -52,7 +52,7 @@ impl Road {
             Topic::Draws => step(&mut self.code, record, &self.library)?,
             Topic::Awards => step(&mut self.campaign, record, &self.library)?,
             Topic::Facts => {
-                self.ledger.apply(self.ledger.next_offset(), record)?;
+                self.ledger.apply(0, self.ledger.next_offset(0), record)?;
                 return Ok(());
             }
             Topic::Rules => unreachable!("no desk answers into rules"),

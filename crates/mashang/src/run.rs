@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use domain::model::fact::Metric;
 use domain::model::rulebook::Library;
-use ledger::schema::{Origin, may_replace};
-use ledger::writer::{Durability, Writer};
+use ledger::schema::may_replace;
+use ledger::writer::Writer;
 use wire::event::Merchants;
 
 use crate::cli::{RunArgs, SummaryFormat};
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let (input, size) = open_events(&args.events)?;
     let files = prepare_out(&args.out, &published)?;
     let unfinished = || format!("{} was not finished", files.partial.display());
-    let writer = Writer::create(&files.partial, Origin::Run, Durability::Rebuild, 0).with_context(unfinished)?;
+    let writer = Writer::create(&files.partial, [0]).with_context(unfinished)?;
     let merchants = published.iter().map(|p| (p.book.rules.merchant.clone(), p.book.rules.currency.clone()));
     let intake = Intake::new(Merchants::new(merchants), rejects(args)?);
 

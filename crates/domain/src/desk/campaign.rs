@@ -1,17 +1,18 @@
 //! The campaign desk: grants what was drawn while stock, budget and wins last (contract section 6).
 
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
 use crate::flow::{Desk, Outbox};
-use crate::frame::{Frame, Kind};
-use crate::model::fact::{Award, Fact, Metric, Scope, What, Win};
+use crate::frame::{Frame, Kind, decode, encode};
+use crate::model::fact::{Answer, Award, Fact, Metric, Scope, Told, What, Win};
 use crate::model::place::Topic;
 use crate::model::rulebook::{Library, Rulebook};
 use crate::model::time::Millis;
 use crate::table::uniform::UniformMap;
 
 /// What a campaign has given so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Given {
     /// By prize id.
     prizes: HashMap<String, u64>,
@@ -22,13 +23,21 @@ struct Given {
 }
 
 /// State: what each campaign of each merchant has given.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CampaignDesk {
     merchants: HashMap<String, HashMap<String, Given>>,
 }
 
 impl Desk for CampaignDesk {
     const TOPIC: Topic = Topic::Awards;
+
+    fn save(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    fn load(state: &[u8], _library: &Library) -> Result<Self, String> {
+        decode(state)
+    }
 
     fn apply(
         &mut self,
@@ -69,6 +78,16 @@ impl CampaignDesk {
             prize_kind: prize.map(|p| p.kind),
             amount: prize.and_then(|p| p.amount),
             unlock: prize.and_then(|p| p.unlock.as_ref()).map(|u| (u.action, u.within_ms.map(|w| win.received + w))),
+        })));
+        out.fact(&fact(What::Answer(Answer {
+            key: win.key,
+            received: win.received,
+            desk: 3,
+            told: if prize.is_some() { Told::Prize } else { Told::Thanks },
+            code: Some(win.code),
+            campaign: Some(&campaign.id),
+            prize: prize.map(|p| p.id.as_str()),
+            claim: None,
         })));
         let Some(granted) = granted else { return };
         let day = book.zone.day(win.received);

@@ -1,11 +1,12 @@
 //! The code desk: how often each item code was scanned, who claimed it, and what an entry draws (contract sections 2, 6).
 
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
 use crate::flow::{Desk, Outbox};
-use crate::frame::{Frame, Kind};
+use crate::frame::{Frame, Kind, decode, encode};
 use crate::model::draw::{Input, winner};
-use crate::model::fact::{CodeScan, Fact, Outcome, What, Win};
+use crate::model::fact::{Answer, CodeScan, Fact, Outcome, Told, What, Win};
 use crate::model::ids::text_key;
 use crate::model::place::Topic;
 use crate::model::rulebook::{Library, Rulebook};
@@ -13,22 +14,31 @@ use crate::model::rules::Phase;
 use crate::model::time::Millis;
 
 /// What is known of one item code.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Item {
     scans: u64,
     first_time: Millis,
     first_region: Option<Box<str>>,
-    claimed: bool,
+    /// When and where it was claimed.
+    claim: Option<(Millis, Option<Box<str>>)>,
 }
 
 /// State: the item codes that were ever scanned, by merchant and name.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CodeDesk {
     merchants: HashMap<String, HashMap<String, Item>>,
 }
 
 impl Desk for CodeDesk {
     const TOPIC: Topic = Topic::Draws;
+
+    fn save(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    fn load(state: &[u8], _library: &Library) -> Result<Self, String> {
+        decode(state)
+    }
 
     fn apply(
         &mut self,
@@ -53,14 +63,17 @@ impl CodeDesk {
     fn scan(&mut self, scan: &CodeScan<'_>, book: &Rulebook, out: &mut Outbox) -> Result<(), String> {
         let fact = |what| Fact { merchant: scan.merchant, what };
         let mut outcome = scan.outcome;
+        let mut claim = None;
         if scan.kind.is_item() {
             let item = self.item(scan);
             item.scans += 1;
             if outcome == Outcome::Entered {
-                if item.claimed {
+                if item.claim.is_none() {
+                    item.claim = Some((scan.received, scan.region.map(Into::into)));
+                } else {
                     outcome = Outcome::AlreadyClaimed;
+                    claim = item.claim.as_ref().map(|(time, region)| (*time, region.as_deref()));
                 }
-                item.claimed = true;
             }
             out.fact(&fact(What::Code {
                 code: scan.code,
@@ -72,6 +85,7 @@ impl CodeDesk {
         }
         let campaign = scan.entry.map(|(index, n)| (&book.rules.campaigns[index as usize], index, n));
         out.fact(&fact(What::Seen {
+            key: scan.key,
             code: scan.code,
             time: scan.received,
             shopper: scan.shopper,
@@ -80,11 +94,27 @@ impl CodeDesk {
             campaign: campaign.map(|(c, ..)| c.id.as_str()),
             entry: campaign.map(|(.., n)| n),
         }));
-        if let (Outcome::Entered, Some((_, index, n))) = (outcome, campaign)
-            && let Some(prize) = draw(book, index, n, scan)?
-        {
+        let Some((campaign, index, n)) = campaign else { return Ok(()) };
+        let prize = if outcome == Outcome::Entered { draw(book, index, n, scan)? } else { None };
+        let told = match (outcome, prize) {
+            (Outcome::Entered, Some(_)) => Told::Pending,
+            (Outcome::Entered, None) => Told::Thanks,
+            (other, _) => other.into(),
+        };
+        out.fact(&fact(What::Answer(Answer {
+            key: scan.key,
+            received: scan.received,
+            desk: 2,
+            told,
+            code: Some(scan.code),
+            campaign: Some(&campaign.id),
+            prize: None,
+            claim,
+        })));
+        if let Some(prize) = prize {
             let win = Win {
                 merchant: scan.merchant,
+                key: scan.key,
                 rules: scan.rules,
                 campaign: index,
                 prize,
@@ -95,7 +125,7 @@ impl CodeDesk {
                 received: scan.received,
                 region: scan.region,
             };
-            out.send(Topic::Awards, text_key(&book.rules.campaigns[index as usize].id), &win);
+            out.send(Topic::Awards, text_key(&campaign.id), &win);
         }
         Ok(())
     }
@@ -106,7 +136,7 @@ impl CodeDesk {
             scans: 0,
             first_time: scan.received,
             first_region: scan.region.map(Into::into),
-            claimed: false,
+            claim: None,
         })
     }
 }

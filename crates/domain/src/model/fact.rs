@@ -66,11 +66,49 @@ super::text::words! {
     }
 }
 
+super::text::words! {
+    /// What became of a scan, for whoever scanned (contract section 9).
+    Told {
+        Counted = "counted",
+        Repeat = "repeat",
+        /// An entry that is on its way through the draw.
+        Pending = "pending",
+        Prize = "prize",
+        Thanks = "thanks",
+        AlreadyClaimed = "already-claimed",
+        Limit = "limit",
+        OutOfArea = "out-of-area",
+        NotStarted = "not-started",
+        Ended = "ended",
+        NoCampaign = "no-campaign",
+        /// What this shopper's entry of the same code was told, again.
+        Yours = "yours",
+    }
+}
+
+impl From<Outcome> for Told {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Entered => Self::Pending,
+            Outcome::Repeat => Self::Repeat,
+            Outcome::NoCampaign => Self::NoCampaign,
+            Outcome::NotStarted => Self::NotStarted,
+            Outcome::Ended => Self::Ended,
+            Outcome::OutOfArea => Self::OutOfArea,
+            Outcome::Yours => Self::Yours,
+            Outcome::Limit => Self::Limit,
+            Outcome::AlreadyClaimed => Self::AlreadyClaimed,
+        }
+    }
+}
+
 /// Shopper desk → code desk: a scan of an item code, or an entry by any code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeScan<'a> {
     #[serde(borrow)]
     pub merchant: &'a str,
+    /// The event's key.
+    pub key: u128,
     /// The order of the rules under which the shopper desk worked.
     pub rules: u32,
     /// The code's name.
@@ -90,6 +128,8 @@ pub struct CodeScan<'a> {
 pub struct Win<'a> {
     #[serde(borrow)]
     pub merchant: &'a str,
+    /// The event's key.
+    pub key: u128,
     pub rules: u32,
     /// Indices in the rules of that order.
     pub campaign: u32,
@@ -147,6 +187,7 @@ pub enum What<'a> {
         store: Option<&'a str>,
     },
     Award(#[serde(borrow)] Award<'a>),
+    Answer(#[serde(borrow)] Answer<'a>),
     /// An item code as it stands.
     Code {
         #[serde(borrow)]
@@ -158,6 +199,7 @@ pub enum What<'a> {
     },
     /// One scan in a code's history.
     Seen {
+        key: u128,
         #[serde(borrow)]
         code: &'a str,
         time: Millis,
@@ -174,6 +216,24 @@ pub enum What<'a> {
         action: Action,
         time: Millis,
     },
+}
+
+/// What became of one scan, as far as a desk knows; what a later desk says stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer<'a> {
+    /// The event's key.
+    pub key: u128,
+    pub received: Millis,
+    /// How far down the road: 1 the shopper desk, 2 the code desk, 3 the campaign desk.
+    pub desk: u8,
+    pub told: Told,
+    /// Of entries, and of scans that are told an earlier entry's answer again.
+    #[serde(borrow)]
+    pub code: Option<&'a str>,
+    pub campaign: Option<&'a str>,
+    pub prize: Option<&'a str>,
+    /// Where another shopper came first: when, and in which region.
+    pub claim: Option<(Millis, Option<&'a str>)>,
 }
 
 /// A row of money; never changed.

@@ -4,6 +4,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::uniform::UniformMap;
 
 /// Whole minutes since the epoch.
@@ -13,7 +15,7 @@ pub type Minute = u32;
 const SWEEP_MAX: usize = 4;
 
 /// Keys with the minute in which each was first seen.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Recent {
     first: UniformMap<Minute>,
     /// In order of minutes, which never go back.

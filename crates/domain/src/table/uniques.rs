@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::uniform::UniformSet;
 use crate::model::time::Day;
 
 /// Which keys were seen on which day.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Uniques {
     days: BTreeMap<Day, UniformSet>,
     /// Days before it were given back: nobody is counted there any more.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::flow::{
     BEHAVIOUR, Desk, Marker, Outbox, Output, Partitions, Positions, Stage, Stop, Verdict, marker_record,
 };
-use domain::frame::{Frame, Kind, PART_BYTES_MAX, seal};
+use domain::frame::{Frame, Kind, PART_BYTES_MAX, decode, encode, seal};
 use domain::model::fact::{Fact, Metric, Scope, What};
 use domain::model::place::Topic;
 use domain::model::rulebook::{Library, Rulebook};
@@ -14,7 +14,7 @@ use domain::model::rules::{Attribution, Dedup, Rules};
 use domain::model::time::Millis;
 
 /// Answers every frame with so many large facts.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Echo {
     facts: usize,
     key: String,
@@ -23,6 +23,15 @@ struct Echo {
 
 impl Desk for Echo {
     const TOPIC: Topic = Topic::Scans;
+
+    fn save(&self) -> Vec<u8> {
+        encode(&(self.facts, &self.key, &self.orders))
+    }
+
+    fn load(state: &[u8], _: &Library) -> Result<Self, String> {
+        let (facts, key, orders) = decode(state)?;
+        Ok(Self { facts, key, orders })
+    }
 
     fn apply(&mut self, frame: &Frame<'_>, _: Millis, _: &Library, out: &mut Outbox) -> Result<Millis, String> {
         let count = What::Count { scope: Scope::Store, key: &self.key, day: 1, metric: Metric::Scans, delta: 1 };

@@ -1,12 +1,14 @@
 //! Entries: which counted scans enter a draw, and with which number (contract section 6).
 
+use serde::{Deserialize, Serialize};
+
 use super::names::{Names, Sym};
 use crate::model::fact::Outcome;
 use crate::model::rules::Campaign;
 use crate::model::time::{Day, Millis};
 
 /// A shopper's entries in one campaign.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Entries {
     pub(super) campaign: Sym,
     total: u64,

@@ -3,6 +3,8 @@
 //! Of the attempts of one cohort that have done the same steps, the one that began last has the most time left, so it
 //! stands for all of them; an attempt takes the first event that fits its next step, which leaves it no worse off.
 
+use serde::{Deserialize, Serialize};
+
 use super::names::Sym;
 use crate::model::code::Kind;
 use crate::model::event::Action;
@@ -10,7 +12,7 @@ use crate::model::rules::{Funnel, Step};
 use crate::model::time::{Day, Millis};
 
 /// A shopper's progress in one funnel.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Progress {
     /// The funnel's name.
     pub(super) funnel: Sym,
@@ -20,7 +22,7 @@ pub(super) struct Progress {
 }
 
 /// Attempts that began in one channel on one day.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Cohort {
     channel: Sym,
     day: Day,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::arrival::{Passage, arrive};
 use super::entry::{Knock, enter};
 use super::funnel::{Passing, Progress, Reached, concerns};
@@ -15,10 +17,10 @@ use super::tally::{Key, Tally};
 use crate::flow::Outbox;
 use crate::model::code::Kind;
 use crate::model::event::{Action, Event};
-use crate::model::fact::{CodeScan, Fact, Metric, Outcome, What};
+use crate::model::fact::{Answer, CodeScan, Fact, Metric, Outcome, Told, What};
 use crate::model::ids::{digest128, join_keys, text_key};
 use crate::model::place::Topic;
-use crate::model::rulebook::{Name, Rulebook};
+use crate::model::rulebook::{Library, Name, Rulebook};
 use crate::model::rules::Rules;
 use crate::model::time::{AHEAD_MAX_MS, DAY_MS, MINUTE_MS, Millis};
 use crate::table::recent::{Minute, Recent};
@@ -31,11 +33,22 @@ const SWEEP_MAX: usize = 2;
 /// A merchant's state. Lives at one partition of the shopper desk, with the shoppers of that partition.
 #[derive(Clone, Debug)]
 pub(super) struct Merchant {
-    name: Arc<str>,
-    names: Names,
     /// Every version that the desk has worked under: orders keep theirs.
     versions: BTreeMap<u32, Arc<Bound>>,
     bound: Arc<Bound>,
+    /// Empty between frames.
+    tally: Tally,
+    kept: Kept,
+}
+
+/// What a snapshot keeps of a merchant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Kept {
+    name: Arc<str>,
+    names: Names,
+    /// The orders of the versions, and of the one in force.
+    versions: Vec<u32>,
+    in_force: u32,
     delivered: Recent,
     uniques: Uniques,
     repeats: Repeats,
@@ -46,7 +59,6 @@ pub(super) struct Merchant {
     closed: UniformSet,
     /// Shoppers to look at, by day of `received`.
     sweep: BTreeMap<i64, Vec<u128>>,
-    tally: Tally,
     /// Touches dropped because a shopper had too many.
     touches_dropped: u64,
     /// Touches received before it were let go by earlier rules.
@@ -58,21 +70,43 @@ impl Merchant {
         let mut names = Names::default();
         let bound = Arc::new(Bound::new(book, &mut names));
         Self {
-            name: name.into(),
-            names,
             versions: BTreeMap::from([(book.order, Arc::clone(&bound))]),
             bound,
-            delivered: Recent::default(),
-            uniques: Uniques::default(),
-            repeats: Repeats::default(),
-            shoppers: UniformMap::default(),
-            entered: UniformSet::default(),
-            closed: UniformSet::default(),
-            sweep: BTreeMap::new(),
             tally: Tally::default(),
-            touches_dropped: 0,
-            touches_floor: Millis::MIN,
+            kept: Kept {
+                name: name.into(),
+                names,
+                versions: vec![book.order],
+                in_force: book.order,
+                delivered: Recent::default(),
+                uniques: Uniques::default(),
+                repeats: Repeats::default(),
+                shoppers: UniformMap::default(),
+                entered: UniformSet::default(),
+                closed: UniformSet::default(),
+                sweep: BTreeMap::new(),
+                touches_dropped: 0,
+                touches_floor: Millis::MIN,
+            },
         }
+    }
+
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// Takes up what a snapshot kept.
+    ///
+    /// # Errors
+    /// Rules that it worked under are not at hand.
+    pub(super) fn restore(mut kept: Kept, library: &Library) -> Result<Self, String> {
+        let mut bind = |order: &u32| {
+            let book = library.get(order).ok_or_else(|| format!("rules {order} are not at hand"))?;
+            Ok((*order, Arc::new(Bound::new(book, &mut kept.names))))
+        };
+        let versions = kept.versions.iter().map(&mut bind).collect::<Result<BTreeMap<_, _>, String>>()?;
+        let bound = versions.get(&kept.in_force).ok_or("the rules in force are not among its versions")?;
+        Ok(Self { bound: Arc::clone(bound), versions, tally: Tally::default(), kept })
     }
 
     /// Works under other rules from here on.
@@ -81,25 +115,27 @@ impl Merchant {
     /// come by: no answer may depend on that.
     pub(super) fn switch(&mut self, book: &Arc<Rulebook>, received: Millis) {
         let rules = &self.bound.book.rules;
-        self.delivered.forget(minute(received), rules.dedup.horizon_minutes);
-        self.repeats.forget(received, repeats_keep_ms(rules));
-        self.touches_floor = self.touches_floor.max(received - touches_keep_ms(&self.bound) + 1);
-        self.bound = Arc::new(Bound::new(book, &mut self.names));
+        self.kept.delivered.forget(minute(received), rules.dedup.horizon_minutes);
+        self.kept.repeats.forget(received, repeats_keep_ms(rules));
+        self.kept.touches_floor = self.kept.touches_floor.max(received - touches_keep_ms(&self.bound) + 1);
+        self.bound = Arc::new(Bound::new(book, &mut self.kept.names));
         self.versions.insert(book.order, Arc::clone(&self.bound));
+        self.kept.versions = self.versions.keys().copied().collect();
+        self.kept.in_force = book.order;
     }
 
     pub(super) fn touches_dropped(&self) -> u64 {
-        self.touches_dropped
+        self.kept.touches_dropped
     }
 
     /// Refunds that wait for an order that has not come.
     pub(super) fn waiting_refunds(&self) -> usize {
-        self.shoppers.values().flat_map(|s| &s.orders).map(Order::waiting_refunds).sum()
+        self.kept.shoppers.values().flat_map(|s| &s.orders).map(Order::waiting_refunds).sum()
     }
 
     /// Sends the counters of a frame.
     pub(super) fn flush(&mut self, out: &mut Outbox) {
-        self.tally.drain(&self.name, &self.names, out);
+        self.tally.drain(&self.kept.name, &self.kept.names, out);
     }
 
     /// Applies an event. `received` never goes back.
@@ -110,13 +146,13 @@ impl Merchant {
         let time = if time > received + AHEAD_MAX_MS { received } else { time };
         let day = bound.book.zone.day(time);
         self.sweep(received, &bound);
-        if !self.delivered.insert(event.key, minute(received), rules.dedup.horizon_minutes) {
+        if !self.kept.delivered.insert(event.key, minute(received), rules.dedup.horizon_minutes) {
             self.tally.add(Key::Merchant, day, Metric::Duplicates, 1);
             return;
         }
         let passage = Passage {
             event,
-            arrival: arrive(event, &bound, &mut self.names),
+            arrival: arrive(event, &bound, &mut self.kept.names),
             time,
             received,
             day,
@@ -130,7 +166,8 @@ impl Merchant {
         let counted = self.count(&passage, &bound);
         let scan = event.action == Action::Scan;
         if scan && let Some((resolved, code)) = passage.arrival.code {
-            self.draw(&passage, &bound, &resolved.name, code.kind, counted, out);
+            let told = self.draw(&passage, &bound, &resolved.name, code.kind, counted, out);
+            self.answer(&passage, &bound, &resolved.name, told, out);
         }
         self.funnels(&passage, &bound, scan && counted, out);
         self.settle(&passage, &bound, out);
@@ -147,12 +184,12 @@ impl Merchant {
         let Some(payment) = p.payment() else { return false };
         self.expire(p.event.shopper_key, p.received, bound);
         // An order that is there keeps the rules under which it was first seen.
-        let order = self.shoppers.get(&p.event.shopper_key).and_then(|shopper| shopper.order(payment.number));
+        let order = self.kept.shoppers.get(&p.event.shopper_key).and_then(|shopper| shopper.order(payment.number));
         let within_ms = refund_within_ms(&self.versions, bound, order.map_or(0, |order| order.rules));
         if p.received >= p.time.saturating_add(within_ms) {
             return true;
         }
-        self.closed.contains(&order_key(p.event.shopper_key, payment.number))
+        self.kept.closed.contains(&order_key(p.event.shopper_key, payment.number))
     }
 
     /// Counts the event by itself; says whether it is a counted scan.
@@ -200,7 +237,7 @@ impl Merchant {
         let debounce_ms = rules.dedup.debounce_ms;
         let (Some((resolved, _)), true) = (p.arrival.code, debounce_ms > 0) else { return false };
         let key = join_keys(p.event.shopper_key, resolved.name.key());
-        self.repeats.is_repeat(key, p.time, p.received, debounce_ms, repeats_keep_ms(rules))
+        self.kept.repeats.is_repeat(key, p.time, p.received, debounce_ms, repeats_keep_ms(rules))
     }
 
     /// Distinct shoppers of the day, at the scopes that have them.
@@ -216,13 +253,13 @@ impl Merchant {
             Some((key, u128::from(sym) << 8 | scope))
         });
         for (key, scope) in shoppers {
-            if self.uniques.insert(p.day, join_keys(p.event.shopper_key, scope)) {
+            if self.kept.uniques.insert(p.day, join_keys(p.event.shopper_key, scope)) {
                 self.tally.add(key, p.day, Metric::Shoppers, 1);
             }
         }
     }
 
-    /// Tells the code desk of scans of item codes, and of entries.
+    /// Tells the code desk of scans of item codes, and of entries; says what the shopper is told.
     fn draw(
         &mut self,
         p: &Passage<'_, '_>,
@@ -231,32 +268,56 @@ impl Merchant {
         kind: Kind,
         counted: bool,
         out: &mut Outbox,
-    ) {
+    ) -> Told {
         let campaign = p.arrival.code.and_then(|(_, code)| code.campaign);
         if kind == Kind::Forged || (!kind.is_item() && campaign.is_none()) {
-            return;
+            // Forged reads as counted: the sender cannot tell it from unknown.
+            return if counted || kind == Kind::Forged { Told::Counted } else { Told::Repeat };
         }
         let result = if counted { self.enter(p, bound, name, kind, campaign) } else { Err(Outcome::Repeat) };
+        let outcome = result.err().unwrap_or(Outcome::Entered);
         if result.is_ok() {
             self.tally.add_all(&p.arrival.scopes, p.day, &[(Metric::Entries, 1)]);
         } else if !kind.is_item() {
-            return;
+            return outcome.into();
         }
         let mut buffer = [0; 18];
         let code = name.text(&mut buffer);
         let scan = CodeScan {
             merchant: p.event.merchant,
+            key: p.event.key,
             rules: bound.book.order,
             code,
             kind,
             received: p.received,
-            region: self.names.text(p.arrival.scopes.region),
+            region: self.kept.names.text(p.arrival.scopes.region),
             shopper: p.event.shopper,
             shopper_key: p.event.shopper_key,
-            outcome: result.err().unwrap_or(Outcome::Entered),
+            outcome,
             entry: campaign.zip(result.ok()),
         };
         out.send(Topic::Draws, text_key(code), &scan);
+        outcome.into()
+    }
+
+    /// Tells whoever waits for it what became of a scan.
+    fn answer(&self, p: &Passage<'_, '_>, bound: &Bound, name: &Name<'_>, told: Told, out: &mut Outbox) {
+        let mut buffer = [0; 18];
+        let drawn = !matches!(told, Told::Counted | Told::Repeat);
+        let campaign = p.arrival.code.and_then(|(_, code)| code.campaign).filter(|_| drawn);
+        out.fact(&Fact {
+            merchant: p.event.merchant,
+            what: What::Answer(Answer {
+                key: p.event.key,
+                received: p.received,
+                desk: 1,
+                told,
+                code: matches!(told, Told::Pending | Told::Yours).then(|| name.text(&mut buffer)),
+                campaign: campaign.map(|index| bound.book.rules.campaigns[index as usize].id.as_str()),
+                prize: None,
+                claim: None,
+            }),
+        });
     }
 
     fn enter(
@@ -273,12 +334,12 @@ impl Merchant {
             received: p.received,
             day: p.today,
             region: p.arrival.scopes.region,
-            entered_before: code.is_some_and(|code| self.entered.contains(&code)),
+            entered_before: code.is_some_and(|code| self.kept.entered.contains(&code)),
         };
-        let shopper = self.shoppers.entry(p.event.shopper_key).or_default();
+        let shopper = self.kept.shoppers.entry(p.event.shopper_key).or_default();
         let campaign = &bound.book.rules.campaigns[index as usize];
-        let n = enter(campaign, bound.campaign(Some(index)), &knock, &mut shopper.entries, &self.names)?;
-        self.entered.extend(code);
+        let n = enter(campaign, bound.campaign(Some(index)), &knock, &mut shopper.entries, &self.kept.names)?;
+        self.kept.entered.extend(code);
         Ok(n)
     }
 
@@ -292,8 +353,8 @@ impl Merchant {
             day: p.today,
         };
         for funnel in bound.book.rules.funnels.iter().filter(|f| concerns(f, &passing)) {
-            let sym = self.names.sym(&funnel.name);
-            let shopper = self.shoppers.entry(p.event.shopper_key).or_default();
+            let sym = self.kept.names.sym(&funnel.name);
+            let shopper = self.kept.shoppers.entry(p.event.shopper_key).or_default();
             let at = shopper.funnels.iter().position(|f| f.funnel == sym).unwrap_or_else(|| {
                 shopper.funnels.push(Progress::new(sym, bound.book.order));
                 shopper.funnels.len() - 1
@@ -308,7 +369,7 @@ impl Merchant {
                     *progress = Progress::new(sym, bound.book.order);
                 }
             }
-            let names = &self.names;
+            let names = &self.kept.names;
             shopper.funnels[at].pass(funnel, &passing, |Reached { step, channel, day }| {
                 let what = What::Funnel {
                     funnel: &funnel.name,
@@ -331,13 +392,13 @@ impl Merchant {
             return;
         }
         self.expire(p.event.shopper_key, p.received, bound);
-        let Self { shoppers, versions, tally, names, touches_dropped, .. } = self;
+        let Self { versions, tally, kept: Kept { shoppers, names, touches_dropped, .. }, .. } = self;
         let shopper = shoppers.entry(p.event.shopper_key).or_default();
         *touches_dropped += u64::from(Settlement { shopper, bound, versions, tally, names, out }.settle(p));
     }
 
     fn expire(&mut self, key: u128, received: Millis, bound: &Bound) {
-        let Self { shoppers, versions, closed, touches_floor, .. } = self;
+        let Self { versions, kept: Kept { shoppers, closed, touches_floor, .. }, .. } = self;
         if let Some(shopper) = shoppers.get_mut(&key) {
             let within = |rules| refund_within_ms(versions, bound, rules);
             shopper.expire(received, *touches_floor, bound, within, |order| {
@@ -348,7 +409,7 @@ impl Merchant {
 
     /// Notes when a sweep must look at a shopper.
     fn schedule(&mut self, key: u128, received: Millis, bound: &Bound) {
-        let Self { shoppers, versions, sweep, .. } = self;
+        let Self { versions, kept: Kept { shoppers, sweep, .. }, .. } = self;
         let Some(shopper) = shoppers.get_mut(&key) else { return };
         if shopper.due.is_some() {
             return;
@@ -364,16 +425,16 @@ impl Merchant {
     /// Gives back memory of what nobody may ask for any more. No answer depends on it.
     fn sweep(&mut self, received: Millis, bound: &Bound) {
         let oldest = received.saturating_sub(bound.book.rules.late_ms);
-        self.uniques.forget_before(bound.book.zone.day(oldest.max(0)).saturating_sub(1));
+        self.kept.uniques.forget_before(bound.book.zone.day(oldest.max(0)).saturating_sub(1));
         for _ in 0..SWEEP_MAX {
             let today = received / DAY_MS;
-            let Some(mut first) = self.sweep.first_entry().filter(|first| *first.key() <= today) else { return };
+            let Some(mut first) = self.kept.sweep.first_entry().filter(|first| *first.key() <= today) else { return };
             let Some(key) = first.get_mut().pop() else {
                 first.remove();
                 continue;
             };
             self.expire(key, received, bound);
-            let Some(shopper) = self.shoppers.get_mut(&key) else { continue };
+            let Some(shopper) = self.kept.shoppers.get_mut(&key) else { continue };
             let today = bound.book.zone.day(received);
             let within_ms = |funnel| {
                 bound
@@ -381,7 +442,7 @@ impl Merchant {
                     .rules
                     .funnels
                     .iter()
-                    .find(|f| self.names.text(funnel) == Some(&f.name))
+                    .find(|f| self.kept.names.text(funnel) == Some(&f.name))
                     .map_or(0, |f| f.within_ms)
             };
             shopper.funnels.retain_mut(|progress| {
@@ -390,7 +451,7 @@ impl Merchant {
             });
             shopper.due = None;
             if shopper.is_empty() {
-                self.shoppers.remove(&key);
+                self.kept.shoppers.remove(&key);
             } else {
                 self.schedule(key, received, bound);
             }

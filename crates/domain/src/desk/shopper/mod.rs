@@ -15,10 +15,10 @@ mod tally;
 
 use std::collections::BTreeMap;
 
-use merchant::Merchant;
+use merchant::{Kept, Merchant};
 
 use crate::flow::{Desk, Marker, Outbox};
-use crate::frame::{Frame, Kind};
+use crate::frame::{Frame, Kind, decode, encode};
 use crate::model::event::Event;
 use crate::model::fact::{Fact, What};
 use crate::model::place::Topic;
@@ -49,6 +49,17 @@ impl ShopperDesk {
 
 impl Desk for ShopperDesk {
     const TOPIC: Topic = Topic::Scans;
+
+    fn save(&self) -> Vec<u8> {
+        let merchants: Vec<(&str, &Kept)> = self.merchants.iter().map(|(name, m)| (&**name, m.kept())).collect();
+        encode(&(self.received, merchants))
+    }
+
+    fn load(state: &[u8], library: &Library) -> Result<Self, String> {
+        let (received, merchants): (Millis, Vec<(Box<str>, Kept)>) = decode(state)?;
+        let merchants = merchants.into_iter().map(|(name, kept)| Ok((name, Merchant::restore(kept, library)?)));
+        Ok(Self { merchants: merchants.collect::<Result<_, String>>()?, received })
+    }
 
     fn apply(
         &mut self,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
 use crate::model::code::{Kind, Rank};
 use crate::model::rulebook::{Place, Resolved, Rulebook};
@@ -11,10 +12,23 @@ use crate::model::rulebook::{Place, Resolved, Rulebook};
 pub(super) type Sym = u32;
 pub(super) const NONE: Sym = u32::MAX;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<Arc<str>>", into = "Vec<Arc<str>>")]
 pub(super) struct Names {
     by_text: HashMap<Arc<str>, Sym>,
     texts: Vec<Arc<str>>,
+}
+
+impl From<Vec<Arc<str>>> for Names {
+    fn from(texts: Vec<Arc<str>>) -> Self {
+        Self { by_text: texts.iter().cloned().zip(0..).collect(), texts }
+    }
+}
+
+impl From<Names> for Vec<Arc<str>> {
+    fn from(names: Names) -> Self {
+        names.texts
+    }
 }
 
 impl Names {

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::time::Millis;
 use crate::table::uniform::UniformMap;
 
@@ -9,7 +11,7 @@ use crate::table::uniform::UniformMap;
 const SWEEP_MAX: usize = 4;
 
 /// The last counted scan of each shopper and code.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Repeats {
     last: UniformMap<(Millis, Millis)>,
     queue: VecDeque<(Millis, u128)>,

@@ -1,17 +1,20 @@
 //! What is known of one shopper, and how an event changes it.
 
+use serde::{Deserialize, Serialize};
+
 use super::entry::Entries;
 use super::funnel::Progress;
 use super::money::member::Member;
-use super::money::order::Order;
+use super::money::order::{Order, kept};
 use super::money::touch::Touches;
 use super::names::Bound;
 use crate::model::time::Millis;
 
 /// A shopper of one merchant.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Shopper {
     pub(super) touches: Touches,
+    #[serde(with = "kept")]
     pub(super) orders: Vec<Order>,
     /// Until when nothing of the orders is forgotten, under which rules; `None` before anyone has looked.
     pub(super) orders_kept: Option<(u32, Millis)>,

@@ -1,6 +1,7 @@
 //! Counters of one frame, added up before they leave as facts.
 
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
 use super::names::{NONE, Names, Sym};
 use crate::flow::Outbox;
@@ -9,7 +10,7 @@ use crate::model::fact::{Fact, Metric, Scope, What};
 use crate::model::time::Day;
 
 /// What an event or a part of an order is counted under, besides the merchant (contract section 7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Scopes {
     pub(super) store: Sym,
     pub(super) guide: Sym,

@@ -219,8 +219,8 @@ impl World {
 
     pub(super) fn ledger(&self) -> Writer {
         let db = rusqlite::Connection::open(&self.url).expect("the database in memory");
-        let mut writer = Writer::over(db, Durability::Rebuild, 0).expect("a ledger");
-        writer.positions.guards = self.guards;
+        let mut writer = Writer::over(db, Durability::Rebuild, [0]).expect("a ledger");
+        writer.set_guards(self.guards);
         writer
     }
 
@@ -241,9 +241,9 @@ impl World {
     pub(super) fn read_facts(&mut self, ledger: usize, records: usize) -> Result<bool, LedgerError> {
         let facts = self.log.get(&(Topic::Facts, 0)).map_or(&[][..], Vec::as_slice);
         for i in 0..records {
-            let offset = self.ledgers[ledger].next_offset();
+            let offset = self.ledgers[ledger].next_offset(0);
             let Some(record) = facts.get(usize::try_from(offset).expect("small")) else { return Ok(i > 0) };
-            self.ledgers[ledger].apply(offset, record)?;
+            self.ledgers[ledger].apply(0, offset, record)?;
         }
         Ok(records > 0)
     }

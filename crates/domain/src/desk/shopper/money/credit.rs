@@ -1,5 +1,7 @@
 //! Who gets the credit of an order, and who is paid for it (contract section 5).
 
+use serde::{Deserialize, Serialize};
+
 use super::super::names::{Bound, NONE, Sym};
 use super::touch::Touch;
 use crate::model::money::{share_ppm, split};
@@ -18,14 +20,14 @@ pub(in crate::desk::shopper) struct Credited {
 }
 
 /// Who is paid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(in crate::desk::shopper) struct Payee {
     pub(in crate::desk::shopper) kind: PayeeKind,
     pub(in crate::desk::shopper) sym: Sym,
 }
 
 /// What a payee is due on an order, and how long it is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::desk::shopper) struct Due {
     pub(in crate::desk::shopper) payee: Payee,
     pub(in crate::desk::shopper) amount: i64,

@@ -1,5 +1,7 @@
 //! Members: a shopper's earliest join, credited as an order at that time would be (contract section 5).
 
+use serde::{Deserialize, Serialize};
+
 use super::super::names::{Bound, Names};
 use super::super::tally::{Scopes, Tally};
 use super::credit::credits;
@@ -10,7 +12,7 @@ use crate::model::rules::Model;
 use crate::model::time::Millis;
 
 /// A shopper's membership.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::desk::shopper) struct Member {
     time: Millis,
     key: u128,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::names::{Bound, NONE, Names, Sym};
 use super::super::tally::{Key, Scopes, Tally};
 use super::credit::{Due, Payee, Sale, credits, share};
@@ -12,7 +14,7 @@ use crate::model::fact::{Fact, Metric, OrderState, Posting, What};
 use crate::model::time::Millis;
 
 /// A part of an order, or a refund.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(in crate::desk::shopper) struct Paid {
     pub(in crate::desk::shopper) time: Millis,
     pub(in crate::desk::shopper) key: u128,
@@ -21,7 +23,7 @@ pub(in crate::desk::shopper) struct Paid {
 }
 
 /// An order, or refunds that wait for one (then it has no parts and no rules yet).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::desk::shopper) struct Order {
     pub(in crate::desk::shopper) number: Box<str>,
     /// The order of the rules in force when it was first seen.
@@ -32,7 +34,8 @@ pub(in crate::desk::shopper) struct Order {
     /// In (time, key) order.
     refunds: Vec<Paid>,
     /// All touches within the window, of every rank, in (time, key) order.
-    /// Shared by orders that have the same.
+    /// Shared by orders that have the same; [`kept`] writes them once.
+    #[serde(skip)]
     pub(in crate::desk::shopper) candidates: Arc<Vec<Touch>>,
     posted: Vec<Due>,
 }
@@ -244,4 +247,32 @@ pub(in crate::desk::shopper) struct Cause<'a> {
 pub(in crate::desk::shopper) fn touch_keys(touch: &Touch) -> impl Iterator<Item = Key> + use<> {
     let sym = |sym: Sym, key: fn(Sym) -> Key| (sym != NONE).then(|| key(sym));
     [sym(touch.guide, Key::Guide), sym(touch.store, Key::Store), Some(Key::Kind(touch.kind))].into_iter().flatten()
+}
+
+/// How a snapshot keeps a shopper's orders: candidates that an order shares with the one before it are written once.
+pub(in crate::desk::shopper) mod kept {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{Order, Touch};
+
+    pub(in crate::desk::shopper) fn serialize<S: Serializer>(orders: &[Order], to: S) -> Result<S::Ok, S::Error> {
+        let shares = |i: usize| i > 0 && Arc::ptr_eq(&orders[i].candidates, &orders[i - 1].candidates);
+        to.collect_seq(orders.iter().enumerate().map(|(i, order)| (order, (!shares(i)).then(|| &*order.candidates))))
+    }
+
+    pub(in crate::desk::shopper) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Order>, D::Error> {
+        let rows: Vec<(Order, Option<Vec<Touch>>)> = Vec::deserialize(from)?;
+        let mut orders: Vec<Order> = Vec::with_capacity(rows.len());
+        for (mut order, candidates) in rows {
+            order.candidates = match (candidates, orders.last()) {
+                (Some(own), _) => Arc::new(own),
+                (None, Some(before)) => Arc::clone(&before.candidates),
+                (None, None) => return Err(serde::de::Error::custom("the first order shares with none before it")),
+            };
+            orders.push(order);
+        }
+        Ok(orders)
+    }
 }

@@ -1,11 +1,13 @@
 //! Touches: what ties a shopper to a guide or a store, and how long that is remembered (contract section 5).
 
+use serde::{Deserialize, Serialize};
+
 use super::super::names::Sym;
 use crate::model::code::{Kind, Rank};
 use crate::model::time::Millis;
 
 /// A touch. Guide and store are those that the rules listed when it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::desk::shopper) struct Touch {
     pub(in crate::desk::shopper) time: Millis,
     key: [u64; 2],
@@ -49,7 +51,7 @@ pub(in crate::desk::shopper) enum Added {
 }
 
 /// A shopper's touches in (time, key) order. One is kept while `received` < its own `received` + `keep_ms`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(in crate::desk::shopper) struct Touches {
     list: Vec<Touch>,
     /// The smallest `received` in the list.

@@ -1,0 +1,44 @@
+//! What goes wrong with a log: what, where, and the mend.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a log cannot be opened, written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error("{path}: cannot be {done}: {source}")]
+    Io { path: PathBuf, done: &'static str, source: io::Error },
+    #[error(
+        "{path} at byte {byte}: the log is damaged: {what}; put the data directory back from a copy, or begin a new one: nothing is skipped"
+    )]
+    Damaged { path: PathBuf, byte: u64, what: String },
+    #[error("{dir}: the log was made with {found}, not with {wanted}: {mend}")]
+    Other { dir: PathBuf, found: String, wanted: String, mend: &'static str },
+    #[error("{dir}: there is no log: name the directory that `serve --data` wrote")]
+    Missing { dir: PathBuf },
+    #[error("{partition}: offset {wanted} was asked for, the log begins at {start}: what was there is let go; {mend}")]
+    Retired { partition: String, wanted: u64, start: u64, mend: &'static str },
+    #[error(
+        "{partition}: offset {wanted} was asked for, the log ends at {end}: the log is shorter than what was read of it; put it back whole"
+    )]
+    Short { partition: String, wanted: u64, end: u64 },
+}
+
+impl LogError {
+    /// Whether it is only that the disk is full: the same may go well later.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_full(source))
+    }
+}
+
+/// Whether the system had no room.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+}
+
+/// Names the file and what was done to it.
+pub(crate) fn at<'a>(path: &'a Path, done: &'static str) -> impl FnOnce(io::Error) -> LogError + 'a {
+    move |source| LogError::Io { path: path.to_owned(), done, source }
+}

@@ -1,0 +1,270 @@
+//! A file system in memory that a test can crash: what was not synced is lost, or there in part, as the seed says.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::{File, Files};
+
+/// A disk in memory. Clones are the same disk.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Names as they are now, and as a crash would leave them.
+    names: BTreeMap<PathBuf, usize>,
+    durable_names: BTreeMap<PathBuf, usize>,
+    contents: Vec<Content>,
+    syncs: u64,
+    /// Bytes that may still be written before the disk is full.
+    room: Option<u64>,
+    /// Counts crashes: a handle from before one is dead.
+    life: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Content {
+    now: Vec<u8>,
+    durable: Vec<u8>,
+    /// What was done since the last sync.
+    pending: Vec<Change>,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Write(u64, Vec<u8>),
+    Truncate(usize),
+}
+
+/// What a crash does to the writes that were not synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Nothing: only the process is gone.
+    Nothing,
+    /// Everything.
+    Everything,
+    /// Each write survives or not, or in part, by the seed.
+    Torn(u64),
+}
+
+impl Memory {
+    /// Handles that are open die; what was not synced is lost as `loss` says.
+    pub fn crash(&self, loss: Loss) {
+        let mut state = self.state();
+        state.life += 1;
+        let mut dice = match loss {
+            Loss::Nothing => return,
+            Loss::Everything => None,
+            Loss::Torn(seed) => Some(Dice(seed)),
+        };
+        // A rename or a new name that was not synced may be there or not.
+        let keeps_names = dice.as_mut().is_some_and(|dice| dice.next(2) == 0);
+        state.names = if keeps_names { state.names.clone() } else { state.durable_names.clone() };
+        state.durable_names = state.names.clone();
+        for content in &mut state.contents {
+            let pending = std::mem::take(&mut content.pending);
+            if let Some(dice) = &mut dice {
+                for change in pending {
+                    let survives = dice.next(4);
+                    match change {
+                        Change::Write(at, bytes) => {
+                            let kept = match survives {
+                                0 => 0,
+                                1 => usize::try_from(dice.next(bytes.len() as u64 + 1)).unwrap_or(0),
+                                _ => bytes.len(),
+                            };
+                            put(&mut content.durable, at, &bytes[..kept]);
+                        }
+                        Change::Truncate(len) if survives > 0 => content.durable.truncate(len),
+                        Change::Truncate(_) => {}
+                    }
+                }
+            }
+            content.now = content.durable.clone();
+        }
+    }
+
+    /// From now on only so many bytes may be written; `None` is no limit.
+    pub fn set_room(&self, room: Option<u64>) {
+        self.state().room = room;
+    }
+
+    /// How often files and directories were synced.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.state().syncs
+    }
+
+    /// Changes a byte of a file, durable at once.
+    ///
+    /// # Panics
+    /// If there is no such file or byte.
+    pub fn flip(&self, path: &Path, at: usize) {
+        let mut state = self.state();
+        let content = state.names[path];
+        state.contents[content].now[at] ^= 1;
+        state.contents[content].durable[at] ^= 1;
+    }
+
+    /// The names of all files.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.state().names.keys().cloned().collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// A small generator (SplitMix64): enough for tearing.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % below
+    }
+}
+
+fn put(content: &mut Vec<u8>, at: u64, bytes: &[u8]) {
+    let at = usize::try_from(at).expect("a small file");
+    if bytes.is_empty() {
+        return;
+    }
+    if content.len() < at + bytes.len() {
+        content.resize(at + bytes.len(), 0);
+    }
+    content[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+fn not_found(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("{} is not there", path.display()))
+}
+
+impl Files for Memory {
+    fn create_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let state = self.state();
+        let mut names: Vec<String> = Vec::new();
+        for path in state.names.keys() {
+            if let Ok(below) = path.strip_prefix(dir)
+                && let Some(first) = below.iter().next()
+            {
+                let first = first.to_string_lossy().into_owned();
+                if names.last() != Some(&first) {
+                    names.push(first);
+                }
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn File>> {
+        let mut state = self.state();
+        let content = match state.names.get(path) {
+            Some(&content) => content,
+            None if create => {
+                state.contents.push(Content::default());
+                let content = state.contents.len() - 1;
+                state.names.insert(path.to_owned(), content);
+                content
+            }
+            None => return Err(not_found(path)),
+        };
+        let life = state.life;
+        Ok(Arc::new(MemoryFile { disk: self.clone(), content, life }))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.state().names.remove(path).map(drop).ok_or_else(|| not_found(path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let content = state.names.remove(from).ok_or_else(|| not_found(from))?;
+        state.names.insert(to.to_owned(), content);
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.syncs += 1;
+        let names: BTreeMap<PathBuf, usize> =
+            state.names.iter().filter(|(path, _)| path.parent() == Some(dir)).map(|(p, c)| (p.clone(), *c)).collect();
+        state.durable_names.retain(|path, _| path.parent() != Some(dir));
+        state.durable_names.extend(names);
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct MemoryFile {
+    disk: Memory,
+    content: usize,
+    life: u64,
+}
+
+impl MemoryFile {
+    /// The disk, unless it crashed since the file was opened.
+    fn disk(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.disk.state();
+        if state.life == self.life { Ok(state) } else { Err(io::Error::other("the handle is from before a crash")) }
+    }
+}
+
+impl File for MemoryFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.disk()?.contents[self.content].now.len() as u64)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        let state = self.disk()?;
+        let now = &state.contents[self.content].now;
+        let from = usize::try_from(at).expect("a small file").min(now.len());
+        let n = buffer.len().min(now.len() - from);
+        buffer[..n].copy_from_slice(&now[from..from + n]);
+        Ok(n)
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        let mut state = self.disk()?;
+        let room = usize::try_from(state.room.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+        let (written, full) = (&bytes[..room.min(bytes.len())], room < bytes.len());
+        if let Some(room) = &mut state.room {
+            *room -= written.len() as u64;
+        }
+        let content = &mut state.contents[self.content];
+        put(&mut content.now, at, written);
+        content.pending.push(Change::Write(at, written.to_vec()));
+        if full { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        let mut state = self.disk()?;
+        let content = &mut state.contents[self.content];
+        let len = usize::try_from(len).expect("a small file");
+        content.now.resize(len, 0);
+        content.pending.push(Change::Truncate(len));
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk()?;
+        state.syncs += 1;
+        let content = &mut state.contents[self.content];
+        content.durable = content.now.clone();
+        content.pending.clear();
+        Ok(())
+    }
+}

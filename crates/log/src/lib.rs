@@ -1,0 +1,17 @@
+//! The log: frames are appended to partitions of topics and read from them, and only what is on the disk is read.
+//!
+//! - [`files`]: the layer over the file system, so that tests can tear, lose and refuse
+//! - [`error`]: what goes wrong, with the place and the mend
+//! - [`segment`]: the records of one partition, in files
+//! - [`journal`]: what was appended lately to all partitions, in one file, so that one sync makes a round durable
+//! - [`store`]: the log without threads: open and repair, append a round, let go of old segments
+//! - [`reader`]: the records of one partition, in order
+//! - [`local`]: the log with its committer: appends of many threads are one round, one sync
+
+pub mod error;
+pub mod files;
+mod journal;
+pub mod local;
+pub mod reader;
+mod segment;
+pub mod store;

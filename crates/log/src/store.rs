@@ -1,0 +1,657 @@
+//! The log without threads: open and repair, append a round, read, let go of old segments.
+//!
+//! A round writes its records to the segments of their partitions, writes them as one block to the journal, syncs the
+//! journal, and only then shows them to readers. So the journal alone decides what is in the log since it began; the
+//! segments are synced before it is let go. If anything of a round fails, all of it is taken back.
+//!
+//! What lies where: `meta.json`, `journal/NUMBER.jrn`, `TOPIC/PARTITION/OFFSET.seg`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::flow::Partitions;
+use domain::model::ids::digest128;
+use domain::model::place::{Source, Topic};
+use domain::model::time::Millis;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{LogError, at};
+use crate::files::{self, Files, PARTIAL};
+use crate::journal::{self, Ends, Journal, Old};
+use crate::segment::{Cursor, HEADER_BYTES, Segment, put};
+
+/// Changes with what lies on the disk.
+const FORMAT: u32 = 1;
+const META: &str = "meta.json";
+const JOURNAL: &str = "journal";
+
+/// Who says what time it is. A log keeps to one of them, for its records mean nothing under the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clock {
+    /// `received` is the edge's clock, cut to the append time.
+    Wall,
+    /// `received` is the running maximum of the events' times; the append time plays no part.
+    Event,
+}
+
+/// What a log is, for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Meta {
+    format: u32,
+    /// A random number: another log has another one.
+    #[serde(with = "hex")]
+    id: u128,
+    pub clock: Clock,
+    pub partitions: Partitions,
+}
+
+impl Meta {
+    #[must_use]
+    pub fn new(id: u128, clock: Clock, partitions: Partitions) -> Self {
+        Self { format: FORMAT, id, clock, partitions }
+    }
+
+    /// The id of a topic of this log.
+    #[must_use]
+    pub fn topic_id(&self, topic: Topic) -> u128 {
+        digest128(&[&format!("{:032x}", self.id), topic.as_str()])
+    }
+
+    /// Every partition of every topic.
+    pub fn all(&self) -> impl Iterator<Item = (Topic, u16)> + '_ {
+        Topic::ALL.iter().flat_map(|&topic| (0..self.partitions.of(topic)).map(move |p| (topic, p)))
+    }
+}
+
+mod hex {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(id: &u128, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{id:032x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u128, D::Error> {
+        u128::from_str_radix(&String::deserialize(from)?, 16).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Sizes; all have a default that serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// A segment is closed at so many bytes.
+    pub segment_bytes: u64,
+    /// A journal is let go at so many bytes.
+    pub journal_bytes: u64,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { segment_bytes: 64 * 1024 * 1024, journal_bytes: 64 * 1024 * 1024 }
+    }
+}
+
+/// A record that is to be appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    pub topic: Topic,
+    pub partition: u16,
+    pub record: Vec<u8>,
+}
+
+/// One partition, as its readers see it.
+#[derive(Debug)]
+pub struct Partition {
+    source: Source,
+    shown: Mutex<Shown>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    segments: Vec<Arc<Segment>>,
+    /// The offset after the last record that may be seen.
+    end: u64,
+}
+
+impl Partition {
+    /// The first offset that is still there.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        self.shown().segments.first().map_or(0, |s| s.base)
+    }
+
+    /// The offset after the last record that may be seen.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.shown().end
+    }
+
+    #[must_use]
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// `scans partition 0`, as messages name it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{} partition {}", self.source.topic, self.source.partition)
+    }
+
+    /// The segment that holds an offset, and the one after it; the last one for the end itself.
+    pub(crate) fn segment(&self, offset: u64) -> Option<Arc<Segment>> {
+        let shown = self.shown();
+        let after = shown.segments.partition_point(|s| s.base <= offset);
+        after.checked_sub(1).map(|i| Arc::clone(&shown.segments[i]))
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The writer's side of a partition.
+#[derive(Debug)]
+struct Tail {
+    partition: Arc<Partition>,
+    dir: PathBuf,
+    segment: Arc<Segment>,
+    /// Bytes of the last segment, and the next offset, as of the last round that went well.
+    bytes: u64,
+    next: u64,
+    /// The next offset as of the last sync of the segments.
+    synced: u64,
+    round: Round,
+}
+
+/// What a round adds to a partition, until it is shown or taken back.
+#[derive(Debug, Default)]
+struct Round {
+    /// Bytes of the last segment with what the round wrote to it.
+    bytes: u64,
+    /// Segments that the round began, and their bytes.
+    begun: Vec<(Arc<Segment>, u64)>,
+    buffer: Vec<u8>,
+    records: u64,
+}
+
+/// The log. One owner appends; partitions are shared with readers.
+#[derive(Debug)]
+pub struct Store {
+    files: Arc<dyn Files>,
+    dir: PathBuf,
+    meta: Meta,
+    sizes: Sizes,
+    tails: BTreeMap<(Topic, u16), Tail>,
+    journal: Journal,
+    /// Journals before this one whose segments are not synced yet.
+    older: Vec<u64>,
+    append: Millis,
+    /// Segments that hold bytes that were never synced, by path.
+    dirty: BTreeMap<PathBuf, Arc<Segment>>,
+    is_broken: bool,
+}
+
+/// Files that must be synced before older journals are let go.
+#[derive(Debug)]
+pub struct Unsynced {
+    files: Arc<dyn Files>,
+    segments: Vec<Arc<Segment>>,
+    ends: Vec<((Topic, u16), u64)>,
+    journals: Vec<u64>,
+}
+
+impl Unsynced {
+    /// Makes the segments durable. May be done beside appends.
+    ///
+    /// # Errors
+    /// The disk refuses: the journals must stay.
+    pub fn sync(&self) -> Result<(), LogError> {
+        let mut dirs = BTreeSet::new();
+        for segment in &self.segments {
+            segment.file.sync().map_err(at(&segment.path, "synced"))?;
+            dirs.extend(segment.path.parent());
+        }
+        for dir in dirs {
+            self.files.sync_dir(dir).map_err(at(dir, "synced"))?;
+        }
+        Ok(())
+    }
+
+    /// How many syncs that takes, at most.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+}
+
+/// Reads what a log is; `None` if there is none.
+///
+/// # Errors
+/// There is something, and it is no log of this format.
+pub fn read_meta(files: &dyn Files, dir: &Path) -> Result<Option<Meta>, LogError> {
+    let names = files.list(dir).map_err(at(dir, "listed"))?;
+    if !names.iter().any(|name| name == META) {
+        // A log that was being made when it was cut off has no topic yet.
+        let topic = names.iter().find(|name| *name == JOURNAL || Topic::parse(name).is_some());
+        return topic.map_or(Ok(None), |name| {
+            let what = format!("{META} is missing beside {name}");
+            Err(LogError::Damaged { path: dir.join(META), byte: 0, what })
+        });
+    }
+    let path = dir.join(META);
+    let bytes = files::read(files, &path).map_err(at(&path, "read"))?;
+    let damaged = |what: String| LogError::Damaged { path: path.clone(), byte: 0, what };
+    let meta: Meta = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+    if meta.format != FORMAT {
+        return Err(LogError::Other {
+            dir: dir.to_owned(),
+            found: format!("format {}", meta.format),
+            wanted: format!("format {FORMAT}"),
+            mend: "use the build that wrote it",
+        });
+    }
+    Ok(Some(meta))
+}
+
+impl Store {
+    /// Opens a log, or makes one; repairs what a crash left behind.
+    ///
+    /// # Errors
+    /// The log is damaged, is another one than `meta` says (its id aside), or the disk refuses.
+    pub fn open(files: Arc<dyn Files>, dir: &Path, meta: Meta, sizes: Sizes) -> Result<Self, LogError> {
+        files.create_dir(dir).map_err(at(dir, "made"))?;
+        let found = match read_meta(&*files, dir)? {
+            Some(found) => found,
+            None => {
+                let bytes = serde_json::to_vec(&meta).expect("numbers and words");
+                files::publish(&*files, dir, META, &bytes).map_err(at(dir, "written"))?;
+                meta.clone()
+            }
+        };
+        let other = |found: String, wanted: String, mend| LogError::Other { dir: dir.to_owned(), found, wanted, mend };
+        if found.clock != meta.clock {
+            let name = |clock| if clock == Clock::Wall { "--clock wall" } else { "--clock event" };
+            return Err(other(name(found.clock).into(), name(meta.clock).into(), "start it as it was made"));
+        }
+        if found.partitions != meta.partitions {
+            let of = |p: Partitions| format!("{} partitions", p.scans);
+            return Err(other(of(found.partitions), of(meta.partitions), "give the number that it was made with"));
+        }
+        Self::recover(files, dir, found, sizes)
+    }
+
+    fn recover(files: Arc<dyn Files>, dir: &Path, meta: Meta, sizes: Sizes) -> Result<Self, LogError> {
+        let journals = dir.join(JOURNAL);
+        files.create_dir(&journals).map_err(at(&journals, "made"))?;
+        let names = files.list(&journals).map_err(at(&journals, "listed"))?;
+        for name in names.iter().filter(|name| name.ends_with(PARTIAL)) {
+            let path = journals.join(name);
+            files.remove(&path).map_err(at(&path, "removed"))?;
+        }
+        let numbers: Vec<u64> = names.iter().filter_map(|name| journal::number_of(name)).collect();
+        let old = numbers.iter().map(|&n| Old::open(&*files, &journals, n)).collect::<Result<Vec<_>, _>>()?;
+        if old.is_empty() {
+            check_nothing_is_there(&*files, dir, &meta)?;
+        }
+        let ends: BTreeMap<(Topic, u16), u64> =
+            old.first().map_or_else(BTreeMap::new, |j| j.ends.iter().copied().collect());
+        let mut tails = BTreeMap::new();
+        for (topic, partition) in meta.all() {
+            let source = Source { log: meta.topic_id(topic), topic, partition };
+            let end = ends.get(&(topic, partition)).copied().unwrap_or(0);
+            tails.insert((topic, partition), Tail::open(&*files, dir, source, end)?);
+        }
+        // Replay what the journals hold beyond what was synced.
+        let mut dirty = BTreeMap::new();
+        let (mut append, mut next) = (0, 0);
+        for (i, journal) in old.iter().enumerate() {
+            if i > 0 && journal.number() != next {
+                let what = format!("journal {} begins with block {}, {next} must come", numbers[i], journal.number());
+                return Err(LogError::Damaged { path: journals.join(journal::name(numbers[i])), byte: 0, what });
+            }
+            next = journal.records(|place, offset, time, record| {
+                append = append.max(time);
+                let tail = tails.get_mut(&place).ok_or_else(|| LogError::Damaged {
+                    path: journals.join(journal::name(numbers[i])),
+                    byte: 0,
+                    what: format!("it holds a record of {} partition {}, which is not there", place.0, place.1),
+                })?;
+                tail.stage(&*files, sizes.segment_bytes, offset, time, record)
+            })?;
+            for tail in tails.values_mut() {
+                tail.write()?;
+                dirty.extend(tail.show().into_iter().map(|segment| (segment.path.clone(), segment)));
+            }
+        }
+        let ends = tails.iter().map(|(place, tail)| (*place, tail.next)).collect::<Ends>();
+        let number = numbers.last().map_or(0, |n| n + 1);
+        let unsynced = Unsynced {
+            files: Arc::clone(&files),
+            segments: tails.values().map(|tail| Arc::clone(&tail.segment)).chain(dirty.into_values()).collect(),
+            ends: ends.clone(),
+            journals: numbers,
+        };
+        unsynced.sync()?;
+        sync_dirs(&*files, dir, &meta)?;
+        let journal = Journal::create(&*files, &journals, number, next, &ends)?;
+        let mut store = Self {
+            files,
+            dir: dir.to_owned(),
+            meta,
+            sizes,
+            tails,
+            journal,
+            older: unsynced.journals.clone(),
+            append,
+            dirty: BTreeMap::new(),
+            is_broken: false,
+        };
+        store.synced(&unsynced)?;
+        Ok(store)
+    }
+
+    #[must_use]
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// A partition, to read.
+    ///
+    /// # Panics
+    /// If the log has no such partition.
+    #[must_use]
+    pub fn partition(&self, topic: Topic, partition: u16) -> Arc<Partition> {
+        Arc::clone(&self.tails[&(topic, partition)].partition)
+    }
+
+    /// Every partition, to read.
+    #[must_use]
+    pub fn partitions(&self) -> BTreeMap<(Topic, u16), Arc<Partition>> {
+        self.tails.iter().map(|(place, tail)| (*place, Arc::clone(&tail.partition))).collect()
+    }
+
+    /// Appends records, all or none of them, and makes them durable; `now` is the append time unless time went back.
+    ///
+    /// # Errors
+    /// The disk refuses, and nothing is appended. If it was not just full, the log [is broken](Store::is_broken).
+    ///
+    /// # Panics
+    /// If the log is broken, or has no such partition.
+    pub fn append(&mut self, records: &[Append], now: Millis) -> Result<(), LogError> {
+        assert!(!self.is_broken, "a broken log is thrown away");
+        let append = self.append.max(now);
+        if let Err(error) = self.try_append(records, append) {
+            self.is_broken = !error.is_full();
+            self.undo().inspect_err(|_| self.is_broken = true)?;
+            return Err(error);
+        }
+        self.append = append;
+        for tail in self.tails.values_mut().filter(|tail| tail.is_touched()) {
+            self.dirty.extend(tail.show().into_iter().map(|segment| (segment.path.clone(), segment)));
+        }
+        Ok(())
+    }
+
+    fn try_append(&mut self, records: &[Append], append: Millis) -> Result<(), LogError> {
+        self.journal.begin_round(append);
+        for Append { topic, partition, record } in records {
+            let tail = self.tails.get_mut(&(*topic, *partition)).expect("a partition of this log");
+            let offset = tail.next + tail.round.records;
+            tail.stage(&*self.files, self.sizes.segment_bytes, offset, append, record)?;
+            self.journal.put((*topic, *partition), offset, record);
+        }
+        for tail in self.tails.values_mut().filter(|tail| tail.is_touched()) {
+            tail.write()?;
+        }
+        let dir = self.dir.join(JOURNAL);
+        self.journal.commit().map_err(at(&dir, "written"))
+    }
+
+    fn undo(&mut self) -> Result<(), LogError> {
+        let dir = self.dir.join(JOURNAL);
+        self.journal.undo().map_err(at(&dir, "cut back"))?;
+        for tail in self.tails.values_mut().filter(|tail| tail.is_touched()) {
+            tail.undo(&*self.files)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the disk failed in a way after which nobody knows what is on it: what was shown stays readable, and opening
+    /// the log anew tells.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Whether the journal is so long that another should be begun.
+    #[must_use]
+    pub fn is_rotation_due(&self) -> bool {
+        self.journal.bytes() >= self.sizes.journal_bytes && self.older.is_empty()
+    }
+
+    /// Begins another journal. The older ones are let go by [`Store::synced`], once [`Unsynced::sync`] is done.
+    ///
+    /// # Errors
+    /// The disk refuses: the journal goes on.
+    pub fn rotate(&mut self) -> Result<Unsynced, LogError> {
+        // True once the older journals are let go; until then the oldest one's word holds.
+        let ends: Ends = self.tails.iter().map(|(place, tail)| (*place, tail.next)).collect();
+        let dir = self.dir.join(JOURNAL);
+        let next = self.journal.next_block();
+        let journal = Journal::create(&*self.files, &dir, self.journal.number + 1, next, &ends)?;
+        self.older.push(self.journal.number);
+        self.journal = journal;
+        Ok(Unsynced {
+            files: Arc::clone(&self.files),
+            segments: std::mem::take(&mut self.dirty).into_values().collect(),
+            ends,
+            journals: self.older.clone(),
+        })
+    }
+
+    /// Lets go of journals whose segments are synced.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn synced(&mut self, unsynced: &Unsynced) -> Result<(), LogError> {
+        let dir = self.dir.join(JOURNAL);
+        for number in &unsynced.journals {
+            let path = dir.join(journal::name(*number));
+            self.files.remove(&path).map_err(at(&path, "removed"))?;
+        }
+        self.files.sync_dir(&dir).map_err(at(&dir, "synced"))?;
+        self.older.retain(|number| !unsynced.journals.contains(number));
+        for (place, end) in &unsynced.ends {
+            if let Some(tail) = self.tails.get_mut(place) {
+                tail.synced = tail.synced.max(*end);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of whole segments below an offset. What is not synced yet stays.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn retire(&mut self, topic: Topic, partition: u16, below: u64) -> Result<u64, LogError> {
+        let Some(tail) = self.tails.get(&(topic, partition)) else { return Ok(0) };
+        let synced = tail.synced;
+        let gone: Vec<Arc<Segment>> = {
+            let mut shown = tail.partition.shown();
+            // The one after it must be on the disk by itself.
+            let may_go = |next: &Segment| next.base <= below && next.base < synced;
+            let whole = shown.segments.windows(2).take_while(|pair| may_go(&pair[1])).count();
+            shown.segments.drain(..whole).collect()
+        };
+        // From the oldest on, so that a crash leaves no hole.
+        for segment in &gone {
+            self.files.remove(&segment.path).map_err(at(&segment.path, "removed"))?;
+            self.files.sync_dir(&tail.dir).map_err(at(&tail.dir, "synced"))?;
+            self.dirty.remove(&segment.path);
+        }
+        Ok(gone.len() as u64)
+    }
+}
+
+fn sync_dirs(files: &dyn Files, dir: &Path, meta: &Meta) -> Result<(), LogError> {
+    for (topic, partition) in meta.all() {
+        let topic = dir.join(topic.as_str());
+        let own = topic.join(partition.to_string());
+        files.sync_dir(&own).map_err(at(&own, "synced"))?;
+        files.sync_dir(&topic).map_err(at(&topic, "synced"))?;
+    }
+    files.sync_dir(dir).map_err(at(dir, "synced"))
+}
+
+/// A log whose journal is gone must not be taken for a new one.
+fn check_nothing_is_there(files: &dyn Files, dir: &Path, meta: &Meta) -> Result<(), LogError> {
+    for (topic, partition) in meta.all() {
+        let own = dir.join(topic.as_str()).join(partition.to_string());
+        for name in files.list(&own).map_err(at(&own, "listed"))? {
+            let path = own.join(&name);
+            let file = files.open(&path, false).map_err(at(&path, "opened"))?;
+            if file.len().map_err(at(&path, "measured"))? > HEADER_BYTES as u64 {
+                let what = "the journal is missing, and there are records".to_owned();
+                return Err(LogError::Damaged { path: dir.join(JOURNAL), byte: 0, what });
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Tail {
+    /// Opens a partition up to the end that was synced; what lies behind it is cut off, for the journal has it.
+    fn open(files: &dyn Files, dir: &Path, source: Source, end: u64) -> Result<Self, LogError> {
+        let dir = dir.join(source.topic.as_str()).join(source.partition.to_string());
+        files.create_dir(&dir).map_err(at(&dir, "made"))?;
+        let names = files.list(&dir).map_err(at(&dir, "listed"))?;
+        let bases: Vec<u64> = names.iter().filter_map(|name| Segment::base_of(name)).collect();
+        // One that begins at the end was begun after the last sync, like all behind it.
+        let (kept, begun): (Vec<u64>, Vec<u64>) = bases.into_iter().partition(|&base| base < end);
+        if kept.is_empty() && end > 0 {
+            let what = format!("offsets up to {end} were synced, and no segment holds them");
+            return Err(LogError::Damaged { path: dir, byte: 0, what });
+        }
+        for base in begun {
+            let path = dir.join(Segment::name(base));
+            files.remove(&path).map_err(at(&path, "removed"))?;
+        }
+        let mut segments = Vec::new();
+        for base in kept {
+            let segment = Segment::open(files, &dir, &source, base)?;
+            segment.show(segment.file.len().map_err(at(&segment.path, "measured"))?);
+            segments.push(Arc::new(segment));
+        }
+        if segments.is_empty() {
+            segments.push(Arc::new(Segment::create(files, &dir, &source, 0)?));
+        }
+        let segment = Arc::clone(segments.last().expect("there is one"));
+        let bytes = place_of(&segment, end)?;
+        segment.file.truncate(bytes).map_err(at(&segment.path, "cut"))?;
+        segment.show(bytes);
+        let partition = Arc::new(Partition { source, shown: Mutex::new(Shown { segments, end }) });
+        let round = Round { bytes, ..Round::default() };
+        Ok(Self { partition, dir, segment, bytes, next: end, synced: end, round })
+    }
+
+    fn is_touched(&self) -> bool {
+        self.round.records > 0 || !self.round.begun.is_empty()
+    }
+
+    /// Takes a record into the round under way.
+    fn stage(
+        &mut self,
+        files: &dyn Files,
+        segment_bytes: u64,
+        offset: u64,
+        append: Millis,
+        record: &[u8],
+    ) -> Result<(), LogError> {
+        let expected = self.next + self.round.records;
+        if offset != expected {
+            let what = format!("the journal holds offset {offset}, the segments end at {expected}");
+            return Err(LogError::Damaged { path: self.dir.clone(), byte: 0, what });
+        }
+        let size =
+            self.round.begun.last().map_or(self.round.bytes, |(_, bytes)| *bytes) + self.round.buffer.len() as u64;
+        if size >= segment_bytes && size > HEADER_BYTES as u64 {
+            self.write()?;
+            let begun = Segment::create(files, &self.dir, &self.partition.source, offset)?;
+            self.round.begun.push((Arc::new(begun), HEADER_BYTES as u64));
+        }
+        put(&mut self.round.buffer, offset, append, record);
+        self.round.records += 1;
+        Ok(())
+    }
+
+    /// Writes what the round holds.
+    fn write(&mut self) -> Result<(), LogError> {
+        let Round { bytes, begun, buffer, .. } = &mut self.round;
+        let (segment, bytes) = begun.last_mut().map_or((&self.segment, bytes), |(segment, bytes)| (&*segment, bytes));
+        segment.file.write_at(buffer, *bytes).map_err(at(&segment.path, "written"))?;
+        *bytes += buffer.len() as u64;
+        buffer.clear();
+        Ok(())
+    }
+
+    /// Shows the round to readers; hands out the segments that it wrote to.
+    fn show(&mut self) -> Vec<Arc<Segment>> {
+        let mut touched = vec![(Arc::clone(&self.segment), self.round.bytes)];
+        touched.append(&mut self.round.begun);
+        for (segment, bytes) in &touched {
+            segment.show(*bytes);
+        }
+        let touched: Vec<Arc<Segment>> = touched
+            .into_iter()
+            .map(|(segment, bytes)| {
+                self.bytes = bytes;
+                segment
+            })
+            .collect();
+        self.segment = Arc::clone(touched.last().expect("the last one at least"));
+        self.round.bytes = self.bytes;
+        self.next += std::mem::take(&mut self.round.records);
+        let mut shown = self.partition.shown();
+        shown.segments.extend(touched[1..].iter().map(Arc::clone));
+        shown.end = self.next;
+        drop(shown);
+        touched
+    }
+
+    /// Takes back the round.
+    fn undo(&mut self, files: &dyn Files) -> Result<(), LogError> {
+        let begun = std::mem::take(&mut self.round.begun);
+        self.round = Round { bytes: self.bytes, buffer: std::mem::take(&mut self.round.buffer), ..Round::default() };
+        self.round.buffer.clear();
+        self.segment.file.truncate(self.bytes).map_err(at(&self.segment.path, "cut back"))?;
+        for (segment, _) in begun {
+            files.remove(&segment.path).map_err(at(&segment.path, "removed"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Where in a segment an offset begins. Everything before it must be whole.
+fn place_of(segment: &Segment, offset: u64) -> Result<u64, LogError> {
+    let mut cursor = Cursor::new();
+    for expected in segment.base..offset {
+        if cursor.next(segment, segment.shown(), expected)?.is_none() {
+            let what = format!("it ends before offset {expected}, but offsets up to {offset} were synced");
+            return Err(segment.damaged(cursor.at, what));
+        }
+    }
+    Ok(cursor.at)
+}
+
+/// The file of a segment, for tests that damage it.
+#[must_use]
+pub fn segment_path(dir: &Path, topic: Topic, partition: u16, base: u64) -> PathBuf {
+    dir.join(topic.as_str()).join(partition.to_string()).join(Segment::name(base))
+}

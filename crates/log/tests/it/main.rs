@@ -1,0 +1,6 @@
+//! The log under fire: crashes that tear, full disks, damage, many threads.
+
+mod crashes;
+mod damage;
+mod threads;
+mod world;

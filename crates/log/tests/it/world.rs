@@ -1,0 +1,37 @@
+//! A small log in memory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use domain::flow::Partitions;
+use domain::model::place::Topic;
+use log::error::LogError;
+use log::files::memory::Memory;
+use log::reader::Reader;
+use log::store::{Append, Clock, Meta, Sizes, Store};
+
+pub(crate) const DIR: &str = "data";
+pub(crate) const SMALL: Sizes = Sizes { segment_bytes: 400, journal_bytes: 1_500 };
+
+pub(crate) fn meta() -> Meta {
+    Meta::new(7, Clock::Wall, Partitions::all(2))
+}
+
+pub(crate) fn open(disk: &Memory) -> Result<Store, LogError> {
+    Store::open(Arc::new(disk.clone()), Path::new(DIR), meta(), SMALL)
+}
+
+pub(crate) fn append(topic: Topic, partition: u16, text: &str) -> Append {
+    Append { topic, partition, record: text.as_bytes().to_vec() }
+}
+
+/// All that a partition holds from an offset on.
+pub(crate) fn read(store: &Store, topic: Topic, partition: u16, from: u64) -> Result<Vec<String>, LogError> {
+    let mut reader = Reader::open(store.partition(topic, partition), from, "begin again")?;
+    let mut found = Vec::new();
+    while let Some(record) = reader.next()? {
+        assert_eq!(record.offset, from + found.len() as u64);
+        found.push(String::from_utf8(record.bytes.to_vec()).expect("UTF-8"));
+    }
+    Ok(found)
+}
