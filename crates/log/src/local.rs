@@ -198,7 +198,13 @@ impl Log {
     /// They are refused.
     pub fn append_and_wait(&self, records: Vec<Append>) -> Result<(), Refused> {
         let (tell, told) = channel();
-        self.append(records, OnFull::Refuse, Box::new(move |result| drop(tell.send(result))));
+        self.append(
+            records,
+            OnFull::Refuse,
+            Box::new(move |result| {
+                let _ = tell.send(result);
+            }),
+        );
         told.recv().unwrap_or(Err(Refused::Closed))
     }
 

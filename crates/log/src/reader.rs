@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use domain::model::place::Source;
 use domain::model::time::Millis;
 
 use crate::error::LogError;
@@ -49,6 +50,11 @@ impl Reader {
             reader.at = Some((segment, cursor));
         }
         Ok(reader)
+    }
+
+    #[must_use]
+    pub fn source(&self) -> Source {
+        self.partition.source()
     }
 
     /// The offset of the record that comes next.

@@ -1,0 +1,348 @@
+//! A lane: one thread that works for some stations. It reads, answers, appends the answers, and takes snapshots.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use domain::desk::campaign::CampaignDesk;
+use domain::desk::code::CodeDesk;
+use domain::desk::shopper::ShopperDesk;
+use domain::flow::{Desk, Output};
+use domain::model::place::Topic;
+use domain::model::rulebook::Library;
+use log::files::Files;
+use log::local::{Log, OnFull, Refused};
+use log::store::Append;
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use tracing::{debug, error, info, warn};
+
+use crate::snapshot::{Snapshot, Snapshots};
+use crate::station::{Station, StationError};
+
+/// A station is let run so far before the next one has its turn.
+const RECORDS_MAX: usize = 64;
+const ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// A station waits while so many of its answers are not durable.
+const OUTSTANDING_MAX: u64 = 1024;
+/// How long a lane sleeps if nobody wakes it.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// When snapshots are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rhythm {
+    /// At least so far apart.
+    pub interval: Duration,
+    /// Only after so many records.
+    pub records: u64,
+}
+
+impl Default for Rhythm {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(60), records: 1 }
+    }
+}
+
+/// What all lanes share.
+#[derive(Debug)]
+pub struct Works {
+    pub log: Arc<Log>,
+    pub library: Arc<Library>,
+    pub snapshots: Snapshots,
+    pub rhythm: Rhythm,
+    metrics: Metrics,
+    stopping: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Metrics {
+    frames: IntCounterVec,
+    seconds: HistogramVec,
+    snapshot_seconds: Histogram,
+}
+
+impl Metrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let buckets = prometheus::exponential_buckets(0.000_01, 4.0, 12)?;
+        let metrics = Self {
+            frames: IntCounterVec::new(
+                Opts::new("mashang_desk_frames_total", "Frames that a desk has taken"),
+                &["desk"],
+            )?,
+            seconds: HistogramVec::new(
+                HistogramOpts::new("mashang_desk_seconds", "Time of a desk for a batch of frames")
+                    .buckets(buckets.clone()),
+                &["desk"],
+            )?,
+            snapshot_seconds: Histogram::with_opts(
+                HistogramOpts::new("mashang_snapshot_seconds", "Writing one snapshot").buckets(buckets),
+            )?,
+        };
+        registry.register(Box::new(metrics.frames.clone()))?;
+        registry.register(Box::new(metrics.seconds.clone()))?;
+        registry.register(Box::new(metrics.snapshot_seconds.clone()))?;
+        Ok(metrics)
+    }
+}
+
+impl Works {
+    /// # Panics
+    /// If metrics of these names are in the registry already.
+    #[must_use]
+    pub fn new(
+        log: Arc<Log>,
+        library: Arc<Library>,
+        files: Arc<dyn Files>,
+        snapshots: &Path,
+        rhythm: Rhythm,
+        registry: &Registry,
+    ) -> Self {
+        Self {
+            log,
+            library,
+            snapshots: Snapshots::new(files, snapshots),
+            rhythm,
+            metrics: Metrics::new(registry).expect("the worker's metrics are registered once"),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Asks all lanes to finish what is in the log, take a last snapshot and end.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+}
+
+/// How far a station is, for whoever asks.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    pub topic: Topic,
+    pub partition: u16,
+    /// The next offset as far as all answers are durable.
+    pub settled: Arc<AtomicU64>,
+    /// When the last snapshot was published, ms since the epoch; 0 if none was.
+    pub snapshot_ms: Arc<AtomicU64>,
+    /// Bytes of the last snapshot: what the state takes on the disk.
+    pub state_bytes: Arc<AtomicU64>,
+}
+
+enum AnyStation {
+    Shopper(Box<Station<ShopperDesk>>),
+    Code(Box<Station<CodeDesk>>),
+    Campaign(Box<Station<CampaignDesk>>),
+}
+
+/// Does the same with whichever station it is.
+macro_rules! each {
+    ($any:expr, $station:ident => $work:expr) => {
+        match $any {
+            AnyStation::Shopper($station) => $work,
+            AnyStation::Code($station) => $work,
+            AnyStation::Campaign($station) => $work,
+        }
+    };
+}
+
+struct Seat {
+    station: AnyStation,
+    desk: &'static str,
+    progress: Progress,
+    last_snapshot: Instant,
+}
+
+/// A lane before it runs.
+pub struct Lane {
+    works: Arc<Works>,
+    seats: Vec<Seat>,
+    acks: Receiver<Ack>,
+    acked: Sender<Ack>,
+    snapshots: Option<Sender<(Snapshot, Progress)>>,
+    answers: Vec<Output>,
+}
+
+struct Ack {
+    seat: usize,
+    answers: u64,
+    result: Result<(), Refused>,
+}
+
+impl Lane {
+    /// Opens the stations of some partitions of every desk's topic.
+    ///
+    /// # Errors
+    /// A snapshot or the log cannot be taken up.
+    pub fn open(works: &Arc<Works>, partitions: &[(Topic, u16)]) -> Result<Self, StationError> {
+        let seats = partitions.iter().map(|&(topic, partition)| Seat::open(works, topic, partition));
+        let seats = seats.collect::<Result<_, _>>()?;
+        let (acked, acks) = channel();
+        Ok(Self { works: Arc::clone(works), seats, acks, acked, snapshots: None, answers: Vec::new() })
+    }
+
+    /// How far its stations are.
+    #[must_use]
+    pub fn progress(&self) -> Vec<Progress> {
+        self.seats.iter().map(|seat| seat.progress.clone()).collect()
+    }
+
+    /// Works until it is asked to stop and nothing is left to do.
+    ///
+    /// # Errors
+    /// Why it stops before.
+    pub fn run(mut self) -> Result<(), StationError> {
+        std::thread::scope(|scope| {
+            let (to_writer, snapshots) = channel();
+            self.snapshots = Some(to_writer);
+            let works = Arc::clone(&self.works);
+            scope.spawn(move || write_snapshots(&works, &snapshots));
+            let result = self.work();
+            self.snapshots = None;
+            result
+        })
+    }
+
+    fn work(&mut self) -> Result<(), StationError> {
+        loop {
+            // Asked before the work, so that a lane that is idle was idle after it was asked.
+            let stopping = self.works.stopping.load(Ordering::Acquire);
+            let version = self.works.log.version();
+            let mut is_idle = true;
+            for seat in 0..self.seats.len() {
+                is_idle &= self.turn(seat)? == 0;
+            }
+            if !self.take_acks() {
+                return Ok(());
+            }
+            for seat in &mut self.seats {
+                seat.snapshots(&self.works, self.snapshots.as_ref(), false);
+            }
+            if !is_idle {
+                continue;
+            }
+            if stopping && self.is_settled() {
+                for seat in &mut self.seats {
+                    seat.snapshots(&self.works, self.snapshots.as_ref(), true);
+                }
+                return Ok(());
+            }
+            self.works.log.wait(version, IDLE);
+        }
+    }
+
+    /// Lets a station take what it can; says how much it took.
+    fn turn(&mut self, at: usize) -> Result<usize, StationError> {
+        let Self { works, seats, answers, acked, .. } = self;
+        let seat = &mut seats[at];
+        if each!(&seat.station, s => s.outstanding()) >= OUTSTANDING_MAX {
+            return Ok(0);
+        }
+        let timer = works.metrics.seconds.with_label_values(&[seat.desk]).start_timer();
+        let taken = each!(&mut seat.station, s => s.step(&works.library, RECORDS_MAX, ANSWER_BYTES_MAX, answers))?;
+        if taken == 0 {
+            timer.stop_and_discard();
+            return Ok(0);
+        }
+        timer.observe_duration();
+        works.metrics.frames.with_label_values(&[seat.desk]).inc_by(taken as u64);
+        if answers.is_empty() {
+            seat.publish();
+            return Ok(taken);
+        }
+        let count = answers.len() as u64;
+        let records = answers.drain(..).map(|Output { topic, partition, record }| Append { topic, partition, record });
+        let acked = acked.clone();
+        let done = move |result| {
+            let _ = acked.send(Ack { seat: at, answers: count, result });
+        };
+        works.log.append(records.collect(), OnFull::Wait, Box::new(done));
+        Ok(taken)
+    }
+
+    /// Notes what is durable; `false` once the log takes nothing any more.
+    fn take_acks(&mut self) -> bool {
+        while let Ok(Ack { seat, answers, result }) = self.acks.try_recv() {
+            if let Err(refused) = result {
+                // The log has said why. Whatever was not written is answered again after the next start.
+                warn!(%refused, "a lane stops");
+                return false;
+            }
+            let seat = &mut self.seats[seat];
+            each!(&mut seat.station, s => s.made_durable(answers));
+            seat.publish();
+        }
+        true
+    }
+
+    /// Whether everything that is in the log for these stations is answered, and the answers are durable.
+    fn is_settled(&self) -> bool {
+        self.seats.iter().all(|seat| {
+            let Progress { topic, partition, settled, .. } = &seat.progress;
+            settled.load(Ordering::Acquire) == self.works.log.partition(*topic, *partition).end()
+        })
+    }
+}
+
+impl Seat {
+    fn open(works: &Works, topic: Topic, partition: u16) -> Result<Self, StationError> {
+        fn station<D: Desk>(works: &Works, partition: u16) -> Result<Box<Station<D>>, StationError> {
+            let meta = works.log.meta();
+            let source = works.log.partition(D::TOPIC, partition);
+            let station = Station::open(source, meta.partitions, meta.clock, &works.snapshots, &works.library)?;
+            let end = source.end();
+            debug!(topic = %D::TOPIC, partition, from = station.settled(), end, "restored");
+            Ok(Box::new(station))
+        }
+        let (station, desk) = match topic {
+            Topic::Scans => (AnyStation::Shopper(station(works, partition)?), "shopper"),
+            Topic::Draws => (AnyStation::Code(station(works, partition)?), "code"),
+            Topic::Awards => (AnyStation::Campaign(station(works, partition)?), "campaign"),
+            Topic::Facts | Topic::Rules => unreachable!("no desk reads {topic}"),
+        };
+        let progress = Progress {
+            topic,
+            partition,
+            settled: Arc::new(AtomicU64::new(each!(&station, s => s.settled()))),
+            snapshot_ms: Arc::default(),
+            state_bytes: Arc::default(),
+        };
+        Ok(Self { station, desk, progress, last_snapshot: Instant::now() })
+    }
+
+    fn publish(&self) {
+        self.progress.settled.store(each!(&self.station, s => s.settled()), Ordering::Release);
+    }
+
+    /// Takes a snapshot if it is time, and hands out one that may be published.
+    fn snapshots(&mut self, works: &Works, to: Option<&Sender<(Snapshot, Progress)>>, is_last: bool) {
+        let Self { station, progress, last_snapshot, .. } = self;
+        each!(station, s => {
+            let is_due = last_snapshot.elapsed() >= works.rhythm.interval && s.since_snapshot() >= works.rhythm.records;
+            if is_due || is_last {
+                *last_snapshot = Instant::now();
+                s.take_snapshot();
+            }
+            if let (Some(snapshot), Some(to)) = (s.snapshot(&works.snapshots), to) {
+                let _ = to.send((snapshot, progress.clone()));
+            }
+        });
+    }
+}
+
+/// Writes snapshots beside the lane, and lets go of the log that they no longer need.
+fn write_snapshots(works: &Works, snapshots: &Receiver<(Snapshot, Progress)>) {
+    for (snapshot, progress) in snapshots {
+        let timer = works.metrics.snapshot_seconds.start_timer();
+        let (source, offset, bytes) = (snapshot.source, snapshot.offset, snapshot.state.len());
+        match works.snapshots.write(&snapshot) {
+            Ok(needed) => {
+                timer.observe_duration();
+                debug!(topic = %source.topic, partition = source.partition, offset, bytes, "snapshot");
+                progress.snapshot_ms.store(log::local::now_ms().cast_unsigned(), Ordering::Release);
+                progress.state_bytes.store(bytes as u64, Ordering::Release);
+                works.log.retire(source.topic, source.partition, needed);
+            }
+            Err(error) => error!(%error, "a snapshot was not written; the ones before it stand"),
+        }
+    }
+    info!("snapshots are written");
+}

@@ -1,0 +1,194 @@
+//! Snapshots: states of stages in a directory.
+//!
+//! A snapshot is a state file and a manifest that names it. The manifest is written last, whole or not at all, and never
+//! changed; the last [`KEPT`] stay. What a manifest names and is not there, or not as it was written, is an error: no
+//! stage begins empty because its state is lost.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use domain::model::place::{Source, Topic};
+use log::files::{self, Files, PARTIAL};
+use serde::{Deserialize, Serialize};
+
+/// So many snapshots of a partition are kept.
+pub const KEPT: usize = 3;
+const FORMAT: u32 = 1;
+const MANIFEST: &str = ".manifest.json";
+const STATE: &str = ".state";
+
+/// A stage's state as of an offset: all records before it are in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    pub source: Source,
+    pub offset: u64,
+    pub state: Vec<u8>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    format: u32,
+    /// The id of the topic, hex.
+    log: String,
+    topic: Topic,
+    partition: u16,
+    offset: u64,
+    behaviour: u32,
+    bytes: u64,
+    crc32c: u32,
+}
+
+/// Why a snapshot cannot be written or taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    #[error("{path}: cannot be {done}: {source}")]
+    Io { path: PathBuf, done: &'static str, source: io::Error },
+    #[error(
+        "{path}: the snapshot of {partition} is torn: {what}; put it back from a copy, or remove this manifest to go back to the snapshot before it, if the log reaches back so far"
+    )]
+    Torn { path: PathBuf, partition: String, what: String },
+}
+
+/// Which safeguards hold. All of them, except in tests that show what each is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Safeguards {
+    /// A manifest is published only after all that the state has answered is durable.
+    pub manifest_after_acks: bool,
+    /// A manifest is published after its state is durable.
+    pub manifest_last: bool,
+}
+
+impl Default for Safeguards {
+    fn default() -> Self {
+        Self { manifest_after_acks: true, manifest_last: true }
+    }
+}
+
+/// The snapshots of all partitions.
+#[derive(Clone, Debug)]
+pub struct Snapshots {
+    files: Arc<dyn Files>,
+    dir: PathBuf,
+    pub safeguards: Safeguards,
+}
+
+impl Snapshots {
+    #[must_use]
+    pub fn new(files: Arc<dyn Files>, dir: &Path) -> Self {
+        Self { files, dir: dir.to_owned(), safeguards: Safeguards::default() }
+    }
+
+    /// Writes a snapshot, the manifest last, and lets go of those that are no longer kept. Says from which offset on the
+    /// log is still needed.
+    ///
+    /// # Errors
+    /// The disk refuses; the snapshots before stand.
+    pub fn write(&self, snapshot: &Snapshot) -> Result<u64, SnapshotError> {
+        let dir = self.of(snapshot.source.topic, snapshot.source.partition);
+        self.files.create_dir(&dir).map_err(io_at(&dir, "made"))?;
+        self.files.sync_dir(&self.dir).map_err(io_at(&self.dir, "synced"))?;
+        if self.safeguards.manifest_last {
+            self.write_state(&dir, snapshot)?;
+            self.write_manifest(&dir, snapshot)?;
+        } else {
+            self.write_manifest(&dir, snapshot)?;
+            self.write_state(&dir, snapshot)?;
+        }
+        self.prune(&dir)
+    }
+
+    fn write_state(&self, dir: &Path, snapshot: &Snapshot) -> Result<(), SnapshotError> {
+        let path = dir.join(name(snapshot.offset, STATE));
+        let file = self.files.open(&path, true).map_err(io_at(&path, "made"))?;
+        file.truncate(0)
+            .and_then(|()| file.write_at(&snapshot.state, 0))
+            .and_then(|()| file.sync())
+            .map_err(io_at(&path, "written"))
+    }
+
+    fn write_manifest(&self, dir: &Path, snapshot: &Snapshot) -> Result<(), SnapshotError> {
+        let manifest = Manifest {
+            format: FORMAT,
+            log: format!("{:032x}", snapshot.source.log),
+            topic: snapshot.source.topic,
+            partition: snapshot.source.partition,
+            offset: snapshot.offset,
+            behaviour: domain::flow::BEHAVIOUR,
+            bytes: snapshot.state.len() as u64,
+            crc32c: crc32c::crc32c(&snapshot.state),
+        };
+        let bytes = serde_json::to_vec(&manifest).expect("numbers and words");
+        let name = name(snapshot.offset, MANIFEST);
+        files::publish(&*self.files, dir, &name, &bytes).map_err(io_at(&dir.join(name), "written"))
+    }
+
+    /// Lets go of what is not among the last ones; says from which offset on the log is still needed.
+    fn prune(&self, dir: &Path) -> Result<u64, SnapshotError> {
+        let names = self.files.list(dir).map_err(io_at(dir, "listed"))?;
+        let offsets: Vec<u64> = names.iter().filter_map(|n| offset_of(n, MANIFEST)).collect();
+        let first = offsets.len().saturating_sub(KEPT);
+        for &offset in &offsets[..first] {
+            let path = dir.join(name(offset, MANIFEST));
+            self.files.remove(&path).map_err(io_at(&path, "removed"))?;
+        }
+        self.files.sync_dir(dir).map_err(io_at(dir, "synced"))?;
+        let kept = &offsets[first..];
+        let is_left_over = |name: &str| {
+            offset_of(name, STATE).is_some_and(|offset| !kept.contains(&offset)) || name.ends_with(PARTIAL)
+        };
+        for name in names.iter().filter(|name| is_left_over(name)) {
+            let path = dir.join(name);
+            self.files.remove(&path).map_err(io_at(&path, "removed"))?;
+        }
+        Ok(kept.first().copied().unwrap_or(0))
+    }
+
+    /// The latest snapshot of a partition; `None` if there never was one.
+    ///
+    /// # Errors
+    /// There is one, and it is torn or of something else.
+    pub fn latest(&self, source: Source) -> Result<Option<Snapshot>, SnapshotError> {
+        let dir = self.of(source.topic, source.partition);
+        let names = self.files.list(&dir).map_err(io_at(&dir, "listed"))?;
+        let Some(offset) = names.iter().filter_map(|n| offset_of(n, MANIFEST)).next_back() else { return Ok(None) };
+        let path = dir.join(name(offset, MANIFEST));
+        let torn = |what: String| SnapshotError::Torn {
+            path: path.clone(),
+            partition: format!("{} partition {}", source.topic, source.partition),
+            what,
+        };
+        let bytes = files::read(&*self.files, &path).map_err(io_at(&path, "read"))?;
+        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| torn(e.to_string()))?;
+        if manifest.format != FORMAT {
+            return Err(torn(format!("it is of format {}, this build reads {FORMAT}", manifest.format)));
+        }
+        let named = (manifest.log.as_str(), manifest.topic, manifest.partition, manifest.offset);
+        if named != (format!("{:032x}", source.log).as_str(), source.topic, source.partition, offset) {
+            return Err(torn("it is of another log or partition".to_owned()));
+        }
+        let state = files::read(&*self.files, &dir.join(name(offset, STATE)))
+            .map_err(|e| torn(format!("its state cannot be read: {e}")))?;
+        if state.len() as u64 != manifest.bytes || crc32c::crc32c(&state) != manifest.crc32c {
+            return Err(torn("its state is not as it was written".to_owned()));
+        }
+        Ok(Some(Snapshot { source, offset, state }))
+    }
+
+    fn of(&self, topic: Topic, partition: u16) -> PathBuf {
+        self.dir.join(format!("{topic}-{partition}"))
+    }
+}
+
+fn name(offset: u64, end: &str) -> String {
+    format!("{offset:020}{end}")
+}
+
+fn offset_of(name: &str, end: &str) -> Option<u64> {
+    name.strip_suffix(end)?.parse().ok()
+}
+
+fn io_at<'a>(path: &'a Path, done: &'static str) -> impl FnOnce(io::Error) -> SnapshotError + 'a {
+    move |source| SnapshotError::Io { path: path.to_owned(), done, source }
+}
