@@ -2,6 +2,8 @@
 
 mod against;
 mod cli;
+#[cfg_attr(not(test), expect(dead_code, reason = "serve starts it"))]
+mod demo;
 mod events;
 mod explain;
 mod export;
