@@ -5,6 +5,7 @@
 //! - [`batch`]: facts added up in memory between two transactions
 //! - [`writer`]: one transaction writes rows, counters and positions, or nothing
 //! - [`export`]: the tables of contract section 8, sorted, as CSV or NDJSON
+//! - [`totals`]: sums over all days
 //! - [`history`]: what `explain code` tells
 
 pub mod answers;
@@ -12,4 +13,5 @@ pub mod batch;
 pub mod export;
 pub mod history;
 pub mod schema;
+pub mod totals;
 pub mod writer;

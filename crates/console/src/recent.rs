@@ -1,0 +1,251 @@
+//! Answers that are in the log and not in the ledger yet, followed by a thread that reads facts as they become durable.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use domain::frame::{Frame, Kind};
+use domain::model::fact::{Fact, Told, What};
+use domain::model::ids::digest128;
+use domain::model::place::Topic;
+use ledger::answers::Answer;
+use ledger::schema::open_to_read;
+use log::error::LogError;
+use log::local::{Log, now_ms};
+use log::reader::Reader;
+use log::store::Clock;
+use prometheus::{Histogram, HistogramOpts, IntGauge, Registry};
+use rusqlite::Connection;
+use tokio::sync::watch;
+use tracing::error;
+
+/// At most so many answers are held; the oldest go first, and are found in the ledger later.
+const ANSWERS_MAX: usize = 1_000_000;
+/// How often the ledger is asked how far it is.
+const LEDGER_EVERY: Duration = Duration::from_millis(500);
+const IDLE: Duration = Duration::from_millis(200);
+
+/// What the log says that the ledger does not say yet.
+#[derive(Debug)]
+pub struct Recent {
+    held: Mutex<Held>,
+    /// Grows whenever there is something new.
+    version: watch::Sender<u64>,
+    stopping: AtomicBool,
+    result_seconds: Histogram,
+    answers: IntGauge,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    answers: HashMap<u128, Answer>,
+    /// Entries of one-item codes, by merchant, code and shopper: which event it was.
+    entries: HashMap<u128, u128>,
+    /// In the order in which they came: facts partition, offset, event, entry.
+    order: VecDeque<(u16, u64, u128, Option<u128>)>,
+}
+
+impl Recent {
+    /// Starts to follow the facts where the ledger is.
+    ///
+    /// # Errors
+    /// The log does not reach back to where the ledger is.
+    ///
+    /// # Panics
+    /// If metrics of these names are in the registry already, or the system has no room for a thread.
+    pub fn follow(log: Arc<Log>, ledger: PathBuf, registry: &Registry) -> Result<Arc<Self>, FollowError> {
+        let buckets = prometheus::exponential_buckets(0.001, 1.6, 24).expect("ascending");
+        let opts = HistogramOpts::new("mashang_result_seconds", "From a scan's stamp to its result being readable");
+        let result_seconds = Histogram::with_opts(opts.buckets(buckets)).expect("a name");
+        let answers =
+            IntGauge::new("mashang_console_answers", "Answers held that are not in the ledger yet").expect("a name");
+        registry.register(Box::new(result_seconds.clone())).expect("registered once");
+        registry.register(Box::new(answers.clone())).expect("registered once");
+        let recent = Arc::new(Self {
+            held: Mutex::default(),
+            version: watch::Sender::new(0),
+            stopping: AtomicBool::new(false),
+            result_seconds,
+            answers,
+        });
+        let db = open_to_read(&ledger.to_string_lossy())?;
+        let mut readers = Vec::new();
+        for (facts, from) in progress(&db, log.meta().partitions.facts)? {
+            let partition = Arc::clone(log.partition(Topic::Facts, facts));
+            readers.push(Reader::open(partition, from, "the ledger is of another log: put both back together")?);
+        }
+        let own = Arc::clone(&recent);
+        std::thread::Builder::new()
+            .name("console".to_owned())
+            .spawn(move || {
+                if let Err(error) = own.run(&log, &db, readers) {
+                    error!(%error, "results are no longer followed");
+                }
+            })
+            .expect("the system has room for a thread");
+        Ok(recent)
+    }
+
+    /// Asks the thread to end.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// The answer to an event, if it is among the recent ones.
+    #[must_use]
+    pub fn answer(&self, event: u128) -> Option<Answer> {
+        self.held().answers.get(&event).cloned()
+    }
+
+    /// The event with which a shopper entered by a one-item code.
+    #[must_use]
+    pub fn entry(&self, merchant: &str, code: &str, shopper: &str) -> Option<u128> {
+        self.held().entries.get(&digest128(&[merchant, code, shopper])).copied()
+    }
+
+    /// To be told of news.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    fn run(&self, log: &Log, db: &Connection, mut readers: Vec<Reader>) -> Result<(), FollowError> {
+        let mut asked = Instant::now();
+        while !self.stopping.load(Ordering::Acquire) {
+            let version = log.version();
+            let mut news = false;
+            for reader in &mut readers {
+                news |= self.read(reader, log.meta().clock)?;
+            }
+            if news {
+                self.version.send_modify(|version| *version += 1);
+            }
+            if asked.elapsed() >= LEDGER_EVERY {
+                asked = Instant::now();
+                self.forget(&progress(db, log.meta().partitions.facts)?);
+            }
+            if !news {
+                log.wait(version, IDLE);
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, reader: &mut Reader, clock: Clock) -> Result<bool, FollowError> {
+        let facts = reader.source().partition;
+        let mut news = false;
+        while let Some(record) = reader.next()? {
+            let Ok(frame) = Frame::open(record.bytes) else { continue };
+            if frame.kind != Kind::Facts {
+                continue;
+            }
+            let now = now_ms();
+            let mut held = self.held();
+            for fact in frame.items::<Fact<'_>>() {
+                // What is wrong with a frame the ledger tells; here nothing hangs on it.
+                let Ok(Fact { merchant, what }) = fact else { break };
+                news |= held.take(merchant, &what, (facts, record.offset));
+                if let (What::Answer(a), Clock::Wall) = (&what, clock)
+                    && a.told != Told::Pending
+                {
+                    self.result_seconds.observe(seconds(now - a.received));
+                }
+            }
+            self.answers.set(i64::try_from(held.answers.len()).unwrap_or(i64::MAX));
+        }
+        Ok(news)
+    }
+
+    /// Lets go of what the ledger has.
+    fn forget(&self, progress: &[(u16, u64)]) {
+        let mut held = self.held();
+        let is_in_ledger = |facts: u16, offset: u64| progress.iter().any(|&(f, next)| f == facts && offset < next);
+        // Partitions are a little apart; what is behind one that waits goes with it.
+        while let Some(&(facts, offset, ..)) = held.order.front() {
+            if !is_in_ledger(facts, offset) && held.order.len() <= ANSWERS_MAX {
+                break;
+            }
+            held.drop_oldest();
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    /// Takes a fact; says whether it is news for anyone who waits.
+    fn take(&mut self, merchant: &str, what: &What<'_>, (facts, offset): (u16, u64)) -> bool {
+        let mut note = |event, entry| self.order.push_back((facts, offset, event, entry));
+        match what {
+            What::Answer(a) => {
+                note(a.key, None);
+                let known = self.answers.get(&a.key).map(|known| (known.received, known.desk));
+                if known >= Some((a.received, a.desk)) {
+                    return false;
+                }
+                self.answers.insert(
+                    a.key,
+                    Answer {
+                        received: a.received,
+                        desk: a.desk,
+                        told: a.told,
+                        code: a.code.map(ToOwned::to_owned),
+                        campaign: a.campaign.map(ToOwned::to_owned),
+                        prize: a.prize.map(ToOwned::to_owned),
+                        claim: a.claim.map(|(time, region)| (time, region.map(ToOwned::to_owned))),
+                    },
+                );
+                true
+            }
+            What::Seen { key, code, shopper, entry: Some(_), .. } => {
+                let entry = digest128(&[merchant, code, shopper]);
+                note(*key, Some(entry));
+                self.entries.entry(entry).or_insert(*key);
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some((_, _, event, entry)) = self.order.pop_front() else { return };
+        match entry {
+            Some(entry) => drop(self.entries.remove(&entry)),
+            None => drop(self.answers.remove(&event)),
+        }
+    }
+}
+
+/// Why the facts cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Ledger(#[from] ledger::schema::LedgerError),
+}
+
+/// How far the ledger is in each facts partition.
+fn progress(db: &Connection, facts: u16) -> Result<Vec<(u16, u64)>, ledger::schema::LedgerError> {
+    let mut select = db.prepare_cached("SELECT next FROM progress WHERE facts = ?1")?;
+    (0..facts)
+        .map(|facts| {
+            let next: Result<i64, _> = select.query_row([facts], |row| row.get(0));
+            match next {
+                Ok(next) => Ok((facts, next.cast_unsigned())),
+                Err(rusqlite::Error::QueryReturnedNoRows) => Ok((facts, 0)),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .collect()
+}
+
+/// Milliseconds as the seconds of a histogram.
+#[expect(clippy::float_arithmetic, reason = "Prometheus counts in seconds")]
+fn seconds(ms: i64) -> f64 {
+    f64::from(i32::try_from(ms.max(0)).unwrap_or(i32::MAX)) / 1000.0
+}

@@ -1,0 +1,226 @@
+//! `GET /v1/results/{id}`: what became of a scan, waiting a while if it is on its way (contract section 9).
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use domain::model::fact::Told;
+use domain::model::ids::event_key;
+use domain::model::time::time_text;
+use edge::keys::{Grant, Keys, Scope};
+use edge::problem::Problem;
+use ledger::answers::{Answer, answer, entry};
+use ledger::schema::{LedgerError, open_to_read};
+use rusqlite::Connection;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tracing::error;
+
+use crate::recent::Recent;
+
+/// Nobody waits longer.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// Connections to the ledger that are kept for the next question.
+const CONNECTIONS_KEPT: usize = 4;
+
+/// What the console knows.
+#[derive(Debug)]
+pub struct Console {
+    pub recent: Arc<Recent>,
+    pub ledger: PathBuf,
+    pub merchants: BTreeSet<String>,
+    pub keys: Option<Arc<Keys>>,
+    connections: Mutex<Vec<Connection>>,
+}
+
+/// What may be asked for.
+#[derive(Debug, Deserialize)]
+struct Asked {
+    shopper: Option<String>,
+    merchant: Option<String>,
+    /// Milliseconds.
+    wait: Option<u64>,
+}
+
+impl Console {
+    #[must_use]
+    pub fn new(recent: Arc<Recent>, ledger: PathBuf, merchants: BTreeSet<String>, keys: Option<Arc<Keys>>) -> Self {
+        Self { recent, ledger, merchants, keys, connections: Mutex::default() }
+    }
+
+    /// The routes of the console, its page aside.
+    pub fn routes(self: &Arc<Self>) -> Router {
+        Router::new().route("/v1/results/{id}", get(result)).with_state(Arc::clone(self))
+    }
+
+    /// What whoever asks may read.
+    ///
+    /// # Errors
+    /// Nothing.
+    pub fn grant(&self, headers: &HeaderMap) -> Result<Grant, Problem> {
+        self.keys.as_ref().map_or_else(|| Ok(Grant::everything()), |keys| keys.grant(headers, Scope::Read))
+    }
+
+    /// Asks the ledger on a thread that may wait.
+    pub(crate) async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        question: impl FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let own = Arc::clone(self);
+        let asked = tokio::task::spawn_blocking(move || {
+            let kept = own.connections.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let db = kept.map_or_else(|| open_to_read(&own.ledger.to_string_lossy()), Ok)?;
+            let answer = question(&db)?;
+            let mut kept = own.connections.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() < CONNECTIONS_KEPT {
+                kept.push(db);
+            }
+            Ok::<T, LedgerError>(answer)
+        });
+        asked.await.map_err(|e| e.to_string()).and_then(|answer| answer.map_err(|e| e.to_string())).map_err(|error| {
+            error!(%error, "the ledger did not answer");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the ledger did not answer")
+        })
+    }
+
+    fn merchant(&self, given: Option<String>, grant: &Grant) -> Result<String, Problem> {
+        let mut own = self.merchants.iter().filter(|m| grant.may_for(m));
+        match given {
+            Some(name) if own.any(|m| *m == name) => Ok(name),
+            Some(name) => Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                format!("merchant {name} is not among those that you may ask for"),
+            )),
+            None => match (own.next(), own.next()) {
+                (Some(only), None) => Ok(only.clone()),
+                _ => Err(Problem::new(
+                    StatusCode::BAD_REQUEST,
+                    "merchant= is missing; it may be left out only where there is one",
+                )),
+            },
+        }
+    }
+
+    /// What is known of an event now.
+    async fn look(self: &Arc<Self>, merchant: &str, shopper: &str, event: u128) -> Result<Option<Answer>, Problem> {
+        let found = self.one(event).await?;
+        match found {
+            Some(Answer { told: Told::Yours, code: Some(code), received, .. }) => {
+                let again = self.entry(merchant, &code, shopper).await?;
+                let pending = Answer {
+                    received,
+                    desk: 1,
+                    told: Told::Pending,
+                    code: None,
+                    campaign: None,
+                    prize: None,
+                    claim: None,
+                };
+                Ok(Some(Answer { code: Some(code), ..again.unwrap_or(pending) }))
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// The answer to one event: the later word of the two that may know.
+    async fn one(self: &Arc<Self>, event: u128) -> Result<Option<Answer>, Problem> {
+        if let Some(answer) = self.recent.answer(event)
+            && answer.told != Told::Pending
+        {
+            return Ok(Some(answer));
+        }
+        let stored = self.ask(move |db| answer(db, event)).await?;
+        // Asked again, for it may have moved on while the ledger was asked.
+        let recent = self.recent.answer(event);
+        Ok(stored.into_iter().chain(recent).max_by_key(|a| (a.received, a.desk)))
+    }
+
+    /// What the shopper's entry by a one-item code was told.
+    async fn entry(self: &Arc<Self>, merchant: &str, code: &str, shopper: &str) -> Result<Option<Answer>, Problem> {
+        if let Some(event) = self.recent.entry(merchant, code, shopper) {
+            return self.one(event).await;
+        }
+        let [m, c, s] = [merchant, code, shopper].map(ToOwned::to_owned);
+        let Some((event, for_good)) = self.ask(move |db| entry(db, &m, &c, &s)).await? else { return Ok(None) };
+        // Its own answer, while that is kept: only it knows whether the draw is over.
+        Ok(Some(self.one(event).await?.unwrap_or(for_good)))
+    }
+}
+
+async fn result(
+    State(console): State<Arc<Console>>,
+    Path(id): Path<String>,
+    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let asked = match asked {
+        Ok(Query(asked)) => asked,
+        Err(error) => return Problem::new(StatusCode::BAD_REQUEST, error.body_text()).into_response(),
+    };
+    match answer_to(&console, &id, asked, &headers).await {
+        Ok(found) => Json(found).into_response(),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn answer_to(console: &Arc<Console>, id: &str, asked: Asked, headers: &HeaderMap) -> Result<Value, Problem> {
+    let grant = console.grant(headers)?;
+    let shopper = asked.shopper.ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "shopper= is missing"))?;
+    let merchant = console.merchant(asked.merchant, &grant)?;
+    let event = event_key(&merchant, &shopper, id);
+    let until = Instant::now() + Duration::from_millis(asked.wait.unwrap_or(0)).min(WAIT_MAX);
+    let mut news = console.recent.watch();
+    loop {
+        news.mark_unchanged();
+        // The ledger is asked once at the beginning and once at the end; between them the log tells.
+        let found = console.look(&merchant, &shopper, event).await?;
+        if found.as_ref().is_some_and(|answer| answer.told != Told::Pending) || Instant::now() >= until {
+            let is_again = console.told(event).await? == Some(Told::Yours);
+            return Ok(json_of(id, found.as_ref(), is_again));
+        }
+        let mut is_told = false;
+        while !is_told {
+            match tokio::time::timeout_at(until, news.changed()).await {
+                Ok(Ok(())) => is_told = console.recent.answer(event).is_some(),
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+    }
+}
+
+impl Console {
+    /// What the event itself was told.
+    async fn told(self: &Arc<Self>, event: u128) -> Result<Option<Told>, Problem> {
+        Ok(self.one(event).await?.map(|answer| answer.told))
+    }
+}
+
+fn json_of(id: &str, answer: Option<&Answer>, is_again: bool) -> Value {
+    let Some(answer) = answer else { return json!({ "id": id, "state": "pending" }) };
+    let state = match answer.told {
+        Told::Repeat => "repeat",
+        Told::Pending | Told::Prize | Told::Thanks | Told::AlreadyClaimed if !is_again => "entered",
+        _ => "counted",
+    };
+    if matches!(answer.told, Told::Counted | Told::Repeat) {
+        return json!({ "id": id, "state": state });
+    }
+    let mut draw = json!({ "campaign": answer.campaign, "result": answer.told.as_str() });
+    if let Some(prize) = &answer.prize {
+        draw["prize"] = json!(prize);
+    }
+    if is_again {
+        draw["again"] = json!(true);
+    }
+    if let Some((time, region)) = &answer.claim {
+        draw["claimed"] = json!({ "time": time_text(*time), "region": region });
+    }
+    json!({ "id": id, "state": state, "draw": draw })
+}

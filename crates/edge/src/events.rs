@@ -1,0 +1,342 @@
+//! `POST /v1/events`: parse, check, stamp, frame; 202 once every accepted event is durable (contract section 9).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bumpalo::Bump;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use log::local::Refused;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use wire::batch::{self, Broken, ELEMENTS_MAX};
+use wire::event::{FieldError, Merchants, Reason, Refused as Wrong, read};
+
+use crate::clock::Stamps;
+use crate::intake::{Intake, Parcel};
+use crate::keys::{Grant, Keys, Scope};
+use crate::metrics::{Metrics, Shed};
+use crate::problem::Problem;
+
+/// A body may have so many bytes.
+pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A body must have come within so long.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// An event waits at most so long to be durable before its sender is asked to come again.
+const DURABLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// While a body is worked on, it takes so many times its bytes.
+const BODY_FACTOR: usize = 3;
+
+/// What the door knows.
+#[derive(Debug)]
+pub struct Door {
+    pub intake: Arc<Intake>,
+    pub stamps: Stamps,
+    /// By the merchants' names; a key has fewer.
+    currencies: BTreeMap<String, String>,
+    pub keys: Option<Arc<Keys>>,
+    pub metrics: Metrics,
+    /// Bytes that may be under way, in KiB.
+    room: Semaphore,
+}
+
+/// Counted in KiB, for a semaphore counts in 32 bits where it matters.
+const ROOM_UNIT: usize = 1024;
+
+impl Door {
+    /// `inflight_bytes_max` bounds the memory of all requests under way.
+    #[must_use]
+    pub fn new(
+        intake: Arc<Intake>,
+        stamps: Stamps,
+        currencies: BTreeMap<String, String>,
+        keys: Option<Arc<Keys>>,
+        metrics: Metrics,
+        inflight_bytes_max: usize,
+    ) -> Self {
+        Self { intake, stamps, currencies, keys, metrics, room: Semaphore::new(inflight_bytes_max / ROOM_UNIT) }
+    }
+
+    /// The routes of the door.
+    pub fn routes(self: &Arc<Self>) -> Router {
+        Router::new().route("/v1/events", post(take)).with_state(Arc::clone(self))
+    }
+}
+
+/// The answer to a body.
+#[derive(Debug, Default, Serialize)]
+struct Answer {
+    accepted: u64,
+    durable: &'static str,
+    rejected: Vec<Row>,
+}
+
+/// One error of one event.
+#[derive(Debug, Serialize)]
+struct Row {
+    index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    field: String,
+    error: String,
+}
+
+async fn take(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let began = Instant::now();
+    let response = match door.take(request, began).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    };
+    door.metrics.requests.with_label_values(&[response.status().as_str()]).inc();
+    response
+}
+
+/// How a body is cut into events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Json,
+    Ndjson,
+}
+
+impl Door {
+    async fn take(&self, request: Request, began: Instant) -> Result<Response, Problem> {
+        let grant = match &self.keys {
+            Some(keys) => keys.grant(request.headers(), Scope::Ingest)?,
+            None => Grant::everything(),
+        };
+        let shape = shape(request.headers())?;
+        let length = length(request.headers())?;
+        let units = u32::try_from((length.unwrap_or(BODY_BYTES_MAX) * BODY_FACTOR).div_ceil(ROOM_UNIT));
+        let units = units.expect("a body is bounded").max(1);
+        // Decided before the body is read.
+        let Ok(_room) = self.room.try_acquire_many(units) else {
+            self.metrics.received.inc();
+            self.metrics.shed(Shed::Busy, 1);
+            return Err(Problem::busy("too much is under way; send it again", retry_after_s(began)));
+        };
+        let bytes = i64::from(units) * ROOM_UNIT as i64;
+        self.metrics.inflight_bytes.add(bytes);
+        let result = self.take_body(request.into_body(), shape, &grant, began).await;
+        self.metrics.inflight_bytes.sub(bytes);
+        result
+    }
+
+    async fn take_body(&self, body: Body, shape: Shape, grant: &Grant, began: Instant) -> Result<Response, Problem> {
+        let body = read_body(body).await?;
+        let Read { parcel, events, answer } = self.read(&body, shape, grant)?;
+        drop(body);
+        if events == 0 {
+            return Ok(json(StatusCode::BAD_REQUEST, &answer));
+        }
+        let durable = tokio::time::timeout(DURABLE_TIMEOUT, self.intake.take(parcel)).await;
+        match durable {
+            Ok(Ok(())) => {
+                self.metrics.accept(events);
+                self.metrics.ack_seconds.observe(began.elapsed().as_secs_f64());
+                Ok(json(StatusCode::ACCEPTED, &Answer { accepted: events, ..answer }))
+            }
+            Ok(Err(Refused::Full)) => {
+                self.metrics.shed(Shed::Full, events);
+                Err(Problem::busy("the log has no room; send it again", 5))
+            }
+            Ok(Err(refused @ (Refused::Failed | Refused::Closed))) => {
+                self.metrics.shed(Shed::Closed, events);
+                Err(Problem::busy(format!("{refused}; send it again"), 2))
+            }
+            Err(_) => {
+                self.metrics.shed(Shed::Closed, events);
+                Err(Problem::busy("the log did not answer in time; send it again, nothing counts twice", 5))
+            }
+        }
+    }
+
+    /// Reads the events of a body.
+    fn read(&self, body: &Bytes, shape: Shape, grant: &Grant) -> Result<Read, Problem> {
+        let mut reading = Reading::new(self, grant);
+        match shape {
+            Shape::Json => match batch::json(body) {
+                Ok(objects) => objects.into_iter().for_each(|object| reading.object(object)),
+                Err(broken @ Broken::Json { .. }) => {
+                    self.metrics.received.inc();
+                    reading.refuse(&whole(broken.to_string(), Reason::Json));
+                }
+                Err(broken @ Broken::TooMany) => return Err(too_large(broken.to_string())),
+            },
+            Shape::Ndjson => {
+                // Counted first: nothing of a body that is too large is taken.
+                if batch::lines(body).nth(ELEMENTS_MAX).is_some() {
+                    return Err(too_large(format!(
+                        "the body has more than {ELEMENTS_MAX} events; send several requests"
+                    )));
+                }
+                for line in batch::lines(body) {
+                    match line.object {
+                        Ok(object) => reading.object(object),
+                        Err(wrong) => {
+                            self.metrics.received.inc();
+                            reading.refuse(&wrong);
+                        }
+                    }
+                }
+            }
+        }
+        if reading.index == 0 {
+            let rows = &mut reading.answer.rejected;
+            rows.push(Row {
+                index: 0,
+                id: None,
+                field: String::new(),
+                error: "the body is empty; send events".to_owned(),
+            });
+        }
+        Ok(Read { parcel: reading.parcel, events: reading.events, answer: reading.answer })
+    }
+}
+
+/// A body that was read.
+struct Read {
+    parcel: Parcel,
+    events: u64,
+    answer: Answer,
+}
+
+/// A body that is being read.
+struct Reading<'d> {
+    door: &'d Door,
+    grant: &'d Grant,
+    merchants: Merchants,
+    arena: Bump,
+    parcel: Parcel,
+    events: u64,
+    index: usize,
+    answer: Answer,
+}
+
+impl<'d> Reading<'d> {
+    fn new(door: &'d Door, grant: &'d Grant) -> Self {
+        let own = door.currencies.iter().filter(|(merchant, _)| grant.may_for(merchant));
+        Self {
+            door,
+            grant,
+            merchants: Merchants::new(own.map(|(merchant, currency)| (merchant.clone(), currency.clone()))),
+            arena: Bump::new(),
+            parcel: Parcel::new(door.intake.partitions()),
+            events: 0,
+            index: 0,
+            answer: Answer { durable: "log", ..Answer::default() },
+        }
+    }
+
+    fn object(&mut self, object: &[u8]) {
+        self.door.metrics.received.inc();
+        let mut arena = std::mem::take(&mut self.arena);
+        arena.reset();
+        match read(object, &self.merchants, &arena) {
+            Err(wrong) => self.refuse(&wrong),
+            Ok(accepted) if !self.grant.may_send(accepted.event.action) => {
+                let error =
+                    format!("action: {} is not among the actions of key {}", accepted.event.action, self.grant.key);
+                let errors = vec![FieldError { field: "action".to_owned(), error, reason: Reason::Value }];
+                self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors });
+            }
+            Ok(accepted) => match self.door.stamps.stamp(accepted.event.time) {
+                Some(stamp) => {
+                    let mut event = accepted.event;
+                    event.stamp = stamp;
+                    self.parcel.push(&event);
+                    self.events += 1;
+                    self.index += 1;
+                    self.door.metrics.unknown_fields.inc_by(u64::from(accepted.unknown_fields));
+                }
+                None => {
+                    let error = "time: is missing; under --clock event the first event must have one".to_owned();
+                    let errors = vec![FieldError { field: "time".to_owned(), error, reason: Reason::Missing }];
+                    self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors });
+                }
+            },
+        }
+        self.arena = arena;
+    }
+
+    /// Reports an event with all its errors; counts it once.
+    fn refuse(&mut self, wrong: &Wrong) {
+        self.door.metrics.reject(wrong);
+        let index = self.index;
+        self.index += 1;
+        let row = |e: &FieldError| Row { index, id: wrong.id.clone(), field: e.field.clone(), error: e.error.clone() };
+        self.answer.rejected.extend(wrong.errors.iter().map(row));
+    }
+}
+
+fn whole(error: String, reason: Reason) -> Wrong {
+    Wrong { id: None, errors: vec![FieldError { field: String::new(), error, reason }] }
+}
+
+fn shape(headers: &HeaderMap) -> Result<Shape, Problem> {
+    let unsupported = |what: String| Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what);
+    if let Some(encoding) =
+        headers.get(header::CONTENT_ENCODING).filter(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        let encoding = encoding.to_str().unwrap_or("that");
+        return Err(unsupported(format!("Content-Encoding: this build does not take {encoding}; send it as it is")));
+    }
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let media = given.split(';').next().unwrap_or("").trim();
+    if media.eq_ignore_ascii_case("application/json") {
+        Ok(Shape::Json)
+    } else if media.eq_ignore_ascii_case("application/x-ndjson") {
+        Ok(Shape::Ndjson)
+    } else {
+        let what = if media.is_empty() { "is missing".to_owned() } else { format!("is {media}") };
+        Err(unsupported(format!("Content-Type {what}; send application/json or application/x-ndjson")))
+    }
+}
+
+/// The length that a request states, if it states one.
+fn length(headers: &HeaderMap) -> Result<Option<usize>, Problem> {
+    let Some(length) = headers.get(header::CONTENT_LENGTH) else { return Ok(None) };
+    let length = length.to_str().ok().and_then(|text| text.parse::<usize>().ok());
+    match length.filter(|&length| length <= BODY_BYTES_MAX) {
+        Some(length) => Ok(Some(length)),
+        None => Err(body_too_large()),
+    }
+}
+
+async fn read_body(body: Body) -> Result<Bytes, Problem> {
+    let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+    match read {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(body_too_large()),
+        Ok(Err(error)) => Err(Problem::new(StatusCode::BAD_REQUEST, format!("the body ended early: {error}"))),
+        Err(_) => {
+            let what = format!("the body did not come within {} s", BODY_TIMEOUT.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, what))
+        }
+    }
+}
+
+fn body_too_large() -> Problem {
+    too_large(format!("the body has more than {BODY_BYTES_MAX} bytes; send several requests"))
+}
+
+fn too_large(what: String) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, what)
+}
+
+/// 1 to 3 seconds, so that those who are turned away do not all come back at once.
+fn retry_after_s(began: Instant) -> u32 {
+    1 + began.elapsed().subsec_nanos() % 3
+}
+
+fn json(status: StatusCode, answer: &Answer) -> Response {
+    let body = serde_json::to_vec(answer).expect("numbers and texts");
+    let json = HeaderValue::from_static("application/json");
+    (status, [(header::CONTENT_TYPE, json)], body).into_response()
+}

@@ -1,0 +1,173 @@
+//! Events of many requests become one frame per partition, and the frames one round of the log.
+//!
+//! Whoever brings events adds them to the round that is open and waits for it. A thread closes the open round as soon as
+//! fewer than [`ROUNDS_MAX`] are under way: alone, an event waits for nobody; in a crowd, what comes while the disk is busy
+//! travels together.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use domain::frame::{Body, Kind, seal};
+use domain::model::event::Event;
+use domain::model::ids;
+use domain::model::place::Topic;
+use domain::model::time::Millis;
+use log::local::{Log, OnFull, Refused};
+use log::store::Append;
+use tokio::sync::watch;
+
+/// So many rounds may be under way.
+const ROUNDS_MAX: usize = 2;
+
+/// Events of one request, encoded and by partition.
+#[derive(Debug)]
+pub struct Parcel {
+    bodies: Vec<(Body, Millis)>,
+}
+
+impl Parcel {
+    /// An empty one, for a log with so many partitions of `scans`.
+    #[must_use]
+    pub fn new(partitions: u16) -> Self {
+        Self { bodies: (0..partitions).map(|_| (Body::default(), Millis::MIN)).collect() }
+    }
+
+    /// Adds an event that has its stamp.
+    pub fn push(&mut self, event: &Event<'_>) {
+        let partitions = u16::try_from(self.bodies.len()).expect("as many as the log has");
+        let partition = ids::partition(ids::shard(event.shopper_key), partitions);
+        let (body, received) = &mut self.bodies[usize::from(partition)];
+        body.push(event);
+        *received = event.stamp.max(*received);
+    }
+}
+
+/// The end of a round.
+type Outcome = Option<Result<(), Refused>>;
+
+/// What is being gathered.
+#[derive(Debug)]
+struct Open {
+    parcel: Parcel,
+    is_empty: bool,
+    outcome: watch::Sender<Outcome>,
+    under_way: usize,
+    is_closed: bool,
+}
+
+/// Where requests bring their events.
+#[derive(Debug)]
+pub struct Intake {
+    open: Mutex<Open>,
+    wake: Condvar,
+    log: Arc<Log>,
+    partitions: u16,
+}
+
+impl Intake {
+    /// Starts the thread that closes rounds; it ends with [`Intake::close`].
+    ///
+    /// # Panics
+    /// If the system has no room for a thread.
+    #[must_use]
+    pub fn start(log: Arc<Log>) -> Arc<Self> {
+        let partitions = log.meta().partitions.scans;
+        let open = Open {
+            parcel: Parcel::new(partitions),
+            is_empty: true,
+            outcome: watch::Sender::new(None),
+            under_way: 0,
+            is_closed: false,
+        };
+        let intake = Arc::new(Self { open: Mutex::new(open), wake: Condvar::new(), log, partitions });
+        let own = Arc::clone(&intake);
+        std::thread::Builder::new()
+            .name("intake".to_owned())
+            .spawn(move || own.run())
+            .expect("the system has room for a thread");
+        intake
+    }
+
+    /// Partitions of `scans`.
+    #[must_use]
+    pub fn partitions(&self) -> u16 {
+        self.partitions
+    }
+
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Makes events durable.
+    ///
+    /// # Errors
+    /// None of them is in the log.
+    pub async fn take(&self, parcel: Parcel) -> Result<(), Refused> {
+        let mut outcome = {
+            let mut open = self.open();
+            if open.is_closed {
+                return Err(Refused::Closed);
+            }
+            for ((body, received), (more, at)) in open.parcel.bodies.iter_mut().zip(parcel.bodies) {
+                let mut more = more;
+                if !more.is_empty() {
+                    body.append(&mut more);
+                    *received = at.max(*received);
+                }
+            }
+            open.is_empty = false;
+            open.outcome.subscribe()
+        };
+        self.wake.notify_one();
+        let ended = outcome.wait_for(Option::is_some).await;
+        ended.map_or(Err(Refused::Closed), |outcome| outcome.unwrap_or(Err(Refused::Closed)))
+    }
+
+    /// Lets what is open be made durable, then takes no more.
+    pub fn close(&self) {
+        self.open().is_closed = true;
+        self.wake.notify_one();
+    }
+
+    fn run(self: Arc<Self>) {
+        loop {
+            let mut open = self.open();
+            while open.is_empty || open.under_way >= ROUNDS_MAX {
+                if open.is_closed && open.is_empty {
+                    return;
+                }
+                open = self.wake.wait(open).unwrap_or_else(PoisonError::into_inner);
+            }
+            open.is_empty = true;
+            open.under_way += 1;
+            let parcel = std::mem::replace(&mut open.parcel, Parcel::new(self.partitions));
+            let outcome = std::mem::replace(&mut open.outcome, watch::Sender::new(None));
+            drop(open);
+            let own = Arc::clone(&self);
+            let done = move |result| {
+                outcome.send_replace(Some(result));
+                own.open().under_way -= 1;
+                own.wake.notify_one();
+            };
+            self.log.append(frames(parcel), OnFull::Refuse, Box::new(done));
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn frames(parcel: Parcel) -> Vec<Append> {
+    let mut frames = Vec::new();
+    for (partition, (mut body, received)) in (0..).zip(parcel.bodies) {
+        if body.is_empty() {
+            continue;
+        }
+        body.drain(|bytes, count| {
+            let record = seal(Kind::Events, received, None, count, bytes);
+            frames.push(Append { topic: Topic::Scans, partition, record });
+        });
+    }
+    frames
+}

@@ -1,0 +1,225 @@
+//! Who may do what: API keys from a file of hashes (contract section 9).
+//!
+//! ```toml
+//! [[key]]
+//! id = "till"
+//! sha256 = "…"                # of the secret, 64 hex digits
+//! merchants = ["acme"]
+//! scopes = ["ingest"]         # ingest, read, admin
+//! actions = ["scan", "order"] # optional: what it may send; all if left out
+//! ```
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use axum::http::{HeaderMap, StatusCode, header};
+use domain::model::event::Action;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tracing::{error, info};
+
+use crate::problem::Problem;
+
+/// How often the file is looked at.
+const RELOAD_EVERY: Duration = Duration::from_secs(1);
+/// Ids of keys, as ids of events.
+const ID_BYTES_MAX: usize = 64;
+
+/// What a key may be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    Ingest,
+    Read,
+    Admin,
+}
+
+/// Why a file of keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {what}")]
+pub struct KeysError {
+    path: PathBuf,
+    what: String,
+}
+
+/// What whoever asks may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The key's id; empty where no key is needed.
+    pub key: Arc<str>,
+    /// `None` is all.
+    merchants: Option<Arc<[String]>>,
+    actions: Option<Arc<[Action]>>,
+}
+
+impl Grant {
+    /// All of everything: from this machine, where there is no file of keys.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self { key: "".into(), merchants: None, actions: None }
+    }
+
+    #[must_use]
+    pub fn may_for(&self, merchant: &str) -> bool {
+        self.merchants.as_ref().is_none_or(|all| all.iter().any(|m| m == merchant))
+    }
+
+    #[must_use]
+    pub fn may_send(&self, action: Action) -> bool {
+        self.actions.as_ref().is_none_or(|all| all.contains(&action))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFile {
+    #[serde(default)]
+    key: Vec<RawKey>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawKey {
+    id: String,
+    sha256: String,
+    merchants: Vec<String>,
+    scopes: Vec<Scope>,
+    actions: Option<Vec<String>>,
+}
+
+#[derive(Debug)]
+struct Key {
+    sha256: [u8; 32],
+    scopes: Vec<Scope>,
+    grant: Grant,
+}
+
+type Table = BTreeMap<String, Key>;
+
+/// The keys in force.
+#[derive(Debug)]
+pub struct Keys {
+    path: PathBuf,
+    table: RwLock<(Option<SystemTime>, Arc<Table>)>,
+}
+
+impl Keys {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// It cannot be read, others may read it, or something in it is wrong.
+    pub fn open(path: &Path) -> Result<Self, KeysError> {
+        let (modified, table) = read(path)?;
+        Ok(Self { path: path.to_owned(), table: RwLock::new((modified, Arc::new(table))) })
+    }
+
+    /// What the bearer of a request may do within a scope.
+    ///
+    /// # Errors
+    /// 401 without a right key, 403 without the scope.
+    pub fn grant(&self, headers: &HeaderMap, scope: Scope) -> Result<Grant, Problem> {
+        let unauthorized = |what: &str| Problem::new(StatusCode::UNAUTHORIZED, what);
+        let header = headers
+            .get(header::AUTHORIZATION)
+            .ok_or_else(|| unauthorized("there is no key; send Authorization: Bearer ID.SECRET"))?;
+        let bearer = header.to_str().ok().and_then(|text| {
+            let (scheme, rest) = text.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
+        });
+        let pair = bearer.and_then(|text| text.split_once('.'));
+        let (id, secret) =
+            pair.ok_or_else(|| unauthorized("the Authorization header is no key; send Bearer ID.SECRET"))?;
+        let table = Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner).1);
+        let sha256: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
+        // An unknown id takes as long as a wrong secret.
+        let (known, right) = table.get(id).map_or((None, [0; 32]), |key| (Some(key), key.sha256));
+        let is_right = bool::from(sha256.ct_eq(&right));
+        let key =
+            known.filter(|_| is_right).ok_or_else(|| unauthorized("the key is not known, or its secret is wrong"))?;
+        if !key.scopes.contains(&scope) {
+            let what = format!("key {id} is not for this; it has no scope {scope:?}").to_lowercase();
+            return Err(Problem::new(StatusCode::FORBIDDEN, what));
+        }
+        Ok(key.grant.clone())
+    }
+
+    /// Reads the file again whenever it changes, for ever. A file that is wrong changes nothing, and is told.
+    pub async fn reload(&self) {
+        loop {
+            tokio::time::sleep(RELOAD_EVERY).await;
+            let modified = std::fs::metadata(&self.path).and_then(|meta| meta.modified()).ok();
+            if modified == self.table.read().unwrap_or_else(PoisonError::into_inner).0 {
+                continue;
+            }
+            let table = match read(&self.path) {
+                Ok((_, table)) => {
+                    info!(path = %self.path.display(), keys = table.len(), "keys reloaded");
+                    Some(Arc::new(table))
+                }
+                Err(error) => {
+                    error!(%error, "the keys stay as they were");
+                    None
+                }
+            };
+            let mut now = self.table.write().unwrap_or_else(PoisonError::into_inner);
+            now.0 = modified;
+            if let Some(table) = table {
+                now.1 = table;
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<(Option<SystemTime>, Table), KeysError> {
+    let wrong = |what: String| KeysError { path: path.to_owned(), what };
+    let meta = std::fs::metadata(path).map_err(|e| wrong(format!("the keys cannot be read: {e}")))?;
+    let mode = meta.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(wrong(format!("others may read the keys (mode {mode:04o}): chmod 600 it")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(format!("the keys cannot be read: {e}")))?;
+    let raw: RawFile = toml::from_str(&text).map_err(|e| {
+        let line = e.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+        wrong(format!("line {line}: {}", e.message().trim_end().replace('\n', " ")))
+    })?;
+    let mut table = Table::new();
+    for key in raw.key {
+        let id = key.id.clone();
+        let key = check(key).map_err(|what| wrong(format!("key {id}: {what}")))?;
+        if table.insert(id.clone(), key).is_some() {
+            return Err(wrong(format!("key {id}: stands there twice; give each an id of its own")));
+        }
+    }
+    Ok((meta.modified().ok(), table))
+}
+
+fn check(raw: RawKey) -> Result<Key, String> {
+    if raw.id.is_empty() || raw.id.len() > ID_BYTES_MAX || raw.id.contains(['.', ' ']) {
+        return Err(format!("the id must have 1 to {ID_BYTES_MAX} bytes, without a dot or a space"));
+    }
+    let sha256 = hex32(&raw.sha256).ok_or("sha256 must be the SHA-256 of the secret, 64 hex digits")?;
+    if raw.merchants.is_empty() || raw.scopes.is_empty() {
+        return Err("merchants and scopes must not be empty; remove the key instead".to_owned());
+    }
+    let action = |word: &String| Action::parse(word).ok_or_else(|| format!("actions: {word} is no action"));
+    let actions = raw.actions.map(|words| words.iter().map(action).collect::<Result<Vec<_>, _>>()).transpose()?;
+    let grant = Grant { key: raw.id.into(), merchants: Some(raw.merchants.into()), actions: actions.map(Into::into) };
+    Ok(Key { sha256, scopes: raw.scopes, grant })
+}
+
+fn hex32(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        let pair = std::str::from_utf8(pair).ok()?;
+        *byte = u8::from_str_radix(pair, 16).ok().filter(|_| !pair.starts_with('+'))?;
+    }
+    Some(bytes)
+}
