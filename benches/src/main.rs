@@ -1,5 +1,6 @@
 //! What the project measures itself with. `cargo bench -p mashang-bench` runs the micro-benchmarks.
 
+mod load;
 mod sample;
 
 use std::path::PathBuf;
@@ -32,11 +33,14 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Send events to an edge at a given rate, measure its answers, check its ledger
+    Load(Box<load::args::LoadArgs>),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Sample { seed, shoppers, out } => std::fs::write(&out, sample::events(seed, shoppers))
             .with_context(|| format!("--out {}: cannot be written", out.display())),
+        Command::Load(args) => load::run(&args),
     }
 }
