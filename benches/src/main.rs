@@ -4,6 +4,7 @@ mod load;
 mod sample;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -37,8 +38,18 @@ enum Command {
     Load(Box<load::args::LoadArgs>),
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
         Command::Sample { seed, shoppers, out } => std::fs::write(&out, sample::events(seed, shoppers))
             .with_context(|| format!("--out {}: cannot be written", out.display())),
         Command::Load(args) => load::run(&args),

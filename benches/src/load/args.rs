@@ -21,6 +21,7 @@ pub(crate) struct LoadArgs {
     /// The admin port, for `mashang_lag_frames`; asked only with --ledger
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9464")]
     pub(super) admin: Place,
+    /// Whose events; nobody else may send for it while the ledger is checked
     #[arg(long)]
     pub(super) merchant: String,
     /// API key; better given in the environment, where `ps` does not show it
@@ -36,11 +37,13 @@ pub(crate) struct LoadArgs {
     /// Seconds before, which are sent and checked but not measured
     #[arg(long, default_value_t = 2, value_parser = value_parser!(u64).range(0..=SECONDS_MAX))]
     pub(super) warmup: u64,
+    /// Connections that send; each has one request under way at most
     #[arg(long, default_value_t = 64, value_parser = value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     pub(super) connections: u64,
     /// Events a request: 1 is sent as an object, more as NDJSON
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u64).range(1..=BATCH_MAX))]
     pub(super) batch: u64,
+    /// How requests are spread over time
     #[arg(long, value_enum, default_value_t = Arrivals::Constant)]
     pub(super) arrivals: Arrivals,
     /// Each connection sends as soon as it is answered: the greatest throughput, no honest latency
@@ -53,6 +56,7 @@ pub(crate) struct LoadArgs {
     /// Weights of the actions
     #[arg(long, value_name = "ACTION=N,…", default_value = "scan=90,visit=8,order=2")]
     pub(super) action_mix: Mix,
+    /// Shoppers u0, u1, …
     #[arg(long, default_value_t = 100_000, value_parser = value_parser!(u64).range(1..=1_000_000_000))]
     pub(super) shoppers: u64,
     /// Zipf exponent of the shoppers; 0: all alike

@@ -21,6 +21,7 @@ pub(super) struct Report {
     /// Due but never sent: the backlog when the time to drain was over.
     pub(super) unsent: u64,
     pub(super) resent: u64,
+    /// On purpose, of the accepted.
     pub(super) duplicates: u64,
     pub(super) shed_requests: u64,
     pub(super) failed_requests: u64,
@@ -153,8 +154,12 @@ impl Display for Report {
             "load         {arrivals}{rate}, {seconds} s after {warmup_s} s of warm-up, {connections} connections, {batch} events a request, seed {}",
             self.seed
         )?;
-        writeln!(f, "sent         {}, {} of them duplicates on purpose", self.sent, self.duplicates)?;
-        writeln!(f, "accepted     {}, {} of them spooled", self.accepted, self.spooled)?;
+        writeln!(f, "sent         {}", self.sent)?;
+        writeln!(
+            f,
+            "accepted     {}, {} of them duplicates on purpose, {} spooled",
+            self.accepted, self.duplicates, self.spooled
+        )?;
         writeln!(f, "not          {} rejected, {} lost, {} never sent", self.rejected, self.lost, self.unsent)?;
         writeln!(
             f,
