@@ -1,8 +1,10 @@
 //! What the project measures itself with. `cargo bench -p mashang-bench` runs the micro-benchmarks.
 
+mod load;
 mod sample;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -32,11 +34,24 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Send events to an edge at a given rate, measure its answers, check its ledger
+    Load(Box<load::args::LoadArgs>),
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
         Command::Sample { seed, shoppers, out } => std::fs::write(&out, sample::events(seed, shoppers))
             .with_context(|| format!("--out {}: cannot be written", out.display())),
+        Command::Load(args) => load::run(&args),
     }
 }

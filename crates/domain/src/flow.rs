@@ -241,6 +241,9 @@ pub trait Desk: Clone + Default {
     /// Its state, for a snapshot.
     fn save(&self) -> Vec<u8>;
 
+    /// About how many bytes of memory its state takes, by kind.
+    fn sizes(&self) -> Vec<(&'static str, usize)>;
+
     /// Takes up a state that [`Desk::save`] wrote.
     ///
     /// # Errors

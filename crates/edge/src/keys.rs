@@ -21,6 +21,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tracing::{error, info};
+use wire::hex::hex32;
 
 use crate::problem::Problem;
 
@@ -201,7 +202,7 @@ fn check(raw: RawKey) -> Result<Key, String> {
     if raw.id.is_empty() || raw.id.len() > ID_BYTES_MAX || raw.id.contains(['.', ' ']) {
         return Err(format!("the id must have 1 to {ID_BYTES_MAX} bytes, without a dot or a space"));
     }
-    let sha256 = hex32(&raw.sha256).ok_or("sha256 must be the SHA-256 of the secret, 64 hex digits")?;
+    let sha256 = hex32(raw.sha256.as_bytes()).ok_or("sha256 must be the SHA-256 of the secret, 64 hex digits")?;
     if raw.merchants.is_empty() || raw.scopes.is_empty() {
         return Err("merchants and scopes must not be empty; remove the key instead".to_owned());
     }
@@ -209,17 +210,4 @@ fn check(raw: RawKey) -> Result<Key, String> {
     let actions = raw.actions.map(|words| words.iter().map(action).collect::<Result<Vec<_>, _>>()).transpose()?;
     let grant = Grant { key: raw.id.into(), merchants: Some(raw.merchants.into()), actions: actions.map(Into::into) };
     Ok(Key { sha256, scopes: raw.scopes, grant })
-}
-
-fn hex32(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    if digits.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        let pair = std::str::from_utf8(pair).ok()?;
-        *byte = u8::from_str_radix(pair, 16).ok().filter(|_| !pair.starts_with('+'))?;
-    }
-    Some(bytes)
 }

@@ -25,6 +25,8 @@ pub struct Batch {
     /// Rows that are added, and rows that stand for something as it is now, in the order in which they came.
     rows: Vec<Row>,
     facts: usize,
+    /// Duplicates among them.
+    duplicates: i64,
 }
 
 /// A counter's values.
@@ -132,6 +134,12 @@ impl Batch {
         self.facts
     }
 
+    /// Duplicates among the facts added since the last write.
+    #[must_use]
+    pub fn duplicates(&self) -> i64 {
+        self.duplicates
+    }
+
     fn merchant(&mut self, name: &str) -> MerchantNumber {
         let at = self.merchants.iter().position(|m| m == name).unwrap_or_else(|| {
             self.merchants.push(owned(name));
@@ -148,6 +156,9 @@ impl Batch {
         (day, metric): (Day, Metric),
         delta: i64,
     ) -> Result<(), LedgerError> {
+        if metric == Metric::Duplicates && scope == Scope::Merchant {
+            self.duplicates += delta;
+        }
         let keys = self.counters.entry((merchant, scope)).or_default();
         let sums = match keys.get_mut(key) {
             Some(sums) => sums,

@@ -35,6 +35,8 @@ pub struct Writer {
     chains: BTreeMap<u16, Chain>,
     /// Answers are kept for whoever asks; `run` has nobody who would.
     keeps_answers: bool,
+    /// Duplicates that were written since it was opened.
+    duplicates: i64,
     /// The hour up to which answers were let go.
     swept: i64,
     /// Whether the positions in the database must be those that the batch began from; off only to show what for.
@@ -101,6 +103,7 @@ impl Writer {
             chains: chains.collect::<Result<_, LedgerError>>()?,
             db,
             keeps_answers: durability == Durability::Commit,
+            duplicates: 0,
             swept: i64::MIN,
             compare: true,
         })
@@ -127,6 +130,12 @@ impl Writer {
     #[must_use]
     pub fn pending(&self) -> usize {
         self.chains.values().map(|chain| chain.batch.facts()).sum()
+    }
+
+    /// Duplicates that were written since it was opened.
+    #[must_use]
+    pub fn duplicates(&self) -> i64 {
+        self.duplicates
     }
 
     /// Whether there is something to commit.
@@ -178,6 +187,7 @@ impl Writer {
         self.swept = self.swept.max(oldest);
         for (facts, now) in written {
             if let Some(chain) = self.chains.get_mut(&facts) {
+                self.duplicates += chain.batch.duplicates();
                 chain.batch = Batch::default();
                 chain.began = now;
             }

@@ -5,9 +5,11 @@
 //! - [`segment`]: the records of one partition, in files
 //! - [`journal`]: what was appended lately to all partitions, in one file, so that one sync makes a round durable
 //! - [`store`]: the log without threads: open and repair, append a round, let go of old segments
+//! - [`archive`]: a log that is only read
 //! - [`reader`]: the records of one partition, in order
 //! - [`local`]: the log with its committer: appends of many threads are one round, one sync
 
+pub mod archive;
 pub mod error;
 pub mod files;
 mod journal;

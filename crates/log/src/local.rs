@@ -78,7 +78,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     entries: VecDeque<Entry>,
-    retire: Vec<(Topic, u16, u64)>,
+    retire: Vec<(Topic, u16, u64, Millis)>,
     is_closed: bool,
 }
 
@@ -208,9 +208,9 @@ impl Log {
         told.recv().unwrap_or(Err(Refused::Closed))
     }
 
-    /// Lets go of whole segments of a partition below an offset, some time later.
-    pub fn retire(&self, topic: Topic, partition: u16, below: u64) {
-        self.shared.queue().retire.push((topic, partition, below));
+    /// Lets go of whole segments of a partition below an offset that were appended before a moment, some time later.
+    pub fn retire(&self, topic: Topic, partition: u16, below: u64, before: Millis) {
+        self.shared.queue().retire.push((topic, partition, below, before));
     }
 
     #[must_use]
@@ -417,8 +417,8 @@ impl Committer {
             }
         }
         let retire = std::mem::take(&mut self.shared.queue().retire);
-        for (topic, partition, below) in retire {
-            let gone = self.store.retire(topic, partition, below)?;
+        for (topic, partition, below, before) in retire {
+            let gone = self.store.retire(topic, partition, below, before)?;
             self.shared.metrics.fsyncs.inc_by(gone);
         }
         Ok(())

@@ -24,7 +24,7 @@ use crate::segment::{Cursor, HEADER_BYTES, Segment, put};
 /// Changes with what lies on the disk.
 const FORMAT: u32 = 1;
 const META: &str = "meta.json";
-const JOURNAL: &str = "journal";
+pub(crate) const JOURNAL: &str = "journal";
 
 /// Who says what time it is. A log keeps to one of them, for its records mean nothing under the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +116,10 @@ struct Shown {
 }
 
 impl Partition {
+    pub(crate) fn new(source: Source, segments: Vec<Arc<Segment>>, end: u64) -> Self {
+        Self { source, shown: Mutex::new(Shown { segments, end }) }
+    }
+
     /// The first offset that is still there.
     #[must_use]
     pub fn start(&self) -> u64 {
@@ -476,18 +480,24 @@ impl Store {
         Ok(())
     }
 
-    /// Lets go of whole segments below an offset. What is not synced yet stays.
+    /// Lets go of whole segments below an offset that were appended before a moment. What is not synced yet stays.
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn retire(&mut self, topic: Topic, partition: u16, below: u64) -> Result<u64, LogError> {
+    pub fn retire(&mut self, topic: Topic, partition: u16, below: u64, before: Millis) -> Result<u64, LogError> {
         let Some(tail) = self.tails.get(&(topic, partition)) else { return Ok(0) };
         let synced = tail.synced;
         let gone: Vec<Arc<Segment>> = {
             let mut shown = tail.partition.shown();
-            // The one after it must be on the disk by itself.
-            let may_go = |next: &Segment| next.base <= below && next.base < synced;
-            let whole = shown.segments.windows(2).take_while(|pair| may_go(&pair[1])).count();
+            // The one after it must be on the disk by itself; its first record is no older than what goes.
+            let mut whole = 0;
+            while let Some(next) = shown.segments.get(whole + 1)
+                && next.base <= below
+                && next.base < synced
+                && (before == Millis::MAX || first_append(next)? < before)
+            {
+                whole += 1;
+            }
             shown.segments.drain(..whole).collect()
         };
         // From the oldest on, so that a crash leaves no hole.
@@ -529,7 +539,7 @@ fn check_nothing_is_there(files: &dyn Files, dir: &Path, meta: &Meta) -> Result<
 impl Tail {
     /// Opens a partition up to the end that was synced; what lies behind it is cut off, for the journal has it.
     fn open(files: &dyn Files, dir: &Path, source: Source, end: u64) -> Result<Self, LogError> {
-        let dir = dir.join(source.topic.as_str()).join(source.partition.to_string());
+        let dir = partition_dir(dir, &source);
         files.create_dir(&dir).map_err(at(&dir, "made"))?;
         let names = files.list(&dir).map_err(at(&dir, "listed"))?;
         let bases: Vec<u64> = names.iter().filter_map(|name| Segment::base_of(name)).collect();
@@ -556,7 +566,7 @@ impl Tail {
         let bytes = place_of(&segment, end)?;
         segment.file.truncate(bytes).map_err(at(&segment.path, "cut"))?;
         segment.show(bytes);
-        let partition = Arc::new(Partition { source, shown: Mutex::new(Shown { segments, end }) });
+        let partition = Arc::new(Partition::new(source, segments, end));
         let round = Round { bytes, ..Round::default() };
         Ok(Self { partition, dir, segment, bytes, next: end, synced: end, round })
     }
@@ -638,6 +648,12 @@ impl Tail {
     }
 }
 
+/// When the first record of a segment was appended.
+fn first_append(segment: &Segment) -> Result<Millis, LogError> {
+    let first = Cursor::new().next(segment, segment.shown(), segment.base)?.map(|found| found.append);
+    Ok(first.unwrap_or(Millis::MAX))
+}
+
 /// Where in a segment an offset begins. Everything before it must be whole.
 fn place_of(segment: &Segment, offset: u64) -> Result<u64, LogError> {
     let mut cursor = Cursor::new();
@@ -650,8 +666,7 @@ fn place_of(segment: &Segment, offset: u64) -> Result<u64, LogError> {
     Ok(cursor.at)
 }
 
-/// The file of a segment, for tests that damage it.
-#[must_use]
-pub fn segment_path(dir: &Path, topic: Topic, partition: u16, base: u64) -> PathBuf {
-    dir.join(topic.as_str()).join(partition.to_string()).join(Segment::name(base))
+/// Where the segments of a partition lie.
+pub(crate) fn partition_dir(dir: &Path, source: &Source) -> PathBuf {
+    dir.join(source.topic.as_str()).join(source.partition.to_string())
 }

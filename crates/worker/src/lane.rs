@@ -1,9 +1,9 @@
 //! A lane: one thread that works for some stations. It reads, answers, appends the answers, and takes snapshots.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use domain::desk::campaign::CampaignDesk;
@@ -12,6 +12,7 @@ use domain::desk::shopper::ShopperDesk;
 use domain::flow::{Desk, Output};
 use domain::model::place::Topic;
 use domain::model::rulebook::Library;
+use domain::model::time::Millis;
 use log::files::Files;
 use log::local::{Log, OnFull, Refused};
 use log::store::Append;
@@ -26,6 +27,8 @@ const RECORDS_MAX: usize = 64;
 const ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// A station waits while so many of its answers are not durable.
 const OUTSTANDING_MAX: u64 = 1024;
+/// How often a lane says how large its states are.
+const SIZES_EVERY: Duration = Duration::from_secs(2);
 /// How long a lane sleeps if nobody wakes it.
 const IDLE: Duration = Duration::from_millis(200);
 
@@ -51,6 +54,8 @@ pub struct Works {
     pub library: Arc<Library>,
     pub snapshots: Snapshots,
     pub rhythm: Rhythm,
+    /// How long the log keeps events, by their append time.
+    pub retain_ms: i64,
     metrics: Metrics,
     stopping: AtomicBool,
 }
@@ -96,6 +101,7 @@ impl Works {
         files: Arc<dyn Files>,
         snapshots: &Path,
         rhythm: Rhythm,
+        retain_ms: i64,
         registry: &Registry,
     ) -> Self {
         Self {
@@ -103,6 +109,7 @@ impl Works {
             library,
             snapshots: Snapshots::new(files, snapshots),
             rhythm,
+            retain_ms,
             metrics: Metrics::new(registry).expect("the worker's metrics are registered once"),
             stopping: AtomicBool::new(false),
         }
@@ -123,8 +130,8 @@ pub struct Progress {
     pub settled: Arc<AtomicU64>,
     /// When the last snapshot was published, ms since the epoch; 0 if none was.
     pub snapshot_ms: Arc<AtomicU64>,
-    /// Bytes of the last snapshot: what the state takes on the disk.
-    pub state_bytes: Arc<AtomicU64>,
+    /// About how many bytes of memory the state takes, by kind.
+    pub sizes: Arc<Mutex<Vec<(&'static str, usize)>>>,
 }
 
 enum AnyStation {
@@ -149,6 +156,7 @@ struct Seat {
     desk: &'static str,
     progress: Progress,
     last_snapshot: Instant,
+    last_sizes: Instant,
 }
 
 /// A lane before it runs.
@@ -303,9 +311,9 @@ impl Seat {
             partition,
             settled: Arc::new(AtomicU64::new(each!(&station, s => s.settled()))),
             snapshot_ms: Arc::default(),
-            state_bytes: Arc::default(),
+            sizes: Arc::default(),
         };
-        Ok(Self { station, desk, progress, last_snapshot: Instant::now() })
+        Ok(Self { station, desk, progress, last_snapshot: Instant::now(), last_sizes: Instant::now() })
     }
 
     fn publish(&self) {
@@ -314,8 +322,12 @@ impl Seat {
 
     /// Takes a snapshot if it is time, and hands out one that may be published.
     fn snapshots(&mut self, works: &Works, to: Option<&Sender<(Snapshot, Progress)>>, is_last: bool) {
-        let Self { station, progress, last_snapshot, .. } = self;
+        let Self { station, progress, last_snapshot, last_sizes, .. } = self;
         each!(station, s => {
+            if last_sizes.elapsed() >= SIZES_EVERY {
+                *last_sizes = Instant::now();
+                *progress.sizes.lock().unwrap_or_else(PoisonError::into_inner) = s.stage().desk().sizes();
+            }
             let is_due = last_snapshot.elapsed() >= works.rhythm.interval && s.since_snapshot() >= works.rhythm.records;
             if is_due || is_last {
                 *last_snapshot = Instant::now();
@@ -338,8 +350,12 @@ fn write_snapshots(works: &Works, snapshots: &Receiver<(Snapshot, Progress)>) {
                 timer.observe_duration();
                 debug!(topic = %source.topic, partition = source.partition, offset, bytes, "snapshot");
                 progress.snapshot_ms.store(log::local::now_ms().cast_unsigned(), Ordering::Release);
-                progress.state_bytes.store(bytes as u64, Ordering::Release);
-                works.log.retire(source.topic, source.partition, needed);
+                let before = match source.topic {
+                    // The events themselves stay for `log dump`.
+                    Topic::Scans => log::local::now_ms().saturating_sub(works.retain_ms),
+                    _ => Millis::MAX,
+                };
+                works.log.retire(source.topic, source.partition, needed, before);
             }
             Err(error) => error!(%error, "a snapshot was not written; the ones before it stand"),
         }

@@ -9,7 +9,7 @@ use crate::model::fact::{Answer, Award, Fact, Metric, Scope, Told, What, Win};
 use crate::model::place::Topic;
 use crate::model::rulebook::{Library, Rulebook};
 use crate::model::time::Millis;
-use crate::table::uniform::UniformMap;
+use crate::table::uniform::{UniformMap, table_bytes};
 
 /// What a campaign has given so far.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -33,6 +33,11 @@ impl Desk for CampaignDesk {
 
     fn save(&self) -> Vec<u8> {
         encode(self)
+    }
+
+    fn sizes(&self) -> Vec<(&'static str, usize)> {
+        let given = self.merchants.values().flat_map(HashMap::values);
+        vec![("wins", given.map(|given| table_bytes::<u32>(given.wins.capacity())).sum())]
     }
 
     fn load(state: &[u8], _library: &Library) -> Result<Self, String> {

@@ -36,6 +36,11 @@ impl Desk for CodeDesk {
         encode(self)
     }
 
+    fn sizes(&self) -> Vec<(&'static str, usize)> {
+        let codes: usize = self.merchants.values().map(HashMap::capacity).sum();
+        vec![("codes", codes * (size_of::<(String, Item)>() + 1))]
+    }
+
     fn load(state: &[u8], _library: &Library) -> Result<Self, String> {
         decode(state)
     }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::uniform::UniformMap;
+use super::uniform::{UniformMap, table_bytes};
 
 /// Whole minutes since the epoch.
 pub type Minute = u32;
@@ -41,6 +41,12 @@ impl Recent {
     /// Forgets for good what is expired by now under a horizon that is about to change.
     pub fn forget(&mut self, now: Minute, horizon: Minute) {
         self.floor = self.floor.max((now + 1).saturating_sub(horizon));
+    }
+
+    /// About how many bytes of memory it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        table_bytes::<Minute>(self.first.capacity()) + self.queue.capacity() * size_of::<(Minute, u128)>()
     }
 
     /// Keys held, expired ones that are not swept yet among them.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::uniform::UniformSet;
+use super::uniform::{UniformSet, table_bytes};
 use crate::model::time::Day;
 
 /// Which keys were seen on which day.
@@ -29,6 +29,12 @@ impl Uniques {
         {
             first.remove();
         }
+    }
+
+    /// About how many bytes of memory it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.days.values().map(|day| table_bytes::<()>(day.capacity())).sum()
     }
 
     #[must_use]

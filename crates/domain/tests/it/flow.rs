@@ -28,6 +28,10 @@ impl Desk for Echo {
         encode(&(self.facts, &self.key, &self.orders))
     }
 
+    fn sizes(&self) -> Vec<(&'static str, usize)> {
+        Vec::new()
+    }
+
     fn load(state: &[u8], _: &Library) -> Result<Self, String> {
         let (facts, key, orders) = decode(state)?;
         Ok(Self { facts, key, orders })

@@ -140,7 +140,7 @@ impl World {
             Op::Retire { partition, share } => {
                 let store = self.store.as_mut().expect("open");
                 let end = store.partition(Topic::Scans, partition).end();
-                store.retire(Topic::Scans, partition, end * share / 10).expect("a disk");
+                store.retire(Topic::Scans, partition, end * share / 10, i64::MAX).expect("a disk");
             }
             Op::Crash { loss } => self.reopen(loss, Vec::new()),
             Op::Torn { records, room, loss } => {

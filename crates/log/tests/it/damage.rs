@@ -132,7 +132,7 @@ fn another_clock_or_number_of_partitions_is_refused() {
 fn offsets_that_are_let_go_or_not_there_yet_are_named() {
     let disk = filled();
     let mut store = open(&disk).expect("a log");
-    store.retire(Topic::Scans, 0, 18).expect("a disk");
+    store.retire(Topic::Scans, 0, 18, i64::MAX).expect("a disk");
     let error = read(&store, Topic::Scans, 0, 2).expect_err("let go");
     expect!["scans partition 0: offset 2 was asked for, the log begins at 18: what was there is let go; begin again"]
         .assert_eq(&error.to_string());

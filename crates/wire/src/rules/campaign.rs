@@ -12,8 +12,9 @@ use super::prize;
 use super::reach::{Bounds, Reach};
 use super::register::{Known, named};
 use super::table::{Place, Table};
-use super::values::{PATH_BYTES_MAX, count, hash, hex32, https_url, id, integer, ratio, text, word};
+use super::values::{PATH_BYTES_MAX, count, hash, https_url, id, integer, ratio, text, word};
 use super::{Open, Reference};
+use crate::hex::hex32;
 
 /// So many areas at most.
 const AREAS_MAX: usize = 10_000;

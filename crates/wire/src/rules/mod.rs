@@ -23,6 +23,8 @@ use toml::de::DeTable;
 
 use table::{Notes, Table, Text};
 
+use crate::hex::hex32;
+
 /// Something outside of the rules' text that it names; the caller reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reference<'a> {
@@ -120,6 +122,13 @@ pub fn object(rules: &Rules) -> Vec<u8> {
 #[must_use]
 pub fn version(object: &[u8]) -> [u8; 32] {
     Sha256::digest(object).into()
+}
+
+/// The secret in a file's bytes, if its SHA-256 is the commit.
+#[must_use]
+pub fn secret(bytes: &[u8], commit: &str) -> Option<[u8; 32]> {
+    let secret = hex32(bytes.trim_ascii())?;
+    (hex32(commit.as_bytes()) == Some(Sha256::digest(secret).into())).then_some(secret)
 }
 
 /// Reads an object back.

@@ -5,6 +5,7 @@ use domain::model::money::{AMOUNT_MAX, Ratio};
 use domain::model::time::{DAY_MS, HOUR_MS, MINUTE_MS, Millis, SECOND_MS, Zone, parse_rfc3339};
 use toml::de::DeValue;
 
+use crate::hex::hex32;
 use crate::json::quoted;
 
 /// Ids and most other texts may have so many bytes.
@@ -237,17 +238,6 @@ pub(super) fn https_url(value: &DeValue<'_>) -> Read<String> {
         return Err(format!("is {}; {shape}", quoted(&text)));
     }
     Ok(text)
-}
-
-/// 32 bytes as 64 hex digits.
-pub(super) fn hex32(text: &[u8]) -> Option<[u8; 32]> {
-    let digits: &[u8; 64] = text.try_into().ok()?;
-    let digit = |d: u8| char::from(d).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(bytes)
 }
 
 /// A SHA-256 as 64 hex digits.

@@ -24,7 +24,7 @@ use crate::model::rulebook::{Library, Name, Rulebook};
 use crate::model::rules::Rules;
 use crate::model::time::{AHEAD_MAX_MS, DAY_MS, MINUTE_MS, Millis};
 use crate::table::recent::{Minute, Recent};
-use crate::table::uniform::{UniformMap, UniformSet};
+use crate::table::uniform::{UniformMap, UniformSet, table_bytes};
 use crate::table::uniques::Uniques;
 
 /// At most so many shoppers are swept per event.
@@ -122,6 +122,17 @@ impl Merchant {
         self.versions.insert(book.order, Arc::clone(&self.bound));
         self.kept.versions = self.versions.keys().copied().collect();
         self.kept.in_force = book.order;
+    }
+
+    /// About how many bytes of memory the tables take; what shoppers own beside them is not among it.
+    pub(super) fn sizes(&self) -> [(&'static str, usize); 5] {
+        [
+            ("duplicates", self.kept.delivered.bytes()),
+            ("uniques", self.kept.uniques.bytes()),
+            ("repeats", self.kept.repeats.bytes()),
+            ("shoppers", table_bytes::<Shopper>(self.kept.shoppers.capacity())),
+            ("for_good", table_bytes::<()>(self.kept.entered.capacity() + self.kept.closed.capacity())),
+        ]
     }
 
     pub(super) fn touches_dropped(&self) -> u64 {

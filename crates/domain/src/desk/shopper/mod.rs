@@ -55,6 +55,17 @@ impl Desk for ShopperDesk {
         encode(&(self.received, merchants))
     }
 
+    fn sizes(&self) -> Vec<(&'static str, usize)> {
+        let mut sums: Vec<(&'static str, usize)> = Vec::new();
+        for (kind, bytes) in self.merchants.values().flat_map(Merchant::sizes) {
+            match sums.iter_mut().find(|(k, _)| *k == kind) {
+                Some((_, sum)) => *sum += bytes,
+                None => sums.push((kind, bytes)),
+            }
+        }
+        sums
+    }
+
     fn load(state: &[u8], library: &Library) -> Result<Self, String> {
         let (received, merchants): (Millis, Vec<(Box<str>, Kept)>) = decode(state)?;
         let merchants = merchants.into_iter().map(|(name, kept)| Ok((name, Merchant::restore(kept, library)?)));

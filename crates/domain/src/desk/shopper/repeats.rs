@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::model::time::Millis;
-use crate::table::uniform::UniformMap;
+use crate::table::uniform::{UniformMap, table_bytes};
 
 /// At most so many forgotten scans are given back per question.
 const SWEEP_MAX: usize = 4;
@@ -40,6 +40,11 @@ impl Repeats {
         self.last.insert(key, (time, received));
         self.queue.push_back((received, key));
         false
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        table_bytes::<(Millis, Millis)>(self.last.capacity()) + self.queue.capacity() * size_of::<(Millis, u128)>()
     }
 
     /// Forgets for good what is no longer remembered under rules that are about to change.

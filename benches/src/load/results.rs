@@ -1,0 +1,136 @@
+//! When the outcome of a scan can be read: from when its event was due to the first answer that is not pending.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hyper::StatusCode;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+
+use super::events::Ask;
+use super::schedule::Stopwatch;
+use super::server::http::Connection;
+use super::tally::{Board, lock};
+
+/// What one request may wait for at the server.
+pub(super) const WAIT_MS: u64 = 2_000;
+/// After this a result counts as pending.
+const PENDING_MAX: Duration = Duration::from_secs(15);
+/// Between two requests for one result.
+const PAUSE: Duration = Duration::from_millis(10);
+/// After a request that was shed or broke off.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// A fixed number of connections, so that asking never holds up sending, nor queues: who finds none free is not asked
+/// for.
+pub(super) struct Probes {
+    idle: Mutex<Vec<Connection>>,
+    size: usize,
+    /// `merchant=…`, ready for a URL.
+    merchant: String,
+    watch: Arc<Stopwatch>,
+    board: Arc<Board>,
+}
+
+#[derive(Deserialize)]
+struct Outcome {
+    state: String,
+    draw: Option<Draw>,
+}
+
+#[derive(Deserialize)]
+struct Draw {
+    #[serde(default)]
+    result: String,
+}
+
+impl Outcome {
+    fn is_readable(&self) -> bool {
+        self.state != "pending" && self.draw.as_ref().is_none_or(|draw| draw.result != "pending")
+    }
+}
+
+/// What one request for a result told.
+enum Seen {
+    Readable,
+    Pending,
+    Again,
+    Refused(String),
+}
+
+impl Probes {
+    pub(super) fn new(connections: Vec<Connection>, merchant: &str, watch: Arc<Stopwatch>, board: Arc<Board>) -> Self {
+        let merchant = format!("merchant={}", utf8_percent_encode(merchant, NON_ALPHANUMERIC));
+        Self { size: connections.len(), idle: Mutex::new(connections), merchant, watch, board }
+    }
+
+    /// Asks for the result of a scan that was accepted, in the background.
+    pub(super) fn ask(self: &Arc<Self>, ask: Ask, due_ns: u64) {
+        let Some(mut connection) = lock(&self.idle).pop() else {
+            self.board.tally().results_skipped += 1;
+            return;
+        };
+        let probes = Arc::clone(self);
+        tokio::spawn(async move {
+            probes.follow(&mut connection, &ask, due_ns).await;
+            lock(&probes.idle).push(connection);
+        });
+    }
+
+    /// Waits for those under way; their own bounds are this one's.
+    pub(super) async fn settle(&self) {
+        while lock(&self.idle).len() < self.size {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn follow(&self, connection: &mut Connection, ask: &Ask, due_ns: u64) {
+        let path = format!("/v1/results/{}?shopper={}&{}&wait={WAIT_MS}", ask.id, ask.shopper, self.merchant);
+        let begun_ns = self.watch.ns();
+        while Duration::from_nanos(self.watch.ns() - begun_ns) < PENDING_MAX && !self.board.stopped() {
+            let pause = match self.look(connection, &path).await {
+                Seen::Readable => return self.board.readable(due_ns, self.watch.ns()),
+                Seen::Refused(told) => return self.board.fail(told),
+                Seen::Pending => PAUSE,
+                Seen::Again => AGAIN_AFTER,
+            };
+            tokio::time::sleep(pause).await;
+        }
+        self.board.tally().results_pending += 1;
+    }
+
+    async fn look(&self, connection: &mut Connection, path: &str) -> Seen {
+        let Ok(answer) = connection.get(path).await else { return Seen::Again };
+        let status = answer.status;
+        if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
+            return Seen::Again;
+        }
+        match serde_json::from_slice::<Outcome>(&answer.body) {
+            Ok(outcome) if status == StatusCode::OK && outcome.is_readable() => Seen::Readable,
+            Ok(_) if status == StatusCode::OK => Seen::Pending,
+            _ => Seen::Refused(format!(
+                "GET {path} was answered {status}: {}. Results need the scope `read`; leave --results out to go without",
+                answer.excerpt()
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draw_that_is_under_way_is_no_result() {
+        for (body, readable) in [
+            (r#"{"id":"1","state":"pending"}"#, false),
+            (r#"{"id":"1","state":"counted"}"#, true),
+            (r#"{"id":"1","state":"repeat","draw":null}"#, true),
+            (r#"{"id":"1","state":"entered","draw":{"campaign":"c","result":"pending"}}"#, false),
+            (r#"{"id":"1","state":"entered","draw":{"campaign":"c","result":"thanks"}}"#, true),
+        ] {
+            let outcome: Outcome = serde_json::from_str(body).expect(body);
+            assert_eq!(outcome.is_readable(), readable, "{body}");
+        }
+    }
+}

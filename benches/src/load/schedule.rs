@@ -1,0 +1,237 @@
+//! When each request is due. Open loop: the schedule asks nobody whether the server keeps up; what waits for a free
+//! connection waits in a queue, and its latency counts from when it was due.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use rand_distr::{Distribution, Exp1};
+use tokio::sync::Semaphore;
+
+use super::tally::lock;
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// The pacer looks at least so often whether it should stop.
+const NAP_MAX: Duration = Duration::from_millis(100);
+
+/// Time since the run began.
+pub(super) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    pub(super) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(super) fn ns(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A request to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) index: u64,
+    /// Since the run began.
+    pub(super) due_ns: u64,
+}
+
+/// The arrivals of an open loop, in order, up to the end.
+pub(super) struct Arrivals {
+    index: u64,
+    batch: u64,
+    rate: u64,
+    end_ns: u64,
+    /// Poisson: the dice, and when the next one is due.
+    random: Option<(SmallRng, u64)>,
+}
+
+impl Arrivals {
+    pub(super) fn constant(rate: u64, batch: u64, seconds: u64) -> Self {
+        Self { index: 0, batch, rate, end_ns: seconds * SECOND_NS, random: None }
+    }
+
+    pub(super) fn poisson(rate: u64, batch: u64, seconds: u64, seed: u64) -> Self {
+        Self { random: Some((SmallRng::seed_from_u64(seed), 0)), ..Self::constant(rate, batch, seconds) }
+    }
+
+    fn due_ns(&mut self) -> u64 {
+        match &mut self.random {
+            None => at_rate(self.index * self.batch, self.rate),
+            Some((dice, due_ns)) => {
+                let due = *due_ns;
+                *due_ns += gap_ns(at_rate(self.batch, self.rate), dice);
+                due
+            }
+        }
+    }
+}
+
+impl Iterator for Arrivals {
+    type Item = Slot;
+
+    fn next(&mut self) -> Option<Slot> {
+        let due_ns = self.due_ns();
+        let slot = (due_ns < self.end_ns).then_some(Slot { index: self.index, due_ns })?;
+        self.index += 1;
+        Some(slot)
+    }
+}
+
+/// How long `events` take at so many a second.
+fn at_rate(events: u64, rate: u64) -> u64 {
+    u64::try_from(u128::from(events) * u128::from(SECOND_NS) / u128::from(rate)).unwrap_or(u64::MAX)
+}
+
+/// The time between two independent arrivals: exponential around the mean.
+#[expect(
+    clippy::float_arithmetic,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a random draw; below a nanosecond nothing matters"
+)]
+fn gap_ns(mean_ns: u64, dice: &mut SmallRng) -> u64 {
+    let times: f64 = Exp1.sample(dice);
+    (times * mean_ns as f64) as u64
+}
+
+/// Where connections get their requests from.
+pub(super) enum Schedule {
+    Open(Queue),
+    /// The next request is due as soon as somebody is free for it.
+    Closed {
+        next: AtomicU64,
+        end_ns: u64,
+    },
+}
+
+/// What is due and not yet taken. Bounded by the number of arrivals in the whole run.
+pub(super) struct Queue {
+    due: Mutex<VecDeque<Slot>>,
+    /// One permit per slot; closed when no more will come.
+    ready: Semaphore,
+    abandoned: AtomicBool,
+}
+
+impl Schedule {
+    pub(super) fn open() -> Self {
+        Self::Open(Queue { due: Mutex::default(), ready: Semaphore::new(0), abandoned: AtomicBool::new(false) })
+    }
+
+    pub(super) fn closed(seconds: u64) -> Self {
+        Self::Closed { next: AtomicU64::new(0), end_ns: seconds * SECOND_NS }
+    }
+
+    /// The next request, once it is due; none when the run is over.
+    pub(super) async fn next(&self, watch: &Stopwatch) -> Option<Slot> {
+        match self {
+            Self::Open(queue) => queue.take().await,
+            Self::Closed { next, end_ns } => {
+                let due_ns = watch.ns();
+                (due_ns < *end_ns).then(|| Slot { index: next.fetch_add(1, Ordering::Relaxed), due_ns })
+            }
+        }
+    }
+
+    /// Puts each arrival into the queue when it is due, on a thread of its own: timers of the runtime are a millisecond
+    /// coarse. Ends with the arrivals, or soon after `stopped`.
+    pub(super) fn pace(&self, arrivals: Arrivals, watch: &Stopwatch, stopped: impl Fn() -> bool) {
+        let Self::Open(queue) = self else { return };
+        for slot in arrivals {
+            if !nap_until(slot.due_ns, watch, &stopped) {
+                break;
+            }
+            lock(&queue.due).push_back(slot);
+            queue.ready.add_permits(1);
+        }
+        queue.ready.close();
+    }
+
+    /// Gives up what nobody took. Returns how many requests.
+    pub(super) fn abandon(&self) -> u64 {
+        let Self::Open(queue) = self else { return 0 };
+        queue.abandoned.store(true, Ordering::Relaxed);
+        queue.ready.close();
+        std::mem::take(&mut *lock(&queue.due)).len() as u64
+    }
+}
+
+impl Queue {
+    async fn take(&self) -> Option<Slot> {
+        // Once closed, the queue itself tells when it is at its end.
+        if let Ok(permit) = self.ready.acquire().await {
+            permit.forget();
+        }
+        if self.abandoned.load(Ordering::Relaxed) {
+            return None;
+        }
+        lock(&self.due).pop_front()
+    }
+}
+
+fn nap_until(due_ns: u64, watch: &Stopwatch, stopped: &impl Fn() -> bool) -> bool {
+    loop {
+        if stopped() {
+            return false;
+        }
+        let early_ns = due_ns.saturating_sub(watch.ns());
+        if early_ns == 0 {
+            return true;
+        }
+        std::thread::sleep(Duration::from_nanos(early_ns).min(NAP_MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constant_arrivals_do_not_drift() {
+        let all: Vec<Slot> = Arrivals::constant(3, 1, 2).collect();
+        let due: Vec<u64> = all.iter().map(|slot| slot.due_ns).collect();
+        assert_eq!(due, [0, 333_333_333, 666_666_666, 1_000_000_000, 1_333_333_333, 1_666_666_666]);
+        assert_eq!(Arrivals::constant(1_000, 100, 3).count(), 30);
+    }
+
+    #[test]
+    fn poisson_arrivals_hang_on_the_seed_and_keep_the_rate() {
+        let due = |seed| Arrivals::poisson(10_000, 1, 10, seed).map(|slot| slot.due_ns).collect::<Vec<_>>();
+        assert_eq!(due(1), due(1));
+        assert_ne!(due(1), due(2));
+        // 100,000 expected; ten standard deviations are 3,163.
+        assert!(due(1).len().abs_diff(100_000) < 3_163, "{}", due(1).len());
+        assert!(due(1).is_sorted());
+    }
+
+    #[tokio::test]
+    async fn a_closed_queue_still_gives_what_is_in_it() {
+        let schedule = Schedule::open();
+        let watch = Stopwatch::start();
+        schedule.pace(Arrivals::constant(1_000_000, 1, 1).take_first(3), &watch, || false);
+        for index in 0..3 {
+            assert_eq!(schedule.next(&watch).await.map(|slot| slot.index), Some(index));
+        }
+        assert_eq!(schedule.next(&watch).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_is_abandoned_is_counted_and_not_sent() {
+        let schedule = Schedule::open();
+        let watch = Stopwatch::start();
+        schedule.pace(Arrivals::constant(1_000_000, 1, 1).take_first(5), &watch, || false);
+        assert!(schedule.next(&watch).await.is_some());
+        assert_eq!(schedule.abandon(), 4);
+        assert_eq!(schedule.next(&watch).await, None);
+    }
+
+    impl Arrivals {
+        fn take_first(mut self, count: u64) -> Self {
+            self.end_ns = at_rate(count * self.batch, self.rate);
+            self
+        }
+    }
+}

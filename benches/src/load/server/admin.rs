@@ -1,0 +1,56 @@
+//! `/metrics`: whether everything accepted is in the ledger.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::http::Connection;
+
+const LAG: &str = "mashang_lag_frames";
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Waits until nothing is on its way to the ledger any more.
+///
+/// # Errors
+/// The metrics cannot be read, do not tell, or still show a lag in the end.
+pub(crate) async fn wait_for_no_lag(admin: &mut Connection, bound: Duration) -> Result<()> {
+    let until = Instant::now() + bound;
+    loop {
+        let answer = admin.get("/metrics").await.context("the lag is read from /metrics; see --admin")?;
+        ensure!(answer.status.is_success(), "GET /metrics was answered {}; see --admin", answer.status);
+        let behind: Vec<String> = lags(&String::from_utf8_lossy(&answer.body))?;
+        if behind.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            let (seconds, behind) = (bound.as_secs(), behind.join(", "));
+            bail!("after {seconds} s something is still on its way to the ledger: {behind}. Raise --drain, or see why");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The series of the lag that are not zero.
+fn lags(metrics: &str) -> Result<Vec<String>> {
+    let series: Vec<&str> = metrics
+        .lines()
+        .filter(|line| line.strip_prefix(LAG).is_some_and(|rest| rest.starts_with(['{', ' '])))
+        .collect();
+    ensure!(!series.is_empty(), "/metrics has no {LAG}: is --admin the admin port of this server?");
+    let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
+    Ok(series.into_iter().filter(|line| value(line) != Some(0.0)).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lag_is_found_and_none_is_not_assumed() {
+        let zero = "# TYPE mashang_lag_frames gauge\nmashang_lag_frames{stage=\"code\",partition=\"0\"} 0\n";
+        assert!(lags(zero).expect("series").is_empty());
+        let behind = format!("{zero}mashang_lag_frames{{stage=\"ledger\",partition=\"1\"}} 12\n");
+        assert_eq!(lags(&behind).expect("series"), ["mashang_lag_frames{stage=\"ledger\",partition=\"1\"} 12"]);
+        assert!(lags("mashang_lag_frames_other 0\nup 1\n").is_err());
+    }
+}

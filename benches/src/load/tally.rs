@@ -1,0 +1,146 @@
+//! What happened so far: one board that all connections write on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hdrhistogram::Histogram;
+
+use super::events::Made;
+
+/// Latencies are recorded in microseconds, to three digits, up to ten minutes.
+const LATENCY_MAX_US: u64 = 600_000_000;
+const DIGITS: u8 = 3;
+
+/// A figure that was written while another thread broke off is still a figure.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) struct Board {
+    tally: Mutex<Tally>,
+    stop: AtomicBool,
+    /// Requests that were due before are not measured.
+    warm_ns: u64,
+}
+
+/// Figures are events unless they say otherwise.
+pub(super) struct Tally {
+    pub(super) sent: u64,
+    pub(super) accepted: u64,
+    /// Among the accepted: those that an edge keeps until the log is back.
+    pub(super) spooled: u64,
+    pub(super) rejected: u64,
+    /// Sent again, each time counted.
+    pub(super) resent: u64,
+    /// Given up after retries.
+    pub(super) lost: u64,
+    /// Requests answered 429 or 503.
+    pub(super) shed_requests: u64,
+    /// Requests answered with another 5xx or 408.
+    pub(super) failed_requests: u64,
+    /// Requests broken off.
+    pub(super) broken_requests: u64,
+    /// Of the accepted.
+    pub(super) made: Made,
+    pub(super) results_skipped: u64,
+    pub(super) results_pending: u64,
+
+    /// After the warm-up.
+    pub(super) measured: u64,
+    pub(super) measured_until_ns: u64,
+    pub(super) acks: Histogram<u64>,
+    /// From due to first sent: what the client itself, or too few connections, adds to `acks`.
+    pub(super) waits: Histogram<u64>,
+    pub(super) results: Histogram<u64>,
+    failure: Option<String>,
+}
+
+/// The times of a request that was accepted, since the run began.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    pub(super) due_ns: u64,
+    pub(super) first_sent_ns: u64,
+    pub(super) answered_ns: u64,
+}
+
+impl Board {
+    pub(super) fn new(warm_ns: u64) -> Self {
+        Self { tally: Mutex::new(Tally::new()), stop: AtomicBool::new(false), warm_ns }
+    }
+
+    pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
+        lock(&self.tally)
+    }
+
+    /// Ends the run. The first failure is the one that is told.
+    pub(super) fn fail(&self, message: String) {
+        self.tally().failure.get_or_insert(message);
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn failure(&self) -> Option<String> {
+        self.tally().failure.clone()
+    }
+
+    pub(super) fn is_measured(&self, due_ns: u64) -> bool {
+        due_ns >= self.warm_ns
+    }
+
+    pub(super) fn accepted(&self, made: Made, spooled: bool, times: Times) {
+        let measured = self.is_measured(times.due_ns);
+        let mut tally = self.tally();
+        let events = made.events();
+        tally.accepted += events;
+        tally.spooled += if spooled { events } else { 0 };
+        tally.made.add(made);
+        if measured {
+            tally.measured += events;
+            tally.measured_until_ns = tally.measured_until_ns.max(times.answered_ns);
+            record(&mut tally.acks, times.due_ns, times.answered_ns);
+            record(&mut tally.waits, times.due_ns, times.first_sent_ns);
+        }
+    }
+
+    pub(super) fn readable(&self, due_ns: u64, now_ns: u64) {
+        if self.is_measured(due_ns) {
+            record(&mut self.tally().results, due_ns, now_ns);
+        }
+    }
+}
+
+impl Tally {
+    fn new() -> Self {
+        Self {
+            sent: 0,
+            accepted: 0,
+            spooled: 0,
+            rejected: 0,
+            resent: 0,
+            lost: 0,
+            shed_requests: 0,
+            failed_requests: 0,
+            broken_requests: 0,
+            made: Made::default(),
+            results_skipped: 0,
+            results_pending: 0,
+            measured: 0,
+            measured_until_ns: 0,
+            acks: latencies(),
+            waits: latencies(),
+            results: latencies(),
+            failure: None,
+        }
+    }
+}
+
+fn latencies() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_MAX_US, DIGITS).expect("the bounds are constants that fit")
+}
+
+fn record(histogram: &mut Histogram<u64>, from_ns: u64, to_ns: u64) {
+    histogram.saturating_record(to_ns.saturating_sub(from_ns) / 1_000);
+}
