@@ -43,11 +43,11 @@ pub async fn serve(listener: TcpListener, routes: Router, connections: IntGauge,
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let permit = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stopped(&mut stop) => break,
             permit = Arc::clone(&room).acquire_owned() => permit,
         };
         let stream = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stopped(&mut stop) => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
@@ -83,4 +83,8 @@ pub async fn serve(listener: TcpListener, routes: Router, connections: IntGauge,
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
         warn!("connections that did not end were cut off");
     }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }

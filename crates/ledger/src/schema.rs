@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use domain::model::fact::{Metric, Scope};
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 /// Changes with the tables; a ledger of another schema is refused.
 pub const SCHEMA: i64 = 2;
@@ -93,6 +93,25 @@ pub enum LedgerError {
     Sqlite(#[from] rusqlite::Error),
     #[error("cannot write")]
     Io(#[from] std::io::Error),
+}
+
+impl LedgerError {
+    /// Whether the same may go well later: the database is busy, or there is no room.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        let Self::Sqlite(error) = self else { return false };
+        let code = error.sqlite_error_code();
+        code.is_some_and(|code| {
+            matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull)
+        })
+    }
+
+    /// What the database says, where it says something.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        let Self::Sqlite(error) = self else { return String::new() };
+        error.to_string()
+    }
 }
 
 /// The file of a ledger's URL: `sqlite:FILE` or a path.

@@ -1,9 +1,12 @@
 //! The command line, as people see it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use domain::model::time::{Millis, in_range, parse_rfc3339};
 use ledger::export::{Format, Table};
 
 /// Scan events in; counts, prizes and commission out, each once.
@@ -14,8 +17,10 @@ use ledger::export::{Format, Table};
     arg_required_else_help = true,
     after_help = "\
 Examples:
+  mashang demo
   mashang rules check acme.toml
   mashang run --rules acme.toml --events events.ndjson --out out
+  mashang serve --data data --rules acme.toml
   mashang export counters --ledger out/ledger.sqlite
   mashang explain code X-1 --ledger out/ledger.sqlite
 
@@ -28,6 +33,10 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// A brand that does not exist and its traffic, live: prints where to look
+    Demo(DemoArgs),
+    /// Take events over HTTP, keep them, work on them and answer, in one process
+    Serve(ServeArgs),
     /// Take a file of events through all desks into a ledger
     Run(RunArgs),
     /// Write a table of a ledger to standard output
@@ -38,6 +47,138 @@ pub(crate) enum Command {
     /// Check rules
     #[command(subcommand)]
     Rules(RulesCommand),
+    /// Read the log of a service
+    #[command(subcommand)]
+    Log(LogCommand),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Everything is real: an embedded log, the desks, a ledger; only the shoppers are made up. It runs until it is stopped.
+
+Examples:
+  mashang demo
+  mashang demo --data demo-data --http 127.0.0.1:8080")]
+pub(crate) struct DemoArgs {
+    /// Where its data are kept; a directory that is removed at the end if left out
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The page and the door
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) http: SocketAddr,
+    /// Health and metrics
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
+    pub(crate) admin: SocketAddr,
+    /// Stop by itself after so long, such as 30s
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub(crate) duration: Option<Duration>,
+}
+
+/// What was said on the command line and in the environment; what is left out may stand in the file, else has a default.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every option may also stand in the environment (MASHANG_DATA, MASHANG_HTTP, …) or in the file that --config names, as
+`http = \"127.0.0.1:8080\"`; the command line goes before the environment, and that before the file. Lists in the
+environment are separated by commas.
+
+Examples:
+  mashang serve --data data --rules acme.toml
+  mashang serve --data data --rules acme.toml --keys keys.toml --http 0.0.0.0:8080 --log-format json
+  curl -H 'Content-Type: application/json' -d '{\"id\":\"1\",\"action\":\"visit\",\"shopper\":\"u1\"}' http://127.0.0.1:8080/v1/events")]
+pub(crate) struct ServeArgs {
+    /// Where log, snapshots, rules and ledger.sqlite are kept
+    #[arg(long, env = "MASHANG_DATA", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Rules, one file per merchant; published at the start if they are new
+    #[arg(long, env = "MASHANG_RULES", num_args = 1.., value_delimiter = ',', value_name = "FILE")]
+    pub(crate) rules: Option<Vec<PathBuf>>,
+    /// The door and the console [default: 127.0.0.1:8080]
+    #[arg(long, env = "MASHANG_HTTP", value_name = "ADDRESS")]
+    pub(crate) http: Option<SocketAddr>,
+    /// Health and metrics [default: 127.0.0.1:9464]
+    #[arg(long, env = "MASHANG_ADMIN", value_name = "ADDRESS")]
+    pub(crate) admin: Option<SocketAddr>,
+    /// Partitions of every topic, chosen once [default: 4]
+    #[arg(long, env = "MASHANG_PARTITIONS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) partitions: Option<u16>,
+    /// Who says what time it is, chosen once: event is for backfills [default: wall]
+    #[arg(long, env = "MASHANG_CLOCK", value_enum, value_name = "CLOCK")]
+    pub(crate) clock: Option<ClockArg>,
+    /// API keys (mode 0600); without them only addresses of this machine may be bound
+    #[arg(long, env = "MASHANG_KEYS", value_name = "FILE")]
+    pub(crate) keys: Option<PathBuf>,
+    /// Where `file:` secrets lie [default: beside the rules]
+    #[arg(long, env = "MASHANG_SECRETS", value_name = "DIR")]
+    pub(crate) secrets: Option<PathBuf>,
+    /// How long the log keeps events, such as 7d; at least until they are in a snapshot [default: 7d]
+    #[arg(long, env = "MASHANG_RETAIN", value_name = "DURATION", value_parser = duration)]
+    pub(crate) retain: Option<Duration>,
+    /// How often snapshots are taken, such as 60s [default: 60s]
+    #[arg(long, env = "MASHANG_SNAPSHOT_EVERY", value_name = "DURATION", value_parser = duration)]
+    pub(crate) snapshot_every: Option<Duration>,
+    /// A segment of the log is closed at so many bytes [default: 67108864]
+    #[arg(long, env = "MASHANG_SEGMENT_BYTES", value_name = "N", value_parser = clap::value_parser!(u64).range(4096..))]
+    pub(crate) segment_bytes: Option<u64>,
+    /// Memory of requests under way; more are asked to come again [default: 268435456]
+    #[arg(long, env = "MASHANG_INFLIGHT_BYTES", value_name = "N")]
+    pub(crate) inflight_bytes: Option<u32>,
+    /// How long a stop waits, not ready, before connections end, such as 5s [default: 0s]
+    #[arg(long, env = "MASHANG_DRAIN_WAIT", value_name = "DURATION", value_parser = duration)]
+    pub(crate) drain_wait: Option<Duration>,
+    /// How the process tells what it does [default: text]
+    #[arg(long, env = "MASHANG_LOG_FORMAT", value_enum, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+    /// More of these settings
+    #[arg(long, env = "MASHANG_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ClockArg {
+    /// The machine's clock
+    Wall,
+    /// The running maximum of the events' times
+    Event,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let ms = wire::rules::duration_ms(text)?;
+    u64::try_from(ms).map(Duration::from_millis).map_err(|_| "is negative".to_owned())
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Write accepted events as NDJSON, by received, partition and offset
+    Dump(LogDumpArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each line is an event with `received`, `partition` and `offset`; `run` takes it up as it was received. The service may go on
+meanwhile.
+
+Examples:
+  mashang log dump --data data
+  mashang log dump --data data --from 2026-11-11T00:00:00+08:00 | mashang run --rules acme.toml --events - --out out")]
+pub(crate) struct LogDumpArgs {
+    /// The directory that `serve --data` names
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Only events received from then on: RFC 3339, or ms since the epoch
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) from: Option<Millis>,
+}
+
+fn moment(text: &str) -> Result<Millis, String> {
+    text.parse::<Millis>().map_or_else(|_| parse_rfc3339(text), in_range).map_err(ToOwned::to_owned)
 }
 
 #[derive(Debug, Args)]

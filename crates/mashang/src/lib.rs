@@ -11,30 +11,46 @@ mod against;
 mod cli;
 mod demo;
 mod dump;
-#[cfg_attr(not(test), expect(dead_code, reason = "serve starts it"))]
-mod demo;
 mod events;
 mod explain;
 mod export;
 mod road;
 mod rules;
 mod run;
+mod serve;
+mod settings;
 mod summary;
 mod tell;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
+use log::files::Files;
 
-use cli::{Cli, Command, ExplainCommand, RulesCommand};
+use cli::{Cli, Command, ExplainCommand, LogCommand, RulesCommand};
 
 /// What was asked cannot be done as it was asked: exit status 2. Everything else that fails is 1.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
-fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+/// Does what the command line says. `files` is the layer under the log and the snapshots of a service.
+#[must_use]
+pub fn main_with(args: impl IntoIterator<Item = OsString>, files: Arc<dyn Files>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(told) => {
+            // Help and version are printed as if they had failed.
+            let _ = told.print();
+            return if told.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let done = match cli.command {
+        Command::Demo(args) => demo::demo(&args, files),
+        Command::Serve(args) => settings::Settings::of(args).and_then(|settings| serve::serve(settings, files)),
+        Command::Log(LogCommand::Dump(args)) => dump::dump(&args),
         Command::Run(args) => run::run(&args),
         Command::Export(args) => export::export(&args),
         Command::Explain(ExplainCommand::Code(args)) => explain::code(&args),

@@ -22,7 +22,7 @@ pub(crate) struct Published {
 
 /// `mashang rules check`.
 pub(crate) fn check(args: &RulesCheckArgs) -> Result<()> {
-    let checked = read_all(&args.files)?;
+    let checked = read_all(&args.files, None)?;
     for (file, checked) in args.files.iter().zip(&checked) {
         let sha256 = version(&object(&checked.rules));
         let rules = &checked.rules;
@@ -44,7 +44,7 @@ pub(crate) fn check(args: &RulesCheckArgs) -> Result<()> {
 /// Tells what changes from the old rules to those of the same merchant, and refuses what must not change.
 fn check_against(old: &Path, checked: &[Checked]) -> Result<()> {
     let name = old.display();
-    let old = read_all(&[old])?.remove(0).rules;
+    let old = read_all(&[old], None)?.remove(0).rules;
     let Some(new) = checked.iter().map(|c| &c.rules).find(|rules| rules.merchant == old.merchant) else {
         return Err(usage(format!("--against {name}: is of {}, of which no rules are given", old.merchant)));
     };
@@ -61,14 +61,15 @@ fn check_against(old: &Path, checked: &[Checked]) -> Result<()> {
     if mistakes.is_empty() { Ok(()) } else { Err(usage(format!("these rules cannot follow {name}"))) }
 }
 
-/// Reads rules files; reports every mistake of all of them, and what is odd, on standard error.
-pub(crate) fn read_all(files: &[impl AsRef<Path>]) -> Result<Vec<Checked>> {
+/// Reads rules files; reports every mistake of all of them, and what is odd, on standard error. Secrets that are files lie
+/// beside each rules file, or in `secrets`.
+pub(crate) fn read_all(files: &[impl AsRef<Path>], secrets: Option<&Path>) -> Result<Vec<Checked>> {
     let mut all = Vec::new();
     let mut mistakes = Vec::new();
     let mut by_merchant: BTreeMap<String, String> = BTreeMap::new();
     for file in files {
         let file = file.as_ref();
-        match read_file(file) {
+        match read_file(file, secrets) {
             Ok(checked) => {
                 for warning in &checked.warnings {
                     tell(format_args!("warning: {warning}"));
@@ -96,7 +97,7 @@ pub(crate) fn read_all(files: &[impl AsRef<Path>]) -> Result<Vec<Checked>> {
     Err(usage(format!("{count} in the rules: nothing was done")))
 }
 
-fn read_file(file: &Path) -> Result<Checked, Vec<Mistake>> {
+fn read_file(file: &Path, secrets: Option<&Path>) -> Result<Checked, Vec<Mistake>> {
     let name = file.display().to_string();
     let whole = |line, message| vec![Mistake { file: name.clone(), line, key: String::new(), message }];
     let bytes = std::fs::read(file).map_err(|e| whole(1, format!("the rules cannot be read: {e}")))?;
@@ -107,15 +108,20 @@ fn read_file(file: &Path) -> Result<Checked, Vec<Mistake>> {
     let beside = file.parent().unwrap_or(Path::new(""));
     let mut open = |reference: Reference<'_>| match reference {
         Reference::Register(path) => read_beside(beside, path),
-        Reference::Secret(place) => match (place.strip_prefix("file:"), place.strip_prefix("env:")) {
-            (Some(path), _) => read_beside(beside, path),
-            (_, Some(name)) => {
-                std::env::var(name).map(String::into_bytes).map_err(|_| format!("the variable {name} is not set"))
-            }
-            _ => Err("a secret is named by file:PATH or env:NAME".to_owned()),
-        },
+        Reference::Secret(place) => read_secret(secrets.unwrap_or(beside), place),
     };
     read(&name, &text, &mut open)
+}
+
+/// The bytes of a secret that rules name.
+pub(crate) fn read_secret(dir: &Path, place: &str) -> Result<Vec<u8>, String> {
+    match (place.strip_prefix("file:"), place.strip_prefix("env:")) {
+        (Some(path), _) => read_beside(dir, path),
+        (_, Some(name)) => {
+            std::env::var(name).map(String::into_bytes).map_err(|_| format!("the variable {name} is not set"))
+        }
+        _ => Err("a secret is named by file:PATH or env:NAME".to_owned()),
+    }
 }
 
 fn read_beside(beside: &Path, path: &str) -> Result<Vec<u8>, String> {

@@ -29,7 +29,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 
 /// Runs and prints the summary.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
-    let (library, published) = publish(read_all(&args.rules)?)?;
+    let (library, published) = publish(read_all(&args.rules, None)?)?;
     let (input, size) = open_events(&args.events)?;
     let files = prepare_out(&args.out, &published)?;
     let unfinished = || format!("{} was not finished", files.partial.display());
@@ -95,13 +95,7 @@ fn prepare_out(out: &Path, published: &[Published]) -> Result<Files> {
     let fail = |e: std::io::Error| usage(format!("--out {}: cannot be written: {e}", out.display()));
     let rules = out.join("rules");
     std::fs::create_dir_all(&rules).map_err(fail)?;
-    let dir = File::open(out).map_err(fail)?;
-    dir.try_lock().map_err(|e| match e {
-        TryLockError::WouldBlock => {
-            usage(format!("--out {}: another run writes there: wait for it or choose another", out.display()))
-        }
-        TryLockError::Error(e) => fail(e),
-    })?;
+    let dir = lock(out).map_err(|e| usage(format!("--out {}: {e}", out.display())))?;
     let ledger = out.join("ledger.sqlite");
     let merchants: BTreeSet<String> = published.iter().map(|p| p.book.rules.merchant.clone()).collect();
     may_replace(&ledger, &merchants).map_err(usage)?;
@@ -115,6 +109,18 @@ fn prepare_out(out: &Path, published: &[Published]) -> Result<Files> {
         _ => {}
     }
     Ok(Files { ledger, partial, dir })
+}
+
+/// Locks a directory until the file that this gives is closed.
+pub(crate) fn lock(dir: &Path) -> Result<File, String> {
+    let file = File::open(dir).map_err(|e| format!("cannot be written: {e}"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err("another process of mashang writes there: wait for it, stop it, or choose another".to_owned())
+        }
+        Err(TryLockError::Error(e)) => Err(format!("cannot be locked: {e}")),
+    }
 }
 
 impl Files {

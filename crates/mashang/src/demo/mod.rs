@@ -6,10 +6,158 @@
 
 mod brand;
 mod cities;
+mod client;
 mod event;
 mod journey;
 mod table;
 mod traffic;
+
+use std::io::{IsTerminal, Write, stdout};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use domain::model::fact::Metric;
+use domain::model::time::{Millis, SECOND_MS};
+use ledger::schema::open_to_read;
+use ledger::totals::{Totals as Sums, totals};
+use log::files::Files;
+use log::local::now_ms;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{ClockArg, DemoArgs, LogFormat};
+use crate::serve::{Service, tell_as};
+use crate::settings::Settings;
+use brand::{Brand, MERCHANT};
+use client::Client;
+use table::{Pace, Ranked, Screen, Totals, View};
+use traffic::Traffic;
+
+/// The promotion opens so long after the start: calm first, then the rush.
+const OPENS_AFTER_MS: Millis = 12 * SECOND_MS;
+/// Shoppers do something this often.
+const TICK: Duration = Duration::from_millis(100);
+/// The table is drawn anew after so many ticks.
+const TICKS_PER_TABLE: u32 = 10;
+
+/// Which brand it is; kept beside its files, so that a second demo on the same data goes on with it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Facts {
+    opens_ms: Millis,
+    seed: u64,
+}
+
+/// Runs the demo until it is stopped.
+pub(crate) fn demo(args: &DemoArgs, files: Arc<dyn Files>) -> Result<()> {
+    tell_as(LogFormat::Text, "warn");
+    let own = match args.data {
+        Some(_) => None,
+        None => Some(tempfile::tempdir().context("no directory for the demo's data")?),
+    };
+    let dir = args.data.clone().or(own.as_ref().map(|dir| dir.path().to_owned())).unwrap_or_default();
+    let (facts, rules) = brand_in(&dir.join("brand"))?;
+    let settings = Settings {
+        data: dir.join("data"),
+        rules: vec![rules],
+        http: args.http,
+        admin: args.admin,
+        partitions: 4,
+        clock: ClockArg::Wall,
+        keys: None,
+        secrets: None,
+        retain: Duration::from_hours(24),
+        snapshot_every: Duration::from_mins(1),
+        segment_bytes: 64 * 1024 * 1024,
+        inflight_bytes: 256 * 1024 * 1024,
+        drain_wait: Duration::ZERO,
+        log_format: LogFormat::Text,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    runtime.block_on(async {
+        let service = Service::start(settings, files).await?;
+        let page = format!("http://{}/", service.http);
+        let told = format!(
+            "a tea brand with {} stores; its promotion opens {}\npage: {page}   metrics: http://{}/metrics\nexport: mashang export counters --ledger {}\n",
+            brand::STORES,
+            if facts.opens_ms > now_ms() { "in a few seconds" } else { "is open" },
+            service.admin,
+            service.ledger.display(),
+        );
+        write!(stdout(), "{told}\n")?;
+        let live = tokio::spawn(live(facts, service.http.to_string(), service.ledger.clone(), page));
+        let end = crate::serve::stopped(args.duration)?;
+        let result = service.run_until(end).await;
+        live.abort();
+        result
+    })
+}
+
+/// The brand that is there, or a new one.
+fn brand_in(dir: &Path) -> Result<(Facts, PathBuf)> {
+    let kept = dir.join("facts.json");
+    if let Ok(bytes) = std::fs::read(&kept) {
+        let facts = serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} is torn: remove {}", kept.display(), dir.display()))?;
+        return Ok((facts, dir.join("rules.toml")));
+    }
+    let unwritten = || format!("{} cannot be written", dir.display());
+    let facts = Facts { opens_ms: now_ms() + OPENS_AFTER_MS, seed: 11 };
+    std::fs::create_dir_all(dir).with_context(unwritten)?;
+    let rules = brand::write(dir, facts.opens_ms, facts.seed).with_context(unwritten)?;
+    std::fs::write(&kept, serde_json::to_vec(&facts)?).with_context(unwritten)?;
+    Ok((facts, rules))
+}
+
+/// Sends what shoppers do, and shows what it came to, for ever.
+async fn live(facts: Facts, address: String, ledger: PathBuf, page: String) {
+    // Other shoppers each time, or the second demo would only send duplicates.
+    let mut traffic = Traffic::new(Brand::new(facts.opens_ms, facts.seed), now_ms().unsigned_abs());
+    let mut client = Client::new(address);
+    let mut screen = Screen::new(stdout().is_terminal());
+    let mut lines = Vec::new();
+    let mut tick = tokio::time::interval(TICK);
+    let (mut ticks, mut before) = (0_u32, 0);
+    loop {
+        tick.tick().await;
+        lines.clear();
+        traffic.until(now_ms(), &mut lines);
+        client.send(&lines).await;
+        ticks += 1;
+        if ticks.is_multiple_of(TICKS_PER_TABLE) {
+            let Ok(sums) = open_to_read(&ledger.to_string_lossy()).and_then(|db| totals(&db, MERCHANT)) else {
+                continue;
+            };
+            let pace = client.pace(before);
+            before = client.accepted();
+            show(&mut screen, &sums, client.accepted(), pace, &page);
+        }
+    }
+}
+
+fn show(screen: &mut Screen, sums: &Sums, accepted: i64, pace: Pace, page: &str) {
+    let sum = |metric| sums.sum(metric);
+    let totals = Totals {
+        accepted,
+        scans: sum(Metric::Scans),
+        shoppers: sum(Metric::Shoppers),
+        orders: sum(Metric::Orders),
+        gmv: sum(Metric::Gmv),
+        commission: sum(Metric::Commission),
+        wins: sum(Metric::Wins),
+        prize_cash: sum(Metric::PrizeCash),
+        duplicates: sum(Metric::Duplicates),
+    };
+    let ranked = |rows: &[(String, i64)]| -> Vec<Ranked> {
+        rows.iter().map(|(name, amount)| Ranked { name: name.clone(), amount: *amount }).collect()
+    };
+    let (stores, guides) = (ranked(&sums.stores), ranked(&sums.guides));
+    let view = View { totals, pace, stores: &stores, guides: &guides, page };
+    if let Some(text) = screen.show(&view, now_ms()) {
+        let mut out = stdout();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -30,7 +178,7 @@ mod tests {
     fn the_first_minutes_come_to_something() {
         let dir = tempfile::tempdir().expect("a folder");
         let rules = write(dir.path(), OPENS, 3).expect("files");
-        let (library, _) = publish(read_all(&[rules]).expect("rules")).expect("a library");
+        let (library, _) = publish(read_all(&[rules], None).expect("rules")).expect("a library");
         let path = dir.path().join("ledger.sqlite");
         let writer = Writer::create(&path, [0]).expect("a ledger");
         let mut road = Road::open(library, writer).expect("a road");

@@ -124,6 +124,14 @@ pub fn version(object: &[u8]) -> [u8; 32] {
     Sha256::digest(object).into()
 }
 
+/// The ms of a duration such as `"500ms"`, `"10s"`, `"15m"`, `"48h"` or `"15d"`.
+///
+/// # Errors
+/// Why it is none, as a phrase.
+pub fn duration_ms(text: &str) -> Result<i64, String> {
+    values::parse_duration_ms(text)
+}
+
 /// The secret in a file's bytes, if its SHA-256 is the commit.
 #[must_use]
 pub fn secret(bytes: &[u8], commit: &str) -> Option<[u8; 32]> {

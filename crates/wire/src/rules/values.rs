@@ -120,8 +120,13 @@ pub(super) fn guide_id(value: &DeValue<'_>) -> Read<String> {
 
 /// A duration, in ms.
 pub(super) fn duration_ms(value: &DeValue<'_>) -> Read<i64> {
-    const EXAMPLE: &str = ", such as \"500ms\", \"10s\", \"15m\", \"48h\" or \"15d\"";
-    let text = text_of(value, EXAMPLE)?;
+    parse_duration_ms(text_of(value, DURATION_EXAMPLE)?)
+}
+
+const DURATION_EXAMPLE: &str = ", such as \"500ms\", \"10s\", \"15m\", \"48h\" or \"15d\"";
+
+/// The ms of a duration in text.
+pub(super) fn parse_duration_ms(text: &str) -> Read<i64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let unit = match &text[digits..] {
         "ms" => 1,
@@ -132,7 +137,7 @@ pub(super) fn duration_ms(value: &DeValue<'_>) -> Read<i64> {
         _ => 0,
     };
     if digits == 0 || unit == 0 {
-        return Err(format!("is {}; write an integer and a unit{EXAMPLE}", quoted(text)));
+        return Err(format!("is {}; write an integer and a unit{DURATION_EXAMPLE}", quoted(text)));
     }
     let ms = text[..digits].parse::<i64>().ok().and_then(|n| n.checked_mul(unit));
     ms.filter(|&ms| ms <= DURATION_MAX_MS).ok_or_else(|| format!("is {}; write at most \"36500d\"", quoted(text)))

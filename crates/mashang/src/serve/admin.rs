@@ -1,0 +1,146 @@
+//! The admin port: is it alive, can it accept now, and everything that is measured.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use domain::model::place::Topic;
+use log::local::{Health, Log, now_ms};
+use prometheus::{IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use worker::lane::Progress;
+
+use super::ledger::Progress as LedgerProgress;
+
+/// How everything stands.
+pub(crate) struct Standing {
+    log: Arc<Log>,
+    stations: Vec<Progress>,
+    ledger: Arc<LedgerProgress>,
+    registry: Registry,
+    lag: IntGaugeVec,
+    state_bytes: IntGaugeVec,
+    snapshot_age: IntGauge,
+    began_ms: i64,
+    /// Set once the end was asked for.
+    pub(super) draining: AtomicBool,
+}
+
+impl Standing {
+    pub(super) fn new(log: Arc<Log>, stations: Vec<Progress>, ledger: Arc<LedgerProgress>, registry: Registry) -> Self {
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect("a name");
+            registry.register(Box::new(gauges.clone())).expect("registered once");
+            gauges
+        };
+        let lag = gauges("mashang_lag_frames", "Frames that a stage has not settled yet", &["stage", "partition"]);
+        let state_bytes = gauges("mashang_state_bytes", "About how much memory states take", &["desk", "kind"]);
+        let build = gauges("mashang_build_info", "The build that runs", &["version"]);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let help = "Since the oldest of the partitions' last snapshots, or since the start where there is none";
+        let snapshot_age = IntGauge::new("mashang_snapshot_age_seconds", help).expect("a name");
+        registry.register(Box::new(snapshot_age.clone())).expect("registered once");
+        Self {
+            log,
+            stations,
+            ledger,
+            registry,
+            lag,
+            state_bytes,
+            snapshot_age,
+            began_ms: now_ms(),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Frames that wait, by stage and partition. Asked in the order of the road: where all are 0, everything that was
+    /// durable when this began is in the ledger.
+    pub(crate) fn lags(&self) -> Vec<(&'static str, u16, u64)> {
+        let mut lags = Vec::new();
+        for (topic, stage) in [(Topic::Scans, "shopper"), (Topic::Draws, "code"), (Topic::Awards, "campaign")] {
+            for station in self.stations.iter().filter(|s| s.topic == topic) {
+                let end = self.log.partition(topic, station.partition).end();
+                lags.push((stage, station.partition, end.saturating_sub(station.settled.load(Ordering::Acquire))));
+            }
+        }
+        for (partition, committed) in (0..).zip(&self.ledger.committed) {
+            let end = self.log.partition(Topic::Facts, partition).end();
+            lags.push(("ledger", partition, end.saturating_sub(committed.load(Ordering::Acquire))));
+        }
+        lags
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.lags().iter().all(|(.., lag)| *lag == 0)
+    }
+
+    /// Whether a 202 would be given now; else why not.
+    pub(super) fn readiness(&self) -> Result<(), &'static str> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err("draining");
+        }
+        match self.log.health() {
+            Health::Good => Ok(()),
+            Health::Full => Err("the disk of the log is full"),
+            Health::Failed => Err("the disk of the log failed"),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        for (stage, partition, lag) in self.lags() {
+            let labels = [stage, &partition.to_string()];
+            self.lag.with_label_values(&labels).set(i64::try_from(lag).unwrap_or(i64::MAX));
+        }
+        self.state_bytes.reset();
+        let mut oldest = None;
+        for station in &self.stations {
+            let desk = match station.topic {
+                Topic::Scans => "shopper",
+                Topic::Draws => "code",
+                _ => "campaign",
+            };
+            for (kind, bytes) in &*station.sizes.lock().unwrap_or_else(PoisonError::into_inner) {
+                self.state_bytes.with_label_values(&[desk, kind]).add(i64::try_from(*bytes).unwrap_or(i64::MAX));
+            }
+            let at = station.snapshot_ms.load(Ordering::Acquire).cast_signed().max(self.began_ms);
+            oldest = oldest.map_or(Some(at), |oldest: i64| Some(oldest.min(at)));
+        }
+        self.snapshot_age.set((now_ms() - oldest.unwrap_or(self.began_ms)).max(0) / 1000);
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+
+    /// A few lines for the status page.
+    pub(super) fn lines(&self) -> Vec<(String, String)> {
+        let mut lines = vec![("ready".to_owned(), self.readiness().err().unwrap_or("yes").to_owned())];
+        for stage in ["shopper", "code", "campaign", "ledger"] {
+            let lag: u64 = self.lags().iter().filter(|(s, ..)| *s == stage).map(|(.., lag)| lag).sum();
+            lines.push((format!("frames that wait: {stage}"), lag.to_string()));
+        }
+        lines.push(("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()));
+        lines
+    }
+}
+
+/// The routes of the admin port.
+pub(super) fn routes(standing: Arc<Standing>) -> Router {
+    Router::new()
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(standing)
+}
+
+async fn ready(State(standing): State<Arc<Standing>>) -> Response {
+    match standing.readiness() {
+        Ok(()) => "ready\n".into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(standing): State<Arc<Standing>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], standing.metrics()).into_response()
+}

@@ -1,0 +1,337 @@
+//! `mashang serve`: door, log, desks, ledger and console in one process.
+//!
+//! - `publish`: rules in the log
+//! - `ledger`: the thread that writes the ledger
+//! - `admin`: health and metrics
+
+mod admin;
+mod ledger;
+mod publish;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use axum::Router;
+use console::recent::Recent;
+use console::results::Console;
+use domain::flow::Partitions;
+use domain::model::place::Topic;
+use domain::model::rulebook::Library;
+use edge::clock::Stamps;
+use edge::events::Door;
+use edge::http;
+use edge::intake::Intake;
+use edge::keys::Keys;
+use edge::metrics::Metrics;
+use log::files::Files;
+use log::local::Log;
+use log::store::{Clock, Meta, Sizes};
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+use worker::lane::{Lane, Rhythm, Works};
+use worker::snapshot::SnapshotError;
+use worker::station::StationError;
+
+use crate::cli::{ClockArg, LogFormat};
+use crate::rules::read_all;
+use crate::run::lock;
+use crate::settings::Settings;
+use crate::usage;
+use admin::Standing;
+use ledger::LedgerThread;
+
+/// How long an end waits for what is in the log to be in the ledger.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// Serves until SIGTERM or SIGINT.
+pub(crate) fn serve(settings: Settings, files: Arc<dyn Files>) -> Result<()> {
+    tell_as(settings.log_format, "info");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    runtime.block_on(async {
+        let service = Service::start(settings, files).await?;
+        service.run_until(stopped(None)?).await
+    })
+}
+
+/// Ready once the process is asked to stop, or after so long.
+pub(crate) fn stopped(after: Option<Duration>) -> Result<impl Future<Output = ()>> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        let after = async {
+            match after {
+                Some(after) => tokio::time::sleep(after).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+            () = after => {}
+        }
+    })
+}
+
+/// Logs on standard error, from a level on unless MASHANG_LOG says otherwise.
+pub(crate) fn tell_as(format: LogFormat, level: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MASHANG_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let told = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second service in one process keeps to the first one's format.
+    let _ = match format {
+        LogFormat::Text => told.with_target(false).try_init(),
+        LogFormat::Json => told.json().try_init(),
+    };
+}
+
+/// A running service.
+pub(crate) struct Service {
+    /// Where it listens.
+    pub(crate) http: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) ledger: PathBuf,
+    pub(crate) standing: Arc<Standing>,
+    settings: Settings,
+    log: Arc<Log>,
+    works: Arc<Works>,
+    recent: Arc<Recent>,
+    intake: Arc<Intake>,
+    ledger_progress: Arc<ledger::Progress>,
+    threads: Vec<JoinHandle<()>>,
+    failures: mpsc::UnboundedReceiver<anyhow::Error>,
+    stop: watch::Sender<bool>,
+    servers: Vec<tokio::task::JoinHandle<()>>,
+    stop_admin: watch::Sender<bool>,
+    admin_server: tokio::task::JoinHandle<()>,
+    /// The data directory is locked as long as this is open.
+    _lock: std::fs::File,
+}
+
+impl Service {
+    /// Opens everything, restores every desk, and listens.
+    ///
+    /// # Errors
+    /// What cannot be opened, and why. Exit status 2 where the settings are at fault.
+    pub(crate) async fn start(settings: Settings, files: Arc<dyn Files>) -> Result<Self> {
+        let given = read_all(&settings.rules, settings.secrets.as_deref())?;
+        let keys = settings.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
+        let data = &settings.data;
+        let refused = |e: &dyn std::fmt::Display| usage(format!("--data {}: {e}", data.display()));
+        std::fs::create_dir_all(data).map_err(|e| refused(&format!("cannot be written: {e}")))?;
+        let lock = lock(data).map_err(|e| refused(&e))?;
+        let http = listen("http", settings.http).await?;
+        let admin = listen("admin", settings.admin).await?;
+
+        let registry = Registry::new();
+        let log = Arc::new(open_log(&settings, &files, &registry)?);
+        let currencies: BTreeMap<String, String> =
+            given.iter().map(|c| (c.rules.merchant.clone(), c.rules.currency.clone())).collect();
+        let secrets = secret_dirs(&settings, given.iter().map(|c| c.rules.merchant.clone()));
+        let library = Arc::new(publish::publish(&log, &*files, &data.join("rules"), given, &secrets)?);
+        let rhythm = Rhythm { interval: settings.snapshot_every, ..Rhythm::default() };
+        let retain_ms = i64::try_from(settings.retain.as_millis()).unwrap_or(i64::MAX);
+        let works = Works::new(
+            Arc::clone(&log),
+            Arc::<Library>::clone(&library),
+            Arc::clone(&files),
+            &data.join("snapshots"),
+            rhythm,
+            retain_ms,
+            &registry,
+        );
+        let works = Arc::new(works);
+        let file = data.join("ledger.sqlite");
+        let began = Instant::now();
+        let lanes = open_lanes(&works).map_err(at_fault)?;
+        let ledger = LedgerThread::open(&log, &file, &registry)?;
+        let stations = lanes.iter().flat_map(Lane::progress).collect();
+        info!(ms = began.elapsed().as_millis(), "desks restored");
+        let ledger_progress = ledger.progress();
+        let standing = Standing::new(Arc::clone(&log), stations, Arc::clone(&ledger_progress), registry.clone());
+        let standing = Arc::new(standing);
+        let recent = Recent::follow(Arc::clone(&log), file.clone(), &registry)?;
+
+        let intake = Intake::start(Arc::clone(&log));
+        let merchants: BTreeSet<String> = currencies.keys().cloned().collect();
+        let metrics = Metrics::new(&registry).context("metrics are registered once")?;
+        let connections = metrics.connections.clone();
+        let stamps = Stamps::of(&log)?;
+        let inflight = settings.inflight_bytes as usize;
+        let door = Door::new(Arc::clone(&intake), stamps, currencies, keys.clone(), metrics, inflight);
+        let console = Arc::new(Console::new(Arc::clone(&recent), file.clone(), merchants, keys.clone()));
+        let own = Arc::clone(&standing);
+        let page = console::page::routes(&console, Arc::new(move || own.lines()));
+        let routes = Arc::new(door).routes().merge(console.routes()).merge(page);
+
+        let (failed, failures) = mpsc::unbounded_channel();
+        let mut threads = vec![thread("ledger", &failed, move || ledger.run().map_err(Into::into))];
+        for (number, lane) in lanes.into_iter().enumerate() {
+            threads.push(thread(&format!("lane-{number}"), &failed, move || lane.run().map_err(Into::into)));
+        }
+        let (stop, stopped) = watch::channel(false);
+        let (stop_admin, admin_stopped) = watch::channel(false);
+        let address = http.local_addr()?;
+        let admin_address = admin.local_addr()?;
+        let mut servers = vec![tokio::spawn(http::serve(http, routes, connections.clone(), stopped))];
+        if let Some(keys) = keys {
+            servers.push(tokio::spawn(async move { keys.reload().await }));
+        }
+        let admin_routes: Router = admin::routes(Arc::clone(&standing));
+        let admin_server = tokio::spawn(http::serve(admin, admin_routes, connections, admin_stopped));
+        info!(http = %address, admin = %admin_address, data = %settings.data.display(), "ready");
+        Ok(Self {
+            http: address,
+            admin: admin_address,
+            ledger: file,
+            standing,
+            settings,
+            log,
+            works,
+            recent,
+            intake,
+            ledger_progress,
+            threads,
+            failures,
+            stop,
+            servers,
+            stop_admin,
+            admin_server,
+            _lock: lock,
+        })
+    }
+
+    /// Serves until `end` is ready, then drains: not ready, no more requests, everything in the log into the ledger, last
+    /// snapshots.
+    ///
+    /// # Errors
+    /// A desk, the ledger or the log stopped by itself.
+    pub(crate) async fn run_until(mut self, end: impl Future<Output = ()>) -> Result<()> {
+        let failure = tokio::select! {
+            () = end => None,
+            failure = self.failures.recv() => failure,
+        };
+        self.standing.draining.store(true, Ordering::Release);
+        if let Some(failure) = failure {
+            // Nothing more is accepted; what was is in the log, and the next start goes on from there.
+            error!(error = %format_args!("{failure:#}"), "stopping");
+            self.intake.close();
+            return Err(failure);
+        }
+        info!("draining");
+        tokio::time::sleep(self.settings.drain_wait).await;
+        self.stop.send_replace(true);
+        // The first one is the door; the others go on for ever.
+        let door = self.servers.remove(0);
+        let _ = door.await;
+        self.servers.iter().for_each(tokio::task::JoinHandle::abort);
+        self.intake.close();
+        self.settle().await;
+        self.recent.stop();
+        self.works.stop();
+        self.ledger_progress.stop();
+        let threads = std::mem::take(&mut self.threads);
+        let joined = tokio::task::spawn_blocking(move || threads.into_iter().try_for_each(JoinHandle::join));
+        joined.await?.map_err(|_| anyhow!("a thread stopped at a broken invariant"))?;
+        self.log.close();
+        self.stop_admin.send_replace(true);
+        let _ = self.admin_server.await;
+        match self.failures.try_recv() {
+            Ok(failure) => Err(failure),
+            Err(_) => {
+                info!("stopped");
+                Ok(())
+            }
+        }
+    }
+
+    async fn settle(&self) {
+        let until = Instant::now() + SETTLE;
+        while !self.standing.is_settled() {
+            if Instant::now() > until {
+                warn!("not everything is in the ledger yet; the next start goes on from there");
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+async fn listen(name: &str, address: SocketAddr) -> Result<TcpListener> {
+    http::listen(address).await.map_err(|e| {
+        let mend = match e.kind() {
+            std::io::ErrorKind::AddrInUse => "stop the other process, or choose another port",
+            std::io::ErrorKind::PermissionDenied => "choose a port above 1023",
+            _ => "choose an address of this machine",
+        };
+        usage(format!("--{name} {address}: cannot listen: {e}: {mend}"))
+    })
+}
+
+fn open_log(settings: &Settings, files: &Arc<dyn Files>, registry: &Registry) -> Result<Log> {
+    let clock = match settings.clock {
+        ClockArg::Wall => Clock::Wall,
+        ClockArg::Event => Clock::Event,
+    };
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|e| anyhow!("the system gives no random numbers: {e}"))?;
+    let meta = Meta::new(u128::from_le_bytes(id), clock, Partitions::all(settings.partitions));
+    let sizes = Sizes { segment_bytes: settings.segment_bytes, ..Sizes::default() };
+    let dir = settings.data.join("log");
+    Log::open(Arc::clone(files), &dir, meta, sizes, registry).map_err(|e| match e {
+        log::error::LogError::Other { .. } => usage(e),
+        other => other.into(),
+    })
+}
+
+/// Where the secrets of each merchant's rules lie.
+fn secret_dirs(settings: &Settings, merchants: impl Iterator<Item = String>) -> BTreeMap<String, PathBuf> {
+    let beside = settings.rules.iter().map(|file| file.parent().map(PathBuf::from).unwrap_or_default());
+    merchants.zip(beside).map(|(m, beside)| (m, settings.secrets.clone().unwrap_or(beside))).collect()
+}
+
+/// A lane per processor, but no more than partitions; each has the same partitions of every desk.
+fn open_lanes(works: &Arc<Works>) -> Result<Vec<Lane>, StationError> {
+    let partitions = works.log.meta().partitions.scans;
+    let processors = std::thread::available_parallelism().map_or(1, |n| u16::try_from(n.get()).unwrap_or(u16::MAX));
+    let lanes = partitions.min(processors);
+    let lane = |number: u16| {
+        let own = (0..partitions).filter(|p| p % lanes == number);
+        let places = own.flat_map(|p| [Topic::Scans, Topic::Draws, Topic::Awards].map(|topic| (topic, p)));
+        Lane::open(works, &places.collect::<Vec<_>>())
+    };
+    (0..lanes).map(lane).collect()
+}
+
+/// A start that cannot read what it was given is bad input, not a failure of the process.
+fn at_fault(error: StationError) -> anyhow::Error {
+    match error {
+        StationError::Snapshot(SnapshotError::Torn { .. }) | StationError::State { .. } => usage(error),
+        other => other.into(),
+    }
+}
+
+/// A thread whose end before its time ends the service.
+fn thread(
+    name: &str,
+    failed: &mpsc::UnboundedSender<anyhow::Error>,
+    work: impl FnOnce() -> Result<()> + Send + 'static,
+) -> JoinHandle<()> {
+    let failed = failed.clone();
+    let told = name.to_owned();
+    let watched = move || {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        let result = result.unwrap_or_else(|_| Err(anyhow!("{told}: stopped at a broken invariant")));
+        if let Err(error) = result {
+            let _ = failed.send(error);
+        }
+    };
+    std::thread::Builder::new().name(name.to_owned()).spawn(watched).expect("the system has room for a thread")
+}

@@ -1,0 +1,134 @@
+//! What a service was told: the command line, then the environment, then a file, then defaults.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use crate::cli::{ClockArg, LogFormat, ServeArgs};
+use crate::usage;
+
+const INFLIGHT_BYTES: u32 = 256 * 1024 * 1024;
+/// Less would not let one body in.
+const INFLIGHT_BYTES_MIN: u32 = 32 * 1024 * 1024;
+
+/// Settings that were checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) data: PathBuf,
+    pub(crate) rules: Vec<PathBuf>,
+    pub(crate) http: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) partitions: u16,
+    pub(crate) clock: ClockArg,
+    pub(crate) keys: Option<PathBuf>,
+    pub(crate) secrets: Option<PathBuf>,
+    pub(crate) retain: Duration,
+    pub(crate) snapshot_every: Duration,
+    pub(crate) segment_bytes: u64,
+    pub(crate) inflight_bytes: u32,
+    pub(crate) drain_wait: Duration,
+    pub(crate) log_format: LogFormat,
+}
+
+/// The same, as they stand in a file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct FromFile {
+    data: Option<PathBuf>,
+    rules: Option<Vec<PathBuf>>,
+    http: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+    partitions: Option<u16>,
+    clock: Option<ClockArg>,
+    keys: Option<PathBuf>,
+    secrets: Option<PathBuf>,
+    retain: Option<String>,
+    snapshot_every: Option<String>,
+    segment_bytes: Option<u64>,
+    inflight_bytes: Option<u32>,
+    drain_wait: Option<String>,
+    log_format: Option<LogFormat>,
+}
+
+impl Settings {
+    /// Puts together what was said.
+    ///
+    /// # Errors
+    /// Something is missing or wrong: usage.
+    pub(crate) fn of(args: ServeArgs) -> Result<Self> {
+        let (file, beside) = match &args.config {
+            Some(path) => (read(path)?, path.parent().unwrap_or(Path::new("")).to_owned()),
+            None => (FromFile::default(), PathBuf::new()),
+        };
+        let here = |path: PathBuf| beside.join(path);
+        let lasts = |key: &str, text: Option<String>| -> Result<Option<Duration>> {
+            let Some(text) = text else { return Ok(None) };
+            let ms = wire::rules::duration_ms(&text).map_err(|e| usage(format!("--config: {key}: {e}")))?;
+            Ok(Some(Duration::from_millis(ms.unsigned_abs())))
+        };
+        let missing = |key: &str| {
+            let variable = key.to_uppercase();
+            usage(format!(
+                "--{key} is missing: give it, set MASHANG_{variable}, or write `{key}` into the file of --config"
+            ))
+        };
+        let settings = Self {
+            data: args.data.or(file.data.map(here)).ok_or_else(|| missing("data"))?,
+            rules: args
+                .rules
+                .or(file.rules.map(|files| files.into_iter().map(here).collect()))
+                .filter(|files| !files.is_empty())
+                .ok_or_else(|| missing("rules"))?,
+            http: args.http.or(file.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            admin: args.admin.or(file.admin).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9464))),
+            partitions: args.partitions.or(file.partitions).unwrap_or(4),
+            clock: args.clock.or(file.clock).unwrap_or(ClockArg::Wall),
+            keys: args.keys.or(file.keys.map(here)),
+            secrets: args.secrets.or(file.secrets.map(here)),
+            retain: args.retain.or(lasts("retain", file.retain)?).unwrap_or(Duration::from_hours(7 * 24)),
+            snapshot_every: args
+                .snapshot_every
+                .or(lasts("snapshot-every", file.snapshot_every)?)
+                .unwrap_or(Duration::from_mins(1)),
+            segment_bytes: args.segment_bytes.or(file.segment_bytes).unwrap_or(64 * 1024 * 1024),
+            inflight_bytes: args.inflight_bytes.or(file.inflight_bytes).unwrap_or(INFLIGHT_BYTES),
+            drain_wait: args.drain_wait.or(lasts("drain-wait", file.drain_wait)?).unwrap_or_default(),
+            log_format: args.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<()> {
+        if !(1..=256).contains(&self.partitions) {
+            return Err(usage(format!("partitions is {}: give 1 to 256", self.partitions)));
+        }
+        if self.inflight_bytes < INFLIGHT_BYTES_MIN {
+            let least = INFLIGHT_BYTES_MIN;
+            return Err(usage(format!(
+                "inflight-bytes is {}: give {least} or more, room for one body",
+                self.inflight_bytes
+            )));
+        }
+        for (name, address) in [("http", self.http), ("admin", self.admin)] {
+            if self.keys.is_none() && !address.ip().is_loopback() {
+                return Err(usage(format!(
+                    "--{name} {address}: others can reach this address, and there are no keys: give --keys FILE, or an address of this machine such as 127.0.0.1"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<FromFile> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path).map_err(|e| usage(format!("--config {name}: cannot be read: {e}")))?;
+    toml::from_str(&text).map_err(|e| {
+        let line = e.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+        usage(format!("--config {name}:{line}: {}", e.message().trim_end().replace('\n', " ")))
+    })
+}
