@@ -1,8 +1,10 @@
 //! The partition protocol as data (design, principle 3): one frame in, at most one frame out per output partition, each
 //! tagged with what it answers; what came in decides what to do.
 //!
-//! A reader drops a frame that is not above its position, applies one only if its previous one and running hash are the
-//! position's, and otherwise stops with both places named. So a zombie's frames are dropped, and a lost frame, a torn
+//! A reader drops a frame that is not above its position, and applies one only if its previous one and running hash are
+//! the position's. A frame that came before the one that it follows is early: it is an alarm, and is not applied, but the
+//! reader reads on, for a log cannot be mended other than by what comes behind: its writer replays and sends both again.
+//! Anything else stops the partition with both places named. So a zombie's frames are dropped, and a lost frame, a torn
 //! log or a diverging desk is an alarm, never a wrong number.
 
 use std::collections::BTreeMap;
@@ -68,6 +70,28 @@ pub enum Verdict {
     Apply,
     /// It was applied before: a retry or a zombie.
     Drop,
+    /// The one that it follows has not come: [`Positions::missing`] names it until both came again.
+    Early,
+}
+
+/// Frames that came before one that they follow. An alarm, until the writer's replay brings them again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{topic} partition {partition}: the frame for {found} follows {named}, but the last one applied was {}: a frame is lost; replay {topic} partition {partition} from a snapshot at or below it",
+    place(*.applied)
+)]
+pub struct Missing {
+    pub topic: Topic,
+    pub partition: u16,
+    /// The last one that was early.
+    pub found: Place,
+    /// The one that it follows.
+    pub named: Place,
+    pub applied: Option<Place>,
+}
+
+fn place(place: Option<Place>) -> String {
+    place.map_or_else(|| "nothing".to_owned(), |p| p.to_string())
 }
 
 /// Why a partition stops, its position unmoved.
@@ -76,9 +100,9 @@ pub enum Stop {
     #[error("{to} offset {offset}: {error}")]
     Frame { to: String, offset: u64, error: FrameError },
     #[error(
-        "{from}: the frame for {found} follows {named}, but the last one applied was {applied}: a frame is lost or the log is torn; restore this partition from a snapshot and its log"
+        "{from}: the frame for {found} follows {named}, but the last one applied was {applied}: its writer knows nothing of that one; compare the builds and snapshots of its writers"
     )]
-    Gap { from: String, found: Place, named: String, applied: String },
+    Skipped { from: String, found: Place, named: String, applied: String },
     #[error(
         "{from}: the frame for {found} names hash {named:016x} for {applied}, here it is {known:016x}: two desks gave different answers; compare the builds and snapshots of its writers"
     )]
@@ -89,6 +113,10 @@ pub enum Stop {
     OtherLog { from: String, found: u128, known: u128 },
     #[error("{partition}: offset {found} came, {expected} was next: the log has a hole or was rewound")]
     Offset { partition: String, expected: u64, found: u64 },
+    #[error(
+        "{partition}: offset {offset} holds another record than the one that was taken: the log was cut and went on; restore it or begin a new deployment"
+    )]
+    Rewritten { partition: String, offset: u64 },
     #[error("{partition} offset {offset}: {what}")]
     Unexpected { partition: String, offset: u64, what: String },
 }
@@ -112,6 +140,7 @@ impl Default for Guards {
 #[derive(Clone, Debug, Default)]
 pub struct Positions {
     by_source: BTreeMap<(Topic, u16), Position>,
+    early: BTreeMap<(Topic, u16), (Place, Place)>,
     pub guards: Guards,
 }
 
@@ -124,6 +153,17 @@ impl Positions {
     /// All positions, in order of their sources.
     pub fn iter(&self) -> impl Iterator<Item = (Topic, u16, &Position)> {
         self.by_source.iter().map(|(&(topic, partition), position)| (topic, partition, position))
+    }
+
+    /// What has to come again. While there is any, a reader publishes no snapshot and stores no offset above the first early one.
+    pub fn missing(&self) -> impl Iterator<Item = Missing> {
+        self.early.iter().map(|(&(topic, partition), &(found, named))| Missing {
+            topic,
+            partition,
+            found,
+            named,
+            applied: self.get(topic, partition).map(|p| p.at),
+        })
     }
 
     /// Takes up a position as it was stored.
@@ -148,10 +188,21 @@ impl Positions {
             }
         }
         if self.guards.previous {
-            let place = |p: Option<Place>| p.map_or_else(|| "nothing".to_owned(), |p| p.to_string());
             let applied = known.map(|k| k.at);
+            if let Some(named) = tag.prev
+                && tag.prev > applied
+            {
+                let early = self.early.entry(key).or_insert((tag.at, named));
+                *early = (*early).max((tag.at, named));
+                return Ok(Verdict::Early);
+            }
             if tag.prev != applied {
-                return Err(Stop::Gap { from: from(), found: tag.at, named: place(tag.prev), applied: place(applied) });
+                return Err(Stop::Skipped {
+                    from: from(),
+                    found: tag.at,
+                    named: place(tag.prev),
+                    applied: place(applied),
+                });
             }
             let hash = known.map_or(0, |k| k.hash);
             if tag.hash != hash {
@@ -165,6 +216,7 @@ impl Positions {
             }
         }
         self.by_source.insert(key, Position::after(tag, frame.kind, frame.received, frame.body));
+        self.early.retain(|&early, &mut (last, _)| early != key || last > tag.at);
         Ok(Verdict::Apply)
     }
 }
@@ -279,6 +331,7 @@ struct Saved {
     source: Source,
     partitions: Partitions,
     next: u64,
+    last: Option<(u32, Millis)>,
     positions: Vec<((Topic, u16), Position)>,
     sent: Vec<((Topic, u16), Position)>,
     markers: BTreeMap<String, u32>,
@@ -292,6 +345,8 @@ pub struct Stage<D> {
     source: Source,
     /// The offset that must come next.
     next: u64,
+    /// Checksum and append time of the one before.
+    last: Option<(u32, Millis)>,
     pub positions: Positions,
     sent: BTreeMap<(Topic, u16), Position>,
     markers: BTreeMap<String, u32>,
@@ -306,6 +361,7 @@ impl<D: Desk> Stage<D> {
             desk,
             source: Source { log, topic: D::TOPIC, partition },
             next: 0,
+            last: None,
             positions: Positions::default(),
             sent: BTreeMap::new(),
             markers: BTreeMap::new(),
@@ -333,6 +389,7 @@ impl<D: Desk> Stage<D> {
             source: self.source,
             partitions: self.outbox.partitions,
             next: self.next,
+            last: self.last,
             positions: positions(&self.positions.by_source),
             sent: positions(&self.sent),
             markers: self.markers.clone(),
@@ -363,14 +420,15 @@ impl<D: Desk> Stage<D> {
             return Err("is of another log, partition or number of partitions".to_owned());
         }
         let mut stage = Self::new(D::load(&saved.desk, library)?, log, partition, partitions);
-        stage.next = saved.next;
+        (stage.next, stage.last) = (saved.next, saved.last);
         stage.positions.by_source = saved.positions.into_iter().collect();
         stage.sent = saved.sent.into_iter().collect();
         stage.markers = saved.markers;
         Ok(stage)
     }
 
-    /// Takes the record at an offset of its partition and answers it.
+    /// Takes the record at an offset of its partition and answers it. A lane that begins from a snapshot hands in the record
+    /// before the next one as well, where the log still has it: it must be the one that was taken.
     ///
     /// # Errors
     /// Why the partition stops. The stage must then be thrown away: it may have seen half a frame.
@@ -384,17 +442,21 @@ impl<D: Desk> Stage<D> {
     ) -> Result<Verdict, Stop> {
         let name = || format!("{} partition {}", self.source.topic, self.source.partition);
         if offset < self.next {
-            return Ok(Verdict::Drop);
+            let same =
+                offset + 1 < self.next || self.last.is_none_or(|last| last == (frame::stored_checksum(record), append));
+            return if same { Ok(Verdict::Drop) } else { Err(Stop::Rewritten { partition: name(), offset }) };
         }
         if offset > self.next {
             return Err(Stop::Offset { partition: name(), expected: self.next, found: offset });
         }
         let frame = Frame::open(record).map_err(|error| Stop::Frame { to: name(), offset, error })?;
-        if let Some(tag) = &frame.tag
-            && self.positions.admit(&frame, tag)? == Verdict::Drop
-        {
-            self.next = offset + 1;
-            return Ok(Verdict::Drop);
+        let taken = Some((frame::stored_checksum(record), append));
+        if let Some(tag) = &frame.tag {
+            let verdict = self.positions.admit(&frame, tag)?;
+            if verdict != Verdict::Apply {
+                (self.next, self.last) = (offset + 1, taken);
+                return Ok(verdict);
+            }
         }
         let applied = if frame.kind == Kind::Marker {
             switch(&mut self.desk, &mut self.markers, &frame, library, &mut self.outbox).map(|()| frame.received)
@@ -402,7 +464,7 @@ impl<D: Desk> Stage<D> {
             self.desk.apply(&frame, append, library, &mut self.outbox)
         };
         let received = applied.map_err(|what| Stop::Unexpected { partition: name(), offset, what })?;
-        self.next = offset + 1;
+        (self.next, self.last) = (offset + 1, taken);
         self.tag_answers(offset, received, answer);
         Ok(Verdict::Apply)
     }

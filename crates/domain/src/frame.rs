@@ -26,7 +26,8 @@ use crate::model::place::{Place, Source, Tag, Topic};
 use crate::model::time::Millis;
 
 pub const HEADER_BYTES: usize = 80;
-/// A body is cut into parts where it would grow beyond this; a single larger item has a part of its own.
+/// A body is cut into parts where it would grow beyond this; a single larger item has a part of its own. Where a body is
+/// cut is part of a desk's answer: another number is another `flow::BEHAVIOUR`.
 pub const PART_BYTES_MAX: usize = 512 * 1024;
 const MAGIC: [u8; 4] = *b"MSHF";
 const VERSION: u8 = 1;
@@ -265,6 +266,12 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
         (value, []) => Ok(value),
         (_, left) => Err(format!("{} bytes are left over", left.len())),
     }
+}
+
+/// The checksum that a record carries; of a record too short for one, 0.
+#[must_use]
+pub fn stored_checksum(record: &[u8]) -> u32 {
+    record.first_chunk::<HEADER_BYTES>().map_or(0, |head| u32_at(head, CRC_AT))
 }
 
 fn checksum(record: &[u8]) -> u32 {

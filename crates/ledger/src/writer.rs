@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use domain::flow::{Guards, Position, Positions, Stop, Verdict};
+use domain::flow::{Guards, Missing, Position, Positions, Stop, Verdict};
 use domain::frame::{Frame, FrameError, Kind};
 use domain::model::fact::{Fact, Metric, What};
 use domain::model::place::{Place, Topic};
@@ -48,6 +48,10 @@ pub struct Writer {
 struct Chain {
     /// The offset that must come next.
     next: u64,
+    /// Where that was at the last commit.
+    written: u64,
+    /// The first record that was early, while it has not come again: the stored offset stays at it.
+    early: Option<u64>,
     received: Millis,
     positions: Positions,
     batch: Batch,
@@ -144,6 +148,11 @@ impl Writer {
         self.chains.values().any(Chain::is_dirty)
     }
 
+    /// Frames that came before one that they follow; an alarm if nothing more is to be read.
+    pub fn missing(&self) -> impl Iterator<Item = Missing> {
+        self.chains.values().flat_map(|chain| chain.positions.missing())
+    }
+
     /// Switches safeguards off, in tests that show what each is for.
     pub fn set_guards(&mut self, guards: Guards) {
         for chain in self.chains.values_mut() {
@@ -190,6 +199,7 @@ impl Writer {
                 self.duplicates += chain.batch.duplicates();
                 chain.batch = Batch::default();
                 chain.began = now;
+                chain.written = chain.next;
             }
         }
         Ok(())
@@ -221,11 +231,19 @@ impl Chain {
         for (&(topic, partition), &position) in &stored.positions {
             positions.restore(topic, partition, position);
         }
-        Ok(Self { next: stored.next, received: stored.received, positions, batch: Batch::default(), began: stored })
+        Ok(Self {
+            next: stored.next,
+            written: stored.next,
+            early: None,
+            received: stored.received,
+            positions,
+            batch: Batch::default(),
+            began: stored,
+        })
     }
 
     fn is_dirty(&self) -> bool {
-        self.next != self.began.next
+        self.next != self.written
     }
 
     fn apply(&mut self, facts: u16, offset: u64, record: &[u8], keeps_answers: bool) -> Result<Verdict, LedgerError> {
@@ -253,13 +271,15 @@ impl Chain {
             self.received = self.received.max(frame.received);
         }
         self.next = offset + 1;
+        self.early = self.positions.missing().next().map(|_| self.early.unwrap_or(offset));
         Ok(verdict)
     }
 
     /// Writes the batch and how far it goes.
     fn write(&self, facts: u16, tx: &Transaction<'_>) -> rusqlite::Result<Stored> {
         self.batch.write(facts, tx)?;
-        let mut now = Stored { next: self.next, received: self.received, positions: BTreeMap::new() };
+        let mut now =
+            Stored { next: self.early.unwrap_or(self.next), received: self.received, positions: BTreeMap::new() };
         for (topic, partition, position) in self.positions.iter() {
             now.positions.insert((topic, partition), *position);
             let Position { log, at: Place { offset, part }, hash } = position;
@@ -277,7 +297,7 @@ impl Chain {
         }
         tx.prepare_cached("INSERT OR REPLACE INTO progress VALUES (?1, ?2, ?3)")?.execute(params![
             facts,
-            self.next.cast_signed(),
+            now.next.cast_signed(),
             self.received
         ])?;
         Ok(now)

@@ -227,6 +227,9 @@ impl Lane {
             if !is_idle {
                 continue;
             }
+            for seat in &self.seats {
+                each!(&seat.station, s => s.check_nothing_is_missing())?;
+            }
             if stopping && self.is_settled() {
                 for seat in &mut self.seats {
                     seat.snapshots(&self.works, self.snapshots.as_ref(), true);

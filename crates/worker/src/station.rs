@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use domain::flow::{Desk, Output, Partitions, Stage, Stop};
+use domain::flow::{Desk, Missing, Output, Partitions, Stage, Stop};
 use domain::model::place::Source;
 use domain::model::rulebook::Library;
 use domain::model::time::Millis;
@@ -22,6 +22,8 @@ const RETIRED: &str = "restore the snapshots that belong to this log, or begin a
 pub enum StationError {
     #[error(transparent)]
     Stop(#[from] Stop),
+    #[error(transparent)]
+    Missing(#[from] Missing),
     #[error(transparent)]
     Log(#[from] LogError),
     #[error(transparent)]
@@ -68,7 +70,9 @@ impl<D: Desk> Station<D> {
                 (stage.map_err(|what| StationError::State { partition: partition.name(), offset, what })?, offset)
             }
         };
-        let reader = Reader::open(Arc::clone(partition), offset, RETIRED)?;
+        // The record before is handed in again where it is still there: it must be the one that was taken.
+        let from = if offset > partition.start() { offset - 1 } else { offset };
+        let reader = Reader::open(Arc::clone(partition), from, RETIRED)?;
         Ok(Self {
             stage,
             reader,
@@ -149,10 +153,19 @@ impl<D: Desk> Station<D> {
         self.waiting.is_some()
     }
 
+    /// Whether frames are missing now that everything was read. They may come again while there is more to read.
+    ///
+    /// # Errors
+    /// The first of them.
+    pub fn check_nothing_is_missing(&self) -> Result<(), StationError> {
+        self.stage.positions.missing().next().map_or(Ok(()), |missing| Err(missing.into()))
+    }
+
     /// Takes a snapshot; [`Station::snapshot`] hands it out when it may be published.
     pub fn take_snapshot(&mut self) {
         let offset = self.stage.next_offset();
-        if self.waiting.is_none() && offset > self.snapshot_at {
+        let is_whole = self.stage.positions.missing().next().is_none();
+        if self.waiting.is_none() && offset > self.snapshot_at && is_whole {
             let snapshot = Snapshot { source: self.reader.source(), offset, state: self.stage.save() };
             self.waiting = Some((self.sent, snapshot));
         }

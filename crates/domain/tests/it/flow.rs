@@ -106,19 +106,16 @@ fn an_answer_in_parts_is_one_chain() {
     let replayed: Vec<Output> = (0..2).flat_map(|_| step(&mut again, &record).expect("answers")).collect();
     assert_eq!(read(&mut positions, &replayed).expect("no alarm"), second.len() - 2);
 
-    // A part that is missing is an alarm that names both places, and the position stays.
+    // A part that is missing is an alarm that names both places; what follows it waits until it comes again.
     let third = step(&mut stage, &record).expect("answers");
-    let before = positions.get(Topic::Scans, 0).copied();
     let missing = [&third[..1], &third[2..]].concat();
-    let alarm = read(&mut positions, &missing).expect_err("an alarm").to_string();
-    assert!(
-        alarm.contains(
-            "the frame for offset 2 part 2 follows offset 2 part 1, but the last one applied was offset 2 part 0"
-        ),
-        "{alarm}"
-    );
-    assert_ne!(positions.get(Topic::Scans, 0).copied(), before);
-    assert_eq!(read(&mut positions, &third).expect("healed"), third.len() - 1);
+    assert_eq!(read(&mut positions, &missing).expect("reads on"), 1);
+    let alarm = positions.missing().next().expect("an alarm").to_string();
+    assert!(alarm.contains("but the last one applied was offset 2 part 0: a frame is lost"), "{alarm}");
+    assert_eq!(read(&mut positions, &third[1..2]).expect("the lost one"), 1);
+    assert_eq!(positions.missing().count(), 1, "what was early has not come again");
+    assert_eq!(read(&mut positions, &third).expect("healed"), third.len() - 2);
+    assert_eq!(positions.missing().count(), 0);
 }
 
 #[test]
@@ -129,6 +126,9 @@ fn offsets_that_jump_are_refused_and_old_ones_dropped() {
     assert_eq!(stage.step(0, 0, &record, &library(), &mut answers), Ok(Verdict::Apply));
     assert_eq!(stage.step(0, 0, &record, &library(), &mut answers), Ok(Verdict::Drop));
     assert_eq!(answers.len(), 1);
+    let other = seal(Kind::Events, 6, None, 0, &[]);
+    let cut = stage.step(0, 0, &other, &library(), &mut answers).expect_err("another record").to_string();
+    assert!(cut.contains("scans partition 0: offset 0 holds another record"), "{cut}");
     let alarm = stage.step(2, 0, &record, &library(), &mut answers).expect_err("a hole").to_string();
     assert_eq!(alarm, "scans partition 0: offset 2 came, 1 was next: the log has a hole or was rewound");
 }

@@ -267,7 +267,7 @@ mod tests {
     fn its_rules_have_neither_mistakes_nor_warnings() {
         let dir = tempfile::tempdir().expect("a folder");
         let rules = write(&dir.path().join("new"), OPENS, 7).expect("files");
-        let checked = read_all(&[rules]).expect("rules without a mistake").remove(0);
+        let checked = read_all(&[rules], None).expect("rules without a mistake").remove(0);
         assert_eq!(checked.warnings, []);
         let rules = checked.rules;
         assert_eq!((rules.merchant.as_str(), rules.stores.len()), (MERCHANT, STORES));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use domain::flow::Missing;
 use domain::model::place::Topic;
 use domain::model::time::Millis;
 use ledger::schema::LedgerError;
@@ -33,6 +34,8 @@ pub(super) enum LedgerStop {
     Ledger(#[from] LedgerError),
     #[error("the ledger stops: {0}")]
     Log(#[from] LogError),
+    #[error("the ledger stops: {0}")]
+    Missing(#[from] Missing),
 }
 
 /// The writer with its place in the log.
@@ -118,6 +121,9 @@ impl LedgerThread {
                 return Ok(self.writer.close()?);
             }
             if is_idle {
+                if let Some(missing) = self.writer.missing().next() {
+                    return Err(missing.into());
+                }
                 let pause = if self.writer.is_dirty() { COMMIT_DISTANCE.saturating_sub(last.elapsed()) } else { IDLE };
                 self.log.wait(version, pause.max(Duration::from_millis(1)));
             }
