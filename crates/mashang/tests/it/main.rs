@@ -24,3 +24,4 @@ mod journey;
 mod naive;
 mod program;
 mod protocol;
+mod serve;
