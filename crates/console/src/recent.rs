@@ -1,7 +1,7 @@
 //! Answers that are in the log and not in the ledger yet, followed by a thread that reads facts as they become durable.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -55,7 +55,7 @@ impl Recent {
     ///
     /// # Panics
     /// If metrics of these names are in the registry already, or the system has no room for a thread.
-    pub fn follow(log: Arc<Log>, ledger: PathBuf, registry: &Registry) -> Result<Arc<Self>, FollowError> {
+    pub fn follow(log: Arc<Log>, ledger: &Path, registry: &Registry) -> Result<Arc<Self>, FollowError> {
         let buckets = prometheus::exponential_buckets(0.001, 1.6, 24).expect("ascending");
         let opts = HistogramOpts::new("mashang_result_seconds", "From a scan's stamp to its result being readable");
         let result_seconds = Histogram::with_opts(opts.buckets(buckets)).expect("a name");
@@ -136,7 +136,7 @@ impl Recent {
     fn read(&self, reader: &mut Reader, clock: Clock) -> Result<bool, FollowError> {
         let facts = reader.source().partition;
         let mut news = false;
-        while let Some(record) = reader.next()? {
+        while let Some(record) = reader.next_record()? {
             let Ok(frame) = Frame::open(record.bytes) else { continue };
             if frame.kind != Kind::Facts {
                 continue;

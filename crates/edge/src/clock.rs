@@ -108,7 +108,7 @@ fn last_received(log: &Log, topic: Topic, partition: u16) -> Result<Option<Milli
         let from = end.saturating_sub(back).max(start);
         let mut reader = Reader::open(partition.clone(), from, MEND)?;
         let mut last = None;
-        while let Some(record) = reader.next()? {
+        while let Some(record) = reader.next_record()? {
             if let Ok(frame) = Frame::open(record.bytes)
                 && frame.kind != Kind::Marker
             {

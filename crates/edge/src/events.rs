@@ -49,6 +49,7 @@ pub struct Door {
 
 /// Counted in KiB, for a semaphore counts in 32 bits where it matters.
 const ROOM_UNIT: usize = 1024;
+const ROOM_UNIT_BYTES: i64 = 1024;
 
 impl Door {
     /// `inflight_bytes_max` bounds the memory of all requests under way.
@@ -136,7 +137,7 @@ impl Door {
             self.metrics.shed(Shed::Busy, 1);
             return Err(Problem::busy("too much is under way; send it again", retry_after_s(began)));
         };
-        let bytes = i64::from(units) * ROOM_UNIT as i64;
+        let bytes = i64::from(units) * ROOM_UNIT_BYTES;
         self.metrics.inflight_bytes.add(bytes);
         Ok(Admitted { grant, shape, bytes, _room: room })
     }

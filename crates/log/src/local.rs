@@ -140,7 +140,7 @@ impl Log {
     pub fn open(
         files: Arc<dyn Files>,
         dir: &Path,
-        meta: Meta,
+        meta: &Meta,
         sizes: Sizes,
         registry: &Registry,
     ) -> Result<Self, LogError> {

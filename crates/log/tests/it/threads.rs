@@ -14,7 +14,7 @@ use prometheus::Registry;
 use crate::world::{DIR, SMALL, append, meta, open, read};
 
 fn log(disk: &Memory) -> Log {
-    Log::open(Arc::new(disk.clone()), Path::new(DIR), meta(), SMALL, &Registry::new()).expect("a log")
+    Log::open(Arc::new(disk.clone()), Path::new(DIR), &meta(), SMALL, &Registry::new()).expect("a log")
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn readers_see_only_what_is_durable_and_are_woken() {
     let mut seen = 0;
     while seen < 200 {
         let version = log.version();
-        while let Some(record) = reader.next().expect("readable") {
+        while let Some(record) = reader.next_record().expect("readable") {
             assert_eq!(record.bytes, seen.to_string().as_bytes());
             seen += 1;
         }

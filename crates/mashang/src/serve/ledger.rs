@@ -135,7 +135,7 @@ impl LedgerThread {
         for reader in &mut self.readers {
             let facts = reader.source().partition;
             for _ in 0..RECORDS_MAX {
-                let Some(record) = reader.next()? else { break };
+                let Some(record) = reader.next_record()? else { break };
                 self.writer.apply(facts, record.offset, record.bytes)?;
                 taken += 1;
             }

@@ -158,7 +158,7 @@ impl Service {
         let ledger_progress = ledger.progress();
         let standing = Standing::new(Arc::clone(&log), stations, Arc::clone(&ledger_progress), registry.clone());
         let standing = Arc::new(standing);
-        let recent = Recent::follow(Arc::clone(&log), file.clone(), &registry)?;
+        let recent = Recent::follow(Arc::clone(&log), &file, &registry)?;
 
         let intake = Intake::start(Arc::clone(&log), Stamps::of(&log)?);
         let merchants: BTreeSet<String> = currencies.keys().cloned().collect();
@@ -285,7 +285,7 @@ fn open_log(settings: &Settings, files: &Arc<dyn Files>, registry: &Registry) ->
     let meta = Meta::new(u128::from_le_bytes(id), clock, Partitions::all(settings.partitions));
     let sizes = Sizes { segment_bytes: settings.segment_bytes, ..Sizes::default() };
     let dir = settings.data.join("log");
-    Log::open(Arc::clone(files), &dir, meta, sizes, registry).map_err(|e| match e {
+    Log::open(Arc::clone(files), &dir, &meta, sizes, registry).map_err(|e| match e {
         log::error::LogError::Other { .. } => usage(e),
         other => other.into(),
     })

@@ -115,10 +115,13 @@ fn bodies_get_their_answers() {
     "#]],
     );
     let large = " ".repeat(8 * 1024 * 1024 + 1);
-    check(&say(JSON, &large), &expect![[r#"
+    check(
+        &say(JSON, &large),
+        &expect![[r#"
         413 application/problem+json
         {"detail":"the body has more than 8388608 bytes; send several requests","status":413,"title":"Payload Too Large"}
-    "#]]);
+    "#]],
+    );
     server.settle();
     let [received, accepted] = ["mashang_events_received_total", "mashang_events_accepted_total{transport=\"http\"}"]
         .map(|m| server.metric(m));

@@ -64,9 +64,10 @@ impl Server {
         });
         let mut before = String::new();
         loop {
-            let line = match told.recv_timeout(PATIENCE) {
-                Ok(line) => line,
-                Err(_) => panic!("not ready; it told:\n{before}"),
+            let Ok(line) = told.recv_timeout(PATIENCE) else {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("not ready; it told:\n{before}");
             };
             let fields = serde_json::from_str::<Value>(&line).map(|v| v["fields"].clone()).unwrap_or_default();
             if fields["message"] == "ready" {

@@ -82,14 +82,15 @@ fn settings_that_are_wrong_are_named() {
         exit status 2
     "#]],
     );
-    std::fs::write(dir.join("serve.toml"), "retain = \"a while\"\n").expect("a file");
+    std::fs::write(dir.join("serve.toml"), "data = \"data\"\nrules = [\"rules.toml\"]\nretain = \"a while\"\n")
+        .expect("a file");
     check(
         dir,
         &["--config", "serve.toml"],
         &expect![[r#"
-        mashang: --data is missing: give it, set MASHANG_DATA, or write `data` into the file of --config
-        exit status 2
-    "#]],
+            mashang: --config: retain: is "a while"; write an integer and a unit, such as "500ms", "10s", "15m", "48h" or "15d"
+            exit status 2
+        "#]],
     );
     std::fs::write(dir.join("keys.toml"), "").expect("a file");
     check(
