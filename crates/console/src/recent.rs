@@ -13,7 +13,7 @@ use domain::model::place::Topic;
 use ledger::answers::Answer;
 use ledger::schema::open_to_read;
 use log::error::LogError;
-use log::local::{Log, now_ms};
+use log::local::{Log, Readers, now_ms};
 use log::reader::Reader;
 use log::store::Clock;
 use prometheus::{Histogram, HistogramOpts, IntGauge, Registry};
@@ -114,7 +114,7 @@ impl Recent {
     fn run(&self, log: &Log, db: &Connection, mut readers: Vec<Reader>) -> Result<(), FollowError> {
         let mut asked = Instant::now();
         while !self.stopping.load(Ordering::Acquire) {
-            let version = log.version();
+            let version = log.version(Readers::Facts);
             let mut news = false;
             for reader in &mut readers {
                 news |= self.read(reader, log.meta().clock)?;
@@ -127,7 +127,7 @@ impl Recent {
                 self.forget(&progress(db, log.meta().partitions.facts)?);
             }
             if !news {
-                log.wait(version, IDLE);
+                log.wait(Readers::Facts, version, IDLE);
             }
         }
         Ok(())
@@ -153,7 +153,6 @@ impl Recent {
                     self.result_seconds.observe(seconds(now - a.received));
                 }
             }
-            self.answers.set(i64::try_from(held.answers.len()).unwrap_or(i64::MAX));
         }
         Ok(news)
     }
@@ -169,6 +168,7 @@ impl Recent {
             }
             held.drop_oldest();
         }
+        self.answers.set(i64::try_from(held.answers.len()).unwrap_or(i64::MAX));
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
