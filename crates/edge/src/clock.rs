@@ -7,8 +7,8 @@ use domain::model::place::Topic;
 use domain::model::time::Millis;
 use log::error::LogError;
 use log::local::{Log, now_ms};
+use log::meta::Clock;
 use log::reader::Reader;
-use log::store::Clock;
 
 /// Stamps events.
 #[derive(Debug)]

@@ -13,9 +13,10 @@ use domain::model::time::Millis;
 use crate::error::{LogError, at};
 use crate::files::Files;
 use crate::journal::{self, Old};
+use crate::meta::{JOURNAL, Meta, read_meta};
+use crate::partition::{Partition, partition_dir};
 use crate::reader::{Reader, Record};
 use crate::segment::Segment;
-use crate::store::{JOURNAL, Meta, Partition, partition_dir, read_meta};
 
 const MEND: &str = "it was let go while it was read; read it again";
 

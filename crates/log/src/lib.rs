@@ -4,6 +4,9 @@
 //! - [`error`]: what goes wrong, with the place and the mend
 //! - [`segment`]: the records of one partition, in files
 //! - [`journal`]: what was appended lately to all partitions, in one file, so that one sync makes a round durable
+//! - [`meta`]: what a log is, for good
+//! - [`partition`]: one partition, as its readers see it
+//! - `tail`: the same, as its writer sees it
 //! - [`store`]: the log without threads: open and repair, append a round, let go of old segments
 //! - [`archive`]: a log that is only read
 //! - [`reader`]: the records of one partition, in order
@@ -14,6 +17,9 @@ pub mod error;
 pub mod files;
 mod journal;
 pub mod local;
+pub mod meta;
+pub mod partition;
 pub mod reader;
 mod segment;
 pub mod store;
+mod tail;

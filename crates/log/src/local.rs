@@ -15,7 +15,9 @@ use tracing::{error, info, warn};
 
 use crate::error::LogError;
 use crate::files::Files;
-use crate::store::{Append, Meta, Partition, Sizes, Store, Unsynced};
+use crate::meta::Meta;
+use crate::partition::Partition;
+use crate::store::{Append, Sizes, Store, Unsynced};
 
 /// A round takes at most so many bytes; the rest waits for the next one.
 const ROUND_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -6,8 +6,8 @@ use domain::model::place::Source;
 use domain::model::time::Millis;
 
 use crate::error::LogError;
+use crate::partition::Partition;
 use crate::segment::{Cursor, Segment};
-use crate::store::Partition;
 
 /// Reads a partition from an offset on.
 #[derive(Debug)]

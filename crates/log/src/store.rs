@@ -8,75 +8,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use domain::flow::Partitions;
-use domain::model::ids::digest128;
 use domain::model::place::{Source, Topic};
 use domain::model::time::Millis;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{LogError, at};
 use crate::files::{self, Files, PARTIAL};
 use crate::journal::{self, Ends, Journal, Old};
-use crate::segment::{Cursor, HEADER_BYTES, Segment, put};
-
-/// Changes with what lies on the disk.
-const FORMAT: u32 = 1;
-const META: &str = "meta.json";
-pub(crate) const JOURNAL: &str = "journal";
-
-/// Who says what time it is. A log keeps to one of them, for its records mean nothing under the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Clock {
-    /// `received` is the edge's clock, cut to the append time.
-    Wall,
-    /// `received` is the running maximum of the events' times; the append time plays no part.
-    Event,
-}
-
-/// What a log is, for good.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Meta {
-    format: u32,
-    /// A random number: another log has another one.
-    #[serde(with = "hex")]
-    id: u128,
-    pub clock: Clock,
-    pub partitions: Partitions,
-}
-
-impl Meta {
-    #[must_use]
-    pub fn new(id: u128, clock: Clock, partitions: Partitions) -> Self {
-        Self { format: FORMAT, id, clock, partitions }
-    }
-
-    /// The id of a topic of this log.
-    #[must_use]
-    pub fn topic_id(&self, topic: Topic) -> u128 {
-        digest128(&[&format!("{:032x}", self.id), topic.as_str()])
-    }
-
-    /// Every partition of every topic.
-    pub fn all(&self) -> impl Iterator<Item = (Topic, u16)> + '_ {
-        Topic::ALL.iter().flat_map(|&topic| (0..self.partitions.of(topic)).map(move |p| (topic, p)))
-    }
-}
-
-mod hex {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(id: &u128, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&format_args!("{id:032x}"))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u128, D::Error> {
-        u128::from_str_radix(&String::deserialize(from)?, 16).map_err(serde::de::Error::custom)
-    }
-}
+use crate::meta::{Clock, JOURNAL, META, Meta, read_meta};
+use crate::partition::Partition;
+use crate::segment::{HEADER_BYTES, Segment};
+use crate::tail::{Tail, first_append};
 
 /// Sizes; all have a default that serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,85 +43,6 @@ pub struct Append {
     pub topic: Topic,
     pub partition: u16,
     pub record: Vec<u8>,
-}
-
-/// One partition, as its readers see it.
-#[derive(Debug)]
-pub struct Partition {
-    source: Source,
-    shown: Mutex<Shown>,
-}
-
-#[derive(Debug)]
-struct Shown {
-    segments: Vec<Arc<Segment>>,
-    /// The offset after the last record that may be seen.
-    end: u64,
-}
-
-impl Partition {
-    pub(crate) fn new(source: Source, segments: Vec<Arc<Segment>>, end: u64) -> Self {
-        Self { source, shown: Mutex::new(Shown { segments, end }) }
-    }
-
-    /// The first offset that is still there.
-    #[must_use]
-    pub fn start(&self) -> u64 {
-        self.shown().segments.first().map_or(0, |s| s.base)
-    }
-
-    /// The offset after the last record that may be seen.
-    #[must_use]
-    pub fn end(&self) -> u64 {
-        self.shown().end
-    }
-
-    #[must_use]
-    pub fn source(&self) -> Source {
-        self.source
-    }
-
-    /// `scans partition 0`, as messages name it.
-    #[must_use]
-    pub fn name(&self) -> String {
-        format!("{} partition {}", self.source.topic, self.source.partition)
-    }
-
-    /// The segment that holds an offset, and the one after it; the last one for the end itself.
-    pub(crate) fn segment(&self, offset: u64) -> Option<Arc<Segment>> {
-        let shown = self.shown();
-        let after = shown.segments.partition_point(|s| s.base <= offset);
-        after.checked_sub(1).map(|i| Arc::clone(&shown.segments[i]))
-    }
-
-    fn shown(&self) -> MutexGuard<'_, Shown> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The writer's side of a partition.
-#[derive(Debug)]
-struct Tail {
-    partition: Arc<Partition>,
-    dir: PathBuf,
-    segment: Arc<Segment>,
-    /// Bytes of the last segment, and the next offset, as of the last round that went well.
-    bytes: u64,
-    next: u64,
-    /// The next offset as of the last sync of the segments.
-    synced: u64,
-    round: Round,
-}
-
-/// What a round adds to a partition, until it is shown or taken back.
-#[derive(Debug, Default)]
-struct Round {
-    /// Bytes of the last segment with what the round wrote to it.
-    bytes: u64,
-    /// Segments that the round began, and their bytes.
-    begun: Vec<(Arc<Segment>, u64)>,
-    buffer: Vec<u8>,
-    records: u64,
 }
 
 /// The log. One owner appends; partitions are shared with readers.
@@ -233,35 +98,6 @@ impl Unsynced {
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }
-}
-
-/// Reads what a log is; `None` if there is none.
-///
-/// # Errors
-/// There is something, and it is no log of this format.
-pub fn read_meta(files: &dyn Files, dir: &Path) -> Result<Option<Meta>, LogError> {
-    let names = files.list(dir).map_err(at(dir, "listed"))?;
-    if !names.iter().any(|name| name == META) {
-        // A log that was being made when it was cut off has no topic yet.
-        let topic = names.iter().find(|name| *name == JOURNAL || Topic::parse(name).is_some());
-        return topic.map_or(Ok(None), |name| {
-            let what = format!("{META} is missing beside {name}");
-            Err(LogError::Damaged { path: dir.join(META), byte: 0, what })
-        });
-    }
-    let path = dir.join(META);
-    let bytes = files::read(files, &path).map_err(at(&path, "read"))?;
-    let damaged = |what: String| LogError::Damaged { path: path.clone(), byte: 0, what };
-    let meta: Meta = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
-    if meta.format != FORMAT {
-        return Err(LogError::Other {
-            dir: dir.to_owned(),
-            found: format!("format {}", meta.format),
-            wanted: format!("format {FORMAT}"),
-            mend: "use the build that wrote it",
-        });
-    }
-    Ok(Some(meta))
 }
 
 impl Store {
@@ -534,139 +370,4 @@ fn check_nothing_is_there(files: &dyn Files, dir: &Path, meta: &Meta) -> Result<
         }
     }
     Ok(())
-}
-
-impl Tail {
-    /// Opens a partition up to the end that was synced; what lies behind it is cut off, for the journal has it.
-    fn open(files: &dyn Files, dir: &Path, source: Source, end: u64) -> Result<Self, LogError> {
-        let dir = partition_dir(dir, &source);
-        files.create_dir(&dir).map_err(at(&dir, "made"))?;
-        let names = files.list(&dir).map_err(at(&dir, "listed"))?;
-        let bases: Vec<u64> = names.iter().filter_map(|name| Segment::base_of(name)).collect();
-        // One that begins at the end was begun after the last sync, like all behind it.
-        let (kept, begun): (Vec<u64>, Vec<u64>) = bases.into_iter().partition(|&base| base < end);
-        if kept.is_empty() && end > 0 {
-            let what = format!("offsets up to {end} were synced, and no segment holds them");
-            return Err(LogError::Damaged { path: dir, byte: 0, what });
-        }
-        for base in begun {
-            let path = dir.join(Segment::name(base));
-            files.remove(&path).map_err(at(&path, "removed"))?;
-        }
-        let mut segments = Vec::new();
-        for base in kept {
-            let segment = Segment::open(files, &dir, &source, base)?;
-            segment.show(segment.file.len().map_err(at(&segment.path, "measured"))?);
-            segments.push(Arc::new(segment));
-        }
-        if segments.is_empty() {
-            segments.push(Arc::new(Segment::create(files, &dir, &source, 0)?));
-        }
-        let segment = Arc::clone(segments.last().expect("there is one"));
-        let bytes = place_of(&segment, end)?;
-        segment.file.truncate(bytes).map_err(at(&segment.path, "cut"))?;
-        segment.show(bytes);
-        let partition = Arc::new(Partition::new(source, segments, end));
-        let round = Round { bytes, ..Round::default() };
-        Ok(Self { partition, dir, segment, bytes, next: end, synced: end, round })
-    }
-
-    fn is_touched(&self) -> bool {
-        self.round.records > 0 || !self.round.begun.is_empty()
-    }
-
-    /// Takes a record into the round under way.
-    fn stage(
-        &mut self,
-        files: &dyn Files,
-        segment_bytes: u64,
-        offset: u64,
-        append: Millis,
-        record: &[u8],
-    ) -> Result<(), LogError> {
-        let expected = self.next + self.round.records;
-        if offset != expected {
-            let what = format!("the journal holds offset {offset}, the segments end at {expected}");
-            return Err(LogError::Damaged { path: self.dir.clone(), byte: 0, what });
-        }
-        let size =
-            self.round.begun.last().map_or(self.round.bytes, |(_, bytes)| *bytes) + self.round.buffer.len() as u64;
-        if size >= segment_bytes && size > HEADER_BYTES as u64 {
-            self.write()?;
-            let begun = Segment::create(files, &self.dir, &self.partition.source, offset)?;
-            self.round.begun.push((Arc::new(begun), HEADER_BYTES as u64));
-        }
-        put(&mut self.round.buffer, offset, append, record);
-        self.round.records += 1;
-        Ok(())
-    }
-
-    /// Writes what the round holds.
-    fn write(&mut self) -> Result<(), LogError> {
-        let Round { bytes, begun, buffer, .. } = &mut self.round;
-        let (segment, bytes) = begun.last_mut().map_or((&self.segment, bytes), |(segment, bytes)| (&*segment, bytes));
-        segment.file.write_at(buffer, *bytes).map_err(at(&segment.path, "written"))?;
-        *bytes += buffer.len() as u64;
-        buffer.clear();
-        Ok(())
-    }
-
-    /// Shows the round to readers; hands out the segments that it wrote to.
-    fn show(&mut self) -> Vec<Arc<Segment>> {
-        let mut touched = vec![(Arc::clone(&self.segment), self.round.bytes)];
-        touched.append(&mut self.round.begun);
-        for (segment, bytes) in &touched {
-            segment.show(*bytes);
-        }
-        let touched: Vec<Arc<Segment>> = touched
-            .into_iter()
-            .map(|(segment, bytes)| {
-                self.bytes = bytes;
-                segment
-            })
-            .collect();
-        self.segment = Arc::clone(touched.last().expect("the last one at least"));
-        self.round.bytes = self.bytes;
-        self.next += std::mem::take(&mut self.round.records);
-        let mut shown = self.partition.shown();
-        shown.segments.extend(touched[1..].iter().map(Arc::clone));
-        shown.end = self.next;
-        drop(shown);
-        touched
-    }
-
-    /// Takes back the round.
-    fn undo(&mut self, files: &dyn Files) -> Result<(), LogError> {
-        let begun = std::mem::take(&mut self.round.begun);
-        self.round = Round { bytes: self.bytes, buffer: std::mem::take(&mut self.round.buffer), ..Round::default() };
-        self.round.buffer.clear();
-        self.segment.file.truncate(self.bytes).map_err(at(&self.segment.path, "cut back"))?;
-        for (segment, _) in begun {
-            files.remove(&segment.path).map_err(at(&segment.path, "removed"))?;
-        }
-        Ok(())
-    }
-}
-
-/// When the first record of a segment was appended.
-fn first_append(segment: &Segment) -> Result<Millis, LogError> {
-    let first = Cursor::new().next(segment, segment.shown(), segment.base)?.map(|found| found.append);
-    Ok(first.unwrap_or(Millis::MAX))
-}
-
-/// Where in a segment an offset begins. Everything before it must be whole.
-fn place_of(segment: &Segment, offset: u64) -> Result<u64, LogError> {
-    let mut cursor = Cursor::new();
-    for expected in segment.base..offset {
-        if cursor.next(segment, segment.shown(), expected)?.is_none() {
-            let what = format!("it ends before offset {expected}, but offsets up to {offset} were synced");
-            return Err(segment.damaged(cursor.at, what));
-        }
-    }
-    Ok(cursor.at)
-}
-
-/// Where the segments of a partition lie.
-pub(crate) fn partition_dir(dir: &Path, source: &Source) -> PathBuf {
-    dir.join(source.topic.as_str()).join(source.partition.to_string())
 }

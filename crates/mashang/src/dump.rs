@@ -11,7 +11,7 @@ use domain::model::time::Millis;
 use log::archive::{Archive, Records};
 use log::error::LogError;
 use log::files::disk::Disk;
-use log::store::Clock;
+use log::meta::Clock;
 use serde::Serialize;
 
 use crate::cli::LogDumpArgs;

@@ -10,8 +10,9 @@ use domain::model::place::Source;
 use domain::model::rulebook::Library;
 use domain::model::time::Millis;
 use log::error::LogError;
+use log::meta::Clock;
+use log::partition::Partition;
 use log::reader::Reader;
-use log::store::{Clock, Partition};
 
 use crate::snapshot::{Snapshot, SnapshotError, Snapshots};
 

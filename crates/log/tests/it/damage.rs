@@ -8,7 +8,8 @@ use domain::model::place::Topic;
 use expect_test::{Expect, expect};
 use log::files::Files;
 use log::files::memory::{Loss, Memory};
-use log::store::{Clock, Meta, Store};
+use log::meta::{Clock, Meta};
+use log::store::Store;
 
 use crate::world::{DIR, SMALL, append, meta, open, read};
 

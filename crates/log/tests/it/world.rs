@@ -7,8 +7,9 @@ use domain::flow::Partitions;
 use domain::model::place::Topic;
 use log::error::LogError;
 use log::files::memory::Memory;
+use log::meta::{Clock, Meta};
 use log::reader::Reader;
-use log::store::{Append, Clock, Meta, Sizes, Store};
+use log::store::{Append, Sizes, Store};
 
 pub(crate) const DIR: &str = "data";
 pub(crate) const SMALL: Sizes = Sizes { segment_bytes: 400, journal_bytes: 1_500 };

@@ -32,14 +32,14 @@ use edge::keys::Keys;
 use edge::metrics::Metrics;
 use log::files::Files;
 use log::local::Log;
-use log::store::{Clock, Meta, Sizes};
+use log::meta::{Clock, Meta};
+use log::store::Sizes;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 use worker::lane::{Lane, Rhythm, Works};
-use worker::snapshot::SnapshotError;
 use worker::station::StationError;
 
 use crate::cli::{ClockArg, LogFormat};
@@ -151,7 +151,7 @@ impl Service {
         let works = Arc::new(works);
         let file = data.join("ledger.sqlite");
         let began = Instant::now();
-        let lanes = open_lanes(&works).map_err(at_fault)?;
+        let lanes = open_lanes(&works)?;
         let ledger = LedgerThread::open(&log, &file, &registry)?;
         let stations = lanes.iter().flat_map(Lane::progress).collect();
         info!(ms = began.elapsed().as_millis(), "desks restored");
@@ -308,14 +308,6 @@ fn open_lanes(works: &Arc<Works>) -> Result<Vec<Lane>, StationError> {
         Lane::open(works, &places.collect::<Vec<_>>())
     };
     (0..lanes).map(lane).collect()
-}
-
-/// A start that cannot read what it was given is bad input, not a failure of the process.
-fn at_fault(error: StationError) -> anyhow::Error {
-    match error {
-        StationError::Snapshot(SnapshotError::Torn { .. }) | StationError::State { .. } => usage(error),
-        other => other.into(),
-    }
 }
 
 /// A thread whose end before its time ends the service.
