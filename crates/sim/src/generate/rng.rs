@@ -1,4 +1,5 @@
 //! splitmix64.
+#[derive(Debug)]
 pub struct Rng(u64);
 
 impl Rng {
