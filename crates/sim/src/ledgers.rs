@@ -52,7 +52,8 @@ impl Ledgers {
         let mut writer = Writer::over(db, Durability::Commit, 0..self.facts)?;
         writer.set_guards(self.guards);
         writer.compare = self.compare;
-        let readers = (0..self.facts).map(|f| Reader::open(logs.partition(Topic::Facts, f), writer.next_offset(f), MEND));
+        let readers =
+            (0..self.facts).map(|f| Reader::open(logs.partition(Topic::Facts, f), writer.next_offset(f), MEND));
         Ok(One { readers: readers.collect::<Result<_, _>>()?, writer })
     }
 

@@ -99,8 +99,7 @@ impl Logs {
     /// It cannot be read.
     pub fn copy(&mut self) -> Result<(), Alarm> {
         for (partition, known) in (0..).zip(&mut self.scans) {
-            let mut reader =
-                Reader::open(self.store.partition(Topic::Scans, partition), known.len() as u64, MEND)?;
+            let mut reader = Reader::open(self.store.partition(Topic::Scans, partition), known.len() as u64, MEND)?;
             while let Some(record) = reader.next()? {
                 known.push((record.append, record.bytes.to_vec()));
             }

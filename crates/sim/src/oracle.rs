@@ -41,13 +41,8 @@ pub fn check(world: &mut World, case: &Case) -> Result<(), Alarm> {
 
 /// The log's events in its own order, as lines; whoever was acknowledged is among them.
 fn dumped(world: &World) -> Result<Vec<String>, Alarm> {
-    let sent: BTreeMap<u128, usize> = world
-        .clients
-        .lines()
-        .iter()
-        .enumerate()
-        .filter_map(|(at, line)| line.key.map(|key| (key, at)))
-        .collect();
+    let sent: BTreeMap<u128, usize> =
+        world.clients.lines().iter().enumerate().filter_map(|(at, line)| line.key.map(|key| (key, at))).collect();
     let mut logged = BTreeSet::new();
     let mut lines = Vec::new();
     for event in world.logs.events() {
@@ -110,9 +105,10 @@ fn difference(name: &str, found: &str, wanted: &str) -> String {
 
 /// Stock, budget and wins are never exceeded, and an item code is drawn for once.
 fn prizes(world: &World) -> Result<(), Alarm> {
-    let campaigns = world.library.values().flat_map(|b| {
-        b.rules.campaigns.iter().map(|c| ((b.rules.merchant.clone(), c.id.clone()), c))
-    });
+    let campaigns = world
+        .library
+        .values()
+        .flat_map(|b| b.rules.campaigns.iter().map(|c| ((b.rules.merchant.clone(), c.id.clone()), c)));
     let campaigns: BTreeMap<(String, String), &Campaign> = campaigns.collect();
     let (mut given, mut cash): (BTreeMap<_, u64>, BTreeMap<_, i64>) = Default::default();
     let (mut wins, mut items): (BTreeMap<_, u32>, BTreeSet<_>) = Default::default();
@@ -133,7 +129,9 @@ fn prizes(world: &World) -> Result<(), Alarm> {
     }
     for ((campaign, prize), n) in given {
         let stock = campaigns[&campaign].prizes.iter().find(|p| p.id == prize).and_then(|p| p.stock);
-        hold(stock.is_none_or(|stock| n <= stock), || format!("{campaign:?} gave {n} of {prize}, there were {stock:?}"))?;
+        hold(stock.is_none_or(|stock| n <= stock), || {
+            format!("{campaign:?} gave {n} of {prize}, there were {stock:?}")
+        })?;
     }
     for (campaign, spent) in cash {
         let budget = campaigns[&campaign].budget;
@@ -141,7 +139,9 @@ fn prizes(world: &World) -> Result<(), Alarm> {
     }
     for ((campaign, shopper), n) in wins {
         let limit = campaigns[&campaign].limit_wins;
-        hold(limit.is_none_or(|l| n <= l), || format!("{shopper} won {n} times in {campaign:?}, {limit:?} are allowed"))?;
+        hold(limit.is_none_or(|l| n <= l), || {
+            format!("{shopper} won {n} times in {campaign:?}, {limit:?} are allowed")
+        })?;
     }
     Ok(())
 }

@@ -120,7 +120,8 @@ impl World {
         self.now = lines.iter().map(|l| l.at).fold(self.now, Millis::max);
         let (clock, scans) = (self.plan.clock, self.plan.partitions.scans);
         let into = self.edges[at].take(lines, attempt, &self.merchants, clock, self.now, scans);
-        self.trace.note("send", format_args!("batch {batch} edge {at} attempt {attempt} into {into:?} at {}", self.now));
+        self.trace
+            .note("send", format_args!("batch {batch} edge {at} attempt {attempt} into {into:?} at {}", self.now));
         self.clients.wait(attempt, into);
         Ok(())
     }
@@ -233,7 +234,6 @@ impl World {
             "snapshot",
             format_args!("{} {} at {offset}, {} bytes, {retired} retired", source.topic, source.partition, state.len()),
         );
-        self.trace.bytes(state);
         Ok(())
     }
 

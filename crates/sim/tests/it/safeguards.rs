@@ -46,7 +46,8 @@ fn without_expiry_at_the_probe() {
 
 #[test]
 fn without_acks_before_the_manifest() {
-    let what = found("manifest after acks", snapshots(Safeguards { manifest_after_acks: false, ..Safeguards::default() }));
+    let what =
+        found("manifest after acks", snapshots(Safeguards { manifest_after_acks: false, ..Safeguards::default() }));
     assert!(what.contains("a frame is lost"), "{what}");
 }
 
