@@ -1,7 +1,7 @@
 //! Answers that are in the log and not in the ledger yet, followed by a thread that reads facts as they become durable.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use domain::model::place::Topic;
 use ledger::answers::Answer;
 use ledger::schema::open_to_read;
 use log::error::LogError;
-use log::local::{Log, now_ms};
+use log::local::{Log, Readers, now_ms};
 use log::reader::Reader;
 use log::store::Clock;
 use prometheus::{Histogram, HistogramOpts, IntGauge, Registry};
@@ -55,7 +55,7 @@ impl Recent {
     ///
     /// # Panics
     /// If metrics of these names are in the registry already, or the system has no room for a thread.
-    pub fn follow(log: Arc<Log>, ledger: PathBuf, registry: &Registry) -> Result<Arc<Self>, FollowError> {
+    pub fn follow(log: Arc<Log>, ledger: &Path, registry: &Registry) -> Result<Arc<Self>, FollowError> {
         let buckets = prometheus::exponential_buckets(0.001, 1.6, 24).expect("ascending");
         let opts = HistogramOpts::new("mashang_result_seconds", "From a scan's stamp to its result being readable");
         let result_seconds = Histogram::with_opts(opts.buckets(buckets)).expect("a name");
@@ -114,7 +114,7 @@ impl Recent {
     fn run(&self, log: &Log, db: &Connection, mut readers: Vec<Reader>) -> Result<(), FollowError> {
         let mut asked = Instant::now();
         while !self.stopping.load(Ordering::Acquire) {
-            let version = log.version();
+            let version = log.version(Readers::Facts);
             let mut news = false;
             for reader in &mut readers {
                 news |= self.read(reader, log.meta().clock)?;
@@ -127,7 +127,7 @@ impl Recent {
                 self.forget(&progress(db, log.meta().partitions.facts)?);
             }
             if !news {
-                log.wait(version, IDLE);
+                log.wait(Readers::Facts, version, IDLE);
             }
         }
         Ok(())
@@ -136,7 +136,7 @@ impl Recent {
     fn read(&self, reader: &mut Reader, clock: Clock) -> Result<bool, FollowError> {
         let facts = reader.source().partition;
         let mut news = false;
-        while let Some(record) = reader.next()? {
+        while let Some(record) = reader.next_record()? {
             let Ok(frame) = Frame::open(record.bytes) else { continue };
             if frame.kind != Kind::Facts {
                 continue;
@@ -153,7 +153,6 @@ impl Recent {
                     self.result_seconds.observe(seconds(now - a.received));
                 }
             }
-            self.answers.set(i64::try_from(held.answers.len()).unwrap_or(i64::MAX));
         }
         Ok(news)
     }
@@ -169,6 +168,7 @@ impl Recent {
             }
             held.drop_oldest();
         }
+        self.answers.set(i64::try_from(held.answers.len()).unwrap_or(i64::MAX));
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

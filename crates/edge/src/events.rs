@@ -14,11 +14,10 @@ use bumpalo::Bump;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use log::local::Refused;
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use wire::batch::{self, Broken, ELEMENTS_MAX};
 use wire::event::{FieldError, Merchants, Reason, Refused as Wrong, read};
 
-use crate::clock::Stamps;
 use crate::intake::{Intake, Parcel};
 use crate::keys::{Grant, Keys, Scope};
 use crate::metrics::{Metrics, Shed};
@@ -30,6 +29,9 @@ pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// An event waits at most so long to be durable before its sender is asked to come again.
 const DURABLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Of a body that is refused so much is read all the same, and for so long.
+const DISCARD_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// While a body is worked on, it takes so many times its bytes.
 const BODY_FACTOR: usize = 3;
 
@@ -37,7 +39,6 @@ const BODY_FACTOR: usize = 3;
 #[derive(Debug)]
 pub struct Door {
     pub intake: Arc<Intake>,
-    pub stamps: Stamps,
     /// By the merchants' names; a key has fewer.
     currencies: BTreeMap<String, String>,
     pub keys: Option<Arc<Keys>>,
@@ -48,19 +49,19 @@ pub struct Door {
 
 /// Counted in KiB, for a semaphore counts in 32 bits where it matters.
 const ROOM_UNIT: usize = 1024;
+const ROOM_UNIT_BYTES: i64 = 1024;
 
 impl Door {
     /// `inflight_bytes_max` bounds the memory of all requests under way.
     #[must_use]
     pub fn new(
         intake: Arc<Intake>,
-        stamps: Stamps,
         currencies: BTreeMap<String, String>,
         keys: Option<Arc<Keys>>,
         metrics: Metrics,
         inflight_bytes_max: usize,
     ) -> Self {
-        Self { intake, stamps, currencies, keys, metrics, room: Semaphore::new(inflight_bytes_max / ROOM_UNIT) }
+        Self { intake, currencies, keys, metrics, room: Semaphore::new(inflight_bytes_max / ROOM_UNIT) }
     }
 
     /// The routes of the door.
@@ -107,30 +108,43 @@ enum Shape {
 
 impl Door {
     async fn take(&self, request: Request, began: Instant) -> Result<Response, Problem> {
+        let (head, body) = request.into_parts();
+        match self.admit(&head.headers, began) {
+            Ok(admitted) => {
+                let result = self.take_body(body, &admitted, began).await;
+                self.metrics.inflight_bytes.sub(admitted.bytes);
+                result
+            }
+            Err(problem) => {
+                discard(body).await;
+                Err(problem)
+            }
+        }
+    }
+
+    /// Decides by the head alone whether the body is read.
+    fn admit(&self, headers: &HeaderMap, began: Instant) -> Result<Admitted<'_>, Problem> {
         let grant = match &self.keys {
-            Some(keys) => keys.grant(request.headers(), Scope::Ingest)?,
+            Some(keys) => keys.grant(headers, Scope::Ingest)?,
             None => Grant::everything(),
         };
-        let shape = shape(request.headers())?;
-        let length = length(request.headers())?;
+        let shape = shape(headers)?;
+        let length = length(headers)?;
         let units = u32::try_from((length.unwrap_or(BODY_BYTES_MAX) * BODY_FACTOR).div_ceil(ROOM_UNIT));
         let units = units.expect("a body is bounded").max(1);
-        // Decided before the body is read.
-        let Ok(_room) = self.room.try_acquire_many(units) else {
+        let Ok(room) = self.room.try_acquire_many(units) else {
             self.metrics.received.inc();
             self.metrics.shed(Shed::Busy, 1);
             return Err(Problem::busy("too much is under way; send it again", retry_after_s(began)));
         };
-        let bytes = i64::from(units) * ROOM_UNIT as i64;
+        let bytes = i64::from(units) * ROOM_UNIT_BYTES;
         self.metrics.inflight_bytes.add(bytes);
-        let result = self.take_body(request.into_body(), shape, &grant, began).await;
-        self.metrics.inflight_bytes.sub(bytes);
-        result
+        Ok(Admitted { grant, shape, bytes, _room: room })
     }
 
-    async fn take_body(&self, body: Body, shape: Shape, grant: &Grant, began: Instant) -> Result<Response, Problem> {
+    async fn take_body(&self, body: Body, admitted: &Admitted<'_>, began: Instant) -> Result<Response, Problem> {
         let body = read_body(body).await?;
-        let Read { parcel, events, answer } = self.read(&body, shape, grant)?;
+        let Read { parcel, events, answer } = self.read(&body, admitted.shape, &admitted.grant)?;
         drop(body);
         if events == 0 {
             return Ok(json(StatusCode::BAD_REQUEST, &answer));
@@ -200,6 +214,14 @@ impl Door {
     }
 }
 
+/// A request whose body is read.
+struct Admitted<'d> {
+    grant: Grant,
+    shape: Shape,
+    bytes: i64,
+    _room: SemaphorePermit<'d>,
+}
+
 /// A body that was read.
 struct Read {
     parcel: Parcel,
@@ -227,7 +249,7 @@ impl<'d> Reading<'d> {
             grant,
             merchants: Merchants::new(own.map(|(merchant, currency)| (merchant.clone(), currency.clone()))),
             arena: Bump::new(),
-            parcel: Parcel::new(door.intake.partitions()),
+            parcel: door.intake.parcel(),
             events: 0,
             index: 0,
             answer: Answer { durable: "log", ..Answer::default() },
@@ -246,7 +268,7 @@ impl<'d> Reading<'d> {
                 let errors = vec![FieldError { field: "action".to_owned(), error, reason: Reason::Value }];
                 self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors });
             }
-            Ok(accepted) => match self.door.stamps.stamp(accepted.event.time) {
+            Ok(accepted) => match self.door.intake.stamps.stamp(accepted.event.time, self.parcel.epoch()) {
                 Some(stamp) => {
                     let mut event = accepted.event;
                     event.stamp = stamp;
@@ -320,6 +342,13 @@ async fn read_body(body: Body) -> Result<Bytes, Problem> {
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, what))
         }
     }
+}
+
+/// Reads a body that is not wanted and forgets it, within bounds: whoever still sends does not read the answer.
+async fn discard(body: Body) {
+    let mut body = Limited::new(body, DISCARD_BYTES_MAX);
+    let over = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, over).await;
 }
 
 fn body_too_large() -> Problem {

@@ -2,7 +2,8 @@
 //!
 //! Whoever brings events adds them to the round that is open and waits for it. A thread closes the open round as soon as
 //! fewer than [`ROUNDS_MAX`] are under way: alone, an event waits for nobody; in a crowd, what comes while the disk is busy
-//! travels together.
+//! travels together. Under the event clock one round is under way at a time, and if it is refused, so is all that was stamped
+//! after it: the clock is the maximum of what was accepted.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -15,20 +16,29 @@ use log::local::{Log, OnFull, Refused};
 use log::store::Append;
 use tokio::sync::watch;
 
+use crate::clock::{Epoch, Stamps};
+
 /// So many rounds may be under way.
 const ROUNDS_MAX: usize = 2;
+const ROUNDS_MAX_EVENT: usize = 1;
 
 /// Events of one request, encoded and by partition.
 #[derive(Debug)]
 pub struct Parcel {
     bodies: Vec<(Body, Millis)>,
+    epoch: Epoch,
 }
 
 impl Parcel {
-    /// An empty one, for a log with so many partitions of `scans`.
+    /// An empty one, for a log with so many partitions of `scans`, for events that are stamped in one epoch.
+    fn new(partitions: u16, epoch: Epoch) -> Self {
+        Self { bodies: (0..partitions).map(|_| (Body::default(), Millis::MIN)).collect(), epoch }
+    }
+
+    /// The epoch in which its events must be stamped.
     #[must_use]
-    pub fn new(partitions: u16) -> Self {
-        Self { bodies: (0..partitions).map(|_| (Body::default(), Millis::MIN)).collect() }
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Adds an event that has its stamp.
@@ -60,7 +70,9 @@ pub struct Intake {
     open: Mutex<Open>,
     wake: Condvar,
     log: Arc<Log>,
+    pub stamps: Stamps,
     partitions: u16,
+    rounds_max: usize,
 }
 
 impl Intake {
@@ -69,16 +81,18 @@ impl Intake {
     /// # Panics
     /// If the system has no room for a thread.
     #[must_use]
-    pub fn start(log: Arc<Log>) -> Arc<Self> {
+    pub fn start(log: Arc<Log>, stamps: Stamps) -> Arc<Self> {
         let partitions = log.meta().partitions.scans;
         let open = Open {
-            parcel: Parcel::new(partitions),
+            parcel: Parcel::new(partitions, stamps.epoch()),
             is_empty: true,
             outcome: watch::Sender::new(None),
             under_way: 0,
             is_closed: false,
         };
-        let intake = Arc::new(Self { open: Mutex::new(open), wake: Condvar::new(), log, partitions });
+        let rounds_max = if matches!(stamps, Stamps::Wall) { ROUNDS_MAX } else { ROUNDS_MAX_EVENT };
+        let intake = Self { open: Mutex::new(open), wake: Condvar::new(), log, stamps, partitions, rounds_max };
+        let intake = Arc::new(intake);
         let own = Arc::clone(&intake);
         std::thread::Builder::new()
             .name("intake".to_owned())
@@ -87,10 +101,10 @@ impl Intake {
         intake
     }
 
-    /// Partitions of `scans`.
+    /// An empty parcel.
     #[must_use]
-    pub fn partitions(&self) -> u16 {
-        self.partitions
+    pub fn parcel(&self) -> Parcel {
+        Parcel::new(self.partitions, self.stamps.epoch())
     }
 
     #[must_use]
@@ -107,6 +121,9 @@ impl Intake {
             let mut open = self.open();
             if open.is_closed {
                 return Err(Refused::Closed);
+            }
+            if open.parcel.epoch != parcel.epoch {
+                return Err(Refused::Full);
             }
             for ((body, received), (more, at)) in open.parcel.bodies.iter_mut().zip(parcel.bodies) {
                 let mut more = more;
@@ -132,7 +149,7 @@ impl Intake {
     fn run(self: Arc<Self>) {
         loop {
             let mut open = self.open();
-            while open.is_empty || open.under_way >= ROUNDS_MAX {
+            while open.is_empty || open.under_way >= self.rounds_max {
                 if open.is_closed && open.is_empty {
                     return;
                 }
@@ -140,17 +157,35 @@ impl Intake {
             }
             open.is_empty = true;
             open.under_way += 1;
-            let parcel = std::mem::replace(&mut open.parcel, Parcel::new(self.partitions));
+            let parcel = std::mem::replace(&mut open.parcel, self.parcel());
             let outcome = std::mem::replace(&mut open.outcome, watch::Sender::new(None));
             drop(open);
             let own = Arc::clone(&self);
+            let last = parcel.bodies.iter().map(|(_, received)| *received).max().unwrap_or(Millis::MIN);
             let done = move |result| {
+                own.ended(result, last);
                 outcome.send_replace(Some(result));
-                own.open().under_way -= 1;
-                own.wake.notify_one();
             };
             self.log.append(frames(parcel), OnFull::Refuse, Box::new(done));
         }
+    }
+
+    /// A round is durable or refused.
+    fn ended(&self, result: Result<(), Refused>, last: Millis) {
+        let mut open = self.open();
+        open.under_way -= 1;
+        match result {
+            Ok(()) => self.stamps.accepted(last),
+            Err(refused) => {
+                if self.stamps.refused() {
+                    open.parcel = self.parcel();
+                    open.is_empty = true;
+                    std::mem::replace(&mut open.outcome, watch::Sender::new(None)).send_replace(Some(Err(refused)));
+                }
+            }
+        }
+        drop(open);
+        self.wake.notify_one();
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {

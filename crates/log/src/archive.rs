@@ -94,9 +94,9 @@ impl Records {
     ///
     /// # Errors
     /// It is damaged: nothing is skipped.
-    pub fn next(&mut self) -> Result<Option<Record<'_>>, LogError> {
+    pub fn next_record(&mut self) -> Result<Option<Record<'_>>, LogError> {
         if self.reader.lag() > 0 {
-            return self.reader.next();
+            return self.reader.next_record();
         }
         self.last = self.tail.next();
         Ok(self.last.as_ref().map(|t| Record { offset: t.offset, append: t.append, bytes: &t.bytes }))

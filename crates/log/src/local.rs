@@ -69,10 +69,23 @@ pub struct Log {
 struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
-    version: Mutex<u64>,
-    changed: Condvar,
+    /// News of facts, and of all other topics.
+    news: [News; 2],
     health: AtomicU8,
     metrics: Metrics,
+}
+
+/// Whom a round concerns: whoever reads facts need not be woken for what the desks tell each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    Facts = 0,
+    Desks = 1,
+}
+
+#[derive(Debug, Default)]
+struct News {
+    version: Mutex<u64>,
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -140,7 +153,7 @@ impl Log {
     pub fn open(
         files: Arc<dyn Files>,
         dir: &Path,
-        meta: Meta,
+        meta: &Meta,
         sizes: Sizes,
         registry: &Registry,
     ) -> Result<Self, LogError> {
@@ -148,8 +161,7 @@ impl Log {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
-            version: Mutex::new(0),
-            changed: Condvar::new(),
+            news: Default::default(),
             health: AtomicU8::new(Health::Good as u8),
             metrics: Metrics::new(registry).expect("the log's metrics are registered once"),
         });
@@ -222,16 +234,17 @@ impl Log {
         }
     }
 
-    /// A number that grows with every round, to be given to [`Log::wait`].
+    /// A number that grows with every round for these readers, to be given to [`Log::wait`].
     #[must_use]
-    pub fn version(&self) -> u64 {
-        *self.shared.version.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn version(&self, readers: Readers) -> u64 {
+        *self.shared.news[readers as usize].version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until there may be more than at `version`, or the time is over.
-    pub fn wait(&self, version: u64, timeout: Duration) {
-        let now = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.shared.changed.wait_timeout_while(now, timeout, |now| *now == version));
+    pub fn wait(&self, readers: Readers, version: u64, timeout: Duration) {
+        let news = &self.shared.news[readers as usize];
+        let now = news.version.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(news.changed.wait_timeout_while(now, timeout, |now| *now == version));
     }
 
     /// Makes what is queued durable and stops; later appends are refused.
@@ -260,9 +273,10 @@ impl Shared {
         if self.health.load(Ordering::Acquire) == Health::Failed as u8 { Refused::Failed } else { Refused::Closed }
     }
 
-    fn tell_readers(&self) {
-        *self.version.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.changed.notify_all();
+    fn tell(&self, readers: Readers) {
+        let news = &self.news[readers as usize];
+        *news.version.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        news.changed.notify_all();
     }
 }
 
@@ -357,7 +371,7 @@ impl Committer {
                 for entry in entries {
                     self.finish(entry, Ok(()));
                 }
-                self.shared.tell_readers();
+                self.tell_readers(&records);
                 Ok(())
             }
             Err(error) if error.is_full() && !self.store.is_broken() => {
@@ -437,7 +451,17 @@ impl Committer {
         };
         let refusal = self.shared.refusal();
         entries.into_iter().for_each(|entry| self.finish(entry, Err(refusal)));
-        self.shared.tell_readers();
+        self.shared.tell(Readers::Facts);
+        self.shared.tell(Readers::Desks);
+    }
+
+    fn tell_readers(&self, records: &[Append]) {
+        if records.iter().any(|r| r.topic == Topic::Facts) {
+            self.shared.tell(Readers::Facts);
+        }
+        if records.iter().any(|r| r.topic != Topic::Facts) {
+            self.shared.tell(Readers::Desks);
+        }
     }
 
     fn finish(&self, entry: Entry, result: Result<(), Refused>) {

@@ -73,7 +73,7 @@ impl Reader {
     ///
     /// # Errors
     /// The record is damaged: nothing is skipped.
-    pub fn next(&mut self) -> Result<Option<Record<'_>>, LogError> {
+    pub fn next_record(&mut self) -> Result<Option<Record<'_>>, LogError> {
         if self.next >= self.partition.end() {
             return Ok(None);
         }

@@ -269,12 +269,12 @@ impl Store {
     ///
     /// # Errors
     /// The log is damaged, is another one than `meta` says (its id aside), or the disk refuses.
-    pub fn open(files: Arc<dyn Files>, dir: &Path, meta: Meta, sizes: Sizes) -> Result<Self, LogError> {
+    pub fn open(files: Arc<dyn Files>, dir: &Path, meta: &Meta, sizes: Sizes) -> Result<Self, LogError> {
         files.create_dir(dir).map_err(at(dir, "made"))?;
         let found = match read_meta(&*files, dir)? {
             Some(found) => found,
             None => {
-                let bytes = serde_json::to_vec(&meta).expect("numbers and words");
+                let bytes = serde_json::to_vec(meta).expect("numbers and words");
                 files::publish(&*files, dir, META, &bytes).map_err(at(dir, "written"))?;
                 meta.clone()
             }

@@ -63,7 +63,7 @@ impl Lines {
     /// The `received` of the next line.
     fn peek(&mut self) -> Result<Option<Millis>> {
         while self.ready.is_empty() {
-            let Some(record) = self.records.next()? else { return Ok(None) };
+            let Some(record) = self.records.next_record()? else { return Ok(None) };
             let place = || format!("scans partition {} offset {}", self.partition, record.offset);
             let frame = Frame::open(record.bytes).with_context(place)?;
             if frame.kind != Kind::Events {

@@ -14,7 +14,7 @@ use domain::model::place::Topic;
 use domain::model::rulebook::Library;
 use domain::model::time::Millis;
 use log::files::Files;
-use log::local::{Log, OnFull, Refused};
+use log::local::{Log, OnFull, Readers, Refused};
 use log::store::Append;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use tracing::{debug, error, info, warn};
@@ -31,6 +31,8 @@ const OUTSTANDING_MAX: u64 = 1024;
 const SIZES_EVERY: Duration = Duration::from_secs(2);
 /// How long a lane sleeps if nobody wakes it.
 const IDLE: Duration = Duration::from_millis(200);
+/// Acknowledgements are taken at least so often.
+const ACKS_WITHIN: Duration = Duration::from_millis(20);
 
 /// When snapshots are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,8 +130,9 @@ pub struct Progress {
     pub partition: u16,
     /// The next offset as far as all answers are durable.
     pub settled: Arc<AtomicU64>,
-    /// When the last snapshot was published, ms since the epoch; 0 if none was.
+    /// When the last snapshot was published, ms since the epoch, and its offset; 0 if none was.
     pub snapshot_ms: Arc<AtomicU64>,
+    pub snapshot_offset: Arc<AtomicU64>,
     /// About how many bytes of memory the state takes, by kind.
     pub sizes: Arc<Mutex<Vec<(&'static str, usize)>>>,
 }
@@ -213,7 +216,7 @@ impl Lane {
         loop {
             // Asked before the work, so that a lane that is idle was idle after it was asked.
             let stopping = self.works.stopping.load(Ordering::Acquire);
-            let version = self.works.log.version();
+            let version = self.works.log.version(Readers::Desks);
             let mut is_idle = true;
             for seat in 0..self.seats.len() {
                 is_idle &= self.turn(seat)? == 0;
@@ -236,7 +239,9 @@ impl Lane {
                 }
                 return Ok(());
             }
-            self.works.log.wait(version, IDLE);
+            // That answers are durable is no reason to be woken; it is noted soon enough.
+            let is_open = self.seats.iter().any(|seat| each!(&seat.station, s => s.outstanding()) > 0);
+            self.works.log.wait(Readers::Desks, version, if is_open { ACKS_WITHIN } else { IDLE });
         }
     }
 
@@ -314,6 +319,7 @@ impl Seat {
             partition,
             settled: Arc::new(AtomicU64::new(each!(&station, s => s.settled()))),
             snapshot_ms: Arc::default(),
+            snapshot_offset: Arc::new(AtomicU64::new(each!(&station, s => s.settled()))),
             sizes: Arc::default(),
         };
         Ok(Self { station, desk, progress, last_snapshot: Instant::now(), last_sizes: Instant::now() })
@@ -353,6 +359,7 @@ fn write_snapshots(works: &Works, snapshots: &Receiver<(Snapshot, Progress)>) {
                 timer.observe_duration();
                 debug!(topic = %source.topic, partition = source.partition, offset, bytes, "snapshot");
                 progress.snapshot_ms.store(log::local::now_ms().cast_unsigned(), Ordering::Release);
+                progress.snapshot_offset.store(offset, Ordering::Release);
                 let before = match source.topic {
                     // The events themselves stay for `log dump`.
                     Topic::Scans => log::local::now_ms().saturating_sub(works.retain_ms),

@@ -100,7 +100,7 @@ impl<D: Desk> Station<D> {
         let before = answers.len();
         let (mut taken, mut bytes) = (0, 0);
         while taken < records_max && bytes < bytes_max {
-            let Some(record) = self.reader.next()? else { break };
+            let Some(record) = self.reader.next_record()? else { break };
             let append = if self.clock == Clock::Wall { record.append } else { Millis::MAX };
             let had = answers.len();
             self.stage.step(record.offset, append, record.bytes, library, answers)?;

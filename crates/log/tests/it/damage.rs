@@ -72,9 +72,9 @@ fn a_damaged_record_is_named_when_it_is_read() {
 #[test]
 fn a_damaged_record_that_must_be_whole_stops_the_start() {
     let disk = filled();
-    let segments = disk.paths().into_iter().filter(|p| p.starts_with("data/scans/0"));
+    let mut segments = disk.paths().into_iter().filter(|p| p.starts_with("data/scans/0"));
     let base = |p: &PathBuf| p.file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse::<u64>().ok());
-    let last_synced = segments.filter(|p| base(p).is_some_and(|b| b < 20)).last().expect("a segment");
+    let last_synced = segments.rfind(|p| base(p).is_some_and(|b| b < 20)).expect("a segment");
     disk.flip(&last_synced, 60);
     let error = open(&disk).map(drop).expect_err("damage").to_string();
     assert!(error.contains("scans/0/") && error.contains("the checksum of offset"), "{error}");
@@ -114,18 +114,18 @@ fn what_is_missing_is_never_an_empty_start() {
 #[test]
 fn another_clock_or_number_of_partitions_is_refused() {
     let disk = filled();
-    let with = |meta: Meta| Store::open(Arc::new(disk.clone()), Path::new(DIR), meta, SMALL);
+    let with = |meta: &Meta| Store::open(Arc::new(disk.clone()), Path::new(DIR), meta, SMALL);
     check(
-        with(Meta::new(1, Clock::Event, Partitions::all(2))),
+        with(&Meta::new(1, Clock::Event, Partitions::all(2))),
         &expect!["data: the log was made with --clock wall, not with --clock event: start it as it was made"],
     );
     check(
-        with(Meta::new(1, Clock::Wall, Partitions::all(3))),
+        with(&Meta::new(1, Clock::Wall, Partitions::all(3))),
         &expect![
             "data: the log was made with 2 partitions, not with 3 partitions: give the number that it was made with"
         ],
     );
-    assert_eq!(with(Meta::new(1, Clock::Wall, Partitions::all(2))).expect("the same").meta(), &meta());
+    assert_eq!(with(&Meta::new(1, Clock::Wall, Partitions::all(2))).expect("the same").meta(), &meta());
 }
 
 #[test]

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use domain::model::place::Topic;
 use log::files::memory::{Loss, Memory};
-use log::local::{Health, Log, OnFull, Refused};
+use log::local::{Health, Log, OnFull, Readers, Refused};
 use log::reader::Reader;
 use prometheus::Registry;
 
 use crate::world::{DIR, SMALL, append, meta, open, read};
 
 fn log(disk: &Memory) -> Log {
-    Log::open(Arc::new(disk.clone()), Path::new(DIR), meta(), SMALL, &Registry::new()).expect("a log")
+    Log::open(Arc::new(disk.clone()), Path::new(DIR), &meta(), SMALL, &Registry::new()).expect("a log")
 }
 
 #[test]
@@ -99,13 +99,13 @@ fn readers_see_only_what_is_durable_and_are_woken() {
     };
     let mut seen = 0;
     while seen < 200 {
-        let version = log.version();
-        while let Some(record) = reader.next().expect("readable") {
+        let version = log.version(Readers::Desks);
+        while let Some(record) = reader.next_record().expect("readable") {
             assert_eq!(record.bytes, seen.to_string().as_bytes());
             seen += 1;
         }
         if seen < 200 {
-            log.wait(version, Duration::from_secs(10));
+            log.wait(Readers::Desks, version, Duration::from_secs(10));
         }
     }
     writer.join().expect("no panic");

@@ -18,7 +18,7 @@ pub(crate) fn meta() -> Meta {
 }
 
 pub(crate) fn open(disk: &Memory) -> Result<Store, LogError> {
-    Store::open(Arc::new(disk.clone()), Path::new(DIR), meta(), SMALL)
+    Store::open(Arc::new(disk.clone()), Path::new(DIR), &meta(), SMALL)
 }
 
 pub(crate) fn append(topic: Topic, partition: u16, text: &str) -> Append {
@@ -29,7 +29,7 @@ pub(crate) fn append(topic: Topic, partition: u16, text: &str) -> Append {
 pub(crate) fn read(store: &Store, topic: Topic, partition: u16, from: u64) -> Result<Vec<String>, LogError> {
     let mut reader = Reader::open(store.partition(topic, partition), from, "begin again")?;
     let mut found = Vec::new();
-    while let Some(record) = reader.next()? {
+    while let Some(record) = reader.next_record()? {
         assert_eq!(record.offset, from + found.len() as u64);
         found.push(String::from_utf8(record.bytes.to_vec()).expect("UTF-8"));
     }

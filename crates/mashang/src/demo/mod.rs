@@ -84,7 +84,7 @@ pub(crate) fn demo(args: &DemoArgs, files: Arc<dyn Files>) -> Result<()> {
             service.admin,
             service.ledger.display(),
         );
-        write!(stdout(), "{told}\n")?;
+        writeln!(stdout(), "{told}")?;
         let live = tokio::spawn(live(facts, service.http.to_string(), service.ledger.clone(), page));
         let end = crate::serve::stopped(args.duration)?;
         let result = service.run_until(end).await;

@@ -41,7 +41,7 @@ impl Standing {
         let state_bytes = gauges("mashang_state_bytes", "About how much memory states take", &["desk", "kind"]);
         let build = gauges("mashang_build_info", "The build that runs", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let help = "Since the oldest of the partitions' last snapshots, or since the start where there is none";
+        let help = "Since the oldest last snapshot of a partition that has moved on since, or since the start";
         let snapshot_age = IntGauge::new("mashang_snapshot_age_seconds", help).expect("a name");
         registry.register(Box::new(snapshot_age.clone())).expect("registered once");
         Self {
@@ -106,10 +106,13 @@ impl Standing {
             for (kind, bytes) in &*station.sizes.lock().unwrap_or_else(PoisonError::into_inner) {
                 self.state_bytes.with_label_values(&[desk, kind]).add(i64::try_from(*bytes).unwrap_or(i64::MAX));
             }
-            let at = station.snapshot_ms.load(Ordering::Acquire).cast_signed().max(self.began_ms);
-            oldest = oldest.map_or(Some(at), |oldest: i64| Some(oldest.min(at)));
+            // Where nothing came since, the last one is as good as new.
+            if station.settled.load(Ordering::Acquire) > station.snapshot_offset.load(Ordering::Acquire) {
+                let at = station.snapshot_ms.load(Ordering::Acquire).cast_signed().max(self.began_ms);
+                oldest = oldest.map_or(Some(at), |oldest: i64| Some(oldest.min(at)));
+            }
         }
-        self.snapshot_age.set((now_ms() - oldest.unwrap_or(self.began_ms)).max(0) / 1000);
+        self.snapshot_age.set(oldest.map_or(0, |oldest| (now_ms() - oldest).max(0) / 1000));
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
 

@@ -9,6 +9,7 @@ mod ledger;
 mod publish;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -87,7 +88,7 @@ pub(crate) fn tell_as(format: LogFormat, level: &str) {
     let told = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second service in one process keeps to the first one's format.
     let _ = match format {
-        LogFormat::Text => told.with_target(false).try_init(),
+        LogFormat::Text => told.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => told.json().try_init(),
     };
 }
@@ -157,15 +158,14 @@ impl Service {
         let ledger_progress = ledger.progress();
         let standing = Standing::new(Arc::clone(&log), stations, Arc::clone(&ledger_progress), registry.clone());
         let standing = Arc::new(standing);
-        let recent = Recent::follow(Arc::clone(&log), file.clone(), &registry)?;
+        let recent = Recent::follow(Arc::clone(&log), &file, &registry)?;
 
-        let intake = Intake::start(Arc::clone(&log));
+        let intake = Intake::start(Arc::clone(&log), Stamps::of(&log)?);
         let merchants: BTreeSet<String> = currencies.keys().cloned().collect();
         let metrics = Metrics::new(&registry).context("metrics are registered once")?;
         let connections = metrics.connections.clone();
-        let stamps = Stamps::of(&log)?;
         let inflight = settings.inflight_bytes as usize;
-        let door = Door::new(Arc::clone(&intake), stamps, currencies, keys.clone(), metrics, inflight);
+        let door = Door::new(Arc::clone(&intake), currencies, keys.clone(), metrics, inflight);
         let console = Arc::new(Console::new(Arc::clone(&recent), file.clone(), merchants, keys.clone()));
         let own = Arc::clone(&standing);
         let page = console::page::routes(&console, Arc::new(move || own.lines()));
@@ -285,7 +285,7 @@ fn open_log(settings: &Settings, files: &Arc<dyn Files>, registry: &Registry) ->
     let meta = Meta::new(u128::from_le_bytes(id), clock, Partitions::all(settings.partitions));
     let sizes = Sizes { segment_bytes: settings.segment_bytes, ..Sizes::default() };
     let dir = settings.data.join("log");
-    Log::open(Arc::clone(files), &dir, meta, sizes, registry).map_err(|e| match e {
+    Log::open(Arc::clone(files), &dir, &meta, sizes, registry).map_err(|e| match e {
         log::error::LogError::Other { .. } => usage(e),
         other => other.into(),
     })

@@ -1,7 +1,8 @@
 //! Rules in the log: what was published, what is new, and the books that desks work under.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::btree_map::Entry;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
@@ -40,7 +41,7 @@ pub(super) fn publish(
     files: &dyn Files,
     dir: &Path,
     given: Vec<Checked>,
-    secrets: &BTreeMap<String, std::path::PathBuf>,
+    secrets: &BTreeMap<String, PathBuf>,
 ) -> Result<Library> {
     files.create_dir(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let mut published = read(log)?;
@@ -68,10 +69,10 @@ pub(super) fn publish(
         library.insert(order, book(checked.rules, order, sha256, &checked.secrets)?);
     }
     for old in &published {
-        if !library.contains_key(&old.order) {
+        if let Entry::Vacant(place) = library.entry(old.order) {
             let rules = load(files, dir, old)?;
-            let secrets = old_secrets(&rules, secrets.get(&old.merchant).map(std::path::PathBuf::as_path));
-            library.insert(old.order, book(rules, old.order, old.sha256, &secrets)?);
+            let secrets = old_secrets(&rules, secrets.get(&old.merchant).map(PathBuf::as_path));
+            place.insert(book(rules, old.order, old.sha256, &secrets)?);
         }
     }
     Ok(library)
@@ -104,7 +105,7 @@ fn read(log: &Log) -> Result<Vec<Published>> {
     let mut reader =
         Reader::open(Arc::clone(log.partition(Topic::Rules, 0)), 0, "rules are kept for good; put them back")?;
     let mut published = Vec::new();
-    while let Some(record) = reader.next()? {
+    while let Some(record) = reader.next_record()? {
         let broken = |e: String| anyhow!("rules offset {}: {e}", record.offset);
         let frame = Frame::open(record.bytes).map_err(|e| broken(e.to_string()))?;
         for marker in frame.items::<Marker<'_>>() {

@@ -7,3 +7,4 @@ mod house;
 mod journey;
 mod program;
 mod protocol;
+mod serve;

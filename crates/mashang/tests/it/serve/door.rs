@@ -1,0 +1,376 @@
+//! What the door answers.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use expect_test::{Expect, expect};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use super::server::{Answer, Server, get, post};
+use super::steady;
+
+const JSON: &str = "application/json";
+const NDJSON: &str = "application/x-ndjson";
+
+fn shop() -> TempDir {
+    let dir = tempfile::tempdir().expect("a directory");
+    steady::write_rules(dir.path());
+    dir
+}
+
+fn check(answer: &Answer, expect: &Expect) {
+    let again = answer.retry_after.as_ref().map_or("", |_| " Retry-After");
+    expect.assert_eq(&format!("{}{again} {}\n{}\n", answer.status, answer.content_type, answer.body));
+}
+
+#[test]
+fn bodies_get_their_answers() {
+    let dir = shop();
+    let server = Server::start(dir.path(), &[]);
+    let say = |content_type: &str, body: &str| server.post(content_type, body.as_bytes()).expect("an answer");
+    check(
+        &say(JSON, r#"{"id":"1","action":"visit","shopper":"u1"}"#),
+        &expect![[r#"
+        202 application/json
+        {"accepted":1,"durable":"log","rejected":[]}
+    "#]],
+    );
+    check(
+        &say(
+            JSON,
+            r#"[{"id":"2","action":"visit","shopper":"u1"},{"id":"3","action":"order","shopper":"u1","amount":-1}]"#,
+        ),
+        &expect![[r#"
+            202 application/json
+            {"accepted":1,"durable":"log","rejected":[{"index":1,"id":"3","field":"amount","error":"amount: is -1; send 0 to 1000000000000000"},{"index":1,"id":"3","field":"order","error":"order: is missing; the action order needs one"}]}
+        "#]],
+    );
+    check(
+        &say(NDJSON, "{\"id\":\"4\",\"action\":\"visit\",\"shopper\":\"u1\"}\r\n\n{\"id\":\n"),
+        &expect![[r#"
+        202 application/json
+        {"accepted":1,"durable":"log","rejected":[{"index":1,"error":"the event is not JSON: the text ends inside a value at byte 6"}]}
+    "#]],
+    );
+    check(
+        &say(JSON, r#"[{"id":"1"}, {]"#),
+        &expect![[r#"
+        400 application/json
+        {"accepted":0,"durable":"log","rejected":[{"index":0,"error":"the body is not JSON: key must be a string at byte 15"}]}
+    "#]],
+    );
+    check(
+        &say(JSON, r#"{"id":"1","#),
+        &expect![[r#"
+        400 application/json
+        {"accepted":0,"durable":"log","rejected":[{"index":0,"error":"the event is not JSON: the text ends inside a value at byte 10"}]}
+    "#]],
+    );
+    check(
+        &say(JSON, ""),
+        &expect![[r#"
+        400 application/json
+        {"accepted":0,"durable":"log","rejected":[{"index":0,"error":"the body is empty; send events"}]}
+    "#]],
+    );
+    check(
+        &say(NDJSON, "\n \n"),
+        &expect![[r#"
+        400 application/json
+        {"accepted":0,"durable":"log","rejected":[{"index":0,"error":"the body is empty; send events"}]}
+    "#]],
+    );
+    check(
+        &say(JSON, "[]"),
+        &expect![[r#"
+        400 application/json
+        {"accepted":0,"durable":"log","rejected":[{"index":0,"error":"the body is empty; send events"}]}
+    "#]],
+    );
+    check(
+        &say("text/plain", "{}"),
+        &expect![[r#"
+        415 application/problem+json
+        {"detail":"Content-Type is text/plain; send application/json or application/x-ndjson","status":415,"title":"Unsupported Media Type"}
+    "#]],
+    );
+    check(
+        &say("application/json; charset=utf-8", r#"{"id":"5","action":"visit","shopper":"u1"}"#),
+        &expect![[r#"
+        202 application/json
+        {"accepted":1,"durable":"log","rejected":[]}
+    "#]],
+    );
+    let many = "{\"id\":\"x\",\"action\":\"visit\",\"shopper\":\"u1\"}\n".repeat(10_001);
+    check(
+        &say(NDJSON, &many),
+        &expect![[r#"
+        413 application/problem+json
+        {"detail":"the body has more than 10000 events; send several requests","status":413,"title":"Payload Too Large"}
+    "#]],
+    );
+    let large = " ".repeat(8 * 1024 * 1024 + 1);
+    check(
+        &say(JSON, &large),
+        &expect![[r#"
+        413 application/problem+json
+        {"detail":"the body has more than 8388608 bytes; send several requests","status":413,"title":"Payload Too Large"}
+    "#]],
+    );
+    server.settle();
+    let [received, accepted] = ["mashang_events_received_total", "mashang_events_accepted_total{transport=\"http\"}"]
+        .map(|m| server.metric(m));
+    let rejected: u64 = ["json", "range", "missing", "size"]
+        .iter()
+        .map(|reason| server.metric(&format!("mashang_events_rejected_total{{reason=\"{reason}\"}}")))
+        .sum();
+    assert_eq!((received, accepted), (accepted + rejected, 4));
+}
+
+#[test]
+fn other_paths_and_methods_are_refused() {
+    let dir = shop();
+    let server = Server::start(dir.path(), &[]);
+    assert_eq!(server.get("/v1/events").status, 405);
+    assert_eq!(server.get("/nothing").status, 404);
+    let refused = server.get("/v1/results/1?wait=10");
+    assert_eq!((refused.status, refused.json()["detail"].clone()), (400, json!("shopper= is missing")));
+    assert_eq!(server.get("/v1/results/1?shopper=u&wait=long").status, 400);
+    let page = server.get("/");
+    assert!(page.status == 200 && page.body.contains("<h2>steady</h2>") && page.content_type.starts_with("text/html"));
+    for (path, wanted) in [("/livez", "alive\n"), ("/readyz", "ready\n")] {
+        let answer = get(&format!("{}{path}", server.admin), None).expect("an answer");
+        assert_eq!((answer.status, answer.body.as_str()), (200, wanted));
+    }
+}
+
+#[test]
+fn a_scan_gets_its_result() {
+    let dir = shop();
+    let server = Server::start(dir.path(), &["--clock", "event"]);
+    let at = 1_794_326_400_000_u64;
+    let scan = |id: &str, shopper: &str, code: &str, at: u64| {
+        let event =
+            json!({"id": id, "action": "scan", "shopper": shopper, "code": code, "time": at, "region": "330102"});
+        assert_eq!(server.post(JSON, event.to_string().as_bytes()).expect("an answer").status, 202);
+        let answer = server.get(&format!("/v1/results/{id}?shopper={shopper}&wait=20000"));
+        assert_eq!(answer.status, 200);
+        answer.json()
+    };
+    let pending = json!({"id": "never", "state": "pending"});
+    assert_eq!(server.get("/v1/results/never?shopper=u1&wait=50").json(), pending);
+    assert_eq!(scan("a", "u1", "G-1", at), json!({"id": "a", "state": "counted"}));
+    assert_eq!(scan("b", "u1", "G-1", at + 1_000), json!({"id": "b", "state": "repeat"}));
+    assert_eq!(scan("c", "u1", "unheard of", at + 1_000), json!({"id": "c", "state": "counted"}));
+    // What each code draws is worked out from the secret: ITEM-2 wins, ITEM-0 does not.
+    let win = json!({"campaign": "wheel", "result": "prize", "prize": "red-1"});
+    let (winner, loser) = winner_and_loser();
+    assert_eq!(scan("d", "u1", &winner, at + 60_000), json!({"id": "d", "state": "entered", "draw": win}));
+    assert_eq!(
+        scan("e", "u1", &loser, at + 60_000),
+        json!({"id": "e", "state": "entered", "draw": {"campaign": "wheel", "result": "thanks"}})
+    );
+    let again = json!({"campaign": "wheel", "result": "prize", "prize": "red-1", "again": true});
+    assert_eq!(scan("f", "u1", &winner, at + 120_000), json!({"id": "f", "state": "counted", "draw": again}));
+    let claimed = json!({"time": "2026-11-10T16:01:00.000Z", "region": "330102"});
+    assert_eq!(
+        scan("g", "u2", &winner, at + 130_000),
+        json!({"id": "g", "state": "entered", "draw": {"campaign": "wheel", "result": "already-claimed", "claimed": claimed}})
+    );
+    for n in 0..3 {
+        scan(&format!("p{n}"), "u1", "POSTER", at + 200_000 + n * 20_000);
+    }
+    assert_eq!(
+        scan("h", "u1", "POSTER", at + 300_000),
+        json!({"id": "h", "state": "counted", "draw": {"campaign": "wheel", "result": "limit"}})
+    );
+    // All of it is still known once the ledger alone has it, and after a restart.
+    server.settle();
+    let (status, told) = server.stop();
+    assert!(status.success(), "{told}");
+    let server = Server::start(dir.path(), &["--clock", "event"]);
+    let f = server.get("/v1/results/f?shopper=u1").json();
+    assert_eq!(f, json!({"id": "f", "state": "counted", "draw": again}));
+    assert_eq!(server.get("/v1/results/b?shopper=u1").json()["state"], "repeat");
+    assert_eq!(server.get("/v1/results/d?shopper=u2&wait=20").json()["state"], "pending");
+}
+
+/// Item codes that win and do not, by the contract's own arithmetic.
+fn winner_and_loser() -> (String, String) {
+    use hmac::{Hmac, KeyInit, Mac};
+    let secret: Vec<u8> = (0..32).collect();
+    let wins = |code: &str| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&secret).expect("a key");
+        mac.update(format!("draw\u{1f}wheel\u{1f}{code}").as_bytes());
+        let u = mac.finalize().into_bytes().iter().take(8).fold(0_u128, |u, b| u << 8 | u128::from(*b));
+        u < (1 << 64) / 3
+    };
+    let codes: Vec<String> = (0..20).map(|i| format!("ITEM-{i}")).collect();
+    let find = |won: bool| codes.iter().find(|code| wins(code) == won).expect("one of twenty").clone();
+    (find(true), find(false))
+}
+
+fn write_keys(dir: &Path, text: &str) {
+    let path = dir.join("keys.toml");
+    std::fs::write(&path, text).expect("a file");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+}
+
+fn key(id: &str, secret: &str, rest: &str) -> String {
+    let hash: String = Sha256::digest(secret).iter().map(|b| format!("{b:02x}")).collect();
+    format!("[[key]]\nid = \"{id}\"\nsha256 = \"{hash}\"\n{rest}\n")
+}
+
+#[test]
+fn keys_open_what_they_are_for_and_are_read_again() {
+    let dir = shop();
+    let ingest = key("till", "s3cret", "merchants = [\"steady\"]\nscopes = [\"ingest\"]\nactions = [\"visit\"]");
+    let read = key("board", "looks", "merchants = [\"steady\"]\nscopes = [\"read\"]");
+    let other = key("other", "o", "merchants = [\"nobody\"]\nscopes = [\"ingest\", \"read\"]");
+    write_keys(dir.path(), &[ingest.as_str(), &read, &other].concat());
+    let server = Server::start(dir.path(), &["--keys", "keys.toml"]);
+    let visit = br#"{"id":"1","action":"visit","shopper":"u1","merchant":"steady"}"#;
+    let with = |key: Option<&str>, body: &[u8]| post(&server.http, JSON, body, key).expect("an answer");
+    check(
+        &with(None, visit),
+        &expect![[r#"
+        401 application/problem+json
+        {"detail":"there is no key; send Authorization: Bearer ID.SECRET","status":401,"title":"Unauthorized"}
+    "#]],
+    );
+    check(
+        &with(Some("till.wrong"), visit),
+        &expect![[r#"
+        401 application/problem+json
+        {"detail":"the key is not known, or its secret is wrong","status":401,"title":"Unauthorized"}
+    "#]],
+    );
+    check(
+        &with(Some("nobody.s3cret"), visit),
+        &expect![[r#"
+        401 application/problem+json
+        {"detail":"the key is not known, or its secret is wrong","status":401,"title":"Unauthorized"}
+    "#]],
+    );
+    check(
+        &with(Some("board.looks"), visit),
+        &expect![[r#"
+        403 application/problem+json
+        {"detail":"key board is not for this; it has no scope ingest","status":403,"title":"Forbidden"}
+    "#]],
+    );
+    check(
+        &with(Some("other.o"), visit),
+        &expect![[r#"
+        400 application/json
+        {"accepted":0,"durable":"log","rejected":[{"index":0,"id":"1","field":"merchant","error":"merchant: is \"steady\", which is not known here; send the name in its rules"}]}
+    "#]],
+    );
+    check(
+        &with(Some("till.s3cret"), br#"{"id":"2","action":"join","shopper":"u1"}"#),
+        &expect![[r#"
+        400 application/json
+        {"accepted":0,"durable":"log","rejected":[{"index":0,"id":"2","field":"action","error":"action: join is not among the actions of key till"}]}
+    "#]],
+    );
+    assert_eq!(with(Some("till.s3cret"), visit).status, 202);
+    let result = |key| get(&format!("{}/v1/results/1?shopper=u1", server.http), key).expect("an answer").status;
+    assert_eq!([result(None), result(Some("till.s3cret")), result(Some("board.looks"))], [401, 403, 200]);
+    let page = |key| get(&server.http, key).expect("an answer").status;
+    assert_eq!([page(None), page(Some("board.looks"))], [401, 200]);
+    // A file that is wrong changes nothing; one that is right does.
+    write_keys(dir.path(), "[[key]]\nid = 7");
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(with(Some("till.s3cret"), visit).status, 202);
+    write_keys(dir.path(), &key("till", "fresh", "merchants = [\"steady\"]\nscopes = [\"ingest\"]"));
+    let mut tries = 0;
+    while with(Some("till.fresh"), visit).status != 202 {
+        tries += 1;
+        assert!(tries < 200, "the keys are not read again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(with(Some("till.s3cret"), visit).status, 401);
+}
+
+/// What a raw connection gets for these bytes.
+fn raw(server: &Server, bytes: &[u8]) -> TcpStream {
+    let address = server.http.strip_prefix("http://").expect("an address");
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(50))).expect("a timeout");
+    stream.write_all(bytes).expect("it takes them");
+    stream
+}
+
+fn head(body_bytes: usize) -> String {
+    format!(
+        "POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {body_bytes}\r\n\r\n"
+    )
+}
+
+#[test]
+fn overload_is_refused_before_it_is_read_and_others_go_on() {
+    let dir = shop();
+    let server = Server::start(dir.path(), &["--inflight-bytes", "33554432"]);
+    // One slow sender holds most of the room: 8 MiB are promised and never come.
+    let mut slow = raw(&server, head(8 * 1024 * 1024).as_bytes());
+    let visit = |id: usize| format!("{{\"id\":\"{id}\",\"action\":\"visit\",\"shopper\":\"u1\"}}");
+    let mut tries = 0;
+    while server.metric("mashang_edge_inflight_bytes") == 0 {
+        tries += 1;
+        assert!(tries < 500, "the slow one is not under way");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let large = format!("{}{}", visit(1), " ".repeat(4 * 1024 * 1024));
+    let refused = server.post(JSON, large.as_bytes()).expect("an answer");
+    assert!(
+        refused.retry_after.as_ref().is_some_and(|s| (1..=3).contains(&s.parse::<u32>().unwrap_or(0))),
+        "{refused:?}"
+    );
+    assert_eq!(
+        (refused.status, refused.json()["detail"].clone()),
+        (503, json!("too much is under way; send it again"))
+    );
+    assert_eq!(server.post(JSON, visit(2).as_bytes()).expect("an answer").status, 202, "small ones still fit");
+    assert_eq!(server.metric("mashang_events_shed_total{reason=\"busy\"}"), 1);
+    // The slow one is cut off, and its room is free again.
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).expect("an end");
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert_eq!(server.post(JSON, large.as_bytes()).expect("an answer").status, 202);
+}
+
+#[test]
+fn a_stop_lets_requests_end_and_takes_everything_into_the_ledger() {
+    let dir = shop();
+    let server = Server::start(dir.path(), &["--clock", "event"]);
+    let events = steady::events(2_000);
+    for batch in events.chunks(100) {
+        assert_eq!(server.post(NDJSON, batch.join("\n").as_bytes()).expect("an answer").status, 202);
+    }
+    // Half of a request is there when the end is asked for; the other half comes after.
+    let body = r#"{"id":"last","action":"visit","shopper":"u1"}"#;
+    let mut half = raw(&server, head(body.len()).as_bytes());
+    half.write_all(&body.as_bytes()[..10]).expect("it takes them");
+    std::thread::sleep(Duration::from_millis(200));
+    let pid_gone = std::thread::spawn(move || server.stop());
+    std::thread::sleep(Duration::from_millis(300));
+    half.write_all(&body.as_bytes()[10..]).expect("it takes them");
+    let mut answer = String::new();
+    half.read_to_string(&mut answer).expect("an end");
+    assert!(answer.starts_with("HTTP/1.1 202") && answer.contains("\"accepted\":1"), "{answer}");
+    let (status, told) = pid_gone.join().expect("no panic");
+    assert!(status.success() && told.contains("the ledger has everything"), "{told}");
+    // Without a restart the ledger has every event.
+    let counters = super::super::program::done(dir.path(), &["export", "counters", "--ledger", "data/ledger.sqlite"]);
+    let visits: u64 = counters
+        .lines()
+        .filter(|l| l.starts_with("steady,merchant,*,") && l.contains(",visits,"))
+        .map(|l| l.rsplit(',').next().and_then(|n| n.parse::<u64>().ok()).expect("a number"))
+        .sum();
+    assert_eq!(visits, events.iter().filter(|e| e.contains("\"visit\"")).count() as u64 + 1);
+}

@@ -1,0 +1,9 @@
+//! The service from outside: what it answers, what it keeps when it is killed, how it ends.
+
+mod door;
+mod fire;
+mod held;
+mod journey;
+mod server;
+mod start;
+mod steady;

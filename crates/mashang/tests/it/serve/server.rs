@@ -1,0 +1,172 @@
+//! A service of one's own, and questions to it.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Nothing in these tests takes longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running service.
+pub(super) struct Server {
+    child: Child,
+    pub(super) http: String,
+    pub(super) admin: String,
+    /// What it tells, a JSON object a line.
+    told: Receiver<String>,
+}
+
+/// An answer over HTTP.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<String>,
+    pub(super) content_type: String,
+    pub(super) body: String,
+}
+
+impl Answer {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
+    }
+}
+
+/// The binary, with the arguments that every service of these tests has.
+pub(super) fn binary() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_mashang"))
+}
+
+impl Server {
+    /// Starts `serve` in a directory with `rules.toml`, on free ports, with more arguments.
+    pub(super) fn start(dir: &Path, more: &[&str]) -> Self {
+        Self::start_with(binary(), dir, more)
+    }
+
+    pub(super) fn start_with(mut command: Command, dir: &Path, more: &[&str]) -> Self {
+        let args = ["serve", "--log-format", "json", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        command.args(args).args(more).current_dir(dir).stdout(Stdio::null()).stderr(Stdio::piped());
+        for (option, value) in [("--data", "data"), ("--rules", "rules.toml")] {
+            if !more.contains(&option) {
+                command.args([option, value]);
+            }
+        }
+        let mut child = command.spawn().expect("the binary runs");
+        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let (tell, told) = channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = tell.send(line);
+            }
+        });
+        let mut before = String::new();
+        loop {
+            let Ok(line) = told.recv_timeout(PATIENCE) else {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("not ready; it told:\n{before}");
+            };
+            let fields = serde_json::from_str::<Value>(&line).map(|v| v["fields"].clone()).unwrap_or_default();
+            if fields["message"] == "ready" {
+                let address = |key: &str| format!("http://{}", fields[key].as_str().expect("an address"));
+                return Self { child, http: address("http"), admin: address("admin"), told };
+            }
+            before.push_str(&line);
+            before.push('\n');
+        }
+    }
+
+    pub(super) fn post(&self, content_type: &str, body: &[u8]) -> Result<Answer, ureq::Error> {
+        post(&self.http, content_type, body, None)
+    }
+
+    pub(super) fn get(&self, path: &str) -> Answer {
+        get(&format!("{}{path}", self.http), None).expect("an answer")
+    }
+
+    /// A metric with its labels as they stand; 0 if it is not there.
+    pub(super) fn metric(&self, name: &str) -> u64 {
+        let text = get(&format!("{}/metrics", self.admin), None).expect("metrics").body;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0, |value| value.parse().expect("an integer"))
+    }
+
+    /// Waits until everything that was accepted is in the ledger.
+    pub(super) fn settle(&self) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let text = get(&format!("{}/metrics", self.admin), None).expect("metrics").body;
+            let lags: Vec<&str> = text.lines().filter(|l| l.starts_with("mashang_lag_frames{")).collect();
+            assert!(!lags.is_empty());
+            if lags.iter().all(|line| line.ends_with(" 0")) {
+                return;
+            }
+            assert!(Instant::now() < until, "{lags:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// SIGKILL.
+    pub(super) fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// SIGTERM; how it ended, and what it told.
+    pub(super) fn stop(mut self) -> (ExitStatus, String) {
+        let done = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(done.success());
+        self.wait()
+    }
+
+    /// Waits for its end; how it ended, and what it told.
+    pub(super) fn wait(&mut self) -> (ExitStatus, String) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return (status, self.told.iter().collect::<Vec<_>>().join("\n"));
+            }
+            assert!(Instant::now() < until, "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into()
+}
+
+/// Posts a body to the door.
+pub(super) fn post(http: &str, content_type: &str, body: &[u8], key: Option<&str>) -> Result<Answer, ureq::Error> {
+    let mut request = agent().post(format!("{http}/v1/events")).header("Content-Type", content_type);
+    if let Some(key) = key {
+        request = request.header("Authorization", format!("Bearer {key}"));
+    }
+    request.send(body).map(answer)
+}
+
+pub(super) fn get(url: &str, key: Option<&str>) -> Result<Answer, ureq::Error> {
+    let mut request = agent().get(url);
+    if let Some(key) = key {
+        request = request.header("Authorization", format!("Bearer {key}"));
+    }
+    request.call().map(answer)
+}
+
+fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
+    let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(ToOwned::to_owned);
+    let (retry_after, content_type) = (header("retry-after"), header("content-type").unwrap_or_default());
+    let status = response.status().as_u16();
+    let body = response.body_mut().with_config().limit(64 << 20).read_to_string().unwrap_or_default();
+    Answer { status, retry_after, content_type, body }
+}
