@@ -142,7 +142,7 @@ impl One {
         for reader in &mut self.readers {
             let facts = reader.source().partition;
             for _ in 0..most {
-                let Some(record) = reader.next()? else { break };
+                let Some(record) = reader.next_record()? else { break };
                 self.writer.apply(facts, record.offset, record.bytes)?;
                 taken += 1;
             }

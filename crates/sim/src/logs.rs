@@ -45,7 +45,7 @@ impl Logs {
     pub fn new(plan: &Plan, id: u128) -> Result<Self, Alarm> {
         let disk = Memory::default();
         let meta = Meta::new(id, plan.clock, plan.partitions);
-        let store = Store::open(Arc::new(disk.clone()), Path::new(DIR), meta.clone(), plan.sizes)?;
+        let store = Store::open(Arc::new(disk.clone()), Path::new(DIR), &meta, plan.sizes)?;
         let scans = vec![Vec::new(); usize::from(plan.partitions.scans)];
         Ok(Self { disk, meta, sizes: plan.sizes, store, unsynced: None, scans })
     }
@@ -76,14 +76,14 @@ impl Logs {
         self.disk.set_room(None);
         self.disk.crash(loss);
         self.unsynced = None;
-        self.store = Store::open(Arc::new(self.disk.clone()), Path::new(DIR), self.meta.clone(), self.sizes)?;
+        self.store = Store::open(Arc::new(self.disk.clone()), Path::new(DIR), &self.meta, self.sizes)?;
         for (partition, known) in (0..).zip(&self.scans) {
             let shown = self.store.partition(Topic::Scans, partition);
             hold(shown.end() >= known.len() as u64, || {
                 format!("a crash took scans {partition} back from {} to {}", known.len(), shown.end())
             })?;
             let mut reader = Reader::open(Arc::clone(&shown), shown.start(), MEND)?;
-            while let Some(record) = reader.next()? {
+            while let Some(record) = reader.next_record()? {
                 let was = usize::try_from(record.offset).ok().and_then(|at| known.get(at));
                 hold(was.is_none_or(|(append, bytes)| (*append, &**bytes) == (record.append, record.bytes)), || {
                     format!("a crash changed scans {partition} offset {}", record.offset)
@@ -100,7 +100,7 @@ impl Logs {
     pub fn copy(&mut self) -> Result<(), Alarm> {
         for (partition, known) in (0..).zip(&mut self.scans) {
             let mut reader = Reader::open(self.store.partition(Topic::Scans, partition), known.len() as u64, MEND)?;
-            while let Some(record) = reader.next()? {
+            while let Some(record) = reader.next_record()? {
                 known.push((record.append, record.bytes.to_vec()));
             }
         }

@@ -8,10 +8,12 @@ use domain::flow::Output;
 use domain::model::place::Topic;
 use domain::model::rulebook::Library;
 use domain::model::time::Millis;
+use log::error::LogError;
 use log::files::memory::Loss;
 use log::store::Append;
 use wire::event::Merchants;
 use worker::snapshot::{Snapshot, Snapshots};
+use worker::station::StationError;
 
 use crate::alarm::{Alarm, hold};
 use crate::clients::Clients;
@@ -203,7 +205,17 @@ impl World {
     /// A station takes some records; how many.
     fn step(&mut self, at: usize, most: usize) -> Result<usize, Alarm> {
         let seat = &mut self.seats[at];
-        let (taken, answers) = seat.step(&self.library, most)?;
+        let (topic, partition) = (seat.topic, seat.partition);
+        let (taken, answers) = match seat.step(&self.library, most) {
+            // A zombie's snapshot is ahead of it, and the log has let go of what came before that: it begins anew from there.
+            Err(StationError::Log(LogError::Retired { wanted, .. })) => {
+                self.trace.note("overtaken", format_args!("{topic} {partition} at {wanted}"));
+                self.seats[at] = self.open_seat(topic, partition)?;
+                return Ok(1);
+            }
+            done => done?,
+        };
+        let seat = &self.seats[at];
         self.trace.note("step", format_args!("{} {} takes {taken}", seat.topic, seat.partition));
         let producer = seat.producer;
         self.post(producer, answers);
