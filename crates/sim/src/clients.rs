@@ -89,7 +89,7 @@ impl Clients {
     }
 
     /// The next batch, unless too many are on their way.
-    pub fn next(&mut self) -> Option<usize> {
+    pub fn unsent(&mut self) -> Option<usize> {
         let open = self.batches[..self.next].iter().filter(|b| !b.is_acked).count();
         (open < OPEN_MAX && self.next < self.batches.len()).then(|| {
             self.next += 1;

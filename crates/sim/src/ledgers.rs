@@ -91,11 +91,11 @@ impl Ledgers {
                 for facts in 0..self.facts {
                     logs.retire(Topic::Facts, facts, one.writer.committed(facts))?;
                 }
-                Ok("committed")
+                Ok("ledger commit")
             }
             Err(LedgerError::Moved) => {
                 self.reopen(logs)?;
-                Ok("moved")
+                Ok("ledger moved")
             }
             Err(other) => Err(other.into()),
         }

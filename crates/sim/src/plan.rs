@@ -145,7 +145,7 @@ impl Plan {
     /// What happens next.
     pub fn next(&self, rng: &mut Rng) -> Op {
         let total: u64 = self.ops.iter().map(|(weight, _)| weight).sum();
-        let mut left = rng.next() % total;
+        let mut left = rng.draw() % total;
         for &(weight, op) in &self.ops {
             if left < weight {
                 return op;

@@ -80,12 +80,12 @@ impl World {
         match self.rng.below(4) {
             0 => Loss::Nothing,
             1 => Loss::Everything,
-            _ => Loss::Torn(self.rng.next()),
+            _ => Loss::Torn(self.rng.draw()),
         }
     }
 
     fn some_room(&mut self, most: u64) -> u64 {
-        self.rng.next() % (most + 1)
+        self.rng.draw() % (most + 1)
     }
 
     /// The process is gone after some bytes of a round, or all of them, and nobody was answered.

@@ -73,7 +73,7 @@ impl World {
     fn act(&mut self, op: Op) -> Result<(), Alarm> {
         match op {
             Op::Send => {
-                let batch = self.clients.next();
+                let batch = self.clients.unsent();
                 batch.map_or(Ok(()), |batch| self.send(batch))
             }
             Op::Retry => self.retry(),
@@ -101,7 +101,7 @@ impl World {
             }
             Op::Commit => {
                 let came_of_it = self.ledgers.commit(&mut self.logs)?;
-                self.trace.note("ledger", format_args!("{came_of_it}"));
+                self.trace.note(came_of_it, format_args!(""));
                 Ok(())
             }
             Op::House => {
@@ -301,7 +301,7 @@ impl World {
             for batch in self.clients.open() {
                 self.send(batch)?;
             }
-            while let Some(batch) = self.clients.next() {
+            while let Some(batch) = self.clients.unsent() {
                 self.send(batch)?;
             }
             for at in 0..self.edges.len() {
