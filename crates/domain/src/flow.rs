@@ -128,11 +128,13 @@ pub struct Guards {
     pub drop: bool,
     /// A frame must follow the position's.
     pub previous: bool,
+    /// Whether a key is forgotten is decided by comparing times, not by what was swept.
+    pub expiry_at_probe: bool,
 }
 
 impl Default for Guards {
     fn default() -> Self {
-        Self { drop: true, previous: true }
+        Self { drop: true, previous: true, expiry_at_probe: true }
     }
 }
 
@@ -259,6 +261,8 @@ pub struct Outbox {
     bodies: BTreeMap<(Topic, u16), Body>,
     /// Whether the ledger gets a frame even if there is no fact in it.
     tells: bool,
+    /// The safeguards of the stage, for the desks that have one of them.
+    guards: Guards,
 }
 
 impl Outbox {
@@ -272,6 +276,12 @@ impl Outbox {
     pub fn tell_received(&mut self) {
         self.tells = true;
         self.bodies.entry((Topic::Facts, self.facts_partition())).or_default();
+    }
+
+    /// Which safeguards hold.
+    #[must_use]
+    pub fn guards(&self) -> Guards {
+        self.guards
     }
 
     fn facts_partition(&self) -> u16 {
@@ -365,7 +375,13 @@ impl<D: Desk> Stage<D> {
             positions: Positions::default(),
             sent: BTreeMap::new(),
             markers: BTreeMap::new(),
-            outbox: Outbox { partitions, source_partition: partition, bodies: BTreeMap::new(), tells: false },
+            outbox: Outbox {
+                partitions,
+                source_partition: partition,
+                bodies: BTreeMap::new(),
+                tells: false,
+                guards: Guards::default(),
+            },
         }
     }
 
@@ -458,6 +474,7 @@ impl<D: Desk> Stage<D> {
                 return Ok(verdict);
             }
         }
+        self.outbox.guards = self.positions.guards;
         let applied = if frame.kind == Kind::Marker {
             switch(&mut self.desk, &mut self.markers, &frame, library, &mut self.outbox).map(|()| frame.received)
         } else {

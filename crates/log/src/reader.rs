@@ -14,6 +14,7 @@ use crate::segment::{Cursor, Segment};
 pub struct Reader {
     partition: Arc<Partition>,
     next: u64,
+    mend: &'static str,
     at: Option<(Arc<Segment>, Cursor)>,
 }
 
@@ -39,7 +40,7 @@ impl Reader {
         if from > end {
             return Err(LogError::Short { partition: partition.name(), wanted: from, end });
         }
-        let mut reader = Self { partition, next: start.max(from), at: None };
+        let mut reader = Self { partition, next: start.max(from), mend, at: None };
         if let Some(segment) = reader.partition.segment(from) {
             let mut cursor = Cursor::new();
             for expected in segment.base..from {
@@ -72,13 +73,17 @@ impl Reader {
     /// The next record; `None` if there is none yet.
     ///
     /// # Errors
-    /// The record is damaged: nothing is skipped.
+    /// The record is damaged, or was let go before it was read: nothing is skipped.
     pub fn next_record(&mut self) -> Result<Option<Record<'_>>, LogError> {
         if self.next >= self.partition.end() {
             return Ok(None);
         }
         let is_over = self.at.as_ref().is_none_or(|(segment, cursor)| cursor.at >= segment.shown());
-        if is_over && let Some(segment) = self.partition.segment(self.next) {
+        if is_over {
+            let Some(segment) = self.partition.segment(self.next) else {
+                let (partition, start) = (self.partition.name(), self.partition.start());
+                return Err(LogError::Retired { partition, wanted: self.next, start, mend: self.mend });
+            };
             if segment.base != self.next {
                 let what = format!("it ends before offset {}, which was written", self.next);
                 return Err(segment.damaged(segment.shown(), what));

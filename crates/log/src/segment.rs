@@ -51,11 +51,15 @@ impl Segment {
         name.strip_suffix(".seg")?.parse().ok()
     }
 
-    /// Makes an empty segment, or empties one that was never shown.
+    /// Makes an empty segment, or empties one that was never shown. One that cannot be begun is not left behind: the next
+    /// start would take it for damage once the log has gone on past its offset.
     pub(crate) fn create(files: &dyn Files, dir: &Path, source: &Source, base: u64) -> Result<Self, LogError> {
         let path = dir.join(Self::name(base));
         let file = files.open(&path, true).map_err(at(&path, "made"))?;
-        file.truncate(0).and_then(|()| file.write_at(&header(source, base), 0)).map_err(at(&path, "written"))?;
+        if let Err(error) = file.truncate(0).and_then(|()| file.write_at(&header(source, base), 0)) {
+            files.remove(&path).map_err(at(&path, "removed"))?;
+            return Err(at(&path, "written")(error));
+        }
         Ok(Self { base, path, file, shown: AtomicU64::new(HEADER_BYTES as u64) })
     }
 

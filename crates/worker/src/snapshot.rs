@@ -83,12 +83,19 @@ impl Snapshots {
     /// Writes a snapshot, the manifest last, and lets go of those that are no longer kept. Says from which offset on the
     /// log is still needed.
     ///
+    /// One that is published already stands as it is: what it says is the same, and whoever is cut off while changing it
+    /// would leave a torn one behind.
+    ///
     /// # Errors
     /// The disk refuses; the snapshots before stand.
     pub fn write(&self, snapshot: &Snapshot) -> Result<u64, SnapshotError> {
         let dir = self.of(snapshot.source.topic, snapshot.source.partition);
         self.files.create_dir(&dir).map_err(io_at(&dir, "made"))?;
         self.files.sync_dir(&self.dir).map_err(io_at(&self.dir, "synced"))?;
+        let names = self.files.list(&dir).map_err(io_at(&dir, "listed"))?;
+        if names.contains(&name(snapshot.offset, MANIFEST)) {
+            return self.prune(&dir);
+        }
         if self.safeguards.manifest_last {
             self.write_state(&dir, snapshot)?;
             self.write_manifest(&dir, snapshot)?;

@@ -38,6 +38,13 @@ impl Recent {
         true
     }
 
+    /// As [`Recent::insert`], but a key is known for as long as no sweep came by: wrong, and only there for tests that show
+    /// what the comparison is for.
+    pub fn insert_by_sweep(&mut self, key: u128, now: Minute, horizon: Minute) -> bool {
+        self.sweep(now, horizon);
+        !self.first.contains_key(&key) && self.insert(key, now, horizon)
+    }
+
     /// Forgets for good what is expired by now under a horizon that is about to change.
     pub fn forget(&mut self, now: Minute, horizon: Minute) {
         self.floor = self.floor.max((now + 1).saturating_sub(horizon));

@@ -1,6 +1,6 @@
 //! A file system in memory that a test can crash: what was not synced is lost, or there in part, as the seed says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -59,9 +59,21 @@ impl Memory {
             Loss::Everything => None,
             Loss::Torn(seed) => Some(Dice(seed)),
         };
-        // A rename or a new name that was not synced may be there or not.
-        let keeps_names = dice.as_mut().is_some_and(|dice| dice.next(2) == 0);
-        state.names = if keeps_names { state.names.clone() } else { state.durable_names.clone() };
+        // A name that came, went or changed and was not synced is as it was or as it is, each by itself.
+        let mut kept = state.durable_names.clone();
+        if let Some(dice) = &mut dice {
+            let all: BTreeSet<&PathBuf> = state.names.keys().chain(state.durable_names.keys()).collect();
+            for path in all {
+                let (now, durable) = (state.names.get(path), state.durable_names.get(path));
+                if now != durable && dice.next(2) == 0 {
+                    match now {
+                        Some(&content) => drop(kept.insert(path.clone(), content)),
+                        None => drop(kept.remove(path)),
+                    }
+                }
+            }
+        }
+        state.names = kept;
         state.durable_names = state.names.clone();
         for content in &mut state.contents {
             let pending = std::mem::take(&mut content.pending);

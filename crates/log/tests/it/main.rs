@@ -2,5 +2,6 @@
 
 mod crashes;
 mod damage;
+mod found;
 mod threads;
 mod world;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use crate::generate::{Case, generate};
-use crate::naive;
+use sim::generate::{Case, generate};
+use sim::naive;
+
 use crate::program::{TABLES, export, run};
 
 const SEEDS: u64 = 60;

@@ -157,7 +157,13 @@ impl Merchant {
         let time = if time > received + AHEAD_MAX_MS { received } else { time };
         let day = bound.book.zone.day(time);
         self.sweep(received, &bound);
-        if !self.kept.delivered.insert(event.key, minute(received), rules.dedup.horizon_minutes) {
+        let (now, horizon) = (minute(received), rules.dedup.horizon_minutes);
+        let is_new = if out.guards().expiry_at_probe {
+            self.kept.delivered.insert(event.key, now, horizon)
+        } else {
+            self.kept.delivered.insert_by_sweep(event.key, now, horizon)
+        };
+        if !is_new {
             self.tally.add(Key::Merchant, day, Metric::Duplicates, 1);
             return;
         }

@@ -12,9 +12,9 @@ use domain::model::place::Topic;
 use ledger::export::Table;
 use ledger::schema::LedgerError;
 use proptest::prelude::*;
+use sim::generate::{Case, generate};
+use sim::naive;
 
-use crate::generate::{Case, generate};
-use crate::naive;
 use world::{AnyStage, Op, World, unique};
 
 const EVENTS: usize = 120;
@@ -133,10 +133,10 @@ fn first_wrong(guards: Guards, ops: &[Op]) -> Option<u64> {
 #[test]
 fn without_the_drop_rule_a_replay_counts_twice() {
     let ops = [Op::Step { actor: 0, records: 20 }, Op::Crash { actor: 0, answers: 9, kept: 0 }];
-    let guards = Guards { drop: false, previous: false };
+    let guards = Guards { drop: false, previous: false, ..Guards::default() };
     println!("found by case {:?}", first_wrong(guards, &ops).expect("a wrong ledger"));
     // With the previous-one rule alone it is at least noticed.
-    let guards = Guards { drop: false, previous: true };
+    let guards = Guards { drop: false, ..Guards::default() };
     let (end, _) = under_fire(&generate(1, EVENTS), &[3], &ops, 1, guards, true, &Table::ALL);
     assert!(matches!(end, End::Alarm(LedgerError::Stop(Stop::Skipped { .. }))));
 }
@@ -144,7 +144,7 @@ fn without_the_drop_rule_a_replay_counts_twice() {
 #[test]
 fn without_the_previous_one_rule_a_lost_frame_goes_unnoticed() {
     let ops = [Op::Step { actor: 0, records: 10 }, Op::Lose { actor: 0 }, Op::Step { actor: 0, records: 10 }];
-    let guards = Guards { drop: true, previous: false };
+    let guards = Guards { previous: false, ..Guards::default() };
     println!("found by case {:?}", first_wrong(guards, &ops).expect("a wrong ledger"));
     let case = generate(1, EVENTS);
     let mut world = World::new(&case, &unique(), &[3], 1, Guards::default());

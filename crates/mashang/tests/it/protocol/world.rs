@@ -15,10 +15,9 @@ use domain::model::time::Millis;
 use ledger::export::{Format, Table, export};
 use ledger::schema::{LedgerError, Origin, create};
 use ledger::writer::{Durability, Writer};
+use sim::generate::Case;
 use wire::event::{Merchants, read};
 use wire::rules::Reference;
-
-use crate::generate::Case;
 
 /// What happens next.
 #[derive(Clone, Copy, Debug)]

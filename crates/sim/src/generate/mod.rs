@@ -1,19 +1,19 @@
 //! Random but valid rules, and streams of acceptable events that go for their edges.
 mod events;
-mod rng;
+pub mod rng;
 mod rules;
 
 use rng::Rng;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Case {
+pub struct Case {
     /// (name relative to the rules directory, content)
-    pub(crate) files: Vec<(String, String)>,
-    pub(crate) rules_files: Vec<String>,
-    pub(crate) lines: Vec<String>,
+    pub files: Vec<(String, String)>,
+    pub rules_files: Vec<String>,
+    pub lines: Vec<String>,
 }
 
-pub(crate) fn generate(seed: u64, events: usize) -> Case {
+pub fn generate(seed: u64, events: usize) -> Case {
     let mut rng = Rng::new(seed);
     let merchants = if rng.percent(20) { 2 } else { 1 };
     let scale = rules::Scale::new(&mut rng);

@@ -1,11 +1,12 @@
 //! splitmix64.
-pub(crate) struct Rng(u64);
+#[derive(Debug)]
+pub struct Rng(u64);
 
 impl Rng {
-    pub(crate) fn new(seed: u64) -> Rng {
+    pub fn new(seed: u64) -> Rng {
         Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed)
     }
-    pub(crate) fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -13,17 +14,17 @@ impl Rng {
         z ^ (z >> 31)
     }
     /// In `[from, to)`.
-    pub(crate) fn range(&mut self, from: i64, to: i64) -> i64 {
+    pub fn range(&mut self, from: i64, to: i64) -> i64 {
         assert!(from < to);
-        from + (self.next() % (to - from) as u64) as i64
+        from + (self.draw() % (to - from) as u64) as i64
     }
-    pub(crate) fn below(&mut self, n: usize) -> usize {
+    pub fn below(&mut self, n: usize) -> usize {
         self.range(0, n as i64) as usize
     }
-    pub(crate) fn percent(&mut self, p: u64) -> bool {
-        self.next() % 100 < p
+    pub fn percent(&mut self, p: u64) -> bool {
+        self.draw() % 100 < p
     }
-    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
     }
 }

@@ -385,7 +385,7 @@ fn codes(rng: &mut Rng, p: &mut Plan, t: &mut String, campaigns: &[String]) {
 }
 
 fn campaign(rng: &mut Rng, s: &Scale, p: &mut Plan, t: &mut String, id: &str, i: usize) {
-    let secret: Vec<u8> = (0..32).map(|_| rng.next() as u8).collect();
+    let secret: Vec<u8> = (0..32).map(|_| rng.draw() as u8).collect();
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let file = format!("secrets/{}-campaign-{i}.key", p.merchant);
     p.files.push((file.clone(), hex(&secret) + if rng.percent(50) { "\n" } else { "" }));

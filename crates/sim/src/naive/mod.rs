@@ -17,20 +17,20 @@ use shopper::{Posting, Shopper};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-pub(crate) type Seen = BTreeMap<&'static str, u64>;
+pub type Seen = BTreeMap<&'static str, u64>;
 
 pub(crate) fn saw(seen: &mut Seen, what: &'static str) {
     *seen.entry(what).or_insert(0) += 1;
 }
 
-pub(crate) struct Outcome {
+pub struct Outcome {
     /// table -> the CSV that `export TABLE` prints
-    pub(crate) tables: BTreeMap<&'static str, String>,
-    pub(crate) accepted: u64,
-    pub(crate) duplicates: u64,
-    pub(crate) late: u64,
+    pub tables: BTreeMap<&'static str, String>,
+    pub accepted: u64,
+    pub duplicates: u64,
+    pub late: u64,
     /// how often each interesting thing happened
-    pub(crate) seen: Seen,
+    pub seen: Seen,
 }
 
 struct CountedScan {
@@ -158,7 +158,7 @@ fn action(e: &Event) -> &'static str {
 }
 
 /// `versions`: merchant -> what the `rules` column of `awards` says.
-pub(crate) fn run(
+pub fn run(
     rules_dir: &Path,
     rules_files: &[PathBuf],
     versions: &BTreeMap<String, String>,

@@ -1,0 +1,31 @@
+//! Why a run stops before its end.
+
+use domain::flow::Missing;
+use ledger::schema::LedgerError;
+use log::error::LogError;
+use worker::snapshot::SnapshotError;
+use worker::station::StationError;
+
+/// Something noticed that what it holds cannot be right, and stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Alarm {
+    #[error("a station stops: {0}")]
+    Station(#[from] StationError),
+    #[error("the ledger stops: {0}")]
+    Ledger(#[from] LedgerError),
+    #[error("the ledger stops: {0}")]
+    Missing(#[from] Missing),
+    #[error("the log stops: {0}")]
+    Log(#[from] LogError),
+    #[error("a snapshot cannot be written: {0}")]
+    Snapshot(#[from] SnapshotError),
+    /// The simulation's own checks.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// # Errors
+/// It does not hold.
+pub fn hold(holds: bool, what: impl FnOnce() -> String) -> Result<(), Alarm> {
+    if holds { Ok(()) } else { Err(Alarm::Broken(what())) }
+}

@@ -1,0 +1,108 @@
+//! An edge: reads, stamps with its own clock, and gathers frames.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::frame::{Body, Kind, seal};
+use domain::model::ids;
+use domain::model::place::Topic;
+use domain::model::time::Millis;
+use log::store::{Append, Clock};
+use wire::event::{Merchants, read};
+
+use crate::clients::Line;
+use crate::queues::{Item, Owner};
+
+#[derive(Debug)]
+pub struct Edge {
+    pub producer: u64,
+    /// How far its clock is off.
+    pub skew: Millis,
+    /// The event clock: the highest time so far.
+    last: Millis,
+    open: BTreeMap<u16, Open>,
+    pub received: u64,
+    pub accepted: u64,
+    pub refused: u64,
+}
+
+/// A frame that is not sent yet.
+#[derive(Debug, Default)]
+struct Open {
+    body: Body,
+    received: Millis,
+    attempts: Vec<u64>,
+}
+
+impl Edge {
+    #[must_use]
+    pub fn new(producer: u64, last: Millis) -> Self {
+        Self { producer, skew: 0, last, open: BTreeMap::new(), received: 0, accepted: 0, refused: 0 }
+    }
+
+    /// What it had gathered is gone; the event clock is taken up again from the log.
+    pub fn restart(&mut self, producer: u64, last: Millis) {
+        (self.producer, self.last) = (producer, last);
+        self.open.clear();
+    }
+
+    fn stamp(&mut self, clock: Clock, now: Millis, time: Option<Millis>) -> Millis {
+        match clock {
+            Clock::Wall => now + self.skew,
+            Clock::Event => {
+                self.last = self.last.max(time.unwrap_or(Millis::MIN));
+                self.last
+            }
+        }
+    }
+
+    /// Takes a batch; the partitions that must have it before it is acknowledged. A refused line is told, and that is that.
+    pub fn take(
+        &mut self,
+        lines: &[Line],
+        attempt: u64,
+        merchants: &Merchants,
+        clock: Clock,
+        now: Millis,
+        partitions: u16,
+    ) -> BTreeSet<u16> {
+        let mut into = BTreeSet::new();
+        for line in lines {
+            self.received += 1;
+            let arena = bumpalo::Bump::new();
+            let Ok(found) = read(line.text.as_bytes(), merchants, &arena) else {
+                self.refused += 1;
+                continue;
+            };
+            let mut event = found.event;
+            event.stamp = self.stamp(clock, now, event.time).max(0);
+            self.accepted += 1;
+            let partition = ids::partition(ids::shard(event.shopper_key), partitions);
+            let open = self.open.entry(partition).or_default();
+            open.body.push(&event);
+            open.received = event.stamp;
+            if open.attempts.last() != Some(&attempt) {
+                open.attempts.push(attempt);
+            }
+            into.insert(partition);
+        }
+        into
+    }
+
+    /// The partitions that it has something for.
+    #[must_use]
+    pub fn open(&self) -> Vec<u16> {
+        self.open.keys().copied().collect()
+    }
+
+    /// The frame for a partition, ready to go.
+    pub fn flush(&mut self, partition: u16) -> Option<Item> {
+        let Open { mut body, received, attempts } = self.open.remove(&partition)?;
+        let mut record = None;
+        body.drain(|bytes, count| {
+            assert!(record.is_none(), "so few events are one frame");
+            record = Some(seal(Kind::Events, received, None, count, bytes));
+        });
+        let append = Append { topic: Topic::Scans, partition, record: record? };
+        Some(Item { append, owner: Owner::Attempts(attempts) })
+    }
+}

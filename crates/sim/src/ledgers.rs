@@ -1,0 +1,152 @@
+//! The real ledger writer over a database in memory that outlives it, and now and then a second one.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use domain::flow::Guards;
+use domain::model::place::Topic;
+use ledger::export::{Format, Table, export};
+use ledger::schema::{LedgerError, Origin, create};
+use ledger::writer::{Durability, Writer};
+use log::reader::Reader;
+
+use crate::alarm::Alarm;
+use crate::logs::Logs;
+
+const MEND: &str = "begin again";
+
+#[derive(Debug)]
+struct One {
+    writer: Writer,
+    readers: Vec<Reader>,
+}
+
+#[derive(Debug)]
+pub struct Ledgers {
+    url: String,
+    /// Keeps the database while writers come and go.
+    anchor: rusqlite::Connection,
+    facts: u16,
+    guards: Guards,
+    compare: bool,
+    /// `None` only while it is opened.
+    now: Option<One>,
+    zombie: Option<One>,
+}
+
+impl Ledgers {
+    /// # Errors
+    /// The database refuses.
+    pub fn new(logs: &Logs, facts: u16, guards: Guards, compare: bool) -> Result<Self, Alarm> {
+        // Every database in memory needs a name of its own.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let url = format!("file:sim-{}?mode=memory&cache=shared", NEXT.fetch_add(1, Ordering::Relaxed));
+        let anchor = rusqlite::Connection::open(&url).map_err(LedgerError::from)?;
+        create(&anchor, Origin::Service)?;
+        let mut ledgers = Self { url, anchor, facts, guards, compare, now: None, zombie: None };
+        ledgers.reopen(logs)?;
+        Ok(ledgers)
+    }
+
+    fn open(&self, logs: &Logs) -> Result<One, Alarm> {
+        let db = rusqlite::Connection::open(&self.url).map_err(LedgerError::from)?;
+        let mut writer = Writer::over(db, Durability::Commit, 0..self.facts)?;
+        writer.set_guards(self.guards);
+        writer.compare = self.compare;
+        let readers =
+            (0..self.facts).map(|f| Reader::open(logs.partition(Topic::Facts, f), writer.next_offset(f), MEND));
+        Ok(One { readers: readers.collect::<Result<_, _>>()?, writer })
+    }
+
+    /// All that was not committed is gone.
+    ///
+    /// # Errors
+    /// The database refuses, or the log does not reach back to it.
+    pub fn reopen(&mut self, logs: &Logs) -> Result<(), Alarm> {
+        self.now = None;
+        self.now = Some(self.open(logs)?);
+        Ok(())
+    }
+
+    /// The second writer is gone.
+    pub fn end_zombie(&mut self) {
+        self.zombie = None;
+    }
+
+    /// Reads at most so many records of every partition; how many it were.
+    ///
+    /// # Errors
+    /// Why the ledger stops.
+    pub fn read(&mut self, most: usize) -> Result<usize, Alarm> {
+        self.now.as_mut().expect("open").read(most)
+    }
+
+    /// Writes what was read. Another writer that went on meanwhile is no alarm: this one begins anew from there.
+    ///
+    /// # Errors
+    /// Why the ledger stops.
+    pub fn commit(&mut self, logs: &mut Logs) -> Result<&'static str, Alarm> {
+        let one = self.now.as_mut().expect("open");
+        match one.writer.commit() {
+            Ok(()) => {
+                for facts in 0..self.facts {
+                    logs.retire(Topic::Facts, facts, one.writer.committed(facts))?;
+                }
+                Ok("ledger commit")
+            }
+            Err(LedgerError::Moved) => {
+                self.reopen(logs)?;
+                Ok("ledger moved")
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// A second writer begins where the database is and reads so many records; or the one that there is commits at last.
+    ///
+    /// # Errors
+    /// What cannot happen to a writer, late or not.
+    pub fn zombie(&mut self, logs: &Logs, records: usize) -> Result<&'static str, Alarm> {
+        let Some(mut late) = self.zombie.take() else {
+            let mut zombie = self.open(logs)?;
+            zombie.read(records)?;
+            self.zombie = Some(zombie);
+            return Ok("begins");
+        };
+        match late.writer.commit() {
+            Ok(()) => Ok("commits"),
+            Err(LedgerError::Moved) => Ok("is held"),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// # Errors
+    /// A frame is missing.
+    pub fn check_nothing_is_missing(&self) -> Result<(), Alarm> {
+        self.now.as_ref().and_then(|one| one.writer.missing().next()).map_or(Ok(()), |missing| Err(missing.into()))
+    }
+
+    /// A table as `export` prints it.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn export(&self, table: Table) -> Result<String, Alarm> {
+        let mut text = Vec::new();
+        export(&self.anchor, table, Format::Csv, &mut text)?;
+        String::from_utf8(text).map_err(|e| Alarm::Broken(e.to_string()))
+    }
+}
+
+impl One {
+    fn read(&mut self, most: usize) -> Result<usize, Alarm> {
+        let mut taken = 0;
+        for reader in &mut self.readers {
+            let facts = reader.source().partition;
+            for _ in 0..most {
+                let Some(record) = reader.next_record()? else { break };
+                self.writer.apply(facts, record.offset, record.bytes)?;
+                taken += 1;
+            }
+        }
+        Ok(taken)
+    }
+}

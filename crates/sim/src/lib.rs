@@ -1,0 +1,41 @@
+//! The whole system on one thread under a seed, and a model to hold it against.
+//!
+//! - [`run`]: one run of one seed, and the search for the seed that shows what a safeguard is for
+//! - [`oracle`]: what must be true at the end
+//! - [`world`]: everything together, step by step, and what can befall it
+//! - [`plan`]: what a seed chooses before anything happens
+//! - [`clients`], [`edge`], [`queues`]: events on their way to the log
+//! - [`logs`], [`seat`], [`ledgers`]: the real log, stations and ledger, ready to crash
+//! - [`trace`], [`alarm`]: what happened, and why it stopped
+//! - [`generate`]: random rules and events that go for the edges
+//! - [`naive`]: the contract, written down plainly; shares no code of ours
+
+pub mod alarm;
+pub mod clients;
+pub mod edge;
+#[expect(
+    clippy::unwrap_used,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::needless_pass_by_value,
+    reason = "a generator of cases, plain on purpose"
+)]
+pub mod generate;
+pub mod ledgers;
+pub mod logs;
+#[expect(
+    clippy::unwrap_used,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::redundant_clone,
+    clippy::collapsible_match,
+    reason = "a model that is plain on purpose"
+)]
+pub mod naive;
+pub mod oracle;
+pub mod plan;
+pub mod queues;
+pub mod run;
+pub mod seat;
+pub mod trace;
+pub mod world;

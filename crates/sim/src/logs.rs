@@ -1,0 +1,160 @@
+//! The real log over a disk in memory, and beside it a copy of all that it ever showed of `scans`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use domain::frame::{Frame, Kind};
+use domain::model::event::Event;
+use domain::model::place::Topic;
+use domain::model::time::Millis;
+use log::error::LogError;
+use log::files::memory::{Loss, Memory};
+use log::reader::Reader;
+use log::store::{Append, Clock, Meta, Partition, Sizes, Store, Unsynced};
+
+use crate::alarm::{Alarm, hold};
+use crate::plan::Plan;
+
+const DIR: &str = "data/log";
+const MEND: &str = "begin again";
+
+/// An event in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Logged {
+    pub received: Millis,
+    pub partition: u16,
+    pub offset: u64,
+    pub at: usize,
+    pub key: u128,
+}
+
+#[derive(Debug)]
+pub struct Logs {
+    pub disk: Memory,
+    meta: Meta,
+    sizes: Sizes,
+    store: Store,
+    unsynced: Option<Unsynced>,
+    /// (append, record) of every record of `scans`, by partition.
+    scans: Vec<Vec<(Millis, Vec<u8>)>>,
+}
+
+impl Logs {
+    /// # Errors
+    /// The log cannot be made.
+    pub fn new(plan: &Plan, id: u128) -> Result<Self, Alarm> {
+        let disk = Memory::default();
+        let meta = Meta::new(id, plan.clock, plan.partitions);
+        let store = Store::open(Arc::new(disk.clone()), Path::new(DIR), &meta, plan.sizes)?;
+        let scans = vec![Vec::new(); usize::from(plan.partitions.scans)];
+        Ok(Self { disk, meta, sizes: plan.sizes, store, unsynced: None, scans })
+    }
+
+    #[must_use]
+    pub fn partition(&self, topic: Topic, partition: u16) -> Arc<Partition> {
+        self.store.partition(topic, partition)
+    }
+
+    /// A round.
+    ///
+    /// # Errors
+    /// Nothing of it is in the log.
+    pub fn append(&mut self, records: &[Append], now: Millis) -> Result<(), LogError> {
+        self.store.append(records, now)
+    }
+
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.store.is_broken()
+    }
+
+    /// The process is gone, with what the disk had not promised; the log is opened anew.
+    ///
+    /// # Errors
+    /// A crash is no damage: whatever was shown must be there as it was.
+    pub fn crash(&mut self, loss: Loss) -> Result<(), Alarm> {
+        self.disk.set_room(None);
+        self.disk.crash(loss);
+        self.unsynced = None;
+        self.store = Store::open(Arc::new(self.disk.clone()), Path::new(DIR), &self.meta, self.sizes)?;
+        for (partition, known) in (0..).zip(&self.scans) {
+            let shown = self.store.partition(Topic::Scans, partition);
+            hold(shown.end() >= known.len() as u64, || {
+                format!("a crash took scans {partition} back from {} to {}", known.len(), shown.end())
+            })?;
+            let mut reader = Reader::open(Arc::clone(&shown), shown.start(), MEND)?;
+            while let Some(record) = reader.next_record()? {
+                let was = usize::try_from(record.offset).ok().and_then(|at| known.get(at));
+                hold(was.is_none_or(|(append, bytes)| (*append, &**bytes) == (record.append, record.bytes)), || {
+                    format!("a crash changed scans {partition} offset {}", record.offset)
+                })?;
+            }
+        }
+        self.copy()
+    }
+
+    /// Copies what is new of `scans`.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn copy(&mut self) -> Result<(), Alarm> {
+        for (partition, known) in (0..).zip(&mut self.scans) {
+            let mut reader = Reader::open(self.store.partition(Topic::Scans, partition), known.len() as u64, MEND)?;
+            while let Some(record) = reader.next_record()? {
+                known.push((record.append, record.bytes.to_vec()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins another journal if it is time, or lets go of the old ones; says what it did.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn house(&mut self, is_due: bool) -> Result<&'static str, LogError> {
+        if let Some(unsynced) = self.unsynced.take() {
+            unsynced.sync()?;
+            self.store.synced(&unsynced)?;
+            return Ok("synced");
+        }
+        if self.store.is_rotation_due() || is_due {
+            self.unsynced = Some(self.store.rotate()?);
+            return Ok("rotated");
+        }
+        Ok("nothing")
+    }
+
+    /// Lets go of what nobody needs; how many segments.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn retire(&mut self, topic: Topic, partition: u16, below: u64) -> Result<u64, LogError> {
+        self.store.retire(topic, partition, below, Millis::MAX)
+    }
+
+    /// All events of `scans` by (`received`, partition, offset), each with the `received` that contract section 1 gives it.
+    ///
+    /// # Panics
+    /// If a record is no frame of events or markers.
+    #[must_use]
+    pub fn events(&self) -> Vec<Logged> {
+        let mut events = Vec::new();
+        for (partition, records) in (0..).zip(&self.scans) {
+            let mut received = 0;
+            for (offset, (append, record)) in (0..).zip(records) {
+                let frame = Frame::open(record).expect("a frame");
+                if frame.kind != Kind::Events {
+                    continue;
+                }
+                for (at, event) in frame.items::<Event<'_>>().enumerate() {
+                    let event = event.expect("an event");
+                    let cut = if self.meta.clock == Clock::Wall { *append } else { Millis::MAX };
+                    received = event.stamp.min(cut).max(received);
+                    events.push(Logged { received, partition, offset, at, key: event.key });
+                }
+            }
+        }
+        events.sort_unstable();
+        events
+    }
+}

@@ -1,0 +1,157 @@
+//! What a seed chooses before anything happens: how large the world is, and which misfortunes it knows.
+
+use std::time::Duration;
+
+use domain::flow::{Guards, Partitions};
+use domain::model::time::Millis;
+use log::store::{Clock, Sizes};
+use worker::snapshot::Safeguards;
+
+use crate::generate::rng::Rng;
+
+/// Which safeguards hold. All of them, except where a run is to show what one is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Switches {
+    pub guards: Guards,
+    pub snapshots: Safeguards,
+    /// The ledger compares positions before it commits.
+    pub compare: bool,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self { guards: Guards::default(), snapshots: Safeguards::default(), compare: true }
+    }
+}
+
+/// What can happen next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Send,
+    Retry,
+    Flush,
+    Round,
+    Step,
+    TakeSnapshot,
+    WriteSnapshot,
+    Read,
+    Commit,
+    House,
+    // From here on: misfortunes.
+    Crash,
+    CrashInRound,
+    CrashInSnapshot,
+    FullRound,
+    FullSnapshot,
+    StationCrash,
+    StationZombie,
+    StationHole,
+    OldSnapshot,
+    Twice,
+    MarkerAgain,
+    EdgeCrash,
+    EdgeClock,
+    LogClock,
+    LedgerCrash,
+    LedgerZombie,
+}
+
+const WORK: [(u64, Op); 10] = [
+    (22, Op::Send),
+    (4, Op::Retry),
+    (22, Op::Flush),
+    (36, Op::Round),
+    (40, Op::Step),
+    (8, Op::TakeSnapshot),
+    (10, Op::WriteSnapshot),
+    (14, Op::Read),
+    (8, Op::Commit),
+    (6, Op::House),
+];
+
+const MISFORTUNES: [(u64, Op); 16] = [
+    (2, Op::Crash),
+    (2, Op::CrashInRound),
+    (2, Op::CrashInSnapshot),
+    (2, Op::FullRound),
+    (1, Op::FullSnapshot),
+    (4, Op::StationCrash),
+    (4, Op::StationZombie),
+    (2, Op::StationHole),
+    (2, Op::OldSnapshot),
+    (3, Op::Twice),
+    (1, Op::MarkerAgain),
+    (2, Op::EdgeCrash),
+    (3, Op::EdgeClock),
+    (1, Op::LogClock),
+    (3, Op::LedgerCrash),
+    (3, Op::LedgerZombie),
+];
+
+/// The choices of a seed.
+#[derive(Debug)]
+pub struct Plan {
+    pub partitions: Partitions,
+    pub clock: Clock,
+    pub sizes: Sizes,
+    pub edges: usize,
+    pub events: usize,
+    /// How far edges' clocks may be off, ms.
+    pub skew_ms: Millis,
+    /// Of 100 acknowledgements so many do not reach their client.
+    pub acks_lost: u64,
+    /// Frames on their way outlive the process that sent them.
+    pub frames_outlive: bool,
+    ops: Vec<(u64, Op)>,
+}
+
+impl Plan {
+    #[must_use]
+    pub fn draw(rng: &mut Rng) -> Self {
+        let mut upto = |n: usize| u16::try_from(1 + rng.below(n)).expect("a few");
+        let (several, facts) = (upto(2) == 2, upto(3));
+        let partitions = if several {
+            Partitions { scans: upto(3), draws: upto(3), awards: upto(2), facts }
+        } else {
+            Partitions { facts, ..Partitions::all(1) }
+        };
+        let hours = |h: u64| Millis::try_from(Duration::from_secs(h * 3600).as_millis()).expect("small");
+        let mut ops = WORK.to_vec();
+        // Not every misfortune in every world: what hides behind another one shows where that one is away.
+        ops.extend(MISFORTUNES.iter().filter(|_| rng.percent(60)));
+        Self {
+            partitions,
+            clock: if rng.percent(65) { Clock::Wall } else { Clock::Event },
+            sizes: Sizes {
+                segment_bytes: *rng.pick(&[600, 2_000, 20_000]),
+                journal_bytes: *rng.pick(&[1_500, 6_000, 40_000]),
+            },
+            edges: 2 + rng.below(2),
+            events: 60 + rng.below(80),
+            skew_ms: *rng.pick(&[0, 5, 2_000, 90_000, hours(1), hours(30)]),
+            acks_lost: *rng.pick(&[0, 5, 25]),
+            frames_outlive: rng.percent(50),
+            ops,
+        }
+    }
+
+    /// Whether shoppers' races for codes and prizes are decided by the order of `scans` alone.
+    #[must_use]
+    pub fn is_one_road(&self) -> bool {
+        let Partitions { scans, draws, awards, .. } = self.partitions;
+        (scans, draws, awards) == (1, 1, 1)
+    }
+
+    /// What happens next.
+    pub fn next(&self, rng: &mut Rng) -> Op {
+        let total: u64 = self.ops.iter().map(|(weight, _)| weight).sum();
+        let mut left = rng.draw() % total;
+        for &(weight, op) in &self.ops {
+            if left < weight {
+                return op;
+            }
+            left -= weight;
+        }
+        unreachable!("the weights add up")
+    }
+}

@@ -1,0 +1,41 @@
+//! What happened, step by step: two runs of one seed must tell the same.
+
+use std::collections::BTreeMap;
+use std::fmt::{Arguments, Write};
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// A running hash of everything that happened, and the lines of it where somebody wants to read them.
+#[derive(Debug, Default)]
+pub struct Trace {
+    pub hash: u64,
+    pub steps: u64,
+    pub lines: Option<Vec<String>>,
+    /// How often each thing happened.
+    pub counts: BTreeMap<&'static str, u64>,
+    buffer: String,
+}
+
+impl Trace {
+    #[must_use]
+    pub fn new(keeps_lines: bool) -> Self {
+        Self { lines: keeps_lines.then(Vec::new), ..Self::default() }
+    }
+
+    /// Something of a kind happened.
+    pub fn note(&mut self, kind: &'static str, what: Arguments<'_>) {
+        self.steps += 1;
+        *self.counts.entry(kind).or_default() += 1;
+        self.buffer.clear();
+        let _ = write!(self.buffer, "{kind} {what}");
+        self.hash = xxh3_64_with_seed(self.buffer.as_bytes(), self.hash);
+        if let Some(lines) = &mut self.lines {
+            lines.push(self.buffer.clone());
+        }
+    }
+
+    /// Bytes that came about.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.hash = xxh3_64_with_seed(bytes, self.hash);
+    }
+}

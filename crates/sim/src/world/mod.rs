@@ -1,0 +1,338 @@
+//! Everything together, but for threads and disks: clients, edges, the log, a station for every partition, snapshots, the
+//! ledger. One step at a time, as the seed says.
+
+mod misfortunes;
+mod start;
+
+use domain::flow::Output;
+use domain::model::place::Topic;
+use domain::model::rulebook::Library;
+use domain::model::time::Millis;
+use log::error::LogError;
+use log::files::memory::Loss;
+use log::store::Append;
+use wire::event::Merchants;
+use worker::snapshot::{Snapshot, Snapshots};
+use worker::station::StationError;
+
+use crate::alarm::{Alarm, hold};
+use crate::clients::Clients;
+use crate::edge::Edge;
+use crate::generate::rng::Rng;
+use crate::ledgers::Ledgers;
+use crate::logs::Logs;
+use crate::plan::{Op, Plan, Switches};
+use crate::queues::{Item, Owner, Queues};
+use crate::seat::{Opening, Seat};
+use crate::trace::Trace;
+
+/// A run that has not come to rest after so many steps never will.
+const STEPS_MAX: usize = 6_000;
+const TURNS_MAX: usize = 2_000;
+
+#[derive(Debug)]
+pub struct World {
+    rng: Rng,
+    pub trace: Trace,
+    pub plan: Plan,
+    switches: Switches,
+    pub library: Library,
+    merchants: Merchants,
+    now: Millis,
+    /// How far the log's clock is off.
+    log_skew: Millis,
+    pub logs: Logs,
+    snapshots: Snapshots,
+    queues: Queues,
+    pub edges: Vec<Edge>,
+    pub clients: Clients,
+    seats: Vec<Seat>,
+    zombies: Vec<Seat>,
+    pub ledgers: Ledgers,
+    /// How many segments the log has let go.
+    pub retired: u64,
+}
+
+impl World {
+    /// Lets happen what the seed says until every client has its acknowledgement; then heals all and comes to rest.
+    ///
+    /// # Errors
+    /// Somebody raises an alarm.
+    pub fn run(&mut self) -> Result<(), Alarm> {
+        for _ in 0..STEPS_MAX {
+            if self.clients.is_done() {
+                break;
+            }
+            let op = self.plan.next(&mut self.rng);
+            self.now += if self.rng.percent(10) { self.rng.range(0, 40) } else { 0 };
+            self.act(op)?;
+        }
+        self.settle()
+    }
+
+    fn act(&mut self, op: Op) -> Result<(), Alarm> {
+        match op {
+            Op::Send => {
+                let batch = self.clients.unsent();
+                batch.map_or(Ok(()), |batch| self.send(batch))
+            }
+            Op::Retry => self.retry(),
+            Op::Flush => self.flush(),
+            Op::Round => {
+                let most = 1 + self.rng.below(12);
+                self.round(most)
+            }
+            Op::Step => {
+                let (seats, all) = (self.seats.len(), self.seats.len() + self.zombies.len());
+                let (at, most) = (self.rng.below(all), 1 + self.rng.below(12));
+                if at < seats { self.step(at, most).map(drop) } else { self.step_zombie(at - seats, most) }
+            }
+            Op::TakeSnapshot => {
+                let at = self.rng.below(self.seats.len());
+                self.seats[at].take_snapshot();
+                Ok(())
+            }
+            Op::WriteSnapshot => self.some_snapshot().map_or(Ok(()), |snapshot| self.write_snapshot(&snapshot)),
+            Op::Read => {
+                let most = 1 + self.rng.below(20);
+                let taken = self.ledgers.read(most)?;
+                self.trace.note("ledger", format_args!("reads {taken}"));
+                Ok(())
+            }
+            Op::Commit => {
+                let came_of_it = self.ledgers.commit(&mut self.logs)?;
+                self.trace.note(came_of_it, format_args!(""));
+                Ok(())
+            }
+            Op::House => {
+                let is_due = self.rng.percent(30);
+                let done = self.logs.house(is_due)?;
+                self.trace.note("log", format_args!("{done}"));
+                Ok(())
+            }
+            misfortune => self.befall(misfortune),
+        }
+    }
+
+    /// A batch goes to some edge.
+    fn send(&mut self, batch: usize) -> Result<(), Alarm> {
+        let at = self.rng.below(self.edges.len());
+        let attempt = self.clients.begin(batch);
+        let lines = self.clients.batch(batch);
+        self.now = lines.iter().map(|l| l.at).fold(self.now, Millis::max);
+        let (clock, scans) = (self.plan.clock, self.plan.partitions.scans);
+        let into = self.edges[at].take(lines, attempt, &self.merchants, clock, self.now, scans);
+        self.trace
+            .note("send", format_args!("batch {batch} edge {at} attempt {attempt} into {into:?} at {}", self.now));
+        self.clients.wait(attempt, into);
+        Ok(())
+    }
+
+    fn retry(&mut self) -> Result<(), Alarm> {
+        let open = self.clients.open();
+        if open.is_empty() {
+            return Ok(());
+        }
+        let batch = *self.rng.pick(&open);
+        self.trace.note("retry", format_args!("{batch}"));
+        self.send(batch)
+    }
+
+    fn flush(&mut self) -> Result<(), Alarm> {
+        let at = self.rng.below(self.edges.len());
+        let open = self.edges[at].open();
+        if !open.is_empty() {
+            let partition = *self.rng.pick(&open);
+            let item = self.edges[at].flush(partition);
+            self.trace.note("flush", format_args!("edge {at} partition {partition}"));
+            item.into_iter().for_each(|item| self.queues.push(self.edges[at].producer, item));
+        }
+        Ok(())
+    }
+
+    fn log_now(&self) -> Millis {
+        (self.now + self.log_skew).max(0)
+    }
+
+    /// A round of the log that goes well.
+    fn round(&mut self, most: usize) -> Result<(), Alarm> {
+        let round = self.queues.take(&mut self.rng, most);
+        if round.is_empty() {
+            return Ok(());
+        }
+        self.append(&round)?;
+        for (_, item) in round {
+            self.durable(&item);
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, round: &[(u64, Item)]) -> Result<(), Alarm> {
+        let records: Vec<Append> = round.iter().map(|(_, item)| item.append.clone()).collect();
+        let now = self.log_now();
+        let result = self.logs.append(&records, now);
+        self.trace.note("round", format_args!("{} at {now}: {}", records.len(), result.is_ok()));
+        result?;
+        for record in &records {
+            self.trace.bytes(&record.record);
+        }
+        self.logs.copy()
+    }
+
+    /// Tells whoever waits for it that a frame is durable.
+    fn durable(&mut self, item: &Item) {
+        match &item.owner {
+            Owner::Attempts(attempts) => {
+                for &attempt in attempts {
+                    if self.rng.percent(self.plan.acks_lost) {
+                        self.trace.note("ack lost", format_args!("{attempt}"));
+                        self.clients.forget(Some(attempt));
+                    } else {
+                        self.clients.durable(attempt, item.append.partition);
+                    }
+                }
+            }
+            Owner::Station(producer) => {
+                let mut all = self.seats.iter_mut().chain(&mut self.zombies);
+                if let Some(seat) = all.find(|seat| seat.producer == *producer) {
+                    seat.durable();
+                }
+            }
+            Owner::Nobody => {}
+        }
+    }
+
+    /// A station takes some records; how many.
+    fn step(&mut self, at: usize, most: usize) -> Result<usize, Alarm> {
+        let seat = &mut self.seats[at];
+        let (topic, partition) = (seat.topic, seat.partition);
+        let (taken, answers) = match seat.step(&self.library, most) {
+            // A zombie's snapshot is ahead of it, and the log has let go of what came before that: it begins anew from there.
+            Err(StationError::Log(LogError::Retired { wanted, .. })) => {
+                self.trace.note("overtaken", format_args!("{topic} {partition} at {wanted}"));
+                self.seats[at] = self.open_seat(topic, partition)?;
+                return Ok(1);
+            }
+            done => done?,
+        };
+        let seat = &self.seats[at];
+        self.trace.note("step", format_args!("{} {} takes {taken}", seat.topic, seat.partition));
+        let producer = seat.producer;
+        self.post(producer, answers);
+        Ok(taken)
+    }
+
+    fn post(&mut self, producer: u64, answers: Vec<Output>) {
+        for Output { topic, partition, record } in answers {
+            let append = Append { topic, partition, record };
+            self.queues.push(producer, Item { append, owner: Owner::Station(producer) });
+        }
+    }
+
+    /// A snapshot that may be written, of some station or zombie that has one.
+    fn some_snapshot(&mut self) -> Option<Snapshot> {
+        let count = self.seats.len() + self.zombies.len();
+        let from = self.rng.below(count);
+        let mut all: Vec<&mut Seat> = self.seats.iter_mut().chain(&mut self.zombies).collect();
+        (0..count).find_map(|i| all[(from + i) % count].snapshot(&self.snapshots))
+    }
+
+    fn write_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), Alarm> {
+        let Snapshot { source, offset, state } = snapshot;
+        let needed = self.snapshots.write(snapshot)?;
+        let retired = self.logs.retire(source.topic, source.partition, needed)?;
+        self.retired += retired;
+        self.trace.note(
+            "snapshot",
+            format_args!("{} {} at {offset}, {} bytes, {retired} retired", source.topic, source.partition, state.len()),
+        );
+        Ok(())
+    }
+
+    fn opening(&self) -> Opening<'_> {
+        Opening {
+            partitions: self.plan.partitions,
+            clock: self.plan.clock,
+            snapshots: &self.snapshots,
+            library: &self.library,
+            guards: self.switches.guards,
+        }
+    }
+
+    /// A new incarnation of a partition's station.
+    fn open_seat(&mut self, topic: Topic, partition: u16) -> Result<Seat, Alarm> {
+        let producer = self.queues.producer();
+        Ok(self.opening().seat(&self.logs.partition(topic, partition), producer)?)
+    }
+
+    /// The whole process is gone and begins anew.
+    fn crash(&mut self, loss: Loss) -> Result<(), Alarm> {
+        self.trace.note("crash", format_args!("{loss:?}"));
+        if !self.plan.frames_outlive || self.rng.percent(50) {
+            self.queues.clear();
+        }
+        self.zombies.clear();
+        self.clients.forget(None);
+        self.logs.crash(loss)?;
+        let last = self.event_clock();
+        for edge in &mut self.edges {
+            edge.restart(self.queues.producer(), last);
+        }
+        for at in 0..self.seats.len() {
+            self.seats[at] = self.open_seat(self.seats[at].topic, self.seats[at].partition)?;
+        }
+        self.ledgers.end_zombie();
+        self.ledgers.reopen(&self.logs)
+    }
+
+    /// Where the event clock is, as the log tells; at the beginning, where the first event's time puts it.
+    fn event_clock(&self) -> Millis {
+        let logged = self.logs.events().last().map_or(0, |e| e.received);
+        self.clients.lines().first().map_or(0, |l| l.at).max(logged)
+    }
+
+    /// No misfortune any more: everything that is sent arrives, and is worked off.
+    fn settle(&mut self) -> Result<(), Alarm> {
+        self.trace.note("settle", format_args!(""));
+        self.plan.acks_lost = 0;
+        self.zombies.clear();
+        for _ in 0..TURNS_MAX {
+            let mut idle = self.queues.is_empty();
+            for batch in self.clients.open() {
+                self.send(batch)?;
+            }
+            while let Some(batch) = self.clients.unsent() {
+                self.send(batch)?;
+            }
+            for at in 0..self.edges.len() {
+                for partition in self.edges[at].open() {
+                    let item = self.edges[at].flush(partition);
+                    item.into_iter().for_each(|item| self.queues.push(self.edges[at].producer, item));
+                }
+            }
+            while !self.queues.is_empty() {
+                self.round(64)?;
+            }
+            for at in 0..self.seats.len() {
+                idle &= self.step(at, usize::MAX)? == 0;
+            }
+            if idle && self.clients.is_done() && self.queues.is_empty() {
+                return self.rest();
+            }
+        }
+        hold(false, || "it does not come to rest".to_owned())
+    }
+
+    fn rest(&mut self) -> Result<(), Alarm> {
+        for seat in &self.seats {
+            seat.check_nothing_is_missing()?;
+        }
+        // Another writer may have gone on; then what was read is read again from there.
+        for _ in 0..3 {
+            self.ledgers.read(usize::MAX)?;
+            self.ledgers.check_nothing_is_missing()?;
+            self.ledgers.commit(&mut self.logs)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! How a world begins.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use domain::flow::{BEHAVIOUR, Marker, marker_record};
+use domain::model::place::Topic;
+use domain::model::rulebook::{Library, Rulebook};
+use log::store::Append;
+use wire::event::Merchants;
+use wire::rules::Reference;
+use worker::snapshot::Snapshots;
+
+use super::World;
+use crate::alarm::Alarm;
+use crate::clients::Clients;
+use crate::edge::Edge;
+use crate::generate::rng::Rng;
+use crate::generate::{Case, generate};
+use crate::ledgers::Ledgers;
+use crate::logs::Logs;
+use crate::plan::{Plan, Switches};
+use crate::queues::Queues;
+use crate::trace::Trace;
+
+pub(super) const SNAPSHOTS: &str = "data/snapshots";
+
+impl World {
+    /// The world of a seed, before anything happens but that its rules are published.
+    ///
+    /// # Errors
+    /// The log or the ledger cannot be made.
+    pub fn new(seed: u64, switches: Switches, keeps_lines: bool) -> Result<(Self, Case), Alarm> {
+        let mut rng = Rng::new(seed ^ 0x51D);
+        let plan = Plan::draw(&mut rng);
+        let case = generate(seed, plan.events);
+        let library = library(&case);
+        let merchants = Merchants::new(library.values().map(|b| (b.rules.merchant.clone(), b.rules.currency.clone())));
+        let clients = Clients::new(&case.lines, &merchants, &mut rng);
+        let now = clients.lines().first().map_or(0, |l| l.at);
+        let logs = Logs::new(&plan, u128::from(seed) + 1)?;
+        let mut snapshots = Snapshots::new(Arc::new(logs.disk.clone()), Path::new(SNAPSHOTS));
+        snapshots.safeguards = switches.snapshots;
+        let ledgers = Ledgers::new(&logs, plan.partitions.facts, switches.guards, switches.compare)?;
+        let mut world = Self {
+            trace: Trace::new(keeps_lines),
+            merchants,
+            now,
+            log_skew: 0,
+            queues: Queues::default(),
+            edges: Vec::new(),
+            clients,
+            seats: Vec::new(),
+            zombies: Vec::new(),
+            ledgers,
+            retired: 0,
+            snapshots,
+            logs,
+            library,
+            switches,
+            plan,
+            rng,
+        };
+        world.trace.note("world", format_args!("{:?}", world.plan));
+        world.publish()?;
+        world.begin()?;
+        Ok((world, case))
+    }
+
+    /// The rules' markers, downstream first.
+    fn publish(&mut self) -> Result<(), Alarm> {
+        let markers: Vec<Append> = self.markers();
+        let now = self.log_now();
+        self.logs.append(&markers, now)?;
+        self.logs.copy()
+    }
+
+    pub(super) fn markers(&self) -> Vec<Append> {
+        let partitions = self.plan.partitions;
+        let mut markers = Vec::new();
+        for book in self.library.values() {
+            let merchant = &book.rules.merchant;
+            let marker = Marker { merchant, order: book.order, sha256: book.sha256, behaviour: BEHAVIOUR };
+            for topic in [Topic::Awards, Topic::Draws, Topic::Scans] {
+                let records = (0..partitions.of(topic)).map(|partition| (partition, marker_record(&marker)));
+                markers.extend(records.map(|(partition, record)| Append { topic, partition, record }));
+            }
+        }
+        markers
+    }
+
+    fn begin(&mut self) -> Result<(), Alarm> {
+        let last = self.event_clock();
+        for _ in 0..self.plan.edges {
+            let mut edge = Edge::new(self.queues.producer(), last);
+            edge.skew = self.some_skew();
+            self.edges.push(edge);
+        }
+        for topic in [Topic::Scans, Topic::Draws, Topic::Awards] {
+            for partition in 0..self.plan.partitions.of(topic) {
+                let seat = self.open_seat(topic, partition)?;
+                self.seats.push(seat);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn some_skew(&mut self) -> i64 {
+        let most = self.plan.skew_ms;
+        if self.rng.percent(30) { 0 } else { self.rng.range(-most, most + 1) }
+    }
+}
+
+fn library(case: &Case) -> Library {
+    let files: BTreeMap<&str, &str> = case.files.iter().map(|(name, content)| (&**name, &**content)).collect();
+    let mut open = |reference: Reference<'_>| {
+        let name = match reference {
+            Reference::Register(name) => name,
+            Reference::Secret(place) => place.strip_prefix("file:").expect("a file"),
+        };
+        files.get(name).map(|content| content.as_bytes().to_vec()).ok_or_else(|| "is not there".to_owned())
+    };
+    let book = |(order, name): (u32, &String)| {
+        let checked = wire::rules::read(name, files[&**name], &mut open).expect("the generator makes valid rules");
+        let sha256 = wire::rules::version(&wire::rules::object(&checked.rules));
+        (order, Arc::new(Rulebook::new(checked.rules, order, sha256, &checked.secrets).expect("rules that work")))
+    };
+    (1..).zip(&case.rules_files).map(book).collect()
+}

@@ -1,0 +1,4 @@
+//! Seeds: clean ones, equal ones, and those that show what a safeguard is for.
+
+mod safeguards;
+mod seeds;

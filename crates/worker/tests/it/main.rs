@@ -1,0 +1,3 @@
+//! Snapshots on a disk that a test can crash.
+
+mod snapshots;

@@ -1,0 +1,45 @@
+//! What is published stays readable, whoever writes after it and wherever that is cut off.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use domain::model::place::{Source, Topic};
+use log::files::memory::{Loss, Memory};
+use worker::snapshot::{Snapshot, Snapshots};
+
+const SOURCE: Source = Source { log: 7, topic: Topic::Scans, partition: 0 };
+
+fn snapshot(offset: u64, byte: u8) -> Snapshot {
+    Snapshot { source: SOURCE, offset, state: vec![byte; 100] }
+}
+
+/// A zombie and its successor come to the same offset: their states say the same, their bytes need not be the same.
+#[test]
+fn a_second_writer_of_the_same_offset_tears_nothing() {
+    for room in 0..600 {
+        let disk = Memory::default();
+        let snapshots = Snapshots::new(Arc::new(disk.clone()), Path::new("data/snapshots"));
+        snapshots.write(&snapshot(5, 1)).expect("room");
+        disk.set_room(Some(room));
+        let _ = snapshots.write(&snapshot(5, 2));
+        disk.set_room(None);
+        disk.crash(Loss::Torn(room));
+        let latest = snapshots.latest(SOURCE).expect("the first one stands");
+        assert_eq!(latest, Some(snapshot(5, 1)), "cut off after {room} bytes");
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_cut_off_leaves_the_one_before() {
+    for room in 0..600 {
+        let disk = Memory::default();
+        let snapshots = Snapshots::new(Arc::new(disk.clone()), Path::new("data/snapshots"));
+        snapshots.write(&snapshot(5, 1)).expect("room");
+        disk.set_room(Some(room));
+        let is_done = snapshots.write(&snapshot(9, 2)).is_ok();
+        disk.set_room(None);
+        disk.crash(Loss::Torn(room));
+        let latest = snapshots.latest(SOURCE).expect("one of them stands").expect("there is one");
+        assert!(latest == snapshot(9, 2) || (!is_done && latest == snapshot(5, 1)), "cut off after {room} bytes");
+    }
+}
