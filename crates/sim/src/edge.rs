@@ -6,7 +6,8 @@ use domain::frame::{Body, Kind, seal};
 use domain::model::ids;
 use domain::model::place::Topic;
 use domain::model::time::Millis;
-use log::store::{Append, Clock};
+use log::meta::Clock;
+use log::store::Append;
 use wire::event::{Merchants, read};
 
 use crate::clients::Line;

@@ -9,8 +9,10 @@ use domain::model::place::Topic;
 use domain::model::time::Millis;
 use log::error::LogError;
 use log::files::memory::{Loss, Memory};
+use log::meta::{Clock, Meta};
+use log::partition::Partition;
 use log::reader::Reader;
-use log::store::{Append, Clock, Meta, Partition, Sizes, Store, Unsynced};
+use log::store::{Append, Sizes, Store, Unsynced};
 
 use crate::alarm::{Alarm, hold};
 use crate::plan::Plan;

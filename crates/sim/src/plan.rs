@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use domain::flow::{Guards, Partitions};
 use domain::model::time::Millis;
-use log::store::{Clock, Sizes};
+use log::meta::Clock;
+use log::store::Sizes;
 use worker::snapshot::Safeguards;
 
 use crate::generate::rng::Rng;

@@ -8,7 +8,8 @@ use domain::desk::shopper::ShopperDesk;
 use domain::flow::{Desk, Guards, Output, Partitions};
 use domain::model::place::Topic;
 use domain::model::rulebook::Library;
-use log::store::{Clock, Partition};
+use log::meta::Clock;
+use log::partition::Partition;
 use worker::snapshot::{Snapshot, Snapshots};
 use worker::station::{Station, StationError};
 
