@@ -37,18 +37,18 @@ fn first_difference(name: &str, found: &str, wanted: &str) -> Option<String> {
     Some(text)
 }
 
-fn check(seed: u64, seen: &mut BTreeMap<&'static str, u64>) {
-    let case = generate(seed, EVENTS);
-    let dir = tempfile::tempdir().expect("a directory");
-    write(&case, dir.path());
-    let summary = run(dir.path(), &case.rules_files, "out");
+/// What differs between the ledger in `out` and the model over these lines; `summary` is that of a run over them.
+pub(crate) fn differences(
+    dir: &std::path::Path,
+    case: &Case,
+    lines: &[String],
+    summary: &serde_json::Value,
+    out: &str,
+) -> (String, naive::Outcome) {
     let versions = summary["rules"].as_object().expect("rules").iter();
     let versions = versions.map(|(m, v)| (m.clone(), v.as_str().expect("a version").to_owned())).collect();
     let files: Vec<PathBuf> = case.rules_files.iter().map(PathBuf::from).collect();
-    let wanted = naive::run(dir.path(), &files, &versions, &case.lines);
-    for (what, n) in &wanted.seen {
-        *seen.entry(what).or_default() += n;
-    }
+    let wanted = naive::run(dir, &files, &versions, lines);
     let mut wrong = String::new();
     for (name, wanted) in [("accepted", wanted.accepted), ("duplicates", wanted.duplicates), ("late", wanted.late)] {
         if summary[name] != wanted {
@@ -56,7 +56,19 @@ fn check(seed: u64, seen: &mut BTreeMap<&'static str, u64>) {
         }
     }
     for table in TABLES {
-        wrong.extend(first_difference(table, &export(dir.path(), "out", table), &wanted.tables[table]));
+        wrong.extend(first_difference(table, &export(dir, out, table), &wanted.tables[table]));
+    }
+    (wrong, wanted)
+}
+
+fn check(seed: u64, seen: &mut BTreeMap<&'static str, u64>) {
+    let case = generate(seed, EVENTS);
+    let dir = tempfile::tempdir().expect("a directory");
+    write(&case, dir.path());
+    let summary = run(dir.path(), &case.rules_files, "out");
+    let (wrong, wanted) = differences(dir.path(), &case, &case.lines, &summary, "out");
+    for (what, n) in &wanted.seen {
+        *seen.entry(what).or_default() += n;
     }
     if !wrong.is_empty() {
         let kept = dir.keep();

@@ -4,6 +4,7 @@ mod door;
 mod fire;
 mod held;
 mod journey;
+mod races;
 mod server;
 mod start;
 mod steady;
