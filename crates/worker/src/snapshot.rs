@@ -84,7 +84,7 @@ impl Snapshots {
     /// log is still needed.
     ///
     /// One that is published already stands as it is: what it says is the same, and whoever is cut off while changing it
-    /// would leave a torn one behind.
+    /// would leave a torn one behind. One that comes late, below the latest, is not published: the log may not reach back to it.
     ///
     /// # Errors
     /// The disk refuses; the snapshots before stand.
@@ -93,7 +93,8 @@ impl Snapshots {
         self.files.create_dir(&dir).map_err(io_at(&dir, "made"))?;
         self.files.sync_dir(&self.dir).map_err(io_at(&self.dir, "synced"))?;
         let names = self.files.list(&dir).map_err(io_at(&dir, "listed"))?;
-        if names.contains(&name(snapshot.offset, MANIFEST)) {
+        let latest = names.iter().filter_map(|n| offset_of(n, MANIFEST)).next_back();
+        if latest.is_some_and(|latest| latest >= snapshot.offset) {
             return self.prune(&dir);
         }
         if self.safeguards.manifest_last {

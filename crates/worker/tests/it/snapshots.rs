@@ -29,6 +29,16 @@ fn a_second_writer_of_the_same_offset_tears_nothing() {
     }
 }
 
+/// The log may have let go of what a late one would need.
+#[test]
+fn a_snapshot_below_the_latest_is_not_published() {
+    let disk = Memory::default();
+    let snapshots = Snapshots::new(Arc::new(disk.clone()), Path::new("data/snapshots"));
+    assert_eq!(snapshots.write(&snapshot(5, 1)).expect("room"), 5);
+    assert_eq!(snapshots.write(&snapshot(3, 2)).expect("room"), 5);
+    assert_eq!(disk.paths().len(), 2, "{:?}", disk.paths());
+}
+
 #[test]
 fn a_snapshot_that_is_cut_off_leaves_the_one_before() {
     for room in 0..600 {
