@@ -34,6 +34,7 @@ pub struct Recent {
     /// Grows whenever there is something new.
     version: watch::Sender<u64>,
     stopping: AtomicBool,
+    released: AtomicBool,
     result_seconds: Histogram,
     answers: IntGauge,
 }
@@ -67,6 +68,7 @@ impl Recent {
             held: Mutex::default(),
             version: watch::Sender::new(0),
             stopping: AtomicBool::new(false),
+            released: AtomicBool::new(false),
             result_seconds,
             answers,
         });
@@ -86,6 +88,16 @@ impl Recent {
             })
             .expect("the system has room for a thread");
         Ok(recent)
+    }
+
+    /// Nobody is to wait any longer: whoever does is told what is known.
+    pub fn release(&self) {
+        self.released.store(true, Ordering::Release);
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    pub(crate) fn is_released(&self) -> bool {
+        self.released.load(Ordering::Acquire)
     }
 
     /// Asks the thread to end.

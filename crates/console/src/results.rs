@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -156,13 +157,14 @@ impl Console {
 
 async fn result(
     State(console): State<Arc<Console>>,
-    Path(id): Path<String>,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    id: Result<Path<String>, PathRejection>,
+    asked: Result<Query<Asked>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
-    let asked = match asked {
-        Ok(Query(asked)) => asked,
-        Err(error) => return Problem::new(StatusCode::BAD_REQUEST, error.body_text()).into_response(),
+    let (id, asked) = match (id, asked) {
+        (Ok(Path(id)), Ok(Query(asked))) => (id, asked),
+        (Err(error), _) => return Problem::new(StatusCode::BAD_REQUEST, error.body_text()).into_response(),
+        (_, Err(error)) => return Problem::new(StatusCode::BAD_REQUEST, error.body_text()).into_response(),
     };
     match answer_to(&console, &id, asked, &headers).await {
         Ok(found) => Json(found).into_response(),
@@ -181,14 +183,15 @@ async fn answer_to(console: &Arc<Console>, id: &str, asked: Asked, headers: &Hea
         news.mark_unchanged();
         // The ledger is asked once at the beginning and once at the end; between them the log tells.
         let found = console.look(&merchant, &shopper, event).await?;
-        if found.as_ref().is_some_and(|answer| answer.told != Told::Pending) || Instant::now() >= until {
+        let is_known = found.as_ref().is_some_and(|answer| answer.told != Told::Pending);
+        if is_known || Instant::now() >= until || console.recent.is_released() {
             let is_again = console.told(event).await? == Some(Told::Yours);
             return Ok(json_of(id, found.as_ref(), is_again));
         }
         let mut is_told = false;
         while !is_told {
             match tokio::time::timeout_at(until, news.changed()).await {
-                Ok(Ok(())) => is_told = console.recent.answer(event).is_some(),
+                Ok(Ok(())) => is_told = console.recent.answer(event).is_some() || console.recent.is_released(),
                 Ok(Err(_)) | Err(_) => break,
             }
         }

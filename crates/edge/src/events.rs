@@ -11,10 +11,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bumpalo::Bump;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Limited};
 use log::local::Refused;
 use serde::Serialize;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use wire::batch::{self, Broken, ELEMENTS_MAX};
 use wire::event::{FieldError, Merchants, Reason, Refused as Wrong, read};
 
@@ -22,6 +22,7 @@ use crate::intake::{Intake, Parcel};
 use crate::keys::{Grant, Keys, Scope};
 use crate::metrics::{Metrics, Shed};
 use crate::problem::Problem;
+use crate::room::{Room, UNIT_BYTES, units};
 
 /// A body may have so many bytes.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -32,8 +33,6 @@ const DURABLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Of a body that is refused so much is read all the same, and for so long.
 const DISCARD_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
-/// While a body is worked on, it takes so many times its bytes.
-const BODY_FACTOR: usize = 3;
 
 /// What the door knows.
 #[derive(Debug)]
@@ -43,13 +42,9 @@ pub struct Door {
     currencies: BTreeMap<String, String>,
     pub keys: Option<Arc<Keys>>,
     pub metrics: Metrics,
-    /// Bytes that may be under way, in KiB.
-    room: Semaphore,
+    /// Memory of requests under way.
+    room: Arc<Semaphore>,
 }
-
-/// Counted in KiB, for a semaphore counts in 32 bits where it matters.
-const ROOM_UNIT: usize = 1024;
-const ROOM_UNIT_BYTES: i64 = 1024;
 
 impl Door {
     /// `inflight_bytes_max` bounds the memory of all requests under way.
@@ -61,7 +56,7 @@ impl Door {
         metrics: Metrics,
         inflight_bytes_max: usize,
     ) -> Self {
-        Self { intake, currencies, keys, metrics, room: Semaphore::new(inflight_bytes_max / ROOM_UNIT) }
+        Self { intake, currencies, keys, metrics, room: Arc::new(Semaphore::new(inflight_bytes_max / UNIT_BYTES)) }
     }
 
     /// The routes of the door.
@@ -108,71 +103,69 @@ enum Shape {
 
 impl Door {
     async fn take(&self, request: Request, began: Instant) -> Result<Response, Problem> {
-        let (head, body) = request.into_parts();
-        match self.admit(&head.headers, began) {
-            Ok(admitted) => {
-                let result = self.take_body(body, &admitted, began).await;
-                self.metrics.inflight_bytes.sub(admitted.bytes);
-                result
-            }
-            Err(problem) => {
-                discard(body).await;
-                Err(problem)
-            }
+        let (head, mut body) = request.into_parts();
+        let taken = match self.admit(&head.headers, began) {
+            Ok(admitted) => self.take_body(&mut body, admitted, began).await,
+            Err(problem) => Err(problem),
+        };
+        // Whoever waits to be told to go on has not sent the body.
+        if taken.is_err() && !head.headers.contains_key(header::EXPECT) {
+            discard(body).await;
         }
+        taken
     }
 
     /// Decides by the head alone whether the body is read.
-    fn admit(&self, headers: &HeaderMap, began: Instant) -> Result<Admitted<'_>, Problem> {
+    fn admit(&self, headers: &HeaderMap, began: Instant) -> Result<Admitted, Problem> {
         let grant = match &self.keys {
             Some(keys) => keys.grant(headers, Scope::Ingest)?,
             None => Grant::everything(),
         };
+        if grant.is_for_nobody(self.currencies.keys()) {
+            let what = format!("key {} is of no merchant that is served here", grant.key);
+            return Err(Problem::new(StatusCode::FORBIDDEN, what));
+        }
         let shape = shape(headers)?;
         let length = length(headers)?;
-        let units = u32::try_from((length.unwrap_or(BODY_BYTES_MAX) * BODY_FACTOR).div_ceil(ROOM_UNIT));
-        let units = units.expect("a body is bounded").max(1);
-        let Ok(room) = self.room.try_acquire_many(units) else {
-            self.metrics.received.inc();
-            self.metrics.shed(Shed::Busy, 1);
-            return Err(Problem::busy("too much is under way; send it again", retry_after_s(began)));
-        };
-        let bytes = i64::from(units) * ROOM_UNIT_BYTES;
-        self.metrics.inflight_bytes.add(bytes);
-        Ok(Admitted { grant, shape, bytes, _room: room })
+        let mut room = Room::new(Arc::clone(&self.room), self.metrics.inflight_bytes.clone());
+        // What is promised must fit now; it is taken as it comes, so that a promise alone keeps nobody out.
+        let fits = units(length.unwrap_or(0)) <= self.room.available_permits() && room.hold(0);
+        if fits { Ok(Admitted { grant, shape, room }) } else { Err(self.busy(began)) }
     }
 
-    async fn take_body(&self, body: Body, admitted: &Admitted<'_>, began: Instant) -> Result<Response, Problem> {
-        let body = read_body(body).await?;
-        let Read { parcel, events, answer } = self.read(&body, admitted.shape, &admitted.grant)?;
+    /// Turns a request away that was not read, or not to its end; it counts as one event.
+    fn busy(&self, began: Instant) -> Problem {
+        self.metrics.received.inc();
+        self.metrics.shed(Shed::Busy, 1);
+        Problem::busy("too much is under way; send it again", retry_after_s(began))
+    }
+
+    async fn take_body(&self, body: &mut Body, admitted: Admitted, began: Instant) -> Result<Response, Problem> {
+        let Admitted { grant, shape, mut room } = admitted;
+        let Some(body) = read_body(body, &mut room).await? else { return Err(self.busy(began)) };
+        let Read { parcel, answer } = self.read(&body, shape, &grant)?;
         drop(body);
+        let events = parcel.events();
         if events == 0 {
-            return Ok(json(StatusCode::BAD_REQUEST, &answer));
+            return Ok(json(StatusCode::BAD_REQUEST, &answer, room));
         }
         let durable = tokio::time::timeout(DURABLE_TIMEOUT, self.intake.take(parcel)).await;
         match durable {
             Ok(Ok(())) => {
-                self.metrics.accept(events);
                 self.metrics.ack_seconds.observe(began.elapsed().as_secs_f64());
-                Ok(json(StatusCode::ACCEPTED, &Answer { accepted: events, ..answer }))
+                Ok(json(StatusCode::ACCEPTED, &Answer { accepted: events, ..answer }, room))
             }
-            Ok(Err(Refused::Full)) => {
-                self.metrics.shed(Shed::Full, events);
-                Err(Problem::busy("the log has no room; send it again", 5))
-            }
+            Ok(Err(Refused::Full)) => Err(Problem::busy("the log has no room; send it again", 5)),
             Ok(Err(refused @ (Refused::Failed | Refused::Closed))) => {
-                self.metrics.shed(Shed::Closed, events);
                 Err(Problem::busy(format!("{refused}; send it again"), 2))
             }
-            Err(_) => {
-                self.metrics.shed(Shed::Closed, events);
-                Err(Problem::busy("the log did not answer in time; send it again, nothing counts twice", 5))
-            }
+            // It is counted as what it becomes.
+            Err(_) => Err(Problem::busy("the log did not answer in time; send it again, nothing counts twice", 5)),
         }
     }
 
     /// Reads the events of a body.
-    fn read(&self, body: &Bytes, shape: Shape, grant: &Grant) -> Result<Read, Problem> {
+    fn read(&self, body: &[u8], shape: Shape, grant: &Grant) -> Result<Read, Problem> {
         let mut reading = Reading::new(self, grant);
         match shape {
             Shape::Json => match batch::json(body) {
@@ -210,22 +203,20 @@ impl Door {
                 error: "the body is empty; send events".to_owned(),
             });
         }
-        Ok(Read { parcel: reading.parcel, events: reading.events, answer: reading.answer })
+        Ok(Read { parcel: reading.parcel, answer: reading.answer })
     }
 }
 
 /// A request whose body is read.
-struct Admitted<'d> {
+struct Admitted {
     grant: Grant,
     shape: Shape,
-    bytes: i64,
-    _room: SemaphorePermit<'d>,
+    room: Room,
 }
 
 /// A body that was read.
 struct Read {
     parcel: Parcel,
-    events: u64,
     answer: Answer,
 }
 
@@ -236,7 +227,6 @@ struct Reading<'d> {
     merchants: Merchants,
     arena: Bump,
     parcel: Parcel,
-    events: u64,
     index: usize,
     answer: Answer,
 }
@@ -250,7 +240,6 @@ impl<'d> Reading<'d> {
             merchants: Merchants::new(own.map(|(merchant, currency)| (merchant.clone(), currency.clone()))),
             arena: Bump::new(),
             parcel: door.intake.parcel(),
-            events: 0,
             index: 0,
             answer: Answer { durable: "log", ..Answer::default() },
         }
@@ -273,7 +262,6 @@ impl<'d> Reading<'d> {
                     let mut event = accepted.event;
                     event.stamp = stamp;
                     self.parcel.push(&event);
-                    self.events += 1;
                     self.index += 1;
                     self.door.metrics.unknown_fields.inc_by(u64::from(accepted.unknown_fields));
                 }
@@ -331,12 +319,27 @@ fn length(headers: &HeaderMap) -> Result<Option<usize>, Problem> {
     }
 }
 
-async fn read_body(body: Body) -> Result<Bytes, Problem> {
-    let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await;
-    match read {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(body_too_large()),
-        Ok(Err(error)) => Err(Problem::new(StatusCode::BAD_REQUEST, format!("the body ended early: {error}"))),
+/// Reads a body as far as there is room; `None` if there is no more.
+async fn read_body(body: &mut Body, room: &mut Room) -> Result<Option<Vec<u8>>, Problem> {
+    let mut bytes = Vec::new();
+    let read = async {
+        while let Some(frame) = body.frame().await {
+            let frame = frame
+                .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body ended early: {error}")))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if bytes.len() + data.len() > BODY_BYTES_MAX {
+                return Err(body_too_large());
+            }
+            if !room.hold(bytes.len() + data.len()) {
+                return Ok(false);
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok(true)
+    };
+    match tokio::time::timeout(BODY_TIMEOUT, read).await {
+        Ok(Ok(whole)) => Ok(whole.then_some(bytes)),
+        Ok(Err(problem)) => Err(problem),
         Err(_) => {
             let what = format!("the body did not come within {} s", BODY_TIMEOUT.as_secs());
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, what))
@@ -364,8 +367,24 @@ fn retry_after_s(began: Instant) -> u32 {
     1 + began.elapsed().subsec_nanos() % 3
 }
 
-fn json(status: StatusCode, answer: &Answer) -> Response {
+/// The answer; what memory it was given is given back once it is written.
+fn json(status: StatusCode, answer: &Answer, mut room: Room) -> Response {
     let body = serde_json::to_vec(answer).expect("numbers and texts");
+    // An answer may be larger than its request; it is not refused any more, but it counts.
+    room.hold_at_least(body.len());
     let json = HeaderValue::from_static("application/json");
+    let body = Bytes::from_owner(Held { body, _room: room });
     (status, [(header::CONTENT_TYPE, json)], body).into_response()
+}
+
+/// An answer with the memory that it takes, until it is written.
+struct Held {
+    body: Vec<u8>,
+    _room: Room,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
 }

@@ -15,11 +15,14 @@ use hyper_util::server::graceful::GracefulShutdown;
 use prometheus::IntGauge;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
 use tower_service::Service;
 use tracing::{debug, warn};
 
 /// The head of a request must come within so long.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Whoever does not read its answer for so long is cut off.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The head of a request may have so many bytes.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 /// So many connections may be open; more wait to be accepted.
@@ -58,6 +61,9 @@ pub async fn serve(listener: TcpListener, routes: Router, connections: IntGauge,
             },
         };
         let _ = stream.set_nodelay(true);
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(WRITE_TIMEOUT));
+        let stream = Box::pin(stream);
         let routes = routes.clone();
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let mut routes = routes.clone();

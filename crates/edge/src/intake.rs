@@ -17,6 +17,7 @@ use log::store::Append;
 use tokio::sync::watch;
 
 use crate::clock::{Epoch, Stamps};
+use crate::metrics::Metrics;
 
 /// So many rounds may be under way.
 const ROUNDS_MAX: usize = 2;
@@ -27,12 +28,13 @@ const ROUNDS_MAX_EVENT: usize = 1;
 pub struct Parcel {
     bodies: Vec<(Body, Millis)>,
     epoch: Epoch,
+    events: u64,
 }
 
 impl Parcel {
     /// An empty one, for a log with so many partitions of `scans`, for events that are stamped in one epoch.
     fn new(partitions: u16, epoch: Epoch) -> Self {
-        Self { bodies: (0..partitions).map(|_| (Body::default(), Millis::MIN)).collect(), epoch }
+        Self { bodies: (0..partitions).map(|_| (Body::default(), Millis::MIN)).collect(), epoch, events: 0 }
     }
 
     /// The epoch in which its events must be stamped.
@@ -41,8 +43,14 @@ impl Parcel {
         self.epoch
     }
 
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
     /// Adds an event that has its stamp.
     pub fn push(&mut self, event: &Event<'_>) {
+        self.events += 1;
         let partitions = u16::try_from(self.bodies.len()).expect("as many as the log has");
         let partition = ids::partition(ids::shard(event.shopper_key), partitions);
         let (body, received) = &mut self.bodies[usize::from(partition)];
@@ -71,6 +79,7 @@ pub struct Intake {
     wake: Condvar,
     log: Arc<Log>,
     pub stamps: Stamps,
+    metrics: Metrics,
     partitions: u16,
     rounds_max: usize,
 }
@@ -81,7 +90,7 @@ impl Intake {
     /// # Panics
     /// If the system has no room for a thread.
     #[must_use]
-    pub fn start(log: Arc<Log>, stamps: Stamps) -> Arc<Self> {
+    pub fn start(log: Arc<Log>, stamps: Stamps, metrics: Metrics) -> Arc<Self> {
         let partitions = log.meta().partitions.scans;
         let open = Open {
             parcel: Parcel::new(partitions, stamps.epoch()),
@@ -91,7 +100,8 @@ impl Intake {
             is_closed: false,
         };
         let rounds_max = if matches!(stamps, Stamps::Wall) { ROUNDS_MAX } else { ROUNDS_MAX_EVENT };
-        let intake = Self { open: Mutex::new(open), wake: Condvar::new(), log, stamps, partitions, rounds_max };
+        let intake =
+            Self { open: Mutex::new(open), wake: Condvar::new(), log, stamps, metrics, partitions, rounds_max };
         let intake = Arc::new(intake);
         let own = Arc::clone(&intake);
         std::thread::Builder::new()
@@ -112,19 +122,23 @@ impl Intake {
         &self.log
     }
 
-    /// Makes events durable.
+    /// Makes events durable, and counts them, also if whoever sent them does not wait for the answer.
     ///
     /// # Errors
     /// None of them is in the log.
     pub async fn take(&self, parcel: Parcel) -> Result<(), Refused> {
         let mut outcome = {
             let mut open = self.open();
-            if open.is_closed {
-                return Err(Refused::Closed);
+            let refused = if open.is_closed {
+                Some(Refused::Closed)
+            } else {
+                (open.parcel.epoch != parcel.epoch).then_some(Refused::Full)
+            };
+            if let Some(refused) = refused {
+                self.metrics.shed(refused.into(), parcel.events);
+                return Err(refused);
             }
-            if open.parcel.epoch != parcel.epoch {
-                return Err(Refused::Full);
-            }
+            open.parcel.events += parcel.events;
             for ((body, received), (more, at)) in open.parcel.bodies.iter_mut().zip(parcel.bodies) {
                 let mut more = more;
                 if !more.is_empty() {
@@ -161,9 +175,10 @@ impl Intake {
             let outcome = std::mem::replace(&mut open.outcome, watch::Sender::new(None));
             drop(open);
             let own = Arc::clone(&self);
+            let events = parcel.events;
             let last = parcel.bodies.iter().map(|(_, received)| *received).max().unwrap_or(Millis::MIN);
             let done = move |result| {
-                own.ended(result, last);
+                own.ended(result, last, events);
                 outcome.send_replace(Some(result));
             };
             self.log.append(frames(parcel), OnFull::Refuse, Box::new(done));
@@ -171,13 +186,18 @@ impl Intake {
     }
 
     /// A round is durable or refused.
-    fn ended(&self, result: Result<(), Refused>, last: Millis) {
+    fn ended(&self, result: Result<(), Refused>, last: Millis, events: u64) {
         let mut open = self.open();
         open.under_way -= 1;
         match result {
-            Ok(()) => self.stamps.accepted(last),
+            Ok(()) => {
+                self.stamps.accepted(last);
+                self.metrics.accept(events);
+            }
             Err(refused) => {
+                self.metrics.shed(refused.into(), events);
                 if self.stamps.refused() {
+                    self.metrics.shed(refused.into(), open.parcel.events);
                     open.parcel = self.parcel();
                     open.is_empty = true;
                     std::mem::replace(&mut open.outcome, watch::Sender::new(None)).send_replace(Some(Err(refused)));

@@ -10,10 +10,10 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use domain::model::event::Action;
@@ -41,7 +41,7 @@ pub enum Scope {
 
 /// Why a file of keys cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: {what}")]
+#[error("--keys {path}: {what}")]
 pub struct KeysError {
     path: PathBuf,
     what: String,
@@ -67,6 +67,12 @@ impl Grant {
     #[must_use]
     pub fn may_for(&self, merchant: &str) -> bool {
         self.merchants.as_ref().is_none_or(|all| all.iter().any(|m| m == merchant))
+    }
+
+    /// Whether it is a key, and of none of these merchants.
+    #[must_use]
+    pub fn is_for_nobody<'m>(&self, mut merchants: impl Iterator<Item = &'m String>) -> bool {
+        self.merchants.is_some() && !merchants.any(|merchant| self.may_for(merchant))
     }
 
     #[must_use]
@@ -100,12 +106,18 @@ struct Key {
 }
 
 type Table = BTreeMap<String, Key>;
+/// What tells a changed file: its inode, and when the inode changed (a new mode changes it too).
+type Version = (u64, i64, i64);
+
+fn version(meta: &std::fs::Metadata) -> Version {
+    (meta.ino(), meta.ctime(), meta.ctime_nsec())
+}
 
 /// The keys in force.
 #[derive(Debug)]
 pub struct Keys {
     path: PathBuf,
-    table: RwLock<(Option<SystemTime>, Arc<Table>)>,
+    table: RwLock<(Option<Version>, Arc<Table>)>,
 }
 
 impl Keys {
@@ -114,8 +126,8 @@ impl Keys {
     /// # Errors
     /// It cannot be read, others may read it, or something in it is wrong.
     pub fn open(path: &Path) -> Result<Self, KeysError> {
-        let (modified, table) = read(path)?;
-        Ok(Self { path: path.to_owned(), table: RwLock::new((modified, Arc::new(table))) })
+        let (changed, table) = read(path)?;
+        Ok(Self { path: path.to_owned(), table: RwLock::new((changed, Arc::new(table))) })
     }
 
     /// What the bearer of a request may do within a scope.
@@ -152,8 +164,8 @@ impl Keys {
     pub async fn reload(&self) {
         loop {
             tokio::time::sleep(RELOAD_EVERY).await;
-            let modified = std::fs::metadata(&self.path).and_then(|meta| meta.modified()).ok();
-            if modified == self.table.read().unwrap_or_else(PoisonError::into_inner).0 {
+            let changed = std::fs::metadata(&self.path).map(|meta| version(&meta)).ok();
+            if changed == self.table.read().unwrap_or_else(PoisonError::into_inner).0 {
                 continue;
             }
             let table = match read(&self.path) {
@@ -167,7 +179,7 @@ impl Keys {
                 }
             };
             let mut now = self.table.write().unwrap_or_else(PoisonError::into_inner);
-            now.0 = modified;
+            now.0 = changed;
             if let Some(table) = table {
                 now.1 = table;
             }
@@ -175,7 +187,7 @@ impl Keys {
     }
 }
 
-fn read(path: &Path) -> Result<(Option<SystemTime>, Table), KeysError> {
+fn read(path: &Path) -> Result<(Option<Version>, Table), KeysError> {
     let wrong = |what: String| KeysError { path: path.to_owned(), what };
     let meta = std::fs::metadata(path).map_err(|e| wrong(format!("the keys cannot be read: {e}")))?;
     let mode = meta.permissions().mode() & 0o777;
@@ -195,7 +207,7 @@ fn read(path: &Path) -> Result<(Option<SystemTime>, Table), KeysError> {
             return Err(wrong(format!("key {id}: stands there twice; give each an id of its own")));
         }
     }
-    Ok((meta.modified().ok(), table))
+    Ok((Some(version(&meta)), table))
 }
 
 fn check(raw: RawKey) -> Result<Key, String> {

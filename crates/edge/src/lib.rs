@@ -6,6 +6,7 @@
 //! - [`clock`]: the stamp of every event
 //! - [`intake`]: events of many requests become frames, and frames rounds of the log
 //! - [`events`]: `POST /v1/events`
+//! - `room`: memory of requests under way
 //! - [`metrics`]: received = accepted + rejected + shed
 
 pub mod clock;
@@ -15,3 +16,4 @@ pub mod intake;
 pub mod keys;
 pub mod metrics;
 pub mod problem;
+mod room;

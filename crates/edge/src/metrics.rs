@@ -1,7 +1,8 @@
 //! What came through the door: received = accepted + rejected + shed, to the event.
 
+use log::local::Refused;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
-use wire::event::{Reason, Refused};
+use wire::event::{Reason, Refused as Wrong};
 
 /// Why events were turned away though nothing is wrong with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,15 @@ impl Shed {
             Self::Busy => "busy",
             Self::Full => "full",
             Self::Closed => "closed",
+        }
+    }
+}
+
+impl From<Refused> for Shed {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Full,
+            Refused::Failed | Refused::Closed => Self::Closed,
         }
     }
 }
@@ -83,8 +93,8 @@ impl Metrics {
     }
 
     /// Counts an event under the reason of its first error.
-    pub fn reject(&self, refused: &Refused) {
-        self.rejected.with_label_values(&[refused.reason().as_str()]).inc();
+    pub fn reject(&self, wrong: &Wrong) {
+        self.rejected.with_label_values(&[wrong.reason().as_str()]).inc();
     }
 
     pub fn shed(&self, why: Shed, events: u64) {

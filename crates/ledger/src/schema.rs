@@ -76,6 +76,10 @@ pub enum LedgerError {
     Merchant { file: String, found: String, wanted: String },
     #[error("{0}: the ledger was written by `serve`; `run` does not replace it: choose another --out")]
     Service(String),
+    #[error(
+        "{0}: the ledger is of another log: put back the one that belongs to this log; or remove it with its -wal and -shm, and it is made anew if the log still has everything"
+    )]
+    OtherLog(String),
     #[error("{0}: the ledger was written by `run`; `serve` does not go on with it: choose another directory")]
     Run(String),
     #[error(
@@ -162,7 +166,7 @@ fn open_file(file: &Path) -> Result<Connection, LedgerError> {
 /// # Errors
 /// The file is none of ours, of another schema, or was written by `run`.
 pub fn open_to_write(file: &Path) -> Result<Connection, LedgerError> {
-    let name = file.display().to_string();
+    may_serve(file)?;
     let is_new = std::fs::metadata(file).map_or(true, |meta| meta.len() == 0);
     let db = Connection::open(file)?;
     db.busy_timeout(BUSY_TIMEOUT)?;
@@ -174,11 +178,26 @@ pub fn open_to_write(file: &Path) -> Result<Connection, LedgerError> {
     if tables.is_ok_and(|n| n == 0) {
         create(&db, Origin::Service)?;
     }
-    check(&db, &name)?;
-    match origin(&db)?.as_str() {
-        origin if origin == Origin::Service.as_str() => Ok(db),
-        _ => Err(LedgerError::Run(name)),
+    Ok(db)
+}
+
+/// Whether a service may go on with what stands at `file`.
+///
+/// # Errors
+/// It is none of ours, of another schema, or was written by `run`.
+pub fn may_serve(file: &Path) -> Result<(), LedgerError> {
+    if std::fs::metadata(file).map_or(true, |meta| meta.len() == 0) {
+        return Ok(());
     }
+    let name = file.display().to_string();
+    let db = Connection::open(file)?;
+    // One that was being made when it was cut off has no table yet.
+    let tables: Result<i64, _> = db.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0));
+    if tables.is_ok_and(|n| n == 0) {
+        return Ok(());
+    }
+    check(&db, &name)?;
+    if origin(&db)? == Origin::Service.as_str() { Ok(()) } else { Err(LedgerError::Run(name)) }
 }
 
 /// How long a writer waits for another connection to let go of the database.

@@ -130,6 +130,12 @@ impl Writer {
         self.chains.get(&facts).map_or(0, |chain| chain.began.next)
     }
 
+    /// The logs that it has read.
+    pub fn logs(&self) -> impl Iterator<Item = (Topic, u128)> {
+        let positions = self.chains.values().flat_map(|chain| chain.began.positions.iter());
+        positions.map(|((topic, _), position)| (*topic, position.log))
+    }
+
     /// Facts that wait for the next transaction.
     #[must_use]
     pub fn pending(&self) -> usize {
@@ -214,12 +220,13 @@ impl Writer {
         Ok(self.db.query_row(sql, [metric.as_str()], |row| row.get(0))?)
     }
 
-    /// Ends with a last commit.
+    /// Ends with a last commit; all of it is in the one file then, unless somebody reads an older state of it.
     ///
     /// # Errors
     /// As [`Writer::commit`].
     pub fn close(mut self) -> Result<(), LedgerError> {
         self.commit()?;
+        self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(self.db.close().map_err(|(_, error)| error)?)
     }
 }

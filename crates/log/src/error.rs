@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 /// Why a log cannot be opened, written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    #[error("{path}: cannot be {done}: {source}")]
-    Io { path: PathBuf, done: &'static str, source: io::Error },
+    #[error("{path}: cannot be {done}: {cause}")]
+    Io { path: PathBuf, done: &'static str, cause: io::Error },
     #[error(
         "{path} at byte {byte}: the log is damaged: {what}; put the data directory back from a copy, or begin a new one: nothing is skipped"
     )]
@@ -28,7 +28,7 @@ impl LogError {
     /// Whether it is only that the disk is full: the same may go well later.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if is_full(source))
+        matches!(self, Self::Io { cause, .. } if is_full(cause))
     }
 }
 
@@ -40,5 +40,5 @@ pub fn is_full(error: &io::Error) -> bool {
 
 /// Names the file and what was done to it.
 pub(crate) fn at<'a>(path: &'a Path, done: &'static str) -> impl FnOnce(io::Error) -> LogError + 'a {
-    move |source| LogError::Io { path: path.to_owned(), done, source }
+    move |cause| LogError::Io { path: path.to_owned(), done, cause }
 }

@@ -312,6 +312,11 @@ impl Committer {
             if !entries.is_empty() && self.round(entries).is_err() {
                 break;
             }
+            let is_full = self.shared.health.load(Ordering::Acquire) == Health::Full as u8;
+            if is_full && self.shared.queue().is_closed {
+                // Nobody waits for room any more.
+                break;
+            }
             if let Err(error) = self.housekeeping() {
                 self.fail(&error);
                 break;

@@ -172,6 +172,9 @@ pub(crate) struct LogDumpArgs {
     /// The directory that `serve --data` names
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
+    /// Which topic; this build writes scans
+    #[arg(long, default_value = "scans", value_parser = ["scans"])]
+    pub(crate) topic: String,
     /// Only events received from then on: RFC 3339, or ms since the epoch
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) from: Option<Millis>,

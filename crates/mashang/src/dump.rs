@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write, stdout};
 
 use anyhow::{Context, Result, anyhow};
 use domain::frame::{Frame, Kind};
-use domain::model::event::Event;
+use domain::model::event::{Action, Event};
 use domain::model::place::Topic;
 use domain::model::time::Millis;
 use log::archive::{Archive, Records};
@@ -19,6 +19,8 @@ use crate::usage;
 
 /// Writes the events to standard output.
 pub(crate) fn dump(args: &LogDumpArgs) -> Result<()> {
+    // The only topic whose records are events.
+    debug_assert_eq!(args.topic, Topic::Scans.as_str());
     let archive = Archive::open(&Disk, &args.data.join("log"), Topic::Scans).map_err(|e| match e {
         LogError::Missing { .. } => usage(e),
         other => other.into(),
@@ -88,7 +90,8 @@ impl Lines {
 struct Line<'a> {
     id: &'a str,
     action: &'a str,
-    shopper: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shopper: Option<&'a str>,
     merchant: &'a str,
     #[serde(flatten)]
     rest: Rest<'a>,
@@ -125,7 +128,7 @@ struct Rest<'a> {
 
 impl<'a> Line<'a> {
     fn new(e: &Event<'a>, received: Millis, partition: u16, offset: u64) -> Self {
-        let is_order = e.action == domain::model::event::Action::Order;
+        let is_order = e.action == Action::Order;
         let rest = Rest {
             time: e.time,
             code: e.code.map(|code| code.text),
@@ -139,10 +142,13 @@ impl<'a> Line<'a> {
             amount: e.order.map(|o| o.amount),
             part: e.order.filter(|_| is_order).map(|o| o.part.as_str()),
         };
+        // Where a device stands in it is made from the device again, and may be longer than a text that is sent.
+        let of_device = e.shopper.strip_prefix("device:").is_some_and(|device| Some(device) == e.device);
+        let stands_in = of_device && matches!(e.action, Action::Scan | Action::Visit);
         Self {
             id: e.id,
             action: e.action.as_str(),
-            shopper: e.shopper,
+            shopper: (!stands_in).then_some(e.shopper),
             merchant: e.merchant,
             rest,
             received,

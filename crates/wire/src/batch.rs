@@ -63,7 +63,8 @@ pub fn json(body: &[u8]) -> Result<Vec<&[u8]>, Broken> {
     match body.trim_ascii() {
         [] => Ok(Vec::new()),
         [b'[', ..] => elements(body),
-        object => Ok(vec![object]),
+        // With the space before it, so that a mistake's byte is counted in the body.
+        _ => Ok(vec![body]),
     }
 }
 

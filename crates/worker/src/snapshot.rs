@@ -43,8 +43,8 @@ struct Manifest {
 /// Why a snapshot cannot be written or taken up.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    #[error("{path}: cannot be {done}: {source}")]
-    Io { path: PathBuf, done: &'static str, source: io::Error },
+    #[error("{path}: cannot be {done}: {cause}")]
+    Io { path: PathBuf, done: &'static str, cause: io::Error },
     #[error(
         "{path}: the snapshot of {partition} is torn: {what}; put it back from a copy, or remove this manifest to go back to the snapshot before it, if the log reaches back so far"
     )]
@@ -198,5 +198,5 @@ fn offset_of(name: &str, end: &str) -> Option<u64> {
 }
 
 fn io_at<'a>(path: &'a Path, done: &'static str) -> impl FnOnce(io::Error) -> SnapshotError + 'a {
-    move |source| SnapshotError::Io { path: path.to_owned(), done, source }
+    move |cause| SnapshotError::Io { path: path.to_owned(), done, cause }
 }

@@ -158,7 +158,13 @@ fn draw(book: &Rulebook, index: u32, n: u64, scan: &CodeScan<'_>) -> Result<Opti
             && last.is_none_or(|last| n <= last)
     };
     let Some(phase) = campaign.phases.iter().position(matches) else { return Ok(None) };
-    let key = terms.key.as_ref().ok_or_else(|| format!("campaign {} has no secret at hand", campaign.id))?;
+    let key = terms.key.as_ref().ok_or_else(|| {
+        let (id, secret, merchant) = (&campaign.id, &campaign.secret, &book.rules.merchant);
+        format!(
+            "campaign {id} of {merchant}: the secret of rules {} is not at hand; put back what {secret} names",
+            book.version()
+        )
+    })?;
     let entry = (!scan.kind.is_item()).then_some((scan.shopper, n));
     let u = key.odds(Input { campaign: &campaign.id, code: scan.code, entry });
     Ok(winner(u, &terms.thresholds[phase]).and_then(|prize| u32::try_from(prize).ok()))

@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli::{ClockArg, DemoArgs, LogFormat};
 use crate::serve::{Service, tell_as};
 use crate::settings::Settings;
+use crate::usage;
 use brand::{Brand, MERCHANT};
 use client::Client;
 use table::{Pace, Ranked, Screen, Totals, View};
@@ -103,7 +104,7 @@ fn brand_in(dir: &Path) -> Result<(Facts, PathBuf)> {
     }
     let unwritten = || format!("{} cannot be written", dir.display());
     let facts = Facts { opens_ms: now_ms() + OPENS_AFTER_MS, seed: 11 };
-    std::fs::create_dir_all(dir).with_context(unwritten)?;
+    std::fs::create_dir_all(dir).map_err(|e| usage(format!("--data: {}: {e}: choose another", unwritten())))?;
     let rules = brand::write(dir, facts.opens_ms, facts.seed).with_context(unwritten)?;
     std::fs::write(&kept, serde_json::to_vec(&facts)?).with_context(unwritten)?;
     Ok((facts, rules))

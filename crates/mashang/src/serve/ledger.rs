@@ -30,11 +30,11 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Why the ledger stops.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LedgerStop {
-    #[error("the ledger stops: {0}")]
+    #[error("the ledger stops")]
     Ledger(#[from] LedgerError),
-    #[error("the ledger stops: {0}")]
+    #[error("the ledger stops")]
     Log(#[from] LogError),
-    #[error("the ledger stops: {0}")]
+    #[error("the ledger stops")]
     Missing(#[from] Missing),
 }
 
@@ -69,6 +69,9 @@ impl LedgerThread {
     pub(super) fn open(log: &Arc<Log>, file: &Path, registry: &Registry) -> Result<Self, LedgerStop> {
         let facts = log.meta().partitions.facts;
         let writer = Writer::open(file, 0..facts)?;
+        if writer.logs().any(|(topic, id)| id != log.meta().topic_id(topic)) {
+            return Err(LedgerError::OtherLog(file.display().to_string()).into());
+        }
         let readers = (0..facts).map(|partition| {
             let mend = "the ledger is older than the log reaches back: put back a ledger that fits, or begin a new data directory";
             Reader::open(Arc::clone(log.partition(Topic::Facts, partition)), writer.next_offset(partition), mend)

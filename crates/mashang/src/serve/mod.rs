@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use ::ledger::schema::may_serve;
 use anyhow::{Context, Result, anyhow};
 use axum::Router;
 use console::recent::Recent;
@@ -30,8 +31,9 @@ use edge::http;
 use edge::intake::Intake;
 use edge::keys::Keys;
 use edge::metrics::Metrics;
+use edge::problem::{method_not_allowed, not_found};
 use log::files::Files;
-use log::local::Log;
+use log::local::{Health, Log};
 use log::meta::{Clock, Meta};
 use log::store::Sizes;
 use prometheus::Registry;
@@ -39,6 +41,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
 use worker::lane::{Lane, Rhythm, Works};
 use worker::station::StationError;
 
@@ -46,12 +49,15 @@ use crate::cli::{ClockArg, LogFormat};
 use crate::rules::read_all;
 use crate::run::lock;
 use crate::settings::Settings;
+use crate::tell::tell;
 use crate::usage;
 use admin::Standing;
 use ledger::LedgerThread;
 
 /// How long an end waits for what is in the log to be in the ledger.
 const SETTLE: Duration = Duration::from_secs(60);
+/// The same while the log has no room.
+const SETTLE_FULL: Duration = Duration::from_secs(5);
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) fn serve(settings: Settings, files: Arc<dyn Files>) -> Result<()> {
@@ -83,8 +89,14 @@ pub(crate) fn stopped(after: Option<Duration>) -> Result<impl Future<Output = ()
 
 /// Logs on standard error, from a level on unless MASHANG_LOG says otherwise.
 pub(crate) fn tell_as(format: LogFormat, level: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MASHANG_LOG");
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let filter = std::env::var("MASHANG_LOG").ok().and_then(|text| match EnvFilter::try_new(&text) {
+        Ok(filter) => Some(filter),
+        Err(error) => {
+            tell(format_args!("MASHANG_LOG={text}: {error}: give a level such as debug; {level} holds"));
+            None
+        }
+    });
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(level));
     let told = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second service in one process keeps to the first one's format.
     let _ = match format {
@@ -126,17 +138,27 @@ impl Service {
         let keys = settings.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
         let data = &settings.data;
         let refused = |e: &dyn std::fmt::Display| usage(format!("--data {}: {e}", data.display()));
-        std::fs::create_dir_all(data).map_err(|e| refused(&format!("cannot be written: {e}")))?;
+        std::fs::create_dir_all(data)
+            .map_err(|e| refused(&format!("cannot be written: {e}: choose a directory that can be")))?;
         let lock = lock(data).map_err(|e| refused(&e))?;
         let http = listen("http", settings.http).await?;
         let admin = listen("admin", settings.admin).await?;
 
+        let file = data.join("ledger.sqlite");
+        may_serve(&file).map_err(|e| refused(&e))?;
+        let rules_dir = data.join("rules");
+        let is_new = !data.join("log").join("meta.json").exists();
+        if is_new && std::fs::read_dir(&rules_dir).is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(refused(
+                &"rules were published here, and the log is gone: put it back, or choose another directory",
+            ));
+        }
         let registry = Registry::new();
         let log = Arc::new(open_log(&settings, &files, &registry)?);
         let currencies: BTreeMap<String, String> =
             given.iter().map(|c| (c.rules.merchant.clone(), c.rules.currency.clone())).collect();
-        let secrets = secret_dirs(&settings, given.iter().map(|c| c.rules.merchant.clone()));
-        let library = Arc::new(publish::publish(&log, &*files, &data.join("rules"), given, &secrets)?);
+        let secrets = secret_dirs(&settings);
+        let library = Arc::new(publish::publish(&log, &*files, &rules_dir, given, &secrets)?);
         let rhythm = Rhythm { interval: settings.snapshot_every, ..Rhythm::default() };
         let retain_ms = i64::try_from(settings.retain.as_millis()).unwrap_or(i64::MAX);
         let works = Works::new(
@@ -149,7 +171,6 @@ impl Service {
             &registry,
         );
         let works = Arc::new(works);
-        let file = data.join("ledger.sqlite");
         let began = Instant::now();
         let lanes = open_lanes(&works)?;
         let ledger = LedgerThread::open(&log, &file, &registry)?;
@@ -160,16 +181,17 @@ impl Service {
         let standing = Arc::new(standing);
         let recent = Recent::follow(Arc::clone(&log), &file, &registry)?;
 
-        let intake = Intake::start(Arc::clone(&log), Stamps::of(&log)?);
         let merchants: BTreeSet<String> = currencies.keys().cloned().collect();
         let metrics = Metrics::new(&registry).context("metrics are registered once")?;
         let connections = metrics.connections.clone();
+        let intake = Intake::start(Arc::clone(&log), Stamps::of(&log)?, metrics.clone());
         let inflight = settings.inflight_bytes as usize;
         let door = Door::new(Arc::clone(&intake), currencies, keys.clone(), metrics, inflight);
         let console = Arc::new(Console::new(Arc::clone(&recent), file.clone(), merchants, keys.clone()));
         let own = Arc::clone(&standing);
         let page = console::page::routes(&console, Arc::new(move || own.lines()));
         let routes = Arc::new(door).routes().merge(console.routes()).merge(page);
+        let routes = routes.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
 
         let (failed, failures) = mpsc::unbounded_channel();
         let mut threads = vec![thread("ledger", &failed, move || ledger.run().map_err(Into::into))];
@@ -227,13 +249,19 @@ impl Service {
         }
         info!("draining");
         tokio::time::sleep(self.settings.drain_wait).await;
+        self.recent.release();
         self.stop.send_replace(true);
         // The first one is the door; the others go on for ever.
         let door = self.servers.remove(0);
         let _ = door.await;
         self.servers.iter().for_each(tokio::task::JoinHandle::abort);
         self.intake.close();
-        self.settle().await;
+        if !self.settle().await {
+            warn!("not everything is in the ledger yet; the next start goes on from there");
+            // Lanes that wait for room would wait for ever.
+            let log = Arc::clone(&self.log);
+            tokio::task::spawn_blocking(move || log.close()).await?;
+        }
         self.recent.stop();
         self.works.stop();
         self.ledger_progress.stop();
@@ -252,15 +280,17 @@ impl Service {
         }
     }
 
-    async fn settle(&self) {
-        let until = Instant::now() + SETTLE;
+    /// Waits until everything in the log is in the ledger; `false` if that takes too long.
+    async fn settle(&self) -> bool {
+        let began = Instant::now();
         while !self.standing.is_settled() {
-            if Instant::now() > until {
-                warn!("not everything is in the ledger yet; the next start goes on from there");
-                return;
+            let patience = if self.log.health() == Health::Good { SETTLE } else { SETTLE_FULL };
+            if began.elapsed() > patience {
+                return false;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        true
     }
 }
 
@@ -291,10 +321,10 @@ fn open_log(settings: &Settings, files: &Arc<dyn Files>, registry: &Registry) ->
     })
 }
 
-/// Where the secrets of each merchant's rules lie.
-fn secret_dirs(settings: &Settings, merchants: impl Iterator<Item = String>) -> BTreeMap<String, PathBuf> {
-    let beside = settings.rules.iter().map(|file| file.parent().map(PathBuf::from).unwrap_or_default());
-    merchants.zip(beside).map(|(m, beside)| (m, settings.secrets.clone().unwrap_or(beside))).collect()
+/// Where secrets may lie: in `--secrets`, or beside any of the rules.
+fn secret_dirs(settings: &Settings) -> Vec<PathBuf> {
+    let beside = || settings.rules.iter().map(|file| file.parent().map(PathBuf::from).unwrap_or_default()).collect();
+    settings.secrets.clone().map_or_else(beside, |dir| vec![dir])
 }
 
 /// A lane per processor, but no more than partitions; each has the same partitions of every desk.

@@ -41,7 +41,7 @@ pub(super) fn publish(
     files: &dyn Files,
     dir: &Path,
     given: Vec<Checked>,
-    secrets: &BTreeMap<String, PathBuf>,
+    secrets: &[PathBuf],
 ) -> Result<Library> {
     files.create_dir(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let mut published = read(log)?;
@@ -71,7 +71,7 @@ pub(super) fn publish(
     for old in &published {
         if let Entry::Vacant(place) = library.entry(old.order) {
             let rules = load(files, dir, old)?;
-            let secrets = old_secrets(&rules, secrets.get(&old.merchant).map(PathBuf::as_path));
+            let secrets = old_secrets(&rules, secrets);
             place.insert(book(rules, old.order, old.sha256, &secrets)?);
         }
     }
@@ -84,15 +84,19 @@ fn book(rules: Rules, order: u32, sha256: [u8; 32], secrets: &BTreeMap<String, [
 }
 
 /// The secrets of rules that were in force before, as far as they are still at hand.
-fn old_secrets(rules: &Rules, dir: Option<&Path>) -> BTreeMap<String, [u8; 32]> {
-    let dir = dir.unwrap_or(Path::new(""));
+fn old_secrets(rules: &Rules, dirs: &[PathBuf]) -> BTreeMap<String, [u8; 32]> {
     let at_hand = rules.campaigns.iter().filter_map(|campaign| {
-        let bytes = read_secret(dir, &campaign.secret).ok();
-        let found = bytes.and_then(|bytes| secret(&bytes, &campaign.commit));
+        let found = dirs.iter().find_map(|dir| {
+            let bytes = read_secret(dir, &campaign.secret).ok()?;
+            secret(&bytes, &campaign.commit)
+        });
         if found.is_none() {
+            let (merchant, secret) = (&rules.merchant, &campaign.secret);
             warn!(
+                merchant,
                 campaign = campaign.id,
-                "the secret of an earlier version is gone; its draws cannot be worked out again"
+                secret,
+                "the secret of an earlier version is not there; put it back if its draws must be worked out again"
             );
         }
         Some((campaign.id.clone(), found?))

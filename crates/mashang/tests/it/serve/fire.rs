@@ -182,10 +182,10 @@ fn kills_change_nothing_where_every_unsynced_byte_is_lost() {
 }
 
 /// A disk of its own, a few MiB large; gone with the value.
-struct SmallDisk(std::path::PathBuf);
+pub(super) struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
-    fn mount(at: &Path, size: &str) -> Option<Self> {
+    pub(super) fn mount(at: &Path, size: &str) -> Option<Self> {
         let options = format!("size={size}");
         let output = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output().ok()?;
         output.status.success().then(|| Self(at.to_owned()))

@@ -1,5 +1,6 @@
 //! The service from outside: what it answers, what it keeps when it is killed, how it ends.
 
+mod attacked;
 mod door;
 mod fire;
 mod held;

@@ -61,9 +61,9 @@ fn settings_that_are_wrong_are_named() {
         dir,
         &["--data", "rules.toml/x", "--rules", "rules.toml"],
         &expect![[r#"
-        mashang: --data rules.toml/x: cannot be written: Not a directory (os error 20)
-        exit status 2
-    "#]],
+            mashang: --data rules.toml/x: cannot be written: Not a directory (os error 20): choose a directory that can be
+            exit status 2
+        "#]],
     );
     check(
         dir,
@@ -97,9 +97,9 @@ fn settings_that_are_wrong_are_named() {
         dir,
         &[&GOOD[..], &["--keys", "keys.toml"]].concat(),
         &expect![[r#"
-        mashang: keys.toml: others may read the keys (mode 0644): chmod 600 it
-        exit status 2
-    "#]],
+            mashang: --keys keys.toml: others may read the keys (mode 0644): chmod 600 it
+            exit status 2
+        "#]],
     );
     std::fs::set_permissions(dir.join("keys.toml"), std::fs::Permissions::from_mode(0o600)).expect("a mode");
     std::fs::write(
@@ -111,9 +111,9 @@ fn settings_that_are_wrong_are_named() {
         dir,
         &[&GOOD[..], &["--keys", "keys.toml"]].concat(),
         &expect![[r#"
-        mashang: keys.toml: key a: sha256 must be the SHA-256 of the secret, 64 hex digits
-        exit status 2
-    "#]],
+            mashang: --keys keys.toml: key a: sha256 must be the SHA-256 of the secret, 64 hex digits
+            exit status 2
+        "#]],
     );
 }
 
