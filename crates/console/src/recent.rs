@@ -19,7 +19,6 @@ use log::reader::Reader;
 use prometheus::{Histogram, HistogramOpts, IntGauge, Registry};
 use rusqlite::Connection;
 use tokio::sync::watch;
-use tracing::error;
 
 /// At most so many answers are held; the oldest go first, and are found in the ledger later.
 const ANSWERS_MAX: usize = 1_000_000;
@@ -49,14 +48,19 @@ struct Held {
 }
 
 impl Recent {
-    /// Starts to follow the facts where the ledger is.
+    /// Starts to follow the facts where the ledger is; `failed` is called if that ends before its time.
     ///
     /// # Errors
     /// The log does not reach back to where the ledger is.
     ///
     /// # Panics
     /// If metrics of these names are in the registry already, or the system has no room for a thread.
-    pub fn follow(log: Arc<Log>, ledger: &Path, registry: &Registry) -> Result<Arc<Self>, FollowError> {
+    pub fn follow(
+        log: Arc<Log>,
+        ledger: &Path,
+        registry: &Registry,
+        failed: impl FnOnce(FollowError) + Send + 'static,
+    ) -> Result<Arc<Self>, FollowError> {
         let buckets = prometheus::exponential_buckets(0.001, 1.6, 24).expect("ascending");
         let opts = HistogramOpts::new("mashang_result_seconds", "From a scan's stamp to its result being readable");
         let result_seconds = Histogram::with_opts(opts.buckets(buckets)).expect("a name");
@@ -83,7 +87,7 @@ impl Recent {
             .name("console".to_owned())
             .spawn(move || {
                 if let Err(error) = own.run(&log, &db, readers) {
-                    error!(%error, "results are no longer followed");
+                    failed(error);
                 }
             })
             .expect("the system has room for a thread");
@@ -235,9 +239,9 @@ impl Held {
 /// Why the facts cannot be followed.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
-    #[error(transparent)]
+    #[error("the console stops")]
     Log(#[from] LogError),
-    #[error(transparent)]
+    #[error("the console stops")]
     Ledger(#[from] ledger::schema::LedgerError),
 }
 

@@ -172,7 +172,7 @@ impl Log {
         let (synced, from_syncer) = channel();
         let committer = Committer { store, shared: Arc::clone(&shared), to_syncer: Some(to_syncer), from_syncer };
         let threads = vec![
-            spawn("log-committer", move || committer.run()),
+            spawn("log-committer", move || committer.run_guarded()),
             spawn("log-syncer", move || sync_segments(&unsynced, &synced)),
         ];
         Ok(Self { shared, meta, partitions, threads: Mutex::new(threads) })
@@ -304,7 +304,19 @@ struct Committer {
 }
 
 impl Committer {
-    fn run(mut self) {
+    /// Runs; a broken invariant is a failure that everybody is told of.
+    fn run_guarded(mut self) {
+        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run()));
+        if run.is_err() {
+            error!("the log stops at a broken invariant");
+            self.shared.health.store(Health::Failed as u8, Ordering::Release);
+        }
+        self.refuse_all();
+        // The syncer ends with its channel.
+        self.to_syncer = None;
+    }
+
+    fn run(&mut self) {
         let mut last = Instant::now();
         loop {
             let Some(entries) = self.next_round(last) else { break };
@@ -322,9 +334,6 @@ impl Committer {
                 break;
             }
         }
-        self.refuse_all();
-        // The syncer ends with its channel.
-        self.to_syncer = None;
     }
 
     /// Waits for something to do; `None` is the end.

@@ -56,6 +56,8 @@ use ledger::LedgerThread;
 
 /// How long an end waits for what is in the log to be in the ledger.
 const SETTLE: Duration = Duration::from_secs(60);
+/// How often the log is asked whether it has failed.
+const HEALTH_EVERY: Duration = Duration::from_millis(100);
 /// The same while the log has no room.
 const SETTLE_FULL: Duration = Duration::from_secs(5);
 
@@ -179,7 +181,11 @@ impl Service {
         let ledger_progress = ledger.progress();
         let standing = Standing::new(Arc::clone(&log), stations, Arc::clone(&ledger_progress), registry.clone());
         let standing = Arc::new(standing);
-        let recent = Recent::follow(Arc::clone(&log), &file, &registry)?;
+        let (failed, failures) = mpsc::unbounded_channel();
+        let tell_failure = failed.clone();
+        let recent = Recent::follow(Arc::clone(&log), &file, &registry, move |error| {
+            let _ = tell_failure.send(error.into());
+        })?;
 
         let merchants: BTreeSet<String> = currencies.keys().cloned().collect();
         let metrics = Metrics::new(&registry).context("metrics are registered once")?;
@@ -193,7 +199,6 @@ impl Service {
         let routes = Arc::new(door).routes().merge(console.routes()).merge(page);
         let routes = routes.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
 
-        let (failed, failures) = mpsc::unbounded_channel();
         let mut threads = vec![thread("ledger", &failed, move || ledger.run().map_err(Into::into))];
         for (number, lane) in lanes.into_iter().enumerate() {
             threads.push(thread(&format!("lane-{number}"), &failed, move || lane.run().map_err(Into::into)));
@@ -239,6 +244,7 @@ impl Service {
         let failure = tokio::select! {
             () = end => None,
             failure = self.failures.recv() => failure,
+            failure = log_fails(&self.log) => Some(failure),
         };
         self.standing.draining.store(true, Ordering::Release);
         if let Some(failure) = failure {
@@ -292,6 +298,14 @@ impl Service {
         }
         true
     }
+}
+
+/// Ready once the log has failed.
+async fn log_fails(log: &Log) -> anyhow::Error {
+    while log.health() != Health::Failed {
+        tokio::time::sleep(HEALTH_EVERY).await;
+    }
+    anyhow!("the log stopped, see above; start again: what was answered 202 is there")
 }
 
 async fn listen(name: &str, address: SocketAddr) -> Result<TcpListener> {

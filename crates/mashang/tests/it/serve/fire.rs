@@ -181,6 +181,34 @@ fn kills_change_nothing_where_every_unsynced_byte_is_lost() {
     equals_a_run_over_the_events(dir.path());
 }
 
+#[test]
+fn a_disk_that_fails_ends_the_process_and_nothing_is_lost() {
+    let events = steady::events(2_000);
+    let dir = shop(&events);
+    let more = ["--clock", "event", "--partitions", "2"];
+    let mut server = Server::start_with(held::binary(), dir.path(), &more);
+    let batches = batches(&events);
+    let say = |server: &Server, batch: &String| post(&server.http, "application/x-ndjson", batch.as_bytes(), None);
+    for batch in &batches[..40] {
+        assert_eq!(say(&server, batch).expect("an answer").status, 202);
+    }
+    std::fs::write(dir.path().join(held::BROKEN), "").expect("a file");
+    if let Ok(answer) = say(&server, &batches[40]) {
+        assert_eq!(answer.status, 503, "{answer:?}");
+    }
+    let (status, told) = server.wait();
+    assert_eq!(status.code(), Some(1));
+    assert!(told.contains("the disk is broken") && told.contains("the log stopped, see above"), "{told}");
+    std::fs::remove_file(dir.path().join(held::BROKEN)).expect("a file");
+    let server = Server::start_with(held::binary(), dir.path(), &more);
+    for batch in &batches[40..] {
+        assert_eq!(say(&server, batch).expect("an answer").status, 202);
+    }
+    server.settle();
+    assert!(server.stop().0.success());
+    equals_a_run_over_the_events(dir.path());
+}
+
 /// A disk of its own, a few MiB large; gone with the value.
 pub(super) struct SmallDisk(std::path::PathBuf);
 

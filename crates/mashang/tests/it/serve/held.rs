@@ -12,6 +12,9 @@ use log::files::{File, Files};
 
 const ARGS: &str = "MASHANG_TEST_SERVE";
 
+/// While there is a file of this name in its directory, no sync goes well.
+pub(super) const BROKEN: &str = "broken";
+
 /// The command that serves over such files.
 pub(super) fn binary() -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
@@ -122,6 +125,9 @@ impl File for HeldFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        if Path::new(BROKEN).exists() {
+            return Err(io::Error::other("the disk is broken"));
+        }
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         for change in held.drain(..) {
             match change {
