@@ -2,34 +2,14 @@
 
 use std::sync::Arc;
 
-use domain::desk::campaign::CampaignDesk;
-use domain::desk::code::CodeDesk;
-use domain::desk::shopper::ShopperDesk;
-use domain::flow::{Desk, Guards, Output, Partitions};
+use domain::flow::{Guards, Output, Partitions};
 use domain::model::place::Topic;
 use domain::model::rulebook::Library;
 use log::meta::Clock;
 use log::partition::Partition;
+use worker::any::AnyStation;
 use worker::snapshot::{Snapshot, Snapshots};
-use worker::station::{Station, StationError};
-
-#[derive(Debug)]
-enum AnyStation {
-    Shopper(Box<Station<ShopperDesk>>),
-    Code(Box<Station<CodeDesk>>),
-    Campaign(Box<Station<CampaignDesk>>),
-}
-
-/// Does the same with whichever station it is.
-macro_rules! each {
-    ($any:expr, $station:ident => $work:expr) => {
-        match $any {
-            AnyStation::Shopper($station) => $work,
-            AnyStation::Code($station) => $work,
-            AnyStation::Campaign($station) => $work,
-        }
-    };
-}
+use worker::station::StationError;
 
 /// One incarnation of the station of a partition.
 #[derive(Debug)]
@@ -61,19 +41,10 @@ impl Opening<'_> {
     /// # Errors
     /// The snapshot is torn, or the log does not reach back to it.
     pub fn seat(&self, partition: &Arc<Partition>, producer: u64) -> Result<Seat, StationError> {
-        fn station<D: Desk>(opening: &Opening<'_>, of: &Arc<Partition>) -> Result<Box<Station<D>>, StationError> {
-            let Opening { partitions, clock, snapshots, library, guards } = *opening;
-            let mut station = Station::open(of, partitions, clock, snapshots, library)?;
-            station.stage_mut().positions.guards = guards;
-            Ok(Box::new(station))
-        }
+        let Opening { partitions, clock, snapshots, library, guards } = *self;
+        let mut station = AnyStation::open(partition, partitions, clock, snapshots, library)?;
+        station.set_guards(guards);
         let source = partition.source();
-        let station = match source.topic {
-            Topic::Scans => AnyStation::Shopper(station(self, partition)?),
-            Topic::Draws => AnyStation::Code(station(self, partition)?),
-            Topic::Awards => AnyStation::Campaign(station(self, partition)?),
-            Topic::Facts | Topic::Rules => unreachable!("no desk reads {}", source.topic),
-        };
         Ok(Seat { topic: source.topic, partition: source.partition, producer, station, is_deaf: false, left: 0 })
     }
 }
@@ -85,29 +56,29 @@ impl Seat {
     /// Why it stops.
     pub fn step(&mut self, library: &Library, records: usize) -> Result<(usize, Vec<Output>), StationError> {
         let mut answers = Vec::new();
-        let taken = each!(&mut self.station, s => s.step(library, records, usize::MAX, &mut answers))?;
+        let taken = self.station.step(library, records, usize::MAX, &mut answers)?;
         Ok((taken, answers))
     }
 
     /// The next one of its frames is durable.
     pub fn durable(&mut self) {
         if !self.is_deaf {
-            each!(&mut self.station, s => s.made_durable(1));
+            self.station.made_durable(1);
         }
     }
 
     pub fn take_snapshot(&mut self) {
-        each!(&mut self.station, s => s.take_snapshot());
+        self.station.take_snapshot();
     }
 
     /// A snapshot that may be written.
     pub fn snapshot(&mut self, snapshots: &Snapshots) -> Option<Snapshot> {
-        each!(&mut self.station, s => s.snapshot(snapshots))
+        self.station.snapshot(snapshots)
     }
 
     /// # Errors
     /// A frame is missing.
     pub fn check_nothing_is_missing(&self) -> Result<(), StationError> {
-        each!(&self.station, s => s.check_nothing_is_missing())
+        self.station.check_nothing_is_missing()
     }
 }

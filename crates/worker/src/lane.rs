@@ -6,10 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use domain::desk::campaign::CampaignDesk;
-use domain::desk::code::CodeDesk;
-use domain::desk::shopper::ShopperDesk;
-use domain::flow::{Desk, Output};
+use domain::flow::Output;
 use domain::model::place::Topic;
 use domain::model::rulebook::Library;
 use domain::model::time::Millis;
@@ -19,8 +16,9 @@ use log::store::Append;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use tracing::{debug, error, info, warn};
 
+use crate::any::AnyStation;
 use crate::snapshot::{Snapshot, Snapshots};
-use crate::station::{Station, StationError};
+use crate::station::StationError;
 
 /// A station is let run so far before the next one has its turn.
 const RECORDS_MAX: usize = 64;
@@ -137,26 +135,8 @@ pub struct Progress {
     pub sizes: Arc<Mutex<Vec<(&'static str, usize)>>>,
 }
 
-enum AnyStation {
-    Shopper(Box<Station<ShopperDesk>>),
-    Code(Box<Station<CodeDesk>>),
-    Campaign(Box<Station<CampaignDesk>>),
-}
-
-/// Does the same with whichever station it is.
-macro_rules! each {
-    ($any:expr, $station:ident => $work:expr) => {
-        match $any {
-            AnyStation::Shopper($station) => $work,
-            AnyStation::Code($station) => $work,
-            AnyStation::Campaign($station) => $work,
-        }
-    };
-}
-
 struct Seat {
     station: AnyStation,
-    desk: &'static str,
     progress: Progress,
     last_snapshot: Instant,
     last_sizes: Instant,
@@ -231,7 +211,7 @@ impl Lane {
                 continue;
             }
             for seat in &self.seats {
-                each!(&seat.station, s => s.check_nothing_is_missing())?;
+                seat.station.check_nothing_is_missing()?;
             }
             if stopping && self.is_settled() {
                 for seat in &mut self.seats {
@@ -240,7 +220,7 @@ impl Lane {
                 return Ok(());
             }
             // That answers are durable is no reason to be woken; it is noted soon enough.
-            let is_open = self.seats.iter().any(|seat| each!(&seat.station, s => s.outstanding()) > 0);
+            let is_open = self.seats.iter().any(|seat| seat.station.outstanding() > 0);
             self.works.log.wait(Readers::Desks, version, if is_open { ACKS_WITHIN } else { IDLE });
         }
     }
@@ -249,17 +229,17 @@ impl Lane {
     fn turn(&mut self, at: usize) -> Result<usize, StationError> {
         let Self { works, seats, answers, acked, .. } = self;
         let seat = &mut seats[at];
-        if each!(&seat.station, s => s.outstanding()) >= OUTSTANDING_MAX {
+        if seat.station.outstanding() >= OUTSTANDING_MAX {
             return Ok(0);
         }
-        let timer = works.metrics.seconds.with_label_values(&[seat.desk]).start_timer();
-        let taken = each!(&mut seat.station, s => s.step(&works.library, RECORDS_MAX, ANSWER_BYTES_MAX, answers))?;
+        let timer = works.metrics.seconds.with_label_values(&[seat.station.desk()]).start_timer();
+        let taken = seat.station.step(&works.library, RECORDS_MAX, ANSWER_BYTES_MAX, answers)?;
         if taken == 0 {
             timer.stop_and_discard();
             return Ok(0);
         }
         timer.observe_duration();
-        works.metrics.frames.with_label_values(&[seat.desk]).inc_by(taken as u64);
+        works.metrics.frames.with_label_values(&[seat.station.desk()]).inc_by(taken as u64);
         if answers.is_empty() {
             seat.publish();
             return Ok(taken);
@@ -283,7 +263,7 @@ impl Lane {
                 return false;
             }
             let seat = &mut self.seats[seat];
-            each!(&mut seat.station, s => s.made_durable(answers));
+            seat.station.made_durable(answers);
             seat.publish();
         }
         true
@@ -300,52 +280,41 @@ impl Lane {
 
 impl Seat {
     fn open(works: &Works, topic: Topic, partition: u16) -> Result<Self, StationError> {
-        fn station<D: Desk>(works: &Works, partition: u16) -> Result<Box<Station<D>>, StationError> {
-            let meta = works.log.meta();
-            let source = works.log.partition(D::TOPIC, partition);
-            let station = Station::open(source, meta.partitions, meta.clock, &works.snapshots, &works.library)?;
-            let end = source.end();
-            debug!(topic = %D::TOPIC, partition, from = station.settled(), end, "restored");
-            Ok(Box::new(station))
-        }
-        let (station, desk) = match topic {
-            Topic::Scans => (AnyStation::Shopper(station(works, partition)?), "shopper"),
-            Topic::Draws => (AnyStation::Code(station(works, partition)?), "code"),
-            Topic::Awards => (AnyStation::Campaign(station(works, partition)?), "campaign"),
-            Topic::Facts | Topic::Rules => unreachable!("no desk reads {topic}"),
-        };
+        let meta = works.log.meta();
+        let source = works.log.partition(topic, partition);
+        let station = AnyStation::open(source, meta.partitions, meta.clock, &works.snapshots, &works.library)?;
+        debug!(%topic, partition, from = station.settled(), end = source.end(), "restored");
         let progress = Progress {
             topic,
             partition,
-            settled: Arc::new(AtomicU64::new(each!(&station, s => s.settled()))),
+            settled: Arc::new(AtomicU64::new(station.settled())),
             snapshot_ms: Arc::default(),
-            snapshot_offset: Arc::new(AtomicU64::new(each!(&station, s => s.settled()))),
+            snapshot_offset: Arc::new(AtomicU64::new(station.settled())),
             sizes: Arc::default(),
         };
-        Ok(Self { station, desk, progress, last_snapshot: Instant::now(), last_sizes: Instant::now() })
+        Ok(Self { station, progress, last_snapshot: Instant::now(), last_sizes: Instant::now() })
     }
 
     fn publish(&self) {
-        self.progress.settled.store(each!(&self.station, s => s.settled()), Ordering::Release);
+        self.progress.settled.store(self.station.settled(), Ordering::Release);
     }
 
     /// Takes a snapshot if it is time, and hands out one that may be published.
     fn snapshots(&mut self, works: &Works, to: Option<&Sender<(Snapshot, Progress)>>, is_last: bool) {
         let Self { station, progress, last_snapshot, last_sizes, .. } = self;
-        each!(station, s => {
-            if last_sizes.elapsed() >= SIZES_EVERY {
-                *last_sizes = Instant::now();
-                *progress.sizes.lock().unwrap_or_else(PoisonError::into_inner) = s.stage().desk().sizes();
-            }
-            let is_due = last_snapshot.elapsed() >= works.rhythm.interval && s.since_snapshot() >= works.rhythm.records;
-            if is_due || is_last {
-                *last_snapshot = Instant::now();
-                s.take_snapshot();
-            }
-            if let (Some(snapshot), Some(to)) = (s.snapshot(&works.snapshots), to) {
-                let _ = to.send((snapshot, progress.clone()));
-            }
-        });
+        if last_sizes.elapsed() >= SIZES_EVERY {
+            *last_sizes = Instant::now();
+            *progress.sizes.lock().unwrap_or_else(PoisonError::into_inner) = station.sizes();
+        }
+        let is_due =
+            last_snapshot.elapsed() >= works.rhythm.interval && station.since_snapshot() >= works.rhythm.records;
+        if is_due || is_last {
+            *last_snapshot = Instant::now();
+            station.take_snapshot();
+        }
+        if let (Some(snapshot), Some(to)) = (station.snapshot(&works.snapshots), to) {
+            let _ = to.send((snapshot, progress.clone()));
+        }
     }
 }
 

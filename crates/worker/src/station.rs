@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use domain::flow::{Desk, Missing, Output, Partitions, Stage, Stop};
+use domain::flow::{Desk, Guards, Missing, Output, Partitions, Stage, Stop};
 use domain::model::place::Source;
 use domain::model::rulebook::Library;
 use domain::model::time::Millis;
@@ -189,7 +189,7 @@ impl<D: Desk> Station<D> {
     }
 
     /// Switches safeguards off, in tests that show what each is for.
-    pub fn stage_mut(&mut self) -> &mut Stage<D> {
-        &mut self.stage
+    pub fn set_guards(&mut self, guards: Guards) {
+        self.stage.positions.guards = guards;
     }
 }

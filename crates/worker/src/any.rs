@@ -1,0 +1,143 @@
+//! A station of whichever desk: what a topic's partition is worked on with.
+
+use std::sync::Arc;
+
+use domain::desk::campaign::CampaignDesk;
+use domain::desk::code::CodeDesk;
+use domain::desk::shopper::ShopperDesk;
+use domain::flow::{Desk, Guards, Output, Partitions};
+use domain::model::place::Topic;
+use domain::model::rulebook::Library;
+use log::meta::Clock;
+use log::partition::Partition;
+
+use crate::snapshot::{Snapshot, Snapshots};
+use crate::station::{Station, StationError};
+
+/// A [`Station`] of the desk that reads its topic.
+#[derive(Debug)]
+pub enum AnyStation {
+    Shopper(Box<Station<ShopperDesk>>),
+    Code(Box<Station<CodeDesk>>),
+    Campaign(Box<Station<CampaignDesk>>),
+}
+
+/// Does the same with whichever station it is.
+macro_rules! each {
+    ($any:expr, $station:ident => $work:expr) => {
+        match $any {
+            AnyStation::Shopper($station) => $work,
+            AnyStation::Code($station) => $work,
+            AnyStation::Campaign($station) => $work,
+        }
+    };
+}
+
+impl AnyStation {
+    /// As [`Station::open`].
+    ///
+    /// # Errors
+    /// As [`Station::open`].
+    ///
+    /// # Panics
+    /// If no desk reads the topic.
+    pub fn open(
+        partition: &Arc<Partition>,
+        partitions: Partitions,
+        clock: Clock,
+        snapshots: &Snapshots,
+        library: &Library,
+    ) -> Result<Self, StationError> {
+        fn station<D: Desk>(
+            partition: &Arc<Partition>,
+            partitions: Partitions,
+            clock: Clock,
+            snapshots: &Snapshots,
+            library: &Library,
+        ) -> Result<Box<Station<D>>, StationError> {
+            Station::open(partition, partitions, clock, snapshots, library).map(Box::new)
+        }
+        Ok(match partition.source().topic {
+            Topic::Scans => Self::Shopper(station(partition, partitions, clock, snapshots, library)?),
+            Topic::Draws => Self::Code(station(partition, partitions, clock, snapshots, library)?),
+            Topic::Awards => Self::Campaign(station(partition, partitions, clock, snapshots, library)?),
+            topic @ (Topic::Facts | Topic::Rules) => unreachable!("no desk reads {topic}"),
+        })
+    }
+
+    /// The desk's name in metrics.
+    #[must_use]
+    pub fn desk(&self) -> &'static str {
+        match self {
+            Self::Shopper(_) => "shopper",
+            Self::Code(_) => "code",
+            Self::Campaign(_) => "campaign",
+        }
+    }
+
+    /// As [`Station::step`].
+    ///
+    /// # Errors
+    /// As [`Station::step`].
+    pub fn step(
+        &mut self,
+        library: &Library,
+        records_max: usize,
+        bytes_max: usize,
+        answers: &mut Vec<Output>,
+    ) -> Result<usize, StationError> {
+        each!(self, s => s.step(library, records_max, bytes_max, answers))
+    }
+
+    /// As [`Station::made_durable`].
+    pub fn made_durable(&mut self, answers: u64) {
+        each!(self, s => s.made_durable(answers));
+    }
+
+    /// As [`Station::settled`].
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        each!(self, s => s.settled())
+    }
+
+    /// As [`Station::outstanding`].
+    #[must_use]
+    pub fn outstanding(&self) -> u64 {
+        each!(self, s => s.outstanding())
+    }
+
+    /// As [`Station::since_snapshot`].
+    #[must_use]
+    pub fn since_snapshot(&self) -> u64 {
+        each!(self, s => s.since_snapshot())
+    }
+
+    /// As [`Station::check_nothing_is_missing`].
+    ///
+    /// # Errors
+    /// The first of them.
+    pub fn check_nothing_is_missing(&self) -> Result<(), StationError> {
+        each!(self, s => s.check_nothing_is_missing())
+    }
+
+    /// As [`Station::take_snapshot`].
+    pub fn take_snapshot(&mut self) {
+        each!(self, s => s.take_snapshot());
+    }
+
+    /// As [`Station::snapshot`].
+    pub fn snapshot(&mut self, snapshots: &Snapshots) -> Option<Snapshot> {
+        each!(self, s => s.snapshot(snapshots))
+    }
+
+    /// About how many bytes of memory the desk's state takes, by kind.
+    #[must_use]
+    pub fn sizes(&self) -> Vec<(&'static str, usize)> {
+        each!(self, s => s.stage().desk().sizes())
+    }
+
+    /// Switches safeguards off, in tests that show what each is for.
+    pub fn set_guards(&mut self, guards: Guards) {
+        each!(self, s => s.set_guards(guards));
+    }
+}
