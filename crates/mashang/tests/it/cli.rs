@@ -301,25 +301,25 @@ fn a_ledger_of_another_merchant_schema_or_owner_is_refused_by_name() {
         dir.path(),
         &RUN,
         &expect![[r#"
-        mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 1: use the build that wrote it, or make it anew with `run`
-        exit status 2
-    "#]],
+            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 2: use the build that wrote it, or make it anew with `run`
+            exit status 2
+        "#]],
     );
     check(
         dir.path(),
         &["export", "counters", "--ledger", "out/ledger.sqlite"],
         &expect![[r#"
-        mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 1: use the build that wrote it, or make it anew with `run`
-        exit status 2
-    "#]],
+            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 2: use the build that wrote it, or make it anew with `run`
+            exit status 2
+        "#]],
     );
     check(
         dir.path(),
         &["explain", "code", "X-1", "--ledger", "out/ledger.sqlite"],
         &expect![[r#"
-        mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 1: use the build that wrote it, or make it anew with `run`
-        exit status 2
-    "#]],
+            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 2: use the build that wrote it, or make it anew with `run`
+            exit status 2
+        "#]],
     );
 }
 
@@ -484,7 +484,7 @@ fn two_runs_do_not_write_into_one_directory() {
         dir.path(),
         &RUN,
         &expect![[r#"
-            mashang: --out out: another run writes there: wait for it or choose another
+            mashang: --out out: another process of mashang writes there: wait for it, stop it, or choose another
             exit status 2
         "#]],
     );
