@@ -92,10 +92,14 @@ impl Reader {
         }
         let Some((segment, cursor)) = &mut self.at else { return Ok(None) };
         let offset = self.next;
-        let found = cursor.next(segment, segment.shown(), offset)?;
-        if found.is_some() {
-            self.next += 1;
+        let at = cursor.at;
+        match cursor.next(segment, segment.shown(), offset)? {
+            Some(f) => {
+                self.next += 1;
+                Ok(Some(Record { offset: f.offset, append: f.append, bytes: f.record }))
+            }
+            // It is below the partition's end, so it was written.
+            None => Err(segment.damaged(at, format!("it ends before offset {offset}, which was written"))),
         }
-        Ok(found.map(|f| Record { offset: f.offset, append: f.append, bytes: f.record }))
     }
 }

@@ -262,10 +262,14 @@ fn damage_stops_the_start_with_its_place() {
     let server = Server::start(dir.path(), &["--clock", "event", "--partitions", "1"]);
     assert!(server.stop().0.success());
     flip(&dir.path().join("data/log/scans/0/00000000000000000000.seg"), 300);
-    check(dir.path(), &AGAIN, &expect![[r#"
+    check(
+        dir.path(),
+        &AGAIN,
+        &expect![[r#"
         mashang: data/log/scans/0/00000000000000000000.seg at byte 185: the log is damaged: the checksum of offset 1 is wrong; put the data directory back from a copy, or begin a new one: nothing is skipped
         exit status 1
-    "#]]);
+    "#]],
+    );
 
     // A log that was put back from an older copy is shorter than what the desks and the ledger have read of it.
     let dir = shop();
