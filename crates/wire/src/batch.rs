@@ -55,7 +55,7 @@ pub enum Broken {
     TooMany,
 }
 
-/// The events of an `application/json` body: the elements of an array, or the one object; none of an empty body.
+/// The events of an `application/json` body: the elements of an array, or all of it as the one object; none of an empty body.
 ///
 /// # Errors
 /// Where an array is not JSON, or that it is too long. What is no array is not looked at.

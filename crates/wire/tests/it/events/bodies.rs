@@ -64,7 +64,7 @@ fn check_json(body: impl AsRef<[u8]>, expect: Expect) {
 fn arrays_and_objects() {
     check_json("", expect!["[]"]);
     check_json(" \n", expect!["[]"]);
-    check_json(" {\"id\": 1 } ", expect![[r#"["{\"id\": 1 }"]"#]]);
+    check_json(" {\"id\": 1 } ", expect![[r#"[" {\"id\": 1 } "]"#]]);
     check_json("not json", expect![[r#"["not json"]"#]]);
     check_json("[]", expect!["[]"]);
     check_json(
