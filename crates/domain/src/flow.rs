@@ -11,11 +11,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::birth::Birth;
 use crate::frame::{self, Body, Frame, FrameError, Kind};
 use crate::model::ids;
 use crate::model::place::{Place, Source, Tag, Topic};
 use crate::model::rulebook::Library;
 use crate::model::time::Millis;
+use crate::reject;
 
 /// What a desk does with a frame has this number. It is named in markers and changes only at one.
 pub const BEHAVIOUR: u32 = 1;
@@ -43,7 +45,7 @@ impl Partitions {
             Topic::Draws => self.draws,
             Topic::Awards => self.awards,
             Topic::Facts => self.facts,
-            Topic::Rules => 1,
+            Topic::Rules | Topic::Rejects => 1,
         }
     }
 }
@@ -72,6 +74,8 @@ pub enum Verdict {
     Drop,
     /// The one that it follows has not come: [`Positions::missing`] names it until both came again.
     Early,
+    /// It is no frame, or damaged: set aside in `rejects`. Only in `scans`, where others may write.
+    Reject,
 }
 
 /// Frames that came before one that they follow. An alarm, until the writer's replay brings them again.
@@ -465,8 +469,22 @@ impl<D: Desk> Stage<D> {
         if offset > self.next {
             return Err(Stop::Offset { partition: name(), expected: self.next, found: offset });
         }
-        let frame = Frame::open(record).map_err(|error| Stop::Frame { to: name(), offset, error })?;
         let taken = Some((frame::stored_checksum(record), append));
+        let frame = match Frame::open(record) {
+            Ok(frame) => frame,
+            Err(error) if D::TOPIC == Topic::Scans && error.is_foreign() => {
+                let record = reject::record(self.source, offset, append, &error.to_string(), record);
+                answer.push(Output { topic: Topic::Rejects, partition: 0, record });
+                (self.next, self.last) = (offset + 1, taken);
+                return Ok(Verdict::Reject);
+            }
+            Err(error) => return Err(Stop::Frame { to: name(), offset, error }),
+        };
+        if frame.kind == Kind::Birth {
+            Birth::check(&frame, self.source).map_err(|what| Stop::Unexpected { partition: name(), offset, what })?;
+            (self.next, self.last) = (offset + 1, taken);
+            return Ok(Verdict::Apply);
+        }
         if let Some(tag) = &frame.tag {
             let verdict = self.positions.admit(&frame, tag)?;
             if verdict != Verdict::Apply {
@@ -496,7 +514,7 @@ impl<D: Desk> Stage<D> {
                 Topic::Draws => Kind::CodeScans,
                 Topic::Awards => Kind::Wins,
                 Topic::Facts => Kind::Facts,
-                Topic::Scans | Topic::Rules => unreachable!("no desk answers into {topic}"),
+                Topic::Scans | Topic::Rules | Topic::Rejects => unreachable!("no desk answers into {topic}"),
             };
             let mut part = 0;
             body.drain(|bytes, count| {

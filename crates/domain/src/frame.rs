@@ -48,6 +48,12 @@ pub enum Kind {
     Facts = 4,
     /// Any topic but `facts`: the rules that hold from here on.
     Marker = 5,
+    /// The first record of a partition: which log it is of.
+    Birth = 6,
+    /// `rules`: markers of a version are in every partition.
+    Placed = 7,
+    /// `rejects`: a record of `scans` that is no frame, with its place.
+    Reject = 8,
 }
 
 /// Why a record is no frame that this build can read.
@@ -65,6 +71,14 @@ pub enum FrameError {
     Header(&'static str),
     #[error("item {index} of the frame cannot be decoded: {why}")]
     Item { index: u32, why: String },
+}
+
+impl FrameError {
+    /// Whether the record is damaged or none of ours, rather than of a build that knows more.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        matches!(self, Self::Short(_) | Self::Magic | Self::Checksum { .. })
+    }
 }
 
 /// A frame as read: the header checked, the items still bytes.
@@ -105,6 +119,9 @@ impl<'a> Frame<'a> {
             3 => Kind::Wins,
             4 => Kind::Facts,
             5 => Kind::Marker,
+            6 => Kind::Birth,
+            7 => Kind::Placed,
+            8 => Kind::Reject,
             _ => return Err(FrameError::Header("the kind")),
         };
         let tag = if head[6] == NO_TOPIC { None } else { Some(tag_of(head)?) };

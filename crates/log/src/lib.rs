@@ -10,10 +10,12 @@
 //! - [`store`]: the log without threads: open and repair, append a round, let go of old segments
 //! - [`archive`]: a log that is only read
 //! - [`reader`]: the records of one partition, in order
+//! - [`feed`]: what a role asks of a log, whichever it is
 //! - [`local`]: the log with its committer: appends of many threads are one round, one sync
 
 pub mod archive;
 pub mod error;
+pub mod feed;
 pub mod files;
 mod journal;
 pub mod local;

@@ -55,7 +55,7 @@ impl Road {
                 self.ledger.apply(0, self.ledger.next_offset(0), record)?;
                 return Ok(());
             }
-            Topic::Rules => unreachable!("no desk answers into rules"),
+            Topic::Rules | Topic::Rejects => unreachable!("no desk answers into {topic} here: every record is a frame"),
         };
         for answer in answers {
             self.take(answer.topic, &answer.record)?;

@@ -61,7 +61,7 @@ impl AnyStation {
             Topic::Scans => Self::Shopper(station(partition, partitions, clock, snapshots, library)?),
             Topic::Draws => Self::Code(station(partition, partitions, clock, snapshots, library)?),
             Topic::Awards => Self::Campaign(station(partition, partitions, clock, snapshots, library)?),
-            topic @ (Topic::Facts | Topic::Rules) => unreachable!("no desk reads {topic}"),
+            topic @ (Topic::Facts | Topic::Rules | Topic::Rejects) => unreachable!("no desk reads {topic}"),
         })
     }
 

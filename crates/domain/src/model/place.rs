@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 super::text::words! {
-    /// The topics of a log.
-    Topic { Scans = "scans", Draws = "draws", Awards = "awards", Facts = "facts", Rules = "rules" }
+    /// The topics of a log. `rejects` keeps records of `scans` that are no frames.
+    Topic { Scans = "scans", Draws = "draws", Awards = "awards", Facts = "facts", Rules = "rules", Rejects = "rejects" }
 }
 
 /// A partition of a topic of one log.

@@ -1,0 +1,53 @@
+//! What a role asks of a log, whichever it is: read records of some partitions, append records.
+
+use std::ops::{ControlFlow, Range};
+use std::time::Duration;
+
+use domain::model::place::Topic;
+
+use crate::error::LogError;
+use crate::local::{Done, Health, OnFull};
+use crate::reader::Record;
+use crate::store::Append;
+
+/// Reads some partitions of a log, each in order and without a hole.
+pub trait Feed: Send {
+    /// The first offset that is still there, and the one after the last durable record, as of now.
+    ///
+    /// # Errors
+    /// The log does not say.
+    fn bounds(&mut self, topic: Topic, partition: u16) -> Result<Range<u64>, LogError>;
+
+    /// Begins to read a partition at an offset. `mend` says what helps if the log begins later.
+    ///
+    /// # Errors
+    /// The log begins later or ends earlier, is another one, or cannot be read.
+    fn assign(&mut self, topic: Topic, partition: u16, from: u64, mend: &'static str) -> Result<(), LogError>;
+
+    /// Reads a partition no more: no record of it is handed out from now on.
+    fn revoke(&mut self, topic: Topic, partition: u16);
+
+    /// Hands out what is there, a bounded number of records of each partition, until `each` breaks; waits for so long if there is
+    /// nothing. Says how many it handed out.
+    ///
+    /// # Errors
+    /// A record is damaged, missing, or was let go before it was read: nothing is skipped. The feed must then be thrown away.
+    fn poll(
+        &mut self,
+        wait: Duration,
+        each: &mut dyn FnMut(Topic, u16, Record<'_>) -> ControlFlow<()>,
+    ) -> Result<usize, LogError>;
+}
+
+/// Appends records to a log. Records for one partition stay in the order in which they were given.
+pub trait Appender: Send + Sync + std::fmt::Debug {
+    /// Appends records; `done` is called once all of them are durable, or refused. Refused, an embedded log has none of them;
+    /// of Kafka nobody knows: they may be there. `done` runs on a thread of the log's and must not wait.
+    fn append(&self, records: Vec<Append>, on_full: OnFull, done: Done);
+
+    /// Whether it would take records now.
+    fn health(&self) -> Health;
+
+    /// Makes what was given durable, if that goes well soon, and refuses all that comes later.
+    fn close(&self);
+}
