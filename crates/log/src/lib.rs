@@ -11,12 +11,14 @@
 //! - [`archive`]: a log that is only read
 //! - [`reader`]: the records of one partition, in order
 //! - [`feed`]: what a role asks of a log, whichever it is
+//! - [`follow`]: the feed of the embedded log
 //! - [`local`]: the log with its committer: appends of many threads are one round, one sync
 
 pub mod archive;
 pub mod error;
 pub mod feed;
 pub mod files;
+pub mod follow;
 mod journal;
 pub mod local;
 pub mod meta;

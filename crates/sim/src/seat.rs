@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use domain::flow::{Guards, Output, Partitions};
+use domain::flow::{Guards, Output};
 use domain::model::place::Topic;
 use domain::model::rulebook::Library;
-use log::meta::Clock;
+use log::meta::Meta;
 use log::partition::Partition;
+use log::reader::Reader;
 use worker::any::AnyStation;
 use worker::snapshot::{Snapshot, Snapshots};
-use worker::station::StationError;
+use worker::station::{RETIRED, StationError};
 
 /// One incarnation of the station of a partition.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub struct Seat {
     pub partition: u16,
     /// The number under which it sends.
     pub producer: u64,
+    reader: Reader,
     station: AnyStation,
     /// It hears of no frame that is durable any more: some of its own are lost.
     pub is_deaf: bool,
@@ -28,8 +30,7 @@ pub struct Seat {
 /// What every station is opened with.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening<'a> {
-    pub partitions: Partitions,
-    pub clock: Clock,
+    pub meta: &'a Meta,
     pub snapshots: &'a Snapshots,
     pub library: &'a Library,
     pub guards: Guards,
@@ -41,11 +42,20 @@ impl Opening<'_> {
     /// # Errors
     /// The snapshot is torn, or the log does not reach back to it.
     pub fn seat(&self, partition: &Arc<Partition>, producer: u64) -> Result<Seat, StationError> {
-        let Opening { partitions, clock, snapshots, library, guards } = *self;
-        let mut station = AnyStation::open(partition, partitions, clock, snapshots, library)?;
-        station.set_guards(guards);
+        let Opening { meta, snapshots, library, guards } = *self;
         let source = partition.source();
-        Ok(Seat { topic: source.topic, partition: source.partition, producer, station, is_deaf: false, left: 0 })
+        let mut station = AnyStation::open(meta, (source.topic, source.partition), snapshots, library)?;
+        station.set_guards(guards);
+        let reader = Reader::open(Arc::clone(partition), station.from(partition.start()), RETIRED)?;
+        Ok(Seat {
+            topic: source.topic,
+            partition: source.partition,
+            producer,
+            reader,
+            station,
+            is_deaf: false,
+            left: 0,
+        })
     }
 }
 
@@ -56,7 +66,13 @@ impl Seat {
     /// Why it stops.
     pub fn step(&mut self, library: &Library, records: usize) -> Result<(usize, Vec<Output>), StationError> {
         let mut answers = Vec::new();
-        let taken = self.station.step(library, records, usize::MAX, &mut answers)?;
+        let mut taken = 0;
+        while taken < records
+            && let Some(record) = self.reader.next_record()?
+        {
+            self.station.take(record, library, &mut answers)?;
+            taken += 1;
+        }
         Ok((taken, answers))
     }
 

@@ -1,15 +1,13 @@
 //! A station of whichever desk: what a topic's partition is worked on with.
 
-use std::sync::Arc;
-
 use domain::desk::campaign::CampaignDesk;
 use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
-use domain::flow::{Desk, Guards, Output, Partitions};
-use domain::model::place::Topic;
+use domain::flow::{Desk, Guards, Output, Verdict};
+use domain::model::place::{Source, Topic};
 use domain::model::rulebook::Library;
-use log::meta::Clock;
-use log::partition::Partition;
+use log::meta::Meta;
+use log::reader::Record;
 
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::station::{Station, StationError};
@@ -42,26 +40,24 @@ impl AnyStation {
     /// # Panics
     /// If no desk reads the topic.
     pub fn open(
-        partition: &Arc<Partition>,
-        partitions: Partitions,
-        clock: Clock,
+        meta: &Meta,
+        (topic, partition): (Topic, u16),
         snapshots: &Snapshots,
         library: &Library,
     ) -> Result<Self, StationError> {
         fn station<D: Desk>(
-            partition: &Arc<Partition>,
-            partitions: Partitions,
-            clock: Clock,
+            meta: &Meta,
+            partition: u16,
             snapshots: &Snapshots,
             library: &Library,
         ) -> Result<Box<Station<D>>, StationError> {
-            Station::open(partition, partitions, clock, snapshots, library).map(Box::new)
+            Station::open(meta, partition, snapshots, library).map(Box::new)
         }
-        Ok(match partition.source().topic {
-            Topic::Scans => Self::Shopper(station(partition, partitions, clock, snapshots, library)?),
-            Topic::Draws => Self::Code(station(partition, partitions, clock, snapshots, library)?),
-            Topic::Awards => Self::Campaign(station(partition, partitions, clock, snapshots, library)?),
-            topic @ (Topic::Facts | Topic::Rules | Topic::Rejects) => unreachable!("no desk reads {topic}"),
+        Ok(match topic {
+            Topic::Scans => Self::Shopper(station(meta, partition, snapshots, library)?),
+            Topic::Draws => Self::Code(station(meta, partition, snapshots, library)?),
+            Topic::Awards => Self::Campaign(station(meta, partition, snapshots, library)?),
+            Topic::Facts | Topic::Rules | Topic::Rejects => unreachable!("no desk reads {topic}"),
         })
     }
 
@@ -75,18 +71,35 @@ impl AnyStation {
         }
     }
 
-    /// As [`Station::step`].
+    /// As [`Station::from`].
+    #[must_use]
+    pub fn from(&self, start: u64) -> u64 {
+        each!(self, s => s.from(start))
+    }
+
+    /// As [`Station::next_offset`].
+    #[must_use]
+    pub fn next_offset(&self) -> u64 {
+        each!(self, s => s.next_offset())
+    }
+
+    /// As [`Station::source`].
+    #[must_use]
+    pub fn source(&self) -> Source {
+        each!(self, s => s.source())
+    }
+
+    /// As [`Station::take`].
     ///
     /// # Errors
-    /// As [`Station::step`].
-    pub fn step(
+    /// As [`Station::take`].
+    pub fn take(
         &mut self,
+        record: Record<'_>,
         library: &Library,
-        records_max: usize,
-        bytes_max: usize,
         answers: &mut Vec<Output>,
-    ) -> Result<usize, StationError> {
-        each!(self, s => s.step(library, records_max, bytes_max, answers))
+    ) -> Result<Verdict, StationError> {
+        each!(self, s => s.take(record, library, answers))
     }
 
     /// As [`Station::made_durable`].
@@ -118,6 +131,12 @@ impl AnyStation {
     /// The first of them.
     pub fn check_nothing_is_missing(&self) -> Result<(), StationError> {
         each!(self, s => s.check_nothing_is_missing())
+    }
+
+    /// As [`Station::missing`].
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        each!(self, s => s.missing())
     }
 
     /// As [`Station::take_snapshot`].

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use domain::model::place::{Source, Topic};
-use log::files::{self, Files, PARTIAL};
+use log::files::{self, Files};
 use serde::{Deserialize, Serialize};
 
 /// So many snapshots of a partition are kept.
 pub const KEPT: usize = 3;
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const MANIFEST: &str = ".manifest.json";
 const STATE: &str = ".state";
 
@@ -108,10 +108,11 @@ impl Snapshots {
     }
 
     fn write_state(&self, dir: &Path, snapshot: &Snapshot) -> Result<(), SnapshotError> {
-        let path = dir.join(name(snapshot.offset, STATE));
+        let path = dir.join(state_name(snapshot.offset, crc32c::crc32c(&snapshot.state)));
         let file = self.files.open(&path, true).map_err(io_at(&path, "made"))?;
-        file.truncate(0)
-            .and_then(|()| file.write_at(&snapshot.state, 0))
+        // What another one writes under this name is the same.
+        file.write_at(&snapshot.state, 0)
+            .and_then(|()| file.truncate(snapshot.state.len() as u64))
             .and_then(|()| file.sync())
             .map_err(io_at(&path, "written"))
     }
@@ -136,21 +137,24 @@ impl Snapshots {
     fn prune(&self, dir: &Path) -> Result<u64, SnapshotError> {
         let names = self.files.list(dir).map_err(io_at(dir, "listed"))?;
         let offsets: Vec<u64> = names.iter().filter_map(|n| offset_of(n, MANIFEST)).collect();
-        let first = offsets.len().saturating_sub(KEPT);
-        for &offset in &offsets[..first] {
-            let path = dir.join(name(offset, MANIFEST));
-            self.files.remove(&path).map_err(io_at(&path, "removed"))?;
+        let kept = &offsets[offsets.len().saturating_sub(KEPT)..];
+        let Some(&first) = kept.first() else { return Ok(0) };
+        // What is above it and has no manifest may be another one's, on its way.
+        let is_let_go = |name: &&String| of_any(name).is_some_and(|offset| offset < first);
+        let (manifests, others): (Vec<&String>, Vec<&String>) =
+            names.iter().filter(is_let_go).partition(|name| name.ends_with(MANIFEST));
+        for group in [manifests, others] {
+            for name in group {
+                let path = dir.join(name);
+                match self.files.remove(&path) {
+                    // Another one was faster.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    removed => removed.map_err(io_at(&path, "removed"))?,
+                }
+            }
+            self.files.sync_dir(dir).map_err(io_at(dir, "synced"))?;
         }
-        self.files.sync_dir(dir).map_err(io_at(dir, "synced"))?;
-        let kept = &offsets[first..];
-        let is_left_over = |name: &str| {
-            offset_of(name, STATE).is_some_and(|offset| !kept.contains(&offset)) || name.ends_with(PARTIAL)
-        };
-        for name in names.iter().filter(|name| is_left_over(name)) {
-            let path = dir.join(name);
-            self.files.remove(&path).map_err(io_at(&path, "removed"))?;
-        }
-        Ok(kept.first().copied().unwrap_or(0))
+        Ok(first)
     }
 
     /// The latest snapshot of a partition; `None` if there never was one.
@@ -176,7 +180,7 @@ impl Snapshots {
         if named != (format!("{:032x}", source.log).as_str(), source.topic, source.partition, offset) {
             return Err(torn("it is of another log or partition".to_owned()));
         }
-        let state = files::read(&*self.files, &dir.join(name(offset, STATE)))
+        let state = files::read(&*self.files, &dir.join(state_name(offset, manifest.crc32c)))
             .map_err(|e| torn(format!("its state cannot be read: {e}")))?;
         if state.len() as u64 != manifest.bytes || crc32c::crc32c(&state) != manifest.crc32c {
             return Err(torn("its state is not as it was written".to_owned()));
@@ -191,6 +195,16 @@ impl Snapshots {
 
 fn name(offset: u64, end: &str) -> String {
     format!("{offset:020}{end}")
+}
+
+/// A state is named by what it holds: two that come to the same offset do not write into each other's.
+fn state_name(offset: u64, crc: u32) -> String {
+    format!("{offset:020}-{crc:08x}{STATE}")
+}
+
+/// The offset that any file of a snapshot begins with.
+fn of_any(name: &str) -> Option<u64> {
+    name.get(..20)?.parse().ok()
 }
 
 fn offset_of(name: &str, end: &str) -> Option<u64> {

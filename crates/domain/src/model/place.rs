@@ -16,6 +16,12 @@ pub struct Source {
     pub partition: u16,
 }
 
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} partition {}", self.topic, self.partition)
+    }
+}
+
 /// A frame's place in the answers to one partition: the offset answered, and the part of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {

@@ -251,8 +251,7 @@ impl World {
 
     fn opening(&self) -> Opening<'_> {
         Opening {
-            partitions: self.plan.partitions,
-            clock: self.plan.clock,
+            meta: self.logs.meta(),
             snapshots: &self.snapshots,
             library: &self.library,
             guards: self.switches.guards,
