@@ -22,6 +22,10 @@ pub enum LogError {
         "{partition}: offset {wanted} was asked for, the log ends at {end}: the log is shorter than what was read of it; put it back whole"
     )]
     Short { partition: String, wanted: u64, end: u64 },
+    #[error(
+        "{partition}: the log ends at {end} and does not give what stands at {wanted}: see whether it can be reached"
+    )]
+    Silent { partition: String, wanted: u64, end: u64 },
 }
 
 impl LogError {

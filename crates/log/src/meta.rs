@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use domain::flow::Partitions;
 use domain::model::ids::digest128;
-use domain::model::place::Topic;
+use domain::model::place::{Partitions, Topic};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{LogError, at};

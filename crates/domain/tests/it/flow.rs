@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::flow::{
-    BEHAVIOUR, Desk, Marker, Outbox, Output, Partitions, Positions, Stage, Stop, Verdict, marker_record,
-};
+use domain::flow::{BEHAVIOUR, Desk, Marker, Outbox, Output, Positions, Stage, Stop, Verdict, marker_record};
 use domain::frame::{Frame, Kind, PART_BYTES_MAX, decode, encode, seal};
 use domain::model::fact::{Fact, Metric, Scope, What};
-use domain::model::place::Topic;
+use domain::model::place::{Partitions, Topic};
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::rules::{Attribution, Dedup, Rules};
 use domain::model::time::Millis;

@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use domain::flow::Partitions;
-use domain::model::place::Topic;
+use domain::model::place::{Partitions, Topic};
 use expect_test::{Expect, expect};
 use log::files::Files;
 use log::files::memory::{Loss, Memory};

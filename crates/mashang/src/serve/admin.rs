@@ -12,14 +12,14 @@ use axum::routing::get;
 use domain::model::place::Topic;
 use log::local::{Health, Log, now_ms};
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
-use worker::lane::Progress;
+use worker::works::Works;
 
 use super::ledger::Progress as LedgerProgress;
 
 /// How everything stands.
 pub(crate) struct Standing {
     log: Arc<Log>,
-    stations: Vec<Progress>,
+    works: Arc<Works>,
     ledger: Arc<LedgerProgress>,
     registry: Registry,
     lag: IntGaugeVec,
@@ -31,7 +31,7 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    pub(super) fn new(log: Arc<Log>, stations: Vec<Progress>, ledger: Arc<LedgerProgress>, registry: Registry) -> Self {
+    pub(super) fn new(log: Arc<Log>, works: Arc<Works>, ledger: Arc<LedgerProgress>, registry: Registry) -> Self {
         let gauges = |name: &str, help: &str, labels: &[&str]| {
             let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect("a name");
             registry.register(Box::new(gauges.clone())).expect("registered once");
@@ -46,7 +46,7 @@ impl Standing {
         registry.register(Box::new(snapshot_age.clone())).expect("registered once");
         Self {
             log,
-            stations,
+            works,
             ledger,
             registry,
             lag,
@@ -61,8 +61,9 @@ impl Standing {
     /// durable when this began is in the ledger.
     pub(crate) fn lags(&self) -> Vec<(&'static str, u16, u64)> {
         let mut lags = Vec::new();
+        let stations = self.works.progress();
         for (topic, stage) in [(Topic::Scans, "shopper"), (Topic::Draws, "code"), (Topic::Awards, "campaign")] {
-            for station in self.stations.iter().filter(|s| s.topic == topic) {
+            for station in stations.iter().filter(|s| s.topic == topic) {
                 let end = self.log.partition(topic, station.partition).end();
                 lags.push((stage, station.partition, end.saturating_sub(station.settled.load(Ordering::Acquire))));
             }
@@ -97,7 +98,7 @@ impl Standing {
         }
         self.state_bytes.reset();
         let mut oldest = None;
-        for station in &self.stations {
+        for station in &self.works.progress() {
             let desk = match station.topic {
                 Topic::Scans => "shopper",
                 Topic::Draws => "code",
