@@ -14,7 +14,6 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 use tracing::{error, info, warn};
 
 use crate::error::LogError;
-use crate::feed::Appender;
 use crate::files::Files;
 use crate::meta::Meta;
 use crate::partition::Partition;
@@ -258,20 +257,6 @@ impl Log {
         for thread in threads {
             let _ = thread.join();
         }
-    }
-}
-
-impl Appender for Log {
-    fn append(&self, records: Vec<Append>, on_full: OnFull, done: Done) {
-        Self::append(self, records, on_full, done);
-    }
-
-    fn health(&self) -> Health {
-        Self::health(self)
-    }
-
-    fn close(&self) {
-        Self::close(self);
     }
 }
 
