@@ -13,6 +13,8 @@ use crate::process::{Process, Signal};
 /// Nothing that a broker does here takes longer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
+const MAIN: &str = "kafka.Kafka";
+
 /// Ports stay taken while the broker is down.
 #[derive(Debug)]
 pub(super) struct Ports {
@@ -65,6 +67,7 @@ pub(super) struct Broker {
     jars: Jars,
     dir: PathBuf,
     heap_mb: u32,
+    fast: bool,
     process: Option<Process>,
 }
 
@@ -81,10 +84,11 @@ impl Broker {
     ) -> Self {
         let dir = home.join(id.to_string());
         fs::create_dir_all(&dir).expect("a writable directory");
-        let broker = Self { id, ports, jars: jars.clone(), dir, heap_mb: options.heap_mb, process: None };
+        let broker =
+            Self { id, ports, jars: jars.clone(), dir, heap_mb: options.heap_mb, fast: options.fast, process: None };
         let settings = broker.settings(home, voters, options);
         fs::write(broker.dir.join("server.properties"), settings).expect("a writable directory");
-        let mut tool = jars.java(128, "kafka.tools.StorageTool");
+        let mut tool = jars.quick(128, "kafka.tools.StorageTool");
         tool.args(["format", "--cluster-id", cluster, "--config"]).arg(broker.dir.join("server.properties"));
         if options.secure {
             tool.args(["--add-scram", &secure::scram()]);
@@ -146,7 +150,8 @@ impl Broker {
         if self.runs() {
             return;
         }
-        let mut command = self.jars.java(self.heap_mb, "kafka.Kafka");
+        let mut command =
+            if self.fast { self.jars.fast(self.heap_mb, MAIN) } else { self.jars.quick(self.heap_mb, MAIN) };
         command.arg(self.dir.join("server.properties")).current_dir(&self.dir);
         self.process = Some(Process::start(&command, &self.dir.join("out")).expect("java runs"));
     }

@@ -2,5 +2,6 @@
 
 mod client;
 mod clusters;
+mod missing;
 mod relays;
 mod secure;
