@@ -1,10 +1,11 @@
 //! Brokers start, die, freeze and come back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use stand::disk::SmallDisk;
 use stand::kafka::{Kafka, Options};
 
-use super::client::{Sender, read, topic};
+use super::client::{PATIENCE, Sender, read, topic};
 
 #[test]
 fn one_broker_dies_and_comes_back_with_what_it_acknowledged() {
@@ -61,4 +62,26 @@ fn a_broker_keeps_its_records_where_it_is_told() {
     topic(&kafka, "placed");
     assert!(placed.join("placed-0").is_dir());
     assert_eq!(kafka.data_dir(1), &placed);
+}
+
+#[test]
+fn a_broker_whose_disk_is_full_ends_and_the_others_go_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let Some(_disk) = SmallDisk::mount(dir.path(), 16) else { return };
+    let options = Options { brokers: 3, log_dirs: vec![(1, dir.path().to_owned())], ..Options::default() };
+    let Some(kafka) = Kafka::start(&options) else { return };
+    topic(&kafka, "full");
+    let sender = Sender::new(kafka.bootstrap(), "full", "full", &[]);
+    // Of half a megabyte each; the smaller disk has room for less than 30.
+    let payload: String = (0..100_000).map(|n| format!("{:05}", n * 7919 % 99_991)).collect();
+    for _ in 0..40 {
+        assert!(sender.send(&payload).is_ok());
+    }
+    let until = Instant::now() + PATIENCE;
+    while kafka.runs(1) {
+        assert!(Instant::now() < until, "it runs on a full disk");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(kafka.told(1).contains("No space left on device"));
+    assert_eq!(read(kafka.bootstrap(), "full", &[]).len(), 40);
 }
