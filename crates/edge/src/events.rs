@@ -156,7 +156,7 @@ impl Door {
                 Ok(json(StatusCode::ACCEPTED, &Answer { accepted: events, ..answer }, room))
             }
             Ok(Err(Refused::Full)) => Err(Problem::busy("the log has no room; send it again", 5)),
-            Ok(Err(refused @ (Refused::Failed | Refused::Closed))) => {
+            Ok(Err(refused @ (Refused::Failed | Refused::Closed | Refused::TooLarge))) => {
                 Err(Problem::busy(format!("{refused}; send it again"), 2))
             }
             // It is counted as what it becomes.
