@@ -1,14 +1,13 @@
 //! The store that a fleet shares: snapshots, and rules under their SHA-256.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
-use domain::model::rules::Rules;
-use log::files::{self, Files};
-use wire::rules::{from_object, version};
+use log::files::Files;
+
+use crate::shelf::Shelf;
 
 /// A directory that all processes see.
 #[derive(Clone, Debug)]
@@ -45,42 +44,4 @@ impl Store {
     pub(crate) fn shelf(&self, files: Arc<dyn Files>) -> Shelf {
         Shelf::new(files, &self.dir.join("rules"))
     }
-}
-
-/// Published rules, each under its SHA-256: what is there never changes.
-#[derive(Clone, Debug)]
-pub(crate) struct Shelf {
-    files: Arc<dyn Files>,
-    dir: PathBuf,
-}
-
-impl Shelf {
-    pub(crate) fn new(files: Arc<dyn Files>, dir: &Path) -> Self {
-        Self { files, dir: dir.to_owned() }
-    }
-
-    /// Puts an object there; says under which version.
-    pub(crate) fn put(&self, object: &[u8]) -> Result<[u8; 32]> {
-        let sha256 = version(object);
-        self.files.create_dir(&self.dir).with_context(|| format!("{} cannot be made", self.dir.display()))?;
-        files::publish(&*self.files, &self.dir, &name(&sha256), object)
-            .with_context(|| format!("{} cannot be written", self.dir.join(name(&sha256)).display()))?;
-        Ok(sha256)
-    }
-
-    /// A published object, which must be what its name says.
-    pub(crate) fn load(&self, sha256: &[u8; 32]) -> Result<Rules> {
-        let path = self.dir.join(name(sha256));
-        let what = format!("{}: published rules", path.display());
-        let bytes = files::read(&*self.files, &path).with_context(|| format!("{what} cannot be read: put the file back"))?;
-        if version(&bytes) != *sha256 {
-            return Err(anyhow!("{what} are not what their name says: put the file back"));
-        }
-        from_object(&bytes).map_err(|e| anyhow!("{what}: {e}"))
-    }
-}
-
-fn name(sha256: &[u8; 32]) -> String {
-    let hex: String = sha256.iter().map(|b| format!("{b:02x}")).collect();
-    format!("{hex}.json")
 }

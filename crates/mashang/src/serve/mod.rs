@@ -1,12 +1,10 @@
 //! `mashang serve`: door, log, desks, ledger and console in one process.
 //!
-//! - `publish`: rules in the log
 //! - `ledger`: the thread that writes the ledger
 //! - `admin`: health and metrics
 
 mod admin;
 mod ledger;
-mod publish;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
@@ -24,7 +22,9 @@ use axum::Router;
 use console::recent::Recent;
 use console::results::Console;
 use domain::model::place::{Partitions, Topic};
+use domain::model::rulebook::Library;
 use domain::model::time::Millis;
+use domain::publish;
 use edge::clock::Stamps;
 use edge::events::Door;
 use edge::http;
@@ -33,7 +33,7 @@ use edge::keys::Keys;
 use edge::metrics::Metrics;
 use edge::problem::{method_not_allowed, not_found};
 use edge::served::Served;
-use log::feed::Appender;
+use log::feed::{Appender, Feed};
 use log::files::Files;
 use log::follow::Follow;
 use log::local::{Health, Log, Readers, now_ms};
@@ -45,6 +45,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
+use wire::rules::Checked;
 use worker::any::AnyStation;
 use worker::books::Books;
 use worker::lane::{Lane, LaneError, Order, Tools};
@@ -52,9 +53,11 @@ use worker::station::StationError;
 use worker::works::{Manner, Published, Rhythm, Works};
 
 use crate::cli::{ClockArg, LogFormat};
+use crate::publish::{Needed, Press, Secrets, books};
 use crate::rules::read_all;
 use crate::run::lock;
 use crate::settings::Settings;
+use crate::shelf::Shelf;
 use crate::tell::tell;
 use crate::usage;
 use admin::Standing;
@@ -167,8 +170,8 @@ impl Service {
         let log = Arc::new(open_log(&settings, &files, &registry)?);
         let currencies: BTreeMap<String, String> =
             given.iter().map(|c| (c.rules.merchant.clone(), c.rules.currency.clone())).collect();
-        let secrets = secret_dirs(&settings);
-        let library = publish::publish(&log, &*files, &rules_dir, given, &secrets)?;
+        let mut feed = Follow::new(Arc::clone(&log), Readers::Desks);
+        let library = publish_all(&settings, &log, &mut feed, &Shelf::new(Arc::clone(&files), &rules_dir), &given)?;
         let rhythm = Rhythm { interval: settings.snapshot_every, ..Rhythm::default() };
         let retain_ms = i64::try_from(settings.retain.as_millis()).unwrap_or(i64::MAX);
         let works = Works::new(
@@ -198,7 +201,6 @@ impl Service {
         let merchants: BTreeSet<String> = currencies.keys().cloned().collect();
         let metrics = Metrics::new(&registry).context("metrics are registered once")?;
         let connections = metrics.connections.clone();
-        let mut feed = Follow::new(Arc::clone(&log), Readers::Desks);
         let stamps = Stamps::of(log.meta(), &mut feed)?;
         let appender: Arc<dyn Appender> = Arc::<Log>::clone(&log);
         let intake = Intake::start(appender, log.meta().partitions.scans, stamps, ROUNDS_MAX, metrics.clone());
@@ -224,7 +226,7 @@ impl Service {
         if let Some(keys) = keys {
             servers.push(tokio::spawn(async move { keys.reload().await }));
         }
-        let admin_routes: Router = admin::routes(Arc::clone(&standing));
+        let admin_routes: Router = crate::admin::routes(Arc::<Standing>::clone(&standing));
         let admin_server = tokio::spawn(http::serve(admin, admin_routes, connections, admin_stopped));
         info!(http = %address, admin = %admin_address, data = %settings.data.display(), "ready");
         Ok(Self {
@@ -346,6 +348,24 @@ fn open_log(settings: &Settings, files: &Arc<dyn Files>, registry: &Registry) ->
         log::error::LogError::Other { .. } => usage(e),
         other => other.into(),
     })
+}
+
+/// Publishes what is new among these rules and gives all books that desks may be asked to work under.
+fn publish_all(
+    settings: &Settings,
+    log: &Log,
+    feed: &mut dyn Feed,
+    shelf: &Shelf,
+    given: &[Checked],
+) -> Result<Library> {
+    let mut registry = publish::Registry::default();
+    let mut press = Press { meta: log.meta(), feed, appender: log, shelf, registry: &mut registry };
+    for checked in given {
+        press.publish(&checked.rules)?;
+    }
+    let own = given.iter().map(|checked| checked.rules.merchant.clone()).collect();
+    let secrets = Secrets { dirs: secret_dirs(settings), needed: Needed::Some(own) };
+    books(&registry, shelf, &Library::new(), &secrets)
 }
 
 /// Where secrets may lie: in `--secrets`, or beside any of the rules.
