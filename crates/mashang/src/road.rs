@@ -9,7 +9,7 @@ use domain::model::ids::digest128;
 use domain::model::place::{Partitions, Topic};
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
-use ledger::schema::LedgerError;
+use ledger::error::LedgerError;
 use ledger::writer::Writer;
 
 /// The ledger writes once so many facts wait.

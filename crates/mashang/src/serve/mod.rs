@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ::ledger::schema::may_serve;
+use ::ledger::url::LedgerUrl;
 use anyhow::{Context, Result, anyhow};
 use axum::Router;
 use console::recent::Recent;
@@ -194,7 +195,7 @@ impl Service {
         let standing = Arc::new(standing);
         let (failed, failures) = mpsc::unbounded_channel();
         let tell_failure = failed.clone();
-        let recent = Recent::follow(Arc::clone(&log), &file, &registry, move |error| {
+        let recent = Recent::follow(Arc::clone(&log), &LedgerUrl::file(&file), &registry, move |error| {
             let _ = tell_failure.send(error.into());
         })?;
 
@@ -207,7 +208,7 @@ impl Service {
         let inflight = settings.inflight_bytes as usize;
         let served = Arc::new(Served::new(currencies));
         let door = Door::new(Arc::clone(&intake), served, keys.clone(), metrics, inflight);
-        let console = Arc::new(Console::new(Arc::clone(&recent), file.clone(), merchants, keys.clone()));
+        let console = Arc::new(Console::new(Arc::clone(&recent), LedgerUrl::file(&file), merchants, keys.clone()));
         let own = Arc::clone(&standing);
         let page = console::page::routes(&console, Arc::new(move || own.lines()));
         let routes = Arc::new(door).routes().merge(console.routes()).merge(page);
