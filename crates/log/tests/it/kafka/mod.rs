@@ -3,10 +3,13 @@
 //! Tests share a broker and keep apart by their prefix; a test that hurts a broker has one of its own.
 
 mod basics;
+mod feeds;
+mod hands;
+mod setup;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -122,5 +125,3 @@ pub(crate) fn append(topic: Topic, partition: u16, text: &str) -> Append {
 pub(crate) fn shared() -> Option<&'static Kafka> {
     Kafka::shared()
 }
-
-pub(crate) type Shared<T> = Arc<std::sync::Mutex<T>>;
