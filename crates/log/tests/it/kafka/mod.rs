@@ -2,9 +2,11 @@
 //!
 //! Tests share a broker and keep apart by their prefix; a test that hurts a broker has one of its own.
 
+mod appenders;
 mod basics;
 mod feeds;
 mod hands;
+mod members;
 mod setup;
 mod topics;
 
@@ -65,7 +67,9 @@ impl World {
     pub(crate) fn new(kafka: &Kafka) -> Self {
         let settings = fresh(kafka.bootstrap());
         let meta = make(&settings).report.meta;
-        let relayed = Settings { brokers: kafka.relayed(), ..settings.clone() };
+        let mut relayed = Settings { brokers: kafka.relayed(), ..settings.clone() };
+        // So that there are requests to hurt.
+        relayed.producer.insert("batch.num.messages".to_owned(), "2".to_owned());
         Self { settings, relayed, meta }
     }
 
