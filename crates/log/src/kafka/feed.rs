@@ -17,22 +17,18 @@ use crate::error::LogError;
 use crate::feed::Feed;
 use crate::kafka::probe::bounds;
 use crate::kafka::settings::{Settings, refused};
-use crate::kafka::watch::{Watch, passes_by};
+use crate::kafka::watch::{Returned, Watch, passes_by};
 use crate::meta::Meta;
 use crate::reader::Record;
 
 /// So much is handed out in one call.
 const RECORDS_MAX: usize = 256;
 const BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How often a feed that has nothing asks whether an outage is over, and for how long it waits for the answer.
-const RETURN_EVERY: Duration = Duration::from_secs(2);
-const RETURN_WAIT: Duration = Duration::from_millis(100);
-
 /// Reads partitions of Kafka.
 pub struct KafkaFeed {
     consumer: BaseConsumer<Watch>,
     seats: Seats,
-    last_asked: Instant,
+    returned: Returned,
 }
 
 /// What is read, and how far.
@@ -57,7 +53,7 @@ impl KafkaFeed {
         let config = settings.consumer(client_id, None)?;
         let consumer = config.create_with_context(Watch::new(client_id)).map_err(refused)?;
         let seats = Seats { settings: settings.clone(), meta: meta.clone(), next: BTreeMap::new() };
-        Ok(Self { consumer, seats, last_asked: Instant::now() })
+        Ok(Self { consumer, seats, returned: Returned::default() })
     }
 
     /// What `poll` said that is no record: passes by, or ends the feed.
@@ -74,6 +70,8 @@ impl KafkaFeed {
 
     /// Which partition is out of its bounds, and how.
     fn out_of_range(&self, error: &KafkaError) -> LogError {
+        // Said of the partition, if its bounds say no more.
+        let cut = self.explain("a partition was cut, and has grown again", error);
         for (&(topic, partition), seat) in &self.seats.next {
             match bounds(&self.consumer, &self.seats.settings, topic, partition) {
                 Ok(bounds) => {
@@ -84,24 +82,11 @@ impl KafkaFeed {
                 Err(error) => return error,
             }
         }
-        self.explain("a partition was cut, and has grown again", error)
+        cut
     }
 
     fn explain(&self, what: &str, error: &KafkaError) -> LogError {
         self.consumer.context().explain(&self.seats.settings, what.to_owned(), error)
-    }
-
-    /// Nothing came for a while: an outage that is over is told of, even if nobody writes.
-    fn ask_for_return(&mut self) {
-        if !self.consumer.context().lasts() || self.last_asked.elapsed() < RETURN_EVERY {
-            return;
-        }
-        self.last_asked = Instant::now();
-        let Some((topic, partition)) = self.seats.next.keys().next() else { return };
-        let name = self.seats.settings.topic(*topic);
-        if self.consumer.fetch_watermarks(&name, i32::from(*partition), RETURN_WAIT).is_ok() {
-            self.consumer.context().is_back();
-        }
     }
 
     fn list(&self, topic: Topic, partition: u16, from: Offset) -> Result<TopicPartitionList, LogError> {
@@ -167,7 +152,7 @@ impl Feed for KafkaFeed {
         if count > 0 {
             self.consumer.context().is_back();
         } else {
-            self.ask_for_return();
+            self.returned.ask(&self.consumer, self.consumer.context());
         }
         Ok(count)
     }

@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 
 use crate::error::LogError;
 use crate::kafka::settings::{Settings, refused};
-use crate::kafka::watch::{Watch, passes_by};
+use crate::kafka::watch::{Returned, Watch, passes_by};
 
 /// Rebalances are answered within so long, and a member is never taken for stuck.
 const POLL: Duration = Duration::from_millis(50);
@@ -82,6 +82,7 @@ impl Membership {
             tell,
             to_commit,
             ends: Arc::clone(&ends),
+            returned: Returned::default(),
         };
         let thread = std::thread::Builder::new().name("kafka-member".to_owned()).spawn(move || member.run());
         let thread = Some(thread.expect("the system has room for a thread"));
@@ -129,14 +130,15 @@ struct Member {
     tell: Sender<Change>,
     to_commit: Receiver<Vec<(Topic, u16, u64)>>,
     ends: Arc<AtomicBool>,
+    returned: Returned,
 }
 
 impl Member {
-    fn run(self) {
+    fn run(mut self) {
         while !self.ends.load(Ordering::Acquire) {
             match self.consumer.poll(POLL) {
                 // Partitions are paused; a record that was on its way is not for us.
-                Some(Ok(_)) | None => {}
+                Some(Ok(_)) | None => self.returned.ask(&self.consumer, &self.consumer.context().watch),
                 Some(Err(error)) => {
                     if let Some(over) = self.note(&error) {
                         let _ = self.tell.send(Change::Over(over));
@@ -153,7 +155,9 @@ impl Member {
     fn note(&self, error: &KafkaError) -> Option<LogError> {
         let explain = |what: String| Some(self.consumer.context().explain(&what, error));
         let name = &self.name;
-        match error.rdkafka_error_code() {
+        // A fatal error says no more than that it is one.
+        let fatal = self.consumer.client().fatal_error();
+        match fatal.as_ref().map(|(code, _)| *code).or(error.rdkafka_error_code()) {
             Some(Code::FencedInstanceId) => Some(LogError::Kafka {
                 brokers: self.settings.brokers.clone(),
                 what: format!("member {name} was shut out"),
@@ -163,7 +167,7 @@ impl Member {
             Some(Code::GroupAuthorizationFailed | Code::TopicAuthorizationFailed | Code::InvalidSessionTimeout) => {
                 explain(format!("member {name} cannot join"))
             }
-            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => explain(format!("member {name} ends")),
+            _ if fatal.is_some() => explain(format!("member {name} ends")),
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset) => None,
             _ if passes_by(error) => None,
             _ => {

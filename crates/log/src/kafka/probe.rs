@@ -24,6 +24,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A question that was not answered is asked again after so long.
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// What is said beside an answer, at most.
+const SAID_MAX: usize = 256;
+
 /// A topic as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
@@ -123,8 +126,10 @@ impl Probe {
     }
 
     pub(crate) fn explain(&self, what: String, error: &KafkaError) -> LogError {
-        // Why it could not connect is said beside the answers.
-        while let Some(Err(_)) = self.consumer.poll(Duration::ZERO) {}
+        // Why it could not connect is said beside the answers, between lines of its log.
+        for _ in 0..SAID_MAX {
+            self.consumer.poll(Duration::ZERO);
+        }
         self.consumer.context().explain(&self.settings, what, error)
     }
 }

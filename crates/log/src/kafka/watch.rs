@@ -1,10 +1,11 @@
 //! What a client says beside its answers: log lines, and that it cannot reach Kafka.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use tracing::{debug, error, info, warn};
 
@@ -13,6 +14,10 @@ use crate::kafka::settings::Settings;
 
 /// Lines of these kinds repeat what [`Watch::error`] is told, once per attempt.
 const REPEATED: &[&str] = &["FAIL", "ERROR", "REQTMOUT", "GETPID"];
+
+/// How often it is asked whether an outage is over, and for how long an answer is waited for.
+const ASK_EVERY: Duration = Duration::from_secs(2);
+const ASK_FOR: Duration = Duration::from_millis(100);
 
 /// Listens to one client. Outages are told of once when they begin and once when they end.
 #[derive(Debug)]
@@ -25,7 +30,7 @@ pub(crate) struct Watch {
 struct Outage {
     lasts: bool,
     /// The last thing that went wrong, in librdkafka's words.
-    reason: String,
+    last: Option<(KafkaError, String)>,
 }
 
 impl Watch {
@@ -34,10 +39,8 @@ impl Watch {
     }
 
     /// Kafka could not be reached, or does not answer.
-    pub(crate) fn is_away(&self, reason: &str) {
-        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
-        reason.clone_into(&mut outage.reason);
-        if std::mem::replace(&mut outage.lasts, true) {
+    fn is_away(&self, reason: &str) {
+        if std::mem::replace(&mut self.outage().lasts, true) {
             debug!(target: "kafka", client = %self.client, reason, "still out of reach");
         } else {
             warn!(target: "kafka", client = %self.client, reason, "a broker of Kafka is out of reach; trying again");
@@ -46,21 +49,48 @@ impl Watch {
 
     /// Kafka answered.
     pub(crate) fn is_back(&self) {
-        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::take(&mut outage.lasts) {
+        if std::mem::take(&mut *self.outage()).lasts {
             info!(target: "kafka", client = %self.client, "Kafka is in reach again");
         }
     }
 
     pub(crate) fn lasts(&self) -> bool {
-        self.outage.lock().unwrap_or_else(PoisonError::into_inner).lasts
+        self.outage().lasts
     }
 
     /// An error with what is known of its cause.
     pub(crate) fn explain(&self, settings: &Settings, what: String, error: &KafkaError) -> LogError {
-        let reason = self.outage.lock().unwrap_or_else(PoisonError::into_inner).reason.clone();
-        let cause = if reason.is_empty() { error.to_string() } else { format!("{error}: {reason}") };
-        LogError::Kafka { brokers: settings.brokers.clone(), what, cause, mend: mend(error) }
+        let last = self.outage().last.clone();
+        let mend = mend(last.as_ref().map_or(error, |(last, _)| last));
+        let cause = last.map_or_else(|| error.to_string(), |(_, reason)| format!("{error}: {reason}"));
+        LogError::Kafka { brokers: settings.brokers.clone(), what, cause, mend }
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether an outage is over, even if nothing comes: asked now and then while one lasts.
+#[derive(Debug)]
+pub(crate) struct Returned {
+    last_asked: Instant,
+}
+
+impl Default for Returned {
+    fn default() -> Self {
+        Self { last_asked: Instant::now() }
+    }
+}
+
+impl Returned {
+    pub(crate) fn ask<C: ConsumerContext>(&mut self, consumer: &BaseConsumer<C>, watch: &Watch) {
+        if watch.lasts() && self.last_asked.elapsed() >= ASK_EVERY {
+            self.last_asked = Instant::now();
+            if consumer.fetch_metadata(None, ASK_FOR).is_ok() {
+                watch.is_back();
+            }
+        }
     }
 }
 
@@ -133,8 +163,11 @@ impl ClientContext for Watch {
         if passes_by(&error) {
             self.is_away(reason);
         } else {
-            reason.clone_into(&mut self.outage.lock().unwrap_or_else(PoisonError::into_inner).reason);
             debug!(target: "kafka", client = %self.client, %error, reason, "an error");
+        }
+        // That all brokers are down says less than why the last one is.
+        if error.rdkafka_error_code() != Some(Code::AllBrokersDown) {
+            self.outage().last = Some((error, reason.to_owned()));
         }
     }
 }

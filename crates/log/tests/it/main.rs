@@ -3,5 +3,6 @@
 mod crashes;
 mod damage;
 mod found;
+mod kafka;
 mod threads;
 mod world;

@@ -154,13 +154,14 @@ impl Pump {
                         self.room.give_back(next.len);
                         too_large.push(next.entry);
                     }
-                    Sent::TooLarge => return Err(Failure::TooLarge { topic, partition, bytes: next.len }),
                     not_taken => {
+                        let bytes = next.len;
                         queue.waiting.push_front(next);
                         match not_taken {
+                            Sent::TooLarge => return Err(Failure::TooLarge { topic, partition, bytes }),
                             Sent::Failed(failure) => return Err(Failure::Other(failure)),
-                            // Deliveries will make room.
-                            _ => return Ok(()),
+                            // Reports will make room.
+                            Sent::Taken | Sent::Later => return Ok(()),
                         }
                     }
                 }
@@ -267,4 +268,184 @@ impl Pump {
 pub(super) enum Failure<F> {
     TooLarge { topic: Topic, partition: u16, bytes: usize },
     Other(F),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
+
+    use prometheus::IntGauge;
+
+    use super::*;
+
+    /// A pump whose records are handed over to a list, and what became of its entries.
+    struct World {
+        pump: Pump,
+        room: Arc<Room>,
+        now: Instant,
+    }
+
+    type Outcome = Receiver<Result<(), Refused>>;
+
+    impl World {
+        fn new(keeps: bool) -> Self {
+            let gauge = IntGauge::new("bytes", "bytes").expect("a gauge");
+            let room = Arc::new(Room::new(1 << 20, gauge));
+            Self { pump: Pump::new(keeps, Arc::clone(&room)), room, now: Instant::now() }
+        }
+
+        /// Gives one entry; its records are one byte each, by partition.
+        fn give(&mut self, partitions: &[u16], on_full: OnFull) -> Outcome {
+            let (tell, told) = channel();
+            let append = |partition: &u16| Append { topic: Topic::Scans, partition: *partition, record: vec![1] };
+            self.room.take(partitions.len());
+            let done = move |result| tell.send(result).expect("somebody listens");
+            self.pump.push(partitions.iter().map(append).collect(), on_full, self.now, Box::new(done));
+            told
+        }
+
+        /// The numbers of what is sent now.
+        fn send(&mut self) -> Vec<usize> {
+            let mut sent = Vec::new();
+            let result = self.pump.send::<()>(|_, _, record, number| {
+                assert_eq!(record, [1], "what is sent again is whole");
+                sent.push(number);
+                Sent::Taken
+            });
+            assert!(result.is_ok());
+            sent
+        }
+
+        fn ack(&mut self, numbers: impl IntoIterator<Item = usize>) {
+            numbers.into_iter().for_each(|number| assert!(self.pump.delivered(number).is_ok()));
+        }
+    }
+
+    #[test]
+    fn the_first_one_goes_alone_at_the_start_and_after_every_idle_time() {
+        let mut world = World::new(false);
+        let _told: Vec<_> = (0..4).map(|_| world.give(&[0], OnFull::Wait)).collect();
+        assert_eq!(world.send(), [0]);
+        assert_eq!(world.send(), [0; 0]);
+        world.ack([0]);
+        assert_eq!(world.send(), [1, 2, 3]);
+        world.ack([1, 2]);
+        let _told = world.give(&[0], OnFull::Wait);
+        assert_eq!(world.send(), [4], "something is under way: it was never idle");
+        world.ack([3, 4]);
+        let _told = [world.give(&[0], OnFull::Wait), world.give(&[0, 1, 1], OnFull::Wait)];
+        assert_eq!(world.send(), [5, 7], "each partition for itself");
+        world.ack([7, 5]);
+        assert_eq!(world.send(), [6, 8]);
+    }
+
+    #[test]
+    fn an_entry_is_done_once_all_of_it_is_there() {
+        let mut world = World::new(false);
+        let told = world.give(&[0, 1], OnFull::Wait);
+        assert_eq!(world.send(), [0, 1]);
+        world.ack([1]);
+        assert!(told.try_recv().is_err());
+        world.ack([0]);
+        assert_eq!(told.try_recv(), Ok(Ok(())));
+        assert!(world.pump.is_empty() && world.room.held() == 0);
+        assert_eq!(world.give(&[], OnFull::Wait).try_recv(), Ok(Ok(())));
+    }
+
+    #[test]
+    fn after_a_failure_everything_is_sent_again_in_its_order_and_alone_first() {
+        let mut world = World::new(true);
+        let told: Vec<_> = (0..5).map(|_| world.give(&[0], OnFull::Refuse)).collect();
+        let first = world.send();
+        world.ack(first);
+        assert_eq!(world.send(), [1, 2, 3, 4]);
+        world.ack([1]);
+        world.pump.rewind();
+        assert_eq!(world.send(), [2]);
+        world.ack([2]);
+        assert_eq!(world.send(), [3, 4]);
+        world.ack([3, 4]);
+        assert!(told.iter().all(|told| told.try_recv() == Ok(Ok(()))));
+        assert_eq!(world.room.held(), 0);
+    }
+
+    #[test]
+    fn a_report_out_of_order_is_noticed() {
+        let mut world = World::new(true);
+        let _told: Vec<_> = (0..3).map(|_| world.give(&[0], OnFull::Refuse)).collect();
+        let first = world.send();
+        world.ack(first);
+        world.send();
+        assert_eq!(world.pump.delivered(2), Err(()));
+        assert_eq!(world.pump.delivered(9), Err(()));
+    }
+
+    #[test]
+    fn what_is_late_is_refused_and_only_what_is_under_way_keeps_its_room() {
+        let mut world = World::new(true);
+        let late = [world.give(&[0, 1], OnFull::Refuse), world.give(&[0], OnFull::Refuse)];
+        let waits = world.give(&[0], OnFull::Wait);
+        assert_eq!(world.send(), [0, 1]);
+        world.now += Duration::from_secs(1);
+        let fresh = world.give(&[0], OnFull::Refuse);
+        world.pump.expire(world.now);
+        assert!(late.iter().all(|told| told.try_recv() == Ok(Err(Refused::Full))));
+        assert!(waits.try_recv().is_err() && fresh.try_recv().is_err());
+        assert_eq!(world.room.held(), 2 + 2, "what is under way, and what is still wanted");
+        world.ack([0, 1]);
+        assert_eq!(world.send(), [3, 4]);
+        world.ack([3, 4]);
+        assert_eq!((waits.try_recv(), fresh.try_recv()), (Ok(Ok(())), Ok(Ok(()))));
+        assert!(world.pump.is_empty() && world.room.held() == 0 && world.pump.oldest().is_none());
+    }
+
+    #[test]
+    fn of_a_batch_that_is_too_large_only_the_one_to_blame_is_refused() {
+        let mut world = World::new(true);
+        let told: Vec<_> = (0..4).map(|_| world.give(&[0], OnFull::Refuse)).collect();
+        let first = world.send();
+        world.ack(first);
+        assert_eq!(world.send(), [1, 2, 3]);
+        world.pump.too_large(1);
+        world.pump.rewind();
+        assert_eq!(world.send(), [1]);
+        world.ack([1]);
+        assert_eq!(world.send(), [2], "one that may be to blame goes with no other");
+        world.pump.too_large(2);
+        world.pump.rewind();
+        assert_eq!(world.send(), [3]);
+        world.ack([3]);
+        let results: Vec<_> = told.iter().map(|told| told.try_recv().expect("an outcome")).collect();
+        assert_eq!(results, [Ok(()), Ok(()), Err(Refused::TooLarge), Ok(())]);
+        assert_eq!(world.room.held(), 0);
+    }
+
+    #[test]
+    fn what_the_client_finds_too_large_is_refused_or_ends_a_lane() {
+        let mut world = World::new(true);
+        let told = [world.give(&[0, 1], OnFull::Refuse), world.give(&[0], OnFull::Refuse)];
+        let sent = world.pump.send::<()>(|_, _, _, number| if number == 0 { Sent::TooLarge } else { Sent::Taken });
+        assert!(sent.is_ok());
+        assert_eq!(told[0].try_recv(), Ok(Err(Refused::TooLarge)));
+        world.ack([2, 1]);
+        assert_eq!(told[1].try_recv(), Ok(Ok(())));
+        assert_eq!(world.room.held(), 0);
+        let mut lane = World::new(false);
+        let told = lane.give(&[0, 1], OnFull::Wait);
+        assert!(matches!(lane.pump.send::<()>(|_, _, _, _| Sent::TooLarge), Err(Failure::TooLarge { bytes: 1, .. })));
+        lane.pump.refuse_all(Refused::Failed);
+        assert_eq!(told.try_recv(), Ok(Err(Refused::Failed)));
+        assert_eq!(lane.room.held(), 0);
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_waits_in_its_place() {
+        let mut world = World::new(true);
+        let _told: Vec<_> = (0..3).map(|_| world.give(&[0], OnFull::Refuse)).collect();
+        let first = world.send();
+        world.ack(first);
+        assert!(world.pump.send::<()>(|_, _, _, number| if number == 2 { Sent::Later } else { Sent::Taken }).is_ok());
+        assert_eq!(world.send(), [2]);
+    }
 }
