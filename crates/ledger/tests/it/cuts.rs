@@ -185,14 +185,9 @@ fn a_database_that_hangs_is_an_error_that_says_so() {
     let Some(postgres) = Postgres::start(Wanted::default()) else { return };
     let url = postgres.create_database("hung") + "?connect_timeout=1";
     Writer::open(&url.parse().expect("a URL"), [0]).expect("a ledger");
-    let signal = |name: &str| {
-        for pid in postgres.processes() {
-            std::process::Command::new("kill").args([name, &pid.to_string()]).status().expect("kill runs");
-        }
-    };
-    signal("-STOP");
+    postgres.pause();
     let error = Ledger::open(&url.parse().expect("a URL")).expect_err("nobody answers");
-    signal("-CONT");
+    postgres.wake();
     assert!(error.is_passing() && error.to_string().contains("no answer after"), "{error}");
     Ledger::open(&url.parse().expect("a URL")).expect("it answers again");
 }
