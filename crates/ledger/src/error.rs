@@ -34,7 +34,7 @@ pub enum LedgerError {
     )]
     Sum { merchant: String, scope: Scope, key: String, day: String, metric: Metric },
     #[error(
-        "facts partition {facts}: the positions in the ledger are not those that this batch began from: another writer went on, this one lets go of the partition"
+        "facts partition {facts}: the positions in the ledger are not those that this batch began from: another writer went on, and nothing of this batch is written"
     )]
     Moved { facts: u16 },
     #[error(transparent)]

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use domain::flow::{Guards, Missing, Verdict};
 use domain::model::fact::Metric;
@@ -18,7 +19,7 @@ use rusqlite::Connection;
 use crate::batch::{Batch, write as tables};
 use crate::chain::{Chain, Sealed, Stored};
 use crate::error::LedgerError;
-use crate::schema::{Origin, check_unchanged, create, open_to_write};
+use crate::schema::{BUSY_TIMEOUT, Origin, check_unchanged, create, open_to_write};
 use crate::store::sqlite::Sqlite;
 use crate::store::{Dialect, Store, Task, first, transaction};
 use crate::url::LedgerUrl;
@@ -27,14 +28,32 @@ use crate::url::LedgerUrl;
 pub const ANSWERS_KEEP_MS: i64 = DAY_MS;
 /// So many old answers are let go after a commit: more than one brings, and little enough not to hold up the next.
 const SWEPT_MAX: i64 = 50_000;
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// How SQLite meets a crash.
+/// How SQLite meets a crash. Postgres is always asked for the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// A commit is on the disk before it returns.
     Commit,
     /// Only the finished file counts: it is made anew after a crash.
     Rebuild,
+}
+
+impl Durability {
+    fn set(self, store: &mut dyn Store) -> Result<(), LedgerError> {
+        let pragmas = match self {
+            Self::Commit => "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL",
+            Self::Rebuild => "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF",
+        };
+        // Where another connection is just opening the same new file, SQLite does not wait by itself.
+        let until = Instant::now() + BUSY_TIMEOUT;
+        loop {
+            match store.batch(pragmas) {
+                Err(error) if error.is_passing() && Instant::now() < until => std::thread::sleep(BUSY_PAUSE),
+                done => return done,
+            }
+        }
+    }
 }
 
 /// Reads facts partitions into the ledger.
@@ -73,7 +92,7 @@ impl Writer {
     /// The database holds something else, a ledger of `run` or of a newer schema, or cannot be reached.
     pub fn open(url: &LedgerUrl, facts: impl IntoIterator<Item = u16>) -> Result<Self, LedgerError> {
         let store = open_to_write(url)?;
-        Self::new(store, url.to_string(), true)?.with(facts)
+        Self::new(store, url.to_string(), Durability::Commit)?.with(facts)
     }
 
     /// Goes on with a ledger in SQLite where its positions are.
@@ -86,24 +105,19 @@ impl Writer {
         facts: impl IntoIterator<Item = u16>,
     ) -> Result<Self, LedgerError> {
         let at = db.path().unwrap_or("in memory").to_owned();
-        let keeps_answers = durability == Durability::Commit;
-        Self::new(Box::new(Sqlite::new(db)), at, keeps_answers)?.with(facts)
+        Self::new(Box::new(Sqlite::new(db)), at, durability)?.with(facts)
     }
 
-    fn new(mut store: Box<dyn Store>, at: String, is_service: bool) -> Result<Self, LedgerError> {
+    fn new(mut store: Box<dyn Store>, at: String, durability: Durability) -> Result<Self, LedgerError> {
         if store.dialect() == Dialect::Sqlite {
-            store.batch(if is_service {
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL"
-            } else {
-                "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF"
-            })?;
+            durability.set(store.as_mut())?;
         }
         Ok(Self {
             store,
             at,
             chains: BTreeMap::new(),
             guards: Guards::default(),
-            keeps_answers: is_service,
+            keeps_answers: durability == Durability::Commit,
             duplicates: 0,
             swept: i64::MIN,
             compare: true,

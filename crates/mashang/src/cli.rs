@@ -248,7 +248,7 @@ pub(crate) struct ExportArgs {
     /// Which table
     #[arg(value_parser = named(&Table::ALL, Table::as_str))]
     pub(crate) table: Table,
-    /// The ledger: sqlite:FILE, or a path
+    /// The ledger: sqlite:FILE, a path, or postgres://USER:PASSWORD@HOST/DATABASE
     #[arg(long, value_name = "URL")]
     pub(crate) ledger: String,
     #[arg(long, value_parser = named(&Format::ALL, Format::as_str), default_value = "csv", value_name = "FORMAT")]
@@ -280,7 +280,7 @@ Examples:
 pub(crate) struct ExplainCodeArgs {
     /// The code's name: its id in the rules, or the digits of its GTIN, GLN or GSRN
     pub(crate) name: String,
-    /// The ledger: sqlite:FILE, or a path
+    /// The ledger: sqlite:FILE, a path, or postgres://USER:PASSWORD@HOST/DATABASE
     #[arg(long, value_name = "URL")]
     pub(crate) ledger: String,
     /// Only what this shopper did

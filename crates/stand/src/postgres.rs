@@ -154,16 +154,30 @@ impl Postgres {
         assert!(self.control(&["start"]).status.success(), "Postgres starts");
     }
 
-    /// The process ids of the server and of all its sessions, the server's own first.
+    /// Stops all its processes where they are: it accepts connections, and answers nothing.
     ///
     /// # Panics
     /// It does not run.
-    #[must_use]
-    pub fn processes(&self) -> Vec<u32> {
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn wake(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, name: &str) {
         let file = std::fs::read_to_string(self.data().join("postmaster.pid")).expect("it runs");
-        let own: u32 = file.lines().next().and_then(|line| line.trim().parse().ok()).expect("a process id");
+        let own = file.lines().next().expect("a process id").trim().to_owned();
         let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
-        std::iter::once(own).chain(children.split_whitespace().filter_map(|pid| pid.parse().ok())).collect()
+        for pid in std::iter::once(own.as_str()).chain(children.split_whitespace()) {
+            // A session may just have ended.
+            let _ = Command::new("kill").args([name, pid]).stderr(Stdio::null()).status();
+        }
     }
 
     /// The certificate that vouches for the server's.

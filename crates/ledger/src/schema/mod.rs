@@ -4,6 +4,7 @@ mod steps;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -20,7 +21,7 @@ pub const SCHEMA: i64 = STEPS[STEPS.len() - 1].to;
 const OLDEST: i64 = STEPS[0].to;
 
 /// How long a writer waits for another connection to let go of a SQLite database.
-const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Postgres: whoever changes the tables holds this lock; any number, the same for all builds.
 const MIGRATING: i64 = 0x6d61_7368_616e_6700;
 
@@ -103,12 +104,8 @@ pub(crate) fn open_to_write(url: &LedgerUrl) -> Result<Box<dyn Store>, LedgerErr
 
 fn open_file_to_write(file: &Path) -> Result<Sqlite, LedgerError> {
     may_serve(file)?;
-    let is_new = std::fs::metadata(file).map_or(true, |meta| meta.len() == 0);
     let db = Connection::open(file)?;
     db.busy_timeout(BUSY_TIMEOUT)?;
-    if is_new {
-        db.pragma_update(None, "journal_mode", "WAL")?;
-    }
     Ok(Sqlite::new(db))
 }
 

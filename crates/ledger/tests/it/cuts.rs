@@ -9,6 +9,7 @@ use ledger::url::LedgerUrl;
 use ledger::writer::Writer;
 use stand::postgres::{Postgres, Wanted};
 
+use crate::relay::{COMMIT, Plan, Relay};
 use crate::traffic::{Facts, PARTITIONS, Rng, facts};
 
 /// Nobody has to try for longer.
@@ -79,6 +80,68 @@ fn sessions_ended_at_any_moment_of_a_commit_change_nothing() {
     assert_eq!(facts.everything(&url), facts.undisturbed());
 }
 
+/// The answer to a COMMIT is lost: half of them had gone well.
+#[test]
+fn a_commit_whose_answer_is_lost_counts_once() {
+    let Some(postgres) = Postgres::shared() else { return };
+    let facts = facts(10, 900);
+    let url = postgres.create_database("lost");
+    let (relay, through) = Relay::to(&url);
+    let mut writer = Writer::open(&through.parse().expect("a URL"), 0..PARTITIONS.facts).expect("a ledger");
+    let mut rng = Rng::new(10);
+    let mut cuts = [0; 3];
+    while facts.0.iter().zip(0..).any(|(records, p)| writer.committed(p) < records.len() as u64) {
+        (0..PARTITIONS.facts).map(|p| facts.feed(&mut writer, p, rng.below(4))).for_each(drop);
+        if !writer.is_dirty() {
+            continue;
+        }
+        let at = rng.below(3);
+        relay.plan([Plan::Pass, Plan::CutBefore(COMMIT), Plan::CutBehind(COMMIT)][at]);
+        cuts[at] += 1;
+        let first = writer.commit();
+        assert_eq!(first.is_ok(), at == 0, "{first:?}");
+        if let Err(error) = first {
+            assert!(error.is_passing(), "{error}");
+            // More may come before it is tried again.
+            (0..PARTITIONS.facts).map(|p| facts.feed(&mut writer, p, rng.below(3))).for_each(drop);
+            relay.plan(Plan::Pass);
+            writer.commit().expect("the database is there");
+        }
+        assert!(!writer.is_dirty());
+    }
+    assert!(cuts.iter().all(|&n| n > 5), "{cuts:?}");
+    assert_eq!(facts.everything(&url.parse().expect("a URL")), facts.undisturbed());
+}
+
+/// A writer that is paused in the middle of its transaction: the server lets go of its locks, another one goes on, and when
+/// it wakes up it changes nothing.
+#[test]
+fn a_writer_that_is_paused_in_its_transaction_changes_nothing_when_it_wakes() {
+    let Some(postgres) = Postgres::shared() else { return };
+    let facts = facts(11, 300);
+    let url = postgres.create_database("woken");
+    let (relay, through) = Relay::to(&url);
+    let url: LedgerUrl = url.parse().expect("a URL");
+    let mut paused = Writer::open(&through.parse().expect("a URL"), 0..PARTITIONS.facts).expect("a ledger");
+    facts.feed(&mut paused, 0, 5);
+    relay.plan(Plan::Hold(COMMIT));
+    std::thread::scope(|scope| {
+        let woken = scope.spawn(|| {
+            let error = paused.commit().expect_err("it was cut off");
+            assert!(error.is_passing(), "{error}");
+            let moved = paused.commit().expect_err("another one went on");
+            assert!(matches!(moved, LedgerError::Moved { facts: 0 }), "{moved}");
+        });
+        relay.wait_held();
+        // Everything is written but the COMMIT; whoever takes up the partition waits for its rows.
+        let mut successor = Writer::open(&url, 0..PARTITIONS.facts).expect("it waits until it has them");
+        facts.feed_all(&mut successor, 4);
+        relay.plan(Plan::Pass);
+        woken.join().expect("held");
+    });
+    assert_eq!(facts.everything(&url), facts.undisturbed());
+}
+
 #[test]
 fn a_database_that_restarts_or_crashes_is_waited_for() {
     let Some(postgres) = Postgres::start(Wanted::default()) else { return };
@@ -122,14 +185,9 @@ fn a_database_that_hangs_is_an_error_that_says_so() {
     let Some(postgres) = Postgres::start(Wanted::default()) else { return };
     let url = postgres.create_database("hung") + "?connect_timeout=1";
     Writer::open(&url.parse().expect("a URL"), [0]).expect("a ledger");
-    let signal = |name: &str| {
-        for pid in postgres.processes() {
-            std::process::Command::new("kill").args([name, &pid.to_string()]).status().expect("kill runs");
-        }
-    };
-    signal("-STOP");
+    postgres.pause();
     let error = Ledger::open(&url.parse().expect("a URL")).expect_err("nobody answers");
-    signal("-CONT");
+    postgres.wake();
     assert!(error.is_passing() && error.to_string().contains("no answer after"), "{error}");
     Ledger::open(&url.parse().expect("a URL")).expect("it answers again");
 }

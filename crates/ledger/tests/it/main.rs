@@ -3,6 +3,7 @@
 mod cuts;
 mod moving;
 mod opening;
+mod relay;
 mod same;
 mod speed;
 mod traffic;

@@ -11,7 +11,7 @@ use domain::flow::{BEHAVIOUR, Desk, Marker, Output, Partitions, Stage, marker_re
 use domain::frame::{Body, Frame, Kind, seal};
 use domain::model::fact::{Fact, What};
 use domain::model::ids;
-use domain::model::place::Topic;
+use domain::model::place::{Place, Source, Tag, Topic};
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
 use ledger::export::{Format, Table};
@@ -179,6 +179,17 @@ impl Facts {
         writeln!(said, "{:?}", ledger.logs().expect("logs")).expect("a string");
         said
     }
+}
+
+/// A record of facts that follows nothing: for writers whose guard against that is off.
+pub(crate) fn record(partition: u16, offset: u64, received: Millis, facts: &[Fact<'_>]) -> Vec<u8> {
+    let mut body = Body::default();
+    facts.iter().for_each(|fact| body.push(fact));
+    let source = Source { log: 1, topic: Topic::Scans, partition };
+    let tag = Tag { source, at: Place { offset, part: 0 }, prev: None, hash: 0 };
+    let mut record = Vec::new();
+    body.drain(|bytes, count| record = seal(Kind::Facts, received, Some(&tag), count, bytes));
+    record
 }
 
 /// What may be asked for.

@@ -1,15 +1,15 @@
 //! Who comes late changes nothing.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
+use domain::flow::Guards;
+use domain::model::fact::{Answer, Fact, Told, What};
+use domain::model::time::{HOUR_MS, Millis};
 use ledger::error::LedgerError;
+use ledger::reader::Ledger;
 use ledger::url::LedgerUrl;
 use ledger::writer::Writer;
-use stand::postgres::{PASSWORD, Postgres};
+use stand::postgres::Postgres;
 
-use crate::traffic::{PARTITIONS, facts};
+use crate::traffic::{PARTITIONS, facts, record};
 
 const EVENTS: usize = 300;
 
@@ -76,42 +76,59 @@ fn without_the_comparison_facts_count_twice() {
     }
 }
 
-/// A session that holds the rows of a commit, and stands still for as long as it is let.
-fn paused(postgres: &Postgres, database: &str, idle: &str) -> std::process::Child {
-    let url = postgres.url(database);
-    let mut psql = Command::new("psql");
-    psql.args(["-X", "-q", "-A", "-t", &url]).env("PGPASSWORD", PASSWORD);
-    let mut psql = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("psql");
-    let begin = format!(
-        "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{idle}';
-         SELECT facts FROM progress ORDER BY facts FOR UPDATE; UPDATE counters SET value = value + 1000000;\n"
-    );
-    psql.stdin.as_mut().expect("a pipe").write_all(begin.as_bytes()).expect("written");
-    let mut held = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(psql.stdout.take().expect("a pipe")), &mut held)
-        .expect("it has the rows");
-    psql
+/// Old answers go, whoever wrote them: by the latest time that any writer has seen.
+#[test]
+fn answers_of_partitions_that_others_write_are_let_go() {
+    let (_dir, urls) = places("swept");
+    for url in urls {
+        let mut early = Writer::open(&url, [0]).expect("a ledger");
+        let mut late = Writer::open(&url, [1]).expect("a ledger");
+        // One is a day and more behind the other, and comes last.
+        answers(&mut late, 1, 0, 30 * HOUR_MS);
+        late.commit().expect("written");
+        answers(&mut early, 0, 0, HOUR_MS);
+        early.commit().expect("written");
+        let mut ledger = Ledger::open(&url).expect("a ledger");
+        let mut kept = || [1, 30, 31].map(|hour| ledger.answer(key(hour * HOUR_MS)).expect("answered").is_some());
+        assert_eq!(kept(), [false, true, false], "too old to be told");
+        // It has room again once the latest goes on by an hour.
+        answers(&mut late, 1, 1, 31 * HOUR_MS);
+        late.commit().expect("written");
+        assert_eq!(kept(), [false, true, true]);
+        assert_eq!(rows(&url), 2, "what is too old to be told is gone");
+    }
 }
 
-#[test]
-fn a_process_that_is_paused_in_its_transaction_holds_nobody_for_ever() {
-    let Some(postgres) = Postgres::shared() else { return };
-    let facts = facts(2, EVENTS);
-    let url: LedgerUrl = postgres.create_database("paused").parse().expect("a URL");
-    let mut writer = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
-    for p in 0..PARTITIONS.facts {
-        facts.feed(&mut writer, p, 4);
+fn key(received: Millis) -> u128 {
+    received.unsigned_abs().into()
+}
+
+/// Gives a writer a record with one answer.
+fn answers(writer: &mut Writer, facts: u16, offset: u64, received: Millis) {
+    let what = What::Answer(Answer {
+        key: key(received),
+        received,
+        desk: 1,
+        told: Told::Counted,
+        code: None,
+        campaign: None,
+        prize: None,
+        claim: None,
+    });
+    let record = record(facts, offset, received, &[Fact { merchant: "acme", what }]);
+    writer.set_guards(Guards { previous: false, ..Guards::default() });
+    writer.apply(facts, offset, &record).expect("no alarm");
+}
+
+fn rows(url: &LedgerUrl) -> i64 {
+    match url {
+        LedgerUrl::Sqlite(file) => {
+            let db = rusqlite::Connection::open(file).expect("a database");
+            db.query_row("SELECT COUNT(*) FROM answers", [], |row| row.get(0)).expect("a count")
+        }
+        LedgerUrl::Postgres(_) => {
+            let said = Postgres::shared().expect("it runs").sql("swept", "SELECT COUNT(*) FROM answers");
+            said.parse().expect("a count")
+        }
     }
-    writer.commit().expect("a beginning");
-    for p in 0..PARTITIONS.facts {
-        facts.feed(&mut writer, p, 4);
-    }
-    let mut session = paused(postgres, "paused", "2s");
-    let began = Instant::now();
-    writer.commit().expect("the server cuts the paused one off");
-    assert!(began.elapsed() > Duration::from_secs(1), "it had to wait");
-    facts.feed_all(&mut writer, 9);
-    drop(session.stdin.take());
-    let _ = session.wait();
-    assert_eq!(facts.everything(&url), facts.undisturbed());
 }

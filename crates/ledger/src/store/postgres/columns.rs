@@ -6,7 +6,7 @@ use std::error::Error;
 use bytes::{BufMut, BytesMut};
 use tokio_postgres::types::{IsNull, ToSql, Type as Oid, to_sql_checked};
 
-use super::super::{Insert, Type, Value};
+use crate::store::{Insert, Type, Value};
 
 /// The statement that takes [`Columns`].
 pub(super) fn statement(into: &Insert) -> String {

@@ -8,7 +8,8 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
-use super::{Access, IDLE_IN_TRANSACTION, LOCK, STATEMENT, trouble};
+use super::limits::{IDLE_IN_TRANSACTION, LOCK, STATEMENT};
+use super::trouble;
 use crate::error::LedgerError;
 use crate::url::{Check, PostgresUrl};
 
@@ -18,6 +19,14 @@ const CONNECT: Duration = Duration::from_secs(10);
 const LET_IN: Duration = Duration::from_secs(10);
 /// Where the URL has no password, it is in here, as with libpq: what is on a command line everybody on the machine can read.
 const PASSWORD: &str = "PGPASSWORD";
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Write,
+    /// Nothing can be changed.
+    Read,
+}
 
 /// Connects and says by which limits the session is held.
 pub(super) fn connect(

@@ -6,6 +6,7 @@
 
 mod columns;
 mod connect;
+mod limits;
 mod trouble;
 
 use std::collections::HashMap;
@@ -17,40 +18,14 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
 use self::columns::Columns;
+pub(crate) use self::connect::Access;
+use self::limits::{
+    BYTES_SENT, EXPORT_STEP, IDLE_IN_EXPORT, MIGRATION, MIGRATION_LOCK, ROWS_FETCHED, ROWS_SENT, SERVER_FIRST,
+    STATEMENT, STATEMENTS_MAX,
+};
 use super::{Dialect, Each, Fill, Insert, Row, Sink, Store, Task, Value};
 use crate::error::LedgerError;
 use crate::url::PostgresUrl;
-
-/// A statement of a commit, and a question, may take so long.
-const STATEMENT: Duration = Duration::from_secs(60);
-/// One step of an export may take so long: the first one sorts the table.
-const EXPORT_STEP: Duration = Duration::from_secs(600);
-/// A migration may rewrite tables of any size.
-const MIGRATION: Duration = Duration::from_secs(24 * 3600);
-/// The server ends a statement at its limit and says so; only if it does not, we do.
-const SERVER_FIRST: Duration = Duration::from_secs(5);
-/// Whoever has a lock has it for one commit; a process that is paused while it holds one is cut off by the server after
-/// `IDLE_IN_TRANSACTION`, so that who waits for it gets it.
-const LOCK: Duration = Duration::from_secs(20);
-const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
-/// Migrations wait for exports to end, with everybody else behind them.
-const MIGRATION_LOCK: Duration = Duration::from_secs(300);
-/// Whoever reads an export may stop to think.
-const IDLE_IN_EXPORT: Duration = Duration::from_secs(3600);
-/// Prepared statements that are kept; more than there are, unless there is a mistake.
-const STATEMENTS_MAX: usize = 256;
-/// Rows that are sent, and fetched, at once.
-const ROWS_SENT: usize = 16_384;
-const BYTES_SENT: usize = 8 * 1024 * 1024;
-const ROWS_FETCHED: usize = 2_000;
-
-/// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    Write,
-    /// Nothing can be changed.
-    Read,
-}
 
 #[derive(Debug)]
 pub(crate) struct Postgres {
