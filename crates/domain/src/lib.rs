@@ -5,6 +5,7 @@
 //!
 //! - [`model`]: time, ids, events, codes, money, rules, draws, facts
 //! - [`birth`]: the first record of a partition, which says what log it is of
+//! - [`publish`]: how rules come into every partition, in one order
 //! - [`reject`]: a record of `scans` that is no frame, set aside
 //! - [`frame`]: the codec, one log record in and out
 //! - [`flow`]: the partition protocol as data: which frame may be applied, how an answer is tagged
@@ -16,5 +17,6 @@ pub mod desk;
 pub mod flow;
 pub mod frame;
 pub mod model;
+pub mod publish;
 pub mod reject;
 pub mod table;
