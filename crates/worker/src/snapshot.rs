@@ -23,6 +23,8 @@ const STATE: &str = ".state";
 pub struct Snapshot {
     pub source: Source,
     pub offset: u64,
+    /// The number of the behaviour that the stage is at.
+    pub behaviour: u32,
     pub state: Vec<u8>,
 }
 
@@ -49,6 +51,10 @@ pub enum SnapshotError {
         "{path}: the snapshot of {partition} is torn: {what}; put it back from a copy, or remove this manifest to go back to the snapshot before it, if the log reaches back so far"
     )]
     Torn { path: PathBuf, partition: String, what: String },
+    #[error(
+        "{path}: the snapshot is of {partition} of log {found}, which is now of log {log}: the topic was recreated; restore it, or begin a new deployment with an empty store and ledger"
+    )]
+    OtherLog { path: PathBuf, partition: String, found: String, log: String },
 }
 
 /// Which safeguards hold. All of them, except in tests that show what each is for.
@@ -58,11 +64,15 @@ pub struct Safeguards {
     pub manifest_after_acks: bool,
     /// A manifest is published after its state is durable.
     pub manifest_last: bool,
+    /// A station is handed records from its manifest's offset on, whatever its group has committed.
+    pub start_at_manifest: bool,
+    /// A manifest must be of the log that is read.
+    pub log_id: bool,
 }
 
 impl Default for Safeguards {
     fn default() -> Self {
-        Self { manifest_after_acks: true, manifest_last: true }
+        Self { manifest_after_acks: true, manifest_last: true, start_at_manifest: true, log_id: true }
     }
 }
 
@@ -124,7 +134,7 @@ impl Snapshots {
             topic: snapshot.source.topic,
             partition: snapshot.source.partition,
             offset: snapshot.offset,
-            behaviour: domain::flow::BEHAVIOUR,
+            behaviour: snapshot.behaviour,
             bytes: snapshot.state.len() as u64,
             crc32c: crc32c::crc32c(&snapshot.state),
         };
@@ -176,16 +186,19 @@ impl Snapshots {
         if manifest.format != FORMAT {
             return Err(torn(format!("it is of format {}, this build reads {FORMAT}", manifest.format)));
         }
-        let named = (manifest.log.as_str(), manifest.topic, manifest.partition, manifest.offset);
-        if named != (format!("{:032x}", source.log).as_str(), source.topic, source.partition, offset) {
-            return Err(torn("it is of another log or partition".to_owned()));
+        if (manifest.topic, manifest.partition, manifest.offset) != (source.topic, source.partition, offset) {
+            return Err(torn("it is of another partition or offset".to_owned()));
+        }
+        let log = format!("{:032x}", source.log);
+        if self.safeguards.log_id && manifest.log != log {
+            return Err(SnapshotError::OtherLog { path, partition: source.to_string(), found: manifest.log, log });
         }
         let state = files::read(&*self.files, &dir.join(state_name(offset, manifest.crc32c)))
             .map_err(|e| torn(format!("its state cannot be read: {e}")))?;
         if state.len() as u64 != manifest.bytes || crc32c::crc32c(&state) != manifest.crc32c {
             return Err(torn("its state is not as it was written".to_owned()));
         }
-        Ok(Some(Snapshot { source, offset, state }))
+        Ok(Some(Snapshot { source, offset, behaviour: manifest.behaviour, state }))
     }
 
     fn of(&self, topic: Topic, partition: u16) -> PathBuf {
