@@ -1,7 +1,6 @@
 //! Answers that are in the log and not in the ledger yet, followed by a thread that reads facts as they become durable.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,13 +10,14 @@ use domain::model::fact::{Fact, Told, What};
 use domain::model::ids::digest128;
 use domain::model::place::Topic;
 use ledger::answers::Answer;
-use ledger::schema::open_to_read;
+use ledger::error::LedgerError;
+use ledger::reader::Ledger;
+use ledger::url::LedgerUrl;
 use log::error::LogError;
 use log::local::{Log, Readers, now_ms};
 use log::meta::Clock;
 use log::reader::Reader;
 use prometheus::{Histogram, HistogramOpts, IntGauge, Registry};
-use rusqlite::Connection;
 use tokio::sync::watch;
 
 /// At most so many answers are held; the oldest go first, and are found in the ledger later.
@@ -57,7 +57,7 @@ impl Recent {
     /// If metrics of these names are in the registry already, or the system has no room for a thread.
     pub fn follow(
         log: Arc<Log>,
-        ledger: &Path,
+        ledger: &LedgerUrl,
         registry: &Registry,
         failed: impl FnOnce(FollowError) + Send + 'static,
     ) -> Result<Arc<Self>, FollowError> {
@@ -76,9 +76,9 @@ impl Recent {
             result_seconds,
             answers,
         });
-        let db = open_to_read(&ledger.to_string_lossy())?;
+        let mut db = Ledger::open(ledger)?;
         let mut readers = Vec::new();
-        for (facts, from) in progress(&db, log.meta().partitions.facts)? {
+        for (facts, from) in progress(&mut db, log.meta().partitions.facts)? {
             let partition = Arc::clone(log.partition(Topic::Facts, facts));
             readers.push(Reader::open(partition, from, "the ledger is of another log: put both back together")?);
         }
@@ -86,7 +86,7 @@ impl Recent {
         std::thread::Builder::new()
             .name("console".to_owned())
             .spawn(move || {
-                if let Err(error) = own.run(&log, &db, readers) {
+                if let Err(error) = own.run(&log, &mut db, readers) {
                     failed(error);
                 }
             })
@@ -127,7 +127,7 @@ impl Recent {
         self.version.subscribe()
     }
 
-    fn run(&self, log: &Log, db: &Connection, mut readers: Vec<Reader>) -> Result<(), FollowError> {
+    fn run(&self, log: &Log, db: &mut Ledger, mut readers: Vec<Reader>) -> Result<(), FollowError> {
         let mut asked = Instant::now();
         while !self.stopping.load(Ordering::Acquire) {
             let version = log.version(Readers::Facts);
@@ -242,22 +242,14 @@ pub enum FollowError {
     #[error("the console stops")]
     Log(#[from] LogError),
     #[error("the console stops")]
-    Ledger(#[from] ledger::schema::LedgerError),
+    Ledger(#[from] LedgerError),
 }
 
 /// How far the ledger is in each facts partition.
-fn progress(db: &Connection, facts: u16) -> Result<Vec<(u16, u64)>, ledger::schema::LedgerError> {
-    let mut select = db.prepare_cached("SELECT next FROM progress WHERE facts = ?1")?;
-    (0..facts)
-        .map(|facts| {
-            let next: Result<i64, _> = select.query_row([facts], |row| row.get(0));
-            match next {
-                Ok(next) => Ok((facts, next.cast_unsigned())),
-                Err(rusqlite::Error::QueryReturnedNoRows) => Ok((facts, 0)),
-                Err(error) => Err(error.into()),
-            }
-        })
-        .collect()
+fn progress(db: &mut Ledger, facts: u16) -> Result<Vec<(u16, u64)>, LedgerError> {
+    let known = db.progress()?;
+    let next = |facts| known.iter().find(|(f, _)| *f == facts).map_or(0, |(_, next)| *next);
+    Ok((0..facts).map(|facts| (facts, next(facts))).collect())
 }
 
 /// Milliseconds as the seconds of a histogram.

@@ -15,41 +15,13 @@ use crate::behaviour::{Behaviour, Build};
 use crate::birth::Birth;
 use crate::frame::{self, Body, Frame, FrameError, Kind};
 use crate::model::ids;
-use crate::model::place::{Place, Source, Tag, Topic};
+use crate::model::place::{Partitions, Place, Source, Tag, Topic};
 use crate::model::rulebook::Library;
 use crate::model::time::Millis;
 use crate::reject;
 
 /// The behaviour of this build, which its markers name.
 pub const BEHAVIOUR: u32 = Build::this().own().number;
-
-/// How many partitions each topic has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Partitions {
-    pub scans: u16,
-    pub draws: u16,
-    pub awards: u16,
-    pub facts: u16,
-}
-
-impl Partitions {
-    /// So many of each.
-    #[must_use]
-    pub const fn all(n: u16) -> Self {
-        Self { scans: n, draws: n, awards: n, facts: n }
-    }
-
-    #[must_use]
-    pub const fn of(self, topic: Topic) -> u16 {
-        match topic {
-            Topic::Scans => self.scans,
-            Topic::Draws => self.draws,
-            Topic::Awards => self.awards,
-            Topic::Facts => self.facts,
-            Topic::Rules | Topic::Rejects => 1,
-        }
-    }
-}
 
 /// The last frame of a chain, and the running hash with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

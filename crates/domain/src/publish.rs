@@ -113,6 +113,12 @@ impl Registry {
         self.published.last().map_or(0, |last| last.behaviour)
     }
 
+    /// Whether markers of a version stand in every partition.
+    #[must_use]
+    pub fn is_placed(&self, order: u32) -> bool {
+        self.placed.contains(&order)
+    }
+
     /// Versions whose markers may be missing somewhere, in their order. One that a later one of its merchant follows is not
     /// among them: no desk needs it any more.
     pub fn unplaced(&self) -> impl Iterator<Item = &Version> {

@@ -1,6 +1,5 @@
 //! `POST /v1/events`: parse, check, stamp, frame; 202 once every accepted event is durable (contract section 9).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +22,7 @@ use crate::keys::{Grant, Keys, Scope};
 use crate::metrics::{Metrics, Shed};
 use crate::problem::Problem;
 use crate::room::{Room, UNIT_BYTES, units};
+use crate::served::Served;
 
 /// A body may have so many bytes.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -38,8 +38,8 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Door {
     pub intake: Arc<Intake>,
-    /// By the merchants' names; a key has fewer.
-    currencies: BTreeMap<String, String>,
+    /// A key has fewer.
+    served: Arc<Served>,
     pub keys: Option<Arc<Keys>>,
     pub metrics: Metrics,
     /// Memory of requests under way.
@@ -51,12 +51,12 @@ impl Door {
     #[must_use]
     pub fn new(
         intake: Arc<Intake>,
-        currencies: BTreeMap<String, String>,
+        served: Arc<Served>,
         keys: Option<Arc<Keys>>,
         metrics: Metrics,
         inflight_bytes_max: usize,
     ) -> Self {
-        Self { intake, currencies, keys, metrics, room: Arc::new(Semaphore::new(inflight_bytes_max / UNIT_BYTES)) }
+        Self { intake, served, keys, metrics, room: Arc::new(Semaphore::new(inflight_bytes_max / UNIT_BYTES)) }
     }
 
     /// The routes of the door.
@@ -121,7 +121,7 @@ impl Door {
             Some(keys) => keys.grant(headers, Scope::Ingest)?,
             None => Grant::everything(),
         };
-        if grant.is_for_nobody(self.currencies.keys()) {
+        if grant.is_for_nobody(self.served.now().keys()) {
             let what = format!("key {} is of no merchant that is served here", grant.key);
             return Err(Problem::new(StatusCode::FORBIDDEN, what));
         }
@@ -156,7 +156,7 @@ impl Door {
                 Ok(json(StatusCode::ACCEPTED, &Answer { accepted: events, ..answer }, room))
             }
             Ok(Err(Refused::Full)) => Err(Problem::busy("the log has no room; send it again", 5)),
-            Ok(Err(refused @ (Refused::Failed | Refused::Closed))) => {
+            Ok(Err(refused @ (Refused::Failed | Refused::Closed | Refused::TooLarge))) => {
                 Err(Problem::busy(format!("{refused}; send it again"), 2))
             }
             // It is counted as what it becomes.
@@ -233,7 +233,8 @@ struct Reading<'d> {
 
 impl<'d> Reading<'d> {
     fn new(door: &'d Door, grant: &'d Grant) -> Self {
-        let own = door.currencies.iter().filter(|(merchant, _)| grant.may_for(merchant));
+        let served = door.served.now();
+        let own = served.iter().filter(|(merchant, _)| grant.may_for(merchant));
         Self {
             door,
             grant,

@@ -31,7 +31,7 @@ impl From<Refused> for Shed {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Full => Self::Full,
-            Refused::Failed | Refused::Closed => Self::Closed,
+            Refused::Failed | Refused::Closed | Refused::TooLarge => Self::Closed,
         }
     }
 }

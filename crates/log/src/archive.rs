@@ -29,7 +29,16 @@ pub struct Archive {
 
 /// The records of one partition, in order.
 #[derive(Debug)]
-pub struct Records {
+pub struct Records(Box<dyn Next>);
+
+/// Where they come from.
+pub(crate) trait Next: Send + std::fmt::Debug {
+    fn next_record(&mut self) -> Result<Option<Record<'_>>, LogError>;
+}
+
+/// The records of one partition in files.
+#[derive(Debug)]
+struct FileRecords {
     reader: Reader,
     /// What only the journals have.
     tail: std::vec::IntoIter<Tail>,
@@ -70,7 +79,8 @@ impl Archive {
             let end = ends.get(&(topic, partition)).copied().unwrap_or(0);
             let source = Source { log: meta.topic_id(topic), topic, partition };
             let reader = segments(files, dir, source, end)?;
-            Ok(Records { reader, tail: tails.remove(&partition).unwrap_or_default().into_iter(), last: None })
+            let tail = tails.remove(&partition).unwrap_or_default().into_iter();
+            Ok(Records::of(Box::new(FileRecords { reader, tail, last: None })))
         });
         Ok(Self { partitions: partitions.collect::<Result<_, LogError>>()?, meta })
     }
@@ -91,11 +101,21 @@ fn segments(files: &dyn Files, dir: &Path, source: Source, end: u64) -> Result<R
 }
 
 impl Records {
+    pub(crate) fn of(source: Box<dyn Next>) -> Self {
+        Self(source)
+    }
+
     /// The next record; `None` at the end.
     ///
     /// # Errors
     /// It is damaged: nothing is skipped.
     pub fn next_record(&mut self) -> Result<Option<Record<'_>>, LogError> {
+        self.0.next_record()
+    }
+}
+
+impl Next for FileRecords {
+    fn next_record(&mut self) -> Result<Option<Record<'_>>, LogError> {
         if self.reader.lag() > 0 {
             return self.reader.next_record();
         }

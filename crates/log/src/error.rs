@@ -22,6 +22,22 @@ pub enum LogError {
         "{partition}: offset {wanted} was asked for, the log ends at {end}: the log is shorter than what was read of it; put it back whole"
     )]
     Short { partition: String, wanted: u64, end: u64 },
+    #[error(
+        "{partition}: the log ends at {end} and does not give what stands at {wanted}: see whether it can be reached"
+    )]
+    Silent { partition: String, wanted: u64, end: u64 },
+    #[error(
+        "{partition}: offset {found} came, {expected} was next: the log has a hole or was rewound; restore the topic or begin a new deployment"
+    )]
+    Hole { partition: String, expected: u64, found: u64 },
+    #[error("{partition} offset {offset}: {what}")]
+    Foreign { partition: String, offset: u64, what: String },
+    #[error("topic {topic}: {what}; {mend}")]
+    Topic { topic: String, what: String, mend: &'static str },
+    #[error("the Kafka setting {name} is refused: {why}")]
+    Setting { name: String, why: String },
+    #[error("Kafka at {brokers}: {what}: {cause}; {mend}")]
+    Kafka { brokers: String, what: String, cause: String, mend: &'static str },
 }
 
 impl LogError {

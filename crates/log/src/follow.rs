@@ -1,4 +1,4 @@
-//! The feed of the embedded log: readers of some partitions, woken when a round is durable.
+//! The embedded log as roles ask for it: readers of some partitions, woken when a round is durable, and its committer.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -7,9 +7,10 @@ use std::time::Duration;
 use domain::model::place::{Source, Topic};
 
 use crate::error::LogError;
-use crate::feed::Feed;
-use crate::local::{Log, Readers};
+use crate::feed::{Appender, Feed};
+use crate::local::{Done, Health, Log, OnFull, Readers};
 use crate::reader::{Reader, Record};
+use crate::store::Append;
 
 /// A partition is let run so far before the next one has its turn.
 const RECORDS_MAX: usize = 64;
@@ -74,5 +75,19 @@ impl Feed for Follow {
             self.log.wait(self.woken_by, version, wait);
         }
         Ok(taken)
+    }
+}
+
+impl Appender for Log {
+    fn append(&self, records: Vec<Append>, on_full: OnFull, done: Done) {
+        Log::append(self, records, on_full, done);
+    }
+
+    fn health(&self) -> Health {
+        Log::health(self)
+    }
+
+    fn close(&self) {
+        Log::close(self);
     }
 }

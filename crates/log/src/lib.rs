@@ -12,6 +12,7 @@
 //! - [`reader`]: the records of one partition, in order
 //! - [`feed`]: what a role asks of a log, whichever it is
 //! - [`follow`]: the feed of the embedded log
+//! - [`kafka`]: the same, asked of Kafka
 //! - [`local`]: the log with its committer: appends of many threads are one round, one sync
 
 pub mod archive;
@@ -20,6 +21,7 @@ pub mod feed;
 pub mod files;
 pub mod follow;
 mod journal;
+pub mod kafka;
 pub mod local;
 pub mod meta;
 pub mod partition;

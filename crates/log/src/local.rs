@@ -14,7 +14,6 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 use tracing::{error, info, warn};
 
 use crate::error::LogError;
-use crate::feed::Appender;
 use crate::files::Files;
 use crate::meta::Meta;
 use crate::partition::Partition;
@@ -27,15 +26,18 @@ const ROUND_INTERVAL: Duration = Duration::from_millis(2);
 /// How often a full disk is tried again.
 const FULL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Why an append was refused. Nothing of it is in the log.
+/// Why an append was refused. Nothing of it is in an embedded log; of Kafka nobody knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    #[error("the disk of the log is full")]
+    #[error("the log has no room, or does not answer")]
     Full,
-    #[error("the disk of the log failed; the process must be started again")]
+    #[error("the log failed; whoever writes to it must begin again")]
     Failed,
     #[error("the log is being closed")]
     Closed,
+    /// Only of Kafka, and only if its topics take less than they were made to take.
+    #[error("a record is larger than its topic takes")]
+    TooLarge,
 }
 
 /// Called once the append is durable or refused. Runs on the committer's thread: it must not wait.
@@ -258,20 +260,6 @@ impl Log {
         for thread in threads {
             let _ = thread.join();
         }
-    }
-}
-
-impl Appender for Log {
-    fn append(&self, records: Vec<Append>, on_full: OnFull, done: Done) {
-        Self::append(self, records, on_full, done);
-    }
-
-    fn health(&self) -> Health {
-        Self::health(self)
-    }
-
-    fn close(&self) {
-        Self::close(self);
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use domain::flow::Partitions;
+use domain::birth::Birth;
 use domain::model::ids::digest128;
-use domain::model::place::Topic;
+use domain::model::place::{Partitions, Source, Topic};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{LogError, at};
@@ -41,6 +41,30 @@ impl Meta {
     #[must_use]
     pub fn new(id: u128, clock: Clock, partitions: Partitions) -> Self {
         Self { format: FORMAT, id, clock, partitions }
+    }
+
+    /// What a first record says of the log that it is of.
+    #[must_use]
+    pub fn of(birth: &Birth) -> Self {
+        let clock = if birth.is_event_clock { Clock::Event } else { Clock::Wall };
+        Self::new(birth.id, clock, birth.partitions)
+    }
+
+    /// The first record of a partition of this log.
+    #[must_use]
+    pub fn birth(&self, topic: Topic, partition: u16) -> Birth {
+        let is_event_clock = self.clock == Clock::Event;
+        Birth { source: self.source(topic, partition), id: self.id, is_event_clock, partitions: self.partitions }
+    }
+
+    #[must_use]
+    pub fn source(&self, topic: Topic, partition: u16) -> Source {
+        Source { log: self.topic_id(topic), topic, partition }
+    }
+
+    #[must_use]
+    pub fn id(&self) -> u128 {
+        self.id
     }
 
     /// The id of a topic of this log.

@@ -28,6 +28,14 @@ pub struct Snapshot {
     pub state: Vec<u8>,
 }
 
+/// A snapshot that is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    pub topic: Topic,
+    pub partition: u16,
+    pub offset: u64,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Manifest {
@@ -52,9 +60,9 @@ pub enum SnapshotError {
     )]
     Torn { path: PathBuf, partition: String, what: String },
     #[error(
-        "{path}: the snapshot is of {partition} of log {found}, which is now of log {log}: the topic was recreated; restore it, or begin a new deployment with an empty store and ledger"
+        "{path}: the snapshot is of {partition} of log {found:032x}, which is now of log {log:032x}: the topic was recreated, or the store is another deployment's; restore it, or begin anew with an empty store and ledger"
     )]
-    OtherLog { path: PathBuf, partition: String, found: String, log: String },
+    OtherLog { path: PathBuf, partition: String, found: u128, log: u128 },
 }
 
 /// Which safeguards hold. All of them, except in tests that show what each is for.
@@ -172,33 +180,75 @@ impl Snapshots {
     /// # Errors
     /// There is one, and it is torn or of something else.
     pub fn latest(&self, source: Source) -> Result<Option<Snapshot>, SnapshotError> {
-        let dir = self.of(source.topic, source.partition);
+        let Source { topic, partition, .. } = source;
+        let Some(offset) = self.offsets(topic, partition)?.pop() else { return Ok(None) };
+        let listed = Listed { topic, partition, offset };
+        let snapshot = self.read(&listed)?;
+        if self.safeguards.log_id && snapshot.source.log != source.log {
+            let path = self.manifest(&listed);
+            let (found, log) = (snapshot.source.log, source.log);
+            return Err(SnapshotError::OtherLog { path, partition: source.to_string(), found, log });
+        }
+        Ok(Some(Snapshot { source, ..snapshot }))
+    }
+
+    /// Every snapshot that is published, by partition and offset.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn list(&self) -> Result<Vec<Listed>, SnapshotError> {
+        let mut all = Vec::new();
+        for name in self.files.list(&self.dir).map_err(io_at(&self.dir, "listed"))? {
+            let place = name.rsplit_once('-').and_then(|(topic, n)| Some((Topic::parse(topic)?, n.parse().ok()?)));
+            let Some((topic, partition)) = place else { continue };
+            let offsets = self.offsets(topic, partition)?;
+            all.extend(offsets.into_iter().map(|offset| Listed { topic, partition, offset }));
+        }
+        all.sort_unstable();
+        Ok(all)
+    }
+
+    /// The offsets at which a partition has snapshots, ascending.
+    fn offsets(&self, topic: Topic, partition: u16) -> Result<Vec<u64>, SnapshotError> {
+        let dir = self.of(topic, partition);
         let names = self.files.list(&dir).map_err(io_at(&dir, "listed"))?;
-        let Some(offset) = names.iter().filter_map(|n| offset_of(n, MANIFEST)).next_back() else { return Ok(None) };
+        Ok(names.iter().filter_map(|n| offset_of(n, MANIFEST)).collect())
+    }
+
+    /// Reads a published snapshot to its end.
+    ///
+    /// # Errors
+    /// It is torn, or is not what its place says.
+    pub fn read(&self, listed: &Listed) -> Result<Snapshot, SnapshotError> {
+        let Listed { topic, partition, offset } = *listed;
+        let dir = self.of(topic, partition);
         let path = dir.join(name(offset, MANIFEST));
-        let torn = |what: String| SnapshotError::Torn {
-            path: path.clone(),
-            partition: format!("{} partition {}", source.topic, source.partition),
-            what,
-        };
+        let torn = |what: String| self.torn(listed, what);
         let bytes = files::read(&*self.files, &path).map_err(io_at(&path, "read"))?;
         let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| torn(e.to_string()))?;
         if manifest.format != FORMAT {
             return Err(torn(format!("it is of format {}, this build reads {FORMAT}", manifest.format)));
         }
-        if (manifest.topic, manifest.partition, manifest.offset) != (source.topic, source.partition, offset) {
+        let log = u128::from_str_radix(&manifest.log, 16).map_err(|e| torn(format!("its log: {e}")))?;
+        if (manifest.topic, manifest.partition, manifest.offset) != (topic, partition, offset) {
             return Err(torn("it is of another partition or offset".to_owned()));
-        }
-        let log = format!("{:032x}", source.log);
-        if self.safeguards.log_id && manifest.log != log {
-            return Err(SnapshotError::OtherLog { path, partition: source.to_string(), found: manifest.log, log });
         }
         let state = files::read(&*self.files, &dir.join(state_name(offset, manifest.crc32c)))
             .map_err(|e| torn(format!("its state cannot be read: {e}")))?;
         if state.len() as u64 != manifest.bytes || crc32c::crc32c(&state) != manifest.crc32c {
             return Err(torn("its state is not as it was written".to_owned()));
         }
-        Ok(Some(Snapshot { source, offset, behaviour: manifest.behaviour, state }))
+        Ok(Snapshot { source: Source { log, topic, partition }, offset, behaviour: manifest.behaviour, state })
+    }
+
+    fn torn(&self, listed: &Listed, what: String) -> SnapshotError {
+        let Listed { topic, partition, .. } = *listed;
+        let partition = format!("{topic} partition {partition}");
+        SnapshotError::Torn { path: self.manifest(listed), partition, what }
+    }
+
+    fn manifest(&self, listed: &Listed) -> PathBuf {
+        self.of(listed.topic, listed.partition).join(name(listed.offset, MANIFEST))
     }
 
     fn of(&self, topic: Topic, partition: u16) -> PathBuf {

@@ -12,6 +12,7 @@ use log::local::now_ms;
 use log::meta::Meta;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
+use crate::any::AnyStation;
 use crate::books::Books;
 use crate::snapshot::Snapshots;
 
@@ -149,6 +150,12 @@ impl Works {
     #[must_use]
     pub fn progress(&self) -> Vec<Progress> {
         self.board().values().cloned().collect()
+    }
+
+    /// Tells of a station that is not at work yet.
+    pub fn expect(&self, station: &AnyStation) {
+        let Source { topic, partition, .. } = station.source();
+        self.board().insert((topic, partition), Progress::new(topic, partition, station.settled()));
     }
 
     pub(crate) fn board(&self) -> MutexGuard<'_, BTreeMap<(Topic, u16), Progress>> {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use domain::behaviour::{Behaviour, Build};
 use domain::flow::{
-    BEHAVIOUR, Desk, Guards, Marker, Outbox, Output, Partitions, Positions, Stage, Stop, Terms, Verdict, marker_record,
+    BEHAVIOUR, Desk, Guards, Marker, Outbox, Output, Positions, Stage, Stop, Terms, Verdict, marker_record,
 };
 use domain::frame::{Frame, Kind, PART_BYTES_MAX, decode, encode, seal};
 use domain::model::fact::{Fact, Metric, Scope, What};
-use domain::model::place::Topic;
+use domain::model::place::{Partitions, Topic};
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::rules::{Attribution, Dedup, Rules};
 use domain::model::time::Millis;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use domain::flow::Missing;
 use domain::model::place::Topic;
 use domain::model::time::Millis;
-use ledger::schema::LedgerError;
+use ledger::error::LedgerError;
+use ledger::url::LedgerUrl;
 use ledger::writer::Writer;
 use log::error::LogError;
 use log::local::Log;
@@ -68,7 +69,7 @@ impl LedgerThread {
     /// Opens the ledger and the facts from where it is.
     pub(super) fn open(log: &Arc<Log>, file: &Path, registry: &Registry) -> Result<Self, LedgerStop> {
         let facts = log.meta().partitions.facts;
-        let writer = Writer::open(file, 0..facts)?;
+        let writer = Writer::open(&LedgerUrl::file(file), 0..facts)?;
         if writer.logs().any(|(topic, id)| id != log.meta().topic_id(topic)) {
             return Err(LedgerError::OtherLog(file.display().to_string()).into());
         }

@@ -1,0 +1,256 @@
+//! Who of a group owns which partitions. It reads nothing: whoever owns a partition reads it with a feed, from where its
+//! own snapshot says. Two owners for a moment do no harm, for both write the same.
+//!
+//! Members are static: one that ends and comes back with its name within the session timeout gets its partitions again,
+//! and no other member is disturbed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use domain::model::place::Topic;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use tracing::{debug, warn};
+
+use crate::error::LogError;
+use crate::kafka::settings::{Settings, refused};
+use crate::kafka::watch::{Watch, passes_by};
+
+/// Rebalances are answered within so long, and a member is never taken for stuck.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What a member is told. Partitions are those that came or went, not all that it has.
+#[derive(Debug)]
+pub enum Change {
+    Assigned(Vec<(Topic, u16)>),
+    /// Another member gets them now.
+    Revoked(Vec<(Topic, u16)>),
+    /// Another member may have had them for a while.
+    Lost(Vec<(Topic, u16)>),
+    /// The membership is over: another process has this member's name, or the group cannot be joined.
+    Over(LogError),
+}
+
+/// A member of a group, as long as it is not dropped.
+#[derive(Debug)]
+pub struct Membership {
+    commits: Sender<Vec<(Topic, u16, u64)>>,
+    changes: Mutex<Option<Receiver<Change>>>,
+    ends: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Membership {
+    /// Joins a group, for some topics. `instance` is this member's name: no other process may bear it.
+    ///
+    /// # Errors
+    /// The settings are refused.
+    ///
+    /// # Panics
+    /// If the system has no room for a thread.
+    pub fn join(
+        settings: &Settings,
+        group: &str,
+        instance: &str,
+        topics: &[Topic],
+        session_timeout: Duration,
+    ) -> Result<Self, LogError> {
+        let mut config = settings.consumer(instance, Some(group))?;
+        config.set("group.instance.id", instance);
+        config.set("session.timeout.ms", session_timeout.as_millis().to_string());
+        config.set("heartbeat.interval.ms", (session_timeout / 4).min(Duration::from_secs(3)).as_millis().to_string());
+        let (tell, changes) = channel();
+        let (commits, to_commit) = channel();
+        let listener = Listener { watch: Watch::new(instance), settings: settings.clone(), tell: tell.clone() };
+        let consumer: BaseConsumer<Listener> = config.create_with_context(listener).map_err(refused)?;
+        let names: Vec<String> = topics.iter().map(|&topic| settings.topic(topic)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let subscribed = consumer.subscribe(&names);
+        subscribed.map_err(|e| consumer.context().explain(&format!("group {group} cannot be joined"), &e))?;
+        let ends = Arc::new(AtomicBool::new(false));
+        let member = Member {
+            consumer,
+            settings: settings.clone(),
+            name: format!("{instance} of group {group}"),
+            tell,
+            to_commit,
+            ends: Arc::clone(&ends),
+        };
+        let thread = std::thread::Builder::new().name("kafka-member".to_owned()).spawn(move || member.run());
+        let thread = Some(thread.expect("the system has room for a thread"));
+        Ok(Self { commits, changes: Mutex::new(Some(changes)), ends, thread })
+    }
+
+    /// What changes, from the beginning. It can be taken once.
+    ///
+    /// # Panics
+    /// If it was taken before.
+    #[must_use]
+    pub fn changes(&self) -> Receiver<Change> {
+        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        changes.expect("the changes are taken once")
+    }
+
+    /// Says how far partitions are, for tools that show a lag. Nobody waits for it, and nothing reads it.
+    pub fn commit(&self, offsets: &[(Topic, u16, u64)]) {
+        let _ = self.commits.send(offsets.to_vec());
+    }
+
+    /// Ends. The group keeps this member's place for the session timeout.
+    pub fn leave(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.ends.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+struct Member {
+    consumer: BaseConsumer<Listener>,
+    settings: Settings,
+    name: String,
+    tell: Sender<Change>,
+    to_commit: Receiver<Vec<(Topic, u16, u64)>>,
+    ends: Arc<AtomicBool>,
+}
+
+impl Member {
+    fn run(self) {
+        while !self.ends.load(Ordering::Acquire) {
+            match self.consumer.poll(POLL) {
+                // Partitions are paused; a record that was on its way is not for us.
+                Some(Ok(_)) | None => {}
+                Some(Err(error)) => {
+                    if let Some(over) = self.note(&error) {
+                        let _ = self.tell.send(Change::Over(over));
+                        return;
+                    }
+                }
+            }
+            self.commit();
+        }
+        self.commit();
+    }
+
+    /// Whether the membership is over.
+    fn note(&self, error: &KafkaError) -> Option<LogError> {
+        let explain = |what: String| Some(self.consumer.context().explain(&what, error));
+        let name = &self.name;
+        match error.rdkafka_error_code() {
+            Some(Code::FencedInstanceId) => Some(LogError::Kafka {
+                brokers: self.settings.brokers.clone(),
+                what: format!("member {name} was shut out"),
+                cause: "another process joined with this name".to_owned(),
+                mend: "give every process a name of its own, and end the other one",
+            }),
+            Some(Code::GroupAuthorizationFailed | Code::TopicAuthorizationFailed | Code::InvalidSessionTimeout) => {
+                explain(format!("member {name} cannot join"))
+            }
+            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => explain(format!("member {name} ends")),
+            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset) => None,
+            _ if passes_by(error) => None,
+            _ => {
+                warn!(target: "kafka", %error, member = %name, "a member is told of an error; it goes on");
+                None
+            }
+        }
+    }
+
+    fn commit(&self) {
+        let mut last: Option<TopicPartitionList> = None;
+        for offsets in self.to_commit.try_iter() {
+            let list = last.get_or_insert_with(TopicPartitionList::new);
+            for (topic, partition, offset) in offsets {
+                let (name, partition) = (self.settings.topic(topic), i32::from(partition));
+                let offset = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
+                if list.set_partition_offset(&name, partition, offset).is_err() {
+                    let _ = list.add_partition_offset(&name, partition, offset);
+                }
+            }
+        }
+        if let Some(list) = last
+            && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
+        {
+            debug!(target: "kafka", %error, member = %self.name, "offsets were not committed");
+        }
+    }
+}
+
+/// Hears of rebalances; runs inside `poll`.
+struct Listener {
+    watch: Watch,
+    settings: Settings,
+    tell: Sender<Change>,
+}
+
+impl Listener {
+    fn explain(&self, what: &str, error: &KafkaError) -> LogError {
+        self.watch.explain(&self.settings, what.to_owned(), error)
+    }
+
+    fn partitions(&self, list: &TopicPartitionList) -> Vec<(Topic, u16)> {
+        let place = |topic: &str, partition: i32| {
+            let name = topic.strip_prefix(&self.settings.prefix)?.strip_prefix('.')?;
+            Some((Topic::parse(name)?, u16::try_from(partition).ok()?))
+        };
+        list.elements().iter().filter_map(|e| place(e.topic(), e.partition())).collect()
+    }
+
+    fn tell(&self, change: Change) {
+        let _ = self.tell.send(change);
+    }
+}
+
+impl ClientContext for Listener {
+    fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
+        self.watch.log(level, kind, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.watch.error(error, reason);
+    }
+}
+
+impl ConsumerContext for Listener {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        self.watch.is_back();
+        let partitions = self.partitions(list);
+        let done = if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            // The place is held, nothing is fetched.
+            let done = consumer.incremental_assign(list).and_then(|()| consumer.pause(list));
+            self.tell(Change::Assigned(partitions));
+            done
+        } else {
+            let is_lost = consumer.assignment_lost();
+            self.tell(if is_lost { Change::Lost(partitions) } else { Change::Revoked(partitions) });
+            consumer.incremental_unassign(list)
+        };
+        if let Err(error) = done {
+            warn!(target: "kafka", %error, "a rebalance was not followed");
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        match result {
+            Ok(()) => self.watch.is_back(),
+            Err(error) => debug!(target: "kafka", %error, "offsets were not committed"),
+        }
+    }
+}

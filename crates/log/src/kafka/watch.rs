@@ -1,0 +1,142 @@
+//! What a client says beside its answers: log lines, and that it cannot reach Kafka.
+
+use std::sync::{Mutex, PoisonError};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use tracing::{debug, error, info, warn};
+
+use crate::error::LogError;
+use crate::kafka::settings::Settings;
+
+/// Lines of these kinds repeat what [`Watch::error`] is told, once per attempt.
+const REPEATED: &[&str] = &["FAIL", "ERROR", "REQTMOUT", "GETPID"];
+
+/// Listens to one client. Outages are told of once when they begin and once when they end.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    client: String,
+    outage: Mutex<Outage>,
+}
+
+#[derive(Debug, Default)]
+struct Outage {
+    lasts: bool,
+    /// The last thing that went wrong, in librdkafka's words.
+    reason: String,
+}
+
+impl Watch {
+    pub(crate) fn new(client: &str) -> Self {
+        Self { client: client.to_owned(), outage: Mutex::default() }
+    }
+
+    /// Kafka could not be reached, or does not answer.
+    pub(crate) fn is_away(&self, reason: &str) {
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        reason.clone_into(&mut outage.reason);
+        if std::mem::replace(&mut outage.lasts, true) {
+            debug!(target: "kafka", client = %self.client, reason, "still out of reach");
+        } else {
+            warn!(target: "kafka", client = %self.client, reason, "a broker of Kafka is out of reach; trying again");
+        }
+    }
+
+    /// Kafka answered.
+    pub(crate) fn is_back(&self) {
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::take(&mut outage.lasts) {
+            info!(target: "kafka", client = %self.client, "Kafka is in reach again");
+        }
+    }
+
+    pub(crate) fn lasts(&self) -> bool {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner).lasts
+    }
+
+    /// An error with what is known of its cause.
+    pub(crate) fn explain(&self, settings: &Settings, what: String, error: &KafkaError) -> LogError {
+        let reason = self.outage.lock().unwrap_or_else(PoisonError::into_inner).reason.clone();
+        let cause = if reason.is_empty() { error.to_string() } else { format!("{error}: {reason}") };
+        LogError::Kafka { brokers: settings.brokers.clone(), what, cause, mend: mend(error) }
+    }
+}
+
+fn mend(error: &KafkaError) -> &'static str {
+    match error.rdkafka_error_code() {
+        Some(
+            Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed,
+        ) => "give this user the rights that docs/operating names",
+        Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) => {
+            "check the user, its secret and the certificates"
+        }
+        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+            "make the topics with `topics create`; if they were there, restore them"
+        }
+        _ => "check that the brokers are up and that their addresses are right from here",
+    }
+}
+
+/// Whether an error passes by itself once Kafka is in reach and in order again: librdkafka goes on trying.
+pub(crate) fn passes_by(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::AllBrokersDown
+                | Code::BrokerTransportFailure
+                | Code::Resolve
+                | Code::Authentication
+                | Code::SaslAuthenticationFailed
+                | Code::SSL
+                | Code::OperationTimedOut
+                | Code::TimedOutQueue
+                | Code::RequestTimedOut
+                | Code::WaitingForCoordinator
+                | Code::BrokerNotAvailable
+                | Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::ReplicaNotAvailable
+                | Code::NetworkException
+                | Code::CoordinatorLoadInProgress
+                | Code::CoordinatorNotAvailable
+                | Code::NotCoordinator
+                | Code::OffsetNotAvailable
+                | Code::FencedLeaderEpoch
+                | Code::UnknownLeaderEpoch
+                | Code::KafkaStorageError
+                | Code::Retry
+                | Code::InProgress
+        )
+    )
+}
+
+impl ClientContext for Watch {
+    fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
+        let client = &self.client;
+        match level {
+            _ if REPEATED.contains(&kind) => debug!(target: "librdkafka", %client, kind, line),
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                error!(target: "librdkafka", %client, kind, line);
+            }
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => warn!(target: "librdkafka", %client, kind, line),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(target: "librdkafka", %client, kind, line),
+            RDKafkaLogLevel::Debug => debug!(target: "librdkafka", %client, kind, line),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if passes_by(&error) {
+            self.is_away(reason);
+        } else {
+            reason.clone_into(&mut self.outage.lock().unwrap_or_else(PoisonError::into_inner).reason);
+            debug!(target: "kafka", client = %self.client, %error, reason, "an error");
+        }
+    }
+}
+
+impl ConsumerContext for Watch {}

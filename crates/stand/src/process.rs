@@ -1,0 +1,269 @@
+//! Children that end with this process, whatever ends it: brokers, databases, and the roles under test.
+//!
+//! Linux sends a child a signal when *the thread that started it* ends (`PR_SET_PDEATHSIG`), and each test has a thread of its
+//! own. So all children are started by one thread that lives as long as the process.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Between two looks at a child or its output.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How much of an output an error shows.
+const SHOWN_BYTES: usize = 8 << 10;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    Term,
+    Int,
+    Kill,
+    Stop,
+    Continue,
+    Hangup,
+}
+
+impl Signal {
+    fn option(self) -> &'static str {
+        match self {
+            Self::Term => "-TERM",
+            Self::Int => "-INT",
+            Self::Kill => "-KILL",
+            Self::Stop => "-STOP",
+            Self::Continue => "-CONT",
+            Self::Hangup => "-HUP",
+        }
+    }
+}
+
+/// A child whose output goes to a file. Killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    output: PathBuf,
+    /// Where this run begins in the file.
+    from: u64,
+}
+
+impl Process {
+    /// Starts a program with its arguments, variables and directory; nothing on standard input. Both outputs are appended to
+    /// a file. A command that clears its environment is not understood.
+    ///
+    /// # Errors
+    /// If the file or the program cannot be opened; `setpriv` (util-linux) must be there.
+    pub fn start(command: &Command, output: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(output)?;
+        let from = file.metadata()?.len();
+        let mut bound = Command::new("setpriv");
+        bound.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => bound.env(name, value),
+                None => bound.env_remove(name),
+            };
+        }
+        if let Some(dir) = command.get_current_dir() {
+            bound.current_dir(dir);
+        }
+        bound.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        Ok(Self { child: spawn(bound)?, output: output.to_owned(), from })
+    }
+
+    /// Its id; a child keeps it until it was waited for.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// # Panics
+    /// If it has ended, or `kill` is not there.
+    pub fn signal(&mut self, signal: Signal) {
+        assert_eq!(self.ended(), None, "{signal:?} would go to whoever has the id now");
+        let mut kill = Command::new("kill");
+        let status = kill.args([signal.option(), &self.child.id().to_string()]).status();
+        assert!(status.as_ref().is_ok_and(ExitStatus::success), "{signal:?} to {}: {status:?}", self.child.id());
+    }
+
+    /// SIGKILL; how it ended.
+    pub fn kill(&mut self) -> ExitStatus {
+        let _ = self.child.kill();
+        self.child.wait().expect("a child")
+    }
+
+    /// SIGTERM; how it ended, if it did in time.
+    pub fn stop(&mut self, patience: Duration) -> Option<ExitStatus> {
+        if self.ended().is_none() {
+            self.signal(Signal::Term);
+        }
+        self.wait(patience)
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child")
+    }
+
+    /// How it ended, if it did in time.
+    pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let until = Instant::now() + patience;
+        loop {
+            let ended = self.ended();
+            if ended.is_some() || Instant::now() >= until {
+                return ended;
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// What it wrote since it was started.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mut bytes = Vec::new();
+        let read = File::open(&self.output).and_then(|mut file| {
+            file.seek(SeekFrom::Start(self.from))?;
+            file.read_to_end(&mut bytes)
+        });
+        read.map_or_else(|e| e.to_string(), |_| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Waits for a whole line of its output of which `wanted` makes something.
+    ///
+    /// # Errors
+    /// What it told, if it ended or time is over before.
+    pub fn line<T>(&mut self, patience: Duration, wanted: impl Fn(&str) -> Option<T>) -> Result<T, String> {
+        self.until(patience, |told| {
+            let whole = &told()[..];
+            let whole = &whole[..whole.rfind('\n').map_or(0, |end| end + 1)];
+            whole.lines().find_map(&wanted)
+        })
+    }
+
+    /// Waits until `http://ADDRESS` answers `path` with 200; the body.
+    ///
+    /// # Errors
+    /// What it told, if it ended or time is over before.
+    pub fn path(&mut self, address: &str, path: &str, patience: Duration) -> Result<String, String> {
+        self.until(patience, |_| get(address, path).ok().filter(|(status, _)| *status == 200).map(|(_, body)| body))
+    }
+
+    fn until<T>(&mut self, patience: Duration, look: impl Fn(&dyn Fn() -> String) -> Option<T>) -> Result<T, String> {
+        let until = Instant::now() + patience;
+        loop {
+            // First whether it has ended, then what it told: the last line counts too.
+            let ended = self.ended();
+            if let Some(found) = look(&|| self.told()) {
+                return Ok(found);
+            }
+            if ended.is_some() || Instant::now() >= until {
+                let told = self.told();
+                let tail = told.char_indices().rev().map(|(at, _)| at).nth(SHOWN_BYTES).unwrap_or(0);
+                let what = ended.map_or_else(|| format!("nothing after {patience:?}"), |status| status.to_string());
+                return Err(format!("{what}; it told:\n{}", &told[tail..]));
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+/// Asks `http://ADDRESS` for a path, in HTTP/1.0, without following anything; status and body.
+///
+/// # Errors
+/// If nobody answers within some seconds, or not in HTTP.
+pub fn get(address: &str, path: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let parts = status.zip(answer.split_once("\r\n\r\n"));
+    parts.map(|(status, (_, body))| (status, body.to_owned())).ok_or_else(|| io::Error::other("no HTTP"))
+}
+
+type Order = (Command, Sender<io::Result<Child>>);
+
+/// Starts a child from the thread that lives as long as the process.
+fn spawn(command: Command) -> io::Result<Child> {
+    static SPAWNER: LazyLock<Mutex<Sender<Order>>> = LazyLock::new(|| {
+        let (orders, incoming) = channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, answer) in incoming {
+                let _ = answer.send(command.spawn());
+            }
+        });
+        Mutex::new(orders)
+    });
+    let (answer, child) = channel();
+    let orders = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);
+    orders.send((command, answer)).map_err(io::Error::other)?;
+    child.recv().map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::{Process, Signal};
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn shell(script: &str) -> (tempfile::TempDir, Process) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        let process = Process::start(&command, &dir.path().join("out")).expect("sh runs");
+        (dir, process)
+    }
+
+    #[test]
+    fn lines_are_waited_for_and_an_end_is_told() {
+        let (_dir, mut process) = shell("echo one; echo two 7; exec sleep 60");
+        let seven = process.line(PATIENCE, |line| line.strip_prefix("two ")?.parse::<u32>().ok());
+        assert_eq!(seven, Ok(7));
+        assert!(process.stop(PATIENCE).is_some());
+        let (_dir, mut process) = shell("echo sorry; exit 3");
+        let told = process.line(PATIENCE, |line| line.contains("ready").then_some(())).expect_err("it ends");
+        assert_eq!(told, "exit status: 3; it told:\nsorry\n");
+    }
+
+    #[test]
+    fn a_child_outlives_the_thread_that_asked_for_it_and_no_longer_than_the_process() {
+        let started = std::thread::spawn(|| shell("echo up; exec sleep 60"));
+        let (_dir, mut process) = started.join().expect("no panic");
+        process.line(PATIENCE, |line| (line == "up").then_some(())).expect("it says so");
+        assert_eq!(process.wait(Duration::from_millis(100)), None);
+        // The signal that the kernel will send is among what it tells of the process.
+        let (dir, mut process) = shell("exec setpriv --dump");
+        assert!(process.wait(PATIENCE).is_some_and(|status| status.success()));
+        assert!(process.told().contains("Parent death signal: KILL"), "{}", process.told());
+        drop(dir);
+    }
+
+    #[test]
+    fn a_stopped_child_goes_on() {
+        let (_dir, mut process) = shell("while :; do echo tick; sleep 0.05; done");
+        let ticks = |process: &Process| process.told().lines().count();
+        process.line(PATIENCE, |line| (line == "tick").then_some(())).expect("it ticks");
+        process.signal(Signal::Stop);
+        let stat = format!("/proc/{}/stat", process.id());
+        let stopped = || std::fs::read_to_string(&stat).expect("Linux").contains(") T ").then_some(());
+        assert_eq!(process.until(PATIENCE, |_| stopped()), Ok(()));
+        process.signal(Signal::Continue);
+        let before = ticks(&process);
+        let more = process.until(PATIENCE, |told| (told().lines().count() > before).then_some(()));
+        assert_eq!(more, Ok(()));
+    }
+}

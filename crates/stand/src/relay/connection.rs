@@ -1,0 +1,192 @@
+//! One connection of a client through a relay. Three threads: requests up, answers down into a queue, the queue to the client.
+//! Kafka answers in order, so a refusal of the relay's own takes its place among the broker's answers.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::plan::{Act, Plan};
+use super::produce::{answered, frame, header};
+
+/// How long after the last forwarded request a connection closes that is to close: the broker takes it meanwhile.
+const BEFORE_CLOSING: Duration = Duration::from_millis(200);
+
+/// Both ends of a connection, and who uses it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    client: TcpStream,
+    broker: TcpStream,
+    shared: Mutex<Shared>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// The client id of the first request.
+    name: Option<String>,
+    /// Answers to come and answers to write, in the order of the requests.
+    queue: VecDeque<Awaited>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Awaited {
+    correlation: i32,
+    /// What the broker's answer becomes.
+    act: Act,
+    /// The relay's own answer, for acts that have one; the broker's once it is there.
+    answer: Vec<u8>,
+    ready: bool,
+    not_before: Instant,
+}
+
+impl Connection {
+    /// Takes both ends and serves them on threads of their own until either closes.
+    pub(super) fn start(client: TcpStream, broker: TcpStream, plan: &Plan) -> io::Result<Arc<Self>> {
+        client.set_nodelay(true)?;
+        broker.set_nodelay(true)?;
+        let connection =
+            Arc::new(Self { client, broker, shared: Mutex::new(Shared::default()), changed: Condvar::new() });
+        connection.thread(plan, |connection, plan| connection.up(plan));
+        connection.thread(plan, |connection, _| connection.down());
+        connection.thread(plan, |connection, _| connection.write());
+        Ok(connection)
+    }
+
+    fn thread(self: &Arc<Self>, plan: &Plan, serve: impl Fn(&Self, &Plan) -> io::Result<()> + Send + 'static) {
+        let (connection, plan) = (Arc::clone(self), plan.clone());
+        std::thread::spawn(move || {
+            let _ = serve(&connection, &plan);
+            connection.close();
+        });
+    }
+
+    /// Closes both ends; the threads end.
+    pub(super) fn close(&self) {
+        self.shared().closed = true;
+        self.changed.notify_all();
+        let _ = self.client.shutdown(Shutdown::Both);
+        let _ = self.broker.shutdown(Shutdown::Both);
+    }
+
+    pub(super) fn closed(&self) -> bool {
+        self.shared().closed
+    }
+
+    pub(super) fn name(&self) -> Option<String> {
+        self.shared().name.clone()
+    }
+
+    /// Requests, from the client to the broker.
+    fn up(&self, plan: &Plan) -> io::Result<()> {
+        let mut produced = 0;
+        let mut close_after = None;
+        loop {
+            let frame = frame(&mut &self.client)?;
+            let request = header(&frame).inspect_err(|e| plan.trouble(e.to_string()))?;
+            self.shared().name.get_or_insert_with(|| request.client.clone());
+            let Some(produce) = &request.produce else {
+                self.forward(&frame, request.correlation, Act::Pass, Vec::new())?;
+                continue;
+            };
+            produced += 1;
+            let act = plan.decide(&request.client, produced, produce);
+            let refused = |code| produce.refused(request.correlation, code);
+            match act {
+                Act::Swallow => continue,
+                Act::SwallowThenClose(more) => {
+                    close_after = Some(more);
+                    continue;
+                }
+                Act::CloseBefore => return Ok(()),
+                Act::Refuse(code) => {
+                    self.answer(request.correlation, refused(code), Duration::ZERO);
+                    continue;
+                }
+                Act::RefuseLate(code, hold) => {
+                    self.answer(request.correlation, refused(code), hold);
+                    continue;
+                }
+                Act::DelayRequest(hold) => {
+                    std::thread::sleep(hold);
+                    self.forward(&frame, request.correlation, act, Vec::new())?;
+                }
+                Act::RefuseAfter(code) => self.forward(&frame, request.correlation, act, refused(code))?,
+                Act::Pass | Act::CloseAfter | Act::DelayAnswer(_) => {
+                    self.forward(&frame, request.correlation, act, Vec::new())?;
+                }
+            }
+            if let Some(more) = close_after {
+                if more <= 1 {
+                    std::thread::sleep(BEFORE_CLOSING);
+                    return Ok(());
+                }
+                close_after = Some(more - 1);
+            }
+        }
+    }
+
+    fn forward(&self, frame: &[u8], correlation: i32, act: Act, answer: Vec<u8>) -> io::Result<()> {
+        let awaited = Awaited { correlation, act, answer, ready: false, not_before: Instant::now() };
+        self.shared().queue.push_back(awaited);
+        (&self.broker).write_all(frame)
+    }
+
+    fn answer(&self, correlation: i32, answer: Vec<u8>, hold: Duration) {
+        let not_before = Instant::now() + hold;
+        self.shared().queue.push_back(Awaited { correlation, act: Act::Pass, answer, ready: true, not_before });
+        self.changed.notify_all();
+    }
+
+    /// Answers, from the broker to the queue.
+    fn down(&self) -> io::Result<()> {
+        loop {
+            let frame = frame(&mut &self.broker)?;
+            let correlation = answered(&frame)?;
+            let mut shared = self.shared();
+            let mut awaited = shared.queue.iter_mut().filter(|awaited| !awaited.ready);
+            let awaited = awaited.next().filter(|awaited| awaited.correlation == correlation);
+            let awaited = awaited.ok_or_else(|| io::Error::other("an answer that nobody waits for"))?;
+            match awaited.act {
+                Act::CloseAfter => return Ok(()),
+                Act::RefuseAfter(_) => {}
+                Act::DelayAnswer(hold) => {
+                    awaited.answer = frame;
+                    awaited.not_before = Instant::now() + hold;
+                }
+                _ => awaited.answer = frame,
+            }
+            awaited.ready = true;
+            drop(shared);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Answers, from the queue to the client.
+    fn write(&self) -> io::Result<()> {
+        let mut shared = self.shared();
+        while !shared.closed {
+            let now = Instant::now();
+            shared = match shared.queue.front() {
+                Some(first) if first.ready && first.not_before <= now => {
+                    let answer = shared.queue.pop_front().expect("the first").answer;
+                    drop(shared);
+                    (&self.client).write_all(&answer)?;
+                    self.shared()
+                }
+                Some(first) if first.ready => {
+                    let rest = first.not_before - now;
+                    self.changed.wait_timeout(shared, rest).unwrap_or_else(PoisonError::into_inner).0
+                }
+                _ => self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        Ok(())
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

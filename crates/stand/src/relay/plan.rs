@@ -1,0 +1,239 @@
+//! Which Produce requests are hurt, and how.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::produce::Produce;
+
+/// Kafka's error codes that a Produce request may be refused with.
+pub mod code {
+    pub const NOT_LEADER_OR_FOLLOWER: i16 = 6;
+    pub const REQUEST_TIMED_OUT: i16 = 7;
+    pub const MESSAGE_TOO_LARGE: i16 = 10;
+    pub const NOT_ENOUGH_REPLICAS: i16 = 19;
+    pub const NOT_ENOUGH_REPLICAS_AFTER_APPEND: i16 = 20;
+    pub const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
+    pub const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
+    pub const KAFKA_STORAGE_ERROR: i16 = 56;
+    pub const UNKNOWN_PRODUCER_ID: i16 = 59;
+    pub const INVALID_RECORD: i16 = 87;
+}
+
+/// What becomes of a Produce request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    Pass,
+    /// Not forwarded, never answered; the connection stays.
+    Swallow,
+    /// As `Swallow`; the connection closes after so many further Produce requests were forwarded.
+    SwallowThenClose(u32),
+    /// Not forwarded; the connection closes.
+    CloseBefore,
+    /// Forwarded; when the broker has answered, the connection closes instead.
+    CloseAfter,
+    /// Not forwarded, answered with an error code.
+    Refuse(i16),
+    /// As `Refuse`, so much later, as are all answers behind it.
+    RefuseLate(i16, Duration),
+    /// Forwarded; the broker's answer is replaced by an error code.
+    RefuseAfter(i16),
+    /// The answer, and all behind it, is held so long.
+    DelayAnswer(Duration),
+    /// The request, and all behind it, is held so long.
+    DelayRequest(Duration),
+}
+
+/// Which Produce requests of a client, counted from when the rule was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    Every,
+    /// The n-th of each client id, from 1.
+    Nth(u64),
+    /// The first one of every connection.
+    FirstOfConnection,
+    /// The first one of every producer (id and epoch, as the broker gave them); its repetition is not.
+    FirstOfProducer,
+}
+
+/// A request that was hurt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hurt {
+    pub client: String,
+    /// Its number among the Produce requests of its client id, from 1.
+    pub nth: u64,
+    pub act: Act,
+}
+
+/// What relays do to Produce requests: shared by all relays of a cluster, changed at any time. The first rule that fits decides;
+/// without one a request passes.
+///
+/// Clients are named by client id; `lane-*` are all whose id begins with `lane-`.
+#[derive(Debug, Clone, Default)]
+pub struct Plan(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    rules: Vec<Rule>,
+    seen: HashMap<String, u64>,
+    hurts: Vec<Hurt>,
+    trouble: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Rule {
+    client: String,
+    what: What,
+    seen: HashMap<String, u64>,
+    producers: HashSet<(String, (i64, i16))>,
+}
+
+#[derive(Debug)]
+enum What {
+    Planned(When, Act),
+    Chaos { per_mille: u64, seed: u64 },
+}
+
+impl Plan {
+    /// Adds a rule.
+    pub fn on(&self, client: &str, when: When, act: Act) {
+        self.add(client, What::Planned(when, act));
+    }
+
+    /// Adds a rule that hurts so many of a thousand requests in any way. What happens to the n-th request of a client id hangs on
+    /// the seed, the id and n alone.
+    pub fn chaos(&self, client: &str, per_mille: u32, seed: u64) {
+        self.add(client, What::Chaos { per_mille: per_mille.into(), seed });
+    }
+
+    /// Takes back the rules that were made for these clients; the same text as there.
+    pub fn clear(&self, client: &str) {
+        self.state().rules.retain(|rule| rule.client != client);
+    }
+
+    /// How many Produce requests of a client have come.
+    #[must_use]
+    pub fn seen(&self, client: &str) -> u64 {
+        let state = self.state();
+        state.sound();
+        state.seen.iter().filter(|(id, _)| is(client, id)).map(|(_, count)| count).sum()
+    }
+
+    /// Which of a client's were hurt, in order.
+    #[must_use]
+    pub fn hurts(&self, client: &str) -> Vec<Hurt> {
+        let state = self.state();
+        state.sound();
+        state.hurts.iter().filter(|hurt| is(client, &hurt.client)).cloned().collect()
+    }
+
+    /// What is to be done to a request, the n-th Produce request of its connection.
+    pub(super) fn decide(&self, client: &str, nth_of_connection: u64, produce: &Produce) -> Act {
+        let mut state = self.state();
+        let state = &mut *state;
+        let nth = state.seen.entry(client.to_owned()).or_default();
+        *nth += 1;
+        // Every rule counts, so that a later one's count does not hang on an earlier one.
+        let acts = state.rules.iter_mut().filter(|rule| is(&rule.client, client));
+        let acts: Vec<Act> = acts.map(|rule| rule.decide(client, nth_of_connection, produce)).collect();
+        let act = acts.into_iter().find(|act| *act != Act::Pass).unwrap_or(Act::Pass);
+        if act != Act::Pass {
+            state.hurts.push(Hurt { client: client.to_owned(), nth: *nth, act });
+        }
+        act
+    }
+
+    /// Notes what a relay did not understand: a test over it would prove nothing.
+    pub(super) fn trouble(&self, what: String) {
+        eprintln!("relay: {what}");
+        self.state().trouble.push(what);
+    }
+
+    fn add(&self, client: &str, what: What) {
+        let rule = Rule { client: client.to_owned(), what, seen: HashMap::new(), producers: HashSet::new() };
+        self.state().rules.push(rule);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn sound(&self) {
+        assert!(self.trouble.is_empty(), "the relay did not understand: {:?}", self.trouble);
+    }
+}
+
+impl Rule {
+    fn decide(&mut self, client: &str, nth_of_connection: u64, produce: &Produce) -> Act {
+        let nth = self.seen.entry(client.to_owned()).or_default();
+        *nth += 1;
+        match self.what {
+            What::Chaos { per_mille, seed } => chaos(per_mille, seed, client, *nth),
+            What::Planned(when, act) => {
+                let fits = match when {
+                    When::Every => true,
+                    When::Nth(wanted) => *nth == wanted,
+                    When::FirstOfConnection => nth_of_connection == 1,
+                    When::FirstOfProducer => self.producers.insert((client.to_owned(), produce.producer)),
+                };
+                if fits { act } else { Act::Pass }
+            }
+        }
+    }
+}
+
+/// Whether a client id is the one, or one of those, that `wanted` names.
+pub(super) fn is(wanted: &str, client: &str) -> bool {
+    wanted.strip_suffix('*').map_or(wanted == client, |prefix| client.starts_with(prefix))
+}
+
+fn chaos(per_mille: u64, seed: u64, client: &str, nth: u64) -> Act {
+    let mut state = client.bytes().fold(seed, |hash, byte| mixed(hash ^ u64::from(byte))) ^ nth;
+    let mut next = || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        mixed(state)
+    };
+    if next() % 1000 >= per_mille {
+        return Act::Pass;
+    }
+    match next() % 12 {
+        0 => Act::Swallow,
+        1 | 2 => Act::CloseBefore,
+        3 | 4 => Act::CloseAfter,
+        5 => Act::RefuseLate(code::NOT_LEADER_OR_FOLLOWER, Duration::from_millis(300)),
+        6 => Act::RefuseLate(code::NOT_ENOUGH_REPLICAS, Duration::from_millis(300)),
+        7 => Act::Refuse(code::REQUEST_TIMED_OUT),
+        8 => Act::RefuseAfter(code::NOT_ENOUGH_REPLICAS_AFTER_APPEND),
+        9 => Act::RefuseAfter(code::REQUEST_TIMED_OUT),
+        10 => Act::DelayAnswer(Duration::from_secs(4)),
+        _ => Act::DelayRequest(Duration::from_secs(4)),
+    }
+}
+
+/// The finalizer of `SplitMix64`.
+fn mixed(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    value ^ (value >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Act, chaos, is};
+
+    #[test]
+    fn clients_are_named_whole_or_by_their_beginning() {
+        assert!(is("lane-1", "lane-1") && !is("lane-1", "lane-10"));
+        assert!(is("lane-*", "lane-10") && !is("lane-*", "edge-1") && is("*", ""));
+    }
+
+    #[test]
+    fn chaos_hurts_about_as_many_as_it_is_told_and_the_same_ones_again() {
+        let hurt = |seed| (1..=10_000).filter(|n| chaos(100, seed, "lane", *n) != Act::Pass).collect::<Vec<_>>();
+        assert!((900..1100).contains(&hurt(7).len()), "{}", hurt(7).len());
+        assert_eq!(hurt(7), hurt(7));
+        assert_ne!(hurt(7), hurt(8));
+    }
+}

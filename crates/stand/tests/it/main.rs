@@ -1,0 +1,7 @@
+//! The neighbours themselves, with the client that the roles use.
+
+mod client;
+mod clusters;
+mod missing;
+mod relays;
+mod secure;
