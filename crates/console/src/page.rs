@@ -37,7 +37,7 @@ async fn page(State(page): State<Page>, headers: HeaderMap) -> Response {
 async fn render(page: &Page, headers: &HeaderMap) -> Result<String, Problem> {
     let grant = page.console.grant(headers)?;
     let mut html = String::from(HEAD);
-    for merchant in page.console.merchants.iter().filter(|m| grant.may_for(m)) {
+    for merchant in page.console.served.now().keys().filter(|m| grant.may_for(m)) {
         let name = merchant.clone();
         let totals = page.console.ask(move |ledger| ledger.totals(&name)).await?;
         section(&mut html, merchant, &totals);

@@ -1,6 +1,5 @@
 //! `GET /v1/results/{id}`: what became of a scan, waiting a while if it is on its way (contract section 9).
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use domain::model::ids::event_key;
 use domain::model::time::time_text;
 use edge::keys::{Grant, Keys, Scope};
 use edge::problem::Problem;
+use edge::served::Served;
 use ledger::answers::Answer;
 use ledger::error::LedgerError;
 use ledger::reader::Ledger;
@@ -36,7 +36,7 @@ const CONNECTIONS_KEPT: usize = 4;
 pub struct Console {
     pub recent: Arc<Recent>,
     pub ledger: LedgerUrl,
-    pub merchants: BTreeSet<String>,
+    pub served: Arc<Served>,
     pub keys: Option<Arc<Keys>>,
     connections: Mutex<Vec<Ledger>>,
 }
@@ -52,8 +52,8 @@ struct Asked {
 
 impl Console {
     #[must_use]
-    pub fn new(recent: Arc<Recent>, ledger: LedgerUrl, merchants: BTreeSet<String>, keys: Option<Arc<Keys>>) -> Self {
-        Self { recent, ledger, merchants, keys, connections: Mutex::default() }
+    pub fn new(recent: Arc<Recent>, ledger: LedgerUrl, served: Arc<Served>, keys: Option<Arc<Keys>>) -> Self {
+        Self { recent, ledger, served, keys, connections: Mutex::default() }
     }
 
     /// The routes of the console, its page aside.
@@ -92,7 +92,8 @@ impl Console {
     }
 
     fn merchant(&self, given: Option<String>, grant: &Grant) -> Result<String, Problem> {
-        let mut own = self.merchants.iter().filter(|m| grant.may_for(m));
+        let served = self.served.now();
+        let mut own = served.keys().filter(|m| grant.may_for(m));
         match given {
             Some(name) if own.any(|m| *m == name) => Ok(name),
             Some(name) => Err(Problem::new(

@@ -1,6 +1,7 @@
 //! `POST /v1/events`: parse, check, stamp, frame; 202 once every accepted event is durable (contract section 9).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -37,7 +38,9 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the door knows.
 #[derive(Debug)]
 pub struct Door {
-    pub intake: Arc<Intake>,
+    /// The shards; a request is of one of them.
+    intakes: Vec<Arc<Intake>>,
+    requests: AtomicUsize,
     /// A key has fewer.
     served: Arc<Served>,
     pub keys: Option<Arc<Keys>>,
@@ -50,13 +53,15 @@ impl Door {
     /// `inflight_bytes_max` bounds the memory of all requests under way.
     #[must_use]
     pub fn new(
-        intake: Arc<Intake>,
+        intakes: Vec<Arc<Intake>>,
         served: Arc<Served>,
         keys: Option<Arc<Keys>>,
         metrics: Metrics,
         inflight_bytes_max: usize,
     ) -> Self {
-        Self { intake, served, keys, metrics, room: Arc::new(Semaphore::new(inflight_bytes_max / UNIT_BYTES)) }
+        assert!(!intakes.is_empty(), "a door has a shard at least");
+        let room = Arc::new(Semaphore::new(inflight_bytes_max / UNIT_BYTES));
+        Self { intakes, requests: AtomicUsize::new(0), served, keys, metrics, room }
     }
 
     /// The routes of the door.
@@ -133,6 +138,11 @@ impl Door {
         if fits { Ok(Admitted { grant, shape, room }) } else { Err(self.busy(began)) }
     }
 
+    /// The shard of the next request.
+    fn intake(&self) -> &Arc<Intake> {
+        &self.intakes[self.requests.fetch_add(1, Ordering::Relaxed) % self.intakes.len()]
+    }
+
     /// Turns a request away that was not read, or not to its end; it counts as one event.
     fn busy(&self, began: Instant) -> Problem {
         self.metrics.received.inc();
@@ -143,20 +153,22 @@ impl Door {
     async fn take_body(&self, body: &mut Body, admitted: Admitted, began: Instant) -> Result<Response, Problem> {
         let Admitted { grant, shape, mut room } = admitted;
         let Some(body) = read_body(body, &mut room).await? else { return Err(self.busy(began)) };
-        let Read { parcel, answer } = self.read(&body, shape, &grant)?;
+        let intake = self.intake();
+        let Read { parcel, answer } = self.read(&body, shape, &grant, intake)?;
         drop(body);
         let events = parcel.events();
         if events == 0 {
             return Ok(json(StatusCode::BAD_REQUEST, &answer, room));
         }
-        let durable = tokio::time::timeout(DURABLE_TIMEOUT, self.intake.take(parcel)).await;
+        let durable = tokio::time::timeout(DURABLE_TIMEOUT, intake.take(parcel)).await;
         match durable {
             Ok(Ok(())) => {
                 self.metrics.ack_seconds.observe(began.elapsed().as_secs_f64());
                 Ok(json(StatusCode::ACCEPTED, &Answer { accepted: events, ..answer }, room))
             }
             Ok(Err(Refused::Full)) => Err(Problem::busy("the log has no room; send it again", 5)),
-            Ok(Err(refused @ (Refused::Failed | Refused::Closed | Refused::TooLarge))) => {
+            Ok(Err(Refused::TooLarge)) => Err(too_large("an event is larger than the log takes".to_owned())),
+            Ok(Err(refused @ (Refused::Failed | Refused::Closed))) => {
                 Err(Problem::busy(format!("{refused}; send it again"), 2))
             }
             // It is counted as what it becomes.
@@ -165,8 +177,8 @@ impl Door {
     }
 
     /// Reads the events of a body.
-    fn read(&self, body: &[u8], shape: Shape, grant: &Grant) -> Result<Read, Problem> {
-        let mut reading = Reading::new(self, grant);
+    fn read(&self, body: &[u8], shape: Shape, grant: &Grant, intake: &Intake) -> Result<Read, Problem> {
+        let mut reading = Reading::new(self, grant, intake);
         match shape {
             Shape::Json => match batch::json(body) {
                 Ok(objects) => objects.into_iter().for_each(|object| reading.object(object)),
@@ -224,6 +236,7 @@ struct Read {
 struct Reading<'d> {
     door: &'d Door,
     grant: &'d Grant,
+    intake: &'d Intake,
     merchants: Merchants,
     arena: Bump,
     parcel: Parcel,
@@ -232,15 +245,16 @@ struct Reading<'d> {
 }
 
 impl<'d> Reading<'d> {
-    fn new(door: &'d Door, grant: &'d Grant) -> Self {
+    fn new(door: &'d Door, grant: &'d Grant, intake: &'d Intake) -> Self {
         let served = door.served.now();
         let own = served.iter().filter(|(merchant, _)| grant.may_for(merchant));
         Self {
             door,
             grant,
+            intake,
             merchants: Merchants::new(own.map(|(merchant, currency)| (merchant.clone(), currency.clone()))),
             arena: Bump::new(),
-            parcel: door.intake.parcel(),
+            parcel: intake.parcel(),
             index: 0,
             answer: Answer { durable: "log", ..Answer::default() },
         }
@@ -258,7 +272,7 @@ impl<'d> Reading<'d> {
                 let errors = vec![FieldError { field: "action".to_owned(), error, reason: Reason::Value }];
                 self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors });
             }
-            Ok(accepted) => match self.door.intake.stamps.stamp(accepted.event.time, self.parcel.epoch()) {
+            Ok(accepted) => match self.intake.stamps.stamp(accepted.event.time, self.parcel.epoch()) {
                 Some(stamp) => {
                     let mut event = accepted.event;
                     event.stamp = stamp;

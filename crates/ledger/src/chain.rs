@@ -114,6 +114,10 @@ impl Chain {
         }
         let broken = |error: FrameError| Stop::Frame { to: partition(), offset, error };
         let frame = Frame::open(record).map_err(broken)?;
+        if frame.kind == Kind::Birth {
+            self.next = offset + 1;
+            return Ok(Verdict::Apply);
+        }
         let (Some(tag), Kind::Facts) = (&frame.tag, frame.kind) else {
             let what = format!("a frame of {:?} has no place in facts", frame.kind);
             return Err(Stop::Unexpected { partition: partition(), offset, what }.into());

@@ -10,7 +10,8 @@ use domain::model::time::{Millis, in_range, parse_rfc3339};
 use ledger::export::{Format, Table};
 
 use crate::fleet::args::{
-    ConsoleArgs, EdgeArgs, KafkaArgs, LedgerArgs, RulesPublishArgs, SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs, WorkerArgs,
+    ConsoleArgs, EdgeArgs, KafkaArgs, LedgerArgs, RulesPublishArgs, SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs,
+    WorkerArgs,
 };
 
 /// Scan events in; counts, prizes and commission out, each once.

@@ -4,6 +4,7 @@
 //! - `run`, `events`, `road`, `summary`: a file of events through all desks
 //! - `serve`: the service in one process
 //! - `fleet`: its roles in processes of their own, on Kafka
+//! - `scribe`: facts into the ledger
 //! - `publish`, `shelf`: rules in a log, and the objects that it names
 //! - `admin`: health and metrics over HTTP
 //! - `demo`: a brand that does not exist, and its traffic
@@ -23,6 +24,7 @@ mod publish;
 mod road;
 mod rules;
 mod run;
+mod scribe;
 mod serve;
 mod settings;
 mod shelf;

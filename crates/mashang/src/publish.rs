@@ -171,7 +171,9 @@ fn at_hand(rules: &Rules, secrets: &Secrets, is_last: bool) -> Result<BTreeMap<S
             Some(own) => drop(found.insert(campaign.id.clone(), own)),
             None if is_last && secrets.needed.has(&rules.merchant) => {
                 let (merchant, id) = (&rules.merchant, &campaign.id);
-                return Err(usage(format!("{merchant}: campaign {id}: the secret {place} {why}: put it where --secrets says")));
+                return Err(usage(format!(
+                    "{merchant}: campaign {id}: the secret {place} {why}: put it where --secrets says"
+                )));
             }
             None => warn!(
                 merchant = rules.merchant,

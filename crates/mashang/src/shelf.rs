@@ -32,7 +32,8 @@ impl Shelf {
     pub(crate) fn load(&self, sha256: &[u8; 32]) -> Result<Rules> {
         let path = self.dir.join(name(sha256));
         let what = format!("{}: published rules", path.display());
-        let bytes = files::read(&*self.files, &path).with_context(|| format!("{what} cannot be read: put the file back"))?;
+        let bytes =
+            files::read(&*self.files, &path).with_context(|| format!("{what} cannot be read: put the file back"))?;
         if version(&bytes) != *sha256 {
             return Err(anyhow!("{what} are not what their name says: put the file back"));
         }

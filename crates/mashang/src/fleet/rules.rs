@@ -8,7 +8,7 @@ use domain::publish::Registry as Published;
 use log::files::Files;
 use log::kafka::appender::{KafkaAppender, Metrics, Options};
 use log::kafka::feed::KafkaFeed;
-use log::kafka::topics::meta;
+use log::kafka::topics::origin::meta;
 use prometheus::Registry;
 use wire::rules::{object, version};
 

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::args::{ConsoleArgs, DeskArg, EdgeArgs, KafkaArgs, LedgerArgs, RoleArgs, WorkerArgs};
 use super::store::Store;
 use crate::cli::LogFormat;
-use crate::settings::{INFLIGHT_BYTES, INFLIGHT_BYTES_MIN, config_error};
+use crate::settings::{INFLIGHT_BYTES, config_error};
 use crate::usage;
 
 /// What every role is told.
@@ -158,7 +158,9 @@ impl File {
         let instance = args.instance.or(self.said.instance.take()).unwrap_or_else(|| format!("{what}-{}", host()));
         let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if instance.is_empty() || instance.len() > 200 || !instance.chars().all(is_name) {
-            return Err(usage(format!("--instance {instance}: give up to 200 letters, digits, dots, lines and underlines")));
+            return Err(usage(format!(
+                "--instance {instance}: give up to 200 letters, digits, dots, lines and underlines"
+            )));
         }
         let secrets = self.said.secrets.take();
         Ok(Role {
@@ -185,8 +187,7 @@ impl File {
     }
 
     fn session_timeout(&self, given: Option<Duration>) -> Result<Duration> {
-        let timeout =
-            self.lasts("session-timeout", given, self.said.session_timeout.as_ref(), SESSION_TIMEOUT)?;
+        let timeout = self.lasts("session-timeout", given, self.said.session_timeout.as_ref(), SESSION_TIMEOUT)?;
         // What brokers take unless they are set otherwise.
         let (least, most) = (Duration::from_secs(6), Duration::from_mins(30));
         if !(least..=most).contains(&timeout) {
@@ -253,7 +254,12 @@ impl Worker {
         let every = file.said.snapshot_every.take();
         Ok(Self {
             lanes: args.lanes.or(file.said.lanes).map_or(processors, usize::from),
-            snapshot_every: file.lasts("snapshot-every", args.snapshot_every, every.as_ref(), Duration::from_mins(1))?,
+            snapshot_every: file.lasts(
+                "snapshot-every",
+                args.snapshot_every,
+                every.as_ref(),
+                Duration::from_mins(1),
+            )?,
             session_timeout: file.session_timeout(args.session_timeout)?,
             stuck_after: file.stuck_after(args.stuck_after)?,
             store: file.store(args.store)?,

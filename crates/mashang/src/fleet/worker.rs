@@ -66,12 +66,7 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
     on_runtime(run(settings, base, Arc::new(works), commits))
 }
 
-async fn run(
-    settings: Worker,
-    base: Base,
-    works: Arc<Works>,
-    commits: Receiver<(Topic, u16, u64)>,
-) -> Result<()> {
+async fn run(settings: Worker, base: Base, works: Arc<Works>, commits: Receiver<(Topic, u16, u64)>) -> Result<()> {
     let admin = listen("admin", settings.role.admin).await?;
     let connect = Lines {
         kafka: base.kafka.clone(),
@@ -221,7 +216,12 @@ impl Standing {
                 "Source partitions of which a frame is missing: its writer must replay",
                 &by_place,
             ),
-            state_bytes: gauges(registry, "mashang_state_bytes", "About how much memory states take", &["desk", "kind"]),
+            state_bytes: gauges(
+                registry,
+                "mashang_state_bytes",
+                "About how much memory states take",
+                &["desk", "kind"],
+            ),
             snapshot_age: gauge(
                 registry,
                 "mashang_snapshot_age_seconds",

@@ -11,7 +11,7 @@ use worker::works::Works;
 
 use crate::admin::Stands;
 
-use super::ledger::Progress as LedgerProgress;
+use crate::scribe::Progress as LedgerProgress;
 
 /// How everything stands.
 pub(crate) struct Standing {
@@ -65,9 +65,9 @@ impl Standing {
                 lags.push((stage, station.partition, end.saturating_sub(station.settled.load(Ordering::Acquire))));
             }
         }
-        for (partition, committed) in (0..).zip(&self.ledger.committed) {
+        for (partition, committed) in self.ledger.committed() {
             let end = self.log.partition(Topic::Facts, partition).end();
-            lags.push(("ledger", partition, end.saturating_sub(committed.load(Ordering::Acquire))));
+            lags.push(("ledger", partition, end.saturating_sub(committed)));
         }
         lags
     }

@@ -1,15 +1,13 @@
 //! `mashang serve`: door, log, desks, ledger and console in one process.
 //!
-//! - `ledger`: the thread that writes the ledger
 //! - `admin`: health and metrics
 
 mod admin;
-mod ledger;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
@@ -18,9 +16,10 @@ use std::time::{Duration, Instant};
 
 use ::ledger::schema::may_serve;
 use ::ledger::url::LedgerUrl;
+use ::ledger::writer::Writer;
 use anyhow::{Context, Result, anyhow};
 use axum::Router;
-use console::recent::Recent;
+use console::recent::{Failed, Recent};
 use console::results::Console;
 use domain::model::place::{Partitions, Topic};
 use domain::model::rulebook::Library;
@@ -34,6 +33,7 @@ use edge::keys::Keys;
 use edge::metrics::Metrics;
 use edge::problem::{method_not_allowed, not_found};
 use edge::served::Served;
+use log::error::LogError;
 use log::feed::{Appender, Feed};
 use log::files::Files;
 use log::follow::Follow;
@@ -57,12 +57,12 @@ use crate::cli::{ClockArg, LogFormat};
 use crate::publish::{Needed, Press, Secrets, books};
 use crate::rules::read_all;
 use crate::run::lock;
+use crate::scribe::{self, LedgerStop, Owner, Scribe};
 use crate::settings::Settings;
 use crate::shelf::Shelf;
 use crate::tell::tell;
 use crate::usage;
 use admin::Standing;
-use ledger::LedgerThread;
 
 /// How long an end waits for what is in the log to be in the ledger.
 const SETTLE: Duration = Duration::from_secs(60);
@@ -131,7 +131,7 @@ pub(crate) struct Service {
     works: Arc<Works>,
     recent: Arc<Recent>,
     intake: Arc<Intake>,
-    ledger_progress: Arc<ledger::Progress>,
+    ledger_progress: Arc<scribe::Progress>,
     threads: Vec<JoinHandle<()>>,
     failures: mpsc::UnboundedReceiver<anyhow::Error>,
     stop: watch::Sender<bool>,
@@ -187,7 +187,8 @@ impl Service {
         let works = Arc::new(works);
         let began = Instant::now();
         let lanes = open_lanes(&works)?;
-        let ledger = LedgerThread::open(&log, &file, &registry)?;
+        let url = LedgerUrl::file(&file);
+        let ledger = open_ledger(&log, &file, &registry)?;
         info!(ms = began.elapsed().as_millis(), "desks restored");
         let ledger_progress = ledger.progress();
         let standing =
@@ -195,11 +196,11 @@ impl Service {
         let standing = Arc::new(standing);
         let (failed, failures) = mpsc::unbounded_channel();
         let tell_failure = failed.clone();
-        let recent = Recent::follow(Arc::clone(&log), &LedgerUrl::file(&file), &registry, move |error| {
-            let _ = tell_failure.send(error.into());
-        })?;
+        let own = Arc::clone(&log);
+        let connect = move || Ok::<Box<dyn Feed>, LogError>(Box::new(Follow::new(Arc::clone(&own), Readers::Facts)));
+        let failed_too: Failed = Box::new(move |error| drop(tell_failure.send(error.into())));
+        let recent = Recent::follow(log.meta(), Box::new(connect), &url, &registry, Some(failed_too))?;
 
-        let merchants: BTreeSet<String> = currencies.keys().cloned().collect();
         let metrics = Metrics::new(&registry).context("metrics are registered once")?;
         let connections = metrics.connections.clone();
         let stamps = Stamps::of(log.meta(), &mut feed)?;
@@ -207,8 +208,8 @@ impl Service {
         let intake = Intake::start(appender, log.meta().partitions.scans, stamps, ROUNDS_MAX, metrics.clone());
         let inflight = settings.inflight_bytes as usize;
         let served = Arc::new(Served::new(currencies));
-        let door = Door::new(Arc::clone(&intake), served, keys.clone(), metrics, inflight);
-        let console = Arc::new(Console::new(Arc::clone(&recent), LedgerUrl::file(&file), merchants, keys.clone()));
+        let door = Door::new(vec![Arc::clone(&intake)], Arc::clone(&served), keys.clone(), metrics, inflight);
+        let console = Arc::new(Console::new(Arc::clone(&recent), url, served, keys.clone()));
         let own = Arc::clone(&standing);
         let page = console::page::routes(&console, Arc::new(move || own.lines()));
         let routes = Arc::new(door).routes().merge(console.routes()).merge(page);
@@ -324,7 +325,7 @@ async fn log_fails(log: &Log) -> anyhow::Error {
     anyhow!("the log stopped, see above; start again: what was answered 202 is there")
 }
 
-async fn listen(name: &str, address: SocketAddr) -> Result<TcpListener> {
+pub(crate) async fn listen(name: &str, address: SocketAddr) -> Result<TcpListener> {
     http::listen(address).await.map_err(|e| {
         let mend = match e.kind() {
             std::io::ErrorKind::AddrInUse => "stop the other process, or choose another port",
@@ -346,9 +347,18 @@ fn open_log(settings: &Settings, files: &Arc<dyn Files>, registry: &Registry) ->
     let sizes = Sizes { segment_bytes: settings.segment_bytes, ..Sizes::default() };
     let dir = settings.data.join("log");
     Log::open(Arc::clone(files), &dir, &meta, sizes, registry).map_err(|e| match e {
-        log::error::LogError::Other { .. } => usage(e),
+        LogError::Other { .. } => usage(e),
         other => other.into(),
     })
+}
+
+/// The ledger's thread, before it runs: all facts are its own, and the log is let go below what it has.
+fn open_ledger(log: &Arc<Log>, file: &Path, registry: &Registry) -> Result<Scribe, LedgerStop> {
+    let writer = (Writer::open(&LedgerUrl::file(file), [])?, file.display().to_string());
+    let (own, let_go) = (Arc::clone(log), Arc::clone(log));
+    let connect = move || Ok::<Box<dyn Feed>, LogError>(Box::new(Follow::new(Arc::clone(&own), Readers::Facts)));
+    let committed = move |facts, next| let_go.retire(Topic::Facts, facts, next, Millis::MAX);
+    Scribe::open(log.meta(), writer, Box::new(connect), Owner::Itself, Box::new(committed), registry)
 }
 
 /// Publishes what is new among these rules and gives all books that desks may be asked to work under.
