@@ -45,7 +45,7 @@ pub enum Taken {
     Birth(Birth),
     /// A version is published, under this number.
     Accepted(u32),
-    /// Somebody else's was there first, or it is there twice.
+    /// It says nothing new: somebody else's was there first, or it is there twice.
     Ignored,
     /// Markers of this version stand in every partition.
     Placed(u32),
@@ -167,6 +167,8 @@ impl Registry {
                 self.birth = Some(birth);
                 Ok(Taken::Birth(birth))
             }
+            // The first one a second time, once all topics are made; another one lost a race of two who made them.
+            Kind::Birth => Ok(Taken::Ignored),
             Kind::Marker => Ok(self.marker(&one(frame.items())?)),
             Kind::Placed => self.placed(one(frame.items())?),
             kind => Err(format!("a frame of {kind:?} has no place here")),

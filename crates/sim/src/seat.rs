@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::flow::{Guards, Output};
+use domain::flow::{Guards, Output, Terms};
 use domain::model::place::Topic;
 use domain::model::rulebook::Library;
 use log::meta::Meta;
@@ -44,8 +44,8 @@ impl Opening<'_> {
     pub fn seat(&self, partition: &Arc<Partition>, producer: u64) -> Result<Seat, StationError> {
         let Opening { meta, snapshots, library, guards } = *self;
         let source = partition.source();
-        let mut station = AnyStation::open(meta, (source.topic, source.partition), snapshots, library)?;
-        station.set_guards(guards);
+        let terms = Terms { guards, ..Terms::default() };
+        let station = AnyStation::open_under(terms, meta, (source.topic, source.partition), snapshots, library)?;
         let reader = Reader::open(Arc::clone(partition), station.from(partition.start()), RETIRED)?;
         Ok(Seat {
             topic: source.topic,

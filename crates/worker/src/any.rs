@@ -3,7 +3,7 @@
 use domain::desk::campaign::CampaignDesk;
 use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
-use domain::flow::{Desk, Guards, Output, Verdict};
+use domain::flow::{Desk, Output, Terms, Verdict};
 use domain::model::place::{Source, Topic};
 use domain::model::rulebook::Library;
 use log::meta::Meta;
@@ -45,18 +45,36 @@ impl AnyStation {
         snapshots: &Snapshots,
         library: &Library,
     ) -> Result<Self, StationError> {
+        Self::open_under(Terms::default(), meta, (topic, partition), snapshots, library)
+    }
+
+    /// As [`Station::open_under`].
+    ///
+    /// # Errors
+    /// As [`Station::open`].
+    ///
+    /// # Panics
+    /// If no desk reads the topic.
+    pub fn open_under(
+        terms: Terms,
+        meta: &Meta,
+        (topic, partition): (Topic, u16),
+        snapshots: &Snapshots,
+        library: &Library,
+    ) -> Result<Self, StationError> {
         fn station<D: Desk>(
+            terms: Terms,
             meta: &Meta,
             partition: u16,
             snapshots: &Snapshots,
             library: &Library,
         ) -> Result<Box<Station<D>>, StationError> {
-            Station::open(meta, partition, snapshots, library).map(Box::new)
+            Station::open_under(terms, meta, partition, snapshots, library).map(Box::new)
         }
         Ok(match topic {
-            Topic::Scans => Self::Shopper(station(meta, partition, snapshots, library)?),
-            Topic::Draws => Self::Code(station(meta, partition, snapshots, library)?),
-            Topic::Awards => Self::Campaign(station(meta, partition, snapshots, library)?),
+            Topic::Scans => Self::Shopper(station(terms, meta, partition, snapshots, library)?),
+            Topic::Draws => Self::Code(station(terms, meta, partition, snapshots, library)?),
+            Topic::Awards => Self::Campaign(station(terms, meta, partition, snapshots, library)?),
             Topic::Facts | Topic::Rules | Topic::Rejects => unreachable!("no desk reads {topic}"),
         })
     }
@@ -153,10 +171,5 @@ impl AnyStation {
     #[must_use]
     pub fn sizes(&self) -> Vec<(&'static str, usize)> {
         each!(self, s => s.stage().desk().sizes())
-    }
-
-    /// Switches safeguards off, in tests that show what each is for.
-    pub fn set_guards(&mut self, guards: Guards) {
-        each!(self, s => s.set_guards(guards));
     }
 }

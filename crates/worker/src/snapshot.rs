@@ -23,6 +23,8 @@ const STATE: &str = ".state";
 pub struct Snapshot {
     pub source: Source,
     pub offset: u64,
+    /// The number of the behaviour that the stage is at.
+    pub behaviour: u32,
     pub state: Vec<u8>,
 }
 
@@ -57,6 +59,10 @@ pub enum SnapshotError {
         "{path}: the snapshot of {partition} is torn: {what}; put it back from a copy, or remove this manifest to go back to the snapshot before it, if the log reaches back so far"
     )]
     Torn { path: PathBuf, partition: String, what: String },
+    #[error(
+        "{path}: the snapshot is of {partition} of log {found:032x}, which is now of log {log:032x}: the topic was recreated, or the store is another deployment's; restore it, or begin anew with an empty store and ledger"
+    )]
+    OtherLog { path: PathBuf, partition: String, found: u128, log: u128 },
 }
 
 /// Which safeguards hold. All of them, except in tests that show what each is for.
@@ -66,11 +72,15 @@ pub struct Safeguards {
     pub manifest_after_acks: bool,
     /// A manifest is published after its state is durable.
     pub manifest_last: bool,
+    /// A station is handed records from its manifest's offset on, whatever its group has committed.
+    pub start_at_manifest: bool,
+    /// A manifest must be of the log that is read.
+    pub log_id: bool,
 }
 
 impl Default for Safeguards {
     fn default() -> Self {
-        Self { manifest_after_acks: true, manifest_last: true }
+        Self { manifest_after_acks: true, manifest_last: true, start_at_manifest: true, log_id: true }
     }
 }
 
@@ -132,7 +142,7 @@ impl Snapshots {
             topic: snapshot.source.topic,
             partition: snapshot.source.partition,
             offset: snapshot.offset,
-            behaviour: domain::flow::BEHAVIOUR,
+            behaviour: snapshot.behaviour,
             bytes: snapshot.state.len() as u64,
             crc32c: crc32c::crc32c(&snapshot.state),
         };
@@ -174,13 +184,12 @@ impl Snapshots {
         let Some(offset) = self.offsets(topic, partition)?.pop() else { return Ok(None) };
         let listed = Listed { topic, partition, offset };
         let snapshot = self.read(&listed)?;
-        if snapshot.source != source {
-            return Err(self.torn(
-                &listed,
-                "it is of another log: the topic was recreated, or the store is another deployment's".to_owned(),
-            ));
+        if self.safeguards.log_id && snapshot.source.log != source.log {
+            let path = self.manifest(&listed);
+            let (found, log) = (snapshot.source.log, source.log);
+            return Err(SnapshotError::OtherLog { path, partition: source.to_string(), found, log });
         }
-        Ok(Some(snapshot))
+        Ok(Some(Snapshot { source, ..snapshot }))
     }
 
     /// Every snapshot that is published, by partition and offset.
@@ -229,13 +238,17 @@ impl Snapshots {
         if state.len() as u64 != manifest.bytes || crc32c::crc32c(&state) != manifest.crc32c {
             return Err(torn("its state is not as it was written".to_owned()));
         }
-        Ok(Snapshot { source: Source { log, topic, partition }, offset, state })
+        Ok(Snapshot { source: Source { log, topic, partition }, offset, behaviour: manifest.behaviour, state })
     }
 
     fn torn(&self, listed: &Listed, what: String) -> SnapshotError {
-        let Listed { topic, partition, offset } = *listed;
-        let path = self.of(topic, partition).join(name(offset, MANIFEST));
-        SnapshotError::Torn { path, partition: format!("{topic} partition {partition}"), what }
+        let Listed { topic, partition, .. } = *listed;
+        let partition = format!("{topic} partition {partition}");
+        SnapshotError::Torn { path: self.manifest(listed), partition, what }
+    }
+
+    fn manifest(&self, listed: &Listed) -> PathBuf {
+        self.of(listed.topic, listed.partition).join(name(listed.offset, MANIFEST))
     }
 
     fn of(&self, topic: Topic, partition: u16) -> PathBuf {

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use domain::flow::{Desk, Guards, Missing, Output, Stage, Stop, Verdict};
+use domain::flow::{Desk, Missing, Output, Stage, Stop, Terms, Verdict};
 use domain::model::place::Source;
 use domain::model::rulebook::Library;
 use domain::model::time::Millis;
@@ -57,11 +57,25 @@ impl<D: Desk> Station<D> {
     /// # Errors
     /// The snapshot is torn.
     pub fn open(meta: &Meta, partition: u16, snapshots: &Snapshots, library: &Library) -> Result<Self, StationError> {
+        Self::open_under(Terms::default(), meta, partition, snapshots, library)
+    }
+
+    /// The same, of another build or without some safeguard.
+    ///
+    /// # Errors
+    /// As [`Station::open`].
+    pub fn open_under(
+        terms: Terms,
+        meta: &Meta,
+        partition: u16,
+        snapshots: &Snapshots,
+        library: &Library,
+    ) -> Result<Self, StationError> {
         let source = Source { log: meta.topic_id(D::TOPIC), topic: D::TOPIC, partition };
         let (stage, offset) = match snapshots.latest(source)? {
-            None => (Stage::new(D::default(), source.log, partition, meta.partitions), 0),
+            None => (Stage::new_under(terms, D::default(), source.log, partition, meta.partitions), 0),
             Some(Snapshot { offset, state, .. }) => {
-                let stage = Stage::restore(&state, source.log, partition, meta.partitions, library);
+                let stage = Stage::restore_under(terms, &state, source.log, partition, meta.partitions, library);
                 (stage.map_err(|what| StationError::State { partition: source.to_string(), offset, what })?, offset)
             }
         };
@@ -176,7 +190,8 @@ impl<D: Desk> Station<D> {
         let offset = self.stage.next_offset();
         let is_whole = self.stage.positions.missing().next().is_none();
         if self.waiting.is_none() && offset > self.snapshot_at && is_whole {
-            let snapshot = Snapshot { source: self.source, offset, state: self.stage.save() };
+            let behaviour = self.stage.behaviour();
+            let snapshot = Snapshot { source: self.source, offset, behaviour, state: self.stage.save() };
             self.waiting = Some((self.sent, snapshot));
         }
     }
@@ -195,10 +210,5 @@ impl<D: Desk> Station<D> {
     #[must_use]
     pub fn stage(&self) -> &Stage<D> {
         &self.stage
-    }
-
-    /// Switches safeguards off, in tests that show what each is for.
-    pub fn set_guards(&mut self, guards: Guards) {
-        self.stage.positions.guards = guards;
     }
 }
