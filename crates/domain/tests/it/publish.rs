@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use domain::birth::Birth;
-use domain::flow::{Marker, Partitions, marker_record};
+use domain::flow::{Marker, marker_record};
 use domain::frame::{Frame, Kind, seal};
+use domain::model::place::Partitions;
 use domain::model::place::{Source, Topic};
 use domain::publish::{Act, DOWNSTREAM_FIRST, Publisher, Registry, Taken, placed_record};
 use proptest::prelude::*;
