@@ -24,9 +24,14 @@ const ACCOUNT: &str = "postgres";
 const PORTS_TRIED: u32 = 5;
 
 /// Ends the server when its standard input is closed, which the kernel does when we are gone, however we end: a static is
-/// never dropped. It stops by the process id in `postmaster.pid`, and hears no signal that is meant for us.
-const KEEPER: &str =
-    r#"trap '' INT TERM HUP; cat > /dev/null; "$@" -m immediate stop > /dev/null 2>&1; rm -rf "$HOME_OF_SERVER""#;
+/// never dropped. It goes by the process id in `postmaster.pid`, wakes what we may have paused, and hears no signal that
+/// is meant for us.
+const KEEPER: &str = r#"trap '' INT TERM HUP
+cat > /dev/null
+own=$(head -n 1 "$HOME_OF_SERVER/data/postmaster.pid" 2> /dev/null)
+[ -z "$own" ] || kill -CONT "$own" $(cat "/proc/$own/task/$own/children") 2> /dev/null
+"$@" -m immediate stop > /dev/null 2>&1
+rm -rf "$HOME_OF_SERVER""#;
 
 /// What may be asked for.
 #[derive(Clone, Copy, Debug)]

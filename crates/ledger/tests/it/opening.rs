@@ -230,6 +230,27 @@ fn a_reader_needs_no_more_than_to_read() {
 }
 
 #[test]
+fn a_ledger_is_asked_where_one_may_block_and_dropped_anywhere() {
+    let Some(postgres) = Postgres::shared() else { return };
+    let place = url(&postgres.create_database("runtime"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+    runtime.block_on(async {
+        let opened = tokio::task::spawn_blocking(move || {
+            let writer = Writer::open(&place, [0]).expect("a ledger");
+            (writer, Ledger::open(&place).expect("a ledger"))
+        });
+        let (writer, mut ledger) = opened.await.expect("no panic");
+        drop(writer);
+        let (ledger, place) = tokio::task::spawn_blocking(move || (ledger.progress(), ledger))
+            .await
+            .map(|(p, l)| (l, p))
+            .expect("no panic");
+        assert_eq!(place.expect("a place"), [(0, 0)]);
+        drop(ledger);
+    });
+}
+
+#[test]
 fn tls_is_as_the_url_says() {
     let Some(postgres) = Postgres::start(Wanted { tls: true, ..Wanted::default() }) else { return };
     let by_address = postgres.create_database("tls");
