@@ -58,7 +58,7 @@ impl FromStr for LedgerUrl {
         if let Some(file) = text.strip_prefix("sqlite:") {
             return Ok(Self::Sqlite(file.into()));
         }
-        if POSTGRES.iter().any(|scheme| text.starts_with(scheme)) {
+        if ["postgres:", "postgresql:"].iter().any(|scheme| text.starts_with(scheme)) {
             return Ok(Self::Postgres(Box::new(text.parse()?)));
         }
         match text.split_once("://") {
@@ -77,7 +77,9 @@ impl FromStr for PostgresUrl {
     fn from_str(text: &str) -> Result<Self, LedgerError> {
         // Nothing of the text itself is repeated: where it cannot be read, nobody knows which part is the password.
         let bad = |what: &str| LedgerError::Url { at: "postgres://…".to_owned(), what: what.to_owned() };
-        let rest = POSTGRES.iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text);
+        let Some(rest) = POSTGRES.iter().find_map(|scheme| text.strip_prefix(scheme)) else {
+            return Err(bad("write it postgres://USER:PASSWORD@HOST/DATABASE"));
+        };
         let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
         if rest.matches('@').count() > 1 || rest.contains('@') != authority.contains('@') || rest.contains('#') {
             return Err(bad(
@@ -211,6 +213,7 @@ mod tests {
             "postgres://u:s3cr3t?x@h/d",
             "postgres://u:s3cr3t#x@h/d",
             "postgres://u:s3cr3t@/d",
+            "postgres:u:s3cr3t@h/d",
             "postgres://u:s3cr3t@h:port/d",
             "postgres://u:s3cr3t@h/d?sslmode=s3cr3t",
             "postgres://u:s3cr3t@h/d?s3cr3t",

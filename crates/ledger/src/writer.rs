@@ -26,7 +26,7 @@ use crate::url::LedgerUrl;
 
 /// How long answers are kept, by `received` (contract section 9).
 pub const ANSWERS_KEEP_MS: i64 = DAY_MS;
-/// So many old answers are let go after a commit: more than one brings, and little enough not to hold up the next.
+/// So many old answers are let go after a commit: what a busy second brings, and little enough not to hold up the next.
 const SWEPT_MAX: i64 = 50_000;
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 

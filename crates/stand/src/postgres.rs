@@ -17,16 +17,21 @@ const VERSIONS: &str = "/usr/lib/postgresql";
 const USER: &str = "mashang";
 /// Its password: one that a URL cannot hold as it is.
 pub const PASSWORD: &str = "s3cr3t/p@ss";
-const PASSWORD_IN_URL: &str = "s3cr3t%2Fp%40ss";
+pub const PASSWORD_IN_URL: &str = "s3cr3t%2Fp%40ss";
 /// The account that runs the server where we are root: initdb refuses to be.
 const ACCOUNT: &str = "postgres";
 /// Another process may take the port between our look and the server's.
 const PORTS_TRIED: u32 = 5;
 
 /// Ends the server when its standard input is closed, which the kernel does when we are gone, however we end: a static is
-/// never dropped. It stops by the process id in `postmaster.pid`, and hears no signal that is meant for us.
-const KEEPER: &str =
-    r#"trap '' INT TERM HUP; cat > /dev/null; "$@" -m immediate stop > /dev/null 2>&1; rm -rf "$HOME_OF_SERVER""#;
+/// never dropped. It goes by the process id in `postmaster.pid`, wakes what we may have paused, and hears no signal that
+/// is meant for us.
+const KEEPER: &str = r#"trap '' INT TERM HUP
+cat > /dev/null
+own=$(head -n 1 "$HOME_OF_SERVER/data/postmaster.pid" 2> /dev/null)
+[ -z "$own" ] || kill -CONT "$own" $(cat "/proc/$own/task/$own/children") 2> /dev/null
+"$@" -m immediate stop > /dev/null 2>&1
+rm -rf "$HOME_OF_SERVER""#;
 
 /// What may be asked for.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +105,13 @@ impl Postgres {
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The same by its socket in the file system.
+    #[must_use]
+    pub fn socket_url(&self, database: &str) -> String {
+        let folder = self.home.display().to_string().replace('/', "%2F");
+        format!("postgres://{USER}:{PASSWORD_IN_URL}@{folder}:{}/{database}", self.port)
     }
 
     /// Makes a database and gives its URL.
@@ -194,17 +206,25 @@ impl Postgres {
         self.home.join("log")
     }
 
-    /// Makes the cluster: with ICU's order of texts, in which no bytewise order is one by accident.
+    /// Makes the cluster. Its order of texts passes over signs and counts digits as numbers: no bytewise order is one by
+    /// accident.
     fn make(&self, wanted: Wanted) {
         let password = self.home.join("password");
         std::fs::write(&password, PASSWORD).expect("a file");
         std::fs::set_permissions(&password, Permissions::from_mode(0o644)).expect("a file");
         let mut initdb = as_account(&self.bin.join("initdb"));
         initdb.arg("-D").arg(self.data()).arg("--pwfile").arg(&password).args(["-U", USER, "-A", "scram-sha-256"]);
-        initdb.args(["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en"]);
+        initdb.args([
+            "--no-sync",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--locale-provider=icu",
+            "--icu-locale=en-u-ka-shifted-kn",
+        ]);
         done("initdb", initdb.output());
         let mut settings = format!(
-            "listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nmax_connections = 200\nfsync = {}\n",
+            "listen_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nmax_connections = 200\nfsync = {}\n",
+            self.home.display(),
             if wanted.fsync { "on" } else { "off" }
         );
         if wanted.tls {

@@ -6,7 +6,7 @@ use ledger::error::LedgerError;
 use ledger::reader::Ledger;
 use ledger::url::LedgerUrl;
 use ledger::writer::Writer;
-use stand::postgres::{Postgres, Wanted};
+use stand::postgres::{PASSWORD, PASSWORD_IN_URL, Postgres, Wanted};
 
 use crate::traffic::{PARTITIONS, facts};
 
@@ -171,17 +171,83 @@ fn what_is_wrong_with_a_place_is_said_without_its_password() {
     assert!(database.contains("database \"nowhere\" does not exist") && !is_passing, "{database}");
     let (port, is_passing) = said("postgres://u:s3cr3t@127.0.0.1:1/d");
     assert!(port.starts_with("postgres://u@127.0.0.1:1/d: ") && is_passing, "{port}");
-    let (none, _) = said(&good.replace(":s3cr3t%2Fp%40ss", ""));
+    let (none, _) = said(&good.replace(&format!(":{PASSWORD_IN_URL}"), ""));
     assert!(none.contains("password"), "{none}");
 
     postgres.sql("places", "CREATE TABLE somebody_elses(a int)");
     let occupied = Writer::open(&url(&good), [0]).expect_err("occupied");
     assert!(matches!(occupied, LedgerError::Occupied(_)), "{occupied}");
+    // By a socket too, where there is no TLS.
+    let socket = Writer::open(&url(&postgres.socket_url("places")), [0]).expect_err("occupied");
+    assert!(matches!(socket, LedgerError::Occupied(_)), "{socket}");
     // A schema of its own will do.
     postgres.sql("places", "CREATE SCHEMA ours");
     let own = url(&format!("{good}?options=-c%20search_path%3Dours"));
     Writer::open(&own, [0]).expect("a ledger of its own").close().expect("closed");
     Ledger::open(&own).expect("a ledger");
+}
+
+/// Where the child process that [`a_password_may_come_from_the_environment`] starts finds its URL.
+const CHILD_URL: &str = "MASHANG_TEST_LEDGER";
+
+#[test]
+fn a_password_may_come_from_the_environment() {
+    let Some(postgres) = Postgres::shared() else { return };
+    let url = postgres.create_database("environment").replace(&format!(":{PASSWORD_IN_URL}@"), "@");
+    let child = |password: &str| {
+        let mut child = std::process::Command::new(std::env::current_exe().expect("this test"));
+        child.args(["--ignored", "--exact", "opening::the_child"]).env(CHILD_URL, &url).env("PGPASSWORD", password);
+        child.output().expect("it runs")
+    };
+    assert!(child(PASSWORD).status.success());
+    let wrong = child("wrong-pw");
+    assert!(!wrong.status.success() && !String::from_utf8_lossy(&wrong.stdout).contains("wrong-pw"));
+}
+
+#[test]
+#[ignore = "part of another test"]
+fn the_child() {
+    let Ok(place) = std::env::var(CHILD_URL) else { return };
+    Writer::open(&url(&place), [0]).expect("the password is right");
+}
+
+#[test]
+fn a_reader_needs_no_more_than_to_read() {
+    let Some(postgres) = Postgres::shared() else { return };
+    let owner = postgres.create_database("roles");
+    let reader = owner.replace(&format!("mashang:{PASSWORD_IN_URL}"), "reader:s3cr3t");
+    postgres.sql(
+        "roles",
+        "CREATE ROLE reader LOGIN PASSWORD 's3cr3t'; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO reader;",
+    );
+    let facts = facts(12, 100);
+    let mut writer = Writer::open(&url(&owner), 0..PARTITIONS.facts).expect("a ledger");
+    facts.feed_all(&mut writer, usize::MAX);
+    assert_eq!(facts.everything(&url(&reader)), facts.undisturbed());
+    let refused = Writer::open(&url(&reader), [0]).expect_err("it may not write");
+    let said = refused.to_string();
+    assert!(!refused.is_passing() && said.contains("permission denied") && said.contains("docs/ledger.md"), "{said}");
+}
+
+#[test]
+fn a_ledger_is_asked_where_one_may_block_and_dropped_anywhere() {
+    let Some(postgres) = Postgres::shared() else { return };
+    let place = url(&postgres.create_database("runtime"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+    runtime.block_on(async {
+        let opened = tokio::task::spawn_blocking(move || {
+            let writer = Writer::open(&place, [0]).expect("a ledger");
+            (writer, Ledger::open(&place).expect("a ledger"))
+        });
+        let (writer, mut ledger) = opened.await.expect("no panic");
+        drop(writer);
+        let (ledger, place) = tokio::task::spawn_blocking(move || (ledger.progress(), ledger))
+            .await
+            .map(|(p, l)| (l, p))
+            .expect("no panic");
+        assert_eq!(place.expect("a place"), [(0, 0)]);
+        drop(ledger);
+    });
 }
 
 #[test]

@@ -11,7 +11,7 @@ use ledger::url::LedgerUrl;
 use ledger::writer::Writer;
 use stand::postgres::{Postgres, Wanted};
 
-use crate::traffic::record;
+use crate::traffic::{PARTITIONS, facts, record};
 
 /// Rows of one commit: what waits for a second, at most.
 const ROWS: usize = 200_000;
@@ -43,6 +43,38 @@ fn counters_a_second() {
         ledger.export(Table::Counters, Format::Csv, &mut std::io::sink()).expect("exported");
         println!("{name}: exported in {} ms", began.elapsed().as_millis());
     }
+}
+
+/// Generated events of all kinds, a commit for each few thousand facts, and how much room a row of each table takes.
+#[test]
+#[ignore = "figures of this machine"]
+fn facts_a_second() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let Some(postgres) = Postgres::start(Wanted::default()) else { return };
+    let facts = facts(1, 30_000);
+    let places = [
+        ("SQLite", LedgerUrl::file(&dir.path().join("ledger.sqlite"))),
+        ("Postgres", postgres.create_database("facts").parse().expect("a URL")),
+    ];
+    for (name, url) in places {
+        let mut writer = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
+        let (mut taken, mut ms) = (0, 0);
+        loop {
+            let partitions: Vec<u16> = writer.partitions().collect();
+            let records: usize = partitions.iter().map(|&p| facts.feed(&mut writer, p, 1_000)).sum();
+            if records == 0 {
+                break;
+            }
+            taken += writer.pending();
+            let began = Instant::now();
+            writer.commit().expect("written");
+            ms += began.elapsed().as_millis();
+        }
+        println!("{name}: {taken} facts in {ms} ms, {} a second", taken as u128 * 1000 / ms.max(1));
+    }
+    let sql = "ANALYZE; SELECT relname, reltuples::bigint, pg_total_relation_size(oid) / greatest(reltuples, 1)::bigint
+      FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND reltuples > 0 ORDER BY relname";
+    println!("table|rows|bytes a row, indexes too\n{}", postgres.sql("facts", sql));
 }
 
 fn feed(writer: &mut Writer, round: i64) {

@@ -1,5 +1,7 @@
 //! Who comes late changes nothing.
 
+use std::sync::Barrier;
+
 use domain::flow::Guards;
 use domain::model::fact::{Answer, Fact, Told, What};
 use domain::model::time::{HOUR_MS, Millis};
@@ -105,19 +107,59 @@ fn key(received: Millis) -> u128 {
 
 /// Gives a writer a record with one answer.
 fn answers(writer: &mut Writer, facts: u16, offset: u64, received: Millis) {
+    tell(writer, facts, offset, &[told(key(received), received, 1)]);
+}
+
+fn tell(writer: &mut Writer, facts: u16, offset: u64, told: &[Fact<'_>]) {
+    writer.set_guards(Guards { previous: false, ..Guards::default() });
+    let What::Answer(Answer { received, .. }) = told[0].what else { unreachable!("only answers are told") };
+    writer.apply(facts, offset, &record(facts, offset, received, told)).expect("no alarm");
+}
+
+fn told(key: u128, received: Millis, desk: u8) -> Fact<'static> {
     let what = What::Answer(Answer {
-        key: key(received),
+        key,
         received,
-        desk: 1,
+        desk,
         told: Told::Counted,
         code: None,
         campaign: None,
         prize: None,
         claim: None,
     });
-    let record = record(facts, offset, received, &[Fact { merchant: "acme", what }]);
-    writer.set_guards(Guards { previous: false, ..Guards::default() });
-    writer.apply(facts, offset, &record).expect("no alarm");
+    Fact { merchant: "acme", what }
+}
+
+/// The desks on a scan's road tell of it in different partitions, which different processes may write.
+#[test]
+fn writers_that_tell_of_the_same_events_never_wait_in_a_ring() {
+    const EVENTS: u128 = 400;
+    let Some(postgres) = Postgres::shared() else { return };
+    let url: LedgerUrl = postgres.create_database("ring").parse().expect("a URL");
+    let barrier = Barrier::new(2);
+    std::thread::scope(|scope| {
+        for (partitions, desk) in [([0, 1], 1), ([2, 3], 2)] {
+            let (url, barrier) = (&url, &barrier);
+            scope.spawn(move || {
+                let mut writer = Writer::open(url, partitions).expect("a ledger");
+                for round in 0..30 {
+                    // One has the low keys in its first partition, the other in its second.
+                    let halves = [0..EVENTS / 2, EVENTS / 2..EVENTS];
+                    for (at, partition) in partitions.into_iter().enumerate() {
+                        let keys = halves[(at + usize::from(desk)) % 2].clone();
+                        let told: Vec<_> = keys.map(|key| told(key, 1, desk + 2 * round)).collect();
+                        tell(&mut writer, partition, round.into(), &told);
+                    }
+                    barrier.wait();
+                    while let Err(error) = writer.commit() {
+                        assert!(error.is_passing(), "{error}");
+                    }
+                }
+            });
+        }
+    });
+    let rings = postgres.sql("postgres", "SELECT deadlocks FROM pg_stat_database WHERE datname = 'ring'");
+    assert_eq!(rings, "0");
 }
 
 fn rows(url: &LedgerUrl) -> i64 {

@@ -17,6 +17,9 @@ use crate::url::{Check, PostgresUrl};
 const CONNECT: Duration = Duration::from_secs(10);
 /// And to let us in, behind that.
 const LET_IN: Duration = Duration::from_secs(10);
+/// What was sent is acknowledged within this, or the connection is broken: so a host that went away without a word is
+/// noticed long before a statement's limit.
+const UNHEARD: Duration = Duration::from_secs(15);
 /// Where the URL has no password, it is in here, as with libpq: what is on a command line everybody on the machine can read.
 const PASSWORD: &str = "PGPASSWORD";
 
@@ -40,6 +43,9 @@ pub(super) fn connect(
     }
     if config.get_connect_timeout().is_none_or(|limit| limit.is_zero()) {
         config.connect_timeout(CONNECT);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(UNHEARD);
     }
     if config.get_password().is_none()
         && let Some(password) = std::env::var_os(PASSWORD)
