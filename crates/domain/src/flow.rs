@@ -159,14 +159,16 @@ impl Positions {
     pub fn admit(&mut self, frame: &Frame<'_>, tag: &Tag) -> Result<Verdict, Stop> {
         let key = (tag.source.topic, tag.source.partition);
         let from = || format!("{} partition {}", tag.source.topic, tag.source.partition);
+        // Any of the topic's, so that a partition that had sent nothing yet is not taken for the same one either.
+        let mut of_topic = self.by_source.range((tag.source.topic, 0)..=(tag.source.topic, u16::MAX));
+        if let Some((_, other)) = of_topic.find(|(_, known)| known.log != tag.source.log)
+            && self.guards.log_id
+        {
+            return Err(Stop::OtherLog { from: from(), found: tag.source.log, known: other.log });
+        }
         let known = self.by_source.get(&key);
-        if let Some(known) = known {
-            if self.guards.log_id && known.log != tag.source.log {
-                return Err(Stop::OtherLog { from: from(), found: tag.source.log, known: known.log });
-            }
-            if self.guards.drop && tag.at <= known.at {
-                return Ok(Verdict::Drop);
-            }
+        if self.guards.drop && known.is_some_and(|known| tag.at <= known.at) {
+            return Ok(Verdict::Drop);
         }
         if self.guards.previous {
             let applied = known.map(|k| k.at);

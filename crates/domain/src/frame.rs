@@ -17,7 +17,7 @@
 //! | 56–61 | partition of the source, part, part of the previous one |
 //! | 62–63 | 0 |
 //! | 64–71 | number of items, bytes of the body |
-//! | 72–75 | CRC-32C of all other bytes |
+//! | 72–75 | CRC-32C of all other bytes, here in every version |
 //! | 76–79 | 0 |
 
 use serde::{Deserialize, Serialize};
@@ -102,13 +102,14 @@ impl<'a> Frame<'a> {
         if head[..4] != MAGIC {
             return Err(FrameError::Magic);
         }
-        if head[4] != VERSION {
-            return Err(FrameError::Version(head[4]));
-        }
+        // Its place is the same in every version: one that damage has made is no reason to ask for another build.
         let stored = u32_at(head, CRC_AT);
         let found = checksum(record);
         if stored != found {
             return Err(FrameError::Checksum { stored, found });
+        }
+        if head[4] != VERSION {
+            return Err(FrameError::Version(head[4]));
         }
         if u32_at(head, 68) as usize != body.len() {
             return Err(FrameError::Header("the length of the body"));

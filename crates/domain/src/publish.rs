@@ -248,7 +248,9 @@ impl Publisher {
         if let Some(version) = registry.unplaced().next() {
             return Ok(self.place(version));
         }
-        let is_own = |v: &&Version| v.merchant == self.merchant && v.sha256 == self.sha256;
+        // The same rules for a higher behaviour are something new: it begins at their marker.
+        let same = |v: &&Version| v.merchant == self.merchant && v.sha256 == self.sha256;
+        let is_own = |v: &&Version| same(v) && v.behaviour >= self.behaviour;
         let accepted = self.proposed.and_then(|order| registry.version(order)).filter(is_own);
         let follows = registry.last(&self.merchant);
         if let Some(own) = accepted.or(follows.filter(is_own)) {

@@ -21,6 +21,8 @@ pub struct Seat {
     pub producer: u64,
     reader: Reader,
     station: AnyStation,
+    /// How many of its frames are durable.
+    heard: u64,
     /// It hears of no frame that is durable any more: some of its own are lost.
     pub is_deaf: bool,
     /// A zombie goes on for so many records.
@@ -53,6 +55,7 @@ impl Opening<'_> {
             producer,
             reader,
             station,
+            heard: 0,
             is_deaf: false,
             left: 0,
         })
@@ -79,7 +82,8 @@ impl Seat {
     /// The next one of its frames is durable.
     pub fn durable(&mut self) {
         if !self.is_deaf {
-            self.station.made_durable(1);
+            self.station.made_durable(self.heard..self.heard + 1);
+            self.heard += 1;
         }
     }
 

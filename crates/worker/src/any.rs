@@ -1,5 +1,7 @@
 //! A station of whichever desk: what a topic's partition is worked on with.
 
+use std::ops::Range;
+
 use domain::desk::campaign::CampaignDesk;
 use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
@@ -121,8 +123,14 @@ impl AnyStation {
     }
 
     /// As [`Station::made_durable`].
-    pub fn made_durable(&mut self, answers: u64) {
+    pub fn made_durable(&mut self, answers: Range<u64>) {
         each!(self, s => s.made_durable(answers));
+    }
+
+    /// As [`Station::handed_out`].
+    #[must_use]
+    pub fn handed_out(&self) -> u64 {
+        each!(self, s => s.handed_out())
     }
 
     /// As [`Station::settled`].

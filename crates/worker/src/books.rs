@@ -41,6 +41,19 @@ impl Books {
         Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// What is known once everything that is published by now was read. A state may be another process's, which has seen
+    /// more markers than this one.
+    ///
+    /// # Errors
+    /// The rules cannot be read now.
+    pub fn refreshed(&self) -> Result<Arc<Library>, String> {
+        let mut now = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(more) = &self.more {
+            *now = Arc::new(more(&now)?);
+        }
+        Ok(Arc::clone(&now))
+    }
+
     /// What is needed to take a record: a marker may name rules that were published lately. They are in the log before any
     /// marker is, so asking once is enough.
     ///

@@ -141,26 +141,32 @@ impl Post {
     }
 }
 
-/// Restores states one by one. A store that does not answer is asked again for as long as it takes.
+/// Restores states one by one. A store or a log that does not answer is asked again for as long as it takes.
 fn restore(works: &Works, requests: &Receiver<Request>) {
     while let Ok(Request { topic, partition, incarnation, to }) = requests.recv() {
-        let mut is_told = false;
+        let (mut is_told, mut is_second) = (false, false);
         let order = loop {
             if works.is_stopping() {
                 return;
             }
             let timer = works.metrics.restore_seconds.start_timer();
-            match AnyStation::open(&works.meta, (topic, partition), &works.snapshots, &works.books.now()) {
-                Ok(station) => break Order::Restored(incarnation, station),
-                Err(StationError::Snapshot(error @ SnapshotError::Io { .. })) => {
-                    timer.stop_and_discard();
-                    if !std::mem::replace(&mut is_told, true) {
-                        warn!(%topic, partition, %error, "the store does not answer; it is asked again");
-                    }
-                    std::thread::sleep(AGAIN);
-                }
-                Err(error) => break Order::Broken(incarnation, topic, partition, error),
+            let opened = works
+                .books
+                .refreshed()
+                .map(|library| AnyStation::open(&works.meta, (topic, partition), &works.snapshots, &library));
+            let why = match opened {
+                Ok(Ok(station)) => break Order::Restored(incarnation, station),
+                Ok(Err(StationError::Snapshot(error @ SnapshotError::Io { .. }))) => error.to_string(),
+                // Its rules may have been published between the two looks.
+                Ok(Err(StationError::State { .. })) if !std::mem::replace(&mut is_second, true) => continue,
+                Ok(Err(error)) => break Order::Broken(incarnation, topic, partition, error),
+                Err(why) => format!("the rules cannot be read: {why}"),
+            };
+            timer.stop_and_discard();
+            if !std::mem::replace(&mut is_told, true) {
+                warn!(%topic, partition, why, "a state cannot be restored now; it is tried again");
             }
+            std::thread::sleep(AGAIN);
         };
         let _ = to.send(order);
     }

@@ -1,7 +1,7 @@
 //! A lane: one thread that works for some stations. It reads, answers, appends the answers, and takes snapshots.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -94,7 +94,7 @@ pub struct Lane<'a> {
 struct Ack {
     at: (Topic, u16),
     seat: u64,
-    answers: u64,
+    answers: Range<u64>,
     result: Result<(), Refused>,
 }
 
@@ -208,6 +208,8 @@ impl<'a> Lane<'a> {
         if incarnation != self.incarnation || !self.owned.contains(&at) || self.seats.contains_key(&at) {
             return Ok(());
         }
+        // The state may be another process's, which had seen rules that no marker has told this one of.
+        self.library = self.works.books.now();
         let bounds = self.feed.bounds(at.0, at.1)?;
         let from = station.from(bounds.start);
         self.seated += 1;
@@ -297,7 +299,8 @@ impl<'a> Lane<'a> {
                 continue;
             }
             let records = seat.drain();
-            let (seat, answers) = (seat.number, records.len() as u64);
+            let end = seat.station.handed_out();
+            let (seat, answers) = (seat.number, end - records.len() as u64..end);
             let acked = self.acked.clone();
             let done = move |result| {
                 let _ = acked.send(Ack { at, seat, answers, result });

@@ -3,7 +3,8 @@
 //! It neither reads nor writes the log: whoever runs it hands in the records from [`Station::from`] on, appends what it
 //! answers, in order, and says how much of that is durable.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use domain::flow::{Desk, Missing, Output, Stage, Stop, Terms, Verdict};
 use domain::model::place::Source;
@@ -39,9 +40,11 @@ pub struct Station<D> {
     stage: Stage<D>,
     source: Source,
     clock: Clock,
-    /// Answers handed out, and how many of them are durable.
+    /// Answers handed out, and how many of them are durable without a gap.
     sent: u64,
     durable: u64,
+    /// What is durable beyond a gap, by where it begins: partitions do not wait for each other.
+    ahead: BTreeMap<u64, u64>,
     /// (answers handed out, next offset) after each record whose answers are not durable yet.
     open: VecDeque<(u64, u64)>,
     /// The next offset as far as all answers are durable.
@@ -85,6 +88,7 @@ impl<D: Desk> Station<D> {
             clock: meta.clock,
             sent: 0,
             durable: 0,
+            ahead: BTreeMap::new(),
             open: VecDeque::new(),
             settled: offset,
             snapshot_at: offset,
@@ -131,11 +135,28 @@ impl<D: Desk> Station<D> {
         Ok(verdict)
     }
 
-    /// So many more answers, in the order in which they were handed out, are durable.
-    pub fn made_durable(&mut self, answers: u64) {
-        self.durable += answers;
-        assert!(self.durable <= self.sent, "no more can be durable than was handed out");
+    /// These answers are durable, numbered from 0 as they were handed out. Whoever sends them to several partitions may hear
+    /// of a later one first; only what has no gap before it counts.
+    ///
+    /// # Panics
+    /// If they were not handed out, or are durable already.
+    pub fn made_durable(&mut self, answers: Range<u64>) {
+        assert!(
+            self.durable <= answers.start && answers.end <= self.sent,
+            "no more can be durable than was handed out"
+        );
+        let known = self.ahead.insert(answers.start, answers.end);
+        assert!(known.is_none(), "an answer is made durable once");
+        while let Some(end) = self.ahead.remove(&self.durable) {
+            self.durable = end;
+        }
         self.settle();
+    }
+
+    /// How many answers were handed out: the number of the next one.
+    #[must_use]
+    pub fn handed_out(&self) -> u64 {
+        self.sent
     }
 
     fn settle(&mut self) {

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use domain::birth::Birth;
 use domain::flow::{Marker, marker_record};
 use domain::frame::{Frame, Kind, seal};
-use domain::model::place::Partitions;
-use domain::model::place::{Source, Topic};
+use domain::model::place::{Partitions, Source, Topic};
 use domain::publish::{Act, DOWNSTREAM_FIRST, Publisher, Registry, Taken, placed_record};
 use proptest::prelude::*;
 
@@ -69,6 +68,19 @@ fn the_first_proposal_for_a_number_counts() {
     assert_eq!(registry.unplaced().map(|v| v.order).collect::<Vec<_>>(), [2]);
     let outdated = registry.propose("bolt", [9; 32], 1).expect_err("a lower behaviour").to_string();
     assert_eq!(outdated, "behaviour 2 is published, this build would publish 1: upgrade it");
+}
+
+#[test]
+fn the_same_rules_are_published_again_for_a_higher_behaviour_only() {
+    let mut registry = Registry::default();
+    read(&mut registry, &[birth().record(), marker("acme", 1, 1, 2), placed_record(1)]);
+    let act = |behaviour| {
+        let mut publisher = Publisher::new("acme", [1; 32], behaviour);
+        publisher.next(&registry).expect("not outdated")
+    };
+    assert_eq!(act(1), Act::Done { order: 1 });
+    assert_eq!(act(2), Act::Done { order: 1 });
+    assert_eq!(act(3), Act::Propose { follows: registry.last("acme"), record: marker("acme", 2, 1, 3) });
 }
 
 #[test]
