@@ -53,7 +53,8 @@ fn append(fleet: &Fleet, topic: Topic, partition: u16, records: &[&[u8]]) {
 
 /// Runs one of Kafka's own programs against a topic.
 fn tool(kafka: &Kafka, class: &str, args: &[&str]) {
-    let output = kafka.tool(class).args(["--bootstrap-server", kafka.bootstrap()]).args(args).output().expect("Java runs");
+    let output =
+        kafka.tool(class).args(["--bootstrap-server", kafka.bootstrap()]).args(args).output().expect("Java runs");
     assert!(output.status.success(), "{class} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -147,7 +148,9 @@ fn a_frame_of_a_newer_build_stops_its_partition_and_says_upgrade() {
         assert!(Instant::now() < until, "{lines:?}");
         std::thread::sleep(Duration::from_millis(100));
     }
-    assert!(fleet.told("worker-1").contains("does not begin with MSHF") || fleet.told("worker-1").contains("fewer than"));
+    assert!(
+        fleet.told("worker-1").contains("does not begin with MSHF") || fleet.told("worker-1").contains("fewer than")
+    );
     // The others go on: what is accepted now is worked on by the shopper desk.
     send(&fleet.doors, &batches(&steady::events(260)[200..]), |_| true);
     assert_eq!(fleet.admin("worker-1", "/livez").expect("an answer").status, 200);
