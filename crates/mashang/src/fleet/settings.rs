@@ -90,11 +90,11 @@ struct FromFile {
     drain_wait: Option<String>,
     log_format: Option<LogFormat>,
     #[serde(default)]
-    client: BTreeMap<String, Value>,
+    kafka_client: BTreeMap<String, Value>,
     #[serde(default)]
-    producer: BTreeMap<String, Value>,
+    kafka_producer: BTreeMap<String, Value>,
     #[serde(default)]
-    consumer: BTreeMap<String, Value>,
+    kafka_consumer: BTreeMap<String, Value>,
 }
 
 /// A setting of the Kafka client, which takes all of them as text.
@@ -147,9 +147,9 @@ impl File {
         let texts = |table: &mut BTreeMap<String, Value>| {
             std::mem::take(table).into_iter().map(|(name, value)| (name, value.into())).collect()
         };
-        kafka.client = texts(&mut self.said.client);
-        kafka.producer = texts(&mut self.said.producer);
-        kafka.consumer = texts(&mut self.said.consumer);
+        kafka.client = texts(&mut self.said.kafka_client);
+        kafka.producer = texts(&mut self.said.kafka_producer);
+        kafka.consumer = texts(&mut self.said.kafka_consumer);
         kafka.check().map_err(usage)?;
         Ok(kafka)
     }

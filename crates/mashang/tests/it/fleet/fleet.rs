@@ -83,7 +83,10 @@ impl Fleet {
     /// Starts a role under a name, `edge-1`, with more arguments, and waits until it is at work.
     pub(crate) fn start(&mut self, name: &str, more: &[&str]) {
         let kind = name.split('-').next().expect("a kind");
-        let mut args: Vec<&str> = vec![kind, "--instance", name, "--log-format", "json", "--admin", "127.0.0.1:0"];
+        let mut args: Vec<&str> = vec![kind, "--log-format", "json", "--admin", "127.0.0.1:0"];
+        if !more.contains(&"--instance") {
+            args.extend(["--instance", name]);
+        }
         args.extend(self.log());
         match kind {
             "edge" => args.extend(["--http", "127.0.0.1:0", "--store", "file:store"]),
