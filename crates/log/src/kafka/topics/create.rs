@@ -42,6 +42,25 @@ pub struct Wanted {
     pub record_bytes_max: u64,
 }
 
+impl Wanted {
+    fn check(&self) -> Result<(), LogError> {
+        let wrong = |name: &str, why: &str| Err(LogError::Setting { name: name.to_owned(), why: why.to_owned() });
+        if self.min_insync == 0 || self.min_insync > self.replication {
+            return wrong(
+                "min.insync.replicas",
+                "it can be from 1 to the number of replicas: else nothing can be written",
+            );
+        }
+        if Topic::ALL.iter().any(|topic| self.partitions.of(*topic) == 0) {
+            return wrong("partitions", "each topic has one at least");
+        }
+        if self.record_bytes_max < RECORD_BYTES_MIN {
+            return wrong("max.message.bytes", "it can be 1048576 at least: answers of that size must fit");
+        }
+        Ok(())
+    }
+}
+
 /// What came of it.
 #[derive(Clone, Debug)]
 pub struct Created {
@@ -56,8 +75,9 @@ pub struct Created {
 /// Makes the topics that are missing, and writes what log they are of.
 ///
 /// # Errors
-/// A topic was lost or recreated, is of another log, or cannot be made.
+/// A topic was lost or recreated, is of another log, or cannot be made; or what is wanted cannot be.
 pub fn create(settings: &Settings, wanted: &Wanted) -> Result<Created, LogError> {
+    wanted.check()?;
     let creator = Creator { settings, wanted, probe: Probe::open(settings, CLIENT_ID)? };
     let mut found = creator.probe.topics()?;
     let mut made = Vec::new();

@@ -98,17 +98,17 @@ impl World {
 /// Offset and text by partition.
 pub(crate) type Found = BTreeMap<(Topic, u16), Vec<(u64, String)>>;
 
-/// Reads so many records.
+/// Reads so many records, and what comes with them.
 pub(crate) fn read(feed: &mut KafkaFeed, count: usize) -> Result<Found, LogError> {
     let (mut found, mut left) = (Found::new(), count);
     let end = Instant::now() + PATIENCE;
     while left > 0 {
         assert!(Instant::now() < end, "{left} records of {count} did not come: {found:?}");
-        left -= feed.poll(Duration::from_millis(200), &mut |topic, partition, record| {
+        left = left.saturating_sub(feed.poll(Duration::from_millis(200), &mut |topic, partition, record| {
             let text = String::from_utf8_lossy(record.bytes).into_owned();
             found.entry((topic, partition)).or_default().push((record.offset, text));
             ControlFlow::Continue(())
-        })?;
+        })?);
     }
     Ok(found)
 }

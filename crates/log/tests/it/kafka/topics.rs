@@ -61,6 +61,19 @@ fn topics_are_made_once_and_say_what_they_are_of() {
 }
 
 #[test]
+fn what_cannot_work_is_not_made() {
+    let settings = Settings::new("127.0.0.1:1");
+    for wrong in [
+        Wanted { min_insync: 2, ..wanted() },
+        Wanted { min_insync: 0, ..wanted() },
+        Wanted { record_bytes_max: 1000, ..wanted() },
+        Wanted { partitions: Partitions { facts: 0, ..PARTITIONS }, ..wanted() },
+    ] {
+        assert!(matches!(create(&settings, &wrong), Err(LogError::Setting { .. })), "{wrong:?}");
+    }
+}
+
+#[test]
 fn two_creators_at_once_make_one_log() {
     let Some(kafka) = shared() else { return };
     let settings = fresh(kafka.bootstrap());
