@@ -9,7 +9,7 @@ use axum::http::HeaderMap;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use edge::problem::Problem;
-use ledger::totals::{Totals, totals};
+use ledger::totals::Totals;
 
 use crate::results::Console;
 
@@ -37,9 +37,9 @@ async fn page(State(page): State<Page>, headers: HeaderMap) -> Response {
 async fn render(page: &Page, headers: &HeaderMap) -> Result<String, Problem> {
     let grant = page.console.grant(headers)?;
     let mut html = String::from(HEAD);
-    for merchant in page.console.merchants.iter().filter(|m| grant.may_for(m)) {
+    for merchant in page.console.served.now().keys().filter(|m| grant.may_for(m)) {
         let name = merchant.clone();
-        let totals = page.console.ask(move |db| totals(db, &name)).await?;
+        let totals = page.console.ask(move |ledger| ledger.totals(&name)).await?;
         section(&mut html, merchant, &totals);
     }
     html.push_str("<h2>process</h2><table>");

@@ -1,7 +1,8 @@
 //! Answers that are in the log and not in the ledger yet, followed by a thread that reads facts as they become durable.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::Path;
+use std::error::Error;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,20 +12,31 @@ use domain::model::fact::{Fact, Told, What};
 use domain::model::ids::digest128;
 use domain::model::place::Topic;
 use ledger::answers::Answer;
-use ledger::schema::open_to_read;
+use ledger::error::LedgerError;
+use ledger::reader::Ledger;
+use ledger::url::LedgerUrl;
 use log::error::LogError;
-use log::local::{Log, Readers, now_ms};
-use log::meta::Clock;
-use log::reader::Reader;
+use log::feed::Feed;
+use log::local::now_ms;
+use log::meta::{Clock, Meta};
+use log::reader::Record;
 use prometheus::{Histogram, HistogramOpts, IntGauge, Registry};
-use rusqlite::Connection;
 use tokio::sync::watch;
+use tracing::warn;
 
 /// At most so many answers are held; the oldest go first, and are found in the ledger later.
 const ANSWERS_MAX: usize = 1_000_000;
 /// How often the ledger is asked how far it is.
 const LEDGER_EVERY: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_millis(200);
+
+/// How soon what is out of reach is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Gives a feed.
+pub type Connect = Box<dyn Fn() -> Result<Box<dyn Feed>, LogError> + Send>;
+/// Told of the end.
+pub type Failed = Box<dyn FnOnce(FollowError) + Send>;
 
 /// What the log says that the ledger does not say yet.
 #[derive(Debug)]
@@ -48,18 +60,20 @@ struct Held {
 }
 
 impl Recent {
-    /// Starts to follow the facts where the ledger is; `failed` is called if that ends before its time.
+    /// Starts to follow the facts where the ledger is. `connect` gives feeds; `failed` is called if that ends before its time.
+    /// In a fleet it never does: whatever is out of reach is asked again, and what the log has let go is in the ledger.
     ///
     /// # Errors
-    /// The log does not reach back to where the ledger is.
+    /// The ledger cannot be opened, or the log does not reach back to where it is.
     ///
     /// # Panics
     /// If metrics of these names are in the registry already, or the system has no room for a thread.
     pub fn follow(
-        log: Arc<Log>,
-        ledger: &Path,
+        meta: &Meta,
+        connect: Connect,
+        ledger: &LedgerUrl,
         registry: &Registry,
-        failed: impl FnOnce(FollowError) + Send + 'static,
+        failed: Option<Failed>,
     ) -> Result<Arc<Self>, FollowError> {
         let buckets = prometheus::exponential_buckets(0.001, 1.6, 24).expect("ascending");
         let opts = HistogramOpts::new("mashang_result_seconds", "From a scan's stamp to its result being readable");
@@ -76,20 +90,18 @@ impl Recent {
             result_seconds,
             answers,
         });
-        let db = open_to_read(&ledger.to_string_lossy())?;
-        let mut readers = Vec::new();
-        for (facts, from) in progress(&db, log.meta().partitions.facts)? {
-            let partition = Arc::clone(log.partition(Topic::Facts, facts));
-            readers.push(Reader::open(partition, from, "the ledger is of another log: put both back together")?);
-        }
-        let own = Arc::clone(&recent);
+        let follower = Follower {
+            meta: meta.clone(),
+            connect,
+            ledger: Ledger::open(ledger)?,
+            is_fleet: failed.is_none(),
+            own: Arc::clone(&recent),
+        };
+        let mut follower = follower;
+        let first = follower.begin()?;
         std::thread::Builder::new()
             .name("console".to_owned())
-            .spawn(move || {
-                if let Err(error) = own.run(&log, &db, readers) {
-                    failed(error);
-                }
-            })
+            .spawn(move || follower.run(first, failed))
             .expect("the system has room for a thread");
         Ok(recent)
     }
@@ -127,50 +139,25 @@ impl Recent {
         self.version.subscribe()
     }
 
-    fn run(&self, log: &Log, db: &Connection, mut readers: Vec<Reader>) -> Result<(), FollowError> {
-        let mut asked = Instant::now();
-        while !self.stopping.load(Ordering::Acquire) {
-            let version = log.version(Readers::Facts);
-            let mut news = false;
-            for reader in &mut readers {
-                news |= self.read(reader, log.meta().clock)?;
-            }
-            if news {
-                self.version.send_modify(|version| *version += 1);
-            }
-            if asked.elapsed() >= LEDGER_EVERY {
-                asked = Instant::now();
-                self.forget(&progress(db, log.meta().partitions.facts)?);
-            }
-            if !news {
-                log.wait(Readers::Facts, version, IDLE);
+    /// Takes a record of facts; says whether it is news.
+    fn take(&self, facts: u16, record: Record<'_>, clock: Clock) -> bool {
+        // What is wrong with a frame the ledger tells; here nothing hangs on it.
+        let Ok(frame) = Frame::open(record.bytes) else { return false };
+        if frame.kind != Kind::Facts {
+            return false;
+        }
+        let (now, mut news) = (now_ms(), false);
+        let mut held = self.held();
+        for fact in frame.items::<Fact<'_>>() {
+            let Ok(Fact { merchant, what }) = fact else { break };
+            news |= held.take(merchant, &what, (facts, record.offset));
+            if let (What::Answer(a), Clock::Wall) = (&what, clock)
+                && a.told != Told::Pending
+            {
+                self.result_seconds.observe(seconds(now - a.received));
             }
         }
-        Ok(())
-    }
-
-    fn read(&self, reader: &mut Reader, clock: Clock) -> Result<bool, FollowError> {
-        let facts = reader.source().partition;
-        let mut news = false;
-        while let Some(record) = reader.next_record()? {
-            let Ok(frame) = Frame::open(record.bytes) else { continue };
-            if frame.kind != Kind::Facts {
-                continue;
-            }
-            let now = now_ms();
-            let mut held = self.held();
-            for fact in frame.items::<Fact<'_>>() {
-                // What is wrong with a frame the ledger tells; here nothing hangs on it.
-                let Ok(Fact { merchant, what }) = fact else { break };
-                news |= held.take(merchant, &what, (facts, record.offset));
-                if let (What::Answer(a), Clock::Wall) = (&what, clock)
-                    && a.told != Told::Pending
-                {
-                    self.result_seconds.observe(seconds(now - a.received));
-                }
-            }
-        }
-        Ok(news)
+        news
     }
 
     /// Lets go of what the ledger has.
@@ -189,6 +176,69 @@ impl Recent {
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The thread that follows.
+struct Follower {
+    meta: Meta,
+    connect: Connect,
+    ledger: Ledger,
+    is_fleet: bool,
+    own: Arc<Recent>,
+}
+
+impl Follower {
+    /// A feed of all facts, from where the ledger is.
+    fn begin(&mut self) -> Result<Box<dyn Feed>, FollowError> {
+        let mut feed = (self.connect)()?;
+        for (facts, next) in progress(&mut self.ledger, self.meta.partitions.facts)? {
+            let start = if self.is_fleet { feed.bounds(Topic::Facts, facts)?.start } else { 0 };
+            feed.assign(Topic::Facts, facts, next.max(start), "the ledger is of another log: put both back together")?;
+        }
+        Ok(feed)
+    }
+
+    fn run(mut self, first: Box<dyn Feed>, failed: Option<Failed>) {
+        let mut begun = Ok(first);
+        loop {
+            let ended = begun.and_then(|feed| self.follow(feed));
+            let Err(error) = ended else { return };
+            if let Some(failed) = failed {
+                return failed(error);
+            }
+            warn!(%error, cause = ?error.source(), "the facts cannot be followed; it is tried again");
+            if self.own.stopping.load(Ordering::Acquire) {
+                return;
+            }
+            std::thread::sleep(AGAIN);
+            begun = self.begin();
+        }
+    }
+
+    fn follow(&mut self, mut feed: Box<dyn Feed>) -> Result<(), FollowError> {
+        let own = Arc::clone(&self.own);
+        let mut asked = Instant::now();
+        while !own.stopping.load(Ordering::Acquire) {
+            let mut news = false;
+            feed.poll(IDLE, &mut |_, facts, record| {
+                news |= own.take(facts, record, self.meta.clock);
+                ControlFlow::Continue(())
+            })?;
+            if news {
+                own.version.send_modify(|version| *version += 1);
+            }
+            if asked.elapsed() >= LEDGER_EVERY {
+                asked = Instant::now();
+                match progress(&mut self.ledger, self.meta.partitions.facts) {
+                    Ok(progress) => own.forget(&progress),
+                    // What is held stays held.
+                    Err(error) if self.is_fleet && error.is_passing() => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -242,22 +292,14 @@ pub enum FollowError {
     #[error("the console stops")]
     Log(#[from] LogError),
     #[error("the console stops")]
-    Ledger(#[from] ledger::schema::LedgerError),
+    Ledger(#[from] LedgerError),
 }
 
 /// How far the ledger is in each facts partition.
-fn progress(db: &Connection, facts: u16) -> Result<Vec<(u16, u64)>, ledger::schema::LedgerError> {
-    let mut select = db.prepare_cached("SELECT next FROM progress WHERE facts = ?1")?;
-    (0..facts)
-        .map(|facts| {
-            let next: Result<i64, _> = select.query_row([facts], |row| row.get(0));
-            match next {
-                Ok(next) => Ok((facts, next.cast_unsigned())),
-                Err(rusqlite::Error::QueryReturnedNoRows) => Ok((facts, 0)),
-                Err(error) => Err(error.into()),
-            }
-        })
-        .collect()
+fn progress(db: &mut Ledger, facts: u16) -> Result<Vec<(u16, u64)>, LedgerError> {
+    let known = db.progress()?;
+    let next = |facts| known.iter().find(|(f, _)| *f == facts).map_or(0, |(_, next)| *next);
+    Ok((0..facts).map(|facts| (facts, next(facts))).collect())
 }
 
 /// Milliseconds as the seconds of a histogram.

@@ -1,7 +1,5 @@
 //! `GET /v1/results/{id}`: what became of a scan, waiting a while if it is on its way (contract section 9).
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,9 +14,11 @@ use domain::model::ids::event_key;
 use domain::model::time::time_text;
 use edge::keys::{Grant, Keys, Scope};
 use edge::problem::Problem;
-use ledger::answers::{Answer, answer, entry};
-use ledger::schema::{LedgerError, open_to_read};
-use rusqlite::Connection;
+use edge::served::Served;
+use ledger::answers::Answer;
+use ledger::error::LedgerError;
+use ledger::reader::Ledger;
+use ledger::url::LedgerUrl;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -35,10 +35,10 @@ const CONNECTIONS_KEPT: usize = 4;
 #[derive(Debug)]
 pub struct Console {
     pub recent: Arc<Recent>,
-    pub ledger: PathBuf,
-    pub merchants: BTreeSet<String>,
+    pub ledger: LedgerUrl,
+    pub served: Arc<Served>,
     pub keys: Option<Arc<Keys>>,
-    connections: Mutex<Vec<Connection>>,
+    connections: Mutex<Vec<Ledger>>,
 }
 
 /// What may be asked for.
@@ -52,8 +52,8 @@ struct Asked {
 
 impl Console {
     #[must_use]
-    pub fn new(recent: Arc<Recent>, ledger: PathBuf, merchants: BTreeSet<String>, keys: Option<Arc<Keys>>) -> Self {
-        Self { recent, ledger, merchants, keys, connections: Mutex::default() }
+    pub fn new(recent: Arc<Recent>, ledger: LedgerUrl, served: Arc<Served>, keys: Option<Arc<Keys>>) -> Self {
+        Self { recent, ledger, served, keys, connections: Mutex::default() }
     }
 
     /// The routes of the console, its page aside.
@@ -72,16 +72,16 @@ impl Console {
     /// Asks the ledger on a thread that may wait.
     pub(crate) async fn ask<T: Send + 'static>(
         self: &Arc<Self>,
-        question: impl FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
+        question: impl FnOnce(&mut Ledger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, Problem> {
         let own = Arc::clone(self);
         let asked = tokio::task::spawn_blocking(move || {
             let kept = own.connections.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let db = kept.map_or_else(|| open_to_read(&own.ledger.to_string_lossy()), Ok)?;
-            let answer = question(&db)?;
+            let mut ledger = kept.map_or_else(|| Ledger::open(&own.ledger), Ok)?;
+            let answer = question(&mut ledger)?;
             let mut kept = own.connections.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.len() < CONNECTIONS_KEPT {
-                kept.push(db);
+                kept.push(ledger);
             }
             Ok::<T, LedgerError>(answer)
         });
@@ -92,7 +92,8 @@ impl Console {
     }
 
     fn merchant(&self, given: Option<String>, grant: &Grant) -> Result<String, Problem> {
-        let mut own = self.merchants.iter().filter(|m| grant.may_for(m));
+        let served = self.served.now();
+        let mut own = served.keys().filter(|m| grant.may_for(m));
         match given {
             Some(name) if own.any(|m| *m == name) => Ok(name),
             Some(name) => Err(Problem::new(
@@ -137,7 +138,7 @@ impl Console {
         {
             return Ok(Some(answer));
         }
-        let stored = self.ask(move |db| answer(db, event)).await?;
+        let stored = self.ask(move |ledger| ledger.answer(event)).await?;
         // Asked again, for it may have moved on while the ledger was asked.
         let recent = self.recent.answer(event);
         Ok(stored.into_iter().chain(recent).max_by_key(|a| (a.received, a.desk)))
@@ -149,7 +150,7 @@ impl Console {
             return self.one(event).await;
         }
         let [m, c, s] = [merchant, code, shopper].map(ToOwned::to_owned);
-        let Some((event, for_good)) = self.ask(move |db| entry(db, &m, &c, &s)).await? else { return Ok(None) };
+        let Some((event, for_good)) = self.ask(move |ledger| ledger.entry(&m, &c, &s)).await? else { return Ok(None) };
         // Its own answer, while that is kept: only it knows whether the draw is over.
         Ok(Some(self.one(event).await?.unwrap_or(for_good)))
     }

@@ -3,9 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::flow::Partitions;
 use crate::frame::{self, Body, Frame, Kind};
-use crate::model::place::Source;
+use crate::model::place::{Partitions, Source};
 
 /// What a log is, as the first record of a partition says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,44 +11,17 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::behaviour::{Behaviour, Build};
 use crate::birth::Birth;
 use crate::frame::{self, Body, Frame, FrameError, Kind};
 use crate::model::ids;
-use crate::model::place::{Place, Source, Tag, Topic};
+use crate::model::place::{Partitions, Place, Source, Tag, Topic};
 use crate::model::rulebook::Library;
 use crate::model::time::Millis;
 use crate::reject;
 
-/// What a desk does with a frame has this number. It is named in markers and changes only at one.
-pub const BEHAVIOUR: u32 = 1;
-
-/// How many partitions each topic has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Partitions {
-    pub scans: u16,
-    pub draws: u16,
-    pub awards: u16,
-    pub facts: u16,
-}
-
-impl Partitions {
-    /// So many of each.
-    #[must_use]
-    pub const fn all(n: u16) -> Self {
-        Self { scans: n, draws: n, awards: n, facts: n }
-    }
-
-    #[must_use]
-    pub const fn of(self, topic: Topic) -> u16 {
-        match topic {
-            Topic::Scans => self.scans,
-            Topic::Draws => self.draws,
-            Topic::Awards => self.awards,
-            Topic::Facts => self.facts,
-            Topic::Rules | Topic::Rejects => 1,
-        }
-    }
-}
+/// The behaviour of this build, which its markers name.
+pub const BEHAVIOUR: u32 = Build::this().own().number;
 
 /// The last frame of a chain, and the running hash with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,11 +107,13 @@ pub struct Guards {
     pub previous: bool,
     /// Whether a key is forgotten is decided by comparing times, not by what was swept.
     pub expiry_at_probe: bool,
+    /// Positions, births and states must be of the log that is read.
+    pub log_id: bool,
 }
 
 impl Default for Guards {
     fn default() -> Self {
-        Self { drop: true, previous: true, expiry_at_probe: true }
+        Self { drop: true, previous: true, expiry_at_probe: true, log_id: true }
     }
 }
 
@@ -184,14 +159,16 @@ impl Positions {
     pub fn admit(&mut self, frame: &Frame<'_>, tag: &Tag) -> Result<Verdict, Stop> {
         let key = (tag.source.topic, tag.source.partition);
         let from = || format!("{} partition {}", tag.source.topic, tag.source.partition);
+        // Any of the topic's, so that a partition that had sent nothing yet is not taken for the same one either.
+        let mut of_topic = self.by_source.range((tag.source.topic, 0)..=(tag.source.topic, u16::MAX));
+        if let Some((_, other)) = of_topic.find(|(_, known)| known.log != tag.source.log)
+            && self.guards.log_id
+        {
+            return Err(Stop::OtherLog { from: from(), found: tag.source.log, known: other.log });
+        }
         let known = self.by_source.get(&key);
-        if let Some(known) = known {
-            if known.log != tag.source.log {
-                return Err(Stop::OtherLog { from: from(), found: tag.source.log, known: known.log });
-            }
-            if self.guards.drop && tag.at <= known.at {
-                return Ok(Verdict::Drop);
-            }
+        if self.guards.drop && known.is_some_and(|known| tag.at <= known.at) {
+            return Ok(Verdict::Drop);
         }
         if self.guards.previous {
             let applied = known.map(|k| k.at);
@@ -263,6 +240,8 @@ pub struct Outbox {
     /// The partition of the frame that is answered: its facts all go to one partition.
     source_partition: u16,
     bodies: BTreeMap<(Topic, u16), Body>,
+    /// Where bodies are cut.
+    part_bytes_max: usize,
     /// Whether the ledger gets a frame even if there is no fact in it.
     tells: bool,
     /// The safeguards of the stage, for the desks that have one of them.
@@ -273,13 +252,13 @@ impl Outbox {
     /// Adds an item to the answer for the partition of a uniform key.
     pub fn send<T: Serialize>(&mut self, topic: Topic, key: u128, item: &T) {
         let partition = ids::partition(ids::shard(key), self.partitions.of(topic));
-        self.bodies.entry((topic, partition)).or_default().push(item);
+        self.body(topic, partition).push(item);
     }
 
     /// Tells the ledger how far time has come, even if nothing else is to be told.
     pub fn tell_received(&mut self) {
         self.tells = true;
-        self.bodies.entry((Topic::Facts, self.facts_partition())).or_default();
+        self.body(Topic::Facts, self.facts_partition());
     }
 
     /// Which safeguards hold.
@@ -294,8 +273,12 @@ impl Outbox {
 
     /// Adds a fact.
     pub fn fact(&mut self, fact: &crate::model::fact::Fact<'_>) {
-        let partition = self.facts_partition();
-        self.bodies.entry((Topic::Facts, partition)).or_default().push(fact);
+        self.body(Topic::Facts, self.facts_partition()).push(fact);
+    }
+
+    fn body(&mut self, topic: Topic, partition: u16) -> &mut Body {
+        let part_bytes_max = self.part_bytes_max;
+        self.bodies.entry((topic, partition)).or_insert_with(|| Body::cut_at(part_bytes_max))
     }
 }
 
@@ -338,9 +321,17 @@ pub trait Desk: Clone + Default {
     }
 }
 
+/// What a stage works with: what its build can do, and which safeguards hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    pub build: Build,
+    pub guards: Guards,
+}
+
 /// A stage as a snapshot keeps it.
 #[derive(Serialize, Deserialize)]
 struct Saved {
+    /// 0: no marker has come.
     behaviour: u32,
     source: Source,
     partitions: Partitions,
@@ -364,6 +355,9 @@ pub struct Stage<D> {
     pub positions: Positions,
     sent: BTreeMap<(Topic, u16), Position>,
     markers: BTreeMap<String, u32>,
+    build: Build,
+    /// `None` until the first marker names one: nothing is answered before.
+    behaviour: Option<Behaviour>,
     outbox: Outbox,
 }
 
@@ -371,20 +365,30 @@ impl<D: Desk> Stage<D> {
     /// A desk at the beginning of a partition.
     #[must_use]
     pub fn new(desk: D, log: u128, partition: u16, partitions: Partitions) -> Self {
+        Self::new_under(Terms::default(), desk, log, partition, partitions)
+    }
+
+    /// The same, of another build or without some safeguard.
+    #[must_use]
+    pub fn new_under(terms: Terms, desk: D, log: u128, partition: u16, partitions: Partitions) -> Self {
+        let Terms { build, guards } = terms;
         Self {
             desk,
             source: Source { log, topic: D::TOPIC, partition },
             next: 0,
             last: None,
-            positions: Positions::default(),
+            positions: Positions { guards, ..Positions::default() },
             sent: BTreeMap::new(),
             markers: BTreeMap::new(),
+            build,
+            behaviour: None,
             outbox: Outbox {
                 partitions,
                 source_partition: partition,
                 bodies: BTreeMap::new(),
+                part_bytes_max: build.own().part_bytes_max,
                 tells: false,
-                guards: Guards::default(),
+                guards,
             },
         }
     }
@@ -400,12 +404,24 @@ impl<D: Desk> Stage<D> {
         &self.desk
     }
 
+    /// The number of the behaviour that it is at; 0 before the first marker.
+    #[must_use]
+    pub fn behaviour(&self) -> u32 {
+        self.behaviour.map_or(0, |b| b.number)
+    }
+
+    fn behave(&mut self, behaviour: Behaviour) {
+        self.behaviour = Some(behaviour);
+        self.outbox.part_bytes_max = behaviour.part_bytes_max;
+        self.outbox.bodies.values_mut().for_each(|body| body.cut_on_at(behaviour.part_bytes_max));
+    }
+
     /// All that it is, for a snapshot: whoever restores it goes on as this one does.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         let positions = |map: &BTreeMap<(Topic, u16), Position>| map.iter().map(|(k, v)| (*k, *v)).collect();
         frame::encode(&Saved {
-            behaviour: BEHAVIOUR,
+            behaviour: self.behaviour(),
             source: self.source,
             partitions: self.outbox.partitions,
             next: self.next,
@@ -420,7 +436,7 @@ impl<D: Desk> Stage<D> {
     /// A stage as it was saved, of the partition and the log that it must be of.
     ///
     /// # Errors
-    /// It is of something else, of another behaviour, or torn; as a phrase.
+    /// It is of something else, of a behaviour that this build does not know, or torn; as a phrase.
     pub fn restore(
         saved: &[u8],
         log: u128,
@@ -428,18 +444,31 @@ impl<D: Desk> Stage<D> {
         partitions: Partitions,
         library: &Library,
     ) -> Result<Self, String> {
+        Self::restore_under(Terms::default(), saved, log, partition, partitions, library)
+    }
+
+    /// The same, of another build or without some safeguard.
+    ///
+    /// # Errors
+    /// As [`Stage::restore`].
+    pub fn restore_under(
+        terms: Terms,
+        saved: &[u8],
+        log: u128,
+        partition: u16,
+        partitions: Partitions,
+        library: &Library,
+    ) -> Result<Self, String> {
         let saved: Saved = frame::decode(saved)?;
-        if saved.behaviour != BEHAVIOUR {
-            return Err(format!(
-                "is of behaviour {}, this build has {BEHAVIOUR}: use the build that wrote it",
-                saved.behaviour
-            ));
-        }
-        let source = Source { log, topic: D::TOPIC, partition };
+        let log_known = if terms.guards.log_id { log } else { saved.source.log };
+        let source = Source { log: log_known, topic: D::TOPIC, partition };
         if saved.source != source || saved.partitions != partitions {
             return Err("is of another log, partition or number of partitions".to_owned());
         }
-        let mut stage = Self::new(D::load(&saved.desk, library)?, log, partition, partitions);
+        let behaviour = (saved.behaviour > 0).then(|| terms.build.behaviour(saved.behaviour)).transpose();
+        let behaviour = behaviour.map_err(|what| format!("is of {what}"))?;
+        let mut stage = Self::new_under(terms, D::load(&saved.desk, library)?, log, partition, partitions);
+        behaviour.into_iter().for_each(|behaviour| stage.behave(behaviour));
         (stage.next, stage.last) = (saved.next, saved.last);
         stage.positions.by_source = saved.positions.into_iter().collect();
         stage.sent = saved.sent.into_iter().collect();
@@ -460,7 +489,8 @@ impl<D: Desk> Stage<D> {
         library: &Library,
         answer: &mut Vec<Output>,
     ) -> Result<Verdict, Stop> {
-        let name = || format!("{} partition {}", self.source.topic, self.source.partition);
+        let source = self.source;
+        let name = || source.to_string();
         if offset < self.next {
             let same =
                 offset + 1 < self.next || self.last.is_none_or(|last| last == (frame::stored_checksum(record), append));
@@ -481,7 +511,13 @@ impl<D: Desk> Stage<D> {
             Err(error) => return Err(Stop::Frame { to: name(), offset, error }),
         };
         if frame.kind == Kind::Birth {
-            Birth::check(&frame, self.source).map_err(|what| Stop::Unexpected { partition: name(), offset, what })?;
+            if self.positions.guards.log_id {
+                Birth::check(&frame, self.source).map_err(|what| Stop::Unexpected {
+                    partition: name(),
+                    offset,
+                    what,
+                })?;
+            }
             (self.next, self.last) = (offset + 1, taken);
             return Ok(Verdict::Apply);
         }
@@ -494,7 +530,7 @@ impl<D: Desk> Stage<D> {
         }
         self.outbox.guards = self.positions.guards;
         let applied = if frame.kind == Kind::Marker {
-            switch(&mut self.desk, &mut self.markers, &frame, library, &mut self.outbox).map(|()| frame.received)
+            self.switch(&frame, library).map(|()| frame.received)
         } else {
             self.desk.apply(&frame, append, library, &mut self.outbox)
         };
@@ -531,31 +567,30 @@ impl<D: Desk> Stage<D> {
             });
         }
     }
-}
 
-fn switch<D: Desk>(
-    desk: &mut D,
-    markers: &mut BTreeMap<String, u32>,
-    frame: &Frame<'_>,
-    library: &Library,
-    out: &mut Outbox,
-) -> Result<(), String> {
-    for marker in frame.items::<Marker<'_>>() {
-        let marker = marker.map_err(|e| e.to_string())?;
-        if marker.behaviour != BEHAVIOUR {
-            return Err(format!(
-                "the marker asks for behaviour {}, this build has {BEHAVIOUR}: upgrade or downgrade it",
-                marker.behaviour
-            ));
+    /// Changes over at markers. One that is not above the last of its merchant asks for nothing.
+    fn switch(&mut self, frame: &Frame<'_>, library: &Library) -> Result<(), String> {
+        for marker in frame.items::<Marker<'_>>() {
+            let marker = marker.map_err(|e| e.to_string())?;
+            if self.markers.get(marker.merchant).is_some_and(|&last| marker.order <= last) {
+                continue;
+            }
+            let behaviour =
+                self.build.behaviour(marker.behaviour).map_err(|what| format!("the marker asks for {what}"))?;
+            let book = library.get(&marker.order);
+            if book.is_none_or(|b| b.sha256 != marker.sha256 || b.rules.merchant != marker.merchant) {
+                return Err(format!(
+                    "rules {} of {} are not at hand: publish them again",
+                    marker.order, marker.merchant
+                ));
+            }
+            // Two publishers' markers may come in another order than that of `rules`: never back to a lower one.
+            if behaviour.number > self.behaviour() {
+                self.behave(behaviour);
+            }
+            self.markers.insert(marker.merchant.to_owned(), marker.order);
+            self.desk.switch(&marker, library, &mut self.outbox)?;
         }
-        let book = library.get(&marker.order);
-        if book.is_none_or(|b| b.sha256 != marker.sha256 || b.rules.merchant != marker.merchant) {
-            return Err(format!("rules {} of {} are not at hand: publish them again", marker.order, marker.merchant));
-        }
-        if markers.get(marker.merchant).is_none_or(|&last| marker.order > last) {
-            markers.insert(marker.merchant.to_owned(), marker.order);
-            desk.switch(&marker, library, out)?;
-        }
+        Ok(())
     }
-    Ok(())
 }

@@ -17,7 +17,7 @@
 //! | 56–61 | partition of the source, part, part of the previous one |
 //! | 62–63 | 0 |
 //! | 64–71 | number of items, bytes of the body |
-//! | 72–75 | CRC-32C of all other bytes |
+//! | 72–75 | CRC-32C of all other bytes, here in every version |
 //! | 76–79 | 0 |
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ use crate::model::time::Millis;
 
 pub const HEADER_BYTES: usize = 80;
 /// A body is cut into parts where it would grow beyond this; a single larger item has a part of its own. Where a body is
-/// cut is part of a desk's answer: another number is another `flow::BEHAVIOUR`.
+/// cut is part of a desk's answer: another number is another [`Behaviour`](crate::behaviour::Behaviour).
 pub const PART_BYTES_MAX: usize = 512 * 1024;
 const MAGIC: [u8; 4] = *b"MSHF";
 const VERSION: u8 = 1;
@@ -102,13 +102,14 @@ impl<'a> Frame<'a> {
         if head[..4] != MAGIC {
             return Err(FrameError::Magic);
         }
-        if head[4] != VERSION {
-            return Err(FrameError::Version(head[4]));
-        }
+        // Its place is the same in every version: one that damage has made is no reason to ask for another build.
         let stored = u32_at(head, CRC_AT);
         let found = checksum(record);
         if stored != found {
             return Err(FrameError::Checksum { stored, found });
+        }
+        if head[4] != VERSION {
+            return Err(FrameError::Version(head[4]));
         }
         if u32_at(head, 68) as usize != body.len() {
             return Err(FrameError::Header("the length of the body"));
@@ -181,19 +182,38 @@ impl<'a, T: Deserialize<'a>> Iterator for Items<'a, T> {
 }
 
 /// A body under construction; cut into parts as it grows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Body {
+    /// A part grows no larger than this.
+    part_bytes_max: usize,
     /// Finished parts: bytes and number of items.
     parts: Vec<(Vec<u8>, u32)>,
     bytes: Vec<u8>,
     count: u32,
 }
 
+impl Default for Body {
+    fn default() -> Self {
+        Self::cut_at(PART_BYTES_MAX)
+    }
+}
+
 impl Body {
+    /// One whose parts grow no larger than this, but for single items that are.
+    #[must_use]
+    pub fn cut_at(part_bytes_max: usize) -> Self {
+        Self { part_bytes_max, parts: Vec::new(), bytes: Vec::new(), count: 0 }
+    }
+
+    /// From the next item on its parts grow no larger than this.
+    pub fn cut_on_at(&mut self, part_bytes_max: usize) {
+        self.part_bytes_max = part_bytes_max;
+    }
+
     /// Adds items that were encoded elsewhere. Parts stay within their bound.
     pub fn append(&mut self, other: &mut Self) {
         for (bytes, count) in other.parts.drain(..).chain([(std::mem::take(&mut other.bytes), other.count)]) {
-            if self.bytes.len() + bytes.len() > PART_BYTES_MAX && self.count > 0 {
+            if self.bytes.len() + bytes.len() > self.part_bytes_max && self.count > 0 {
                 self.parts.push((std::mem::take(&mut self.bytes), std::mem::take(&mut self.count)));
             }
             self.bytes.extend_from_slice(&bytes);
@@ -206,7 +226,7 @@ impl Body {
     pub fn push<T: Serialize>(&mut self, item: &T) {
         let before = self.bytes.len();
         put(&mut self.bytes, item);
-        if self.bytes.len() > PART_BYTES_MAX && before > 0 {
+        if self.bytes.len() > self.part_bytes_max && before > 0 {
             let rest = self.bytes.split_off(before);
             self.parts.push((std::mem::replace(&mut self.bytes, rest), self.count));
             self.count = 0;

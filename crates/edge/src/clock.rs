@@ -6,9 +6,9 @@ use domain::frame::{Frame, Kind};
 use domain::model::place::Topic;
 use domain::model::time::Millis;
 use log::error::LogError;
-use log::local::{Log, now_ms};
-use log::meta::Clock;
-use log::reader::Reader;
+use log::feed::{Feed, read_all};
+use log::local::now_ms;
+use log::meta::{Clock, Meta};
 
 /// Stamps events.
 #[derive(Debug)]
@@ -36,13 +36,15 @@ impl Stamps {
     ///
     /// # Errors
     /// The log cannot be read.
-    pub fn of(log: &Log) -> Result<Self, LogError> {
-        match log.meta().clock {
+    pub fn of(meta: &Meta, feed: &mut dyn Feed) -> Result<Self, LogError> {
+        match meta.clock {
             Clock::Wall => Ok(Self::Wall),
             Clock::Event => {
                 let mut last = None;
-                for (topic, partition) in log.meta().all().filter(|(topic, _)| *topic != Topic::Rules) {
-                    last = last.max(last_received(log, topic, partition)?);
+                for topic in [Topic::Scans, Topic::Draws, Topic::Awards, Topic::Facts] {
+                    for partition in 0..meta.partitions.of(topic) {
+                        last = last.max(last_received(feed, topic, partition)?);
+                    }
                 }
                 Ok(Self::Event(Mutex::new(Running { last, durable: last, epoch: 0 })))
             }
@@ -99,23 +101,20 @@ fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
 }
 
 /// The `received` of the last frame of a partition that has one: markers have none.
-fn last_received(log: &Log, topic: Topic, partition: u16) -> Result<Option<Millis>, LogError> {
-    const MEND: &str = "begin again";
-    let partition = log.partition(topic, partition);
-    let (start, end) = (partition.start(), partition.end());
+fn last_received(feed: &mut dyn Feed, topic: Topic, partition: u16) -> Result<Option<Millis>, LogError> {
+    let bounds = feed.bounds(topic, partition)?;
     let mut back = 1;
     loop {
-        let from = end.saturating_sub(back).max(start);
-        let mut reader = Reader::open(partition.clone(), from, MEND)?;
+        let from = bounds.end.saturating_sub(back).max(bounds.start);
         let mut last = None;
-        while let Some(record) = reader.next_record()? {
+        read_all(feed, topic, partition, from, "begin again", &mut |record| {
             if let Ok(frame) = Frame::open(record.bytes)
-                && frame.kind != Kind::Marker
+                && !matches!(frame.kind, Kind::Marker | Kind::Birth)
             {
                 last = last.max(Some(frame.received));
             }
-        }
-        if last.is_some() || from == start {
+        })?;
+        if last.is_some() || from == bounds.start {
             return Ok(last);
         }
         back *= 8;

@@ -1,7 +1,7 @@
 //! `POST /v1/events`: parse, check, stamp, frame; 202 once every accepted event is durable (contract section 9).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -23,6 +23,7 @@ use crate::keys::{Grant, Keys, Scope};
 use crate::metrics::{Metrics, Shed};
 use crate::problem::Problem;
 use crate::room::{Room, UNIT_BYTES, units};
+use crate::served::Served;
 
 /// A body may have so many bytes.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -37,9 +38,11 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the door knows.
 #[derive(Debug)]
 pub struct Door {
-    pub intake: Arc<Intake>,
-    /// By the merchants' names; a key has fewer.
-    currencies: BTreeMap<String, String>,
+    /// The shards; a request is of one of them.
+    intakes: Vec<Arc<Intake>>,
+    requests: AtomicUsize,
+    /// A key has fewer.
+    served: Arc<Served>,
     pub keys: Option<Arc<Keys>>,
     pub metrics: Metrics,
     /// Memory of requests under way.
@@ -50,13 +53,15 @@ impl Door {
     /// `inflight_bytes_max` bounds the memory of all requests under way.
     #[must_use]
     pub fn new(
-        intake: Arc<Intake>,
-        currencies: BTreeMap<String, String>,
+        intakes: Vec<Arc<Intake>>,
+        served: Arc<Served>,
         keys: Option<Arc<Keys>>,
         metrics: Metrics,
         inflight_bytes_max: usize,
     ) -> Self {
-        Self { intake, currencies, keys, metrics, room: Arc::new(Semaphore::new(inflight_bytes_max / UNIT_BYTES)) }
+        assert!(!intakes.is_empty(), "a door has a shard at least");
+        let room = Arc::new(Semaphore::new(inflight_bytes_max / UNIT_BYTES));
+        Self { intakes, requests: AtomicUsize::new(0), served, keys, metrics, room }
     }
 
     /// The routes of the door.
@@ -121,7 +126,7 @@ impl Door {
             Some(keys) => keys.grant(headers, Scope::Ingest)?,
             None => Grant::everything(),
         };
-        if grant.is_for_nobody(self.currencies.keys()) {
+        if grant.is_for_nobody(self.served.now().keys()) {
             let what = format!("key {} is of no merchant that is served here", grant.key);
             return Err(Problem::new(StatusCode::FORBIDDEN, what));
         }
@@ -131,6 +136,11 @@ impl Door {
         // What is promised must fit now; it is taken as it comes, so that a promise alone keeps nobody out.
         let fits = units(length.unwrap_or(0)) <= self.room.available_permits() && room.hold(0);
         if fits { Ok(Admitted { grant, shape, room }) } else { Err(self.busy(began)) }
+    }
+
+    /// The shard of the next request.
+    fn intake(&self) -> &Arc<Intake> {
+        &self.intakes[self.requests.fetch_add(1, Ordering::Relaxed) % self.intakes.len()]
     }
 
     /// Turns a request away that was not read, or not to its end; it counts as one event.
@@ -143,20 +153,22 @@ impl Door {
     async fn take_body(&self, body: &mut Body, admitted: Admitted, began: Instant) -> Result<Response, Problem> {
         let Admitted { grant, shape, mut room } = admitted;
         let Some(body) = read_body(body, &mut room).await? else { return Err(self.busy(began)) };
-        let Read { parcel, answer } = self.read(&body, shape, &grant)?;
+        let intake = self.intake();
+        let Read { parcel, answer } = self.read(&body, shape, &grant, intake)?;
         drop(body);
         let events = parcel.events();
         if events == 0 {
             return Ok(json(StatusCode::BAD_REQUEST, &answer, room));
         }
-        let durable = tokio::time::timeout(DURABLE_TIMEOUT, self.intake.take(parcel)).await;
+        let durable = tokio::time::timeout(DURABLE_TIMEOUT, intake.take(parcel)).await;
         match durable {
             Ok(Ok(())) => {
                 self.metrics.ack_seconds.observe(began.elapsed().as_secs_f64());
                 Ok(json(StatusCode::ACCEPTED, &Answer { accepted: events, ..answer }, room))
             }
             Ok(Err(Refused::Full)) => Err(Problem::busy("the log has no room; send it again", 5)),
-            Ok(Err(refused @ (Refused::Failed | Refused::Closed | Refused::TooLarge))) => {
+            Ok(Err(Refused::TooLarge)) => Err(too_large("an event is larger than the log takes".to_owned())),
+            Ok(Err(refused @ (Refused::Failed | Refused::Closed))) => {
                 Err(Problem::busy(format!("{refused}; send it again"), 2))
             }
             // It is counted as what it becomes.
@@ -165,8 +177,8 @@ impl Door {
     }
 
     /// Reads the events of a body.
-    fn read(&self, body: &[u8], shape: Shape, grant: &Grant) -> Result<Read, Problem> {
-        let mut reading = Reading::new(self, grant);
+    fn read(&self, body: &[u8], shape: Shape, grant: &Grant, intake: &Intake) -> Result<Read, Problem> {
+        let mut reading = Reading::new(self, grant, intake);
         match shape {
             Shape::Json => match batch::json(body) {
                 Ok(objects) => objects.into_iter().for_each(|object| reading.object(object)),
@@ -224,6 +236,7 @@ struct Read {
 struct Reading<'d> {
     door: &'d Door,
     grant: &'d Grant,
+    intake: &'d Intake,
     merchants: Merchants,
     arena: Bump,
     parcel: Parcel,
@@ -232,14 +245,16 @@ struct Reading<'d> {
 }
 
 impl<'d> Reading<'d> {
-    fn new(door: &'d Door, grant: &'d Grant) -> Self {
-        let own = door.currencies.iter().filter(|(merchant, _)| grant.may_for(merchant));
+    fn new(door: &'d Door, grant: &'d Grant, intake: &'d Intake) -> Self {
+        let served = door.served.now();
+        let own = served.iter().filter(|(merchant, _)| grant.may_for(merchant));
         Self {
             door,
             grant,
+            intake,
             merchants: Merchants::new(own.map(|(merchant, currency)| (merchant.clone(), currency.clone()))),
             arena: Bump::new(),
-            parcel: door.intake.parcel(),
+            parcel: intake.parcel(),
             index: 0,
             answer: Answer { durable: "log", ..Answer::default() },
         }
@@ -257,7 +272,7 @@ impl<'d> Reading<'d> {
                 let errors = vec![FieldError { field: "action".to_owned(), error, reason: Reason::Value }];
                 self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors });
             }
-            Ok(accepted) => match self.door.intake.stamps.stamp(accepted.event.time, self.parcel.epoch()) {
+            Ok(accepted) => match self.intake.stamps.stamp(accepted.event.time, self.parcel.epoch()) {
                 Some(stamp) => {
                     let mut event = accepted.event;
                     event.stamp = stamp;

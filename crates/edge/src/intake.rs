@@ -1,7 +1,7 @@
 //! Events of many requests become one frame per partition, and the frames one round of the log.
 //!
 //! Whoever brings events adds them to the round that is open and waits for it. A thread closes the open round as soon as
-//! fewer than [`ROUNDS_MAX`] are under way: alone, an event waits for nobody; in a crowd, what comes while the disk is busy
+//! fewer than so many are under way: alone, an event waits for nobody; in a crowd, what comes while the disk is busy
 //! travels together. Under the event clock one round is under way at a time, and if it is refused, so is all that was stamped
 //! after it: the clock is the maximum of what was accepted.
 
@@ -12,15 +12,15 @@ use domain::model::event::Event;
 use domain::model::ids;
 use domain::model::place::Topic;
 use domain::model::time::Millis;
-use log::local::{Log, OnFull, Refused};
+use log::feed::Appender;
+use log::local::{OnFull, Refused};
 use log::store::Append;
 use tokio::sync::watch;
 
 use crate::clock::{Epoch, Stamps};
 use crate::metrics::Metrics;
 
-/// So many rounds may be under way.
-const ROUNDS_MAX: usize = 2;
+/// So many rounds may be under way under the event clock.
 const ROUNDS_MAX_EVENT: usize = 1;
 
 /// Events of one request, encoded and by partition.
@@ -77,7 +77,7 @@ struct Open {
 pub struct Intake {
     open: Mutex<Open>,
     wake: Condvar,
-    log: Arc<Log>,
+    log: Arc<dyn Appender>,
     pub stamps: Stamps,
     metrics: Metrics,
     partitions: u16,
@@ -85,13 +85,18 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Starts the thread that closes rounds; it ends with [`Intake::close`].
+    /// Starts the thread that closes rounds, of which so many may be under way; it ends with [`Intake::close`].
     ///
     /// # Panics
     /// If the system has no room for a thread.
     #[must_use]
-    pub fn start(log: Arc<Log>, stamps: Stamps, metrics: Metrics) -> Arc<Self> {
-        let partitions = log.meta().partitions.scans;
+    pub fn start(
+        log: Arc<dyn Appender>,
+        partitions: u16,
+        stamps: Stamps,
+        rounds_max: usize,
+        metrics: Metrics,
+    ) -> Arc<Self> {
         let open = Open {
             parcel: Parcel::new(partitions, stamps.epoch()),
             is_empty: true,
@@ -99,7 +104,7 @@ impl Intake {
             under_way: 0,
             is_closed: false,
         };
-        let rounds_max = if matches!(stamps, Stamps::Wall) { ROUNDS_MAX } else { ROUNDS_MAX_EVENT };
+        let rounds_max = if matches!(stamps, Stamps::Wall) { rounds_max } else { ROUNDS_MAX_EVENT };
         let intake =
             Self { open: Mutex::new(open), wake: Condvar::new(), log, stamps, metrics, partitions, rounds_max };
         let intake = Arc::new(intake);
@@ -118,8 +123,8 @@ impl Intake {
     }
 
     #[must_use]
-    pub fn log(&self) -> &Log {
-        &self.log
+    pub fn log(&self) -> &dyn Appender {
+        &*self.log
     }
 
     /// Makes events durable, and counts them, also if whoever sent them does not wait for the answer.

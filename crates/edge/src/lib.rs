@@ -6,6 +6,7 @@
 //! - [`clock`]: the stamp of every event
 //! - [`intake`]: events of many requests become frames, and frames rounds of the log
 //! - [`events`]: `POST /v1/events`
+//! - [`served`]: the merchants that are served
 //! - `room`: memory of requests under way
 //! - [`metrics`]: received = accepted + rejected + shed
 
@@ -17,3 +18,4 @@ pub mod keys;
 pub mod metrics;
 pub mod problem;
 mod room;
+pub mod served;

@@ -2,9 +2,10 @@
 
 use domain::model::fact::Told;
 use domain::model::time::{HOUR_MS, Millis};
-use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::schema::LedgerError;
+use crate::error::LedgerError;
+use crate::reader::Ledger;
+use crate::store::{Row, Value, first};
 use crate::writer::ANSWERS_KEEP_MS;
 
 /// What became of one scan.
@@ -22,76 +23,82 @@ pub struct Answer {
     pub claim: Option<(Millis, Option<String>)>,
 }
 
-/// The answer to an event, if it is kept.
-///
-/// # Errors
-/// The database refuses.
-pub fn answer(db: &Connection, event: u128) -> Result<Option<Answer>, LedgerError> {
-    let newest: Option<i64> = db.query_row("SELECT MAX(hour) FROM answers", [], |row| row.get(0))?;
-    let Some(newest) = newest else { return Ok(None) };
-    let mut select = db.prepare_cached(
-        "SELECT received, desk, told, code, campaign, prize, claim_time, claim_region FROM answers
-         WHERE hour = ?1 AND event = ?2",
-    )?;
-    for hour in (newest - ANSWERS_KEEP_MS / HOUR_MS..=newest).rev() {
-        let found = select.query_row(params![hour, event.to_be_bytes()], read).optional()?;
-        if found.is_some() {
-            return Ok(found);
-        }
+/// `seen` says when, the campaign and the number of the entry; in the order of the log, for that is which was first.
+const ENTRY: &str = "SELECT event, time, outcome, campaign, entry FROM seen WHERE merchant = $1 AND code = $2
+  AND shopper = $3 AND outcome IN ('entered', 'already-claimed') ORDER BY place, item LIMIT 1";
+
+/// The row of `seen` that is an entry.
+struct Entry {
+    event: u128,
+    received: Millis,
+    is_first: bool,
+    campaign: Option<String>,
+    number: Option<i64>,
+}
+
+impl Ledger {
+    /// The answer to an event, if it is kept.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn answer(&mut self, event: u128) -> Result<Option<Answer>, LedgerError> {
+        let store = self.store.as_mut();
+        let newest = first(store, "SELECT MAX(hour) FROM answers", &[], |row| row.int(0))?.flatten();
+        let Some(newest) = newest else { return Ok(None) };
+        // Each hour is looked up by its key, in one question.
+        let hours = 0..=ANSWERS_KEEP_MS / HOUR_MS;
+        let places = hours.clone().map(|ago| format!("${}", ago + 2)).collect::<Vec<_>>().join(", ");
+        let sql = format!(
+            "SELECT received, desk, told, code, campaign, prize, claim_time, claim_region FROM answers
+             WHERE event = $1 AND hour IN ({places}) ORDER BY hour DESC LIMIT 1"
+        );
+        let event = event.to_be_bytes();
+        let mut params = vec![event.as_slice().into()];
+        params.extend(hours.map(|ago| Value::Int(newest - ago)));
+        first(store, &sql, &params, read)
     }
-    Ok(None)
+
+    /// The entry of a one-item code by a shopper: its event, and its answer as it stands in the tables that keep it for good.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn entry(&mut self, merchant: &str, code: &str, shopper: &str) -> Result<Option<(u128, Answer)>, LedgerError> {
+        let store = self.store.as_mut();
+        let found = first(store, ENTRY, &[merchant.into(), code.into(), shopper.into()], |row| {
+            let event = row.bytes(0)?.and_then(|bytes| bytes.try_into().ok());
+            Ok(Entry {
+                event: event.map(u128::from_be_bytes).ok_or_else(|| LedgerError::Damaged("seen.event".to_owned()))?,
+                received: row.int_of(1)?,
+                is_first: row.text_of(2)? == "entered",
+                campaign: row.text(3)?.map(ToOwned::to_owned),
+                number: row.int(4)?,
+            })
+        })?;
+        let Some(Entry { event, received, is_first, campaign, number }) = found else { return Ok(None) };
+        let sql = "SELECT awarded FROM awards WHERE merchant = $1 AND code = $2 AND shopper = $3 AND campaign = $4 AND entry = $5";
+        let params = [merchant.into(), code.into(), shopper.into(), campaign.as_deref().into(), number.into()];
+        let prize = first(store, sql, &params, |row| Ok(row.text(0)?.map(ToOwned::to_owned)))?.flatten();
+        let told = match (is_first, &prize) {
+            (false, _) => Told::AlreadyClaimed,
+            (true, Some(_)) => Told::Prize,
+            (true, None) => Told::Thanks,
+        };
+        let answer = Answer { received, desk: 3, told, code: Some(code.to_owned()), campaign, prize, claim: None };
+        Ok(Some((event, answer)))
+    }
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Answer> {
-    let told: String = row.get(2)?;
-    let claim: Option<Millis> = row.get(6)?;
-    let region = row.get(7)?;
+fn read(row: &dyn Row) -> Result<Answer, LedgerError> {
+    let told = row.text_of(2)?;
+    let text = |at: usize| -> Result<Option<String>, LedgerError> { Ok(row.text(at)?.map(ToOwned::to_owned)) };
+    let region = text(7)?;
     Ok(Answer {
-        received: row.get(0)?,
-        desk: row.get(1)?,
-        told: Told::parse(&told).ok_or_else(|| rusqlite::Error::InvalidColumnName(format!("answers.told {told}")))?,
-        code: row.get(3)?,
-        campaign: row.get(4)?,
-        prize: row.get(5)?,
-        claim: claim.map(|time| (time, region)),
+        received: row.int_of(0)?,
+        desk: u8::try_from(row.int_of(1)?).map_err(|_| LedgerError::Damaged("answers.desk".to_owned()))?,
+        told: Told::parse(told).ok_or_else(|| LedgerError::Damaged(format!("answers.told {told}")))?,
+        code: text(3)?,
+        campaign: text(4)?,
+        prize: text(5)?,
+        claim: row.int(6)?.map(|time| (time, region)),
     })
-}
-
-/// The entry of a one-item code by a shopper: its event, and its answer as it stands in the tables that keep it for good.
-///
-/// # Errors
-/// The database refuses.
-pub fn entry(
-    db: &Connection,
-    merchant: &str,
-    code: &str,
-    shopper: &str,
-) -> Result<Option<(u128, Answer)>, LedgerError> {
-    let mut select = db.prepare_cached(
-        "SELECT event, time, outcome, campaign, entry FROM seen WHERE merchant = ?1 AND code = ?2 AND shopper = ?3
-         AND outcome IN ('entered', 'already-claimed') ORDER BY rowid LIMIT 1",
-    )?;
-    let row = |row: &Row<'_>| {
-        let outcome: String = row.get(2)?;
-        let campaign: Option<String> = row.get(3)?;
-        Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, Millis>(1)?, outcome, campaign, row.get::<_, Option<i64>>(4)?))
-    };
-    let Some((event, received, outcome, campaign, n)) = select.query_row([merchant, code, shopper], row).optional()?
-    else {
-        return Ok(None);
-    };
-    let mut award = db.prepare_cached(
-        "SELECT awarded FROM awards WHERE merchant = ?1 AND code = ?2 AND shopper = ?3 AND campaign = ?4 AND entry = ?5",
-    )?;
-    let prize: Option<String> = award
-        .query_row(params![merchant, code, shopper, campaign, n], |row| row.get::<_, Option<String>>(0))
-        .optional()?
-        .flatten();
-    let told = match (outcome.as_str(), &prize) {
-        ("already-claimed", _) => Told::AlreadyClaimed,
-        (_, Some(_)) => Told::Prize,
-        (_, None) => Told::Thanks,
-    };
-    let answer = Answer { received, desk: 3, told, code: Some(code.to_owned()), campaign, prize, claim: None };
-    Ok(Some((u128::from_be_bytes(event), answer)))
 }

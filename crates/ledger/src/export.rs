@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use domain::model::time::{DAY_MS, Day, TIME_MAX, day_text, time_text};
-use rusqlite::Connection;
-use rusqlite::types::ValueRef;
 
-use crate::schema::LedgerError;
+use crate::error::LedgerError;
+use crate::reader::Ledger;
+use crate::store::{Dialect, Row, reading};
 
 /// A table that can be exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +130,7 @@ impl Table {
             ),
             Self::Counters => (
                 &[("merchant", Text), ("scope", Text), ("key", Text), ("day", Date), ("metric", Text), ("value", Number)],
-                "SELECT merchant, scope, key, day, metric, SUM(value) FROM counters
+                "SELECT merchant, scope, key, day, metric, CAST(SUM(value) AS BIGINT) FROM counters
                  GROUP BY merchant, scope, key, day, metric HAVING SUM(value) <> 0",
             ),
             Self::Funnels => (
@@ -143,7 +143,7 @@ impl Table {
                     ("day", Date),
                     ("shoppers", Number),
                 ],
-                "SELECT merchant, funnel, step, action, NULLIF(channel, ''), day, SUM(shoppers) FROM funnels
+                "SELECT merchant, funnel, step, action, NULLIF(channel, ''), day, CAST(SUM(shoppers) AS BIGINT) FROM funnels
                  GROUP BY merchant, funnel, step, action, channel, day",
             ),
             Self::Codes => (
@@ -161,48 +161,64 @@ impl Table {
     }
 }
 
-/// Writes a table.
-///
-/// # Errors
-/// The database or the output refuses.
-pub fn export(db: &Connection, table: Table, format: Format, to: &mut dyn Write) -> Result<(), LedgerError> {
+impl Ledger {
+    /// Writes a table, as it is at one moment.
+    ///
+    /// # Errors
+    /// The database or the output refuses.
+    pub fn export(&mut self, table: Table, format: Format, to: &mut dyn Write) -> Result<(), LedgerError> {
+        let (columns, _) = table.query();
+        let sql = sorted(table, self.store.dialect());
+        let mut out = Out::new(format, columns, to)?;
+        let mut cells = vec![String::new(); columns.len()];
+        let mut empty = vec![false; columns.len()];
+        reading(self.store.as_mut(), |store| {
+            store.walk(&sql, &[], &mut |row| {
+                for (i, (_, kind)) in columns.iter().enumerate() {
+                    cells[i].clear();
+                    empty[i] = !write_cell(&mut cells[i], *kind, row, i)?;
+                }
+                out.row(columns, &cells, &empty)
+            })
+        })?;
+        out.finish()
+    }
+}
+
+/// A table's SELECT with its order: rows as text, bytewise, by all columns.
+fn sorted(table: Table, dialect: Dialect) -> String {
     let (columns, select) = table.query();
+    // Postgres orders a number's text as its locale does, unless it is told.
+    let bytewise = match dialect {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => " COLLATE \"C\"",
+    };
     // Times and days sort as numbers as they do as text, but for years of five digits, which stand before all others that
     // there are (from 1969 on); amounts must be compared as the text that is written.
     let order = (1..).zip(columns).map(|(i, (_, kind))| match kind {
         Time => format!("c{i} <= {TIME_MAX}, c{i}"),
         Date => format!("c{i} <= {}, c{i}", TIME_MAX / DAY_MS),
-        Text | Number => format!("COALESCE(CAST(c{i} AS TEXT), '')"),
+        Text | Number => format!("COALESCE(CAST(c{i} AS TEXT), ''){bytewise}"),
     });
     let order = order.collect::<Vec<_>>().join(", ");
     let names = (1..=columns.len()).map(|i| format!("c{i}")).collect::<Vec<_>>().join(", ");
-    let sql = format!("WITH t({names}) AS ({select}) SELECT * FROM t ORDER BY {order}");
-    let mut statement = db.prepare(&sql)?;
-    let mut rows = statement.query([])?;
-    let mut out = Out::new(format, columns, to)?;
-    let mut cells = vec![String::new(); columns.len()];
-    let mut empty = vec![false; columns.len()];
-    while let Some(row) = rows.next()? {
-        for (i, (_, kind)) in columns.iter().enumerate() {
-            let value = row.get_ref(i)?;
-            empty[i] = value == ValueRef::Null;
-            cells[i].clear();
-            write_cell(&mut cells[i], *kind, value)?;
-        }
-        out.row(columns, &cells, &empty)?;
-    }
-    out.finish()
+    format!("WITH t({names}) AS ({select}) SELECT * FROM t ORDER BY {order}")
 }
 
-fn write_cell(cell: &mut String, kind: Kind, value: ValueRef<'_>) -> rusqlite::Result<()> {
-    match (value, kind) {
-        (ValueRef::Null, _) => {}
-        (ValueRef::Integer(at), Time) => cell.push_str(&time_text(at)),
-        (ValueRef::Integer(day), Date) => cell.push_str(&day_text(Day::try_from(day).unwrap_or(Day::MAX))),
-        (ValueRef::Integer(number), _) => cell.push_str(&number.to_string()),
-        (other, _) => cell.push_str(other.as_str()?),
+/// Writes a cell; `false` if there is nothing in it.
+fn write_cell(cell: &mut String, kind: Kind, row: &dyn Row, at: usize) -> Result<bool, LedgerError> {
+    if let Text = kind {
+        let text = row.text(at)?;
+        cell.push_str(text.unwrap_or_default());
+        return Ok(text.is_some());
     }
-    Ok(())
+    let Some(int) = row.int(at)? else { return Ok(false) };
+    match kind {
+        Time => cell.push_str(&time_text(int)),
+        Date => cell.push_str(&day_text(Day::try_from(int).unwrap_or(Day::MAX))),
+        Number | Text => cell.push_str(&int.to_string()),
+    }
+    Ok(true)
 }
 
 /// What really failed, so that a closed pipe is known as one.

@@ -3,90 +3,74 @@
 use std::io::Write;
 
 use domain::model::time::time_text;
-use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::schema::LedgerError;
+use crate::error::LedgerError;
+use crate::reader::Ledger;
+use crate::store::{Row, Store, all, first, reading};
 
-/// Writes a code's history: what it is, each scan in order, each draw. `Ok(false)` if no merchant has seen it.
-///
-/// # Errors
-/// The database or the output refuses.
-pub fn explain_code(
-    db: &Connection,
-    code: &str,
-    shopper: Option<&str>,
-    to: &mut dyn Write,
-) -> Result<bool, LedgerError> {
-    let mut merchants = db.prepare(
-        "SELECT merchant FROM codes WHERE code = ?1 UNION SELECT merchant FROM seen WHERE code = ?1
-         UNION SELECT merchant FROM awards WHERE code = ?1 ORDER BY 1",
-    )?;
-    let merchants = merchants.query_map([code], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
-    for merchant in &merchants {
-        explain(db, merchant, code, shopper, to)?;
+const MERCHANTS: &str = "SELECT merchant FROM codes WHERE code = $1 UNION SELECT merchant FROM seen WHERE code = $1
+  UNION SELECT merchant FROM awards WHERE code = $1 ORDER BY 1";
+const ITEM: &str = "SELECT kind, scans, first_time, first_region FROM codes WHERE merchant = $1 AND code = $2";
+/// In the order of the log: of the code desk's partition, in which all facts of a code are.
+const SEEN: &str = "SELECT time, shopper, region, outcome, campaign, entry FROM seen WHERE merchant = $1 AND code = $2
+  AND (CAST($3 AS TEXT) IS NULL OR shopper = $3) ORDER BY place, item";
+const AWARDS: &str = "SELECT time, shopper, campaign, entry, drawn, COALESCE(awarded, 'thanks'),
+  (SELECT substr(sha256, 1, 12) FROM rules r WHERE r.version = a.version) FROM awards a WHERE merchant = $1 AND code = $2
+  AND (CAST($3 AS TEXT) IS NULL OR shopper = $3) ORDER BY time, campaign, shopper, entry";
+
+impl Ledger {
+    /// Writes a code's history: what it is, each scan in order, each draw. `Ok(false)` if no merchant has seen it.
+    ///
+    /// # Errors
+    /// The database or the output refuses.
+    pub fn explain_code(&mut self, code: &str, shopper: Option<&str>, to: &mut dyn Write) -> Result<bool, LedgerError> {
+        reading(self.store.as_mut(), |store| {
+            let merchants = all(store, MERCHANTS, &[code.into()], |row| Ok(row.text_of(0)?.to_owned()))?;
+            for merchant in &merchants {
+                explain(store, merchant, code, shopper, to)?;
+            }
+            Ok(!merchants.is_empty())
+        })
     }
-    Ok(!merchants.is_empty())
 }
 
 fn explain(
-    db: &Connection,
+    store: &mut dyn Store,
     merchant: &str,
     code: &str,
     shopper: Option<&str>,
     to: &mut dyn Write,
 ) -> Result<(), LedgerError> {
-    let time = |row: &Row<'_>, at: usize| row.get::<_, i64>(at).map(time_text);
-    let text = |row: &Row<'_>, at: usize| row.get::<_, Option<String>>(at);
-    let item = db
-        .query_row(
-            "SELECT kind, scans, first_time, first_region FROM codes WHERE merchant = ?1 AND code = ?2",
-            [merchant, code],
-            |row| Ok((text(row, 0)?, row.get::<_, i64>(1)?, time(row, 2)?, text(row, 3)?)),
-        )
-        .optional()?;
-    match item {
-        Some((kind, scans, first, region)) => {
-            let at = region.map_or_else(|| "without a region".to_owned(), |r| format!("in {r}"));
-            let times = if scans == 1 { "time" } else { "times" };
-            writeln!(
-                to,
-                "{merchant}: code {code}, {}, scanned {scans} {times}, first at {first} {at}",
-                kind.unwrap_or_default()
-            )?;
-        }
-        None => writeln!(
-            to,
-            "{merchant}: code {code}, not a one-item code: its scans are in the counters, its entries here"
-        )?,
-    }
-    let mut seen = db.prepare(
-        "SELECT time, shopper, region, outcome, campaign, entry FROM seen WHERE merchant = ?1 AND code = ?2
-         AND (?3 IS NULL OR shopper = ?3) ORDER BY rowid",
-    )?;
-    let mut rows = seen.query((merchant, code, shopper))?;
-    while let Some(row) = rows.next()? {
-        let region = text(row, 2)?.map_or_else(String::new, |r| format!(" in {r}"));
-        let outcome = text(row, 3)?.unwrap_or_default();
-        let entry = match (text(row, 4)?, row.get::<_, Option<i64>>(5)?) {
+    let item = first(store, ITEM, &[merchant.into(), code.into()], |row| {
+        let at = row.text(3)?.map_or_else(|| "without a region".to_owned(), |region| format!("in {region}"));
+        let (kind, scans, first) = (row.text_of(0)?, row.int_of(1)?, time(row, 2)?);
+        let times = if scans == 1 { "time" } else { "times" };
+        Ok(format!("{merchant}: code {code}, {kind}, scanned {scans} {times}, first at {first} {at}"))
+    })?;
+    let none =
+        || format!("{merchant}: code {code}, not a one-item code: its scans are in the counters, its entries here");
+    writeln!(to, "{}", item.unwrap_or_else(none))?;
+    let params = [merchant.into(), code.into(), shopper.into()];
+    store.walk(SEEN, &params, &mut |row| {
+        let region = row.text(2)?.map_or_else(String::new, |region| format!(" in {region}"));
+        let entry = match (row.text(4)?, row.int(5)?) {
             (Some(campaign), Some(n)) => format!(", entry {n} of {campaign}"),
             _ => String::new(),
         };
-        writeln!(to, "  {}  scan by {}{region}: {outcome}{entry}", time(row, 0)?, text(row, 1)?.unwrap_or_default())?;
-    }
-    let mut awards = db.prepare(
-        "SELECT time, shopper, campaign, entry, drawn, COALESCE(awarded, 'thanks'), (SELECT substr(sha256, 1, 12) FROM rules r
-         WHERE r.version = a.version) FROM awards a WHERE merchant = ?1 AND code = ?2 AND (?3 IS NULL OR shopper = ?3) ORDER BY rowid",
-    )?;
-    let mut rows = awards.query((merchant, code, shopper))?;
-    while let Some(row) = rows.next()? {
-        let [by, campaign, drawn, awarded, rules] =
-            [1, 2, 4, 5, 6].map(|at| text(row, at).ok().flatten().unwrap_or_default());
-        let entry: i64 = row.get(3)?;
-        writeln!(
+        let (by, outcome) = (row.text_of(1)?, row.text_of(3)?);
+        Ok(writeln!(to, "  {}  scan by {by}{region}: {outcome}{entry}", time(row, 0)?)?)
+    })?;
+    store.walk(AWARDS, &params, &mut |row| {
+        let (by, campaign, entry) = (row.text_of(1)?, row.text_of(2)?, row.int_of(3)?);
+        let (drawn, awarded, rules) = (row.text_of(4)?, row.text_of(5)?, row.text(6)?.unwrap_or_default());
+        let at = time(row, 0)?;
+        Ok(writeln!(
             to,
-            "  {}  draw of {by}, entry {entry} of {campaign}, rules {rules}: drawn {drawn}, awarded {awarded}",
-            time(row, 0)?
-        )?;
-    }
-    Ok(())
+            "  {at}  draw of {by}, entry {entry} of {campaign}, rules {rules}: drawn {drawn}, awarded {awarded}"
+        )?)
+    })
+}
+
+fn time(row: &dyn Row, at: usize) -> Result<String, LedgerError> {
+    row.int_of(at).map(time_text)
 }

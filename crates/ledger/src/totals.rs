@@ -1,12 +1,13 @@
 //! Sums over all days: what a page or a table on a terminal shows.
 
 use domain::model::fact::{Metric, Scope};
-use rusqlite::{Connection, params};
 
-use crate::schema::LedgerError;
+use crate::error::LedgerError;
+use crate::reader::Ledger;
+use crate::store::{Store, all, first};
 
 /// So many of the best are told.
-const RANKS: u32 = 5;
+const RANKS: i64 = 5;
 
 /// A merchant's sums.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,41 +27,40 @@ impl Totals {
     }
 }
 
-/// Adds up.
-///
-/// # Errors
-/// The database refuses.
-pub fn totals(db: &Connection, merchant: &str) -> Result<Totals, LedgerError> {
-    let mut sum = db.prepare_cached(
-        "SELECT metric, SUM(value) FROM counters WHERE merchant = ?1 AND scope = 'merchant' GROUP BY metric",
-    )?;
-    let rows = sum.query_map([merchant], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
-    let mut sums = Vec::new();
-    for row in rows {
-        let (metric, sum) = row?;
-        sums.extend(Metric::parse(&metric).filter(|_| sum != 0).map(|metric| (metric, sum)));
+impl Ledger {
+    /// Adds up what a merchant's counters say.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn totals(&mut self, merchant: &str) -> Result<Totals, LedgerError> {
+        let store = self.store.as_mut();
+        let sql = "SELECT metric, CAST(SUM(value) AS BIGINT) FROM counters WHERE merchant = $1 AND scope = 'merchant'
+          GROUP BY metric";
+        let rows = all(store, sql, &[merchant.into()], |row| Ok((Metric::parse(row.text_of(0)?), row.int_of(1)?)))?;
+        let mut sums: Vec<(Metric, i64)> =
+            rows.into_iter().filter_map(|(metric, sum)| Some((metric?, sum))).filter(|(_, sum)| *sum != 0).collect();
+        sums.sort_unstable();
+        let sql = "SELECT CAST(COALESCE(SUM(value), 0) AS BIGINT) FROM counters
+          WHERE merchant = $1 AND scope = 'kind' AND metric = 'commission'";
+        let commission = first(store, sql, &[merchant.into()], |row| row.int_of(0))?.unwrap_or_default();
+        // Attribution is counted apart; by kind each sum stands once.
+        sums.extend((commission != 0).then_some((Metric::Commission, commission)));
+        Ok(Totals {
+            sums,
+            stores: ranked(store, merchant, Scope::Store, Metric::Gmv)?,
+            guides: ranked(store, merchant, Scope::Guide, Metric::Commission)?,
+        })
     }
-    sums.sort_unstable();
-    let commission: i64 = db
-        .prepare_cached(
-            "SELECT COALESCE(SUM(value), 0) FROM counters WHERE merchant = ?1 AND scope = 'kind' AND metric = 'commission'",
-        )?
-        .query_row([merchant], |row| row.get(0))?;
-    // Attribution is counted apart; by kind each sum stands once.
-    sums.extend((commission != 0).then_some((Metric::Commission, commission)));
-    Ok(Totals {
-        sums,
-        stores: ranked(db, merchant, Scope::Store, Metric::Gmv)?,
-        guides: ranked(db, merchant, Scope::Guide, Metric::Commission)?,
-    })
 }
 
-fn ranked(db: &Connection, merchant: &str, scope: Scope, metric: Metric) -> Result<Vec<(String, i64)>, LedgerError> {
-    let mut select = db.prepare_cached(
-        "SELECT key, SUM(value) AS sum FROM counters WHERE merchant = ?1 AND scope = ?2 AND metric = ?3
-         GROUP BY key HAVING sum > 0 ORDER BY sum DESC, key LIMIT ?4",
-    )?;
-    let rows = select
-        .query_map(params![merchant, scope.as_str(), metric.as_str(), RANKS], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+fn ranked(
+    store: &mut dyn Store,
+    merchant: &str,
+    scope: Scope,
+    metric: Metric,
+) -> Result<Vec<(String, i64)>, LedgerError> {
+    let sql = "SELECT key, CAST(SUM(value) AS BIGINT) FROM counters WHERE merchant = $1 AND scope = $2 AND metric = $3
+      GROUP BY key HAVING SUM(value) > 0 ORDER BY SUM(value) DESC, key LIMIT $4";
+    let params = [merchant.into(), scope.as_str().into(), metric.as_str().into(), RANKS.into()];
+    all(store, sql, &params, |row| Ok((row.text_of(0)?.to_owned(), row.int_of(1)?)))
 }

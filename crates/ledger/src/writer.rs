@@ -1,25 +1,36 @@
 //! The writer: one transaction writes rows, counters and positions, or nothing.
 //!
 //! The transaction first compares the positions in the database with those that the batch began from. A paused process
-//! that wakes up, or a second one on the same facts, changes nothing.
+//! that wakes up, or a second one on the same facts, changes nothing. Several writers share a ledger, each with its own
+//! facts partitions, and partitions pass from one to the other: whoever takes one up goes on where the database is.
+//!
+//! A writer waits for its database: it is called on threads that may block, never on those of an asynchronous runtime.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use domain::flow::{Guards, Missing, Position, Positions, Stop, Verdict};
-use domain::frame::{Frame, FrameError, Kind};
-use domain::model::fact::{Fact, Metric, What};
-use domain::model::place::{Place, Topic};
-use domain::model::time::{DAY_MS, HOUR_MS, Millis};
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use domain::flow::{Guards, Missing, Verdict};
+use domain::model::fact::Metric;
+use domain::model::place::Topic;
+use domain::model::time::{DAY_MS, HOUR_MS};
+use rusqlite::Connection;
 
-use crate::batch::Batch;
-use crate::schema::{LedgerError, Origin, create, open_to_write};
+use crate::batch::{Batch, write as tables};
+use crate::chain::{Chain, Sealed, Stored};
+use crate::error::LedgerError;
+use crate::schema::{BUSY_TIMEOUT, Origin, check_unchanged, create, open_to_write};
+use crate::store::sqlite::Sqlite;
+use crate::store::{Dialect, Store, Task, first, transaction};
+use crate::url::LedgerUrl;
 
 /// How long answers are kept, by `received` (contract section 9).
 pub const ANSWERS_KEEP_MS: i64 = DAY_MS;
+/// So many old answers are let go after a commit: what a busy second brings, and little enough not to hold up the next.
+const SWEPT_MAX: i64 = 50_000;
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// How the database meets a crash.
+/// How SQLite meets a crash. Postgres is always asked for the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// A commit is on the disk before it returns.
@@ -28,11 +39,31 @@ pub enum Durability {
     Rebuild,
 }
 
+impl Durability {
+    fn set(self, store: &mut dyn Store) -> Result<(), LedgerError> {
+        let pragmas = match self {
+            Self::Commit => "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL",
+            Self::Rebuild => "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF",
+        };
+        // Where another connection is just opening the same new file, SQLite does not wait by itself.
+        let until = Instant::now() + BUSY_TIMEOUT;
+        loop {
+            match store.batch(pragmas) {
+                Err(error) if error.is_passing() && Instant::now() < until => std::thread::sleep(BUSY_PAUSE),
+                done => return done,
+            }
+        }
+    }
+}
+
 /// Reads facts partitions into the ledger.
 #[derive(Debug)]
 pub struct Writer {
-    db: Connection,
+    store: Box<dyn Store>,
+    /// Where the ledger is, for messages.
+    at: String,
     chains: BTreeMap<u16, Chain>,
+    guards: Guards,
     /// Answers are kept for whoever asks; `run` has nobody who would.
     keeps_answers: bool,
     /// Duplicates that were written since it was opened.
@@ -41,30 +72,6 @@ pub struct Writer {
     swept: i64,
     /// Whether the positions in the database must be those that the batch began from; off only to show what for.
     pub compare: bool,
-}
-
-/// One facts partition.
-#[derive(Debug)]
-struct Chain {
-    /// The offset that must come next.
-    next: u64,
-    /// Where that was at the last commit.
-    written: u64,
-    /// The first record that was early, while it has not come again: the stored offset stays at it.
-    early: Option<u64>,
-    received: Millis,
-    positions: Positions,
-    batch: Batch,
-    /// What the database held when the batch began.
-    began: Stored,
-}
-
-/// Positions as the database holds them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Stored {
-    next: u64,
-    received: Millis,
-    positions: BTreeMap<(Topic, u16), Position>,
 }
 
 impl Writer {
@@ -78,15 +85,17 @@ impl Writer {
         Self::over(db, Durability::Rebuild, facts)
     }
 
-    /// Goes on with the ledger of a service where its positions are, or makes a new one.
+    /// Goes on with the ledger of a service where its positions are; makes a new one of an empty database, and brings up
+    /// an older one.
     ///
     /// # Errors
-    /// As [`open_to_write`].
-    pub fn open(file: &Path, facts: impl IntoIterator<Item = u16>) -> Result<Self, LedgerError> {
-        Self::over(open_to_write(file)?, Durability::Commit, facts)
+    /// The database holds something else, a ledger of `run` or of a newer schema, or cannot be reached.
+    pub fn open(url: &LedgerUrl, facts: impl IntoIterator<Item = u16>) -> Result<Self, LedgerError> {
+        let store = open_to_write(url)?;
+        Self::new(store, url.to_string(), Durability::Commit)?.with(facts)
     }
 
-    /// Goes on with a ledger where its positions are.
+    /// Goes on with a ledger in SQLite where its positions are.
     ///
     /// # Errors
     /// The database refuses.
@@ -95,22 +104,55 @@ impl Writer {
         durability: Durability,
         facts: impl IntoIterator<Item = u16>,
     ) -> Result<Self, LedgerError> {
-        let (journal, synchronous) = match durability {
-            Durability::Commit => ("WAL", "FULL"),
-            Durability::Rebuild => ("MEMORY", "OFF"),
-        };
-        db.pragma_update(None, "journal_mode", journal)?;
-        db.pragma_update(None, "synchronous", synchronous)?;
-        db.set_prepared_statement_cache_capacity(32);
-        let chains = facts.into_iter().map(|facts| Ok((facts, Chain::over(&db, facts)?)));
+        let at = db.path().unwrap_or("in memory").to_owned();
+        Self::new(Box::new(Sqlite::new(db)), at, durability)?.with(facts)
+    }
+
+    fn new(mut store: Box<dyn Store>, at: String, durability: Durability) -> Result<Self, LedgerError> {
+        if store.dialect() == Dialect::Sqlite {
+            durability.set(store.as_mut())?;
+        }
         Ok(Self {
-            chains: chains.collect::<Result<_, LedgerError>>()?,
-            db,
+            store,
+            at,
+            chains: BTreeMap::new(),
+            guards: Guards::default(),
             keeps_answers: durability == Durability::Commit,
             duplicates: 0,
             swept: i64::MIN,
             compare: true,
         })
+    }
+
+    fn with(mut self, facts: impl IntoIterator<Item = u16>) -> Result<Self, LedgerError> {
+        facts.into_iter().try_for_each(|facts| self.adopt(facts))?;
+        Ok(self)
+    }
+
+    /// Takes up a facts partition where the database is. What was not committed of it, if it was here before, is thrown
+    /// away.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn adopt(&mut self, facts: u16) -> Result<(), LedgerError> {
+        if self.store.dialect() == Dialect::Postgres {
+            Stored::make(self.store.as_mut(), facts)?;
+        }
+        // The offset and the positions of one moment: whoever had the partition may be committing.
+        let read = |store: &mut dyn Store| Stored::read(store, &[facts], true);
+        let stored = if self.store.dialect() == Dialect::Postgres {
+            transaction(self.store.as_mut(), Task::Write, read)?
+        } else {
+            crate::store::reading(self.store.as_mut(), read)?
+        };
+        let stored = stored.into_values().next().unwrap_or_default();
+        self.chains.insert(facts, Chain::over(stored, self.guards));
+        Ok(())
+    }
+
+    /// Lets go of a facts partition. What was not committed of it is thrown away: whoever takes it up reads it again.
+    pub fn release(&mut self, facts: u16) {
+        self.chains.remove(&facts);
     }
 
     /// The facts partitions that it reads.
@@ -139,7 +181,7 @@ impl Writer {
     /// Facts that wait for the next transaction.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.chains.values().map(|chain| chain.batch.facts()).sum()
+        self.chains.values().map(Chain::pending).sum()
     }
 
     /// Duplicates that were written since it was opened.
@@ -161,6 +203,7 @@ impl Writer {
 
     /// Switches safeguards off, in tests that show what each is for.
     pub fn set_guards(&mut self, guards: Guards) {
+        self.guards = guards;
         for chain in self.chains.values_mut() {
             chain.positions.guards = guards;
         }
@@ -175,38 +218,67 @@ impl Writer {
     /// If the partition is none of [`Writer::partitions`].
     pub fn apply(&mut self, facts: u16, offset: u64, record: &[u8]) -> Result<Verdict, LedgerError> {
         let keeps_answers = self.keeps_answers;
-        let chain = self.chains.get_mut(&facts).expect("one of the partitions that the writer was opened for");
+        let chain = self.chains.get_mut(&facts).expect("one of the partitions that the writer has taken up");
         chain.apply(facts, offset, record, keeps_answers)
     }
 
     /// Writes what was taken since the last commit.
     ///
     /// # Errors
-    /// [`LedgerError::Moved`] if another writer went on from where this one began; nothing is changed then. If the database
-    /// refuses, nothing is changed either, and the same commit may be tried again.
+    /// [`LedgerError::Moved`] if another writer went on in a partition from where this one began; nothing is changed then, and
+    /// that partition is to be let go or taken up anew before the next commit. If the database refuses or is out of
+    /// reach, the same commit may be tried again, over a new connection where that is needed; records may be taken
+    /// meanwhile. A batch whose COMMIT was not answered counts as written if its positions are found.
     pub fn commit(&mut self) -> Result<(), LedgerError> {
-        let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
-        let mut written = Vec::new();
-        for (&facts, chain) in self.chains.iter().filter(|(_, chain)| chain.is_dirty()) {
-            if self.compare && stored(&tx, facts)? != chain.began {
-                return Err(LedgerError::Moved);
-            }
-            written.push((facts, chain.write(facts, &tx)?));
+        while self.is_dirty() {
+            // A batch that a failed commit left goes first, as it is; what came behind it, in a transaction of its own.
+            self.chains.values_mut().for_each(Chain::seal);
+            self.write_sealed()?;
         }
+        self.sweep()
+    }
+
+    fn write_sealed(&mut self) -> Result<(), LedgerError> {
+        let store = self.store.as_mut();
+        store.begin(Task::Write)?;
+        if let Err(error) = write(store, &self.chains, self.compare, &self.at) {
+            store.rollback();
+            return Err(error);
+        }
+        // From here on only the answer says whether the database has it.
+        for sealed in self.chains.values_mut().filter_map(|chain| chain.sealed.as_mut()) {
+            sealed.is_sent = true;
+        }
+        if let Err(error) = store.commit() {
+            store.rollback();
+            return Err(error);
+        }
+        self.duplicates += self.chains.values_mut().map(Chain::settle).sum::<i64>();
+        Ok(())
+    }
+
+    /// Lets go of old answers, a few at a time, whoever wrote them. By the latest `received` of our own partitions: whoever
+    /// has the latest of all keeps to the contract for all. A transaction of its own, which waits for nobody's rows, so
+    /// that no two writers ever wait for each other.
+    fn sweep(&mut self) -> Result<(), LedgerError> {
         let received = self.chains.values().map(|chain| chain.received).max().unwrap_or(0);
         let oldest = (received - ANSWERS_KEEP_MS).div_euclid(HOUR_MS);
-        if self.keeps_answers && oldest > self.swept {
-            tx.execute("DELETE FROM answers WHERE hour < ?1", [oldest])?;
+        if !self.keeps_answers || oldest <= self.swept {
+            return Ok(());
         }
-        tx.commit()?;
-        self.swept = self.swept.max(oldest);
-        for (facts, now) in written {
-            if let Some(chain) = self.chains.get_mut(&facts) {
-                self.duplicates += chain.batch.duplicates();
-                chain.batch = Batch::default();
-                chain.began = now;
-                chain.written = chain.next;
-            }
+        let store = self.store.as_mut();
+        let others = if store.dialect() == Dialect::Postgres { "FOR UPDATE SKIP LOCKED" } else { "" };
+        let sql = format!(
+            "DELETE FROM answers WHERE (hour, event) IN
+             (SELECT hour, event FROM answers WHERE hour < $1 ORDER BY hour, event LIMIT $2 {others})"
+        );
+        let swept = transaction(store, Task::Write, |store| store.execute(&sql, &[oldest.into(), SWEPT_MAX.into()]));
+        match swept {
+            Ok(rows) if rows < SWEPT_MAX.cast_unsigned() => self.swept = oldest,
+            // The rest goes after the next commit.
+            Ok(_) => {}
+            Err(error) if error.is_passing() => {}
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -215,120 +287,44 @@ impl Writer {
     ///
     /// # Errors
     /// The database refuses.
-    pub fn sum(&self, metric: Metric) -> Result<i64, LedgerError> {
-        let sql = "SELECT COALESCE(SUM(value), 0) FROM counters WHERE scope = 'merchant' AND metric = ?1";
-        Ok(self.db.query_row(sql, [metric.as_str()], |row| row.get(0))?)
+    pub fn sum(&mut self, metric: Metric) -> Result<i64, LedgerError> {
+        let sql =
+            "SELECT CAST(COALESCE(SUM(value), 0) AS BIGINT) FROM counters WHERE scope = 'merchant' AND metric = $1";
+        let sum = first(self.store.as_mut(), sql, &[metric.as_str().into()], |row| row.int_of(0))?;
+        Ok(sum.unwrap_or_default())
     }
 
-    /// Ends with a last commit; all of it is in the one file then, unless somebody reads an older state of it.
+    /// Ends with a last commit; in SQLite, all of it is in the one file then, unless somebody reads an older state of it.
     ///
     /// # Errors
     /// As [`Writer::commit`].
     pub fn close(mut self) -> Result<(), LedgerError> {
         self.commit()?;
-        self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        Ok(self.db.close().map_err(|(_, error)| error)?)
+        self.store.close()
     }
 }
 
-impl Chain {
-    fn over(db: &Connection, facts: u16) -> Result<Self, LedgerError> {
-        let stored = stored(db, facts)?;
-        let mut positions = Positions::default();
-        for (&(topic, partition), &position) in &stored.positions {
-            positions.restore(topic, partition, position);
-        }
-        Ok(Self {
-            next: stored.next,
-            written: stored.next,
-            early: None,
-            received: stored.received,
-            positions,
-            batch: Batch::default(),
-            began: stored,
-        })
-    }
-
-    fn is_dirty(&self) -> bool {
-        self.next != self.written
-    }
-
-    fn apply(&mut self, facts: u16, offset: u64, record: &[u8], keeps_answers: bool) -> Result<Verdict, LedgerError> {
-        let partition = || format!("facts partition {facts}");
-        if offset < self.next {
-            return Ok(Verdict::Drop);
-        }
-        if offset > self.next {
-            return Err(Stop::Offset { partition: partition(), expected: self.next, found: offset }.into());
-        }
-        let broken = |error: FrameError| Stop::Frame { to: partition(), offset, error };
-        let frame = Frame::open(record).map_err(broken)?;
-        let (Some(tag), Kind::Facts) = (&frame.tag, frame.kind) else {
-            let what = format!("a frame of {:?} has no place in facts", frame.kind);
-            return Err(Stop::Unexpected { partition: partition(), offset, what }.into());
-        };
-        let verdict = self.positions.admit(&frame, tag)?;
-        if verdict == Verdict::Apply {
-            for fact in frame.items::<Fact<'_>>() {
-                let fact = fact.map_err(broken)?;
-                if keeps_answers || !matches!(fact.what, What::Answer(_)) {
-                    self.batch.add(&fact)?;
-                }
+/// Compares positions and writes what is not in the database yet, within a transaction.
+fn write(store: &mut dyn Store, chains: &BTreeMap<u16, Chain>, compare: bool, at: &str) -> Result<(), LedgerError> {
+    let sealed: Vec<(u16, &Chain, &Sealed)> =
+        chains.iter().filter_map(|(&facts, chain)| Some((facts, chain, chain.sealed.as_ref()?))).collect();
+    let facts: Vec<u16> = sealed.iter().map(|(facts, ..)| *facts).collect();
+    let stored = Stored::read(store, &facts, true)?;
+    check_unchanged(store, at)?;
+    let mut batches: Vec<(u16, &Batch)> = Vec::new();
+    let mut positions: Vec<(u16, &Stored)> = Vec::new();
+    for (facts, chain, sealed) in sealed {
+        let found = &stored[&facts];
+        if compare && *found != chain.began {
+            // The answer to an earlier COMMIT was lost, and it went well: of one batch there is one end.
+            if sealed.is_sent && *found == sealed.now {
+                continue;
             }
-            self.received = self.received.max(frame.received);
+            return Err(LedgerError::Moved { facts });
         }
-        self.next = offset + 1;
-        self.early = self.positions.missing().next().map(|_| self.early.unwrap_or(offset));
-        Ok(verdict)
+        batches.push((facts, &sealed.batch));
+        positions.push((facts, &sealed.now));
     }
-
-    /// Writes the batch and how far it goes.
-    fn write(&self, facts: u16, tx: &Transaction<'_>) -> rusqlite::Result<Stored> {
-        self.batch.write(facts, tx)?;
-        let mut now =
-            Stored { next: self.early.unwrap_or(self.next), received: self.received, positions: BTreeMap::new() };
-        for (topic, partition, position) in self.positions.iter() {
-            now.positions.insert((topic, partition), *position);
-            let Position { log, at: Place { offset, part }, hash } = position;
-            tx.prepare_cached("INSERT OR REPLACE INTO positions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
-                params![
-                    facts,
-                    topic.as_str(),
-                    partition,
-                    format!("{log:032x}"),
-                    offset.cast_signed(),
-                    part,
-                    format!("{hash:016x}")
-                ],
-            )?;
-        }
-        tx.prepare_cached("INSERT OR REPLACE INTO progress VALUES (?1, ?2, ?3)")?.execute(params![
-            facts,
-            now.next.cast_signed(),
-            self.received
-        ])?;
-        Ok(now)
-    }
-}
-
-fn stored(db: &Connection, facts: u16) -> Result<Stored, LedgerError> {
-    let mut found = Stored::default();
-    let progress = db.prepare_cached("SELECT next, received FROM progress WHERE facts = ?1")?;
-    let row = { progress }.query_row([facts], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?))).optional()?;
-    if let Some((next, received)) = row {
-        (found.next, found.received) = (next.cast_unsigned(), received);
-    }
-    let mut select =
-        db.prepare_cached("SELECT topic, partition, log, place, part, hash FROM positions WHERE facts = ?1")?;
-    let mut rows = select.query([facts])?;
-    while let Some(row) = rows.next()? {
-        let text = |at: usize| row.get::<_, String>(at);
-        let bad = |what: &str| rusqlite::Error::InvalidColumnName(format!("positions.{what}"));
-        let topic = Topic::parse(&text(0)?).ok_or_else(|| bad("topic"))?;
-        let log = u128::from_str_radix(&text(2)?, 16).map_err(|_| bad("log"))?;
-        let hash = u64::from_str_radix(&text(5)?, 16).map_err(|_| bad("hash"))?;
-        let at = Place { offset: row.get::<_, i64>(3)?.cast_unsigned(), part: row.get(4)? };
-        found.positions.insert((topic, row.get(1)?), Position { log, at, hash });
-    }
-    Ok(found)
+    tables::write(&batches, store)?;
+    Stored::write(store, &positions)
 }

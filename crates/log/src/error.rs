@@ -23,6 +23,10 @@ pub enum LogError {
     )]
     Short { partition: String, wanted: u64, end: u64 },
     #[error(
+        "{partition}: the log ends at {end} and does not give what stands at {wanted}: see whether it can be reached"
+    )]
+    Silent { partition: String, wanted: u64, end: u64 },
+    #[error(
         "{partition}: offset {found} came, {expected} was next: the log has a hole or was rewound; restore the topic or begin a new deployment"
     )]
     Hole { partition: String, expected: u64, found: u64 },

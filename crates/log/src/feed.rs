@@ -1,7 +1,7 @@
 //! What a role asks of a log, whichever it is: read records of some partitions, append records.
 
 use std::ops::{ControlFlow, Range};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::model::place::Topic;
 
@@ -37,6 +37,48 @@ pub trait Feed: Send {
         wait: Duration,
         each: &mut dyn FnMut(Topic, u16, Record<'_>) -> ControlFlow<()>,
     ) -> Result<usize, LogError>;
+}
+
+/// How long a log may be silent while what it has is read.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(100);
+
+/// Hands out every record of a partition that is there now, from an offset on.
+///
+/// # Errors
+/// As [`Feed::assign`] and [`Feed::poll`], or the log is silent for a minute.
+pub fn read_all(
+    feed: &mut dyn Feed,
+    topic: Topic,
+    partition: u16,
+    from: u64,
+    mend: &'static str,
+    each: &mut dyn FnMut(Record<'_>),
+) -> Result<(), LogError> {
+    let end = feed.bounds(topic, partition)?.end;
+    if from >= end {
+        return Ok(());
+    }
+    feed.assign(topic, partition, from, mend)?;
+    let (mut next, mut heard) = (from, Instant::now());
+    while next < end {
+        let taken = feed.poll(POLL, &mut |t, p, record| {
+            if (t, p) == (topic, partition) && record.offset < end {
+                next = record.offset + 1;
+                each(record);
+            }
+            if next < end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        if taken > 0 {
+            heard = Instant::now();
+        } else if heard.elapsed() > SILENCE_MAX {
+            feed.revoke(topic, partition);
+            let partition = format!("{topic} partition {partition}");
+            return Err(LogError::Silent { partition, wanted: next, end });
+        }
+    }
+    feed.revoke(topic, partition);
+    Ok(())
 }
 
 /// Appends records to a log. Records for one partition stay in the order in which they were given.

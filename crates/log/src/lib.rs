@@ -11,6 +11,7 @@
 //! - [`archive`]: a log that is only read
 //! - [`reader`]: the records of one partition, in order
 //! - [`feed`]: what a role asks of a log, whichever it is
+//! - [`follow`]: the feed of the embedded log
 //! - [`kafka`]: the same, asked of Kafka
 //! - [`local`]: the log with its committer: appends of many threads are one round, one sync
 
@@ -18,6 +19,7 @@ pub mod archive;
 pub mod error;
 pub mod feed;
 pub mod files;
+pub mod follow;
 mod journal;
 pub mod kafka;
 pub mod local;

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use domain::birth::Birth;
-use domain::flow::Partitions;
 use domain::model::ids::digest128;
-use domain::model::place::{Source, Topic};
+use domain::model::place::{Partitions, Source, Topic};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{LogError, at};

@@ -10,8 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use domain::flow::Partitions;
-use domain::model::place::{Source, Topic};
+use domain::model::place::{Partitions, Source, Topic};
 use domain::model::time::Millis;
 
 use crate::error::{LogError, at};

@@ -9,6 +9,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::model::time::{Millis, in_range, parse_rfc3339};
 use ledger::export::{Format, Table};
 
+use crate::fleet::args::{
+    ConsoleArgs, EdgeArgs, KafkaArgs, LedgerArgs, RulesPublishArgs, SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs,
+    WorkerArgs,
+};
+
 /// Scan events in; counts, prizes and commission out, each once.
 #[derive(Debug, Parser)]
 #[command(
@@ -37,6 +42,20 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Take events over HTTP, keep them, work on them and answer, in one process
     Serve(ServeArgs),
+    /// A role of a fleet: take events over HTTP into Kafka
+    Edge(EdgeArgs),
+    /// A role of a fleet: work on what is in Kafka, at one desk or all
+    Worker(WorkerArgs),
+    /// A role of a fleet: write what the desks found into the ledger
+    Ledger(LedgerArgs),
+    /// A role of a fleet: answer what became of a scan
+    Console(ConsoleArgs),
+    /// The topics of a fleet
+    #[command(subcommand)]
+    Topics(TopicsCommand),
+    /// The snapshots of a fleet
+    #[command(subcommand)]
+    Snapshots(SnapshotsCommand),
     /// Take a file of events through all desks into a ledger
     Run(RunArgs),
     /// Write a table of a ledger to standard output
@@ -149,7 +168,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let ms = wire::rules::duration_ms(text)?;
     u64::try_from(ms).map(Duration::from_millis).map_err(|_| "is negative".to_owned())
 }
@@ -170,8 +189,10 @@ Examples:
   mashang log dump --data data --from 2026-11-11T00:00:00+08:00 | mashang run --rules acme.toml --events - --out out")]
 pub(crate) struct LogDumpArgs {
     /// The directory that `serve --data` names
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: PathBuf,
+    #[arg(long, value_name = "DIR", conflicts_with = "kafka", required_unless_present = "kafka")]
+    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) kafka: KafkaArgs,
     /// Which topic; this build writes scans
     #[arg(long, default_value = "scans", value_parser = ["scans"])]
     pub(crate) topic: String,
@@ -227,7 +248,7 @@ pub(crate) struct ExportArgs {
     /// Which table
     #[arg(value_parser = named(&Table::ALL, Table::as_str))]
     pub(crate) table: Table,
-    /// The ledger: sqlite:FILE, or a path
+    /// The ledger: sqlite:FILE, a path, or postgres://USER:PASSWORD@HOST/DATABASE
     #[arg(long, value_name = "URL")]
     pub(crate) ledger: String,
     #[arg(long, value_parser = named(&Format::ALL, Format::as_str), default_value = "csv", value_name = "FORMAT")]
@@ -259,7 +280,7 @@ Examples:
 pub(crate) struct ExplainCodeArgs {
     /// The code's name: its id in the rules, or the digits of its GTIN, GLN or GSRN
     pub(crate) name: String,
-    /// The ledger: sqlite:FILE, or a path
+    /// The ledger: sqlite:FILE, a path, or postgres://USER:PASSWORD@HOST/DATABASE
     #[arg(long, value_name = "URL")]
     pub(crate) ledger: String,
     /// Only what this shopper did
@@ -268,7 +289,25 @@ pub(crate) struct ExplainCodeArgs {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum TopicsCommand {
+    /// Make what is missing, with the settings that keep the promises
+    Create(TopicsCreateArgs),
+    /// Tell what cannot keep the promises
+    Check(TopicsCheckArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotsCommand {
+    /// Every snapshot, by partition
+    List(SnapshotsArgs),
+    /// Read every snapshot to its end; exit status 1 if one is not as it was written
+    Verify(SnapshotsArgs),
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum RulesCommand {
+    /// Put rules into a fleet: every desk changes over at its marker
+    Publish(RulesPublishArgs),
     /// Report every mistake at once, with file, line and key; print the version of rules that are right
     Check(RulesCheckArgs),
 }

@@ -11,17 +11,23 @@ use domain::model::time::Millis;
 use log::archive::{Archive, Records};
 use log::error::LogError;
 use log::files::disk::Disk;
+use log::kafka::archive::open;
 use log::meta::Clock;
 use serde::Serialize;
 
 use crate::cli::LogDumpArgs;
+use crate::fleet::kafka;
 use crate::usage;
 
 /// Writes the events to standard output.
 pub(crate) fn dump(args: &LogDumpArgs) -> Result<()> {
     // The only topic whose records are events.
     debug_assert_eq!(args.topic, Topic::Scans.as_str());
-    let archive = Archive::open(&Disk, &args.data.join("log"), Topic::Scans).map_err(|e| match e {
+    let archive = match &args.data {
+        Some(data) => Archive::open(&Disk, &data.join("log"), Topic::Scans),
+        None => open(&kafka(args.kafka.clone())?, "mashang-log-dump", Topic::Scans),
+    };
+    let archive = archive.map_err(|e| match e {
         LogError::Missing { .. } => usage(e),
         other => other.into(),
     })?;
@@ -67,7 +73,12 @@ impl Lines {
         while self.ready.is_empty() {
             let Some(record) = self.records.next_record()? else { return Ok(None) };
             let place = || format!("scans partition {} offset {}", self.partition, record.offset);
-            let frame = Frame::open(record.bytes).with_context(place)?;
+            let frame = match Frame::open(record.bytes) {
+                Ok(frame) => frame,
+                // The shopper desk sets it aside in `rejects`: no event of it was ever accepted.
+                Err(error) if error.is_foreign() => continue,
+                Err(error) => return Err(error).with_context(place),
+            };
             if frame.kind != Kind::Events {
                 continue;
             }

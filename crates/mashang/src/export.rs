@@ -3,14 +3,14 @@
 use std::io::{BufWriter, stdout};
 
 use anyhow::Result;
-use ledger::export::export as write_table;
-use ledger::schema::open_to_read;
+use ledger::reader::Ledger;
+use ledger::url::LedgerUrl;
 
 use crate::cli::ExportArgs;
 use crate::usage;
 
 /// Writes a table to standard output.
 pub(crate) fn export(args: &ExportArgs) -> Result<()> {
-    let db = open_to_read(&args.ledger).map_err(usage)?;
-    Ok(write_table(&db, args.table, args.format, &mut BufWriter::new(stdout().lock()))?)
+    let mut ledger = args.ledger.parse().and_then(|url: LedgerUrl| Ledger::open(&url)).map_err(usage)?;
+    Ok(ledger.export(args.table, args.format, &mut BufWriter::new(stdout().lock()))?)
 }

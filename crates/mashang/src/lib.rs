@@ -3,10 +3,15 @@
 //! - `cli`, `settings`: what was asked for, from flags, the environment and a file
 //! - `run`, `events`, `road`, `summary`: a file of events through all desks
 //! - `serve`: the service in one process
+//! - `fleet`: its roles in processes of their own, on Kafka
+//! - `scribe`: facts into the ledger
+//! - `publish`, `shelf`: rules in a log, and the objects that it names
+//! - `admin`: health and metrics over HTTP
 //! - `demo`: a brand that does not exist, and its traffic
 //! - `dump`: what a log holds
 //! - `rules`, `against`, `export`, `explain`: smaller commands
 
+mod admin;
 mod against;
 mod cli;
 mod demo;
@@ -14,11 +19,15 @@ mod dump;
 mod events;
 mod explain;
 mod export;
+mod fleet;
+mod publish;
 mod road;
 mod rules;
 mod run;
+mod scribe;
 mod serve;
 mod settings;
+mod shelf;
 mod summary;
 mod tell;
 
@@ -29,7 +38,7 @@ use std::sync::Arc;
 use clap::Parser;
 use log::files::Files;
 
-use cli::{Cli, Command, ExplainCommand, LogCommand, RulesCommand};
+use cli::{Cli, Command, ExplainCommand, LogCommand, RulesCommand, SnapshotsCommand, TopicsCommand};
 
 /// What was asked cannot be done as it was asked: exit status 2. Everything else that fails is 1.
 #[derive(Debug, thiserror::Error)]
@@ -50,11 +59,20 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, files: Arc<dyn Files>
     let done = match cli.command {
         Command::Demo(args) => demo::demo(&args, files),
         Command::Serve(args) => settings::Settings::of(args).and_then(|settings| serve::serve(settings, files)),
+        Command::Edge(args) => fleet::edge(args),
+        Command::Worker(args) => fleet::worker(args, files),
+        Command::Ledger(args) => fleet::ledger(args),
+        Command::Console(args) => fleet::console(args),
+        Command::Topics(TopicsCommand::Create(args)) => fleet::topics::create(args),
+        Command::Topics(TopicsCommand::Check(args)) => fleet::topics::check(args),
+        Command::Snapshots(SnapshotsCommand::List(args)) => fleet::snapshots::list(&args, files),
+        Command::Snapshots(SnapshotsCommand::Verify(args)) => fleet::snapshots::verify(&args, files),
         Command::Log(LogCommand::Dump(args)) => dump::dump(&args),
         Command::Run(args) => run::run(&args),
         Command::Export(args) => export::export(&args),
         Command::Explain(ExplainCommand::Code(args)) => explain::code(&args),
         Command::Rules(RulesCommand::Check(args)) => rules::check(&args),
+        Command::Rules(RulesCommand::Publish(args)) => fleet::rules::publish(args, files),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,12 +4,12 @@
 use domain::desk::campaign::CampaignDesk;
 use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
-use domain::flow::{BEHAVIOUR, Desk, Marker, Output, Partitions, Stage, marker_record};
+use domain::flow::{BEHAVIOUR, Desk, Marker, Output, Stage, marker_record};
 use domain::model::ids::digest128;
-use domain::model::place::Topic;
+use domain::model::place::{Partitions, Topic};
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
-use ledger::schema::LedgerError;
+use ledger::error::LedgerError;
 use ledger::writer::Writer;
 
 /// The ledger writes once so many facts wait.

@@ -46,7 +46,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         (tally, finished)
     });
     // If the desks stopped, the reader only knows that nobody listens: their reason comes first.
-    let (ledger, waiting_refunds, touches_dropped) = finished?.with_context(unfinished)?;
+    let (mut ledger, waiting_refunds, touches_dropped) = finished?.with_context(unfinished)?;
     let tally = tally?;
     let summary = Summary {
         tally,

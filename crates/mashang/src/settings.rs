@@ -10,9 +10,9 @@ use serde::Deserialize;
 use crate::cli::{ClockArg, LogFormat, ServeArgs};
 use crate::usage;
 
-const INFLIGHT_BYTES: u32 = 256 * 1024 * 1024;
+pub(crate) const INFLIGHT_BYTES: u32 = 256 * 1024 * 1024;
 /// Less would not let one body in.
-const INFLIGHT_BYTES_MIN: u32 = 32 * 1024 * 1024;
+pub(crate) const INFLIGHT_BYTES_MIN: u32 = 32 * 1024 * 1024;
 
 /// Settings that were checked.
 #[derive(Clone, Debug)]
@@ -106,29 +106,37 @@ impl Settings {
         if !(1..=256).contains(&self.partitions) {
             return Err(usage(format!("partitions is {}: give 1 to 256", self.partitions)));
         }
-        if self.inflight_bytes < INFLIGHT_BYTES_MIN {
-            let least = INFLIGHT_BYTES_MIN;
+        check_door(self.keys.is_some(), self.http, self.admin, self.inflight_bytes)
+    }
+}
+
+/// What a door must be.
+///
+/// # Errors
+/// It is open to everybody, or nothing fits through it: usage.
+pub(crate) fn check_door(has_keys: bool, http: SocketAddr, admin: SocketAddr, inflight_bytes: u32) -> Result<()> {
+    if inflight_bytes < INFLIGHT_BYTES_MIN {
+        let least = INFLIGHT_BYTES_MIN;
+        return Err(usage(format!("inflight-bytes is {inflight_bytes}: give {least} or more, room for one body")));
+    }
+    for (name, address) in [("http", http), ("admin", admin)] {
+        if !has_keys && !address.ip().is_loopback() {
             return Err(usage(format!(
-                "inflight-bytes is {}: give {least} or more, room for one body",
-                self.inflight_bytes
+                "--{name} {address}: others can reach this address, and there are no keys: give --keys FILE, or an address of this machine such as 127.0.0.1"
             )));
         }
-        for (name, address) in [("http", self.http), ("admin", self.admin)] {
-            if self.keys.is_none() && !address.ip().is_loopback() {
-                return Err(usage(format!(
-                    "--{name} {address}: others can reach this address, and there are no keys: give --keys FILE, or an address of this machine such as 127.0.0.1"
-                )));
-            }
-        }
-        Ok(())
     }
+    Ok(())
+}
+
+/// A mistake in a file of settings, with its line.
+pub(crate) fn config_error(path: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+    usage(format!("--config {}:{line}: {}", path.display(), error.message().trim_end().replace('\n', " ")))
 }
 
 fn read(path: &Path) -> Result<FromFile> {
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|e| usage(format!("--config {name}: cannot be read: {e}")))?;
-    toml::from_str(&text).map_err(|e| {
-        let line = e.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-        usage(format!("--config {name}:{line}: {}", e.message().trim_end().replace('\n', " ")))
-    })
+    toml::from_str(&text).map_err(|e| config_error(path, &text, &e))
 }

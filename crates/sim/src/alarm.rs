@@ -1,7 +1,7 @@
 //! Why a run stops before its end.
 
 use domain::flow::Missing;
-use ledger::schema::LedgerError;
+use ledger::error::LedgerError;
 use log::error::LogError;
 use worker::snapshot::SnapshotError;
 use worker::station::StationError;

@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use domain::flow::Guards;
 use domain::model::place::Topic;
-use ledger::export::{Format, Table, export};
-use ledger::schema::{LedgerError, Origin, create};
+use ledger::error::LedgerError;
+use ledger::export::{Format, Table};
+use ledger::reader::Ledger;
+use ledger::schema::{Origin, create};
 use ledger::writer::{Durability, Writer};
 use log::reader::Reader;
 
@@ -24,7 +26,7 @@ struct One {
 pub struct Ledgers {
     url: String,
     /// Keeps the database while writers come and go.
-    anchor: rusqlite::Connection,
+    _anchor: rusqlite::Connection,
     facts: u16,
     guards: Guards,
     compare: bool,
@@ -42,7 +44,7 @@ impl Ledgers {
         let url = format!("file:sim-{}?mode=memory&cache=shared", NEXT.fetch_add(1, Ordering::Relaxed));
         let anchor = rusqlite::Connection::open(&url).map_err(LedgerError::from)?;
         create(&anchor, Origin::Service)?;
-        let mut ledgers = Self { url, anchor, facts, guards, compare, now: None, zombie: None };
+        let mut ledgers = Self { url, _anchor: anchor, facts, guards, compare, now: None, zombie: None };
         ledgers.reopen(logs)?;
         Ok(ledgers)
     }
@@ -93,7 +95,7 @@ impl Ledgers {
                 }
                 Ok("ledger commit")
             }
-            Err(LedgerError::Moved) => {
+            Err(LedgerError::Moved { .. }) => {
                 self.reopen(logs)?;
                 Ok("ledger moved")
             }
@@ -114,7 +116,7 @@ impl Ledgers {
         };
         match late.writer.commit() {
             Ok(()) => Ok("commits"),
-            Err(LedgerError::Moved) => Ok("is held"),
+            Err(LedgerError::Moved { .. }) => Ok("is held"),
             Err(other) => Err(other.into()),
         }
     }
@@ -131,7 +133,8 @@ impl Ledgers {
     /// The database refuses.
     pub fn export(&self, table: Table) -> Result<String, Alarm> {
         let mut text = Vec::new();
-        export(&self.anchor, table, Format::Csv, &mut text)?;
+        let db = rusqlite::Connection::open(&self.url).map_err(LedgerError::from)?;
+        Ledger::over(db).export(table, Format::Csv, &mut text)?;
         String::from_utf8(text).map_err(|e| Alarm::Broken(e.to_string()))
     }
 }

@@ -53,6 +53,11 @@ impl Logs {
     }
 
     #[must_use]
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    #[must_use]
     pub fn partition(&self, topic: Topic, partition: u16) -> Arc<Partition> {
         self.store.partition(topic, partition)
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use domain::flow::{Guards, Partitions};
+use domain::flow::Guards;
+use domain::model::place::Partitions;
 use domain::model::time::Millis;
 use log::meta::Clock;
 use log::store::Sizes;

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use domain::flow::{Guards, Output, Partitions};
+use domain::flow::{Guards, Output, Terms};
 use domain::model::place::Topic;
 use domain::model::rulebook::Library;
-use log::meta::Clock;
+use log::meta::Meta;
 use log::partition::Partition;
+use log::reader::Reader;
 use worker::any::AnyStation;
 use worker::snapshot::{Snapshot, Snapshots};
-use worker::station::StationError;
+use worker::station::{RETIRED, StationError};
 
 /// One incarnation of the station of a partition.
 #[derive(Debug)]
@@ -18,7 +19,10 @@ pub struct Seat {
     pub partition: u16,
     /// The number under which it sends.
     pub producer: u64,
+    reader: Reader,
     station: AnyStation,
+    /// How many of its frames are durable.
+    heard: u64,
     /// It hears of no frame that is durable any more: some of its own are lost.
     pub is_deaf: bool,
     /// A zombie goes on for so many records.
@@ -28,8 +32,7 @@ pub struct Seat {
 /// What every station is opened with.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening<'a> {
-    pub partitions: Partitions,
-    pub clock: Clock,
+    pub meta: &'a Meta,
     pub snapshots: &'a Snapshots,
     pub library: &'a Library,
     pub guards: Guards,
@@ -41,11 +44,21 @@ impl Opening<'_> {
     /// # Errors
     /// The snapshot is torn, or the log does not reach back to it.
     pub fn seat(&self, partition: &Arc<Partition>, producer: u64) -> Result<Seat, StationError> {
-        let Opening { partitions, clock, snapshots, library, guards } = *self;
-        let mut station = AnyStation::open(partition, partitions, clock, snapshots, library)?;
-        station.set_guards(guards);
+        let Opening { meta, snapshots, library, guards } = *self;
         let source = partition.source();
-        Ok(Seat { topic: source.topic, partition: source.partition, producer, station, is_deaf: false, left: 0 })
+        let terms = Terms { guards, ..Terms::default() };
+        let station = AnyStation::open_under(terms, meta, (source.topic, source.partition), snapshots, library)?;
+        let reader = Reader::open(Arc::clone(partition), station.from(partition.start()), RETIRED)?;
+        Ok(Seat {
+            topic: source.topic,
+            partition: source.partition,
+            producer,
+            reader,
+            station,
+            heard: 0,
+            is_deaf: false,
+            left: 0,
+        })
     }
 }
 
@@ -56,14 +69,21 @@ impl Seat {
     /// Why it stops.
     pub fn step(&mut self, library: &Library, records: usize) -> Result<(usize, Vec<Output>), StationError> {
         let mut answers = Vec::new();
-        let taken = self.station.step(library, records, usize::MAX, &mut answers)?;
+        let mut taken = 0;
+        while taken < records
+            && let Some(record) = self.reader.next_record()?
+        {
+            self.station.take(record, library, &mut answers)?;
+            taken += 1;
+        }
         Ok((taken, answers))
     }
 
     /// The next one of its frames is durable.
     pub fn durable(&mut self) {
         if !self.is_deaf {
-            self.station.made_durable(1);
+            self.station.made_durable(self.heard..self.heard + 1);
+            self.heard += 1;
         }
     }
 

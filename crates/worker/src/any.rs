@@ -1,15 +1,15 @@
 //! A station of whichever desk: what a topic's partition is worked on with.
 
-use std::sync::Arc;
+use std::ops::Range;
 
 use domain::desk::campaign::CampaignDesk;
 use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
-use domain::flow::{Desk, Guards, Output, Partitions};
-use domain::model::place::Topic;
+use domain::flow::{Desk, Output, Terms, Verdict};
+use domain::model::place::{Source, Topic};
 use domain::model::rulebook::Library;
-use log::meta::Clock;
-use log::partition::Partition;
+use log::meta::Meta;
+use log::reader::Record;
 
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::station::{Station, StationError};
@@ -42,26 +42,42 @@ impl AnyStation {
     /// # Panics
     /// If no desk reads the topic.
     pub fn open(
-        partition: &Arc<Partition>,
-        partitions: Partitions,
-        clock: Clock,
+        meta: &Meta,
+        (topic, partition): (Topic, u16),
+        snapshots: &Snapshots,
+        library: &Library,
+    ) -> Result<Self, StationError> {
+        Self::open_under(Terms::default(), meta, (topic, partition), snapshots, library)
+    }
+
+    /// As [`Station::open_under`].
+    ///
+    /// # Errors
+    /// As [`Station::open`].
+    ///
+    /// # Panics
+    /// If no desk reads the topic.
+    pub fn open_under(
+        terms: Terms,
+        meta: &Meta,
+        (topic, partition): (Topic, u16),
         snapshots: &Snapshots,
         library: &Library,
     ) -> Result<Self, StationError> {
         fn station<D: Desk>(
-            partition: &Arc<Partition>,
-            partitions: Partitions,
-            clock: Clock,
+            terms: Terms,
+            meta: &Meta,
+            partition: u16,
             snapshots: &Snapshots,
             library: &Library,
         ) -> Result<Box<Station<D>>, StationError> {
-            Station::open(partition, partitions, clock, snapshots, library).map(Box::new)
+            Station::open_under(terms, meta, partition, snapshots, library).map(Box::new)
         }
-        Ok(match partition.source().topic {
-            Topic::Scans => Self::Shopper(station(partition, partitions, clock, snapshots, library)?),
-            Topic::Draws => Self::Code(station(partition, partitions, clock, snapshots, library)?),
-            Topic::Awards => Self::Campaign(station(partition, partitions, clock, snapshots, library)?),
-            topic @ (Topic::Facts | Topic::Rules | Topic::Rejects) => unreachable!("no desk reads {topic}"),
+        Ok(match topic {
+            Topic::Scans => Self::Shopper(station(terms, meta, partition, snapshots, library)?),
+            Topic::Draws => Self::Code(station(terms, meta, partition, snapshots, library)?),
+            Topic::Awards => Self::Campaign(station(terms, meta, partition, snapshots, library)?),
+            Topic::Facts | Topic::Rules | Topic::Rejects => unreachable!("no desk reads {topic}"),
         })
     }
 
@@ -75,23 +91,46 @@ impl AnyStation {
         }
     }
 
-    /// As [`Station::step`].
+    /// As [`Station::from`].
+    #[must_use]
+    pub fn from(&self, start: u64) -> u64 {
+        each!(self, s => s.from(start))
+    }
+
+    /// As [`Station::next_offset`].
+    #[must_use]
+    pub fn next_offset(&self) -> u64 {
+        each!(self, s => s.next_offset())
+    }
+
+    /// As [`Station::source`].
+    #[must_use]
+    pub fn source(&self) -> Source {
+        each!(self, s => s.source())
+    }
+
+    /// As [`Station::take`].
     ///
     /// # Errors
-    /// As [`Station::step`].
-    pub fn step(
+    /// As [`Station::take`].
+    pub fn take(
         &mut self,
+        record: Record<'_>,
         library: &Library,
-        records_max: usize,
-        bytes_max: usize,
         answers: &mut Vec<Output>,
-    ) -> Result<usize, StationError> {
-        each!(self, s => s.step(library, records_max, bytes_max, answers))
+    ) -> Result<Verdict, StationError> {
+        each!(self, s => s.take(record, library, answers))
     }
 
     /// As [`Station::made_durable`].
-    pub fn made_durable(&mut self, answers: u64) {
+    pub fn made_durable(&mut self, answers: Range<u64>) {
         each!(self, s => s.made_durable(answers));
+    }
+
+    /// As [`Station::handed_out`].
+    #[must_use]
+    pub fn handed_out(&self) -> u64 {
+        each!(self, s => s.handed_out())
     }
 
     /// As [`Station::settled`].
@@ -120,6 +159,12 @@ impl AnyStation {
         each!(self, s => s.check_nothing_is_missing())
     }
 
+    /// As [`Station::missing`].
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        each!(self, s => s.missing())
+    }
+
     /// As [`Station::take_snapshot`].
     pub fn take_snapshot(&mut self) {
         each!(self, s => s.take_snapshot());
@@ -134,10 +179,5 @@ impl AnyStation {
     #[must_use]
     pub fn sizes(&self) -> Vec<(&'static str, usize)> {
         each!(self, s => s.stage().desk().sizes())
-    }
-
-    /// Switches safeguards off, in tests that show what each is for.
-    pub fn set_guards(&mut self, guards: Guards) {
-        each!(self, s => s.set_guards(guards));
     }
 }

@@ -1,324 +1,378 @@
 //! A lane: one thread that works for some stations. It reads, answers, appends the answers, and takes snapshots.
 
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use domain::flow::Output;
 use domain::model::place::Topic;
 use domain::model::rulebook::Library;
-use domain::model::time::Millis;
-use log::files::Files;
-use log::local::{Log, OnFull, Readers, Refused};
-use log::store::Append;
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use log::error::LogError;
+use log::feed::{Appender, Feed};
+use log::local::{OnFull, Refused, now_ms};
 use tracing::{debug, error, info, warn};
 
 use crate::any::AnyStation;
-use crate::snapshot::{Snapshot, Snapshots};
-use crate::station::StationError;
+use crate::seat::Seat;
+use crate::snapshot::Snapshot;
+use crate::station::{RETIRED, StationError};
+use crate::works::{Manner, Progress, Pulse, Works};
 
-/// A station is let run so far before the next one has its turn.
-const RECORDS_MAX: usize = 64;
+/// The lane reads no further than so many bytes of answers before it appends them.
 const ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// A station waits while so many of its answers are not durable.
+/// A lane waits while so many of a station's answers are not durable.
 const OUTSTANDING_MAX: u64 = 1024;
-/// How often a lane says how large its states are.
-const SIZES_EVERY: Duration = Duration::from_secs(2);
 /// How long a lane sleeps if nobody wakes it.
 const IDLE: Duration = Duration::from_millis(200);
 /// Acknowledgements are taken at least so often.
 const ACKS_WITHIN: Duration = Duration::from_millis(20);
+/// How long an end waits for what was answered to be durable.
+const END_WITHIN: Duration = Duration::from_secs(5);
+/// How often a lane of a fleet that reads nothing asks whether there is something.
+const SILENCE_ASKED: Duration = Duration::from_secs(10);
+/// So often in a row there was something, and it did not come: the feed is broken.
+const SILENCE_MAX: u32 = 3;
 
-/// When snapshots are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rhythm {
-    /// At least so far apart.
-    pub interval: Duration,
-    /// Only after so many records.
-    pub records: u64,
-}
-
-impl Default for Rhythm {
-    fn default() -> Self {
-        Self { interval: Duration::from_secs(60), records: 1 }
-    }
-}
-
-/// What all lanes share.
+/// What a lane is told.
 #[derive(Debug)]
-pub struct Works {
-    pub log: Arc<Log>,
-    pub library: Arc<Library>,
-    pub snapshots: Snapshots,
-    pub rhythm: Rhythm,
-    /// How long the log keeps events, by their append time.
-    pub retain_ms: i64,
-    metrics: Metrics,
-    stopping: AtomicBool,
+pub enum Order {
+    /// The partition is this lane's from now on.
+    Own(Topic, u16),
+    /// It is another one's.
+    Leave(Topic, u16),
+    /// Its state is restored, for the incarnation of the lane that asked for it.
+    Restored(u64, AnyStation),
+    /// Its state cannot be restored.
+    Broken(u64, Topic, u16, StationError),
 }
 
-#[derive(Debug)]
-struct Metrics {
-    frames: IntCounterVec,
-    seconds: HistogramVec,
-    snapshot_seconds: Histogram,
+/// Asks for a station to be restored: a partition, and the incarnation that asks.
+pub type Ask<'a> = dyn Fn(Topic, u16, u64) + 'a;
+
+/// Why a lane ends before it is asked to. Begun again, it goes on from its snapshots.
+#[derive(Debug, thiserror::Error)]
+pub enum LaneError {
+    #[error(transparent)]
+    Station(#[from] StationError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("answers were not taken by the log: {0}")]
+    Refused(#[from] Refused),
+    #[error("rules that a marker names cannot be read: {0}")]
+    Rules(String),
+    #[error("{0} has records that do not come, for {secs} s", secs = (SILENCE_ASKED * SILENCE_MAX).as_secs())]
+    Silent(String),
 }
 
-impl Metrics {
-    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let buckets = prometheus::exponential_buckets(0.000_01, 4.0, 12)?;
-        let metrics = Self {
-            frames: IntCounterVec::new(
-                Opts::new("mashang_desk_frames_total", "Frames that a desk has taken"),
-                &["desk"],
-            )?,
-            seconds: HistogramVec::new(
-                HistogramOpts::new("mashang_desk_seconds", "Time of a desk for a batch of frames")
-                    .buckets(buckets.clone()),
-                &["desk"],
-            )?,
-            snapshot_seconds: Histogram::with_opts(
-                HistogramOpts::new("mashang_snapshot_seconds", "Writing one snapshot").buckets(buckets),
-            )?,
-        };
-        registry.register(Box::new(metrics.frames.clone()))?;
-        registry.register(Box::new(metrics.seconds.clone()))?;
-        registry.register(Box::new(metrics.snapshot_seconds.clone()))?;
-        Ok(metrics)
-    }
+/// What an incarnation of a lane works with.
+pub struct Tools {
+    pub feed: Box<dyn Feed>,
+    pub appender: Arc<dyn Appender>,
+    pub pulse: Arc<Pulse>,
 }
 
-impl Works {
-    /// # Panics
-    /// If metrics of these names are in the registry already.
-    #[must_use]
-    pub fn new(
-        log: Arc<Log>,
-        library: Arc<Library>,
-        files: Arc<dyn Files>,
-        snapshots: &Path,
-        rhythm: Rhythm,
-        retain_ms: i64,
-        registry: &Registry,
-    ) -> Self {
-        Self {
-            log,
-            library,
-            snapshots: Snapshots::new(files, snapshots),
-            rhythm,
-            retain_ms,
-            metrics: Metrics::new(registry).expect("the worker's metrics are registered once"),
-            stopping: AtomicBool::new(false),
-        }
-    }
-
-    /// Asks all lanes to finish what is in the log, take a last snapshot and end.
-    pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-    }
-}
-
-/// How far a station is, for whoever asks.
-#[derive(Clone, Debug)]
-pub struct Progress {
-    pub topic: Topic,
-    pub partition: u16,
-    /// The next offset as far as all answers are durable.
-    pub settled: Arc<AtomicU64>,
-    /// When the last snapshot was published, ms since the epoch, and its offset; 0 if none was.
-    pub snapshot_ms: Arc<AtomicU64>,
-    pub snapshot_offset: Arc<AtomicU64>,
-    /// About how many bytes of memory the state takes, by kind.
-    pub sizes: Arc<Mutex<Vec<(&'static str, usize)>>>,
-}
-
-struct Seat {
-    station: AnyStation,
-    progress: Progress,
-    last_snapshot: Instant,
-    last_sizes: Instant,
-}
-
-/// A lane before it runs.
-pub struct Lane {
+/// A lane while it runs.
+pub struct Lane<'a> {
     works: Arc<Works>,
-    seats: Vec<Seat>,
+    incarnation: u64,
+    feed: Box<dyn Feed>,
+    appender: Arc<dyn Appender>,
+    owned: &'a mut BTreeSet<(Topic, u16)>,
+    orders: &'a Receiver<Order>,
+    ask: &'a Ask<'a>,
+    seats: BTreeMap<(Topic, u16), Seat>,
+    seated: u64,
+    library: Arc<Library>,
     acks: Receiver<Ack>,
     acked: Sender<Ack>,
-    snapshots: Option<Sender<(Snapshot, Progress)>>,
-    answers: Vec<Output>,
+    silence: (Instant, u32),
+    pulse: Arc<Pulse>,
 }
 
 struct Ack {
-    seat: usize,
-    answers: u64,
+    at: (Topic, u16),
+    seat: u64,
+    answers: Range<u64>,
     result: Result<(), Refused>,
 }
 
-impl Lane {
-    /// Opens the stations of some partitions of every desk's topic.
-    ///
-    /// # Errors
-    /// A snapshot or the log cannot be taken up.
-    pub fn open(works: &Arc<Works>, partitions: &[(Topic, u16)]) -> Result<Self, StationError> {
-        let seats = partitions.iter().map(|&(topic, partition)| Seat::open(works, topic, partition));
-        let seats = seats.collect::<Result<_, _>>()?;
-        let (acked, acks) = channel();
-        Ok(Self { works: Arc::clone(works), seats, acks, acked, snapshots: None, answers: Vec::new() })
-    }
-
-    /// How far its stations are.
+impl<'a> Lane<'a> {
+    /// A lane that works for the partitions in `owned`, and for those that it is told of.
     #[must_use]
-    pub fn progress(&self) -> Vec<Progress> {
-        self.seats.iter().map(|seat| seat.progress.clone()).collect()
+    pub fn new(
+        works: &Arc<Works>,
+        incarnation: u64,
+        Tools { feed, appender, pulse }: Tools,
+        owned: &'a mut BTreeSet<(Topic, u16)>,
+        orders: &'a Receiver<Order>,
+        ask: &'a Ask<'a>,
+    ) -> Self {
+        let (acked, acks) = channel();
+        Self {
+            works: Arc::clone(works),
+            incarnation,
+            feed,
+            appender,
+            owned,
+            orders,
+            ask,
+            seats: BTreeMap::new(),
+            seated: 0,
+            library: works.books.now(),
+            acks,
+            acked,
+            silence: (Instant::now(), 0),
+            pulse,
+        }
     }
 
-    /// Works until it is asked to stop and nothing is left to do.
+    /// Works until it is asked to stop: in an embedded log, until nothing is left to do.
     ///
     /// # Errors
-    /// Why it stops before.
-    pub fn run(mut self) -> Result<(), StationError> {
+    /// Why it ends before.
+    pub fn run(mut self) -> Result<(), LaneError> {
         std::thread::scope(|scope| {
             let (to_writer, snapshots) = channel();
-            self.snapshots = Some(to_writer);
             let works = Arc::clone(&self.works);
             scope.spawn(move || write_snapshots(&works, &snapshots));
-            let result = self.work();
-            self.snapshots = None;
+            for &(topic, partition) in &*self.owned {
+                (self.ask)(topic, partition, self.incarnation);
+            }
+            let result = self.work(&to_writer);
+            drop(to_writer);
             result
         })
     }
 
-    fn work(&mut self) -> Result<(), StationError> {
+    fn work(&mut self, snapshots: &Sender<(Snapshot, Progress)>) -> Result<(), LaneError> {
         loop {
             // Asked before the work, so that a lane that is idle was idle after it was asked.
-            let stopping = self.works.stopping.load(Ordering::Acquire);
-            let version = self.works.log.version(Readers::Desks);
-            let mut is_idle = true;
-            for seat in 0..self.seats.len() {
-                is_idle &= self.turn(seat)? == 0;
+            let stopping = self.works.is_stopping();
+            self.take_orders()?;
+            if stopping && self.works.manner == Manner::Fleet {
+                return self.end(snapshots);
             }
-            if !self.take_acks() {
-                return Ok(());
+            let taken = self.read()?;
+            self.take_acks()?;
+            for seat in self.seats.values_mut() {
+                seat.snapshots(&self.works, snapshots, false);
             }
-            for seat in &mut self.seats {
-                seat.snapshots(&self.works, self.snapshots.as_ref(), false);
-            }
-            if !is_idle {
+            if taken > 0 {
+                self.silence = (Instant::now(), 0);
                 continue;
             }
-            for seat in &self.seats {
-                seat.station.check_nothing_is_missing()?;
-            }
-            if stopping && self.is_settled() {
-                for seat in &mut self.seats {
-                    seat.snapshots(&self.works, self.snapshots.as_ref(), true);
+            match self.works.manner {
+                Manner::Embedded => {
+                    for seat in self.seats.values() {
+                        seat.station.check_nothing_is_missing()?;
+                    }
+                    if stopping && self.is_settled()? {
+                        return self.end(snapshots);
+                    }
                 }
-                return Ok(());
+                Manner::Fleet => self.check_silence()?,
             }
-            // That answers are durable is no reason to be woken; it is noted soon enough.
-            let is_open = self.seats.iter().any(|seat| seat.station.outstanding() > 0);
-            self.works.log.wait(Readers::Desks, version, if is_open { ACKS_WITHIN } else { IDLE });
         }
     }
 
-    /// Lets a station take what it can; says how much it took.
-    fn turn(&mut self, at: usize) -> Result<usize, StationError> {
-        let Self { works, seats, answers, acked, .. } = self;
-        let seat = &mut seats[at];
-        if seat.station.outstanding() >= OUTSTANDING_MAX {
-            return Ok(0);
+    fn take_orders(&mut self) -> Result<(), LaneError> {
+        loop {
+            match self.orders.try_recv() {
+                Ok(Order::Own(topic, partition)) => {
+                    self.owned.insert((topic, partition));
+                    (self.ask)(topic, partition, self.incarnation);
+                }
+                Ok(Order::Leave(topic, partition)) => {
+                    self.owned.remove(&(topic, partition));
+                    self.leave(topic, partition);
+                }
+                Ok(Order::Restored(incarnation, station)) => self.seat(incarnation, station)?,
+                Ok(Order::Broken(incarnation, topic, partition, error)) => {
+                    if incarnation == self.incarnation && self.owned.contains(&(topic, partition)) {
+                        let progress = Progress::new(topic, partition, 0);
+                        self.works.board().insert((topic, partition), progress);
+                        self.stop_partition(topic, partition, error)?;
+                    }
+                }
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(()),
+            }
         }
-        let timer = works.metrics.seconds.with_label_values(&[seat.station.desk()]).start_timer();
-        let taken = seat.station.step(&works.library, RECORDS_MAX, ANSWER_BYTES_MAX, answers)?;
-        if taken == 0 {
-            timer.stop_and_discard();
-            return Ok(0);
-        }
-        timer.observe_duration();
-        works.metrics.frames.with_label_values(&[seat.station.desk()]).inc_by(taken as u64);
-        if answers.is_empty() {
-            seat.publish();
-            return Ok(taken);
-        }
-        let count = answers.len() as u64;
-        let records = answers.drain(..).map(|Output { topic, partition, record }| Append { topic, partition, record });
-        let acked = acked.clone();
-        let done = move |result| {
-            let _ = acked.send(Ack { seat: at, answers: count, result });
-        };
-        works.log.append(records.collect(), OnFull::Wait, Box::new(done));
-        Ok(taken)
     }
 
-    /// Notes what is durable; `false` once the log takes nothing any more.
-    fn take_acks(&mut self) -> bool {
-        while let Ok(Ack { seat, answers, result }) = self.acks.try_recv() {
-            if let Err(refused) = result {
-                // The log has said why. Whatever was not written is answered again after the next start.
-                warn!(%refused, "a lane stops");
-                return false;
-            }
-            let seat = &mut self.seats[seat];
-            seat.station.made_durable(answers);
-            seat.publish();
+    /// Begins to work with a station that is restored.
+    fn seat(&mut self, incarnation: u64, station: AnyStation) -> Result<(), LaneError> {
+        let source = station.source();
+        let at = (source.topic, source.partition);
+        if incarnation != self.incarnation || !self.owned.contains(&at) || self.seats.contains_key(&at) {
+            return Ok(());
         }
-        true
+        // The state may be another process's, which had seen rules that no marker has told this one of.
+        self.library = self.works.books.now();
+        let bounds = self.feed.bounds(at.0, at.1)?;
+        let from = station.from(bounds.start);
+        self.seated += 1;
+        let seat = Seat::new(station, self.seated);
+        debug!(%source, from, end = bounds.end, "restored");
+        self.works.board().insert(at, seat.progress.clone());
+        match self.feed.assign(at.0, at.1, from, RETIRED) {
+            Ok(()) => drop(self.seats.insert(at, seat)),
+            // This partition's own trouble.
+            Err(error @ (LogError::Retired { .. } | LogError::Short { .. })) => {
+                self.stop_partition(at.0, at.1, error.into())?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, topic: Topic, partition: u16) {
+        if self.seats.remove(&(topic, partition)).is_some() {
+            self.feed.revoke(topic, partition);
+        }
+        self.works.board().remove(&(topic, partition));
+    }
+
+    /// A partition's station is thrown away; the others go on, where they may.
+    fn stop_partition(&mut self, topic: Topic, partition: u16, error: StationError) -> Result<(), LaneError> {
+        if self.works.manner == Manner::Embedded {
+            return Err(error.into());
+        }
+        error!(%topic, partition, %error, "a partition stops; nothing of it is lost, and it goes on from its snapshot once this is mended");
+        if self.seats.remove(&(topic, partition)).is_some() {
+            self.feed.revoke(topic, partition);
+        }
+        if let Some(progress) = self.works.board().get(&(topic, partition)) {
+            *progress.stopped.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error.to_string());
+        }
+        Ok(())
+    }
+
+    /// Takes what there is and appends the answers; says how many records it took.
+    fn read(&mut self) -> Result<usize, LaneError> {
+        let outstanding = self.seats.values().map(|seat| seat.station.outstanding()).max().unwrap_or(0);
+        if outstanding >= OUTSTANDING_MAX {
+            std::thread::sleep(Duration::from_millis(1));
+            return Ok(0);
+        }
+        // That answers are durable is no reason to be woken; it is noted soon enough.
+        let wait = if outstanding > 0 { ACKS_WITHIN } else { IDLE };
+        let Self { works, feed, seats, library, .. } = self;
+        let (mut failed, mut no_rules, mut bytes) = (None, None, 0);
+        let taken = feed.poll(wait, &mut |topic, partition, record| {
+            let Some(seat) = seats.get_mut(&(topic, partition)) else { return ControlFlow::Continue(()) };
+            match works.books.for_record(record.bytes, library) {
+                Ok(None) => {}
+                Ok(Some(more)) => *library = more,
+                Err(why) => {
+                    no_rules = Some(why);
+                    return ControlFlow::Break(());
+                }
+            }
+            match seat.take(works, library, record) {
+                Ok(more) => bytes += more,
+                Err(error) => {
+                    failed = Some((topic, partition, error));
+                    return ControlFlow::Break(());
+                }
+            }
+            if bytes >= ANSWER_BYTES_MAX || seat.station.outstanding() >= OUTSTANDING_MAX {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        if taken > 0 {
+            self.append();
+        }
+        if let Some((topic, partition, error)) = failed {
+            self.stop_partition(topic, partition, error)?;
+        }
+        no_rules.map_or(Ok(taken), |why| Err(LaneError::Rules(why)))
+    }
+
+    /// Hands the answers to the log.
+    fn append(&mut self) {
+        for (&at, seat) in &mut self.seats {
+            if seat.answers.is_empty() {
+                seat.publish();
+                continue;
+            }
+            let records = seat.drain();
+            let end = seat.station.handed_out();
+            let (seat, answers) = (seat.number, end - records.len() as u64..end);
+            let acked = self.acked.clone();
+            let done = move |result| {
+                let _ = acked.send(Ack { at, seat, answers, result });
+            };
+            self.appender.append(records, OnFull::Wait, Box::new(done));
+        }
+    }
+
+    /// Notes what is durable.
+    fn take_acks(&mut self) -> Result<(), LaneError> {
+        let mut is_moving = false;
+        while let Ok(Ack { at, seat: number, answers, result }) = self.acks.try_recv() {
+            // Whatever was not written is answered again after the next start.
+            result?;
+            is_moving = true;
+            if let Some(seat) = self.seats.get_mut(&at).filter(|seat| seat.number == number) {
+                seat.station.made_durable(answers);
+                seat.publish();
+            }
+        }
+        if is_moving || self.seats.values().all(|seat| seat.station.outstanding() == 0) {
+            self.pulse.beat();
+        }
+        Ok(())
     }
 
     /// Whether everything that is in the log for these stations is answered, and the answers are durable.
-    fn is_settled(&self) -> bool {
-        self.seats.iter().all(|seat| {
-            let Progress { topic, partition, settled, .. } = &seat.progress;
-            settled.load(Ordering::Acquire) == self.works.log.partition(*topic, *partition).end()
-        })
+    fn is_settled(&mut self) -> Result<bool, LogError> {
+        for (&(topic, partition), seat) in &self.seats {
+            if seat.progress.settled.load(Ordering::Acquire) != self.feed.bounds(topic, partition)?.end {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A feed that has lost its place may be silent for good. So whoever reads nothing asks now and then.
+    fn check_silence(&mut self) -> Result<(), LaneError> {
+        let (asked, times) = self.silence;
+        if asked.elapsed() < SILENCE_ASKED {
+            return Ok(());
+        }
+        let mut behind = None;
+        for (&(topic, partition), seat) in &self.seats {
+            // What cannot be asked now is asked later: the feed tells of lost connections itself.
+            let Ok(bounds) = self.feed.bounds(topic, partition) else { continue };
+            if seat.station.outstanding() == 0 && bounds.end > seat.station.next_offset() {
+                behind = Some(seat.station.source().to_string());
+            }
+        }
+        self.silence = (Instant::now(), if behind.is_some() { times + 1 } else { 0 });
+        match behind {
+            Some(partition) if times + 1 >= SILENCE_MAX => Err(LaneError::Silent(partition)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Last snapshots, once what was answered is durable; those for which that takes too long are left out.
+    fn end(&mut self, snapshots: &Sender<(Snapshot, Progress)>) -> Result<(), LaneError> {
+        let began = Instant::now();
+        while self.seats.values().any(|seat| seat.station.outstanding() > 0) && began.elapsed() < END_WITHIN {
+            std::thread::sleep(Duration::from_millis(2));
+            self.take_acks()?;
+        }
+        for seat in self.seats.values_mut() {
+            seat.snapshots(&self.works, snapshots, true);
+        }
+        Ok(())
     }
 }
 
-impl Seat {
-    fn open(works: &Works, topic: Topic, partition: u16) -> Result<Self, StationError> {
-        let meta = works.log.meta();
-        let source = works.log.partition(topic, partition);
-        let station = AnyStation::open(source, meta.partitions, meta.clock, &works.snapshots, &works.library)?;
-        debug!(%topic, partition, from = station.settled(), end = source.end(), "restored");
-        let progress = Progress {
-            topic,
-            partition,
-            settled: Arc::new(AtomicU64::new(station.settled())),
-            snapshot_ms: Arc::default(),
-            snapshot_offset: Arc::new(AtomicU64::new(station.settled())),
-            sizes: Arc::default(),
-        };
-        Ok(Self { station, progress, last_snapshot: Instant::now(), last_sizes: Instant::now() })
-    }
-
-    fn publish(&self) {
-        self.progress.settled.store(self.station.settled(), Ordering::Release);
-    }
-
-    /// Takes a snapshot if it is time, and hands out one that may be published.
-    fn snapshots(&mut self, works: &Works, to: Option<&Sender<(Snapshot, Progress)>>, is_last: bool) {
-        let Self { station, progress, last_snapshot, last_sizes, .. } = self;
-        if last_sizes.elapsed() >= SIZES_EVERY {
-            *last_sizes = Instant::now();
-            *progress.sizes.lock().unwrap_or_else(PoisonError::into_inner) = station.sizes();
-        }
-        let is_due =
-            last_snapshot.elapsed() >= works.rhythm.interval && station.since_snapshot() >= works.rhythm.records;
-        if is_due || is_last {
-            *last_snapshot = Instant::now();
-            station.take_snapshot();
-        }
-        if let (Some(snapshot), Some(to)) = (station.snapshot(&works.snapshots), to) {
-            let _ = to.send((snapshot, progress.clone()));
-        }
-    }
-}
-
-/// Writes snapshots beside the lane, and lets go of the log that they no longer need.
+/// Writes snapshots beside the lane.
 fn write_snapshots(works: &Works, snapshots: &Receiver<(Snapshot, Progress)>) {
     for (snapshot, progress) in snapshots {
         let timer = works.metrics.snapshot_seconds.start_timer();
@@ -326,17 +380,16 @@ fn write_snapshots(works: &Works, snapshots: &Receiver<(Snapshot, Progress)>) {
         match works.snapshots.write(&snapshot) {
             Ok(needed) => {
                 timer.observe_duration();
-                debug!(topic = %source.topic, partition = source.partition, offset, bytes, "snapshot");
-                progress.snapshot_ms.store(log::local::now_ms().cast_unsigned(), Ordering::Release);
+                debug!(%source, offset, bytes, "snapshot");
+                progress.snapshot_ms.store(now_ms().cast_unsigned(), Ordering::Release);
                 progress.snapshot_offset.store(offset, Ordering::Release);
-                let before = match source.topic {
-                    // The events themselves stay for `log dump`.
-                    Topic::Scans => log::local::now_ms().saturating_sub(works.retain_ms),
-                    _ => Millis::MAX,
-                };
-                works.log.retire(source.topic, source.partition, needed, before);
+                (works.published)(source, offset, needed);
             }
-            Err(error) => error!(%error, "a snapshot was not written; the ones before it stand"),
+            Err(error) => {
+                timer.stop_and_discard();
+                works.metrics.snapshot_failures.inc();
+                warn!(%error, "a snapshot was not written; the ones before it stand");
+            }
         }
     }
     info!("snapshots are written");

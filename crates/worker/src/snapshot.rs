@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use domain::model::place::{Source, Topic};
-use log::files::{self, Files, PARTIAL};
+use log::files::{self, Files};
 use serde::{Deserialize, Serialize};
 
 /// So many snapshots of a partition are kept.
 pub const KEPT: usize = 3;
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const MANIFEST: &str = ".manifest.json";
 const STATE: &str = ".state";
 
@@ -23,7 +23,17 @@ const STATE: &str = ".state";
 pub struct Snapshot {
     pub source: Source,
     pub offset: u64,
+    /// The number of the behaviour that the stage is at.
+    pub behaviour: u32,
     pub state: Vec<u8>,
+}
+
+/// A snapshot that is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    pub topic: Topic,
+    pub partition: u16,
+    pub offset: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,6 +59,10 @@ pub enum SnapshotError {
         "{path}: the snapshot of {partition} is torn: {what}; put it back from a copy, or remove this manifest to go back to the snapshot before it, if the log reaches back so far"
     )]
     Torn { path: PathBuf, partition: String, what: String },
+    #[error(
+        "{path}: the snapshot is of {partition} of log {found:032x}, which is now of log {log:032x}: the topic was recreated, or the store is another deployment's; restore it, or begin anew with an empty store and ledger"
+    )]
+    OtherLog { path: PathBuf, partition: String, found: u128, log: u128 },
 }
 
 /// Which safeguards hold. All of them, except in tests that show what each is for.
@@ -58,11 +72,15 @@ pub struct Safeguards {
     pub manifest_after_acks: bool,
     /// A manifest is published after its state is durable.
     pub manifest_last: bool,
+    /// A station is handed records from its manifest's offset on, whatever its group has committed.
+    pub start_at_manifest: bool,
+    /// A manifest must be of the log that is read.
+    pub log_id: bool,
 }
 
 impl Default for Safeguards {
     fn default() -> Self {
-        Self { manifest_after_acks: true, manifest_last: true }
+        Self { manifest_after_acks: true, manifest_last: true, start_at_manifest: true, log_id: true }
     }
 }
 
@@ -108,10 +126,11 @@ impl Snapshots {
     }
 
     fn write_state(&self, dir: &Path, snapshot: &Snapshot) -> Result<(), SnapshotError> {
-        let path = dir.join(name(snapshot.offset, STATE));
+        let path = dir.join(state_name(snapshot.offset, crc32c::crc32c(&snapshot.state)));
         let file = self.files.open(&path, true).map_err(io_at(&path, "made"))?;
-        file.truncate(0)
-            .and_then(|()| file.write_at(&snapshot.state, 0))
+        // What another one writes under this name is the same.
+        file.write_at(&snapshot.state, 0)
+            .and_then(|()| file.truncate(snapshot.state.len() as u64))
             .and_then(|()| file.sync())
             .map_err(io_at(&path, "written"))
     }
@@ -123,7 +142,7 @@ impl Snapshots {
             topic: snapshot.source.topic,
             partition: snapshot.source.partition,
             offset: snapshot.offset,
-            behaviour: domain::flow::BEHAVIOUR,
+            behaviour: snapshot.behaviour,
             bytes: snapshot.state.len() as u64,
             crc32c: crc32c::crc32c(&snapshot.state),
         };
@@ -136,21 +155,24 @@ impl Snapshots {
     fn prune(&self, dir: &Path) -> Result<u64, SnapshotError> {
         let names = self.files.list(dir).map_err(io_at(dir, "listed"))?;
         let offsets: Vec<u64> = names.iter().filter_map(|n| offset_of(n, MANIFEST)).collect();
-        let first = offsets.len().saturating_sub(KEPT);
-        for &offset in &offsets[..first] {
-            let path = dir.join(name(offset, MANIFEST));
-            self.files.remove(&path).map_err(io_at(&path, "removed"))?;
+        let kept = &offsets[offsets.len().saturating_sub(KEPT)..];
+        let Some(&first) = kept.first() else { return Ok(0) };
+        // What is above it and has no manifest may be another one's, on its way.
+        let is_let_go = |name: &&String| of_any(name).is_some_and(|offset| offset < first);
+        let (manifests, others): (Vec<&String>, Vec<&String>) =
+            names.iter().filter(is_let_go).partition(|name| name.ends_with(MANIFEST));
+        for group in [manifests, others] {
+            for name in group {
+                let path = dir.join(name);
+                match self.files.remove(&path) {
+                    // Another one was faster.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    removed => removed.map_err(io_at(&path, "removed"))?,
+                }
+            }
+            self.files.sync_dir(dir).map_err(io_at(dir, "synced"))?;
         }
-        self.files.sync_dir(dir).map_err(io_at(dir, "synced"))?;
-        let kept = &offsets[first..];
-        let is_left_over = |name: &str| {
-            offset_of(name, STATE).is_some_and(|offset| !kept.contains(&offset)) || name.ends_with(PARTIAL)
-        };
-        for name in names.iter().filter(|name| is_left_over(name)) {
-            let path = dir.join(name);
-            self.files.remove(&path).map_err(io_at(&path, "removed"))?;
-        }
-        Ok(kept.first().copied().unwrap_or(0))
+        Ok(first)
     }
 
     /// The latest snapshot of a partition; `None` if there never was one.
@@ -158,30 +180,75 @@ impl Snapshots {
     /// # Errors
     /// There is one, and it is torn or of something else.
     pub fn latest(&self, source: Source) -> Result<Option<Snapshot>, SnapshotError> {
-        let dir = self.of(source.topic, source.partition);
+        let Source { topic, partition, .. } = source;
+        let Some(offset) = self.offsets(topic, partition)?.pop() else { return Ok(None) };
+        let listed = Listed { topic, partition, offset };
+        let snapshot = self.read(&listed)?;
+        if self.safeguards.log_id && snapshot.source.log != source.log {
+            let path = self.manifest(&listed);
+            let (found, log) = (snapshot.source.log, source.log);
+            return Err(SnapshotError::OtherLog { path, partition: source.to_string(), found, log });
+        }
+        Ok(Some(Snapshot { source, ..snapshot }))
+    }
+
+    /// Every snapshot that is published, by partition and offset.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn list(&self) -> Result<Vec<Listed>, SnapshotError> {
+        let mut all = Vec::new();
+        for name in self.files.list(&self.dir).map_err(io_at(&self.dir, "listed"))? {
+            let place = name.rsplit_once('-').and_then(|(topic, n)| Some((Topic::parse(topic)?, n.parse().ok()?)));
+            let Some((topic, partition)) = place else { continue };
+            let offsets = self.offsets(topic, partition)?;
+            all.extend(offsets.into_iter().map(|offset| Listed { topic, partition, offset }));
+        }
+        all.sort_unstable();
+        Ok(all)
+    }
+
+    /// The offsets at which a partition has snapshots, ascending.
+    fn offsets(&self, topic: Topic, partition: u16) -> Result<Vec<u64>, SnapshotError> {
+        let dir = self.of(topic, partition);
         let names = self.files.list(&dir).map_err(io_at(&dir, "listed"))?;
-        let Some(offset) = names.iter().filter_map(|n| offset_of(n, MANIFEST)).next_back() else { return Ok(None) };
+        Ok(names.iter().filter_map(|n| offset_of(n, MANIFEST)).collect())
+    }
+
+    /// Reads a published snapshot to its end.
+    ///
+    /// # Errors
+    /// It is torn, or is not what its place says.
+    pub fn read(&self, listed: &Listed) -> Result<Snapshot, SnapshotError> {
+        let Listed { topic, partition, offset } = *listed;
+        let dir = self.of(topic, partition);
         let path = dir.join(name(offset, MANIFEST));
-        let torn = |what: String| SnapshotError::Torn {
-            path: path.clone(),
-            partition: format!("{} partition {}", source.topic, source.partition),
-            what,
-        };
+        let torn = |what: String| self.torn(listed, what);
         let bytes = files::read(&*self.files, &path).map_err(io_at(&path, "read"))?;
         let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| torn(e.to_string()))?;
         if manifest.format != FORMAT {
             return Err(torn(format!("it is of format {}, this build reads {FORMAT}", manifest.format)));
         }
-        let named = (manifest.log.as_str(), manifest.topic, manifest.partition, manifest.offset);
-        if named != (format!("{:032x}", source.log).as_str(), source.topic, source.partition, offset) {
-            return Err(torn("it is of another log or partition".to_owned()));
+        let log = u128::from_str_radix(&manifest.log, 16).map_err(|e| torn(format!("its log: {e}")))?;
+        if (manifest.topic, manifest.partition, manifest.offset) != (topic, partition, offset) {
+            return Err(torn("it is of another partition or offset".to_owned()));
         }
-        let state = files::read(&*self.files, &dir.join(name(offset, STATE)))
+        let state = files::read(&*self.files, &dir.join(state_name(offset, manifest.crc32c)))
             .map_err(|e| torn(format!("its state cannot be read: {e}")))?;
         if state.len() as u64 != manifest.bytes || crc32c::crc32c(&state) != manifest.crc32c {
             return Err(torn("its state is not as it was written".to_owned()));
         }
-        Ok(Some(Snapshot { source, offset, state }))
+        Ok(Snapshot { source: Source { log, topic, partition }, offset, behaviour: manifest.behaviour, state })
+    }
+
+    fn torn(&self, listed: &Listed, what: String) -> SnapshotError {
+        let Listed { topic, partition, .. } = *listed;
+        let partition = format!("{topic} partition {partition}");
+        SnapshotError::Torn { path: self.manifest(listed), partition, what }
+    }
+
+    fn manifest(&self, listed: &Listed) -> PathBuf {
+        self.of(listed.topic, listed.partition).join(name(listed.offset, MANIFEST))
     }
 
     fn of(&self, topic: Topic, partition: u16) -> PathBuf {
@@ -191,6 +258,16 @@ impl Snapshots {
 
 fn name(offset: u64, end: &str) -> String {
     format!("{offset:020}{end}")
+}
+
+/// A state is named by what it holds: two that come to the same offset do not write into each other's.
+fn state_name(offset: u64, crc: u32) -> String {
+    format!("{offset:020}-{crc:08x}{STATE}")
+}
+
+/// The offset that any file of a snapshot begins with.
+fn of_any(name: &str) -> Option<u64> {
+    name.get(..20)?.parse().ok()
 }
 
 fn offset_of(name: &str, end: &str) -> Option<u64> {

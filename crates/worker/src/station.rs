@@ -1,22 +1,23 @@
-//! A stage with its place in the log: it reads, answers, and knows when a snapshot of it may be published.
+//! A stage with its place in the log: it answers what it is handed, and knows when a snapshot of it may be published.
 //!
-//! It does not write to the log: whoever runs it appends what it answers, in order, and says how much of that is durable.
+//! It neither reads nor writes the log: whoever runs it hands in the records from [`Station::from`] on, appends what it
+//! answers, in order, and says how much of that is durable.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
-use domain::flow::{Desk, Guards, Missing, Output, Partitions, Stage, Stop};
+use domain::flow::{Desk, Missing, Output, Stage, Stop, Terms, Verdict};
 use domain::model::place::Source;
 use domain::model::rulebook::Library;
 use domain::model::time::Millis;
 use log::error::LogError;
-use log::meta::Clock;
-use log::partition::Partition;
-use log::reader::Reader;
+use log::meta::{Clock, Meta};
+use log::reader::Record;
 
 use crate::snapshot::{Snapshot, SnapshotError, Snapshots};
 
-const RETIRED: &str = "restore the snapshots that belong to this log, or begin a new data directory";
+/// What helps where the log no longer reaches back to a snapshot.
+pub const RETIRED: &str = "restore the snapshots that belong to this log, or begin a new data directory";
 
 /// Why a station stops. Its place is not moved; started again, it goes on from its snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -37,11 +38,13 @@ pub enum StationError {
 #[derive(Debug)]
 pub struct Station<D> {
     stage: Stage<D>,
-    reader: Reader,
+    source: Source,
     clock: Clock,
-    /// Answers handed out, and how many of them are durable.
+    /// Answers handed out, and how many of them are durable without a gap.
     sent: u64,
     durable: u64,
+    /// What is durable beyond a gap, by where it begins: partitions do not wait for each other.
+    ahead: BTreeMap<u64, u64>,
     /// (answers handed out, next offset) after each record whose answers are not durable yet.
     open: VecDeque<(u64, u64)>,
     /// The next offset as far as all answers are durable.
@@ -55,31 +58,37 @@ impl<D: Desk> Station<D> {
     /// Takes up the latest snapshot of a partition, or begins at the beginning if there never was one.
     ///
     /// # Errors
-    /// The snapshot is torn, or the log no longer reaches back to it.
-    pub fn open(
-        partition: &Arc<Partition>,
-        partitions: Partitions,
-        clock: Clock,
+    /// The snapshot is torn.
+    pub fn open(meta: &Meta, partition: u16, snapshots: &Snapshots, library: &Library) -> Result<Self, StationError> {
+        Self::open_under(Terms::default(), meta, partition, snapshots, library)
+    }
+
+    /// The same, of another build or without some safeguard.
+    ///
+    /// # Errors
+    /// As [`Station::open`].
+    pub fn open_under(
+        terms: Terms,
+        meta: &Meta,
+        partition: u16,
         snapshots: &Snapshots,
         library: &Library,
     ) -> Result<Self, StationError> {
-        let Source { log, partition: number, .. } = partition.source();
-        let (stage, offset) = match snapshots.latest(partition.source())? {
-            None => (Stage::new(D::default(), log, number, partitions), 0),
+        let source = Source { log: meta.topic_id(D::TOPIC), topic: D::TOPIC, partition };
+        let (stage, offset) = match snapshots.latest(source)? {
+            None => (Stage::new_under(terms, D::default(), source.log, partition, meta.partitions), 0),
             Some(Snapshot { offset, state, .. }) => {
-                let stage = Stage::restore(&state, log, number, partitions, library);
-                (stage.map_err(|what| StationError::State { partition: partition.name(), offset, what })?, offset)
+                let stage = Stage::restore_under(terms, &state, source.log, partition, meta.partitions, library);
+                (stage.map_err(|what| StationError::State { partition: source.to_string(), offset, what })?, offset)
             }
         };
-        // The record before is handed in again where it is still there: it must be the one that was taken.
-        let from = if offset > partition.start() { offset - 1 } else { offset };
-        let reader = Reader::open(Arc::clone(partition), from, RETIRED)?;
         Ok(Self {
             stage,
-            reader,
-            clock,
+            source,
+            clock: meta.clock,
             sent: 0,
             durable: 0,
+            ahead: BTreeMap::new(),
             open: VecDeque::new(),
             settled: offset,
             snapshot_at: offset,
@@ -87,38 +96,67 @@ impl<D: Desk> Station<D> {
         })
     }
 
-    /// Takes records until there is none or the answers have so many bytes; says how many it took.
+    /// The offset of the first record that it must be handed, of a log that begins at `start`.
+    ///
+    /// The record before its place is handed in again where it is still there: it must be the one that was taken.
+    #[must_use]
+    pub fn from(&self, start: u64) -> u64 {
+        let next = self.stage.next_offset();
+        if next > start { next - 1 } else { next }
+    }
+
+    #[must_use]
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// The offset of the record that comes next.
+    #[must_use]
+    pub fn next_offset(&self) -> u64 {
+        self.stage.next_offset()
+    }
+
+    /// Takes the next record and answers it.
     ///
     /// # Errors
     /// Why the partition stops. The station must then be thrown away.
-    pub fn step(
+    pub fn take(
         &mut self,
+        record: Record<'_>,
         library: &Library,
-        records_max: usize,
-        bytes_max: usize,
         answers: &mut Vec<Output>,
-    ) -> Result<usize, StationError> {
-        let before = answers.len();
-        let (mut taken, mut bytes) = (0, 0);
-        while taken < records_max && bytes < bytes_max {
-            let Some(record) = self.reader.next_record()? else { break };
-            let append = if self.clock == Clock::Wall { record.append } else { Millis::MAX };
-            let had = answers.len();
-            self.stage.step(record.offset, append, record.bytes, library, answers)?;
-            bytes += answers[had..].iter().map(|a| a.record.len()).sum::<usize>();
-            taken += 1;
-            self.open.push_back((self.sent + (answers.len() - before) as u64, self.stage.next_offset()));
-        }
-        self.sent += (answers.len() - before) as u64;
+    ) -> Result<Verdict, StationError> {
+        let had = answers.len();
+        let append = if self.clock == Clock::Wall { record.append } else { Millis::MAX };
+        let verdict = self.stage.step(record.offset, append, record.bytes, library, answers)?;
+        self.sent += (answers.len() - had) as u64;
+        self.open.push_back((self.sent, self.stage.next_offset()));
         self.settle();
-        Ok(taken)
+        Ok(verdict)
     }
 
-    /// So many more answers, in the order in which they were handed out, are durable.
-    pub fn made_durable(&mut self, answers: u64) {
-        self.durable += answers;
-        assert!(self.durable <= self.sent, "no more can be durable than was handed out");
+    /// These answers are durable, numbered from 0 as they were handed out. Whoever sends them to several partitions may hear
+    /// of a later one first; only what has no gap before it counts.
+    ///
+    /// # Panics
+    /// If they were not handed out, or are durable already.
+    pub fn made_durable(&mut self, answers: Range<u64>) {
+        assert!(
+            self.durable <= answers.start && answers.end <= self.sent,
+            "no more can be durable than was handed out"
+        );
+        let known = self.ahead.insert(answers.start, answers.end);
+        assert!(known.is_none(), "an answer is made durable once");
+        while let Some(end) = self.ahead.remove(&self.durable) {
+            self.durable = end;
+        }
         self.settle();
+    }
+
+    /// How many answers were handed out: the number of the next one.
+    #[must_use]
+    pub fn handed_out(&self) -> u64 {
+        self.sent
     }
 
     fn settle(&mut self) {
@@ -162,12 +200,19 @@ impl<D: Desk> Station<D> {
         self.stage.positions.missing().next().map_or(Ok(()), |missing| Err(missing.into()))
     }
 
+    /// Of how many source partitions a frame is missing.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.stage.positions.missing().count()
+    }
+
     /// Takes a snapshot; [`Station::snapshot`] hands it out when it may be published.
     pub fn take_snapshot(&mut self) {
         let offset = self.stage.next_offset();
         let is_whole = self.stage.positions.missing().next().is_none();
         if self.waiting.is_none() && offset > self.snapshot_at && is_whole {
-            let snapshot = Snapshot { source: self.reader.source(), offset, state: self.stage.save() };
+            let behaviour = self.stage.behaviour();
+            let snapshot = Snapshot { source: self.source, offset, behaviour, state: self.stage.save() };
             self.waiting = Some((self.sent, snapshot));
         }
     }
@@ -186,10 +231,5 @@ impl<D: Desk> Station<D> {
     #[must_use]
     pub fn stage(&self) -> &Stage<D> {
         &self.stage
-    }
-
-    /// Switches safeguards off, in tests that show what each is for.
-    pub fn set_guards(&mut self, guards: Guards) {
-        self.stage.positions.guards = guards;
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use domain::behaviour::{Behaviour, Build};
 use domain::flow::{
-    BEHAVIOUR, Desk, Marker, Outbox, Output, Partitions, Positions, Stage, Stop, Verdict, marker_record,
+    BEHAVIOUR, Desk, Guards, Marker, Outbox, Output, Positions, Stage, Stop, Terms, Verdict, marker_record,
 };
 use domain::frame::{Frame, Kind, PART_BYTES_MAX, decode, encode, seal};
 use domain::model::fact::{Fact, Metric, Scope, What};
-use domain::model::place::Topic;
+use domain::model::place::{Partitions, Topic};
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::rules::{Attribution, Dedup, Rules};
 use domain::model::time::Millis;
@@ -137,12 +138,68 @@ fn offsets_that_jump_are_refused_and_old_ones_dropped() {
 fn a_marker_below_the_last_one_is_ignored_and_another_behaviour_refused() {
     let marker = |order, behaviour| marker_record(&Marker { merchant: "m", order, sha256: [0; 32], behaviour });
     let mut stage = echo(1);
-    for order in [1, 3, 2, 3] {
-        step(&mut stage, &marker(order, BEHAVIOUR)).expect("a marker");
+    // One that is ignored asks for nothing, not even for a behaviour that is known.
+    for (order, behaviour) in [(1, BEHAVIOUR), (3, BEHAVIOUR), (2, BEHAVIOUR), (3, BEHAVIOUR + 1)] {
+        step(&mut stage, &marker(order, behaviour)).expect("a marker");
     }
     assert_eq!(stage.desk().orders, [1, 3]);
     let alarm = step(&mut stage, &marker(4, BEHAVIOUR)).expect_err("not at hand").to_string();
     assert_eq!(alarm, "scans partition 0 offset 4: rules 4 of m are not at hand: publish them again");
     let alarm = step(&mut echo(1), &marker(1, BEHAVIOUR + 1)).expect_err("another behaviour").to_string();
-    assert!(alarm.contains("behaviour 2, this build has 1"), "{alarm}");
+    assert_eq!(alarm, "scans partition 0 offset 0: the marker asks for behaviour 2, this build has 1: upgrade it");
+}
+
+const OLD: &[Behaviour] = &[Behaviour { number: 1, part_bytes_max: PART_BYTES_MAX }];
+const BOTH: &[Behaviour] = &[OLD[0], Behaviour { number: 2, part_bytes_max: PART_BYTES_MAX / 8 }];
+const NEW: &[Behaviour] = &[BOTH[1], Behaviour { number: 3, part_bytes_max: PART_BYTES_MAX }];
+
+fn terms(behaviours: &'static [Behaviour]) -> Terms {
+    Terms { build: Build::new(behaviours), ..Terms::default() }
+}
+
+/// Answers of a build that is replaced by another at every record, by way of a snapshot.
+fn relay(builds: &[&'static [Behaviour]], records: &[Vec<u8>]) -> Result<Vec<Output>, String> {
+    let mut stage = Stage::new_under(terms(builds[0]), echo(3).desk().clone(), 9, 0, Partitions::all(1));
+    let mut all = Vec::new();
+    for (build, record) in builds.iter().zip(records) {
+        let saved = stage.save();
+        stage = Stage::restore_under(terms(build), &saved, 9, 0, Partitions::all(1), &library())?;
+        all.extend(step(&mut stage, record).map_err(|stop| stop.to_string())?);
+    }
+    Ok(all)
+}
+
+#[test]
+fn another_behaviour_begins_at_its_marker_and_never_ends_again() {
+    let marker = |order, behaviour| marker_record(&Marker { merchant: "m", order, sha256: [0; 32], behaviour });
+    let events = || seal(Kind::Events, 5, None, 0, &[]);
+    let records = [marker(1, 1), events(), marker(2, 2), events(), marker(3, 1), events()];
+    let answers = relay(&[BOTH; 6], &records).expect("known to it");
+    let parts = |offset: u64| {
+        let at = |o: &&Output| Frame::open(&o.record).expect("a frame").tag.expect("a tag").at.offset == offset;
+        answers.iter().filter(at).count()
+    };
+    // The items are as large as a part of the old behaviour takes two of, and one of the new.
+    assert_eq!([parts(1), parts(3), parts(5)], [2, 3, 3]);
+    // An old build gives the same up to the marker, and so does a mixture of both.
+    assert_eq!(relay(&[OLD, BOTH, BOTH, BOTH, BOTH, BOTH], &records), Ok(answers.clone()));
+    assert_eq!(relay(&[BOTH, OLD, BOTH, BOTH, BOTH, BOTH], &records), Ok(answers));
+    // From there on it stops, at the marker as well as at a snapshot from behind it.
+    let upgrade = relay(&[OLD; 6], &records).expect_err("it knows nothing of it");
+    assert_eq!(upgrade, "scans partition 0 offset 2: the marker asks for behaviour 2, this build has 1: upgrade it");
+    let upgrade = relay(&[BOTH, BOTH, BOTH, OLD, OLD, OLD], &records).expect_err("a snapshot");
+    assert_eq!(upgrade, "is of behaviour 2, this build has 1: upgrade it");
+    let downgrade = relay(&[BOTH, NEW, NEW, NEW, NEW, NEW], &records).expect_err("one before it is too old");
+    assert_eq!(downgrade, "is of behaviour 1, this build has 2 to 3: downgrade it");
+}
+
+#[test]
+fn without_the_log_id_another_log_passes() {
+    let saved = echo(1).save();
+    let restore = |guards| {
+        let terms = Terms { guards, ..Terms::default() };
+        Stage::<Echo>::restore_under(terms, &saved, 10, 0, Partitions::all(1), &library()).map(drop)
+    };
+    assert_eq!(restore(Guards::default()), Err("is of another log, partition or number of partitions".to_owned()));
+    assert_eq!(restore(Guards { log_id: false, ..Guards::default() }), Ok(()));
 }

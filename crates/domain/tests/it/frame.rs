@@ -100,6 +100,9 @@ fn records_that_are_no_frames_say_why() {
     assert_eq!(Frame::open(&other).expect_err("magic"), FrameError::Magic);
     other = record;
     other[4] = 2;
+    assert!(matches!(Frame::open(&other), Err(FrameError::Checksum { .. })), "a damaged byte is no other version");
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&other[..72]), &other[76..]);
+    other[72..76].copy_from_slice(&sum.to_le_bytes());
     assert_eq!(
         Frame::open(&other).expect_err("version").to_string(),
         "the frame is of version 2, this build reads version 1: upgrade it"

@@ -84,17 +84,24 @@ pub trait File: Debug + Send + Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// Writes a whole file under another name, syncs it and moves it to its place: it is there whole or not at all.
+/// Writes a whole file under another name, syncs it and moves it to its place: it is there whole or not at all, also where
+/// several processes write it at once.
 ///
 /// # Errors
 /// As the system says; the place is then as it was.
 pub fn publish(files: &dyn Files, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let partial = dir.join(format!("{name}{PARTIAL}"));
+    // Who writes something else writes it under another name; who writes the same changes nothing of it.
+    let partial = dir.join(format!("{name}-{:08x}{PARTIAL}", crc32c::crc32c(bytes)));
     let file = files.open(&partial, true)?;
-    file.truncate(0)?;
     file.write_at(bytes, 0)?;
+    file.truncate(bytes.len() as u64)?;
     file.sync()?;
-    files.rename(&partial, &dir.join(name))?;
+    let place = dir.join(name);
+    match files.rename(&partial, &place) {
+        // Another one has moved it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && read(files, &place)? == bytes => {}
+        moved => moved?,
+    }
     files.sync_dir(dir)
 }
 

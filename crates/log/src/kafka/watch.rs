@@ -155,7 +155,8 @@ impl ClientContext for Watch {
     fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
         let client = &self.client;
         match level {
-            _ if REPEATED.contains(&kind) => debug!(target: "librdkafka", %client, kind, line),
+            // That what we hang on is called experimental is known (`docs/decisions/0006`); a setting that is refused is an error.
+            _ if kind == "CONFWARN" || REPEATED.contains(&kind) => debug!(target: "librdkafka", %client, kind, line),
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 error!(target: "librdkafka", %client, kind, line);
             }

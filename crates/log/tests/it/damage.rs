@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use domain::flow::Partitions;
-use domain::model::place::Topic;
+use domain::model::place::{Partitions, Topic};
 use expect_test::{Expect, expect};
 use log::files::Files;
 use log::files::memory::{Loss, Memory};
@@ -46,7 +45,7 @@ fn a_journal_with_a_good_block_after_a_bad_one_is_damaged() {
     check(
         open(&disk),
         &expect![
-            "data/journal/00000000000000000001.jrn at byte 271: the log is damaged: block 23 is torn, and a good one follows at byte 419; put the data directory back from a copy, or begin a new one: nothing is skipped"
+            "data/journal/00000000000000000001.jrn at byte 282: the log is damaged: block 23 is torn, and a good one follows at byte 430; put the data directory back from a copy, or begin a new one: nothing is skipped"
         ],
     );
 }

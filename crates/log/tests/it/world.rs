@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use domain::flow::Partitions;
-use domain::model::place::Topic;
+use domain::model::place::{Partitions, Topic};
 use log::error::LogError;
 use log::files::memory::Memory;
 use log::meta::{Clock, Meta};

@@ -20,8 +20,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use domain::model::fact::Metric;
 use domain::model::time::{Millis, SECOND_MS};
-use ledger::schema::open_to_read;
-use ledger::totals::{Totals as Sums, totals};
+use ledger::reader::Ledger;
+use ledger::totals::Totals as Sums;
+use ledger::url::LedgerUrl;
 use log::files::Files;
 use log::local::now_ms;
 use serde::{Deserialize, Serialize};
@@ -126,7 +127,7 @@ async fn live(facts: Facts, address: String, ledger: PathBuf, page: String) {
         client.send(&lines).await;
         ticks += 1;
         if ticks.is_multiple_of(TICKS_PER_TABLE) {
-            let Ok(sums) = open_to_read(&ledger.to_string_lossy()).and_then(|db| totals(&db, MERCHANT)) else {
+            let Ok(sums) = Ledger::open(&LedgerUrl::file(&ledger)).and_then(|mut db| db.totals(MERCHANT)) else {
                 continue;
             };
             let pace = client.pace(before);
@@ -195,9 +196,10 @@ mod tests {
             intake.line(number, line.as_bytes(), &mut send).expect("a line");
         }
         intake.flush(&mut send).expect("a frame");
-        let ledger = road.finish().expect("a ledger");
+        let mut ledger = road.finish().expect("a ledger");
 
-        let sum = |metric| ledger.sum(metric).expect("a sum");
+        let sums: Vec<i64> = Metric::ALL.iter().map(|&metric| ledger.sum(metric).expect("a sum")).collect();
+        let sum = |metric| sums[metric as usize];
         let accepted = i64::try_from(intake.tally.accepted).expect("a count");
         assert_eq!(usize::try_from(accepted), Ok(lines.len()), "{:?}", intake.tally.rejected);
         let per_mille = |metric| sum(metric) * 1_000 / accepted;

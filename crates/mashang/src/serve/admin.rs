@@ -1,25 +1,22 @@
-//! The admin port: is it alive, can it accept now, and everything that is measured.
+//! How a service stands: how far every stage is, and whether it can accept now.
 
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use domain::model::place::Topic;
 use log::local::{Health, Log, now_ms};
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
-use worker::lane::Progress;
+use worker::works::Works;
 
-use super::ledger::Progress as LedgerProgress;
+use crate::admin::Stands;
+
+use crate::scribe::Progress as LedgerProgress;
 
 /// How everything stands.
 pub(crate) struct Standing {
     log: Arc<Log>,
-    stations: Vec<Progress>,
+    works: Arc<Works>,
     ledger: Arc<LedgerProgress>,
     registry: Registry,
     lag: IntGaugeVec,
@@ -31,7 +28,7 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    pub(super) fn new(log: Arc<Log>, stations: Vec<Progress>, ledger: Arc<LedgerProgress>, registry: Registry) -> Self {
+    pub(super) fn new(log: Arc<Log>, works: Arc<Works>, ledger: Arc<LedgerProgress>, registry: Registry) -> Self {
         let gauges = |name: &str, help: &str, labels: &[&str]| {
             let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect("a name");
             registry.register(Box::new(gauges.clone())).expect("registered once");
@@ -46,7 +43,7 @@ impl Standing {
         registry.register(Box::new(snapshot_age.clone())).expect("registered once");
         Self {
             log,
-            stations,
+            works,
             ledger,
             registry,
             lag,
@@ -61,15 +58,16 @@ impl Standing {
     /// durable when this began is in the ledger.
     pub(crate) fn lags(&self) -> Vec<(&'static str, u16, u64)> {
         let mut lags = Vec::new();
+        let stations = self.works.progress();
         for (topic, stage) in [(Topic::Scans, "shopper"), (Topic::Draws, "code"), (Topic::Awards, "campaign")] {
-            for station in self.stations.iter().filter(|s| s.topic == topic) {
+            for station in stations.iter().filter(|s| s.topic == topic) {
                 let end = self.log.partition(topic, station.partition).end();
                 lags.push((stage, station.partition, end.saturating_sub(station.settled.load(Ordering::Acquire))));
             }
         }
-        for (partition, committed) in (0..).zip(&self.ledger.committed) {
+        for (partition, committed) in self.ledger.committed() {
             let end = self.log.partition(Topic::Facts, partition).end();
-            lags.push(("ledger", partition, end.saturating_sub(committed.load(Ordering::Acquire))));
+            lags.push(("ledger", partition, end.saturating_sub(committed)));
         }
         lags
     }
@@ -78,26 +76,15 @@ impl Standing {
         self.lags().iter().all(|(.., lag)| *lag == 0)
     }
 
-    /// Whether a 202 would be given now; else why not.
-    pub(super) fn readiness(&self) -> Result<(), &'static str> {
-        if self.draining.load(Ordering::Acquire) {
-            return Err("draining");
-        }
-        match self.log.health() {
-            Health::Good => Ok(()),
-            Health::Full => Err("the disk of the log is full"),
-            Health::Failed => Err("the disk of the log failed"),
-        }
-    }
-
-    fn metrics(&self) -> String {
+    /// Works out what is not counted as it happens.
+    fn measure(&self) {
         for (stage, partition, lag) in self.lags() {
             let labels = [stage, &partition.to_string()];
             self.lag.with_label_values(&labels).set(i64::try_from(lag).unwrap_or(i64::MAX));
         }
         self.state_bytes.reset();
         let mut oldest = None;
-        for station in &self.stations {
+        for station in &self.works.progress() {
             let desk = match station.topic {
                 Topic::Scans => "shopper",
                 Topic::Draws => "code",
@@ -113,12 +100,11 @@ impl Standing {
             }
         }
         self.snapshot_age.set(oldest.map_or(0, |oldest| (now_ms() - oldest).max(0) / 1000));
-        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
 
     /// A few lines for the status page.
     pub(super) fn lines(&self) -> Vec<(String, String)> {
-        let mut lines = vec![("ready".to_owned(), self.readiness().err().unwrap_or("yes").to_owned())];
+        let mut lines = vec![("ready".to_owned(), self.readiness().err().unwrap_or_else(|| "yes".to_owned()))];
         for stage in ["shopper", "code", "campaign", "ledger"] {
             let lag: u64 = self.lags().iter().filter(|(s, ..)| *s == stage).map(|(.., lag)| lag).sum();
             lines.push((format!("frames that wait: {stage}"), lag.to_string()));
@@ -128,22 +114,25 @@ impl Standing {
     }
 }
 
-/// The routes of the admin port.
-pub(super) fn routes(standing: Arc<Standing>) -> Router {
-    Router::new()
-        .route("/livez", get(async || "alive\n"))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .with_state(standing)
-}
-
-async fn ready(State(standing): State<Arc<Standing>>) -> Response {
-    match standing.readiness() {
-        Ok(()) => "ready\n".into_response(),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
+impl Stands for Standing {
+    fn life(&self) -> Result<(), String> {
+        Ok(())
     }
-}
 
-async fn metrics(State(standing): State<Arc<Standing>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], standing.metrics()).into_response()
+    /// Whether a 202 would be given now.
+    fn readiness(&self) -> Result<(), String> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err("draining".to_owned());
+        }
+        match self.log.health() {
+            Health::Good => Ok(()),
+            Health::Full => Err("the disk of the log is full".to_owned()),
+            Health::Failed => Err("the disk of the log failed".to_owned()),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        self.measure();
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
 }

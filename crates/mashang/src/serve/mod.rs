@@ -1,30 +1,30 @@
 //! `mashang serve`: door, log, desks, ledger and console in one process.
 //!
-//! - `publish`: rules in the log
-//! - `ledger`: the thread that writes the ledger
 //! - `admin`: health and metrics
 
 mod admin;
-mod ledger;
-mod publish;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ::ledger::schema::may_serve;
+use ::ledger::url::LedgerUrl;
+use ::ledger::writer::Writer;
 use anyhow::{Context, Result, anyhow};
 use axum::Router;
-use console::recent::Recent;
+use console::recent::{Failed, Recent};
 use console::results::Console;
-use domain::flow::Partitions;
-use domain::model::place::Topic;
+use domain::model::place::{Partitions, Topic};
 use domain::model::rulebook::Library;
+use domain::model::time::Millis;
+use domain::publish;
 use edge::clock::Stamps;
 use edge::events::Door;
 use edge::http;
@@ -32,8 +32,12 @@ use edge::intake::Intake;
 use edge::keys::Keys;
 use edge::metrics::Metrics;
 use edge::problem::{method_not_allowed, not_found};
+use edge::served::Served;
+use log::error::LogError;
+use log::feed::{Appender, Feed};
 use log::files::Files;
-use log::local::{Health, Log};
+use log::follow::Follow;
+use log::local::{Health, Log, Readers, now_ms};
 use log::meta::{Clock, Meta};
 use log::store::Sizes;
 use prometheus::Registry;
@@ -42,20 +46,28 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
-use worker::lane::{Lane, Rhythm, Works};
+use wire::rules::Checked;
+use worker::any::AnyStation;
+use worker::books::Books;
+use worker::lane::{Lane, LaneError, Order, Tools};
 use worker::station::StationError;
+use worker::works::{Manner, Published, Rhythm, Works};
 
 use crate::cli::{ClockArg, LogFormat};
+use crate::publish::{Needed, Press, Secrets, books};
 use crate::rules::read_all;
 use crate::run::lock;
+use crate::scribe::{self, LedgerStop, Owner, Scribe};
 use crate::settings::Settings;
+use crate::shelf::Shelf;
 use crate::tell::tell;
 use crate::usage;
 use admin::Standing;
-use ledger::LedgerThread;
 
 /// How long an end waits for what is in the log to be in the ledger.
 const SETTLE: Duration = Duration::from_secs(60);
+/// So many rounds of the intake may be under way: one is written while the next one gathers.
+const ROUNDS_MAX: usize = 2;
 /// How often the log is asked whether it has failed.
 const HEALTH_EVERY: Duration = Duration::from_millis(100);
 /// The same while the log has no room.
@@ -119,7 +131,7 @@ pub(crate) struct Service {
     works: Arc<Works>,
     recent: Arc<Recent>,
     intake: Arc<Intake>,
-    ledger_progress: Arc<ledger::Progress>,
+    ledger_progress: Arc<scribe::Progress>,
     threads: Vec<JoinHandle<()>>,
     failures: mpsc::UnboundedReceiver<anyhow::Error>,
     stop: watch::Sender<bool>,
@@ -159,49 +171,54 @@ impl Service {
         let log = Arc::new(open_log(&settings, &files, &registry)?);
         let currencies: BTreeMap<String, String> =
             given.iter().map(|c| (c.rules.merchant.clone(), c.rules.currency.clone())).collect();
-        let secrets = secret_dirs(&settings);
-        let library = Arc::new(publish::publish(&log, &*files, &rules_dir, given, &secrets)?);
+        let mut feed = Follow::new(Arc::clone(&log), Readers::Desks);
+        let library = publish_all(&settings, &log, &mut feed, &Shelf::new(Arc::clone(&files), &rules_dir), &given)?;
         let rhythm = Rhythm { interval: settings.snapshot_every, ..Rhythm::default() };
         let retain_ms = i64::try_from(settings.retain.as_millis()).unwrap_or(i64::MAX);
         let works = Works::new(
-            Arc::clone(&log),
-            Arc::<Library>::clone(&library),
-            Arc::clone(&files),
-            &data.join("snapshots"),
+            log.meta().clone(),
+            Books::fixed(library),
+            (Arc::clone(&files), &data.join("snapshots")),
             rhythm,
-            retain_ms,
+            Manner::Embedded,
+            let_go(&log, retain_ms),
             &registry,
         );
         let works = Arc::new(works);
         let began = Instant::now();
         let lanes = open_lanes(&works)?;
-        let ledger = LedgerThread::open(&log, &file, &registry)?;
-        let stations = lanes.iter().flat_map(Lane::progress).collect();
+        let url = LedgerUrl::file(&file);
+        let ledger = open_ledger(&log, &file, &registry)?;
         info!(ms = began.elapsed().as_millis(), "desks restored");
         let ledger_progress = ledger.progress();
-        let standing = Standing::new(Arc::clone(&log), stations, Arc::clone(&ledger_progress), registry.clone());
+        let standing =
+            Standing::new(Arc::clone(&log), Arc::clone(&works), Arc::clone(&ledger_progress), registry.clone());
         let standing = Arc::new(standing);
         let (failed, failures) = mpsc::unbounded_channel();
         let tell_failure = failed.clone();
-        let recent = Recent::follow(Arc::clone(&log), &file, &registry, move |error| {
-            let _ = tell_failure.send(error.into());
-        })?;
+        let own = Arc::clone(&log);
+        let connect = move || Ok::<Box<dyn Feed>, LogError>(Box::new(Follow::new(Arc::clone(&own), Readers::Facts)));
+        let failed_too: Failed = Box::new(move |error| drop(tell_failure.send(error.into())));
+        let recent = Recent::follow(log.meta(), Box::new(connect), &url, &registry, Some(failed_too))?;
 
-        let merchants: BTreeSet<String> = currencies.keys().cloned().collect();
         let metrics = Metrics::new(&registry).context("metrics are registered once")?;
         let connections = metrics.connections.clone();
-        let intake = Intake::start(Arc::clone(&log), Stamps::of(&log)?, metrics.clone());
+        let stamps = Stamps::of(log.meta(), &mut feed)?;
+        let appender: Arc<dyn Appender> = Arc::<Log>::clone(&log);
+        let intake = Intake::start(appender, log.meta().partitions.scans, stamps, ROUNDS_MAX, metrics.clone());
         let inflight = settings.inflight_bytes as usize;
-        let door = Door::new(Arc::clone(&intake), currencies, keys.clone(), metrics, inflight);
-        let console = Arc::new(Console::new(Arc::clone(&recent), file.clone(), merchants, keys.clone()));
+        let served = Arc::new(Served::new(currencies));
+        let door = Door::new(vec![Arc::clone(&intake)], Arc::clone(&served), keys.clone(), metrics, inflight);
+        let console = Arc::new(Console::new(Arc::clone(&recent), url, served, keys.clone()));
         let own = Arc::clone(&standing);
         let page = console::page::routes(&console, Arc::new(move || own.lines()));
         let routes = Arc::new(door).routes().merge(console.routes()).merge(page);
         let routes = routes.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
 
         let mut threads = vec![thread("ledger", &failed, move || ledger.run().map_err(Into::into))];
-        for (number, lane) in lanes.into_iter().enumerate() {
-            threads.push(thread(&format!("lane-{number}"), &failed, move || lane.run().map_err(Into::into)));
+        for (number, stations) in lanes.into_iter().enumerate() {
+            let (works, log) = (Arc::clone(&works), Arc::clone(&log));
+            threads.push(thread(&format!("lane-{number}"), &failed, move || run_lane(&works, log, stations)));
         }
         let (stop, stopped) = watch::channel(false);
         let (stop_admin, admin_stopped) = watch::channel(false);
@@ -211,7 +228,7 @@ impl Service {
         if let Some(keys) = keys {
             servers.push(tokio::spawn(async move { keys.reload().await }));
         }
-        let admin_routes: Router = admin::routes(Arc::clone(&standing));
+        let admin_routes: Router = crate::admin::routes(Arc::<Standing>::clone(&standing));
         let admin_server = tokio::spawn(http::serve(admin, admin_routes, connections, admin_stopped));
         info!(http = %address, admin = %admin_address, data = %settings.data.display(), "ready");
         Ok(Self {
@@ -308,7 +325,7 @@ async fn log_fails(log: &Log) -> anyhow::Error {
     anyhow!("the log stopped, see above; start again: what was answered 202 is there")
 }
 
-async fn listen(name: &str, address: SocketAddr) -> Result<TcpListener> {
+pub(crate) async fn listen(name: &str, address: SocketAddr) -> Result<TcpListener> {
     http::listen(address).await.map_err(|e| {
         let mend = match e.kind() {
             std::io::ErrorKind::AddrInUse => "stop the other process, or choose another port",
@@ -330,9 +347,36 @@ fn open_log(settings: &Settings, files: &Arc<dyn Files>, registry: &Registry) ->
     let sizes = Sizes { segment_bytes: settings.segment_bytes, ..Sizes::default() };
     let dir = settings.data.join("log");
     Log::open(Arc::clone(files), &dir, &meta, sizes, registry).map_err(|e| match e {
-        log::error::LogError::Other { .. } => usage(e),
+        LogError::Other { .. } => usage(e),
         other => other.into(),
     })
+}
+
+/// The ledger's thread, before it runs: all facts are its own, and the log is let go below what it has.
+fn open_ledger(log: &Arc<Log>, file: &Path, registry: &Registry) -> Result<Scribe, LedgerStop> {
+    let writer = (Writer::open(&LedgerUrl::file(file), [])?, file.display().to_string());
+    let (own, let_go) = (Arc::clone(log), Arc::clone(log));
+    let connect = move || Ok::<Box<dyn Feed>, LogError>(Box::new(Follow::new(Arc::clone(&own), Readers::Facts)));
+    let committed = move |facts, next| let_go.retire(Topic::Facts, facts, next, Millis::MAX);
+    Scribe::open(log.meta(), writer, Box::new(connect), Owner::Itself, Box::new(committed), registry)
+}
+
+/// Publishes what is new among these rules and gives all books that desks may be asked to work under.
+fn publish_all(
+    settings: &Settings,
+    log: &Log,
+    feed: &mut dyn Feed,
+    shelf: &Shelf,
+    given: &[Checked],
+) -> Result<Library> {
+    let mut registry = publish::Registry::default();
+    let mut press = Press { meta: log.meta(), feed, appender: log, shelf, registry: &mut registry };
+    for checked in given {
+        press.publish(&checked.rules)?;
+    }
+    let own = given.iter().map(|checked| checked.rules.merchant.clone()).collect();
+    let secrets = Secrets { dirs: secret_dirs(settings), needed: Needed::Some(own) };
+    books(&registry, shelf, &Library::new(), &secrets)
 }
 
 /// Where secrets may lie: in `--secrets`, or beside any of the rules.
@@ -341,17 +385,52 @@ fn secret_dirs(settings: &Settings) -> Vec<PathBuf> {
     settings.secrets.clone().map_or_else(beside, |dir| vec![dir])
 }
 
-/// A lane per processor, but no more than partitions; each has the same partitions of every desk.
-fn open_lanes(works: &Arc<Works>) -> Result<Vec<Lane>, StationError> {
-    let partitions = works.log.meta().partitions.scans;
+/// The log is let go below the snapshots; the events themselves stay for `log dump`, for so long.
+fn let_go(log: &Arc<Log>, retain_ms: i64) -> Published {
+    let log = Arc::clone(log);
+    Box::new(move |source, _, needed| {
+        let before = match source.topic {
+            Topic::Scans => now_ms().saturating_sub(retain_ms),
+            _ => Millis::MAX,
+        };
+        log.retire(source.topic, source.partition, needed, before);
+    })
+}
+
+/// The stations of each lane: a lane per processor, but no more than partitions; each has the same partitions of every desk.
+fn open_lanes(works: &Works) -> Result<Vec<Vec<AnyStation>>, StationError> {
+    let partitions = works.meta.partitions.scans;
     let processors = std::thread::available_parallelism().map_or(1, |n| u16::try_from(n.get()).unwrap_or(u16::MAX));
     let lanes = partitions.min(processors);
+    let library = works.books.now();
     let lane = |number: u16| {
         let own = (0..partitions).filter(|p| p % lanes == number);
         let places = own.flat_map(|p| [Topic::Scans, Topic::Draws, Topic::Awards].map(|topic| (topic, p)));
-        Lane::open(works, &places.collect::<Vec<_>>())
+        let open = |place| AnyStation::open(&works.meta, place, &works.snapshots, &library);
+        places.map(|place| open(place).inspect(|station| works.expect(station))).collect()
     };
     (0..lanes).map(lane).collect()
+}
+
+/// A lane that has its stations from the start to its end.
+fn run_lane(works: &Arc<Works>, log: Arc<Log>, stations: Vec<AnyStation>) -> Result<()> {
+    const ONLY: u64 = 1;
+    let (orders, ordered) = channel();
+    let mut owned: BTreeSet<(Topic, u16)> =
+        stations.iter().map(|station| (station.source().topic, station.source().partition)).collect();
+    for station in stations {
+        let _ = orders.send(Order::Restored(ONLY, station));
+    }
+    let feed = Box::new(Follow::new(Arc::clone(&log), Readers::Desks));
+    let tools = Tools { feed, appender: log, pulse: works.pulse() };
+    match Lane::new(works, ONLY, tools, &mut owned, &ordered, &|_, _, _| ()).run() {
+        // The log has said why.
+        Err(LaneError::Refused(refused)) => {
+            warn!(%refused, "a lane stops");
+            Ok(())
+        }
+        done => Ok(done?),
+    }
 }
 
 /// A thread whose end before its time ends the service.

@@ -154,9 +154,9 @@ fn what_cannot_be_read_is_exit_status_2() {
     );
     check(
         dir,
-        &["export", "counters", "--ledger", "postgres://localhost/x"],
+        &["export", "counters", "--ledger", "mysql://u:pw@localhost/x"],
         &expect![[r#"
-        mashang: postgres://localhost/x: only SQLite ledgers are in this build; give sqlite:FILE or a path
+        mashang: mysql://…: a ledger is in sqlite:FILE, in a file named by its path, or in postgres://USER:PASSWORD@HOST/DATABASE
         exit status 2
     "#]],
     );
@@ -301,7 +301,7 @@ fn a_ledger_of_another_merchant_schema_or_owner_is_refused_by_name() {
         dir.path(),
         &RUN,
         &expect![[r#"
-            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 2: use the build that wrote it, or make it anew with `run`
+            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 3: use the build that wrote it, or make it anew with `run`
             exit status 2
         "#]],
     );
@@ -309,7 +309,7 @@ fn a_ledger_of_another_merchant_schema_or_owner_is_refused_by_name() {
         dir.path(),
         &["export", "counters", "--ledger", "out/ledger.sqlite"],
         &expect![[r#"
-            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 2: use the build that wrote it, or make it anew with `run`
+            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 3: use the build that wrote it, or make it anew with `run`
             exit status 2
         "#]],
     );
@@ -317,7 +317,7 @@ fn a_ledger_of_another_merchant_schema_or_owner_is_refused_by_name() {
         dir.path(),
         &["explain", "code", "X-1", "--ledger", "out/ledger.sqlite"],
         &expect![[r#"
-            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 2: use the build that wrote it, or make it anew with `run`
+            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 3: use the build that wrote it, or make it anew with `run`
             exit status 2
         "#]],
     );

@@ -3,6 +3,7 @@
 mod by_hand;
 mod cli;
 mod differential;
+mod fleet;
 mod house;
 mod journey;
 mod program;

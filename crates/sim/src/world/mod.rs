@@ -238,7 +238,7 @@ impl World {
     }
 
     fn write_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), Alarm> {
-        let Snapshot { source, offset, state } = snapshot;
+        let Snapshot { source, offset, state, .. } = snapshot;
         let needed = self.snapshots.write(snapshot)?;
         let retired = self.logs.retire(source.topic, source.partition, needed)?;
         self.retired += retired;
@@ -251,8 +251,7 @@ impl World {
 
     fn opening(&self) -> Opening<'_> {
         Opening {
-            partitions: self.plan.partitions,
-            clock: self.plan.clock,
+            meta: self.logs.meta(),
             snapshots: &self.snapshots,
             library: &self.library,
             guards: self.switches.guards,

@@ -1,3 +1,4 @@
-//! Snapshots on a disk that a test can crash.
+//! Stations, and snapshots on a disk that a test can crash.
 
+mod acks;
 mod snapshots;

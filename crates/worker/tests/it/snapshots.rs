@@ -10,7 +10,7 @@ use worker::snapshot::{Snapshot, Snapshots};
 const SOURCE: Source = Source { log: 7, topic: Topic::Scans, partition: 0 };
 
 fn snapshot(offset: u64, byte: u8) -> Snapshot {
-    Snapshot { source: SOURCE, offset, state: vec![byte; 100] }
+    Snapshot { source: SOURCE, offset, behaviour: 1, state: vec![byte; 100] }
 }
 
 /// A zombie and its successor come to the same offset: their states say the same, their bytes need not be the same.
@@ -52,4 +52,17 @@ fn a_snapshot_that_is_cut_off_leaves_the_one_before() {
         let latest = snapshots.latest(SOURCE).expect("one of them stands").expect("there is one");
         assert!(latest == snapshot(9, 2) || (!is_done && latest == snapshot(5, 1)), "cut off after {room} bytes");
     }
+}
+
+/// Else a recreated topic would be gone on with from the state of the one before it.
+#[test]
+fn a_snapshot_of_another_log_is_refused() {
+    let mut snapshots = Snapshots::new(Arc::new(Memory::default()), Path::new("data/snapshots"));
+    snapshots.write(&snapshot(5, 1)).expect("room");
+    let recreated = Source { log: 8, ..SOURCE };
+    let alarm = snapshots.latest(recreated).expect_err("another log").to_string();
+    let wanted = "the snapshot is of scans partition 0 of log 00000000000000000000000000000007, which is now of log 00000000000000000000000000000008: the topic was recreated, or";
+    assert!(alarm.contains(wanted), "{alarm}");
+    snapshots.safeguards.log_id = false;
+    assert!(snapshots.latest(recreated).expect("nobody looks").is_some());
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use domain::flow::Partitions;
 use domain::frame::{HEADER_BYTES, PART_BYTES_MAX};
+use domain::model::place::Partitions;
 use domain::model::place::Topic;
 use prometheus::Registry;
 use rdkafka::admin::{NewTopic, TopicReplication};

@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::flow::Partitions;
+use domain::model::place::Partitions;
 use domain::model::place::Topic;
 use log::error::LogError;
 use log::feed::Feed;

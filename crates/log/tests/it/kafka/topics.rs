@@ -1,6 +1,6 @@
 //! Topics are made once; what was lost or recreated is never taken for what was there.
 
-use domain::flow::Partitions;
+use domain::model::place::Partitions;
 use domain::model::place::Topic;
 use log::error::LogError;
 use log::kafka::appender::{KafkaAppender, Metrics, Options};

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use domain::desk::shopper::ShopperDesk;
-use domain::flow::{BEHAVIOUR, Guards, Marker, Partitions, marker_record};
+use domain::flow::{BEHAVIOUR, Guards, Marker, marker_record};
 use domain::frame::{Body, Frame, Kind, seal};
 use domain::model::fact::{Fact, Metric, Scope, What};
+use domain::model::place::Partitions;
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
 use wire::event::{Merchants, read};

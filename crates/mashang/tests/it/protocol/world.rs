@@ -6,14 +6,16 @@ use std::sync::Arc;
 use domain::desk::campaign::CampaignDesk;
 use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
-use domain::flow::{BEHAVIOUR, Desk, Guards, Marker, Output, Partitions, Stage, Stop, marker_record};
+use domain::flow::{BEHAVIOUR, Desk, Guards, Marker, Output, Stage, Stop, marker_record};
 use domain::frame::{Body, Kind, seal};
 use domain::model::ids;
-use domain::model::place::Topic;
+use domain::model::place::{Partitions, Topic};
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
-use ledger::export::{Format, Table, export};
-use ledger::schema::{LedgerError, Origin, create};
+use ledger::error::LedgerError;
+use ledger::export::{Format, Table};
+use ledger::reader::Ledger;
+use ledger::schema::{Origin, create};
 use ledger::writer::{Durability, Writer};
 use sim::generate::Case;
 use wire::event::{Merchants, read};
@@ -300,7 +302,7 @@ impl World {
                 self.read_facts(0, 2)?;
                 self.ledgers[0].commit()?;
                 match self.ledgers.pop().expect("the zombie").commit() {
-                    Ok(()) | Err(LedgerError::Moved) => {}
+                    Ok(()) | Err(LedgerError::Moved { .. }) => {}
                     Err(other) => return Err(other),
                 }
                 // Whoever committed last, the next one goes on from there.
@@ -324,8 +326,9 @@ impl World {
         self.read_facts(0, usize::MAX)?;
         self.ledgers[0].commit()?;
         let mut text = Vec::new();
+        let mut ledger = Ledger::over(rusqlite::Connection::open(&self.url)?);
         for &table in tables {
-            export(&self.anchor, table, Format::Csv, &mut text)?;
+            ledger.export(table, Format::Csv, &mut text)?;
         }
         Ok(String::from_utf8(text).expect("UTF-8"))
     }

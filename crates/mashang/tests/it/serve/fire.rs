@@ -56,10 +56,10 @@ impl Client {
 }
 
 /// A generator that differs from run to run unless MASHANG_SEED says which.
-pub(super) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos();
         let seed = std::env::var("MASHANG_SEED").ok().and_then(|s| s.parse().ok());
         let seed = seed.unwrap_or(u64::try_from(clock & u128::from(u32::MAX)).expect("small"));
@@ -67,7 +67,7 @@ impl Dice {
         Self(seed)
     }
 
-    pub(super) fn next(&mut self, below: u64) -> u64 {
+    pub(crate) fn next(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % below
     }
@@ -210,10 +210,10 @@ fn a_disk_that_fails_ends_the_process_and_nothing_is_lost() {
 }
 
 /// A disk of its own, a few MiB large; gone with the value.
-pub(super) struct SmallDisk(std::path::PathBuf);
+pub(crate) struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
-    pub(super) fn mount(at: &Path, size: &str) -> Option<Self> {
+    pub(crate) fn mount(at: &Path, size: &str) -> Option<Self> {
         let options = format!("size={size}");
         let output = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output().ok()?;
         output.status.success().then(|| Self(at.to_owned()))

@@ -2,10 +2,10 @@
 
 mod attacked;
 mod door;
-mod fire;
+pub(crate) mod fire;
 mod held;
 mod journey;
 mod races;
-mod server;
+pub(crate) mod server;
 mod start;
-mod steady;
+pub(crate) mod steady;

@@ -12,41 +12,41 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running service.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub(super) http: String,
-    pub(super) admin: String,
+    pub(crate) http: String,
+    pub(crate) admin: String,
     /// What it tells, a JSON object a line.
     told: Receiver<String>,
 }
 
 /// An answer over HTTP.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) retry_after: Option<String>,
-    pub(super) content_type: String,
-    pub(super) body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<String>,
+    pub(crate) content_type: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
     }
 }
 
 /// The binary, with the arguments that every service of these tests has.
-pub(super) fn binary() -> Command {
+pub(crate) fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_mashang"))
 }
 
 impl Server {
     /// Starts `serve` in a directory with `rules.toml`, on free ports, with more arguments.
-    pub(super) fn start(dir: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start(dir: &Path, more: &[&str]) -> Self {
         Self::start_with(binary(), dir, more)
     }
 
-    pub(super) fn start_with(mut command: Command, dir: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start_with(mut command: Command, dir: &Path, more: &[&str]) -> Self {
         let args = ["serve", "--log-format", "json", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
         command.args(args).args(more).current_dir(dir).stdout(Stdio::null()).stderr(Stdio::piped());
         for (option, value) in [("--data", "data"), ("--rules", "rules.toml")] {
@@ -79,23 +79,23 @@ impl Server {
         }
     }
 
-    pub(super) fn post(&self, content_type: &str, body: &[u8]) -> Result<Answer, ureq::Error> {
+    pub(crate) fn post(&self, content_type: &str, body: &[u8]) -> Result<Answer, ureq::Error> {
         post(&self.http, content_type, body, None)
     }
 
-    pub(super) fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         get(&format!("{}{path}", self.http), None).expect("an answer")
     }
 
     /// A metric with its labels as they stand; 0 if it is not there.
-    pub(super) fn metric(&self, name: &str) -> u64 {
+    pub(crate) fn metric(&self, name: &str) -> u64 {
         let text = get(&format!("{}/metrics", self.admin), None).expect("metrics").body;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0, |value| value.parse().expect("an integer"))
     }
 
     /// Waits until everything that was accepted is in the ledger.
-    pub(super) fn settle(&self) {
+    pub(crate) fn settle(&self) {
         let until = Instant::now() + PATIENCE;
         loop {
             let text = get(&format!("{}/metrics", self.admin), None).expect("metrics").body;
@@ -110,20 +110,20 @@ impl Server {
     }
 
     /// SIGKILL.
-    pub(super) fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
     }
 
     /// SIGTERM; how it ended, and what it told.
-    pub(super) fn stop(mut self) -> (ExitStatus, String) {
+    pub(crate) fn stop(mut self) -> (ExitStatus, String) {
         let done = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill runs");
         assert!(done.success());
         self.wait()
     }
 
     /// Waits for its end; how it ended, and what it told.
-    pub(super) fn wait(&mut self) -> (ExitStatus, String) {
+    pub(crate) fn wait(&mut self) -> (ExitStatus, String) {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
@@ -147,7 +147,7 @@ fn agent() -> ureq::Agent {
 }
 
 /// Posts a body to the door.
-pub(super) fn post(http: &str, content_type: &str, body: &[u8], key: Option<&str>) -> Result<Answer, ureq::Error> {
+pub(crate) fn post(http: &str, content_type: &str, body: &[u8], key: Option<&str>) -> Result<Answer, ureq::Error> {
     let mut request = agent().post(format!("{http}/v1/events")).header("Content-Type", content_type);
     if let Some(key) = key {
         request = request.header("Authorization", format!("Bearer {key}"));
@@ -155,7 +155,7 @@ pub(super) fn post(http: &str, content_type: &str, body: &[u8], key: Option<&str
     request.send(body).map(answer)
 }
 
-pub(super) fn get(url: &str, key: Option<&str>) -> Result<Answer, ureq::Error> {
+pub(crate) fn get(url: &str, key: Option<&str>) -> Result<Answer, ureq::Error> {
     let mut request = agent().get(url);
     if let Some(key) = key {
         request = request.header("Authorization", format!("Bearer {key}"));

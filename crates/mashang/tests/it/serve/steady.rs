@@ -3,14 +3,14 @@
 use std::fmt::Write;
 use std::path::Path;
 
-pub(super) const SHOPPERS: u64 = 60;
+pub(crate) const SHOPPERS: u64 = 60;
 const GUIDES: u64 = 8;
 /// One-item codes of each shopper.
 const ITEMS: u64 = 6;
 const START: u64 = 1_794_326_400_000;
 
 /// Writes the rules and their secret into a directory.
-pub(super) fn write_rules(dir: &Path) {
+pub(crate) fn write_rules(dir: &Path) {
     let mut rules = String::from(
         r#"
 merchant = "steady"
@@ -71,7 +71,7 @@ campaign = "wheel"
 }
 
 /// So many events, in time order, the same for the same number.
-pub(super) fn events(count: u64) -> Vec<String> {
+pub(crate) fn events(count: u64) -> Vec<String> {
     let mut state = 0x5EED_u64;
     let mut dice = move |below: u64| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

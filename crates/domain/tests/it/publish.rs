@@ -1,0 +1,265 @@
+//! Publishers that come in between each other, die anywhere, and send everything twice.
+
+use std::collections::BTreeMap;
+
+use domain::birth::Birth;
+use domain::flow::{Marker, marker_record};
+use domain::frame::{Frame, Kind, seal};
+use domain::model::place::{Partitions, Source, Topic};
+use domain::publish::{Act, DOWNSTREAM_FIRST, Publisher, Registry, Taken, placed_record};
+use proptest::prelude::*;
+
+const PARTITIONS: u16 = 2;
+
+fn marker(merchant: &str, order: u32, sha: u8, behaviour: u32) -> Vec<u8> {
+    marker_record(&Marker { merchant, order, sha256: [sha; 32], behaviour })
+}
+
+fn birth() -> Birth {
+    let source = Source { log: 3, topic: Topic::Rules, partition: 0 };
+    Birth { source, id: 7, is_event_clock: false, partitions: Partitions::all(PARTITIONS) }
+}
+
+/// Reads records as they lie; what each meant.
+fn read(registry: &mut Registry, records: &[Vec<u8>]) -> Vec<Taken> {
+    let from = usize::try_from(registry.next_offset()).expect("small");
+    let take = |record: &Vec<u8>| registry.take(registry.next_offset(), record).expect("rules");
+    records[from..].iter().map(take).collect()
+}
+
+#[test]
+fn the_first_proposal_for_a_number_counts() {
+    let records = [
+        birth().record(),
+        Birth { id: 8, ..birth() }.record(), // lost a race of two who made the topics
+        birth().record(),
+        marker("acme", 1, 1, 1),
+        marker("acme", 1, 2, 1), // came late
+        marker("acme", 1, 1, 1), // there twice
+        marker("bolt", 3, 3, 1), // its publisher read something that is not there
+        marker("bolt", 2, 3, 1),
+        marker("acme", 3, 2, 2),
+        marker("bolt", 4, 4, 1), // an old build, which did not look
+        placed_record(3),
+        placed_record(3),
+    ];
+    let mut registry = Registry::default();
+    let taken = read(&mut registry, &records);
+    let ignored = Taken::Ignored;
+    let wanted = [
+        Taken::Birth(birth()),
+        ignored.clone(),
+        ignored.clone(),
+        Taken::Accepted(1),
+        ignored.clone(),
+        ignored.clone(),
+        ignored.clone(),
+        Taken::Accepted(2),
+        Taken::Accepted(3),
+        ignored.clone(),
+        Taken::Placed(3),
+        ignored,
+    ];
+    assert_eq!(taken, wanted);
+    assert_eq!(registry.birth(), Some(&birth()));
+    assert_eq!(registry.last("acme").map(|v| (v.order, v.sha256[0])), Some((3, 2)));
+    assert_eq!(registry.next_order(), 4);
+    // acme's first one is not placed, and no desk needs it.
+    assert_eq!(registry.unplaced().map(|v| v.order).collect::<Vec<_>>(), [2]);
+    let outdated = registry.propose("bolt", [9; 32], 1).expect_err("a lower behaviour").to_string();
+    assert_eq!(outdated, "behaviour 2 is published, this build would publish 1: upgrade it");
+}
+
+#[test]
+fn the_same_rules_are_published_again_for_a_higher_behaviour_only() {
+    let mut registry = Registry::default();
+    read(&mut registry, &[birth().record(), marker("acme", 1, 1, 2), placed_record(1)]);
+    let act = |behaviour| {
+        let mut publisher = Publisher::new("acme", [1; 32], behaviour);
+        publisher.next(&registry).expect("not outdated")
+    };
+    assert_eq!(act(1), Act::Done { order: 1 });
+    assert_eq!(act(2), Act::Done { order: 1 });
+    assert_eq!(act(3), Act::Propose { follows: registry.last("acme"), record: marker("acme", 2, 1, 3) });
+}
+
+#[test]
+fn what_has_no_place_in_rules_is_refused() {
+    let refused = |offset, record: &[u8]| {
+        let mut registry = Registry::default();
+        read(&mut registry, &[birth().record()]);
+        let error = registry.take(offset, record).expect_err("refused").to_string();
+        assert_eq!(registry.next_offset(), 1, "it is not moved by {error}");
+        error
+    };
+    assert_eq!(
+        refused(2, &marker("acme", 1, 1, 1)),
+        "rules partition 0: offset 2 came, 1 was next: the log has a hole or was rewound"
+    );
+    let facts = seal(Kind::Facts, 0, None, 0, &[]);
+    assert_eq!(refused(1, &facts), "rules partition 0 offset 1: a frame of Facts has no place here");
+    assert!(refused(1, b"MSHF").contains("the record has 4 bytes"));
+    assert!(refused(1, &placed_record(1)).contains("version 1 are said to be placed, and nobody published it"));
+}
+
+/// The log: `rules`, and what stands in every partition. Appending is one step, reading another.
+#[derive(Default)]
+struct World {
+    rules: Vec<Vec<u8>>,
+    partitions: BTreeMap<(Topic, u16), Vec<Vec<u8>>>,
+    /// What is on its way to `rules` from publishers that do not wait for it any more.
+    late: Vec<Vec<u8>>,
+}
+
+impl World {
+    /// The last order and behaviour of every merchant, as the desk of a partition works by them.
+    fn desk(&self, topic: Topic, partition: u16) -> BTreeMap<String, u32> {
+        let mut last = BTreeMap::new();
+        for record in self.partitions.get(&(topic, partition)).into_iter().flatten() {
+            let frame = Frame::open(record).expect("a frame");
+            let Marker { merchant, order, .. } = frame.items().next().expect("an item").expect("a marker");
+            let known = last.entry(merchant.to_owned()).or_insert(order);
+            *known = order.max(*known);
+        }
+        last
+    }
+
+    /// No desk works by rules that are not in the partitions of the desks behind it.
+    fn check_downstream_first(&self) {
+        for (downstream, upstream) in DOWNSTREAM_FIRST.iter().zip(&DOWNSTREAM_FIRST[1..]) {
+            for (up, down) in (0..PARTITIONS).flat_map(|up| (0..PARTITIONS).map(move |down| (up, down))) {
+                let behind = self.desk(*downstream, down);
+                for (merchant, order) in self.desk(*upstream, up) {
+                    assert!(behind.get(&merchant).is_some_and(|o| *o >= order), "{upstream} {up} knows {order}");
+                }
+            }
+        }
+    }
+}
+
+/// A publisher, and what it has read.
+struct Worker {
+    registry: Registry,
+    publisher: Publisher,
+    /// The topic that it is about, and its next partition.
+    placing: Option<(Topic, u16, Vec<u8>)>,
+    is_done: Option<u32>,
+}
+
+impl Worker {
+    fn new(world: &World, merchant: &str, sha: u8) -> Self {
+        let mut registry = Registry::default();
+        read(&mut registry, &world.rules);
+        let publisher = Publisher::new(merchant, [sha; 32], 1);
+        Self { registry, publisher, placing: None, is_done: None }
+    }
+
+    /// One append, or one look. `twice`: what it appends is in the log a second time.
+    fn step(&mut self, world: &mut World, twice: bool) {
+        if let Some((topic, partition, record)) = self.placing.take() {
+            let at = world.partitions.entry((topic, partition)).or_default();
+            at.extend(std::iter::repeat_n(record.clone(), 1 + usize::from(twice)));
+            self.placing = (partition + 1 < PARTITIONS).then_some((topic, partition + 1, record));
+            return;
+        }
+        read(&mut self.registry, &world.rules);
+        match self.publisher.next(&self.registry).expect("one behaviour") {
+            Act::Propose { record, .. } | Act::TellPlaced { record } => {
+                if twice {
+                    world.late.push(record.clone());
+                }
+                world.rules.push(record);
+            }
+            Act::Place { topic, record } => self.placing = Some((topic, 0, record)),
+            Act::Done { order } => self.is_done = Some(order),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Turn {
+    Step {
+        who: usize,
+        twice: bool,
+    },
+    /// Gone, with what it had on its way; begins anew with these rules.
+    Die {
+        who: usize,
+        merchant: usize,
+        sends: bool,
+    },
+    Late {
+        which: usize,
+    },
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    prop_oneof![
+        12 => (0..2_usize, any::<bool>()).prop_map(|(who, twice)| Turn::Step { who, twice }),
+        1 => (0..2_usize, 0..2_usize, any::<bool>()).prop_map(|(who, merchant, sends)| Turn::Die { who, merchant, sends }),
+        1 => any::<usize>().prop_map(|which| Turn::Late { which }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn all_readers_agree_and_the_last_publisher_leaves_nothing_undone(turns in proptest::collection::vec(turn(), 0..120)) {
+        let merchants = ["acme", "bolt"];
+        let mut world = World { rules: vec![birth().record()], ..World::default() };
+        let mut versions = 0_u8..;
+        let mut next = |world: &World, merchant| {
+            let sha = versions.next().expect("few");
+            (Worker::new(world, merchant, sha), merchant, sha)
+        };
+        let mut workers = [next(&world, "acme"), next(&world, "acme")];
+        let mut seen: Vec<Registry> = Vec::new();
+        for turn in turns {
+            match turn {
+                Turn::Step { who, twice } => {
+                    let (worker, merchant, sha) = &mut workers[who];
+                    worker.step(&mut world, twice);
+                    if let Some(order) = worker.is_done {
+                        let published = worker.registry.version(order).expect("it was read back");
+                        prop_assert_eq!((published.merchant.as_str(), published.sha256[0]), (*merchant, *sha));
+                        workers[who] = next(&world, merchants[usize::from(*sha) % 2]);
+                    }
+                }
+                Turn::Die { who, merchant, sends } => {
+                    let (worker, ..) = &mut workers[who];
+                    // What it was about to append may arrive, long after it is gone.
+                    if let (true, Ok(Act::Propose { record, .. })) = (sends, worker.publisher.next(&worker.registry)) {
+                        world.late.push(record);
+                    }
+                    workers[who] = next(&world, merchants[merchant]);
+                }
+                Turn::Late { which } if !world.late.is_empty() => {
+                    let record = world.late.swap_remove(which % world.late.len());
+                    world.rules.push(record);
+                }
+                Turn::Late { .. } => {}
+            }
+            world.check_downstream_first();
+            let mut registry = seen.last().cloned().unwrap_or_default();
+            read(&mut registry, &world.rules);
+            seen.push(registry);
+        }
+        let (mut last, merchant, sha) = next(&world, "acme");
+        while last.is_done.is_none() {
+            last.step(&mut world, false);
+        }
+        // Whoever read earlier agrees with whoever reads all of it now.
+        for registry in &seen {
+            prop_assert!(last.registry.published().starts_with(registry.published()));
+        }
+        prop_assert!(last.registry.published().iter().map(|v| v.order).eq(1..last.registry.next_order()));
+        prop_assert_eq!(last.registry.last(merchant).map(|v| v.sha256[0]), Some(sha));
+        prop_assert_eq!(last.registry.unplaced().count(), 0);
+        let wanted: BTreeMap<String, u32> =
+            merchants.iter().filter_map(|m| last.registry.last(m)).map(|v| (v.merchant.clone(), v.order)).collect();
+        for topic in DOWNSTREAM_FIRST {
+            for partition in 0..PARTITIONS {
+                prop_assert_eq!(world.desk(topic, partition), wanted.clone(), "{} {}", topic, partition);
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Facts added up in memory between two transactions.
+
+mod tables;
+pub(crate) mod write;
+
+use std::collections::{BTreeMap, HashMap};
+
+use domain::model::fact::{Answer, Award, Fact, Metric, OrderState, Posting, Scope, Told, What};
+use domain::model::rules::Step;
+use domain::model::time::{Day, HOUR_MS, Millis, day_text};
+
+use crate::error::LedgerError;
+
+/// A merchant's name as a small number, within one batch.
+type MerchantNumber = u32;
+
+/// What facts of one facts partition come to.
+#[derive(Debug, Default)]
+pub struct Batch {
+    merchants: Vec<String>,
+    /// By version.
+    rules: BTreeMap<u32, Rules>,
+    /// By merchant and scope, then by key.
+    counters: BTreeMap<(MerchantNumber, Scope), HashMap<String, Sums>>,
+    funnels: BTreeMap<(MerchantNumber, String, u8, Step, String, Day), i64>,
+    /// By event; the last word of each.
+    answers: BTreeMap<(i64, u128), Kept>,
+    /// Rows that stand for something as it is now: the last one of each.
+    orders: BTreeMap<(MerchantNumber, String, String), Cells>,
+    members: BTreeMap<(MerchantNumber, String), Cells>,
+    codes: BTreeMap<(MerchantNumber, String), Cells>,
+    /// Rows that are added, in the order in which they came.
+    postings: Vec<Row>,
+    awards: Vec<Row>,
+    unlocking: Vec<Row>,
+    seen: Vec<Row>,
+    facts: usize,
+    /// Duplicates among them.
+    duplicates: i64,
+}
+
+/// A counter's values.
+type Sums = HashMap<(Day, Metric), i64>;
+
+/// What rules a version is.
+#[derive(Debug)]
+struct Rules {
+    merchant: MerchantNumber,
+    sha256: String,
+    currency: String,
+}
+
+/// An answer, owned.
+#[derive(Debug)]
+struct Kept {
+    received: Millis,
+    desk: u8,
+    told: Told,
+    code: Option<String>,
+    campaign: Option<String>,
+    prize: Option<String>,
+    claim: Option<(Millis, Option<String>)>,
+}
+
+/// A value, owned.
+#[derive(Debug)]
+enum Cell {
+    Null,
+    Int(i64),
+    Text(Box<str>),
+    /// A word of the domain's.
+    Word(&'static str),
+    Event([u8; 16]),
+}
+
+/// Values of a row behind its merchant, or behind its key.
+type Cells = Box<[Cell]>;
+
+#[derive(Debug)]
+struct Row {
+    merchant: MerchantNumber,
+    cells: Cells,
+}
+
+impl From<i64> for Cell {
+    fn from(int: i64) -> Self {
+        Self::Int(int)
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Cell {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+macro_rules! cells {
+    ($($value:expr),* $(,)?) => { Box::new([$(Cell::from($value)),*]) };
+}
+
+impl Batch {
+    /// Adds a fact that is at an offset of its facts partition, the so-manieth in its record.
+    ///
+    /// # Errors
+    /// [`LedgerError::Sum`] where a counter would not fit any more.
+    pub fn add(&mut self, fact: &Fact<'_>, (offset, item): (u64, i64)) -> Result<(), LedgerError> {
+        let merchant = self.merchant(fact.merchant);
+        self.facts += 1;
+        match fact.what {
+            What::Rules { order, sha256, currency } => {
+                let sha256 = sha256.iter().map(|b| format!("{b:02x}")).collect();
+                self.rules.insert(order, Rules { merchant, sha256, currency: currency.to_owned() });
+            }
+            What::Count { scope, key, day, metric, delta } => {
+                return self.count(merchant, scope, key, (day, metric), delta);
+            }
+            What::Funnel { funnel, step, action, channel, day } => {
+                let channel = channel.unwrap_or("").to_owned();
+                *self.funnels.entry((merchant, funnel.to_owned(), step, action, channel, day)).or_default() += 1;
+            }
+            What::Posting(posting) => self.postings.push(Row { merchant, cells: posting_cells(&posting) }),
+            What::Order(o) => {
+                self.orders.insert((merchant, o.order.to_owned(), o.shopper.to_owned()), order_cells(&o));
+            }
+            What::Member { shopper, time, guide, store } => {
+                self.members.insert((merchant, shopper.to_owned()), cells![time, guide, store]);
+            }
+            What::Award(award) => self.awards.push(Row { merchant, cells: award_cells(&award) }),
+            What::Code { code, kind, scans, first_time, first_region } => {
+                let cells = cells![Cell::Word(kind.as_str()), scans.cast_signed(), first_time, first_region];
+                self.codes.insert((merchant, code.to_owned()), cells);
+            }
+            What::Seen { key, code, time, shopper, region, outcome, campaign, entry } => {
+                let (outcome, entry) = (Cell::Word(outcome.as_str()), entry.map(u64::cast_signed));
+                let place = offset.cast_signed();
+                let cells = cells![
+                    code,
+                    time,
+                    shopper,
+                    region,
+                    outcome,
+                    campaign,
+                    entry,
+                    Cell::Event(key.to_be_bytes()),
+                    place,
+                    item
+                ];
+                self.seen.push(Row { merchant, cells });
+            }
+            What::Answer(answer) => self.answer(&answer),
+            What::Unlocking { shopper, action, time } => {
+                self.unlocking.push(Row { merchant, cells: cells![shopper, Cell::Word(action.as_str()), time] });
+            }
+        }
+        Ok(())
+    }
+
+    /// Facts added since the last write.
+    #[must_use]
+    pub fn facts(&self) -> usize {
+        self.facts
+    }
+
+    /// Duplicates among the facts added since the last write.
+    #[must_use]
+    pub fn duplicates(&self) -> i64 {
+        self.duplicates
+    }
+
+    fn merchant(&mut self, name: &str) -> MerchantNumber {
+        let at = self.merchants.iter().position(|m| m == name).unwrap_or_else(|| {
+            self.merchants.push(name.to_owned());
+            self.merchants.len() - 1
+        });
+        MerchantNumber::try_from(at).expect("few merchants")
+    }
+
+    fn count(
+        &mut self,
+        merchant: MerchantNumber,
+        scope: Scope,
+        key: &str,
+        (day, metric): (Day, Metric),
+        delta: i64,
+    ) -> Result<(), LedgerError> {
+        if metric == Metric::Duplicates && scope == Scope::Merchant {
+            self.duplicates += delta;
+        }
+        let keys = self.counters.entry((merchant, scope)).or_default();
+        let sums = match keys.get_mut(key) {
+            Some(sums) => sums,
+            None => keys.entry(key.to_owned()).or_default(),
+        };
+        let sum = sums.entry((day, metric)).or_default();
+        *sum = sum.checked_add(delta).ok_or_else(|| LedgerError::Sum {
+            merchant: self.merchants[merchant as usize].clone(),
+            scope,
+            key: key.to_owned(),
+            day: day_text(day),
+            metric,
+        })?;
+        Ok(())
+    }
+
+    /// What a later desk says stands, and what is said of a later delivery.
+    fn answer(&mut self, a: &Answer<'_>) {
+        let kept = self.answers.entry((a.received.div_euclid(HOUR_MS), a.key));
+        if let std::collections::btree_map::Entry::Occupied(kept) = &kept
+            && (kept.get().received, kept.get().desk) >= (a.received, a.desk)
+        {
+            return;
+        }
+        kept.insert_entry(Kept {
+            received: a.received,
+            desk: a.desk,
+            told: a.told,
+            code: a.code.map(ToOwned::to_owned),
+            campaign: a.campaign.map(ToOwned::to_owned),
+            prize: a.prize.map(ToOwned::to_owned),
+            claim: a.claim.map(|(time, region)| (time, region.map(ToOwned::to_owned))),
+        });
+    }
+}
+
+fn posting_cells(p: &Posting<'_>) -> Cells {
+    cells![p.order, p.shopper, Cell::Word(p.payee_kind.as_str()), p.payee, p.amount, p.approve_at, p.cause]
+}
+
+fn order_cells(o: &OrderState<'_>) -> Cells {
+    let kind = o.kind.map(|k| Cell::Word(k.as_str()));
+    cells![o.time, o.base, o.refunded, kind, o.guide, o.store]
+}
+
+fn award_cells(a: &Award<'_>) -> Cells {
+    let until: Option<Millis> = a.unlock.and_then(|(_, until)| until);
+    cells![
+        a.campaign,
+        i64::from(a.rules),
+        a.code,
+        a.shopper,
+        a.entry.cast_signed(),
+        a.time,
+        a.drawn,
+        a.awarded,
+        a.prize_kind.map(|k| Cell::Word(k.as_str())),
+        a.amount,
+        a.unlock.map(|(action, _)| Cell::Word(action.as_str())),
+        until,
+    ]
+}

@@ -1,0 +1,149 @@
+//! The tables that facts go to: their columns, and what becomes of a row that is there.
+
+use crate::store::Insert;
+use crate::store::Type::{Bytes, Int, Text};
+
+pub(super) const RULES: Insert = Insert {
+    table: "rules",
+    columns: &[("version", Int), ("merchant", Text), ("sha256", Text), ("currency", Text)],
+    conflict: "ON CONFLICT(version) DO UPDATE SET merchant = excluded.merchant, sha256 = excluded.sha256,
+      currency = excluded.currency",
+};
+pub(super) const COUNTERS: Insert = Insert {
+    table: "counters",
+    columns: &[
+        ("merchant", Text),
+        ("scope", Text),
+        ("key", Text),
+        ("day", Int),
+        ("metric", Text),
+        ("facts", Int),
+        ("value", Int),
+    ],
+    conflict: "ON CONFLICT(merchant, scope, key, day, metric, facts) DO UPDATE SET value = counters.value + excluded.value",
+};
+pub(super) const FUNNELS: Insert = Insert {
+    table: "funnels",
+    columns: &[
+        ("merchant", Text),
+        ("funnel", Text),
+        ("step", Int),
+        ("action", Text),
+        ("channel", Text),
+        ("day", Int),
+        ("facts", Int),
+        ("shoppers", Int),
+    ],
+    conflict: "ON CONFLICT(merchant, funnel, step, action, channel, day, facts)
+      DO UPDATE SET shoppers = funnels.shoppers + excluded.shoppers",
+};
+pub(super) const POSTINGS: Insert = Insert {
+    table: "postings",
+    columns: &[
+        ("merchant", Text),
+        ("number", Text),
+        ("shopper", Text),
+        ("payee_kind", Text),
+        ("payee", Text),
+        ("amount", Int),
+        ("approve_at", Int),
+        ("cause", Text),
+    ],
+    conflict: "",
+};
+pub(super) const ORDERS: Insert = Insert {
+    table: "orders",
+    columns: &[
+        ("merchant", Text),
+        ("number", Text),
+        ("shopper", Text),
+        ("time", Int),
+        ("base", Int),
+        ("refunded", Int),
+        ("kind", Text),
+        ("guide", Text),
+        ("store", Text),
+    ],
+    conflict: "ON CONFLICT(merchant, number, shopper) DO UPDATE SET time = excluded.time, base = excluded.base,
+      refunded = excluded.refunded, kind = excluded.kind, guide = excluded.guide, store = excluded.store",
+};
+pub(super) const MEMBERS: Insert = Insert {
+    table: "members",
+    columns: &[("merchant", Text), ("shopper", Text), ("time", Int), ("guide", Text), ("store", Text)],
+    conflict: "ON CONFLICT(merchant, shopper) DO UPDATE SET time = excluded.time, guide = excluded.guide,
+      store = excluded.store",
+};
+pub(super) const AWARDS: Insert = Insert {
+    table: "awards",
+    columns: &[
+        ("merchant", Text),
+        ("campaign", Text),
+        ("version", Int),
+        ("code", Text),
+        ("shopper", Text),
+        ("entry", Int),
+        ("time", Int),
+        ("drawn", Text),
+        ("awarded", Text),
+        ("prize_kind", Text),
+        ("amount", Int),
+        ("unlock", Text),
+        ("unlock_until", Int),
+    ],
+    conflict: "",
+};
+pub(super) const UNLOCKING: Insert = Insert {
+    table: "unlocking",
+    columns: &[("merchant", Text), ("shopper", Text), ("action", Text), ("time", Int)],
+    conflict: "",
+};
+pub(super) const CODES: Insert = Insert {
+    table: "codes",
+    columns: &[
+        ("merchant", Text),
+        ("code", Text),
+        ("kind", Text),
+        ("scans", Int),
+        ("first_time", Int),
+        ("first_region", Text),
+    ],
+    conflict: "ON CONFLICT(merchant, code) DO UPDATE SET kind = excluded.kind, scans = excluded.scans,
+      first_time = excluded.first_time, first_region = excluded.first_region",
+};
+pub(super) const SEEN: Insert = Insert {
+    table: "seen",
+    columns: &[
+        ("merchant", Text),
+        ("code", Text),
+        ("time", Int),
+        ("shopper", Text),
+        ("region", Text),
+        ("outcome", Text),
+        ("campaign", Text),
+        ("entry", Int),
+        ("event", Bytes),
+        ("place", Int),
+        ("item", Int),
+    ],
+    conflict: "",
+};
+/// The later word stands, whichever comes first.
+pub(super) const ANSWERS: Insert = Insert {
+    table: "answers",
+    columns: &[
+        ("hour", Int),
+        ("event", Bytes),
+        ("received", Int),
+        ("desk", Int),
+        ("told", Text),
+        ("code", Text),
+        ("campaign", Text),
+        ("prize", Text),
+        ("claim_time", Int),
+        ("claim_region", Text),
+    ],
+    conflict: "ON CONFLICT(hour, event) DO UPDATE SET received = excluded.received, desk = excluded.desk,
+      told = excluded.told, code = excluded.code, campaign = excluded.campaign, prize = excluded.prize,
+      claim_time = excluded.claim_time, claim_region = excluded.claim_region
+      WHERE (excluded.received, excluded.desk) > (answers.received, answers.desk)",
+};

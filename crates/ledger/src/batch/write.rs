@@ -1,0 +1,161 @@
+//! Batches on their way into the tables.
+//!
+//! Tables are written in one order, and rows that two facts partitions may share (rules, answers) in the order of their
+//! keys: so two writers that meet at a row wait for each other one after the other, never in a ring.
+
+use std::collections::BTreeMap;
+
+use super::tables::{ANSWERS, AWARDS, CODES, COUNTERS, FUNNELS, MEMBERS, ORDERS, POSTINGS, RULES, SEEN, UNLOCKING};
+use super::{Batch, Cell, Cells, Kept, MerchantNumber, Row};
+use crate::error::LedgerError;
+use crate::store::{Insert, Sink, Store, Value};
+
+type Written = Result<(), LedgerError>;
+
+/// Writes batches of facts partitions, in ascending order of these, within a transaction.
+pub(crate) fn write(batches: &[(u16, &Batch)], store: &mut dyn Store) -> Written {
+    store.insert(&RULES, &mut |rows| put_rules(batches, rows))?;
+    let mut each = |table: &'static Insert, put: fn(&Batch, i64, &mut dyn Sink) -> Written| {
+        store.insert(table, &mut |rows| {
+            batches.iter().try_for_each(|(facts, batch)| put(batch, i64::from(*facts), rows))
+        })
+    };
+    each(&COUNTERS, Batch::put_counters)?;
+    each(&FUNNELS, Batch::put_funnels)?;
+    each(&POSTINGS, |batch, _, rows| batch.put_added(&batch.postings, rows))?;
+    each(&ORDERS, |batch, _, rows| {
+        batch.orders.iter().try_for_each(|((merchant, number, shopper), cells)| {
+            put_cells(&[batch.name(*merchant).into(), number.as_str().into(), shopper.as_str().into()], cells, rows)
+        })
+    })?;
+    each(&MEMBERS, |batch, _, rows| batch.put_latest(&batch.members, rows))?;
+    each(&AWARDS, |batch, _, rows| batch.put_added(&batch.awards, rows))?;
+    each(&UNLOCKING, |batch, _, rows| batch.put_added(&batch.unlocking, rows))?;
+    each(&CODES, |batch, _, rows| batch.put_latest(&batch.codes, rows))?;
+    each(&SEEN, |batch, _, rows| batch.put_added(&batch.seen, rows))?;
+    store.insert(&ANSWERS, &mut |rows| put_answers(batches, rows))
+}
+
+fn put_rules(batches: &[(u16, &Batch)], rows: &mut dyn Sink) -> Written {
+    // Every partition says so.
+    let all: BTreeMap<u32, _> = batches
+        .iter()
+        .flat_map(|(_, batch)| batch.rules.iter().map(|(version, rules)| (*version, (*batch, rules))))
+        .collect();
+    for (version, (batch, rules)) in all {
+        let name = batch.name(rules.merchant);
+        rows.put(&[
+            i64::from(version).into(),
+            name.into(),
+            rules.sha256.as_str().into(),
+            rules.currency.as_str().into(),
+        ])?;
+    }
+    Ok(())
+}
+
+fn put_answers(batches: &[(u16, &Batch)], rows: &mut dyn Sink) -> Written {
+    if let [(_, only)] = batches {
+        return only.answers.iter().try_for_each(|(key, kept)| put_answer(*key, kept, rows));
+    }
+    // The desks on a scan's road may tell of it in different partitions.
+    let mut all: BTreeMap<(i64, u128), &Kept> = BTreeMap::new();
+    for (key, kept) in batches.iter().flat_map(|(_, batch)| &batch.answers) {
+        let last = all.entry(*key).or_insert(kept);
+        if (kept.received, kept.desk) > (last.received, last.desk) {
+            *last = kept;
+        }
+    }
+    all.into_iter().try_for_each(|(key, kept)| put_answer(key, kept, rows))
+}
+
+fn put_answer((hour, event): (i64, u128), a: &Kept, rows: &mut dyn Sink) -> Written {
+    let claim = a.claim.as_ref();
+    rows.put(&[
+        hour.into(),
+        event.to_be_bytes().as_slice().into(),
+        a.received.into(),
+        i64::from(a.desk).into(),
+        a.told.as_str().into(),
+        a.code.as_deref().into(),
+        a.campaign.as_deref().into(),
+        a.prize.as_deref().into(),
+        claim.map(|(time, _)| *time).into(),
+        claim.and_then(|(_, region)| region.as_deref()).into(),
+    ])
+}
+
+/// Writes a row: its first values, and its cells behind them.
+fn put_cells(first: &[Value<'_>], cells: &[Cell], rows: &mut dyn Sink) -> Written {
+    let mut row = [Value::Null; COLUMNS_MAX];
+    row[..first.len()].copy_from_slice(first);
+    for (value, cell) in row[first.len()..].iter_mut().zip(cells) {
+        *value = match cell {
+            Cell::Null => Value::Null,
+            Cell::Int(int) => Value::Int(*int),
+            Cell::Text(text) => Value::Text(text),
+            Cell::Word(word) => Value::Text(word),
+            Cell::Event(key) => Value::Bytes(key),
+        };
+    }
+    rows.put(&row[..first.len() + cells.len()])
+}
+
+/// No table has more columns.
+const COLUMNS_MAX: usize = 16;
+
+impl Batch {
+    fn name(&self, merchant: MerchantNumber) -> &str {
+        &self.merchants[merchant as usize]
+    }
+
+    fn put_counters(&self, facts: i64, rows: &mut dyn Sink) -> Written {
+        for ((merchant, scope), keys) in &self.counters {
+            // In order, so that the same facts write the same pages, one beside the other.
+            let mut keys: Vec<_> = keys.iter().collect();
+            keys.sort_unstable_by_key(|(key, _)| *key);
+            for (key, sums) in keys {
+                let mut sums: Vec<_> = sums.iter().filter(|(_, value)| **value != 0).collect();
+                sums.sort_unstable_by_key(|(what, _)| **what);
+                for ((day, metric), value) in sums {
+                    rows.put(&[
+                        self.name(*merchant).into(),
+                        scope.as_str().into(),
+                        key.as_str().into(),
+                        i64::from(*day).into(),
+                        metric.as_str().into(),
+                        facts.into(),
+                        (*value).into(),
+                    ])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn put_funnels(&self, facts: i64, rows: &mut dyn Sink) -> Written {
+        for ((merchant, funnel, step, action, channel, day), shoppers) in &self.funnels {
+            rows.put(&[
+                self.name(*merchant).into(),
+                funnel.as_str().into(),
+                i64::from(*step).into(),
+                action.as_str().into(),
+                channel.as_str().into(),
+                i64::from(*day).into(),
+                facts.into(),
+                (*shoppers).into(),
+            ])?;
+        }
+        Ok(())
+    }
+
+    fn put_added(&self, added: &[Row], rows: &mut dyn Sink) -> Written {
+        added.iter().try_for_each(|row| put_cells(&[self.name(row.merchant).into()], &row.cells, rows))
+    }
+
+    fn put_latest(&self, latest: &BTreeMap<(MerchantNumber, String), Cells>, rows: &mut dyn Sink) -> Written {
+        latest.iter().try_for_each(|((merchant, key), cells)| {
+            put_cells(&[self.name(*merchant).into(), key.as_str().into()], cells, rows)
+        })
+    }
+}

@@ -1,0 +1,228 @@
+//! One facts partition on its way into the ledger: what was taken, what waits, and where the database is.
+
+use std::collections::BTreeMap;
+
+use domain::flow::{Guards, Position, Positions, Stop, Verdict};
+use domain::frame::{Frame, FrameError, Kind};
+use domain::model::fact::{Fact, What};
+use domain::model::place::{Place, Topic};
+use domain::model::time::Millis;
+
+use crate::batch::Batch;
+use crate::error::LedgerError;
+use crate::store::{Dialect, Insert, Store, Type, Value};
+
+const POSITIONS: Insert = Insert {
+    table: "positions",
+    columns: &[
+        ("facts", Type::Int),
+        ("topic", Type::Text),
+        ("partition", Type::Int),
+        ("log", Type::Text),
+        ("place", Type::Int),
+        ("part", Type::Int),
+        ("hash", Type::Text),
+    ],
+    conflict: "ON CONFLICT(facts, topic, partition) DO UPDATE SET log = excluded.log, place = excluded.place,
+      part = excluded.part, hash = excluded.hash",
+};
+const PROGRESS: Insert = Insert {
+    table: "progress",
+    columns: &[("facts", Type::Int), ("next", Type::Int), ("received", Type::Int)],
+    conflict: "ON CONFLICT(facts) DO UPDATE SET next = excluded.next, received = excluded.received",
+};
+
+/// Positions as the database holds them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) next: u64,
+    pub(crate) received: Millis,
+    pub(crate) positions: BTreeMap<(Topic, u16), Position>,
+}
+
+/// A batch that is on its way: it stays as it is until the database has it.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) batch: Batch,
+    /// What the database holds once it has it.
+    pub(crate) now: Stored,
+    /// Whether a COMMIT was sent to which no answer came: the database may have it.
+    pub(crate) is_sent: bool,
+}
+
+/// One facts partition.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    /// The offset that must come next.
+    pub(crate) next: u64,
+    /// Where that was when the last batch was sealed.
+    sealed_at: u64,
+    /// The first record that was early, while it has not come again: the stored offset stays at it.
+    early: Option<u64>,
+    pub(crate) received: Millis,
+    pub(crate) positions: Positions,
+    batch: Batch,
+    pub(crate) sealed: Option<Sealed>,
+    /// What the database held when the batch began.
+    pub(crate) began: Stored,
+}
+
+impl Chain {
+    /// Goes on from what the database holds.
+    pub(crate) fn over(stored: Stored, guards: Guards) -> Self {
+        let mut positions = Positions::default();
+        positions.guards = guards;
+        for (&(topic, partition), &position) in &stored.positions {
+            positions.restore(topic, partition, position);
+        }
+        Self {
+            next: stored.next,
+            sealed_at: stored.next,
+            early: None,
+            received: stored.received,
+            positions,
+            batch: Batch::default(),
+            sealed: None,
+            began: stored,
+        }
+    }
+
+    /// Whether there is something to commit.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.next != self.sealed_at || self.sealed.is_some()
+    }
+
+    /// Facts that wait for the next transaction.
+    pub(crate) fn pending(&self) -> usize {
+        self.batch.facts() + self.sealed.as_ref().map_or(0, |sealed| sealed.batch.facts())
+    }
+
+    /// Takes the record at an offset.
+    pub(crate) fn apply(
+        &mut self,
+        facts: u16,
+        offset: u64,
+        record: &[u8],
+        keeps_answers: bool,
+    ) -> Result<Verdict, LedgerError> {
+        let partition = || format!("facts partition {facts}");
+        if offset < self.next {
+            return Ok(Verdict::Drop);
+        }
+        if offset > self.next {
+            return Err(Stop::Offset { partition: partition(), expected: self.next, found: offset }.into());
+        }
+        let broken = |error: FrameError| Stop::Frame { to: partition(), offset, error };
+        let frame = Frame::open(record).map_err(broken)?;
+        if frame.kind == Kind::Birth {
+            self.next = offset + 1;
+            return Ok(Verdict::Apply);
+        }
+        let (Some(tag), Kind::Facts) = (&frame.tag, frame.kind) else {
+            let what = format!("a frame of {:?} has no place in facts", frame.kind);
+            return Err(Stop::Unexpected { partition: partition(), offset, what }.into());
+        };
+        let verdict = self.positions.admit(&frame, tag)?;
+        if verdict == Verdict::Apply {
+            for (item, fact) in (0..).zip(frame.items::<Fact<'_>>()) {
+                let fact = fact.map_err(broken)?;
+                if keeps_answers || !matches!(fact.what, What::Answer(_)) {
+                    self.batch.add(&fact, (offset, item))?;
+                }
+            }
+            self.received = self.received.max(frame.received);
+        }
+        self.next = offset + 1;
+        self.early = self.positions.missing().next().map(|_| self.early.unwrap_or(offset));
+        Ok(verdict)
+    }
+
+    /// Closes the batch, unless one is still on its way.
+    pub(crate) fn seal(&mut self) {
+        if self.sealed.is_some() || self.next == self.sealed_at {
+            return;
+        }
+        let positions = self.positions.iter().map(|(topic, partition, position)| ((topic, partition), *position));
+        let now =
+            Stored { next: self.early.unwrap_or(self.next), received: self.received, positions: positions.collect() };
+        self.sealed = Some(Sealed { batch: std::mem::take(&mut self.batch), now, is_sent: false });
+        self.sealed_at = self.next;
+    }
+
+    /// The database has the sealed batch; so many duplicates were in it.
+    pub(crate) fn settle(&mut self) -> i64 {
+        let Some(sealed) = self.sealed.take() else { return 0 };
+        self.began = sealed.now;
+        sealed.batch.duplicates()
+    }
+}
+
+impl Stored {
+    /// Reads positions of some partitions, in ascending order. To change them, their rows are locked first, in that
+    /// order; whoever had them before us is done then.
+    pub(crate) fn read(
+        store: &mut dyn Store,
+        facts: &[u16],
+        to_change: bool,
+    ) -> Result<BTreeMap<u16, Self>, LedgerError> {
+        let list = facts.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+        let lock = if to_change && store.dialect() == Dialect::Postgres { "FOR UPDATE" } else { "" };
+        let mut all: BTreeMap<u16, Self> = facts.iter().map(|&facts| (facts, Self::default())).collect();
+        let sql = format!("SELECT facts, next, received FROM progress WHERE facts IN ({list}) ORDER BY facts {lock}");
+        store.select(&sql, &[], &mut |row| {
+            let stored = all.entry(narrow(row.int_of(0)?, "progress.facts")?).or_default();
+            (stored.next, stored.received) = (row.int_of(1)?.cast_unsigned(), row.int_of(2)?);
+            Ok(())
+        })?;
+        let sql =
+            format!("SELECT facts, topic, partition, log, place, part, hash FROM positions WHERE facts IN ({list})");
+        store.select(&sql, &[], &mut |row| {
+            let bad = |what: &str| LedgerError::Damaged(format!("positions.{what}"));
+            let topic = Topic::parse(row.text_of(1)?).ok_or_else(|| bad("topic"))?;
+            let log = u128::from_str_radix(row.text_of(3)?, 16).map_err(|_| bad("log"))?;
+            let hash = u64::from_str_radix(row.text_of(6)?, 16).map_err(|_| bad("hash"))?;
+            let at = Place { offset: row.int_of(4)?.cast_unsigned(), part: narrow(row.int_of(5)?, "positions.part")? };
+            let source = (topic, narrow(row.int_of(2)?, "positions.partition")?);
+            let stored = all.entry(narrow(row.int_of(0)?, "positions.facts")?).or_default();
+            stored.positions.insert(source, Position { log, at, hash });
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// Writes positions, of partitions in ascending order.
+    pub(crate) fn write(store: &mut dyn Store, all: &[(u16, &Self)]) -> Result<(), LedgerError> {
+        store.insert(&POSITIONS, &mut |rows| {
+            for &(facts, stored) in all {
+                for (&(topic, partition), &Position { log, at, hash }) in &stored.positions {
+                    rows.put(&[
+                        i64::from(facts).into(),
+                        topic.as_str().into(),
+                        i64::from(partition).into(),
+                        Value::Text(&format!("{log:032x}")),
+                        at.offset.cast_signed().into(),
+                        i64::from(at.part).into(),
+                        Value::Text(&format!("{hash:016x}")),
+                    ])?;
+                }
+            }
+            Ok(())
+        })?;
+        store.insert(&PROGRESS, &mut |rows| {
+            for &(facts, stored) in all {
+                rows.put(&[i64::from(facts).into(), stored.next.cast_signed().into(), stored.received.into()])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes the row that is locked by whoever writes the partition, if it is not there.
+    pub(crate) fn make(store: &mut dyn Store, facts: u16) -> Result<(), LedgerError> {
+        let sql = "INSERT INTO progress(facts, next, received) VALUES ($1, 0, 0) ON CONFLICT(facts) DO NOTHING";
+        store.execute(sql, &[i64::from(facts).into()]).map(drop)
+    }
+}
+
+fn narrow(int: i64, what: &str) -> Result<u16, LedgerError> {
+    u16::try_from(int).map_err(|_| LedgerError::Damaged(format!("{what} {int}")))
+}

@@ -1,0 +1,248 @@
+//! Which databases are ledgers, of which schema, and how one becomes a ledger of this build's.
+
+mod steps;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use self::steps::STEPS;
+use crate::error::LedgerError;
+use crate::store::postgres::{Access, Postgres};
+use crate::store::sqlite::Sqlite;
+use crate::store::{Dialect, Store, Task, all, first, transaction};
+use crate::url::LedgerUrl;
+
+/// The schema that this build works with. An older ledger is brought up by the service that opens it.
+pub const SCHEMA: i64 = STEPS[STEPS.len() - 1].to;
+/// The oldest one from which a way leads here.
+const OLDEST: i64 = STEPS[0].to;
+
+/// How long a writer waits for another connection to let go of a SQLite database.
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Postgres: whoever changes the tables holds this lock; any number, the same for all builds.
+const MIGRATING: i64 = 0x6d61_7368_616e_6700;
+
+const NEWER: &str = "use the build that wrote it, or make it anew with `run`";
+const OLDER: &str =
+    "start `serve` or `ledger` of this build on it, which brings it up; one that `run` wrote is made anew with `run`";
+const OLDEST_MEND: &str = "make it anew, with `run`, or from the log if that still has everything";
+
+/// Who writes a ledger: a `run` makes its own anew each time, a service goes on with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Run,
+    Service,
+}
+
+impl Origin {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Service => "serve",
+        }
+    }
+}
+
+/// Makes the tables of a new ledger in SQLite.
+///
+/// # Errors
+/// The database refuses.
+pub fn create(db: &Connection, origin: Origin) -> Result<(), LedgerError> {
+    // All or nothing: a file that was begun is as good as none.
+    let tx = rusqlite::Transaction::new_unchecked(db, rusqlite::TransactionBehavior::Immediate)?;
+    tx.execute_batch(&steps_from(Dialect::Sqlite, None, origin))?;
+    Ok(tx.commit()?)
+}
+
+/// The statements that make a ledger of this build's schema out of what there is.
+fn steps_from(dialect: Dialect, found: Option<i64>, origin: Origin) -> String {
+    let mut sql: String =
+        STEPS.iter().filter(|step| found.is_none_or(|found| step.to > found)).map(|step| step.sql(dialect)).collect();
+    sql.push_str(&match found {
+        None => format!("INSERT INTO meta VALUES ('schema', '{SCHEMA}'), ('origin', '{}');", origin.as_str()),
+        Some(_) => format!("UPDATE meta SET value = '{SCHEMA}' WHERE key = 'schema';"),
+    });
+    sql
+}
+
+/// Opens a ledger for reading.
+pub(crate) fn open_to_read(url: &LedgerUrl) -> Result<Box<dyn Store>, LedgerError> {
+    let mut store: Box<dyn Store> = match url {
+        LedgerUrl::Sqlite(file) => Box::new(Sqlite::new(open_file(file)?)),
+        LedgerUrl::Postgres(url) => Box::new(Postgres::open(url, Access::Read)?),
+    };
+    let at = url.to_string();
+    match found(store.as_mut(), &at)? {
+        Some(SCHEMA) => Ok(store),
+        Some(other) => Err(other_schema(&at, other)),
+        None if store.dialect() == Dialect::Postgres => Err(LedgerError::Empty(at)),
+        None => Err(LedgerError::Foreign(at)),
+    }
+}
+
+fn open_file(file: &Path) -> Result<Connection, LedgerError> {
+    let name = || file.display().to_string();
+    if !file.exists() {
+        return Err(LedgerError::Missing(name()));
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(file, flags).map_err(|_| LedgerError::Foreign(name()))
+}
+
+/// Opens the ledger of a service to write it; an empty database becomes one, an older ledger is brought up.
+pub(crate) fn open_to_write(url: &LedgerUrl) -> Result<Box<dyn Store>, LedgerError> {
+    let mut store: Box<dyn Store> = match url {
+        LedgerUrl::Sqlite(file) => Box::new(open_file_to_write(file)?),
+        LedgerUrl::Postgres(url) => Box::new(Postgres::open(url, Access::Write)?),
+    };
+    bring_up(store.as_mut(), &url.to_string())?;
+    Ok(store)
+}
+
+fn open_file_to_write(file: &Path) -> Result<Sqlite, LedgerError> {
+    may_serve(file)?;
+    let db = Connection::open(file)?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(Sqlite::new(db))
+}
+
+/// Takes the steps that lead to this build's schema: one process does, and others that come meanwhile wait for it.
+fn bring_up(store: &mut dyn Store, at: &str) -> Result<(), LedgerError> {
+    if needs_steps(store, at)?.is_none() {
+        return Ok(());
+    }
+    transaction(store, Task::Migrate, |store| {
+        if store.dialect() == Dialect::Postgres {
+            store.batch(&format!("SELECT pg_advisory_xact_lock({MIGRATING})"))?;
+        }
+        // Another process may have done it meanwhile.
+        let Some(found) = needs_steps(store, at)? else { return Ok(()) };
+        if store.dialect() == Dialect::Postgres && found.is_some() {
+            // A commit of an older build is over, and the next one finds that it is too old.
+            store.batch("LOCK TABLE progress IN ACCESS EXCLUSIVE MODE")?;
+        }
+        store.batch(&steps_from(store.dialect(), found, Origin::Service))
+    })
+}
+
+/// The schema to begin from, if there are steps to take; within, `None` is an empty database.
+fn needs_steps(store: &mut dyn Store, at: &str) -> Result<Option<Option<i64>>, LedgerError> {
+    match found(store, at)? {
+        Some(SCHEMA) => Ok(None),
+        Some(older @ OLDEST..SCHEMA) => Ok(Some(Some(older))),
+        Some(other) => Err(other_schema(at, other)),
+        None => Ok(Some(None)),
+    }
+}
+
+/// Whether this build may go on writing: a newer one may have changed the tables since the ledger was opened.
+pub(crate) fn check_unchanged(store: &mut dyn Store, at: &str) -> Result<(), LedgerError> {
+    match schema(store)? {
+        Some(SCHEMA) => Ok(()),
+        found => Err(other_schema(at, found.unwrap_or_default())),
+    }
+}
+
+fn schema(store: &mut dyn Store) -> Result<Option<i64>, LedgerError> {
+    let read = |row: &dyn crate::store::Row| Ok(row.text_of(0)?.parse().unwrap_or(i64::MAX));
+    first(store, "SELECT value FROM meta WHERE key = 'schema'", &[], read)
+}
+
+/// The schema of the ledger in a database; `None` if there is no table at all.
+fn found(store: &mut dyn Store, at: &str) -> Result<Option<i64>, LedgerError> {
+    let foreign = || match store.dialect() {
+        Dialect::Sqlite => LedgerError::Foreign(at.to_owned()),
+        Dialect::Postgres => LedgerError::Occupied(at.to_owned()),
+    };
+    let foreign = foreign();
+    let sql = match store.dialect() {
+        Dialect::Sqlite => "SELECT name FROM sqlite_schema WHERE type = 'table'",
+        Dialect::Postgres => {
+            "SELECT CAST(tablename AS TEXT) FROM pg_catalog.pg_tables WHERE schemaname = current_schema()"
+        }
+    };
+    let tables = match all(store, sql, &[], |row| row.text_of(0).map(ToOwned::to_owned)) {
+        Ok(tables) => tables,
+        Err(LedgerError::Sqlite(error)) if is_no_database(&error) => return Err(foreign),
+        Err(other) => return Err(other),
+    };
+    if tables.is_empty() {
+        return Ok(None);
+    }
+    if !tables.iter().any(|name| name == "meta") {
+        return Err(foreign);
+    }
+    match schema(store) {
+        Ok(Some(found)) => Ok(Some(found)),
+        Err(error) if error.is_passing() => Err(error),
+        // Somebody else's `meta`.
+        Ok(None) | Err(_) => Err(foreign),
+    }
+}
+
+fn is_no_database(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase)
+}
+
+fn other_schema(at: &str, found: i64) -> LedgerError {
+    let mend = match found {
+        OLDEST..SCHEMA => OLDER,
+        ..OLDEST => OLDEST_MEND,
+        _ => NEWER,
+    };
+    LedgerError::Schema { at: at.to_owned(), found: found.to_string(), wanted: SCHEMA, mend }
+}
+
+/// Whether a service may go on with what stands at `file`.
+///
+/// # Errors
+/// It is none of ours, of a schema that no way leads from, or was written by `run`.
+pub fn may_serve(file: &Path) -> Result<(), LedgerError> {
+    if std::fs::metadata(file).map_or(true, |meta| meta.len() == 0) {
+        return Ok(());
+    }
+    let name = file.display().to_string();
+    let mut store = Sqlite::new(Connection::open(file)?);
+    match needs_steps(&mut store, &name)? {
+        // One that was being made when it was cut off has no table yet.
+        Some(None) => Ok(()),
+        _ if origin(&mut store)?.as_deref() == Some(Origin::Service.as_str()) => Ok(()),
+        _ => Err(LedgerError::Run(name)),
+    }
+}
+
+fn origin(store: &mut dyn Store) -> Result<Option<String>, LedgerError> {
+    first(store, "SELECT value FROM meta WHERE key = 'origin'", &[], |row| row.text_of(0).map(ToOwned::to_owned))
+}
+
+/// Whether `run` may put a ledger of these merchants in the place of `file`.
+///
+/// # Errors
+/// What stands there is no ledger, is of a newer schema or of other merchants, or belongs to a service.
+pub fn may_replace(file: &Path, merchants: &BTreeSet<String>) -> Result<(), LedgerError> {
+    let name = file.display().to_string();
+    let mut store = match open_file(file) {
+        Ok(db) => Sqlite::new(db),
+        Err(LedgerError::Missing(_)) => return Ok(()),
+        Err(other) => return Err(other),
+    };
+    match found(&mut store, &name)? {
+        Some(OLDEST..=SCHEMA) => {}
+        Some(other) => return Err(other_schema(&name, other)),
+        None => return Err(LedgerError::Foreign(name)),
+    }
+    if origin(&mut store)?.as_deref() != Some(Origin::Run.as_str()) {
+        return Err(LedgerError::Service(name));
+    }
+    let sql = "SELECT DISTINCT merchant FROM rules";
+    let found: BTreeSet<String> =
+        all(&mut store, sql, &[], |row| row.text_of(0).map(ToOwned::to_owned))?.into_iter().collect();
+    if !found.is_empty() && found != *merchants {
+        let list = |set: &BTreeSet<String>| set.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        return Err(LedgerError::Merchant { file: name, found: list(&found), wanted: list(merchants) });
+    }
+    Ok(())
+}

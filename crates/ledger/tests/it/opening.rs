@@ -1,0 +1,289 @@
+//! What may be opened, and what is said where it may not.
+
+use std::path::Path;
+
+use ledger::error::LedgerError;
+use ledger::reader::Ledger;
+use ledger::url::LedgerUrl;
+use ledger::writer::Writer;
+use stand::postgres::{PASSWORD, PASSWORD_IN_URL, Postgres, Wanted};
+
+use crate::traffic::{PARTITIONS, facts};
+
+/// The tables of schema 2, as it was released.
+const SQLITE_2: &str = include_str!("../../src/schema/2.sqlite.sql");
+const POSTGRES_2: &str = include_str!("../../src/schema/2.postgres.sql");
+const META_2: &str = "INSERT INTO meta VALUES ('schema', '2'), ('origin', 'serve');";
+
+fn url(text: &str) -> LedgerUrl {
+    text.parse().expect("a URL")
+}
+
+#[test]
+fn several_open_an_empty_database_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut urls = vec![LedgerUrl::file(&dir.path().join("ledger.sqlite"))];
+    urls.extend(Postgres::shared().map(|p| url(&p.create_database("at_once"))));
+    let facts = facts(7, 200);
+    for url in urls {
+        std::thread::scope(|scope| {
+            for partition in 0..PARTITIONS.facts {
+                let (url, facts) = (&url, &facts);
+                scope.spawn(move || {
+                    let mut writer = Writer::open(url, [partition]).expect("every one of them opens it");
+                    facts.feed_all(&mut writer, 3);
+                    writer.close().expect("closed");
+                });
+            }
+        });
+        assert_eq!(facts.everything(&url), facts.undisturbed());
+    }
+}
+
+/// Makes a ledger of schema 2 out of a finished one of today's: what its writer would have left.
+fn to_schema_2(tables: &[&str]) -> String {
+    let copy = |table: &&str| format!("INSERT INTO {table} SELECT * FROM now_{table};");
+    let seen = "INSERT INTO seen SELECT merchant, code, time, shopper, region, outcome, campaign, entry, event
+      FROM now_seen ORDER BY facts_of_code, place, item;";
+    tables.iter().map(copy).collect::<String>() + seen
+}
+
+const TABLES: [&str; 11] = [
+    "positions",
+    "progress",
+    "rules",
+    "counters",
+    "funnels",
+    "postings",
+    "orders",
+    "members",
+    "awards",
+    "unlocking",
+    "codes",
+];
+
+#[test]
+fn a_ledger_of_schema_2_is_brought_up_and_goes_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("ledger.sqlite");
+    let facts = facts(8, 300);
+    half(&LedgerUrl::file(&file), &facts);
+    let db = rusqlite::Connection::open(&file).expect("a database");
+    let old = make_old(SQLITE_2, "ALTER TABLE");
+    db.execute_batch(&old).expect("schema 2");
+    drop(db);
+    goes_on(&LedgerUrl::file(&file), &facts);
+
+    let Some(postgres) = Postgres::shared() else { return };
+    let to = url(&postgres.create_database("schema_2"));
+    half(&to, &facts);
+    postgres.sql("schema_2", &make_old(POSTGRES_2, "ALTER TABLE"));
+    goes_on(&to, &facts);
+}
+
+/// Writes about half of it.
+fn half(url: &LedgerUrl, facts: &crate::traffic::Facts) {
+    let mut writer = Writer::open(url, 0..PARTITIONS.facts).expect("a ledger");
+    for partition in 0..PARTITIONS.facts {
+        facts.feed(&mut writer, partition, facts.0[usize::from(partition)].len() / 2);
+    }
+    writer.close().expect("closed");
+}
+
+/// Statements that put the tables of schema 2 in the place of today's, with all that they held.
+fn make_old(tables_2: &str, rename: &str) -> String {
+    let mut sql = "DROP INDEX postings_by_order; DROP INDEX awards_by_code; DROP INDEX unlocking_by_shopper;
+      DROP INDEX seen_by_code; "
+        .to_owned();
+    let all = TABLES.iter().chain(&["seen", "answers", "meta"]);
+    for table in all.clone() {
+        sql.push_str(&format!("{rename} {table} RENAME TO now_{table};"));
+    }
+    // Postgres keeps the names of keys when their tables are renamed.
+    if tables_2.contains("BYTEA") {
+        for table in all.clone() {
+            sql.push_str(&format!("ALTER INDEX IF EXISTS {table}_pkey RENAME TO now_{table}_pkey;"));
+        }
+    }
+    sql.push_str(tables_2);
+    sql.push_str(META_2);
+    sql.push_str(&to_schema_2(&TABLES).replace("facts_of_code, ", ""));
+    sql.push_str("INSERT INTO answers SELECT * FROM now_answers;");
+    for table in all {
+        sql.push_str(&format!("DROP TABLE now_{table};"));
+    }
+    sql
+}
+
+fn goes_on(url: &LedgerUrl, facts: &crate::traffic::Facts) {
+    let error = Ledger::open(url).expect_err("only a service brings it up").to_string();
+    assert!(error.contains("the ledger is of schema 2, this build works with schema 3: start `serve`"), "{error}");
+    let mut writer = Writer::open(url, 0..PARTITIONS.facts).expect("brought up");
+    facts.feed_all(&mut writer, 7);
+    writer.close().expect("closed");
+    assert_eq!(facts.everything(url), facts.undisturbed());
+}
+
+#[test]
+fn a_newer_ledger_is_refused_and_an_older_writer_stops() {
+    let Some(postgres) = Postgres::shared() else { return };
+    let place = url(&postgres.create_database("newer"));
+    let facts = facts(9, 100);
+    let mut writer = Writer::open(&place, [0]).expect("a ledger");
+    facts.feed(&mut writer, 0, 2);
+    writer.commit().expect("written");
+    postgres.sql("newer", "UPDATE meta SET value = '99' WHERE key = 'schema'");
+    facts.feed(&mut writer, 0, 2);
+    for error in [
+        writer.commit().expect_err("it is too old"),
+        Writer::open(&place, [0]).expect_err("it is too old"),
+        Ledger::open(&place).expect_err("it is too old"),
+    ] {
+        let said = error.to_string();
+        assert!(said.contains("the ledger is of schema 99, this build works with schema 3: use the build"), "{said}");
+    }
+    postgres.sql("newer", "UPDATE meta SET value = '3' WHERE key = 'schema'");
+    writer.commit().expect("as if nothing had been");
+    assert_eq!(writer.committed(0), 4);
+}
+
+#[test]
+fn what_is_wrong_with_a_place_is_said_without_its_password() {
+    let Some(postgres) = Postgres::shared() else { return };
+    let good = postgres.create_database("places");
+    let said = |text: &str| {
+        let error = Ledger::open(&url(text)).expect_err("wrong");
+        let said = format!("{error} {error:?} {}", error.cause());
+        assert!(!said.contains("s3cr3t") && !said.contains("wrong-pw"), "{said}");
+        (error.to_string(), error.is_passing())
+    };
+    let (empty, _) = said(&good);
+    assert!(
+        empty.ends_with(
+            "/places: there is no ledger in this database yet: start `ledger` on it once, which makes the tables"
+        ),
+        "{empty}"
+    );
+    let (password, is_passing) = said(&good.replace("s3cr3t", "wrong-pw"));
+    assert!(password.contains("password authentication failed for user \"mashang\"") && !is_passing, "{password}");
+    assert!(password.contains("correct the user and password"), "{password}");
+    let (database, is_passing) = said(&postgres.url("nowhere"));
+    assert!(database.contains("database \"nowhere\" does not exist") && !is_passing, "{database}");
+    let (port, is_passing) = said("postgres://u:s3cr3t@127.0.0.1:1/d");
+    assert!(port.starts_with("postgres://u@127.0.0.1:1/d: ") && is_passing, "{port}");
+    let (none, _) = said(&good.replace(&format!(":{PASSWORD_IN_URL}"), ""));
+    assert!(none.contains("password"), "{none}");
+
+    postgres.sql("places", "CREATE TABLE somebody_elses(a int)");
+    let occupied = Writer::open(&url(&good), [0]).expect_err("occupied");
+    assert!(matches!(occupied, LedgerError::Occupied(_)), "{occupied}");
+    // By a socket too, where there is no TLS.
+    let socket = Writer::open(&url(&postgres.socket_url("places")), [0]).expect_err("occupied");
+    assert!(matches!(socket, LedgerError::Occupied(_)), "{socket}");
+    // A schema of its own will do.
+    postgres.sql("places", "CREATE SCHEMA ours");
+    let own = url(&format!("{good}?options=-c%20search_path%3Dours"));
+    Writer::open(&own, [0]).expect("a ledger of its own").close().expect("closed");
+    Ledger::open(&own).expect("a ledger");
+}
+
+/// Where the child process that [`a_password_may_come_from_the_environment`] starts finds its URL.
+const CHILD_URL: &str = "MASHANG_TEST_LEDGER";
+
+#[test]
+fn a_password_may_come_from_the_environment() {
+    let Some(postgres) = Postgres::shared() else { return };
+    let url = postgres.create_database("environment").replace(&format!(":{PASSWORD_IN_URL}@"), "@");
+    let child = |password: &str| {
+        let mut child = std::process::Command::new(std::env::current_exe().expect("this test"));
+        child.args(["--ignored", "--exact", "opening::the_child"]).env(CHILD_URL, &url).env("PGPASSWORD", password);
+        child.output().expect("it runs")
+    };
+    assert!(child(PASSWORD).status.success());
+    let wrong = child("wrong-pw");
+    assert!(!wrong.status.success() && !String::from_utf8_lossy(&wrong.stdout).contains("wrong-pw"));
+}
+
+#[test]
+#[ignore = "part of another test"]
+fn the_child() {
+    let Ok(place) = std::env::var(CHILD_URL) else { return };
+    Writer::open(&url(&place), [0]).expect("the password is right");
+}
+
+#[test]
+fn a_reader_needs_no_more_than_to_read() {
+    let Some(postgres) = Postgres::shared() else { return };
+    let owner = postgres.create_database("roles");
+    let reader = owner.replace(&format!("mashang:{PASSWORD_IN_URL}"), "reader:s3cr3t");
+    postgres.sql(
+        "roles",
+        "CREATE ROLE reader LOGIN PASSWORD 's3cr3t'; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO reader;",
+    );
+    let facts = facts(12, 100);
+    let mut writer = Writer::open(&url(&owner), 0..PARTITIONS.facts).expect("a ledger");
+    facts.feed_all(&mut writer, usize::MAX);
+    assert_eq!(facts.everything(&url(&reader)), facts.undisturbed());
+    let refused = Writer::open(&url(&reader), [0]).expect_err("it may not write");
+    let said = refused.to_string();
+    assert!(!refused.is_passing() && said.contains("permission denied") && said.contains("docs/ledger.md"), "{said}");
+}
+
+#[test]
+fn a_ledger_is_asked_where_one_may_block_and_dropped_anywhere() {
+    let Some(postgres) = Postgres::shared() else { return };
+    let place = url(&postgres.create_database("runtime"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+    runtime.block_on(async {
+        let opened = tokio::task::spawn_blocking(move || {
+            let writer = Writer::open(&place, [0]).expect("a ledger");
+            (writer, Ledger::open(&place).expect("a ledger"))
+        });
+        let (writer, mut ledger) = opened.await.expect("no panic");
+        drop(writer);
+        let (ledger, place) = tokio::task::spawn_blocking(move || (ledger.progress(), ledger))
+            .await
+            .map(|(p, l)| (l, p))
+            .expect("no panic");
+        assert_eq!(place.expect("a place"), [(0, 0)]);
+        drop(ledger);
+    });
+}
+
+#[test]
+fn tls_is_as_the_url_says() {
+    let Some(postgres) = Postgres::start(Wanted { tls: true, ..Wanted::default() }) else { return };
+    let by_address = postgres.create_database("tls");
+    let by_name = by_address.replace("127.0.0.1", "localhost");
+    let root = std::fs::read(postgres.root()).expect("a certificate");
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("root.crt");
+    std::fs::write(&file, root).expect("written");
+    let open = |base: &str, query: &str| Writer::open(&url(&format!("{base}?{query}")), [0]).map(drop);
+    let vouched = format!("sslrootcert={}", file.display());
+    for (base, query) in [
+        (&by_address, "sslmode=disable".to_owned()),
+        (&by_address, String::new()),
+        (&by_address, "sslmode=require".to_owned()),
+        (&by_address, format!("sslmode=verify-ca&{vouched}")),
+        (&by_name, format!("sslmode=verify-full&{vouched}")),
+    ] {
+        open(base, &query).unwrap_or_else(|error| panic!("{query}: {error}"));
+    }
+    for (base, query) in [
+        (&by_name, "sslmode=verify-full".to_owned()),
+        (&by_name, "sslmode=verify-ca".to_owned()),
+        (&by_address, format!("sslmode=verify-full&{vouched}")),
+    ] {
+        let error = open(base, &query).expect_err("nobody vouches");
+        assert!(!error.is_passing() && error.to_string().contains("TLS"), "{query}: {error}");
+    }
+    let plain = Postgres::shared().map(|p| p.url("postgres") + "?sslmode=require");
+    if let Some(plain) = plain {
+        let error = Ledger::open(&url(&plain)).expect_err("it speaks no TLS").to_string();
+        assert!(error.contains("TLS"), "{error}");
+    }
+    let missing = open(&by_name, "sslmode=verify-ca&sslrootcert=/nowhere").expect_err("no such file");
+    assert!(missing.to_string().contains("the files of TLS cannot be used"), "{missing}");
+    assert!(Path::new(&file).exists());
+}

@@ -1,0 +1,243 @@
+//! Facts of generated events, by facts partition, as desks write them into a log; and what a ledger says of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::sync::Arc;
+
+use domain::desk::campaign::CampaignDesk;
+use domain::desk::code::CodeDesk;
+use domain::desk::shopper::ShopperDesk;
+use domain::flow::{BEHAVIOUR, Desk, Marker, Output, Stage, marker_record};
+use domain::frame::{Body, Frame, Kind, seal};
+use domain::model::fact::{Fact, What};
+use domain::model::ids;
+use domain::model::place::{Partitions, Place, Source, Tag, Topic};
+use domain::model::rulebook::{Library, Rulebook};
+use domain::model::time::Millis;
+use ledger::export::{Format, Table};
+use ledger::reader::Ledger;
+use ledger::url::LedgerUrl;
+use ledger::writer::Writer;
+use sim::generate::{Case, generate};
+use wire::event::{Merchants, read};
+use wire::rules::Reference;
+
+pub(crate) const PARTITIONS: Partitions = Partitions { scans: 4, draws: 3, awards: 2, facts: 4 };
+/// So many events are in a frame.
+const FRAME_EVENTS: usize = 5;
+
+/// The records of each facts partition.
+#[derive(Debug)]
+pub(crate) struct Facts(pub(crate) Vec<Vec<Vec<u8>>>);
+
+/// The facts that the events of a seed come to.
+pub(crate) fn facts(seed: u64, events: usize) -> Facts {
+    let case = generate(seed, events);
+    let library = library(&case);
+    let mut log: BTreeMap<(Topic, u16), Vec<Vec<u8>>> = BTreeMap::new();
+    for book in library.values() {
+        let marker =
+            Marker { merchant: &book.rules.merchant, order: book.order, sha256: book.sha256, behaviour: BEHAVIOUR };
+        for topic in [Topic::Awards, Topic::Draws, Topic::Scans] {
+            for partition in 0..PARTITIONS.of(topic) {
+                log.entry((topic, partition)).or_default().push(marker_record(&marker));
+            }
+        }
+    }
+    for (partition, record) in frames(&case, &library) {
+        log.entry((Topic::Scans, partition)).or_default().push(record);
+    }
+    travel::<ShopperDesk>(&mut log, &library);
+    travel::<CodeDesk>(&mut log, &library);
+    travel::<CampaignDesk>(&mut log, &library);
+    Facts((0..PARTITIONS.facts).map(|p| log.remove(&(Topic::Facts, p)).unwrap_or_default()).collect())
+}
+
+fn library(case: &Case) -> Library {
+    let file = |name: &str| case.files.iter().find(|(n, _)| n == name).map(|(_, content)| content.as_bytes().to_vec());
+    let mut open = |reference: Reference<'_>| {
+        let name = match reference {
+            Reference::Register(name) => name,
+            Reference::Secret(place) => place.strip_prefix("file:").expect("a file"),
+        };
+        file(name).ok_or_else(|| "is not there".to_owned())
+    };
+    let book = |(order, name): (u32, &String)| {
+        let text = String::from_utf8(file(name).expect("a rules file")).expect("UTF-8");
+        let checked = wire::rules::read(name, &text, &mut open).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+        let sha256 = wire::rules::version(&wire::rules::object(&checked.rules));
+        (order, Arc::new(Rulebook::new(checked.rules, order, sha256, &checked.secrets).expect("rules that work")))
+    };
+    (1..).zip(&case.rules_files).map(book).collect()
+}
+
+fn frames(case: &Case, library: &Library) -> Vec<(u16, Vec<u8>)> {
+    let merchants = Merchants::new(library.values().map(|b| (b.rules.merchant.clone(), b.rules.currency.clone())))
+        .with_dump_lines();
+    let mut bodies: BTreeMap<u16, (Body, usize)> = BTreeMap::new();
+    let mut received = 0;
+    let mut frames = Vec::new();
+    let mut close = |partition: u16, body: &mut Body, received: Millis| {
+        body.drain(|bytes, count| frames.push((partition, seal(Kind::Events, received, None, count, bytes))));
+    };
+    for line in &case.lines {
+        let arena = bumpalo::Bump::new();
+        let accepted =
+            read(line.as_bytes(), &merchants, &arena).unwrap_or_else(|refused| panic!("{line}: {refused:?}"));
+        let mut event = accepted.event;
+        received = accepted.received.or(event.time).unwrap_or(0).max(received);
+        event.stamp = received;
+        let partition = ids::partition(ids::shard(event.shopper_key), PARTITIONS.scans);
+        let (body, count) = bodies.entry(partition).or_default();
+        body.push(&event);
+        *count += 1;
+        if *count == FRAME_EVENTS {
+            close(partition, body, received);
+            *count = 0;
+        }
+    }
+    for (partition, (mut body, _)) in bodies {
+        close(partition, &mut body, received);
+    }
+    frames
+}
+
+/// Takes a topic through its desks, whose answers go behind what is in the log.
+fn travel<D: Desk>(log: &mut BTreeMap<(Topic, u16), Vec<Vec<u8>>>, library: &Library) {
+    for partition in 0..PARTITIONS.of(D::TOPIC) {
+        let mut stage = Stage::new(D::default(), ids::digest128(&["test", D::TOPIC.as_str()]), partition, PARTITIONS);
+        let input = log.get(&(D::TOPIC, partition)).cloned().unwrap_or_default();
+        for record in input {
+            let mut answers: Vec<Output> = Vec::new();
+            stage.step(stage.next_offset(), Millis::MAX, &record, library, &mut answers).expect("no alarm");
+            for answer in answers {
+                log.entry((answer.topic, answer.partition)).or_default().push(answer.record);
+            }
+        }
+    }
+}
+
+impl Facts {
+    /// Gives a writer at most so many records of a partition, from where it is; how many it were.
+    pub(crate) fn feed(&self, writer: &mut Writer, facts: u16, most: usize) -> usize {
+        let from = usize::try_from(writer.next_offset(facts)).expect("small");
+        let records = &self.0[usize::from(facts)];
+        let records = &records[from.min(records.len())..];
+        for (offset, record) in (writer.next_offset(facts)..).zip(records).take(most) {
+            writer.apply(facts, offset, record).expect("no alarm");
+        }
+        records.len().min(most)
+    }
+
+    /// Gives a writer everything of its partitions, with a commit after so many records.
+    pub(crate) fn feed_all(&self, writer: &mut Writer, step: usize) {
+        loop {
+            let partitions: Vec<u16> = writer.partitions().collect();
+            let taken: usize = partitions.iter().map(|&facts| self.feed(writer, facts, step)).sum();
+            if taken == 0 {
+                break;
+            }
+            writer.commit().expect("the database is there");
+        }
+    }
+
+    /// The ledger of all facts, in a file, written by nobody who is disturbed.
+    pub(crate) fn undisturbed(&self) -> String {
+        let dir = tempfile::tempdir().expect("a directory");
+        let url = LedgerUrl::file(&dir.path().join("ledger.sqlite"));
+        let mut writer = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
+        self.feed_all(&mut writer, usize::MAX);
+        writer.close().expect("closed");
+        self.everything(&url)
+    }
+
+    /// All that a ledger has to say.
+    pub(crate) fn everything(&self, url: &LedgerUrl) -> String {
+        let mut ledger = Ledger::open(url).expect("a ledger");
+        let mut said = Vec::new();
+        for table in Table::ALL {
+            for format in Format::ALL {
+                ledger.export(table, format, &mut said).expect("exported");
+            }
+        }
+        let names = Names::of(self);
+        for code in &names.codes {
+            ledger.explain_code(code, None, &mut said).expect("explained");
+        }
+        let mut said = String::from_utf8(said).expect("UTF-8");
+        for &event in &names.events {
+            writeln!(said, "{event:032x}: {:?}", ledger.answer(event).expect("answered")).expect("a string");
+        }
+        for (merchant, code, shopper) in &names.entries {
+            let entry = ledger.entry(merchant, code, shopper).expect("answered");
+            writeln!(said, "{merchant} {code} {shopper}: {entry:?}").expect("a string");
+        }
+        for merchant in &names.merchants {
+            writeln!(said, "{merchant}: {:?}", ledger.totals(merchant).expect("added up")).expect("a string");
+        }
+        writeln!(said, "{:?}", ledger.progress().expect("a place")).expect("a string");
+        writeln!(said, "{:?}", ledger.logs().expect("logs")).expect("a string");
+        said
+    }
+}
+
+/// A record of facts that follows nothing: for writers whose guard against that is off.
+pub(crate) fn record(partition: u16, offset: u64, received: Millis, facts: &[Fact<'_>]) -> Vec<u8> {
+    let mut body = Body::default();
+    facts.iter().for_each(|fact| body.push(fact));
+    let source = Source { log: 1, topic: Topic::Scans, partition };
+    let tag = Tag { source, at: Place { offset, part: 0 }, prev: None, hash: 0 };
+    let mut record = Vec::new();
+    body.drain(|bytes, count| record = seal(Kind::Facts, received, Some(&tag), count, bytes));
+    record
+}
+
+/// What may be asked for.
+#[derive(Default)]
+struct Names {
+    merchants: BTreeSet<String>,
+    codes: BTreeSet<String>,
+    events: BTreeSet<u128>,
+    entries: BTreeSet<(String, String, String)>,
+}
+
+impl Names {
+    fn of(facts: &Facts) -> Self {
+        let mut names = Self::default();
+        for record in facts.0.iter().flatten() {
+            let frame = Frame::open(record).expect("a frame");
+            for fact in frame.items::<Fact<'_>>() {
+                let Fact { merchant, what } = fact.expect("a fact");
+                names.merchants.insert(merchant.to_owned());
+                match what {
+                    What::Answer(answer) => drop(names.events.insert(answer.key)),
+                    What::Seen { code, shopper, .. } => {
+                        names.codes.insert(code.to_owned());
+                        names.entries.insert((merchant.to_owned(), code.to_owned(), shopper.to_owned()));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        names
+    }
+}
+
+/// Numbers that a seed gives.
+pub(crate) struct Rng(u64);
+
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed ^ 0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % end as u64).expect("below")
+    }
+}

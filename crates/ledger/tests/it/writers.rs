@@ -1,0 +1,176 @@
+//! Who comes late changes nothing.
+
+use std::sync::Barrier;
+
+use domain::flow::Guards;
+use domain::model::fact::{Answer, Fact, Told, What};
+use domain::model::time::{HOUR_MS, Millis};
+use ledger::error::LedgerError;
+use ledger::reader::Ledger;
+use ledger::url::LedgerUrl;
+use ledger::writer::Writer;
+use stand::postgres::Postgres;
+
+use crate::traffic::{PARTITIONS, facts, record};
+
+const EVENTS: usize = 300;
+
+/// A place for a ledger in each database.
+fn places(name: &str) -> (tempfile::TempDir, Vec<LedgerUrl>) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut urls = vec![LedgerUrl::file(&dir.path().join("ledger.sqlite"))];
+    urls.extend(Postgres::shared().map(|postgres| postgres.create_database(name).parse().expect("a URL")));
+    (dir, urls)
+}
+
+#[test]
+fn a_second_writer_is_held_and_the_comparison_is_what_holds_it() {
+    let facts = facts(1, EVENTS);
+    let (_dir, urls) = places("second");
+    for url in urls {
+        let mut first = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
+        let mut late = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
+        facts.feed(&mut first, 2, 5);
+        facts.feed(&mut late, 1, 2);
+        facts.feed(&mut late, 2, 9);
+        first.commit().expect("the first one commits");
+        let before = facts.everything(&url);
+        let moved = late.commit().expect_err("held");
+        assert!(matches!(moved, LedgerError::Moved { facts: 2 }), "{moved}");
+        assert!(!moved.is_passing() && moved.to_string().starts_with("facts partition 2: "), "{moved}");
+        assert_eq!(facts.everything(&url), before, "nothing is changed");
+        // It lets go of that partition; the other one is still its own.
+        late.release(2);
+        late.commit().expect("partition 1 goes on");
+        assert_eq!((late.committed(1), late.committed(2)), (2, 0));
+        late.adopt(2).expect("taken up");
+        assert_eq!(late.next_offset(2), 5);
+        facts.feed_all(&mut late, 7);
+        assert_eq!(facts.everything(&url), facts.undisturbed());
+    }
+}
+
+#[test]
+fn two_that_read_the_same_are_not_both_right() {
+    let facts = facts(1, EVENTS);
+    let (_dir, urls) = places("twins");
+    for url in urls {
+        let mut first = Writer::open(&url, [0]).expect("a ledger");
+        let mut twin = Writer::open(&url, [0]).expect("a ledger");
+        facts.feed(&mut first, 0, 5);
+        facts.feed(&mut twin, 0, 5);
+        first.commit().expect("the first one commits");
+        assert!(matches!(twin.commit(), Err(LedgerError::Moved { facts: 0 })), "it has sent no COMMIT");
+    }
+}
+
+#[test]
+fn without_the_comparison_facts_count_twice() {
+    let facts = facts(1, EVENTS);
+    let (_dir, urls) = places("blind");
+    for url in urls {
+        let mut first = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
+        let mut late = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
+        late.compare = false;
+        facts.feed_all(&mut first, usize::MAX);
+        facts.feed_all(&mut late, usize::MAX);
+        assert_ne!(facts.everything(&url), facts.undisturbed());
+    }
+}
+
+/// Old answers go, whoever wrote them: by the latest time that any writer has seen.
+#[test]
+fn answers_of_partitions_that_others_write_are_let_go() {
+    let (_dir, urls) = places("swept");
+    for url in urls {
+        let mut early = Writer::open(&url, [0]).expect("a ledger");
+        let mut late = Writer::open(&url, [1]).expect("a ledger");
+        // One is a day and more behind the other, and comes last.
+        answers(&mut late, 1, 0, 30 * HOUR_MS);
+        late.commit().expect("written");
+        answers(&mut early, 0, 0, HOUR_MS);
+        early.commit().expect("written");
+        let mut ledger = Ledger::open(&url).expect("a ledger");
+        let mut kept = || [1, 30, 31].map(|hour| ledger.answer(key(hour * HOUR_MS)).expect("answered").is_some());
+        assert_eq!(kept(), [false, true, false], "too old to be told");
+        // It has room again once the latest goes on by an hour.
+        answers(&mut late, 1, 1, 31 * HOUR_MS);
+        late.commit().expect("written");
+        assert_eq!(kept(), [false, true, true]);
+        assert_eq!(rows(&url), 2, "what is too old to be told is gone");
+    }
+}
+
+fn key(received: Millis) -> u128 {
+    received.unsigned_abs().into()
+}
+
+/// Gives a writer a record with one answer.
+fn answers(writer: &mut Writer, facts: u16, offset: u64, received: Millis) {
+    tell(writer, facts, offset, &[told(key(received), received, 1)]);
+}
+
+fn tell(writer: &mut Writer, facts: u16, offset: u64, told: &[Fact<'_>]) {
+    writer.set_guards(Guards { previous: false, ..Guards::default() });
+    let What::Answer(Answer { received, .. }) = told[0].what else { unreachable!("only answers are told") };
+    writer.apply(facts, offset, &record(facts, offset, received, told)).expect("no alarm");
+}
+
+fn told(key: u128, received: Millis, desk: u8) -> Fact<'static> {
+    let what = What::Answer(Answer {
+        key,
+        received,
+        desk,
+        told: Told::Counted,
+        code: None,
+        campaign: None,
+        prize: None,
+        claim: None,
+    });
+    Fact { merchant: "acme", what }
+}
+
+/// The desks on a scan's road tell of it in different partitions, which different processes may write.
+#[test]
+fn writers_that_tell_of_the_same_events_never_wait_in_a_ring() {
+    const EVENTS: u128 = 400;
+    let Some(postgres) = Postgres::shared() else { return };
+    let url: LedgerUrl = postgres.create_database("ring").parse().expect("a URL");
+    let barrier = Barrier::new(2);
+    std::thread::scope(|scope| {
+        for (partitions, desk) in [([0, 1], 1), ([2, 3], 2)] {
+            let (url, barrier) = (&url, &barrier);
+            scope.spawn(move || {
+                let mut writer = Writer::open(url, partitions).expect("a ledger");
+                for round in 0..30 {
+                    // One has the low keys in its first partition, the other in its second.
+                    let halves = [0..EVENTS / 2, EVENTS / 2..EVENTS];
+                    for (at, partition) in partitions.into_iter().enumerate() {
+                        let keys = halves[(at + usize::from(desk)) % 2].clone();
+                        let told: Vec<_> = keys.map(|key| told(key, 1, desk + 2 * round)).collect();
+                        tell(&mut writer, partition, round.into(), &told);
+                    }
+                    barrier.wait();
+                    while let Err(error) = writer.commit() {
+                        assert!(error.is_passing(), "{error}");
+                    }
+                }
+            });
+        }
+    });
+    let rings = postgres.sql("postgres", "SELECT deadlocks FROM pg_stat_database WHERE datname = 'ring'");
+    assert_eq!(rings, "0");
+}
+
+fn rows(url: &LedgerUrl) -> i64 {
+    match url {
+        LedgerUrl::Sqlite(file) => {
+            let db = rusqlite::Connection::open(file).expect("a database");
+            db.query_row("SELECT COUNT(*) FROM answers", [], |row| row.get(0)).expect("a count")
+        }
+        LedgerUrl::Postgres(_) => {
+            let said = Postgres::shared().expect("it runs").sql("swept", "SELECT COUNT(*) FROM answers");
+            said.parse().expect("a count")
+        }
+    }
+}

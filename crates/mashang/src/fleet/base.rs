@@ -1,0 +1,137 @@
+//! What all roles begin with: topics that keep the promises, metrics, an admin port, an end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use edge::http;
+use log::feed::Feed;
+use log::kafka::feed::KafkaFeed;
+use log::kafka::settings::Settings as Kafka;
+use log::kafka::topics::check::{Needs, check};
+use log::meta::Meta;
+use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+
+use super::settings::Role;
+use crate::admin::{self, Stands};
+use crate::serve::{stopped, tell_as};
+use crate::usage;
+
+/// Records must be kept at least so long, for a recovery to go through: a day.
+const RETAIN_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// What a role begins with.
+pub(crate) struct Base {
+    pub(crate) kafka: Kafka,
+    pub(crate) meta: Meta,
+    pub(crate) instance: String,
+    pub(crate) registry: Registry,
+}
+
+impl Base {
+    /// Looks whether the topics can keep what is promised.
+    ///
+    /// # Errors
+    /// They cannot: usage, with everything that is wrong. Or Kafka does not answer.
+    pub(crate) fn begin(role: &Role) -> Result<Self> {
+        tell_as(role.log_format, "info");
+        let report = check(&role.kafka, &Needs { retain_ms: RETAIN_MS })?;
+        for warning in &report.warnings {
+            warn!("{warning}");
+        }
+        if !report.mistakes.is_empty() {
+            return Err(usage(format!("the topics cannot keep what is promised: {}", report.mistakes.join("; "))));
+        }
+        let registry = Registry::new();
+        let build = gauges(&registry, "mashang_build_info", "The build that runs", &["version"]);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(Self { kafka: role.kafka.clone(), meta: report.meta, instance: role.instance.clone(), registry })
+    }
+
+    /// A feed of its own for some purpose.
+    pub(crate) fn feed(&self, purpose: &str) -> Result<Box<dyn Feed>> {
+        Ok(Box::new(KafkaFeed::new(&self.kafka, &self.meta, &format!("{}-{purpose}", self.instance))?))
+    }
+}
+
+/// Registered gauges.
+pub(crate) fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect("a name");
+    registry.register(Box::new(gauges.clone())).expect("registered once");
+    gauges
+}
+
+/// A registered gauge.
+pub(crate) fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    let gauge = IntGauge::new(name, help).expect("a name");
+    registry.register(Box::new(gauge.clone())).expect("registered once");
+    gauge
+}
+
+/// The admin port of a role.
+pub(crate) struct Admin {
+    pub(crate) address: SocketAddr,
+    stop: watch::Sender<bool>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Admin {
+    pub(crate) fn start(listener: TcpListener, standing: Arc<dyn Stands>) -> Result<Self> {
+        let (stop, stopped) = watch::channel(false);
+        let connections = IntGauge::new("mashang_admin_connections", "Connections to the admin port").expect("a name");
+        let address = listener.local_addr()?;
+        let server = tokio::spawn(http::serve(listener, admin::routes(standing), connections, stopped));
+        Ok(Self { address, stop, server })
+    }
+
+    pub(crate) async fn end(self) {
+        self.stop.send_replace(true);
+        let _ = self.server.await;
+    }
+}
+
+/// Does the asynchronous part of a role.
+pub(crate) fn on_runtime<T>(role: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(role)
+}
+
+/// Waits for SIGTERM or SIGINT, or for something that ends the role before.
+pub(crate) async fn until_stopped(failures: &mut mpsc::UnboundedReceiver<anyhow::Error>) -> Result<()> {
+    let end = stopped(None)?;
+    let failure = tokio::select! {
+        () = end => None,
+        failure = failures.recv() => failure,
+    };
+    match failure {
+        None => {
+            info!("draining");
+            Ok(())
+        }
+        Some(failure) => {
+            error!(error = %format_args!("{failure:#}"), "stopping");
+            Err(failure)
+        }
+    }
+}
+
+/// A thread whose work ends the role if it fails.
+pub(crate) fn thread(
+    name: &str,
+    failed: &mpsc::UnboundedSender<anyhow::Error>,
+    work: impl FnOnce() -> Result<()> + Send + 'static,
+) -> std::thread::JoinHandle<()> {
+    let failed = failed.clone();
+    let told = name.to_owned();
+    let watched = move || {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        let result = result.unwrap_or_else(|_| Err(anyhow!("{told}: stopped at a broken invariant")));
+        if let Err(error) = result {
+            let _ = failed.send(error);
+        }
+    };
+    std::thread::Builder::new().name(name.to_owned()).spawn(watched).expect("the system has room for a thread")
+}

@@ -1,0 +1,140 @@
+//! `mashang console`: what became of a scan, from the log as soon as it is there, then from the ledger.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use console::recent::Recent;
+use console::results::Console as Answers;
+use domain::publish::Registry as Published;
+use edge::http;
+use edge::keys::Keys;
+use edge::problem::{method_not_allowed, not_found};
+use edge::served::Served;
+use log::error::LogError;
+use log::feed::Feed;
+use log::kafka::feed::KafkaFeed;
+use prometheus::{Registry, TextEncoder};
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use super::args::ConsoleArgs;
+use super::base::{Admin, Base, gauge, on_runtime, thread, until_stopped};
+use super::settings::Console;
+use crate::admin::Stands;
+use crate::publish::read_on;
+use crate::serve::listen;
+use crate::usage;
+
+/// How soon merchants that others published are known.
+const RULES_EVERY: Duration = Duration::from_millis(500);
+
+/// Answers until SIGTERM or SIGINT.
+pub(crate) fn console(args: ConsoleArgs) -> Result<()> {
+    let settings = Console::of(args)?;
+    let base = Base::begin(&settings.role)?;
+    let (kafka, meta, instance) = (base.kafka.clone(), base.meta.clone(), base.instance.clone());
+    let connect = move || Ok::<Box<dyn Feed>, LogError>(Box::new(KafkaFeed::new(&kafka, &meta, &instance)?));
+    let recent = Recent::follow(&base.meta, Box::new(connect), &settings.ledger, &base.registry, None)?;
+    let mut merchants =
+        Merchants { feed: base.feed("rules")?, published: Published::default(), served: Arc::default() };
+    merchants.read()?;
+    on_runtime(run(settings, base, recent, merchants))
+}
+
+async fn run(settings: Console, base: Base, recent: Arc<Recent>, merchants: Merchants) -> Result<()> {
+    let keys = settings.door.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
+    let listener = listen("http", settings.door.http).await?;
+    let admin = listen("admin", settings.role.admin).await?;
+    let standing = Arc::new(Standing { registry: base.registry.clone(), draining: AtomicBool::new(false) });
+    let served = Arc::clone(&merchants.served);
+    let (failed, mut failures) = mpsc::unbounded_channel();
+    let stopping = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stopping);
+    thread("rules", &failed, move || {
+        merchants.follow(&asked);
+        Ok(())
+    });
+    let answers = Arc::new(Answers::new(Arc::clone(&recent), settings.ledger.clone(), served, keys.clone()));
+    let version = vec![("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
+    let page = console::page::routes(&answers, Arc::new(move || version.clone()));
+    let routes = answers.routes().merge(page).fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+    let connections = gauge(&base.registry, "mashang_connections", "Connections that are open");
+    let (stop, stopped) = watch::channel(false);
+    let http = listener.local_addr()?;
+    let server = tokio::spawn(http::serve(listener, routes, connections, stopped));
+    if let Some(keys) = keys {
+        tokio::spawn(async move { keys.reload().await });
+    }
+    let admin = Admin::start(admin, Arc::<Standing>::clone(&standing))?;
+    info!(%http, admin = %admin.address, instance = base.instance, "ready");
+
+    let ended = until_stopped(&mut failures).await;
+    standing.draining.store(true, Ordering::Release);
+    if ended.is_ok() {
+        tokio::time::sleep(settings.door.drain_wait).await;
+    }
+    recent.release();
+    stop.send_replace(true);
+    let _ = server.await;
+    recent.stop();
+    stopping.store(true, Ordering::Release);
+    admin.end().await;
+    info!("stopped");
+    ended
+}
+
+/// The merchants that were ever published.
+struct Merchants {
+    feed: Box<dyn Feed>,
+    published: Published,
+    served: Arc<Served>,
+}
+
+impl Merchants {
+    fn read(&mut self) -> Result<()> {
+        let before = self.published.next_offset();
+        read_on(&mut *self.feed, &mut self.published)?;
+        if self.published.next_offset() != before {
+            // Nobody asks a console for a currency.
+            let all = self.published.published().iter().map(|version| (version.merchant.clone(), String::new()));
+            self.served.set(all.collect());
+        }
+        Ok(())
+    }
+
+    fn follow(mut self, stopping: &AtomicBool) {
+        let mut is_told = false;
+        while !stopping.load(Ordering::Acquire) {
+            std::thread::sleep(RULES_EVERY);
+            match self.read() {
+                Ok(()) => is_told = false,
+                Err(error) if !std::mem::replace(&mut is_told, true) => {
+                    warn!(error = %format_args!("{error:#}"), "new rules cannot be read; merchants that are known are answered");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// How a console stands.
+struct Standing {
+    registry: Registry,
+    draining: AtomicBool,
+}
+
+impl Stands for Standing {
+    fn life(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        if self.draining.load(Ordering::Acquire) { Err("draining".to_owned()) } else { Ok(()) }
+    }
+
+    fn metrics(&self) -> String {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+}

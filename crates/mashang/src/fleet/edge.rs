@@ -1,0 +1,191 @@
+//! `mashang edge`: the door, and Kafka behind it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use domain::publish::Registry as Published;
+use edge::clock::Stamps;
+use edge::events::Door;
+use edge::http;
+use edge::intake::Intake;
+use edge::keys::Keys;
+use edge::metrics::Metrics;
+use edge::problem::{method_not_allowed, not_found};
+use edge::served::Served;
+use log::feed::{Appender, Feed};
+use log::files::disk::Disk;
+use log::kafka::appender::{KafkaAppender, Metrics as AppenderMetrics, Options};
+use log::local::Health;
+use log::meta::Clock;
+use prometheus::{Registry, TextEncoder};
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use super::args::EdgeArgs;
+use super::base::{Admin, Base, on_runtime, thread, until_stopped};
+use super::settings::Edge;
+use crate::admin::Stands;
+use crate::publish::{read_on, served};
+use crate::serve::listen;
+use crate::shelf::Shelf;
+use crate::usage;
+
+/// So many rounds of a shard may be under way: brokers answer one by one.
+const ROUNDS_MAX: usize = 8;
+/// How soon rules that others published are served.
+const RULES_EVERY: Duration = Duration::from_millis(500);
+
+/// Takes events until SIGTERM or SIGINT.
+pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
+    let settings = Edge::of(args)?;
+    let base = Base::begin(&settings.role)?;
+    let mut feed = base.feed("rules")?;
+    let stamps = |feed: &mut dyn Feed| Stamps::of(&base.meta, feed);
+    // Under the event clock there is one running maximum, and so one shard.
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let shards = if base.meta.clock == Clock::Event { 1 } else { processors };
+    let stamps: Vec<Stamps> = (0..shards).map(|_| stamps(&mut *feed)).collect::<Result<_, _>>()?;
+    let mut rules = Rules {
+        feed,
+        published: Published::default(),
+        shelf: settings.store.shelf(Arc::new(Disk)),
+        served: Arc::new(Served::default()),
+    };
+    rules.read()?;
+    on_runtime(run(settings, base, stamps, rules))
+}
+
+async fn run(settings: Edge, base: Base, stamps: Vec<Stamps>, rules: Rules) -> Result<()> {
+    let keys = settings.door.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
+    let listener = listen("http", settings.door.http).await?;
+    let admin = listen("admin", settings.role.admin).await?;
+    let metrics = Metrics::new(&base.registry).context("metrics are registered once")?;
+    let appender_metrics = AppenderMetrics::new(&base.registry);
+    let (mut intakes, mut appenders) = (Vec::new(), Vec::new());
+    for (shard, stamps) in stamps.into_iter().enumerate() {
+        let client_id = format!("{}-{shard}", base.instance);
+        let appender = KafkaAppender::start(&base.kafka, &client_id, Options::edge(), &appender_metrics)?;
+        let appender: Arc<dyn Appender> = Arc::new(appender);
+        appenders.push(Arc::clone(&appender));
+        intakes.push(Intake::start(appender, base.meta.partitions.scans, stamps, ROUNDS_MAX, metrics.clone()));
+    }
+    let served = Arc::clone(&rules.served);
+    let standing = Arc::new(Standing {
+        appenders: appenders.clone(),
+        served: Arc::clone(&served),
+        registry: base.registry.clone(),
+        draining: AtomicBool::new(false),
+    });
+    let (failed, mut failures) = mpsc::unbounded_channel();
+    let stopping = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stopping);
+    let follower = thread("rules", &failed, move || {
+        rules.follow(&asked);
+        Ok(())
+    });
+
+    let connections = metrics.connections.clone();
+    let inflight = settings.door.inflight_bytes as usize;
+    let door = Door::new(intakes.clone(), served, keys.clone(), metrics, inflight);
+    let routes = Arc::new(door).routes().fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+    let (stop, stopped) = watch::channel(false);
+    let http = listener.local_addr()?;
+    let server = tokio::spawn(http::serve(listener, routes, connections, stopped));
+    if let Some(keys) = keys {
+        tokio::spawn(async move { keys.reload().await });
+    }
+    let admin = Admin::start(admin, Arc::<Standing>::clone(&standing))?;
+    info!(%http, admin = %admin.address, instance = base.instance, "ready");
+
+    let ended = until_stopped(&mut failures).await;
+    standing.draining.store(true, Ordering::Release);
+    if ended.is_ok() {
+        tokio::time::sleep(settings.door.drain_wait).await;
+    }
+    stop.send_replace(true);
+    let _ = server.await;
+    intakes.iter().for_each(|intake| intake.close());
+    stopping.store(true, Ordering::Release);
+    tokio::task::spawn_blocking(move || {
+        appenders.iter().for_each(|appender| appender.close());
+        let _ = follower.join();
+    })
+    .await?;
+    admin.end().await;
+    info!("stopped");
+    ended
+}
+
+/// The rules that others publish: whose events may be taken.
+struct Rules {
+    feed: Box<dyn Feed>,
+    published: Published,
+    shelf: Shelf,
+    served: Arc<Served>,
+}
+
+impl Rules {
+    fn read(&mut self) -> Result<()> {
+        read_on(&mut *self.feed, &mut self.published)?;
+        let known = self.served.now();
+        let now: BTreeMap<String, String> = served(&self.published, &self.shelf, &known)?;
+        if now != *known {
+            info!(merchants = now.len(), "rules are served");
+            self.served.set(now);
+        }
+        Ok(())
+    }
+
+    fn follow(mut self, stopping: &AtomicBool) {
+        let mut is_told = false;
+        while !stopping.load(Ordering::Acquire) {
+            std::thread::sleep(RULES_EVERY);
+            match self.read() {
+                Ok(()) => is_told = false,
+                Err(error) if !std::mem::replace(&mut is_told, true) => {
+                    warn!(error = %format_args!("{error:#}"), "new rules cannot be read; what was served goes on");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// How an edge stands.
+struct Standing {
+    appenders: Vec<Arc<dyn Appender>>,
+    served: Arc<Served>,
+    registry: Registry,
+    draining: AtomicBool,
+}
+
+impl Stands for Standing {
+    fn life(&self) -> Result<(), String> {
+        match self.appenders.iter().any(|appender| appender.health() == Health::Failed) {
+            true => Err("an appender failed".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a 202 would be given now.
+    fn readiness(&self) -> Result<(), String> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err("draining".to_owned());
+        }
+        if self.served.now().is_empty() {
+            return Err("no rules are published: see `mashang rules publish`".to_owned());
+        }
+        match self.appenders.iter().map(|appender| appender.health()).find(|&health| health != Health::Good) {
+            None => Ok(()),
+            Some(Health::Failed) => Err("an appender failed".to_owned()),
+            Some(_) => Err("the log does not answer, or too slowly".to_owned()),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+}

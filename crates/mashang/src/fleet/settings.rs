@@ -1,0 +1,308 @@
+//! What a role was told: the command line, then the environment, then a file, then defaults.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use ledger::url::LedgerUrl;
+use log::kafka::settings::Settings as Kafka;
+use serde::Deserialize;
+
+use super::args::{ConsoleArgs, DeskArg, EdgeArgs, KafkaArgs, LedgerArgs, RoleArgs, WorkerArgs};
+use super::store::Store;
+use crate::cli::LogFormat;
+use crate::settings::{INFLIGHT_BYTES, config_error};
+use crate::usage;
+
+/// What every role is told.
+#[derive(Debug)]
+pub(crate) struct Role {
+    pub(crate) kafka: Kafka,
+    pub(crate) admin: SocketAddr,
+    pub(crate) instance: String,
+    pub(crate) secrets: PathBuf,
+    pub(crate) log_format: LogFormat,
+}
+
+/// What a role with a door is told.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) http: SocketAddr,
+    pub(crate) keys: Option<PathBuf>,
+    pub(crate) inflight_bytes: u32,
+    pub(crate) drain_wait: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Edge {
+    pub(crate) role: Role,
+    pub(crate) store: Store,
+    pub(crate) door: Door,
+}
+
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) role: Role,
+    pub(crate) store: Store,
+    pub(crate) desks: Vec<DeskArg>,
+    pub(crate) lanes: usize,
+    pub(crate) snapshot_every: Duration,
+    pub(crate) session_timeout: Duration,
+    pub(crate) stuck_after: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) role: Role,
+    pub(crate) ledger: LedgerUrl,
+    pub(crate) session_timeout: Duration,
+    pub(crate) stuck_after: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Console {
+    pub(crate) role: Role,
+    pub(crate) ledger: LedgerUrl,
+    pub(crate) door: Door,
+}
+
+/// The same, as they stand in a file that all roles may share.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct FromFile {
+    kafka: Option<String>,
+    prefix: Option<String>,
+    store: Option<String>,
+    ledger: Option<String>,
+    http: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+    instance: Option<String>,
+    keys: Option<PathBuf>,
+    secrets: Option<PathBuf>,
+    desk: Option<Vec<DeskArg>>,
+    lanes: Option<u16>,
+    snapshot_every: Option<String>,
+    session_timeout: Option<String>,
+    stuck_after: Option<String>,
+    inflight_bytes: Option<u32>,
+    drain_wait: Option<String>,
+    log_format: Option<LogFormat>,
+    #[serde(default)]
+    client: BTreeMap<String, Value>,
+    #[serde(default)]
+    producer: BTreeMap<String, Value>,
+    #[serde(default)]
+    consumer: BTreeMap<String, Value>,
+}
+
+/// A setting of the Kafka client, which takes all of them as text.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Value {
+    Text(String),
+    Number(i64),
+    Switch(bool),
+}
+
+impl From<Value> for String {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Text(text) => text,
+            Value::Number(number) => number.to_string(),
+            Value::Switch(switch) => switch.to_string(),
+        }
+    }
+}
+
+/// A file of settings, and where it lies.
+struct File {
+    said: FromFile,
+    beside: PathBuf,
+}
+
+const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
+const STUCK_AFTER: Duration = Duration::from_mins(1);
+
+impl File {
+    fn of(config: Option<&Path>) -> Result<Self> {
+        let Some(path) = config else { return Ok(Self { said: FromFile::default(), beside: PathBuf::new() }) };
+        let name = path.display();
+        let text = std::fs::read_to_string(path).map_err(|e| usage(format!("--config {name}: cannot be read: {e}")))?;
+        let said = toml::from_str(&text).map_err(|e| config_error(path, &text, &e))?;
+        Ok(Self { said, beside: path.parent().unwrap_or(Path::new("")).to_owned() })
+    }
+
+    fn here(&self, path: Option<PathBuf>) -> Option<PathBuf> {
+        path.map(|path| self.beside.join(path))
+    }
+
+    fn kafka(&mut self, args: KafkaArgs) -> Result<Kafka> {
+        let brokers = args.kafka.or(self.said.kafka.take()).ok_or_else(|| missing("kafka"))?;
+        let mut kafka = Kafka::new(&brokers);
+        if let Some(prefix) = args.prefix.or(self.said.prefix.take()) {
+            kafka.prefix = prefix;
+        }
+        let texts = |table: &mut BTreeMap<String, Value>| {
+            std::mem::take(table).into_iter().map(|(name, value)| (name, value.into())).collect()
+        };
+        kafka.client = texts(&mut self.said.client);
+        kafka.producer = texts(&mut self.said.producer);
+        kafka.consumer = texts(&mut self.said.consumer);
+        kafka.check().map_err(usage)?;
+        Ok(kafka)
+    }
+
+    fn role(&mut self, args: RoleArgs, what: &str) -> Result<Role> {
+        let instance = args.instance.or(self.said.instance.take()).unwrap_or_else(|| format!("{what}-{}", host()));
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if instance.is_empty() || instance.len() > 200 || !instance.chars().all(is_name) {
+            return Err(usage(format!(
+                "--instance {instance}: give up to 200 letters, digits, dots, lines and underlines"
+            )));
+        }
+        let secrets = self.said.secrets.take();
+        Ok(Role {
+            kafka: self.kafka(args.kafka)?,
+            admin: args.admin.or(self.said.admin).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9464))),
+            instance,
+            secrets: args.secrets.or(self.here(secrets)).unwrap_or_default(),
+            log_format: args.log_format.or(self.said.log_format).unwrap_or(LogFormat::Text),
+        })
+    }
+
+    fn store(&mut self, given: Option<String>) -> Result<Store> {
+        given.or(self.said.store.take()).ok_or_else(|| missing("store"))?.parse().map_err(usage)
+    }
+
+    fn ledger(&mut self, given: Option<String>) -> Result<LedgerUrl> {
+        given.or(self.said.ledger.take()).ok_or_else(|| missing("ledger"))?.parse().map_err(usage)
+    }
+
+    fn lasts(&self, key: &str, given: Option<Duration>, text: Option<&String>, default: Duration) -> Result<Duration> {
+        let Some(text) = text.filter(|_| given.is_none()) else { return Ok(given.unwrap_or(default)) };
+        let ms = wire::rules::duration_ms(text).map_err(|e| usage(format!("--config: {key}: {e}")))?;
+        Ok(Duration::from_millis(ms.unsigned_abs()))
+    }
+
+    fn session_timeout(&self, given: Option<Duration>) -> Result<Duration> {
+        let timeout = self.lasts("session-timeout", given, self.said.session_timeout.as_ref(), SESSION_TIMEOUT)?;
+        // What brokers take unless they are set otherwise.
+        let (least, most) = (Duration::from_secs(6), Duration::from_mins(30));
+        if !(least..=most).contains(&timeout) {
+            return Err(usage("session-timeout: give 6s to 30m, as brokers take it"));
+        }
+        Ok(timeout)
+    }
+
+    fn stuck_after(&self, given: Option<Duration>) -> Result<Duration> {
+        self.lasts("stuck-after", given, self.said.stuck_after.as_ref(), STUCK_AFTER)
+    }
+
+    fn door(
+        &mut self,
+        admin: SocketAddr,
+        http: Option<SocketAddr>,
+        keys: Option<PathBuf>,
+        inflight_bytes: Option<u32>,
+        drain_wait: Option<Duration>,
+    ) -> Result<Door> {
+        let own_keys = self.said.keys.take();
+        let keys = keys.or(self.here(own_keys));
+        let http = http.or(self.said.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
+        let inflight_bytes = inflight_bytes.or(self.said.inflight_bytes).unwrap_or(INFLIGHT_BYTES);
+        crate::settings::check_door(keys.is_some(), http, admin, inflight_bytes)?;
+        let drain_wait = self.lasts("drain-wait", drain_wait, self.said.drain_wait.as_ref(), Duration::ZERO)?;
+        Ok(Door { http, keys, inflight_bytes, drain_wait })
+    }
+}
+
+/// Where the log is, for a command that is no role.
+pub(crate) fn kafka(args: KafkaArgs) -> Result<Kafka> {
+    File::of(args.config.clone().as_deref())?.kafka(args)
+}
+
+/// Where log and store are, for a command that is no role.
+pub(crate) fn kafka_and_store(args: KafkaArgs, store: Option<String>) -> Result<(Kafka, Store)> {
+    let mut file = File::of(args.config.clone().as_deref())?;
+    Ok((file.kafka(args)?, file.store(store)?))
+}
+
+impl Edge {
+    /// # Errors
+    /// Something is missing or wrong: usage.
+    pub(crate) fn of(args: EdgeArgs) -> Result<Self> {
+        let mut file = File::of(args.role.kafka.config.clone().as_deref())?;
+        let role = file.role(args.role, "edge")?;
+        let store = file.store(args.store)?;
+        let door = file.door(role.admin, args.http, args.keys, args.inflight_bytes, args.drain_wait)?;
+        Ok(Self { role, store, door })
+    }
+}
+
+impl Worker {
+    /// # Errors
+    /// Something is missing or wrong: usage.
+    pub(crate) fn of(args: WorkerArgs) -> Result<Self> {
+        let mut file = File::of(args.role.kafka.config.clone().as_deref())?;
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let mut desks = args.desk.or(file.said.desk.take()).unwrap_or_default();
+        if desks.is_empty() {
+            desks = vec![DeskArg::Shopper, DeskArg::Code, DeskArg::Campaign];
+        }
+        let every = file.said.snapshot_every.take();
+        Ok(Self {
+            lanes: args.lanes.or(file.said.lanes).map_or(processors, usize::from),
+            snapshot_every: file.lasts(
+                "snapshot-every",
+                args.snapshot_every,
+                every.as_ref(),
+                Duration::from_mins(1),
+            )?,
+            session_timeout: file.session_timeout(args.session_timeout)?,
+            stuck_after: file.stuck_after(args.stuck_after)?,
+            store: file.store(args.store)?,
+            role: file.role(args.role, "worker")?,
+            desks,
+        })
+    }
+}
+
+impl Ledger {
+    /// # Errors
+    /// Something is missing or wrong: usage.
+    pub(crate) fn of(args: LedgerArgs) -> Result<Self> {
+        let mut file = File::of(args.role.kafka.config.clone().as_deref())?;
+        Ok(Self {
+            session_timeout: file.session_timeout(args.session_timeout)?,
+            stuck_after: file.stuck_after(args.stuck_after)?,
+            ledger: file.ledger(args.ledger)?,
+            role: file.role(args.role, "ledger")?,
+        })
+    }
+}
+
+impl Console {
+    /// # Errors
+    /// Something is missing or wrong: usage.
+    pub(crate) fn of(args: ConsoleArgs) -> Result<Self> {
+        let mut file = File::of(args.role.kafka.config.clone().as_deref())?;
+        let role = file.role(args.role, "console")?;
+        let ledger = file.ledger(args.ledger)?;
+        let door = file.door(role.admin, args.http, args.keys, None, args.drain_wait)?;
+        Ok(Self { role, ledger, door })
+    }
+}
+
+fn missing(key: &str) -> anyhow::Error {
+    let variable = key.to_uppercase();
+    usage(format!("--{key} is missing: give it, set MASHANG_{variable}, or write `{key}` into the file of --config"))
+}
+
+/// The host's name, which a container has as its own.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "only".to_owned() } else { name.to_owned() }
+}

@@ -1,0 +1,1 @@
+//! What a fleet does with what it should never have been given.

@@ -1,0 +1,8 @@
+//! The roles of a fleet as processes, on real Kafka and real Postgres: what they write is what a run writes, whatever dies.
+
+mod bad;
+mod brokers;
+mod fire;
+mod fleet;
+mod hurt;
+mod journey;

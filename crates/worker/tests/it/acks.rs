@@ -1,0 +1,56 @@
+//! Answers go to several partitions, and none of them waits for another.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use domain::flow::{Marker, marker_record};
+use domain::frame::{Kind, seal};
+use domain::model::place::{Partitions, Topic};
+use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::{Attribution, Dedup, Rules};
+use log::files::memory::Memory;
+use log::meta::{Clock, Meta};
+use log::reader::Record;
+use worker::any::AnyStation;
+use worker::snapshot::Snapshots;
+
+fn library() -> Library {
+    let rules = Rules {
+        merchant: "m".to_owned(),
+        currency: "CNY".to_owned(),
+        time_zone: "UTC".to_owned(),
+        late_ms: 0,
+        dedup: Dedup::default(),
+        attribution: Attribution::default(),
+        commissions: vec![],
+        stores: vec![],
+        guides: vec![],
+        codes: vec![],
+        campaigns: vec![],
+        funnels: vec![],
+    };
+    let book = Rulebook::new(rules, 1, [0; 32], &std::collections::BTreeMap::new()).expect("rules");
+    [(1, Arc::new(book))].into()
+}
+
+/// Else a manifest would be published whose state has answered something that is not in the log, and never comes there.
+#[test]
+fn only_what_has_no_gap_before_it_counts_as_durable() {
+    let meta = Meta::new(1, Clock::Wall, Partitions::all(1));
+    let snapshots = Snapshots::new(Arc::new(Memory::default()), Path::new("data/snapshots"));
+    let library = library();
+    let mut station = AnyStation::open(&meta, (Topic::Scans, 0), &snapshots, &library).expect("a beginning");
+    let marker = marker_record(&Marker { merchant: "m", order: 1, sha256: [0; 32], behaviour: 1 });
+    let events = seal(Kind::Events, 5, None, 0, &[]);
+    let mut answers = Vec::new();
+    for (offset, bytes) in (0..).zip([&marker, &events, &events]) {
+        station.take(Record { offset, append: 5, bytes }, &library, &mut answers).expect("a frame");
+    }
+    assert_eq!((answers.len(), station.handed_out(), station.settled()), (3, 3, 0));
+    station.take_snapshot();
+    station.made_durable(1..3);
+    assert_eq!((station.settled(), station.snapshot(&snapshots)), (0, None), "the first one is not durable");
+    station.made_durable(0..1);
+    assert_eq!(station.settled(), 3);
+    assert_eq!(station.snapshot(&snapshots).map(|s| (s.offset, s.behaviour)), Some((3, 1)));
+}

@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""What can be known of the compose file without an engine.
+
+- It is what the Compose specification says (schema of check-jsonschema; `pip install check-jsonschema`).
+- The environment of each broker, through the entry point of the image (which is in Kafka's jars), is a set of settings that
+  Kafka formats its storage with, and keeps every promise of deploy/kafka/broker.properties.
+- Processes bear different names, and Prometheus asks each of them.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from ruamel.yaml import YAML
+
+HERE = pathlib.Path(__file__).resolve().parent
+DEPLOY = HERE.parent
+ROLES = ("edge", "worker", "ledger", "console")
+LOG4J = "Configuration:\n  Properties:\n    Property: []\n  Loggers:\n    Logger: []\n    Root: {level: INFO, AppenderRef: {ref: STDOUT}}\n"
+
+
+def load(path):
+    return YAML(typ="safe").load(path.read_text())
+
+
+def properties(text):
+    lines = (line.strip() for line in text.splitlines())
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def settings_of(environment, jars):
+    """The settings that the image makes of a broker's environment, storage formatted."""
+    with tempfile.TemporaryDirectory() as work:
+        folders = {name: pathlib.Path(work, name) for name in ("default", "mounted", "final")}
+        for folder in folders.values():
+            folder.mkdir()
+        (folders["default"] / "server.properties").touch()
+        for name in ("log4j2.yaml", "tools-log4j2.yaml"):
+            (folders["default"] / name).write_text(LOG4J)
+        command = ["java", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*"]
+        command += ["kafka.docker.KafkaDockerWrapper", "setup"]
+        command += [text for name, folder in folders.items() for text in (f"--{name}-configs-dir", str(folder))]
+        here = {"PATH": os.environ["PATH"], **environment, "KAFKA_LOG_DIRS": f"{work}/data"}
+        done = subprocess.run(command, env=here, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return properties((folders["final"] / "server.properties").read_text())
+
+
+def main():
+    jars = pathlib.Path(os.environ.get("MASHANG_KAFKA_JARS", DEPLOY.parent / "target/kafka/jars"))
+    file = HERE / "compose.yaml"
+    schema = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
+    subprocess.run(schema, check=True, stdout=sys.stderr)
+    services = load(file)["services"]
+
+    promised = properties((DEPLOY / "kafka/broker.properties").read_text())
+    brokers = {name: service for name, service in services.items() if name.startswith("kafka-")}
+    voters = ",".join(f"{broker['environment']['KAFKA_NODE_ID']}@{name}:9093" for name, broker in brokers.items())
+    for name, broker in brokers.items():
+        made = settings_of(broker["environment"], jars)
+        missing = {key: value for key, value in promised.items() if made.get(key) != value}
+        assert not missing, f"{name}: {missing}"
+        assert made["controller.quorum.voters"] == voters, f"{name}: {made['controller.quorum.voters']}, not {voters}"
+        assert made["advertised.listeners"] == f"CLIENT://{name}:9092", name
+
+    roles = {name: service for name, service in services.items() if service.get("command", [""])[0] in ROLES}
+    assert len(roles) == 6, sorted(roles)
+    instances = [service["command"][service["command"].index("--instance") + 1] for service in roles.values()]
+    assert len(set(instances)) == len(instances), instances
+    everywhere = ",".join(f"{name}:9092" for name in brokers)
+    for name, service in roles.items():
+        assert service["environment"]["MASHANG_KAFKA"] == everywhere, name
+
+    scraped = load(DEPLOY / "prometheus/fleet.yml")["scrape_configs"][0]["static_configs"]
+    targets = {(job["labels"]["role"], target) for job in scraped for target in job["targets"]}
+    expected = {(service["command"][0], f"{name}:9464") for name, service in roles.items()}
+    assert targets == expected, targets ^ expected
+    print(f"compose: {len(services)} services, {len(brokers)} brokers, {len(roles)} roles")
+
+
+main()
