@@ -4,6 +4,7 @@
 
 mod appenders;
 mod basics;
+mod brokers;
 mod feeds;
 mod hands;
 mod members;
@@ -67,6 +68,10 @@ impl World {
     pub(crate) fn new(kafka: &Kafka) -> Self {
         let settings = fresh(kafka.bootstrap());
         let meta = make(&settings).report.meta;
+        Self::of(kafka, settings, meta)
+    }
+
+    pub(crate) fn of(kafka: &Kafka, settings: Settings, meta: Meta) -> Self {
         let mut relayed = Settings { brokers: kafka.relayed(), ..settings.clone() };
         // So that there are requests to hurt.
         relayed.producer.insert("batch.num.messages".to_owned(), "2".to_owned());

@@ -1,12 +1,14 @@
 //! Topics are made once; what was lost or recreated is never taken for what was there.
 
+use std::time::Duration;
+
 use domain::model::place::Partitions;
 use domain::model::place::Topic;
 use log::error::LogError;
 use log::kafka::appender::{KafkaAppender, Metrics, Options};
 use log::kafka::settings::Settings;
 use log::kafka::topics::check::{Needs, Report, check};
-use log::kafka::topics::create::{Wanted, create};
+use log::kafka::topics::create::{Created, Wanted, create};
 use log::kafka::topics::origin::meta;
 use log::local::OnFull;
 use log::meta::{Clock, Meta};
@@ -74,19 +76,26 @@ fn what_cannot_work_is_not_made() {
 }
 
 #[test]
-fn two_creators_at_once_make_one_log() {
+fn creators_at_once_make_one_log() {
     let Some(kafka) = shared() else { return };
     let settings = fresh(kafka.bootstrap());
-    let [one, two] = std::thread::scope(|scope| {
-        let creators = [2, 3].map(|scans| {
-            let settings = &settings;
-            let wanted = Wanted { partitions: Partitions { scans, ..PARTITIONS }, ..wanted() };
-            scope.spawn(move || create(settings, &wanted).expect("topics"))
-        });
-        creators.map(|creator| creator.join().expect("no panic"))
+    // Each wants something else, and finds another stage of the work of those before.
+    let created: Vec<Created> = std::thread::scope(|scope| {
+        let creators: Vec<_> = (2..8)
+            .map(|scans| {
+                let settings = &settings;
+                let wanted = Wanted { partitions: Partitions { scans, ..PARTITIONS }, ..wanted() };
+                scope.spawn(move || {
+                    std::thread::sleep(Duration::from_millis(u64::from(scans) * 120));
+                    create(settings, &wanted).expect("topics")
+                })
+            })
+            .collect();
+        creators.into_iter().map(|creator| creator.join().expect("no panic")).collect()
     });
-    assert_eq!(one.report.meta, two.report.meta);
-    assert_eq!(one.differs.len() + two.differs.len(), 1, "{one:?} {two:?}");
+    assert!(created.iter().all(|one| one.report.meta == created[0].report.meta), "{created:?}");
+    assert_eq!(created.iter().filter(|one| one.differs.is_empty()).count(), 1, "{created:?}");
+    assert_eq!(created.iter().map(|one| one.made.len()).sum::<usize>(), Topic::ALL.len(), "{created:?}");
     assert_eq!(checked(&settings).mistakes, Vec::<String>::new());
 }
 
