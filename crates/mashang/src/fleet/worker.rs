@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use domain::model::place::Topic;
+use domain::model::place::{Source, Topic};
 use domain::model::rulebook::Library;
 use domain::publish::Registry as Published;
 use log::error::LogError;
@@ -34,6 +34,9 @@ use crate::publish::{Needed, Secrets, books, read_on};
 use crate::serve::listen;
 use crate::shelf::Shelf;
 
+/// How far partitions are in snapshots, until nothing more comes.
+type Commits = (Sender<Option<(Topic, u16, u64)>>, Receiver<Option<(Topic, u16, u64)>>);
+
 /// Works until SIGTERM or SIGINT.
 pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
     let settings = Worker::of(args)?;
@@ -51,8 +54,9 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
     let more = Box::new(move |known: &Library| reader.read(known).map_err(|e| format!("{e:#}")));
     let rhythm = Rhythm { interval: settings.snapshot_every, ..Rhythm::default() };
     let (to_commit, commits) = channel();
-    let published = Box::new(move |source: domain::model::place::Source, offset, _| {
-        let _ = to_commit.send((source.topic, source.partition, offset));
+    let (commit, end) = (to_commit.clone(), to_commit);
+    let published = Box::new(move |source: Source, offset, _| {
+        let _ = commit.send(Some((source.topic, source.partition, offset)));
     });
     let works = Works::new(
         base.meta.clone(),
@@ -63,10 +67,10 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
         published,
         &base.registry,
     );
-    on_runtime(run(settings, base, Arc::new(works), commits))
+    on_runtime(run(settings, base, Arc::new(works), (end, commits)))
 }
 
-async fn run(settings: Worker, base: Base, works: Arc<Works>, commits: Receiver<(Topic, u16, u64)>) -> Result<()> {
+async fn run(settings: Worker, base: Base, works: Arc<Works>, (end, commits): Commits) -> Result<()> {
     let admin = listen("admin", settings.role.admin).await?;
     let connect = Lines {
         kafka: base.kafka.clone(),
@@ -91,7 +95,8 @@ async fn run(settings: Worker, base: Base, works: Arc<Works>, commits: Receiver<
         memberships.push((topic, member));
     }
     let committer = std::thread::spawn(move || {
-        for (topic, partition, offset) in commits {
+        // Until it is told that nothing more comes.
+        while let Ok(Some((topic, partition, offset))) = commits.recv() {
             let member = memberships.iter().find(|(of, _)| *of == topic);
             member.into_iter().for_each(|(_, member)| member.commit(&[(topic, partition, offset)]));
         }
@@ -107,10 +112,8 @@ async fn run(settings: Worker, base: Base, works: Arc<Works>, commits: Receiver<
         crew.into_iter().for_each(Crew::stop);
     })
     .await?;
-    // The last user of the works ends what tells of snapshots, and with it the committer.
-    drop(standing);
     admin.end().await;
-    drop(works);
+    let _ = end.send(None);
     let _ = tokio::task::spawn_blocking(move || {
         committer.join().into_iter().flatten().for_each(|(_, member)| member.leave());
     })

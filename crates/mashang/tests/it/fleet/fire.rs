@@ -170,10 +170,11 @@ fn a_fleet_under_fire_writes_the_ledger_of_an_undisturbed_run() {
     let (doors, told, ended) = (Arc::clone(&fleet.doors), Arc::clone(&sent), Arc::clone(&over));
     let began = Instant::now();
     let client = std::thread::spawn(move || {
-        let again = send(&doors, batches, |number| {
+        let again = send(&doors, &batches, |number| {
             told.store(number + 1, Ordering::Relaxed);
             let due = EVERY * u32::try_from(number).expect("small");
             std::thread::sleep(due.saturating_sub(began.elapsed()));
+            true
         });
         ended.store(true, Ordering::Release);
         again

@@ -240,8 +240,9 @@ impl Fleet {
     }
 }
 
-/// Sends batches in order, each until some edge answers 202. Says how many were sent more than once.
-pub(crate) fn send(doors: &Addresses, batches: Vec<String>, each: impl Fn(usize)) -> usize {
+/// Sends batches in order, each until some edge answers 202, as long as `each` wants more. Says how many were sent more than
+/// once.
+pub(crate) fn send(doors: &Addresses, batches: &[String], each: impl Fn(usize) -> bool) -> usize {
     let mut again = 0;
     for (number, batch) in batches.iter().enumerate() {
         let until = Instant::now() + PATIENCE;
@@ -260,7 +261,9 @@ pub(crate) fn send(doors: &Addresses, batches: Vec<String>, each: impl Fn(usize)
             std::thread::sleep(Duration::from_millis(20));
         }
         again += usize::from(tries > 1);
-        each(number);
+        if !each(number) {
+            break;
+        }
     }
     again
 }

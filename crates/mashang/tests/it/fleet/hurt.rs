@@ -36,25 +36,19 @@ fn a_first_request_that_is_refused_loses_nothing() {
     plan.chaos("worker*", 15, 1);
     plan.chaos("edge*", 15, 2);
     for name in ["worker-1", "worker-2", "ledger-1", "edge-1", "edge-2"] {
-        fleet.start(
-            name,
-            &["worker"]
-                .iter()
-                .any(|kind| name.starts_with(kind))
-                .then_some(&["--snapshot-every", "500ms"][..])
-                .unwrap_or(&[]),
-        );
+        let more: &[&str] = if name.starts_with("worker") { &["--snapshot-every", "500ms"] } else { &[] };
+        fleet.start(name, more);
     }
     let events = steady::events(12_000);
     let batches: Vec<String> = events.chunks(20).map(|batch| batch.join("\n")).collect();
     let half = batches.len() / 2;
-    let again = send(&fleet.doors, batches[..half].to_vec(), |_| ());
+    let again = send(&fleet.doors, &batches[..half], |_| true);
     // New producers on every output, with something to replay.
     for name in ["worker-1", "edge-1"] {
         fleet.kill(name);
         fleet.restart(name);
     }
-    let again = again + send(&fleet.doors, batches[half..].to_vec(), |_| ());
+    let again = again + send(&fleet.doors, &batches[half..], |_| true);
     fleet.settle(PATIENCE * 2);
     fleet.equals_a_run_over_its_dump();
     assert_eq!(fleet.dumped_ids().len(), events.len(), "every event that was accepted is in the log");

@@ -40,7 +40,8 @@ fn a_retailers_year_is_the_same_through_a_fleet() {
     fleet.start("edge-2", &[]);
     let text = std::fs::read_to_string(journey.join("events.ndjson")).expect("events");
     let lines: Vec<&str> = text.lines().collect();
-    send(&fleet.doors, lines.chunks(BATCH).map(|batch| batch.join("\n")).collect(), |_| ());
+    let batches: Vec<String> = lines.chunks(BATCH).map(|batch| batch.join("\n")).collect();
+    send(&fleet.doors, &batches, |_| true);
     fleet.settle(PATIENCE * 3);
     let event: serde_json::Value = serde_json::from_str(lines[lines.len() - 1]).expect("JSON");
     let [id, shopper] = ["id", "shopper"].map(|key| event[key].as_str().expect("a text"));
