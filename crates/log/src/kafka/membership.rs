@@ -26,6 +26,11 @@ use crate::kafka::watch::{Returned, Watch, passes_by};
 /// Rebalances are answered within so long, and a member is never taken for stuck.
 const POLL: Duration = Duration::from_millis(50);
 
+/// The brokers hear of a member so often at least.
+const HEARTBEAT_MAX: Duration = Duration::from_secs(3);
+/// It may not be shorter than the session.
+const POLL_INTERVAL_MIN: Duration = Duration::from_secs(300);
+
 /// What a member is told. Partitions are those that came or went, not all that it has.
 #[derive(Debug)]
 pub enum Change {
@@ -64,8 +69,12 @@ impl Membership {
     ) -> Result<Self, LogError> {
         let mut config = settings.consumer(instance, Some(group))?;
         config.set("group.instance.id", instance);
-        config.set("session.timeout.ms", session_timeout.as_millis().to_string());
-        config.set("heartbeat.interval.ms", (session_timeout / 4).min(Duration::from_secs(3)).as_millis().to_string());
+        let mut set = |name: &str, time: Duration| {
+            config.set(name, time.as_millis().to_string());
+        };
+        set("session.timeout.ms", session_timeout);
+        set("heartbeat.interval.ms", (session_timeout / 4).min(HEARTBEAT_MAX));
+        set("max.poll.interval.ms", session_timeout.max(POLL_INTERVAL_MIN));
         let (tell, changes) = channel();
         let (commits, to_commit) = channel();
         let listener = Listener { watch: Watch::new(instance), settings: settings.clone(), tell: tell.clone() };

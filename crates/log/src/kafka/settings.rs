@@ -131,8 +131,8 @@ const CONSUMER: &[(&str, &str)] = &[
     ("isolation.level", "read_uncommitted"),
     ("group.protocol", "classic"),
     ("partition.assignment.strategy", "cooperative-sticky"),
-    // A partition that is assigned waits for the request that is under way.
-    ("fetch.wait.max.ms", "100"),
+    // Whatever else is asked of a broker waits for the request that is under way.
+    ("fetch.wait.max.ms", "50"),
     ("fetch.error.backoff.ms", "100"),
     // One second otherwise, each time that enough is read ahead.
     ("fetch.queue.backoff.ms", "10"),

@@ -108,6 +108,12 @@ fn mend(error: &KafkaError) -> &'static str {
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
             "make the topics with `topics create`; if they were there, restore them"
         }
+        Some(Code::InvalidSessionTimeout) => {
+            "choose a session timeout within group.min.session.timeout.ms and group.max.session.timeout.ms"
+        }
+        Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation) => {
+            "the topic was cut or recreated: restore it or begin a new deployment"
+        }
         _ => "check that the brokers are up and that their addresses are right from here",
     }
 }

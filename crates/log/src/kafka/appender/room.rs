@@ -73,7 +73,7 @@ impl Room {
 
     pub(super) fn give_back(&self, bytes: usize) {
         let before = self.held.fetch_sub(bytes, Ordering::AcqRel);
-        debug_assert!(before >= bytes, "no more is given back than was taken");
+        assert!(before >= bytes, "no more is given back than was taken");
         self.gauge.sub(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 

@@ -25,6 +25,8 @@ use crate::store::Append;
 /// What a topic takes at least: a part of an answer, or several that travel together.
 pub const RECORD_BYTES_MIN: u64 = 1024 * 1024;
 const _: () = assert!(RECORD_BYTES_MIN > (PART_BYTES_MAX + HEADER_BYTES) as u64 && RECORD_BYTES_MIN > BATCH_BYTES_MAX);
+/// A topic that was made is known to all brokers within so long.
+const KNOWN_WITHIN: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// The topics that are to be there.
@@ -42,6 +44,25 @@ pub struct Wanted {
     pub record_bytes_max: u64,
 }
 
+impl Wanted {
+    fn check(&self) -> Result<(), LogError> {
+        let wrong = |name: &str, why: &str| Err(LogError::Setting { name: name.to_owned(), why: why.to_owned() });
+        if self.min_insync == 0 || self.min_insync > self.replication {
+            return wrong(
+                "min.insync.replicas",
+                "it can be from 1 to the number of replicas: else nothing can be written",
+            );
+        }
+        if Topic::ALL.iter().any(|topic| self.partitions.of(*topic) == 0) {
+            return wrong("partitions", "each topic has one at least");
+        }
+        if self.record_bytes_max < RECORD_BYTES_MIN {
+            return wrong("max.message.bytes", "it can be 1048576 at least: answers of that size must fit");
+        }
+        Ok(())
+    }
+}
+
 /// What came of it.
 #[derive(Clone, Debug)]
 pub struct Created {
@@ -56,8 +77,9 @@ pub struct Created {
 /// Makes the topics that are missing, and writes what log they are of.
 ///
 /// # Errors
-/// A topic was lost or recreated, is of another log, or cannot be made.
+/// A topic was lost or recreated, is of another log, or cannot be made; or what is wanted cannot be.
 pub fn create(settings: &Settings, wanted: &Wanted) -> Result<Created, LogError> {
+    wanted.check()?;
     let creator = Creator { settings, wanted, probe: Probe::open(settings, CLIENT_ID)? };
     let mut found = creator.probe.topics()?;
     let mut made = Vec::new();
@@ -73,7 +95,10 @@ pub fn create(settings: &Settings, wanted: &Wanted) -> Result<Created, LogError>
             .map(|&topic| (topic, meta.partitions.of(topic)))
             .collect();
         made.extend(creator.make(&missing)?);
-        found = creator.all_found(&meta)?;
+        found = creator.all_found()?;
+    } else if found.len() < Topic::ALL.len() {
+        // Somebody else may have made them since.
+        found = creator.all_found()?;
     }
     creator.begin_partitions(&meta, is_complete, &found)?;
     if !is_complete {
@@ -190,20 +215,15 @@ impl Creator<'_> {
         origin::read(&self.probe)?.ok_or_else(|| origin::missing(self.settings))
     }
 
-    /// The topics, once Kafka knows all of them everywhere.
-    fn all_found(&self, meta: &Meta) -> Result<BTreeMap<Topic, Found>, LogError> {
-        let end = Instant::now() + PATIENCE;
+    /// The topics, once all of them are known everywhere; or those that there are, after a while.
+    fn all_found(&self) -> Result<BTreeMap<Topic, Found>, LogError> {
+        let end = Instant::now() + KNOWN_WITHIN;
         loop {
             let found = self.probe.topics()?;
-            let missing = Topic::ALL.iter().find(|topic| !found.contains_key(topic));
-            match missing {
-                None => return Ok(found),
-                Some(topic) if Instant::now() > end => {
-                    return Err(self.wrong(*topic, "it was made, and is not there", "look into the brokers' logs"));
-                }
-                Some(_) => std::thread::sleep(AGAIN),
+            if found.len() == Topic::ALL.len() || Instant::now() > end {
+                return Ok(found);
             }
-            debug_assert_eq!(meta.partitions.of(Topic::Rules), 1);
+            std::thread::sleep(AGAIN);
         }
     }
 

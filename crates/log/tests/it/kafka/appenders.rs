@@ -15,10 +15,10 @@ use stand::relay::plan::{Act, When, code};
 
 use super::{PATIENCE, World, append, shared, until};
 
-type Results = Receiver<(u32, Result<(), Refused>)>;
+pub(crate) type Results = Receiver<(u32, Result<(), Refused>)>;
 
 /// Appends numbers to `scans` partition 0, one entry each.
-fn number(appender: &KafkaAppender, numbers: std::ops::Range<u32>, on_full: OnFull) -> Results {
+pub(crate) fn number(appender: &KafkaAppender, numbers: std::ops::Range<u32>, on_full: OnFull) -> Results {
     let (tell, told) = channel();
     for i in numbers {
         let tell = tell.clone();
@@ -38,13 +38,13 @@ fn outcomes(told: &Results, count: usize) -> Vec<(u32, Result<(), Refused>)> {
     (0..count).map(|_| told.recv_timeout(PATIENCE).expect("an outcome")).collect()
 }
 
-fn all_taken(told: &Results, numbers: std::ops::Range<u32>) {
+pub(crate) fn all_taken(told: &Results, numbers: std::ops::Range<u32>) {
     let outcomes = outcomes(told, numbers.len());
     assert_eq!(outcomes, numbers.map(|i| (i, Ok(()))).collect::<Vec<_>>(), "in their order");
 }
 
 /// What is in `scans` partition 0, each once, in the order in which it came first.
-fn once(world: &World) -> Vec<u32> {
+pub(crate) fn once(world: &World) -> Vec<u32> {
     let mut seen = BTreeSet::new();
     let texts = world.texts(Topic::Scans, 0);
     texts.iter().map(|text| text.parse().expect("a number")).filter(|number| seen.insert(*number)).collect()

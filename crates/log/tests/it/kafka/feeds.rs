@@ -201,9 +201,15 @@ fn a_record_without_a_payload_is_empty_and_a_writers_time_is_refused() {
     let found = read(&mut feed, 2).expect("readable");
     assert_eq!(found[&(Topic::Scans, 0)], [(1, "1".to_owned()), (2, String::new())]);
     hands.set(&scans, &[("message.timestamp.type", "CreateTime")]);
-    hands.put(&scans, 0, Some(b"3"));
-    let error = end_of(&mut feed);
-    assert!(matches!(&error, LogError::Foreign { offset: 3, what, .. } if what.contains("LogAppendTime")), "{error}");
+    // Brokers follow a change a moment later.
+    let mut error = None;
+    until("a writer's time", || {
+        hands.put(&scans, 0, Some(b"more"));
+        error = feed.poll(Duration::from_millis(200), &mut |_, _, _| ControlFlow::Continue(())).err();
+        error.is_some()
+    });
+    let error = error.expect("it was waited for");
+    assert!(matches!(&error, LogError::Foreign { offset: 3.., what, .. } if what.contains("LogAppendTime")), "{error}");
 }
 
 #[test]

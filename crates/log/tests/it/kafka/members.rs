@@ -134,6 +134,17 @@ fn a_twin_shuts_out_the_one_before_it_and_is_named() {
 }
 
 #[test]
+fn a_group_that_cannot_be_joined_is_named_with_the_mend() {
+    let Some(kafka) = shared() else { return };
+    let world = World::new(kafka);
+    // More than brokers allow.
+    let one = Member::join_for(&world.settings, "one", Duration::from_secs(3000));
+    let Change::Over(error) = one.changes.recv_timeout(PATIENCE).expect("a change") else { panic!("it joined") };
+    let error = error.to_string();
+    assert!(error.contains("-one of group") && error.contains("group.max.session.timeout.ms"), "{error}");
+}
+
+#[test]
 fn how_far_a_member_is_can_be_asked_by_tools() {
     let Some(kafka) = shared() else { return };
     let world = World::new(kafka);

@@ -4,6 +4,7 @@
 
 mod appenders;
 mod basics;
+mod brokers;
 mod feeds;
 mod hands;
 mod members;
@@ -67,6 +68,10 @@ impl World {
     pub(crate) fn new(kafka: &Kafka) -> Self {
         let settings = fresh(kafka.bootstrap());
         let meta = make(&settings).report.meta;
+        Self::of(kafka, settings, meta)
+    }
+
+    pub(crate) fn of(kafka: &Kafka, settings: Settings, meta: Meta) -> Self {
         let mut relayed = Settings { brokers: kafka.relayed(), ..settings.clone() };
         // So that there are requests to hurt.
         relayed.producer.insert("batch.num.messages".to_owned(), "2".to_owned());
@@ -98,17 +103,17 @@ impl World {
 /// Offset and text by partition.
 pub(crate) type Found = BTreeMap<(Topic, u16), Vec<(u64, String)>>;
 
-/// Reads so many records.
+/// Reads so many records, and what comes with them.
 pub(crate) fn read(feed: &mut KafkaFeed, count: usize) -> Result<Found, LogError> {
     let (mut found, mut left) = (Found::new(), count);
     let end = Instant::now() + PATIENCE;
     while left > 0 {
         assert!(Instant::now() < end, "{left} records of {count} did not come: {found:?}");
-        left -= feed.poll(Duration::from_millis(200), &mut |topic, partition, record| {
+        left = left.saturating_sub(feed.poll(Duration::from_millis(200), &mut |topic, partition, record| {
             let text = String::from_utf8_lossy(record.bytes).into_owned();
             found.entry((topic, partition)).or_default().push((record.offset, text));
             ControlFlow::Continue(())
-        })?;
+        })?);
     }
     Ok(found)
 }

@@ -1,12 +1,14 @@
 //! Topics are made once; what was lost or recreated is never taken for what was there.
 
+use std::time::Duration;
+
 use domain::model::place::Partitions;
 use domain::model::place::Topic;
 use log::error::LogError;
 use log::kafka::appender::{KafkaAppender, Metrics, Options};
 use log::kafka::settings::Settings;
 use log::kafka::topics::check::{Needs, Report, check};
-use log::kafka::topics::create::{Wanted, create};
+use log::kafka::topics::create::{Created, Wanted, create};
 use log::kafka::topics::origin::meta;
 use log::local::OnFull;
 use log::meta::{Clock, Meta};
@@ -14,7 +16,7 @@ use log::store::Append;
 use prometheus::Registry;
 
 use super::hands::{Hands, RIGHT};
-use super::{PARTITIONS, World, append, fresh, make, shared, wanted};
+use super::{PARTITIONS, World, append, fresh, make, shared, until, wanted};
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
@@ -61,19 +63,39 @@ fn topics_are_made_once_and_say_what_they_are_of() {
 }
 
 #[test]
-fn two_creators_at_once_make_one_log() {
+fn what_cannot_work_is_not_made() {
+    let settings = Settings::new("127.0.0.1:1");
+    for wrong in [
+        Wanted { min_insync: 2, ..wanted() },
+        Wanted { min_insync: 0, ..wanted() },
+        Wanted { record_bytes_max: 1000, ..wanted() },
+        Wanted { partitions: Partitions { facts: 0, ..PARTITIONS }, ..wanted() },
+    ] {
+        assert!(matches!(create(&settings, &wrong), Err(LogError::Setting { .. })), "{wrong:?}");
+    }
+}
+
+#[test]
+fn creators_at_once_make_one_log() {
     let Some(kafka) = shared() else { return };
     let settings = fresh(kafka.bootstrap());
-    let [one, two] = std::thread::scope(|scope| {
-        let creators = [2, 3].map(|scans| {
-            let settings = &settings;
-            let wanted = Wanted { partitions: Partitions { scans, ..PARTITIONS }, ..wanted() };
-            scope.spawn(move || create(settings, &wanted).expect("topics"))
-        });
-        creators.map(|creator| creator.join().expect("no panic"))
+    // Each wants something else, and finds another stage of the work of those before.
+    let created: Vec<Created> = std::thread::scope(|scope| {
+        let creators: Vec<_> = (2..8)
+            .map(|scans| {
+                let settings = &settings;
+                let wanted = Wanted { partitions: Partitions { scans, ..PARTITIONS }, ..wanted() };
+                scope.spawn(move || {
+                    std::thread::sleep(Duration::from_millis(u64::from(scans) * 120));
+                    create(settings, &wanted).expect("topics")
+                })
+            })
+            .collect();
+        creators.into_iter().map(|creator| creator.join().expect("no panic")).collect()
     });
-    assert_eq!(one.report.meta, two.report.meta);
-    assert_eq!(one.differs.len() + two.differs.len(), 1, "{one:?} {two:?}");
+    assert!(created.iter().all(|one| one.report.meta == created[0].report.meta), "{created:?}");
+    assert_eq!(created.iter().filter(|one| one.differs.is_empty()).count(), 1, "{created:?}");
+    assert_eq!(created.iter().map(|one| one.made.len()).sum::<usize>(), Topic::ALL.len(), "{created:?}");
     assert_eq!(checked(&settings).mistakes, Vec::<String>::new());
 }
 
@@ -186,18 +208,21 @@ fn every_setting_that_cannot_keep_the_promises_is_named() {
         let forever = if topic == Topic::Rules { "-1" } else { "86400000" };
         let mut all = vec![("retention.ms", forever), RIGHT[0], RIGHT[1]];
         hands.set(&name_of_topic, &all);
-        assert_eq!(checked(settings).mistakes, Vec::<String>::new(), "before {name} is {value}");
+        // Brokers follow a change a moment later.
+        until("a report without mistakes", || checked(settings).mistakes.is_empty());
         all.retain(|(other, _)| *other != name);
         all.push((name, value));
         hands.set(&name_of_topic, &all);
-        let mistakes = checked(settings).mistakes;
-        assert!(mistakes.len() == 1 && has(&mistakes, &[&name_of_topic, name, mend]), "{name}: {mistakes:?}");
+        until(&format!("{name} is {value}"), || {
+            let mistakes = checked(settings).mistakes;
+            mistakes.len() == 1 && has(&mistakes, &[&name_of_topic, name, mend])
+        });
         all.pop();
         all.extend((name == "retention.ms").then_some((name, forever)));
         all.extend(RIGHT.iter().filter(|(right, _)| *right == name));
         hands.set(&name_of_topic, &all);
     }
     hands.set(&settings.topic(Topic::Scans), &[RIGHT[0], RIGHT[1], ("retention.bytes", "1000000")]);
-    assert!(has(&checked(settings).warnings, &["scans", "retention.bytes"]));
+    until("a warning", || has(&checked(settings).warnings, &["scans", "retention.bytes"]));
     assert!(check(settings, &Needs { retain_ms: -1 }).is_ok_and(|report| has(&report.mistakes, &["retention.ms"])));
 }
