@@ -6,3 +6,4 @@ mod fire;
 mod fleet;
 mod hurt;
 mod journey;
+mod rebalance;
