@@ -10,9 +10,8 @@ use rdkafka::error::KafkaError;
 use crate::error::LogError;
 use crate::kafka::probe::{Admin, Found, Probe};
 use crate::kafka::settings::Settings;
-use crate::kafka::topics::CLIENT_ID;
-use crate::kafka::topics::create::RECORD_BYTES_MIN;
 use crate::kafka::topics::origin::{self, Origin, wrong_first};
+use crate::kafka::topics::{CLIENT_ID, RECORD_BYTES_MIN};
 use crate::meta::Meta;
 
 /// An outage may last so long without the brokers forgetting the producers.
