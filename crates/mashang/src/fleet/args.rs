@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
-use crate::cli::{ClockArg, LogFormat, duration};
+use crate::options::{ClockArg, LogFormat, duration};
 
 /// Where the log is.
 #[derive(Clone, Debug, Default, Args)]

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::args::{ConsoleArgs, DeskArg, EdgeArgs, KafkaArgs, LedgerArgs, RoleArgs, WorkerArgs};
 use super::store::Store;
-use crate::cli::LogFormat;
+use crate::options::LogFormat;
 use crate::settings::{INFLIGHT_BYTES, config_error};
 use crate::usage;
 

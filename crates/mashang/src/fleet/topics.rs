@@ -10,7 +10,7 @@ use log::meta::{Clock, Meta};
 
 use super::args::{TopicsCheckArgs, TopicsCreateArgs};
 use super::settings::kafka;
-use crate::cli::ClockArg;
+use crate::options::ClockArg;
 use crate::tell::{answer, tell};
 use crate::usage;
 

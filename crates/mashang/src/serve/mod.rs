@@ -53,7 +53,7 @@ use worker::lane::{Lane, LaneError, Order, Tools};
 use worker::station::StationError;
 use worker::works::{Manner, Published, Rhythm, Works};
 
-use crate::cli::{ClockArg, LogFormat};
+use crate::options::{ClockArg, LogFormat};
 use crate::publish::{Needed, Press, Secrets, books};
 use crate::rules::read_all;
 use crate::run::lock;
