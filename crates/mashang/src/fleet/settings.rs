@@ -220,12 +220,12 @@ impl File {
 
 /// Where the log is, for a command that is no role.
 pub(crate) fn kafka(args: KafkaArgs) -> Result<Kafka> {
-    File::of(args.config.clone().as_deref())?.kafka(args)
+    File::of(args.config.as_deref())?.kafka(args)
 }
 
 /// Where log and store are, for a command that is no role.
 pub(crate) fn kafka_and_store(args: KafkaArgs, store: Option<String>) -> Result<(Kafka, Store)> {
-    let mut file = File::of(args.config.clone().as_deref())?;
+    let mut file = File::of(args.config.as_deref())?;
     Ok((file.kafka(args)?, file.store(store)?))
 }
 
@@ -233,7 +233,7 @@ impl Edge {
     /// # Errors
     /// Something is missing or wrong: usage.
     pub(crate) fn of(args: EdgeArgs) -> Result<Self> {
-        let mut file = File::of(args.role.kafka.config.clone().as_deref())?;
+        let mut file = File::of(args.role.kafka.config.as_deref())?;
         let role = file.role(args.role, "edge")?;
         let store = file.store(args.store)?;
         let door = file.door(role.admin, args.http, args.keys, args.inflight_bytes, args.drain_wait)?;
@@ -245,7 +245,7 @@ impl Worker {
     /// # Errors
     /// Something is missing or wrong: usage.
     pub(crate) fn of(args: WorkerArgs) -> Result<Self> {
-        let mut file = File::of(args.role.kafka.config.clone().as_deref())?;
+        let mut file = File::of(args.role.kafka.config.as_deref())?;
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let mut desks = args.desk.or(file.said.desk.take()).unwrap_or_default();
         if desks.is_empty() {
@@ -273,7 +273,7 @@ impl Ledger {
     /// # Errors
     /// Something is missing or wrong: usage.
     pub(crate) fn of(args: LedgerArgs) -> Result<Self> {
-        let mut file = File::of(args.role.kafka.config.clone().as_deref())?;
+        let mut file = File::of(args.role.kafka.config.as_deref())?;
         Ok(Self {
             session_timeout: file.session_timeout(args.session_timeout)?,
             stuck_after: file.stuck_after(args.stuck_after)?,
@@ -287,7 +287,7 @@ impl Console {
     /// # Errors
     /// Something is missing or wrong: usage.
     pub(crate) fn of(args: ConsoleArgs) -> Result<Self> {
-        let mut file = File::of(args.role.kafka.config.clone().as_deref())?;
+        let mut file = File::of(args.role.kafka.config.as_deref())?;
         let role = file.role(args.role, "console")?;
         let ledger = file.ledger(args.ledger)?;
         let door = file.door(role.admin, args.http, args.keys, None, args.drain_wait)?;

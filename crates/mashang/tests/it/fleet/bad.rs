@@ -16,7 +16,7 @@ use prometheus::Registry;
 use stand::kafka::Kafka;
 use stand::postgres::Postgres;
 
-use super::fleet::{Fleet, Made, PATIENCE, send};
+use super::roles::{Fleet, Made, PATIENCE, send};
 use crate::serve::steady;
 
 /// A small fleet on the shared broker, with nothing at work yet.

@@ -8,7 +8,7 @@ use stand::kafka::{Kafka, Options};
 use stand::postgres::Postgres;
 use stand::relay::plan::{Act, When};
 
-use super::fleet::{Fleet, Made, PATIENCE, send};
+use super::roles::{Fleet, Made, PATIENCE, send};
 use crate::serve::steady;
 
 /// Kafka's NOT_LEADER_OR_FOLLOWER and NOT_ENOUGH_REPLICAS.

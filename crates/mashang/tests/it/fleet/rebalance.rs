@@ -16,7 +16,7 @@ use log::kafka::topics::origin::meta;
 use stand::kafka::Kafka;
 use stand::postgres::Postgres;
 
-use super::fleet::{Fleet, Made, PATIENCE, send};
+use super::roles::{Fleet, Made, PATIENCE, send};
 use crate::serve::steady;
 
 const SCANS: u16 = 6;

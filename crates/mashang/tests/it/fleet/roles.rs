@@ -138,6 +138,14 @@ impl Fleet {
         role.process.told()
     }
 
+    /// SIGTERM, however it ends.
+    pub(crate) fn remove(&mut self, name: &str) {
+        let mut role = self.roles.remove(name).expect("a role");
+        if role.process.ended().is_none() {
+            assert!(role.process.stop(PATIENCE).is_some(), "{name} does not end: {}", role.process.told());
+        }
+    }
+
     pub(crate) fn signal(&mut self, name: &str, signal: Signal) {
         self.role(name).process.signal(signal);
     }
@@ -145,6 +153,14 @@ impl Fleet {
     /// How it ended, if it did.
     pub(crate) fn ended(&mut self, name: &str) -> Option<std::process::ExitStatus> {
         self.role(name).process.ended()
+    }
+
+    /// Starts roles again that ended by themselves, as a supervisor does; which.
+    pub(crate) fn revive(&mut self) -> Vec<String> {
+        let names: Vec<String> = self.roles.keys().cloned().collect();
+        let ended: Vec<String> = names.into_iter().filter(|name| self.ended(name).is_some()).collect();
+        ended.iter().for_each(|name| self.restart(name));
+        ended
     }
 
     pub(crate) fn told(&self, name: &str) -> String {
