@@ -2,14 +2,15 @@
 
 use domain::flow::Guards;
 use sim::plan::Switches;
-use sim::run::first_wrong;
+use sim::run::{Family, first_wrong};
 use worker::snapshot::Safeguards;
 
 /// Every safeguard that is off must be found within so many seeds.
 const SEEDS_MAX: u64 = 1_000;
 
 fn found(name: &str, switches: Switches) -> String {
-    let found = first_wrong(SEEDS_MAX, switches).unwrap_or_else(|| panic!("{name} off: no seed shows it"));
+    let found =
+        first_wrong(Family::Process, SEEDS_MAX, switches).unwrap_or_else(|| panic!("{name} off: no seed shows it"));
     let what = found.wrong.expect("it is wrong");
     println!("{name} off: found by seed {}: {what}", found.seed);
     what
