@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::flow::Guards;
+use domain::flow::{Guards, Missing};
 use domain::model::place::Topic;
 use ledger::error::LedgerError;
 use ledger::writer::Writer;
@@ -34,7 +34,7 @@ pub struct Ledgers {
 }
 
 /// Which facts partition stops, and why.
-pub type Stopped = (u16, Alarm);
+pub type Stopped = (u16, Box<Alarm>);
 
 impl Ledgers {
     /// So many processes share so many partitions of a new ledger.
@@ -139,9 +139,9 @@ impl Ledgers {
         for facts in facts {
             for _ in 0..most {
                 let next = writer.next_offset(facts);
-                let stored = log.read((Topic::Facts, facts), next).map_err(|e| (facts, e.into()))?;
+                let stored = log.read((Topic::Facts, facts), next).map_err(|e| (facts, Box::new(e.into())))?;
                 let Some(stored) = stored else { break };
-                writer.apply(facts, next, &stored.bytes).map_err(|e| (facts, e.into()))?;
+                writer.apply(facts, next, &stored.bytes).map_err(|e| (facts, Box::new(e.into())))?;
                 taken += 1;
             }
         }
@@ -180,14 +180,9 @@ impl Ledgers {
 
     /// # Errors
     /// A frame is missing.
-    pub fn check_nothing_is_missing(&self) -> Result<(), Stopped> {
-        for (facts, owner) in &self.owner {
-            let writer = &self.processes[*owner].writer;
-            if let Some(missing) = writer.missing().next() {
-                return Err((*facts, missing.into()));
-            }
-        }
-        Ok(())
+    pub fn check_nothing_is_missing(&self) -> Result<(), Missing> {
+        let mut missing = self.processes.iter().flat_map(|process| process.writer.missing());
+        missing.next().map_or(Ok(()), Err)
     }
 
     /// Whether the ledger is of a log, as a process asks when it begins.

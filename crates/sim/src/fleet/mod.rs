@@ -289,6 +289,10 @@ impl World {
     fn check(&mut self) -> Result<(), Alarm> {
         self.check_rejects()?;
         self.check_markers()?;
+        self.check_tables()
+    }
+
+    fn check_tables(&mut self) -> Result<(), Alarm> {
         let events = self.log.events(|p| self.log.history((Topic::Scans, p)));
         let evidence = self.evidence(&events)?;
         oracle::check(&evidence)?;

@@ -24,6 +24,17 @@ pub struct Text {
     secrets: BTreeMap<String, [u8; 32]>,
 }
 
+impl Text {
+    /// Its rules, published under a number.
+    ///
+    /// # Panics
+    /// If desks cannot work under them.
+    #[must_use]
+    pub fn book(&self, order: u32) -> Rulebook {
+        Rulebook::new(self.rules.clone(), order, self.sha256, &self.secrets).expect("rules that work")
+    }
+}
+
 /// The store of rules, and what `rules` says.
 #[derive(Debug)]
 pub struct Shelf {
@@ -93,8 +104,7 @@ impl Shelf {
         read_on(&mut self.registry, log)?;
         for version in &self.registry.published()[self.library.len()..] {
             let text = self.texts.iter().find(|t| t.sha256 == version.sha256).expect("a text of the shelf");
-            let book = Rulebook::new(text.rules.clone(), version.order, version.sha256, &text.secrets);
-            self.library.insert(version.order, Arc::new(book.expect("rules that work")));
+            self.library.insert(version.order, Arc::new(text.book(version.order)));
         }
         Ok(())
     }

@@ -213,12 +213,12 @@ impl World {
                 // A late one has gone on meanwhile, and the log has let go of what the ledger holds.
                 let held = self.ledgers.db.progress()?.get(&facts).copied().unwrap_or(0);
                 let start = self.log.bounds((Topic::Facts, facts)).start;
-                if matches!(error, Alarm::Log(LogError::Retired { .. })) && held >= start {
+                if matches!(*error, Alarm::Log(LogError::Retired { .. })) && held >= start {
                     self.trace.note("ledger overtaken", format_args!("facts {facts}"));
                     self.ledgers.crash(at)?;
                     return Ok(0);
                 }
-                self.alarm(error)?;
+                self.alarm(*error)?;
                 self.ledgers.stop(facts)?;
                 Ok(0)
             }
@@ -359,8 +359,8 @@ impl World {
             for at in 0..self.ledgers.len() {
                 self.read_facts(at, usize::MAX)?;
             }
-            if let Err((_, missing)) = self.ledgers.check_nothing_is_missing() {
-                self.alarm(missing)?;
+            if let Err(missing) = self.ledgers.check_nothing_is_missing() {
+                self.alarm(missing.into())?;
             }
             (0..self.ledgers.len()).try_for_each(|at| self.commit_facts(at))?;
         }
