@@ -203,3 +203,18 @@ fn without_the_log_id_another_log_passes() {
     assert_eq!(restore(Guards::default()), Err("is of another log, partition or number of partitions".to_owned()));
     assert_eq!(restore(Guards { log_id: false, ..Guards::default() }), Ok(()));
 }
+
+/// A partition that has sent nothing yet is not taken for the same one either.
+#[test]
+fn a_frame_of_another_log_is_noticed_by_what_is_known_of_its_topic() {
+    let record = seal(Kind::Events, 5, None, 0, &[]);
+    let answers = |log, partition| {
+        let mut stage = Stage::new(echo(1).desk().clone(), log, partition, Partitions::all(1));
+        step(&mut stage, &record).expect("answers")
+    };
+    let mut positions = Positions::default();
+    assert_eq!(read(&mut positions, &answers(9, 0)), Ok(1));
+    let alarm = read(&mut positions, &answers(10, 1)).expect_err("another log").to_string();
+    assert!(alarm.starts_with("scans partition 1: the frame names log 0000000000000000000000000000000a"), "{alarm}");
+    assert_eq!(read(&mut positions, &answers(9, 1)), Ok(1), "the same log");
+}

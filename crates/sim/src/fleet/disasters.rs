@@ -118,8 +118,7 @@ impl World {
         Ok(())
     }
 
-    /// Neither does the ledger, even where the stations do, since somebody has emptied their store: it asks when it begins, and
-    /// each partition notices by itself.
+    /// Neither does the ledger, even where the stations do, since somebody has emptied their store: it asks when it begins.
     fn refuse_ledgers(&mut self, scans: &[u16]) -> Result<(), Alarm> {
         let asks = self.ledgers.check_log(&self.log.meta).is_err();
         if self.switches.guards.log_id {
@@ -137,10 +136,11 @@ impl World {
         }
         self.alarms = None;
         (self.disk, self.snapshots) = kept;
+        // Where it does not ask, the first frame of a topic that it knows still tells.
         for (facts, next) in self.ledgers.db.progress()? {
             let holds_something = scans.iter().any(|scans| scans % self.plan.partitions.facts == facts);
             let is_read = self.log.bounds((Topic::Facts, facts)).end != next;
-            hold(!holds_something || !is_read || self.ledgers.stopped.contains(&facts), || {
+            hold(asks || !holds_something || !is_read || self.ledgers.stopped.contains(&facts), || {
                 format!("facts {facts} are read on at {next} in another log")
             })?;
         }

@@ -31,6 +31,12 @@ impl World {
                 self.trace.note("unknown outcome", format_args!("{} {}: {arrived} arrived", place.0, place.1));
                 self.arrived(place)
             }
+            Op::Slow => {
+                let places: Vec<Place> = self.log.meta.all().collect();
+                self.wire.slow = self.rng.percent(80).then(|| *self.rng.pick(&places));
+                self.trace.note("slow", format_args!("{:?}", self.wire.slow));
+                Ok(())
+            }
             Op::Rebalance => self.rebalance(),
             Op::Freeze => self.freeze(),
             Op::WorkerCrash => {

@@ -32,6 +32,7 @@ pub enum Op {
     // From here on: misfortunes.
     Lose,
     Doubt,
+    Slow,
     Rebalance,
     Freeze,
     WorkerCrash,
@@ -66,9 +67,10 @@ const WORK: [(u64, Op); 13] = [
     (4, Op::Retain),
 ];
 
-const MISFORTUNES: [(u64, Op); 17] = [
+const MISFORTUNES: [(u64, Op); 18] = [
     (3, Op::Lose),
     (3, Op::Doubt),
+    (3, Op::Slow),
     (4, Op::Rebalance),
     (2, Op::Freeze),
     (2, Op::WorkerCrash),

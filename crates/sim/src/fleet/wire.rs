@@ -40,6 +40,8 @@ pub struct Wire {
     queues: BTreeMap<(u64, Place), VecDeque<Sent>>,
     reports: BTreeMap<u64, VecDeque<Report>>,
     next: u64,
+    /// Requests to this partition seldom arrive, while others do.
+    pub slow: Option<Place>,
 }
 
 impl Wire {
@@ -81,7 +83,10 @@ impl Wire {
 
     /// Some producer's next request arrives; how many records, and where.
     pub fn deliver(&mut self, rng: &mut Rng, log: &mut SharedLog, now: Millis) -> Option<(Place, usize)> {
-        let from = self.some(rng)?;
+        let mut from = self.some(rng)?;
+        if self.slow == Some(from.1) && rng.percent(80) {
+            from = self.some(rng)?;
+        }
         let most = 1 + rng.below(4);
         let taken = self.take(from, most);
         let count = taken.len();
