@@ -88,6 +88,9 @@ const MISFORTUNES: [(u64, Op); 18] = [
     (2, Op::Foreign),
 ];
 
+/// How much more often something happens in a world.
+const RHYTHMS: [u64; 4] = [1, 1, 2, 5];
+
 /// What no fleet outlives by itself: it must be noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disaster {
@@ -128,9 +131,14 @@ impl Plan {
         } else {
             Partitions { facts, ..Partitions::all(1) }
         };
-        let mut ops = WORK.to_vec();
+        // No two worlds have one rhythm: what is seldom in most of them is common in some.
+        let mut ops = WORK.map(|(weight, op)| (weight * rng.pick(&RHYTHMS), op)).to_vec();
         // Not every misfortune in every world: what hides behind another one shows where that one is away.
-        ops.extend(MISFORTUNES.iter().filter(|_| rng.percent(50)));
+        for (weight, op) in MISFORTUNES {
+            if rng.percent(50) {
+                ops.push((weight * rng.pick(&RHYTHMS), op));
+            }
+        }
         if rng.percent(40) {
             ops.push((4, Op::Upgrade));
         }
