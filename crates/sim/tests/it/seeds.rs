@@ -67,7 +67,10 @@ const FLEET_BEFALLS: [&str; 32] = [
 
 /// Seeds that once found something: a published snapshot torn by a second writer, a segment that could not be begun and was
 /// left behind, a late snapshot that the log does not reach back to, a reader that was overtaken by what lets go of the log and said nothing.
-const FOUND: [(Family, u64); 7] = [
+/// Of fleets: a record with a damaged version, taken for a newer build's; a recreated log whose record before a station's place
+/// was the same but for its append time, and one that ended just there; a state of a process that knew newer rules; a later
+/// answer that was acknowledged first and taken for the earlier one.
+const FOUND: [(Family, u64); 12] = [
     (Family::Process, 8),
     (Family::Process, 28),
     (Family::Process, 492),
@@ -75,6 +78,11 @@ const FOUND: [(Family, u64); 7] = [
     (Family::Process, 817),
     (Family::Process, 1_934),
     (Family::Process, 3_945),
+    (Family::Fleet, 16),
+    (Family::Fleet, 26),
+    (Family::Fleet, 75),
+    (Family::Fleet, 317),
+    (Family::Fleet, 2_309),
 ];
 
 fn setting(name: &str) -> Option<u64> {
