@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use domain::frame::{HEADER_BYTES, PART_BYTES_MAX};
 use domain::model::place::Partitions;
 use domain::model::place::Topic;
 use prometheus::Registry;
@@ -14,7 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use crate::error::LogError;
 use crate::kafka::appender::{KafkaAppender, Metrics, OnFailure, Options};
 use crate::kafka::probe::{Admin, Found, PATIENCE, Probe};
-use crate::kafka::settings::{BATCH_BYTES_MAX, Settings};
+use crate::kafka::settings::Settings;
 use crate::kafka::topics::check::{Needs, Report, check};
 use crate::kafka::topics::origin::{self, Origin, wrong_first};
 use crate::kafka::topics::{CLIENT_ID, LOST};
@@ -22,9 +21,8 @@ use crate::local::OnFull;
 use crate::meta::{Clock, Meta};
 use crate::store::Append;
 
-/// What a topic takes at least: a part of an answer, or several that travel together.
-pub const RECORD_BYTES_MIN: u64 = 1024 * 1024;
-const _: () = assert!(RECORD_BYTES_MIN > (PART_BYTES_MAX + HEADER_BYTES) as u64 && RECORD_BYTES_MIN > BATCH_BYTES_MAX);
+pub use crate::kafka::topics::check::RECORD_BYTES_MIN;
+
 /// A topic that was made is known to all brokers within so long.
 const KNOWN_WITHIN: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(100);
