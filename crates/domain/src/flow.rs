@@ -326,6 +326,8 @@ pub trait Desk: Clone + Default {
 pub struct Terms {
     pub build: Build,
     pub guards: Guards,
+    /// Whether append times play no part in `received`: events' own times decide.
+    pub is_event_clock: bool,
 }
 
 /// A stage as a snapshot keeps it.
@@ -356,6 +358,7 @@ pub struct Stage<D> {
     sent: BTreeMap<(Topic, u16), Position>,
     markers: BTreeMap<String, u32>,
     build: Build,
+    is_event_clock: bool,
     /// `None` until the first marker names one: nothing is answered before.
     behaviour: Option<Behaviour>,
     outbox: Outbox,
@@ -371,7 +374,7 @@ impl<D: Desk> Stage<D> {
     /// The same, of another build or without some safeguard.
     #[must_use]
     pub fn new_under(terms: Terms, desk: D, log: u128, partition: u16, partitions: Partitions) -> Self {
-        let Terms { build, guards } = terms;
+        let Terms { build, guards, is_event_clock } = terms;
         Self {
             desk,
             source: Source { log, topic: D::TOPIC, partition },
@@ -381,6 +384,7 @@ impl<D: Desk> Stage<D> {
             sent: BTreeMap::new(),
             markers: BTreeMap::new(),
             build,
+            is_event_clock,
             behaviour: None,
             outbox: Outbox {
                 partitions,
@@ -532,7 +536,8 @@ impl<D: Desk> Stage<D> {
         let applied = if frame.kind == Kind::Marker {
             self.switch(&frame, library).map(|()| frame.received)
         } else {
-            self.desk.apply(&frame, append, library, &mut self.outbox)
+            let cut = if self.is_event_clock { Millis::MAX } else { append };
+            self.desk.apply(&frame, cut, library, &mut self.outbox)
         };
         let received = applied.map_err(|what| Stop::Unexpected { partition: name(), offset, what })?;
         (self.next, self.last) = (offset + 1, taken);

@@ -13,6 +13,7 @@ use crate::fleet::args::{
     ConsoleArgs, EdgeArgs, KafkaArgs, LedgerArgs, RulesPublishArgs, SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs,
     WorkerArgs,
 };
+use crate::options::{ClockArg, LogFormat, duration};
 
 /// Scan events in; counts, prizes and commission out, each once.
 #[derive(Debug, Parser)]
@@ -150,27 +151,6 @@ pub(crate) struct ServeArgs {
     /// More of these settings
     #[arg(long, env = "MASHANG_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum ClockArg {
-    /// The machine's clock
-    Wall,
-    /// The running maximum of the events' times
-    Event,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum LogFormat {
-    Text,
-    Json,
-}
-
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let ms = wire::rules::duration_ms(text)?;
-    u64::try_from(ms).map(Duration::from_millis).map_err(|_| "is negative".to_owned())
 }
 
 #[derive(Debug, Subcommand)]

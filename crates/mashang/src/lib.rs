@@ -1,6 +1,6 @@
 //! `mashang`: one binary for everything. Exit status: 0 done, 1 failed, 2 bad usage, rules or input that cannot be read.
 //!
-//! - `cli`, `settings`: what was asked for, from flags, the environment and a file
+//! - `cli`, `options`, `settings`: what was asked for, from flags, the environment and a file
 //! - `run`, `events`, `road`, `summary`: a file of events through all desks
 //! - `serve`: the service in one process
 //! - `fleet`: its roles in processes of their own, on Kafka
@@ -20,6 +20,7 @@ mod events;
 mod explain;
 mod export;
 mod fleet;
+mod options;
 mod publish;
 mod road;
 mod rules;

@@ -338,10 +338,9 @@ impl Scribe {
                 ControlFlow::Break(())
             }
         })?;
-        match failed {
+        if let Some((facts, error)) = failed {
             // What was taken before it is good, and is in no transaction yet: it is read again, and stops there again.
-            Some((facts, error)) => self.stop_partition(facts, error.into())?,
-            None => {}
+            self.stop_partition(facts, error.into())?;
         }
         Ok(taken)
     }

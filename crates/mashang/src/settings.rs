@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Deserialize;
 
-use crate::cli::{ClockArg, LogFormat, ServeArgs};
+use crate::cli::ServeArgs;
+use crate::options::{ClockArg, LogFormat};
 use crate::usage;
 
 pub(crate) const INFLIGHT_BYTES: u32 = 256 * 1024 * 1024;

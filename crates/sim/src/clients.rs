@@ -108,6 +108,24 @@ impl Clients {
         self.next == self.batches.len() && self.batches.iter().all(|b| b.is_acked)
     }
 
+    #[must_use]
+    pub fn are_half_sent(&self) -> bool {
+        2 * self.next >= self.batches.len()
+    }
+
+    /// The batches that were ever sent.
+    #[must_use]
+    pub fn sent(&self) -> Range<usize> {
+        0..self.next
+    }
+
+    /// What was acknowledged was so by a log that is no more: everything is to be sent again.
+    pub fn begin_again(&mut self) {
+        self.attempts.clear();
+        self.batches.iter_mut().for_each(|batch| batch.is_acked = false);
+        self.next = 0;
+    }
+
     /// A batch goes on its way; the attempt's number.
     pub fn begin(&mut self, batch: usize) -> u64 {
         self.begun += 1;

@@ -1,5 +1,6 @@
 //! The real ledger writer over a database in memory that outlives it, and now and then a second one.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use domain::flow::Guards;
@@ -16,6 +17,76 @@ use crate::logs::Logs;
 
 const MEND: &str = "begin again";
 
+/// A database in memory, which outlives whoever writes it.
+#[derive(Debug)]
+pub struct Database {
+    url: String,
+    anchor: rusqlite::Connection,
+}
+
+impl Database {
+    /// # Errors
+    /// The database refuses.
+    pub fn new() -> Result<Self, Alarm> {
+        // Every database in memory needs a name of its own.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let url = format!("file:sim-{}?mode=memory&cache=shared", NEXT.fetch_add(1, Ordering::Relaxed));
+        let anchor = rusqlite::Connection::open(&url).map_err(LedgerError::from)?;
+        create(&anchor, Origin::Service)?;
+        Ok(Self { url, anchor })
+    }
+
+    /// A writer of some facts partitions, where the database is.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn writer(
+        &self,
+        facts: impl IntoIterator<Item = u16>,
+        guards: Guards,
+        compare: bool,
+    ) -> Result<Writer, LedgerError> {
+        let mut writer = Writer::over(rusqlite::Connection::open(&self.url)?, Durability::Commit, facts)?;
+        writer.set_guards(guards);
+        writer.compare = compare;
+        Ok(writer)
+    }
+
+    /// A table as `export` prints it.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn export(&self, table: Table) -> Result<String, Alarm> {
+        let mut text = Vec::new();
+        let db = rusqlite::Connection::open(&self.url).map_err(LedgerError::from)?;
+        Ledger::over(db).export(table, Format::Csv, &mut text)?;
+        String::from_utf8(text).map_err(|e| Alarm::Broken(e.to_string()))
+    }
+
+    /// The next offset of each facts partition that it holds something of.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn progress(&self) -> Result<BTreeMap<u16, u64>, Alarm> {
+        self.map("SELECT facts, next FROM progress")
+    }
+
+    /// Up to which offset of each partition of `scans` it holds everything.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn scans(&self) -> Result<BTreeMap<u16, u64>, Alarm> {
+        self.map("SELECT partition, place FROM positions WHERE topic = 'scans'")
+    }
+
+    fn map(&self, sql: &str) -> Result<BTreeMap<u16, u64>, Alarm> {
+        let mut select = self.anchor.prepare(sql).map_err(LedgerError::from)?;
+        let pair = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()));
+        let pairs = select.query_map([], pair).and_then(Iterator::collect);
+        Ok(pairs.map_err(LedgerError::from)?)
+    }
+}
+
 #[derive(Debug)]
 struct One {
     writer: Writer,
@@ -24,9 +95,7 @@ struct One {
 
 #[derive(Debug)]
 pub struct Ledgers {
-    url: String,
-    /// Keeps the database while writers come and go.
-    _anchor: rusqlite::Connection,
+    db: Database,
     facts: u16,
     guards: Guards,
     compare: bool,
@@ -39,21 +108,13 @@ impl Ledgers {
     /// # Errors
     /// The database refuses.
     pub fn new(logs: &Logs, facts: u16, guards: Guards, compare: bool) -> Result<Self, Alarm> {
-        // Every database in memory needs a name of its own.
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let url = format!("file:sim-{}?mode=memory&cache=shared", NEXT.fetch_add(1, Ordering::Relaxed));
-        let anchor = rusqlite::Connection::open(&url).map_err(LedgerError::from)?;
-        create(&anchor, Origin::Service)?;
-        let mut ledgers = Self { url, _anchor: anchor, facts, guards, compare, now: None, zombie: None };
+        let mut ledgers = Self { db: Database::new()?, facts, guards, compare, now: None, zombie: None };
         ledgers.reopen(logs)?;
         Ok(ledgers)
     }
 
     fn open(&self, logs: &Logs) -> Result<One, Alarm> {
-        let db = rusqlite::Connection::open(&self.url).map_err(LedgerError::from)?;
-        let mut writer = Writer::over(db, Durability::Commit, 0..self.facts)?;
-        writer.set_guards(self.guards);
-        writer.compare = self.compare;
+        let writer = self.db.writer(0..self.facts, self.guards, self.compare)?;
         let readers =
             (0..self.facts).map(|f| Reader::open(logs.partition(Topic::Facts, f), writer.next_offset(f), MEND));
         Ok(One { readers: readers.collect::<Result<_, _>>()?, writer })
@@ -132,10 +193,7 @@ impl Ledgers {
     /// # Errors
     /// The database refuses.
     pub fn export(&self, table: Table) -> Result<String, Alarm> {
-        let mut text = Vec::new();
-        let db = rusqlite::Connection::open(&self.url).map_err(LedgerError::from)?;
-        Ledger::over(db).export(table, Format::Csv, &mut text)?;
-        String::from_utf8(text).map_err(|e| Alarm::Broken(e.to_string()))
+        self.db.export(table)
     }
 }
 

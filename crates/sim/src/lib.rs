@@ -3,6 +3,7 @@
 //! - [`run`]: one run of one seed, and the search for the seed that shows what a safeguard is for
 //! - [`oracle`]: what must be true at the end
 //! - [`world`]: everything together, step by step, and what can befall it
+//! - [`fleet`]: the same as a fleet of processes on a log that they share
 //! - [`plan`]: what a seed chooses before anything happens
 //! - [`clients`], [`edge`], [`queues`]: events on their way to the log
 //! - [`logs`], [`seat`], [`ledgers`]: the real log, stations and ledger, ready to crash
@@ -13,6 +14,7 @@
 pub mod alarm;
 pub mod clients;
 pub mod edge;
+pub mod fleet;
 #[expect(
     clippy::unwrap_used,
     clippy::cast_possible_wrap,

@@ -48,7 +48,8 @@ impl Opening<'_> {
         let source = partition.source();
         let terms = Terms { guards, ..Terms::default() };
         let station = AnyStation::open_under(terms, meta, (source.topic, source.partition), snapshots, library)?;
-        let reader = Reader::open(Arc::clone(partition), station.from(partition.start()), RETIRED)?;
+        let reader =
+            Reader::open(Arc::clone(partition), station.from(&(partition.start()..partition.end()))?, RETIRED)?;
         Ok(Seat {
             topic: source.topic,
             partition: source.partition,

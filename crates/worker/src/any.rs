@@ -8,6 +8,7 @@ use domain::desk::shopper::ShopperDesk;
 use domain::flow::{Desk, Output, Terms, Verdict};
 use domain::model::place::{Source, Topic};
 use domain::model::rulebook::Library;
+use log::error::LogError;
 use log::meta::Meta;
 use log::reader::Record;
 
@@ -92,9 +93,11 @@ impl AnyStation {
     }
 
     /// As [`Station::from`].
-    #[must_use]
-    pub fn from(&self, start: u64) -> u64 {
-        each!(self, s => s.from(start))
+    ///
+    /// # Errors
+    /// As [`Station::from`].
+    pub fn from(&self, bounds: &Range<u64>) -> Result<u64, LogError> {
+        each!(self, s => s.from(bounds))
     }
 
     /// As [`Station::next_offset`].

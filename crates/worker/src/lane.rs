@@ -211,12 +211,12 @@ impl<'a> Lane<'a> {
         // The state may be another process's, which had seen rules that no marker has told this one of.
         self.library = self.works.books.now();
         let bounds = self.feed.bounds(at.0, at.1)?;
-        let from = station.from(bounds.start);
+        let from = station.from(&bounds);
         self.seated += 1;
         let seat = Seat::new(station, self.seated);
-        debug!(%source, from, end = bounds.end, "restored");
+        debug!(%source, ?from, end = bounds.end, "restored");
         self.works.board().insert(at, seat.progress.clone());
-        match self.feed.assign(at.0, at.1, from, RETIRED) {
+        match from.and_then(|from| self.feed.assign(at.0, at.1, from, RETIRED)) {
             Ok(()) => drop(self.seats.insert(at, seat)),
             // This partition's own trouble.
             Err(error @ (LogError::Retired { .. } | LogError::Short { .. })) => {

@@ -48,6 +48,8 @@ struct Manifest {
     behaviour: u32,
     bytes: u64,
     crc32c: u32,
+    /// The state's file.
+    state: String,
 }
 
 /// Why a snapshot cannot be written or taken up.
@@ -89,13 +91,21 @@ impl Default for Safeguards {
 pub struct Snapshots {
     files: Arc<dyn Files>,
     dir: PathBuf,
+    /// Tells this process from others that write into the same store.
+    writer: u32,
     pub safeguards: Safeguards,
 }
 
 impl Snapshots {
     #[must_use]
     pub fn new(files: Arc<dyn Files>, dir: &Path) -> Self {
-        Self { files, dir: dir.to_owned(), safeguards: Safeguards::default() }
+        Self { files, dir: dir.to_owned(), writer: 0, safeguards: Safeguards::default() }
+    }
+
+    /// The same, of a process that is not the only one to write into the store: a number that no other one has.
+    #[must_use]
+    pub fn written_by(self, writer: u32) -> Self {
+        Self { writer, ..self }
     }
 
     /// Writes a snapshot, the manifest last, and lets go of those that are no longer kept. Says from which offset on the
@@ -115,27 +125,38 @@ impl Snapshots {
         if latest.is_some_and(|latest| latest >= snapshot.offset) {
             return self.prune(&dir);
         }
-        if self.safeguards.manifest_last {
-            self.write_state(&dir, snapshot)?;
-            self.write_manifest(&dir, snapshot)?;
+        let state = state_name(snapshot.offset, crc32c::crc32c(&snapshot.state), self.writer);
+        let written = if self.safeguards.manifest_last {
+            self.write_state(&dir, &state, snapshot).and_then(|()| self.write_manifest(&dir, &state, snapshot))
         } else {
-            self.write_manifest(&dir, snapshot)?;
-            self.write_state(&dir, snapshot)?;
+            self.write_manifest(&dir, &state, snapshot).and_then(|()| self.write_state(&dir, &state, snapshot))
+        };
+        if written.is_err() && self.safeguards.manifest_last {
+            // Otherwise what was begun and never finished would fill a store that had no room for a while.
+            self.forget(&dir, &state, snapshot.offset);
         }
+        written?;
         self.prune(&dir)
     }
 
-    fn write_state(&self, dir: &Path, snapshot: &Snapshot) -> Result<(), SnapshotError> {
-        let path = dir.join(state_name(snapshot.offset, crc32c::crc32c(&snapshot.state)));
+    /// Removes a state whose manifest is not there: if nobody knows whether it is, it stays.
+    fn forget(&self, dir: &Path, state: &str, offset: u64) {
+        let manifest = name(offset, MANIFEST);
+        if self.files.list(dir).is_ok_and(|names| !names.contains(&manifest)) {
+            let _ = self.files.remove(&dir.join(state));
+        }
+    }
+
+    fn write_state(&self, dir: &Path, state: &str, snapshot: &Snapshot) -> Result<(), SnapshotError> {
+        let path = dir.join(state);
         let file = self.files.open(&path, true).map_err(io_at(&path, "made"))?;
-        // What another one writes under this name is the same.
         file.write_at(&snapshot.state, 0)
             .and_then(|()| file.truncate(snapshot.state.len() as u64))
             .and_then(|()| file.sync())
             .map_err(io_at(&path, "written"))
     }
 
-    fn write_manifest(&self, dir: &Path, snapshot: &Snapshot) -> Result<(), SnapshotError> {
+    fn write_manifest(&self, dir: &Path, state: &str, snapshot: &Snapshot) -> Result<(), SnapshotError> {
         let manifest = Manifest {
             format: FORMAT,
             log: format!("{:032x}", snapshot.source.log),
@@ -145,6 +166,7 @@ impl Snapshots {
             behaviour: snapshot.behaviour,
             bytes: snapshot.state.len() as u64,
             crc32c: crc32c::crc32c(&snapshot.state),
+            state: state.to_owned(),
         };
         let bytes = serde_json::to_vec(&manifest).expect("numbers and words");
         let name = name(snapshot.offset, MANIFEST);
@@ -233,7 +255,7 @@ impl Snapshots {
         if (manifest.topic, manifest.partition, manifest.offset) != (topic, partition, offset) {
             return Err(torn("it is of another partition or offset".to_owned()));
         }
-        let state = files::read(&*self.files, &dir.join(state_name(offset, manifest.crc32c)))
+        let state = files::read(&*self.files, &dir.join(&manifest.state))
             .map_err(|e| torn(format!("its state cannot be read: {e}")))?;
         if state.len() as u64 != manifest.bytes || crc32c::crc32c(&state) != manifest.crc32c {
             return Err(torn("its state is not as it was written".to_owned()));
@@ -260,9 +282,10 @@ fn name(offset: u64, end: &str) -> String {
     format!("{offset:020}{end}")
 }
 
-/// A state is named by what it holds: two that come to the same offset do not write into each other's.
-fn state_name(offset: u64, crc: u32) -> String {
-    format!("{offset:020}-{crc:08x}{STATE}")
+/// A state is named by what it holds and who wrote it: two that come to the same offset do not write into each other's, nor
+/// let go of it.
+fn state_name(offset: u64, crc: u32, writer: u32) -> String {
+    format!("{offset:020}-{crc:08x}-{writer:08x}{STATE}")
 }
 
 /// The offset that any file of a snapshot begins with.

@@ -9,7 +9,6 @@ use std::ops::Range;
 use domain::flow::{Desk, Missing, Output, Stage, Stop, Terms, Verdict};
 use domain::model::place::Source;
 use domain::model::rulebook::Library;
-use domain::model::time::Millis;
 use log::error::LogError;
 use log::meta::{Clock, Meta};
 use log::reader::Record;
@@ -39,7 +38,6 @@ pub enum StationError {
 pub struct Station<D> {
     stage: Stage<D>,
     source: Source,
-    clock: Clock,
     /// Answers handed out, and how many of them are durable without a gap.
     sent: u64,
     durable: u64,
@@ -75,6 +73,7 @@ impl<D: Desk> Station<D> {
         library: &Library,
     ) -> Result<Self, StationError> {
         let source = Source { log: meta.topic_id(D::TOPIC), topic: D::TOPIC, partition };
+        let terms = Terms { is_event_clock: meta.clock == Clock::Event, ..terms };
         let (stage, offset) = match snapshots.latest(source)? {
             None => (Stage::new_under(terms, D::default(), source.log, partition, meta.partitions), 0),
             Some(Snapshot { offset, state, .. }) => {
@@ -85,7 +84,6 @@ impl<D: Desk> Station<D> {
         Ok(Self {
             stage,
             source,
-            clock: meta.clock,
             sent: 0,
             durable: 0,
             ahead: BTreeMap::new(),
@@ -96,13 +94,18 @@ impl<D: Desk> Station<D> {
         })
     }
 
-    /// The offset of the first record that it must be handed, of a log that begins at `start`.
+    /// The offset of the first record that it must be handed, of a log that has so many.
     ///
     /// The record before its place is handed in again where it is still there: it must be the one that was taken.
-    #[must_use]
-    pub fn from(&self, start: u64) -> u64 {
+    ///
+    /// # Errors
+    /// The log ends before its place.
+    pub fn from(&self, bounds: &Range<u64>) -> Result<u64, LogError> {
         let next = self.stage.next_offset();
-        if next > start { next - 1 } else { next }
+        if next > bounds.end {
+            return Err(LogError::Short { partition: self.source.to_string(), wanted: next, end: bounds.end });
+        }
+        Ok(if next > bounds.start { next - 1 } else { next })
     }
 
     #[must_use]
@@ -127,8 +130,7 @@ impl<D: Desk> Station<D> {
         answers: &mut Vec<Output>,
     ) -> Result<Verdict, StationError> {
         let had = answers.len();
-        let append = if self.clock == Clock::Wall { record.append } else { Millis::MAX };
-        let verdict = self.stage.step(record.offset, append, record.bytes, library, answers)?;
+        let verdict = self.stage.step(record.offset, record.append, record.bytes, library, answers)?;
         self.sent += (answers.len() - had) as u64;
         self.open.push_back((self.sent, self.stage.next_offset()));
         self.settle();

@@ -1,13 +1,11 @@
 //! What all lanes of a process share, and how far their stations are.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::model::place::{Source, Topic};
-use log::files::Files;
 use log::local::now_ms;
 use log::meta::Meta;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
@@ -116,7 +114,7 @@ impl Works {
     pub fn new(
         meta: Meta,
         books: Books,
-        (files, snapshots): (Arc<dyn Files>, &Path),
+        snapshots: Snapshots,
         rhythm: Rhythm,
         manner: Manner,
         published: Published,
@@ -125,7 +123,7 @@ impl Works {
         Self {
             meta,
             books,
-            snapshots: Snapshots::new(files, snapshots),
+            snapshots,
             rhythm,
             manner,
             published,

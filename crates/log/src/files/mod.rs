@@ -92,10 +92,15 @@ pub trait File: Debug + Send + Sync {
 pub fn publish(files: &dyn Files, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     // Who writes something else writes it under another name; who writes the same changes nothing of it.
     let partial = dir.join(format!("{name}-{:08x}{PARTIAL}", crc32c::crc32c(bytes)));
-    let file = files.open(&partial, true)?;
-    file.write_at(bytes, 0)?;
-    file.truncate(bytes.len() as u64)?;
-    file.sync()?;
+    let written = files.open(&partial, true).and_then(|file| {
+        file.write_at(bytes, 0)?;
+        file.truncate(bytes.len() as u64)?;
+        file.sync()
+    });
+    if written.is_err() {
+        let _ = files.remove(&partial);
+    }
+    written?;
     let place = dir.join(name);
     match files.rename(&partial, &place) {
         // Another one has moved it.

@@ -27,7 +27,8 @@ use log::files::Files;
 use log::local::now_ms;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{ClockArg, DemoArgs, LogFormat};
+use crate::cli::DemoArgs;
+use crate::options::{ClockArg, LogFormat};
 use crate::serve::{Service, tell_as};
 use crate::settings::Settings;
 use crate::usage;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
-use crate::cli::{ClockArg, LogFormat, duration};
+use crate::options::{ClockArg, LogFormat, duration};
 
 /// Where the log is.
 #[derive(Clone, Debug, Default, Args)]
@@ -45,7 +45,7 @@ pub(crate) struct RoleArgs {
 const FILE_HELP: &str = "\
 Every option may also stand in the environment (MASHANG_KAFKA, MASHANG_STORE, …) or in the file that --config names, as
 `kafka = \"k1:9092,k2:9092\"`; the command line goes before the environment, and that before the file. Settings of the Kafka
-client stand in the file only, in the tables [client], [producer] and [consumer], as `\"security.protocol\" = \"sasl_ssl\"`.";
+client stand in the file only, in the tables [kafka-client], [kafka-producer] and [kafka-consumer], as `\"security.protocol\" = \"sasl_ssl\"`.";
 
 #[derive(Debug, Args)]
 #[command(after_help = FILE_HELP)]

@@ -14,7 +14,7 @@ use wire::rules::{object, version};
 
 use super::args::RulesPublishArgs;
 use super::settings::kafka_and_store;
-use crate::cli::LogFormat;
+use crate::options::LogFormat;
 use crate::publish::Press;
 use crate::rules::read_all;
 use crate::serve::tell_as;

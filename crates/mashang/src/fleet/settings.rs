@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::args::{ConsoleArgs, DeskArg, EdgeArgs, KafkaArgs, LedgerArgs, RoleArgs, WorkerArgs};
 use super::store::Store;
-use crate::cli::LogFormat;
+use crate::options::LogFormat;
 use crate::settings::{INFLIGHT_BYTES, config_error};
 use crate::usage;
 
@@ -90,11 +90,11 @@ struct FromFile {
     drain_wait: Option<String>,
     log_format: Option<LogFormat>,
     #[serde(default)]
-    client: BTreeMap<String, Value>,
+    kafka_client: BTreeMap<String, Value>,
     #[serde(default)]
-    producer: BTreeMap<String, Value>,
+    kafka_producer: BTreeMap<String, Value>,
     #[serde(default)]
-    consumer: BTreeMap<String, Value>,
+    kafka_consumer: BTreeMap<String, Value>,
 }
 
 /// A setting of the Kafka client, which takes all of them as text.
@@ -147,9 +147,9 @@ impl File {
         let texts = |table: &mut BTreeMap<String, Value>| {
             std::mem::take(table).into_iter().map(|(name, value)| (name, value.into())).collect()
         };
-        kafka.client = texts(&mut self.said.client);
-        kafka.producer = texts(&mut self.said.producer);
-        kafka.consumer = texts(&mut self.said.consumer);
+        kafka.client = texts(&mut self.said.kafka_client);
+        kafka.producer = texts(&mut self.said.kafka_producer);
+        kafka.consumer = texts(&mut self.said.kafka_consumer);
         kafka.check().map_err(usage)?;
         Ok(kafka)
     }
@@ -220,12 +220,12 @@ impl File {
 
 /// Where the log is, for a command that is no role.
 pub(crate) fn kafka(args: KafkaArgs) -> Result<Kafka> {
-    File::of(args.config.clone().as_deref())?.kafka(args)
+    File::of(args.config.as_deref())?.kafka(args)
 }
 
 /// Where log and store are, for a command that is no role.
 pub(crate) fn kafka_and_store(args: KafkaArgs, store: Option<String>) -> Result<(Kafka, Store)> {
-    let mut file = File::of(args.config.clone().as_deref())?;
+    let mut file = File::of(args.config.as_deref())?;
     Ok((file.kafka(args)?, file.store(store)?))
 }
 
@@ -233,7 +233,7 @@ impl Edge {
     /// # Errors
     /// Something is missing or wrong: usage.
     pub(crate) fn of(args: EdgeArgs) -> Result<Self> {
-        let mut file = File::of(args.role.kafka.config.clone().as_deref())?;
+        let mut file = File::of(args.role.kafka.config.as_deref())?;
         let role = file.role(args.role, "edge")?;
         let store = file.store(args.store)?;
         let door = file.door(role.admin, args.http, args.keys, args.inflight_bytes, args.drain_wait)?;
@@ -245,7 +245,7 @@ impl Worker {
     /// # Errors
     /// Something is missing or wrong: usage.
     pub(crate) fn of(args: WorkerArgs) -> Result<Self> {
-        let mut file = File::of(args.role.kafka.config.clone().as_deref())?;
+        let mut file = File::of(args.role.kafka.config.as_deref())?;
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let mut desks = args.desk.or(file.said.desk.take()).unwrap_or_default();
         if desks.is_empty() {
@@ -273,7 +273,7 @@ impl Ledger {
     /// # Errors
     /// Something is missing or wrong: usage.
     pub(crate) fn of(args: LedgerArgs) -> Result<Self> {
-        let mut file = File::of(args.role.kafka.config.clone().as_deref())?;
+        let mut file = File::of(args.role.kafka.config.as_deref())?;
         Ok(Self {
             session_timeout: file.session_timeout(args.session_timeout)?,
             stuck_after: file.stuck_after(args.stuck_after)?,
@@ -287,7 +287,7 @@ impl Console {
     /// # Errors
     /// Something is missing or wrong: usage.
     pub(crate) fn of(args: ConsoleArgs) -> Result<Self> {
-        let mut file = File::of(args.role.kafka.config.clone().as_deref())?;
+        let mut file = File::of(args.role.kafka.config.as_deref())?;
         let role = file.role(args.role, "console")?;
         let ledger = file.ledger(args.ledger)?;
         let door = file.door(role.admin, args.http, args.keys, None, args.drain_wait)?;

@@ -3,13 +3,14 @@
 use anyhow::{Result, anyhow};
 use domain::model::place::Partitions;
 use log::error::LogError;
+use log::kafka::topics::RECORD_BYTES_MIN;
 use log::kafka::topics::check::{Needs, Report, check as check_topics};
-use log::kafka::topics::create::{RECORD_BYTES_MIN, Wanted, create as create_topics};
+use log::kafka::topics::create::{Wanted, create as create_topics};
 use log::meta::{Clock, Meta};
 
 use super::args::{TopicsCheckArgs, TopicsCreateArgs};
 use super::settings::kafka;
-use crate::cli::ClockArg;
+use crate::options::ClockArg;
 use crate::tell::{answer, tell};
 use crate::usage;
 

@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 use worker::books::Books;
 use worker::crew::{Connect, Crew};
+use worker::snapshot::Snapshots;
 use worker::works::{Manner, Rhythm, Works};
 
 use super::args::{DeskArg, WorkerArgs};
@@ -52,6 +53,9 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
     };
     let library = reader.read(&Library::new())?;
     let more = Box::new(move |known: &Library| reader.read(known).map_err(|e| format!("{e:#}")));
+    let mut writer = [0; 4];
+    getrandom::fill(&mut writer).map_err(|e| anyhow!("the system gives no random numbers: {e}"))?;
+    let writer = u32::from_le_bytes(writer);
     let rhythm = Rhythm { interval: settings.snapshot_every, ..Rhythm::default() };
     let (to_commit, commits) = channel();
     let (commit, end) = (to_commit.clone(), to_commit);
@@ -61,7 +65,7 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
     let works = Works::new(
         base.meta.clone(),
         Books::growing(library, more),
-        (files, &settings.store.snapshots()),
+        Snapshots::new(files, &settings.store.snapshots()).written_by(writer),
         rhythm,
         Manner::Fleet,
         published,

@@ -50,10 +50,11 @@ use wire::rules::Checked;
 use worker::any::AnyStation;
 use worker::books::Books;
 use worker::lane::{Lane, LaneError, Order, Tools};
+use worker::snapshot::Snapshots;
 use worker::station::StationError;
 use worker::works::{Manner, Published, Rhythm, Works};
 
-use crate::cli::{ClockArg, LogFormat};
+use crate::options::{ClockArg, LogFormat};
 use crate::publish::{Needed, Press, Secrets, books};
 use crate::rules::read_all;
 use crate::run::lock;
@@ -178,7 +179,7 @@ impl Service {
         let works = Works::new(
             log.meta().clone(),
             Books::fixed(library),
-            (Arc::clone(&files), &data.join("snapshots")),
+            Snapshots::new(Arc::clone(&files), &data.join("snapshots")),
             rhythm,
             Manner::Embedded,
             let_go(&log, retain_ms),

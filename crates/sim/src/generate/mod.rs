@@ -1,5 +1,6 @@
 //! Random but valid rules, and streams of acceptable events that go for their edges.
 mod events;
+mod later;
 pub mod rng;
 mod rules;
 
@@ -14,15 +15,26 @@ pub struct Case {
 }
 
 pub fn generate(seed: u64, events: usize) -> Case {
+    generate_with_later(seed, events, 0).0
+}
+
+/// A case, and the rules files of so many versions that follow its own, of whichever merchant, in their order.
+pub fn generate_with_later(seed: u64, events: usize, later: usize) -> (Case, Vec<String>) {
     let mut rng = Rng::new(seed);
     let merchants = if rng.percent(20) { 2 } else { 1 };
     let scale = rules::Scale::new(&mut rng);
-    let plans: Vec<rules::Plan> =
+    let mut plans: Vec<rules::Plan> =
         ["acme", "bolt"][..merchants].iter().map(|m| rules::plan(&mut rng, m, &scale)).collect();
+    let later = (1..=later).map(|n| {
+        let at = rng.below(plans.len());
+        later::later(&mut rng, &scale, &mut plans[at], n)
+    });
+    let later = later.collect();
     let lines = events::events(&mut rng, &plans, &scale, events);
-    Case {
+    let case = Case {
         files: plans.iter().flat_map(|p| p.files.clone()).collect(),
         rules_files: plans.iter().map(|p| format!("{}.toml", p.merchant)).collect(),
         lines,
-    }
+    };
+    (case, later)
 }

@@ -74,6 +74,8 @@ fn with_check_digit(digits: &str) -> String {
     format!("{digits}{}", (10 - sum % 10) % 10)
 }
 
+pub(super) const RATES: [&str; 8] = ["8%", "5%", "0.05", "1/20", "12.3456%", "100%", "1/8", "0.000001"];
+
 pub(crate) const GTIN_BODY: &str = "690123456789";
 
 fn urls(rng: &mut Rng, id: &str) -> String {
@@ -95,7 +97,7 @@ fn optional(rng: &mut Rng, percent: u64, out: &mut String, key: &str, value: Str
     }
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("\"{text}\"")
 }
 
@@ -270,10 +272,7 @@ fn stores_and_guides(rng: &mut Rng, s: &Scale, p: &mut Plan, t: &mut String) {
         if !payee_store {
             optional(rng, 20, t, "guide", guide);
         }
-        t.push_str(&format!(
-            "rate = \"{}\"\n",
-            rng.pick(&["8%", "5%", "0.05", "1/20", "12.3456%", "100%", "1/8", "0.000001"])
-        ));
+        t.push_str(&format!("rate = \"{}\"\n", rng.pick(&RATES)));
         let hold = one_hold.clone().unwrap_or_else(|| s.duration(rng, 0, 20).0);
         t.push_str(&format!("hold = \"{hold}\"\n"));
     }
@@ -384,7 +383,7 @@ fn codes(rng: &mut Rng, p: &mut Plan, t: &mut String, campaigns: &[String]) {
     ];
 }
 
-fn campaign(rng: &mut Rng, s: &Scale, p: &mut Plan, t: &mut String, id: &str, i: usize) {
+pub(super) fn campaign(rng: &mut Rng, s: &Scale, p: &mut Plan, t: &mut String, id: &str, i: usize) {
     let secret: Vec<u8> = (0..32).map(|_| rng.draw() as u8).collect();
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let file = format!("secrets/{}-campaign-{i}.key", p.merchant);

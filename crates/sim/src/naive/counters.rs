@@ -41,9 +41,9 @@ impl Sheet<'_> {
 }
 
 pub(crate) fn counters(m: &Merchant) -> Counters {
-    let mut sheet = Sheet { rules: &m.rules, counters: Counters::new() };
+    let mut sheet = Sheet { rules: m.rules(), counters: Counters::new() };
     for time in &m.duplicates {
-        sheet.add("merchant", "*", &m.rules.day(*time), "duplicates", 1);
+        sheet.add("merchant", "*", &m.rules().day(*time), "duplicates", 1);
     }
     let mut shoppers: BTreeSet<(&str, String, String, &str)> = BTreeSet::new();
     for e in &m.events {
@@ -56,7 +56,7 @@ pub(crate) fn counters(m: &Merchant) -> Counters {
         } else {
             for (scope, key) in scopes(e) {
                 if matches!(scope, "merchant" | "store" | "guide" | "campaign") {
-                    shoppers.insert((scope, key, m.rules.day(e.time), &e.shopper));
+                    shoppers.insert((scope, key, m.rules().day(e.time), &e.shopper));
                 }
             }
         }
@@ -92,7 +92,7 @@ pub(crate) fn counters(m: &Merchant) -> Counters {
         if let Some(join) = &shopper.join {
             sheet.event(join, "joins", 1);
             if let Some(t) = &shopper.join_credit {
-                let day = m.rules.day(join.time);
+                let day = m.rules().day(join.time);
                 for (scope, key) in touch_scopes(t) {
                     sheet.add(scope, &key, &day, "credited_joins", 1);
                 }
@@ -104,8 +104,8 @@ pub(crate) fn counters(m: &Merchant) -> Counters {
     }
     for a in &m.draws.awards {
         let Some(awarded) = &a.awarded else { continue };
-        let day = m.rules.day(a.time);
-        let p = prize(&m.rules.campaigns[&a.campaign], awarded).unwrap();
+        let day = m.rules().day(a.time);
+        let p = prize(&m.books[a.book].rules.campaigns[&a.campaign], awarded).unwrap();
         let cash = if p.kind == "cash" { p.amount.unwrap() as i128 } else { 0 };
         let mut at = vec![("merchant", "*"), ("campaign", a.campaign.as_str())];
         at.extend(a.region.as_deref().map(|r| ("region", r)));

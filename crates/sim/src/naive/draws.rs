@@ -13,6 +13,8 @@ pub(crate) struct Entry {
 }
 
 pub(crate) struct Award {
+    /// the version that admitted it
+    pub(crate) book: usize,
     pub(crate) campaign: String,
     pub(crate) code: String,
     pub(crate) shopper: String,
@@ -69,7 +71,7 @@ fn draw(c: &Campaign, input: &str, n: u64, now: i64, seen: &mut Seen) -> Option<
 
 impl Draws {
     /// Returns whether the scan was an entry.
-    pub(crate) fn scan(&mut self, rules: &Rules, e: &Event, seen: &mut Seen) -> bool {
+    pub(crate) fn scan(&mut self, rules: &Rules, book: usize, e: &Event, seen: &mut Seen) -> bool {
         let code = e.code.as_ref().unwrap();
         if !code.item() && code.campaign.is_none() {
             return false;
@@ -129,6 +131,7 @@ impl Draws {
             },
         );
         self.awards.push(Award {
+            book,
             campaign: id.clone(),
             code: code.name.clone(),
             shopper: e.shopper.clone(),

@@ -49,8 +49,8 @@ pub(crate) fn rfc3339(ms: i64) -> String {
 }
 
 pub(crate) fn merchant(out: &mut Tables, m: &Merchant, latest: i64, seen: &mut Seen) {
-    let who = m.rules.merchant.as_str();
-    let currency = m.rules.currency.as_str();
+    let who = m.rules().merchant.as_str();
+    let currency = m.rules().currency.as_str();
     for p in &m.postings {
         let (amount, approve_at) = (p.amount.to_string(), rfc3339(p.approve_at));
         out.row(
@@ -84,8 +84,8 @@ pub(crate) fn merchant(out: &mut Tables, m: &Merchant, latest: i64, seen: &mut S
     for ((scope, key, day, metric), value) in counters::counters(m) {
         out.row("counters", &[who, &scope, &key, &day, metric, &value.to_string()]);
     }
-    for f in &m.rules.funnels {
-        for ((step, channel, day), shoppers) in funnels::funnel(&m.rules, f, &m.events, seen) {
+    for f in &m.rules().funnels {
+        for ((step, channel, day), shoppers) in funnels::funnel(m.rules(), f, &m.events, seen) {
             let (n, count) = (step.to_string(), shoppers.len().to_string());
             out.row("funnels", &[who, &f.name, &n, &f.steps[step - 1], &channel, &day, &count]);
         }
@@ -97,9 +97,9 @@ pub(crate) fn merchant(out: &mut Tables, m: &Merchant, latest: i64, seen: &mut S
 }
 
 fn awards(out: &mut Tables, m: &Merchant, latest: i64, seen: &mut Seen) {
-    let who = m.rules.merchant.as_str();
+    let who = m.rules().merchant.as_str();
     for a in &m.draws.awards {
-        let campaign = &m.rules.campaigns[&a.campaign];
+        let campaign = &m.books[a.book].rules.campaigns[&a.campaign];
         let p = a.awarded.as_ref().map(|id| prize(campaign, id).unwrap());
         let state = match p {
             None => "thanks",
@@ -140,7 +140,20 @@ fn awards(out: &mut Tables, m: &Merchant, latest: i64, seen: &mut Seen) {
         let (n, time) = (a.entry.to_string(), rfc3339(a.time));
         out.row(
             "awards",
-            &[who, &a.campaign, &m.version, &a.code, &a.shopper, &n, &time, &a.drawn, awarded, kind, &amount, state],
+            &[
+                who,
+                &a.campaign,
+                &m.books[a.book].version,
+                &a.code,
+                &a.shopper,
+                &n,
+                &time,
+                &a.drawn,
+                awarded,
+                kind,
+                &amount,
+                state,
+            ],
         );
     }
 }

@@ -46,16 +46,23 @@ struct ItemCode {
     first_region: Option<String>,
 }
 
-struct Merchant {
+/// A version of a merchant's rules.
+struct Book {
     rules: Rules,
     version: String,
+}
+
+struct Merchant {
+    books: Vec<Book>,
+    /// which of them is in force
+    now: usize,
     delivered: HashMap<[u8; 16], i64>,
     /// all events that are no duplicates, in log order
     events: Vec<Event>,
     /// (time, day's event) of every duplicate
     duplicates: Vec<i64>,
-    /// (shopper, known, code) -> every counted scan, in log order
-    scans: HashMap<(String, bool, String), Vec<CountedScan>>,
+    /// (shopper, code) -> every counted scan, in log order; a code that becomes known is the same code
+    scans: HashMap<(String, String), Vec<CountedScan>>,
     items: BTreeMap<String, ItemCode>,
     shoppers: BTreeMap<String, Shopper>,
     postings: Vec<Posting>,
@@ -63,10 +70,10 @@ struct Merchant {
 }
 
 impl Merchant {
-    fn new(rules: Rules, version: String) -> Merchant {
+    fn new() -> Merchant {
         Merchant {
-            rules,
-            version,
+            books: vec![],
+            now: 0,
             delivered: HashMap::new(),
             events: vec![],
             duplicates: vec![],
@@ -78,11 +85,15 @@ impl Merchant {
         }
     }
 
+    fn rules(&self) -> &Rules {
+        &self.books[self.now].rules
+    }
+
     fn take(&mut self, mut e: Event, seen: &mut Seen) {
         // delivery
         let minute = |ms: i64| ms.div_euclid(60_000);
         if let Some(first) = self.delivered.get(&e.key) {
-            if minute(e.received) - minute(*first) < self.rules.horizon_minutes {
+            if minute(e.received) - minute(*first) < self.rules().horizon_minutes {
                 saw(seen, "duplicate");
                 self.duplicates.push(e.time);
                 return;
@@ -93,7 +104,7 @@ impl Merchant {
         saw(seen, action(&e));
 
         let shopper = self.shoppers.entry(e.shopper.clone()).or_default();
-        if matches!(e.action.as_str(), "order" | "refund") && shopper.too_old(&self.rules, &e) {
+        if matches!(e.action.as_str(), "order" | "refund") && shopper.too_old(&self.books[self.now].rules, &e) {
             saw(seen, if e.action == "order" { "order: only late" } else { "refund: only late" });
             e.only_late = true;
             self.events.push(e);
@@ -106,7 +117,7 @@ impl Merchant {
             self.scan(&mut e, seen);
         }
         let shopper = self.shoppers.get_mut(&e.shopper).unwrap();
-        shopper.take(&self.rules, &e, &mut self.postings, seen);
+        shopper.take(&self.books, self.now, &e, &mut self.postings, seen);
         self.events.push(e);
     }
 
@@ -124,10 +135,11 @@ impl Merchant {
             });
             item.scans += 1;
         }
-        let same = self.scans.entry((e.shopper.clone(), code.known(), code.name.clone())).or_default();
+        let same = self.scans.entry((e.shopper.clone(), code.name.clone())).or_default();
         if let Some(last) = same.last() {
-            let recent = e.received - last.received < self.rules.debounce.max(self.rules.late);
-            let near = (e.time - last.time).abs() < self.rules.debounce;
+            let rules = &self.books[self.now].rules;
+            let recent = e.received - last.received < rules.debounce.max(rules.late);
+            let near = (e.time - last.time).abs() < rules.debounce;
             e.repeat = recent && near;
             if e.repeat {
                 saw(seen, "scan: repeat");
@@ -138,7 +150,7 @@ impl Merchant {
         if !e.repeat {
             same.push(CountedScan { time: e.time, received: e.received });
             saw(seen, "scan: counted");
-            e.entry = self.draws.scan(&self.rules, e, seen);
+            e.entry = self.draws.scan(&self.books[self.now].rules, self.now, e, seen);
         }
     }
 }
@@ -164,16 +176,33 @@ pub fn run(
     versions: &BTreeMap<String, String>,
     lines: &[String],
 ) -> Outcome {
+    let named = |file: &PathBuf| {
+        let merchant = rules::read(rules_dir, file).merchant;
+        (file.clone(), versions.get(&merchant).cloned().unwrap_or_default())
+    };
+    let books: Vec<(PathBuf, String)> = rules_files.iter().map(named).collect();
+    run_published(rules_dir, &books, lines.iter().map(|line| (line.as_str(), None)))
+}
+
+/// `books`: the versions of all merchants, and what the `rules` column says of each; with every line the one that is in force,
+/// or its merchant's first.
+pub fn run_published<'a>(
+    rules_dir: &Path,
+    books: &[(PathBuf, String)],
+    lines: impl Iterator<Item = (&'a str, Option<usize>)>,
+) -> Outcome {
     let mut merchants: BTreeMap<String, Merchant> = BTreeMap::new();
-    for file in rules_files {
+    let mut place = vec![];
+    for (file, version) in books {
         let rules = rules::read(rules_dir, file);
-        let version = versions.get(&rules.merchant).cloned().unwrap_or_default();
-        merchants.insert(rules.merchant.clone(), Merchant::new(rules, version));
+        let merchant = merchants.entry(rules.merchant.clone()).or_insert_with(Merchant::new);
+        place.push(merchant.books.len());
+        merchant.books.push(Book { rules, version: version.clone() });
     }
     let mut seen = Seen::new();
     let mut received = i64::MIN;
     let mut accepted = 0;
-    for line in lines {
+    for (line, book) in lines {
         let Value::Object(mut line) = serde_json::from_str::<Value>(line).unwrap() else {
             panic!("not an object: {line}")
         };
@@ -183,10 +212,11 @@ pub fn run(
             merchants.keys().next().unwrap().clone()
         });
         let merchant = merchants.get_mut(&name).unwrap();
+        merchant.now = book.map_or(0, |book| place[book]);
         received = received.max(stamp(&line).unwrap_or(i64::MIN));
         assert!(received >= 0, "the first event has no time");
         accepted += 1;
-        let e = event(&merchant.rules, &line, received);
+        let e = event(merchant.rules(), &line, received);
         if e.time == received && time_of(&line, "time").is_some_and(|t| t != received) {
             saw(&mut seen, "time far ahead");
         }

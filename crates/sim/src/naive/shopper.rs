@@ -2,11 +2,13 @@
 use super::credit::{Asked, Credited, Payee, Touch, due, shares, touch_of};
 use super::event::Event;
 use super::rules::{Model, Rules};
-use super::{Seen, saw};
+use super::{Book, Seen, saw};
 use std::collections::{BTreeMap, HashSet};
 
 #[derive(Default)]
 pub(crate) struct Order {
+    /// the version in force when its first part came
+    pub(crate) book: usize,
     /// every part that came, once per key
     pub(crate) parts: Vec<Event>,
     /// refunds that came before the order did
@@ -87,7 +89,15 @@ impl Shopper {
         order.is_some_and(|o| !o.parts.is_empty() && !o.kept_at(rules, e.received))
     }
 
-    pub(crate) fn take(&mut self, rules: &Rules, e: &Event, postings: &mut Vec<Posting>, seen: &mut Seen) {
+    pub(crate) fn take(
+        &mut self,
+        books: &[Book],
+        book: usize,
+        e: &Event,
+        postings: &mut Vec<Posting>,
+        seen: &mut Seen,
+    ) {
+        let rules = &books[book].rules;
         let now = e.received;
         self.touches.retain(|t| now - t.received < rules.window + rules.late);
         if let Some(touch) = touch_of(rules, e, seen) {
@@ -106,7 +116,7 @@ impl Shopper {
             saw(seen, if dropped.key == e.key { "touch dropped: the new one" } else { "touch dropped" });
         }
         match e.action.as_str() {
-            "order" => self.part(rules, e, seen),
+            "order" => self.part(rules, book, e, seen),
             "refund" => self.refund(rules, e, seen),
             "join" => {
                 if self.join.as_ref().is_none_or(|j| e.at() < j.at()) {
@@ -144,11 +154,12 @@ impl Shopper {
         }
         let names: Vec<String> = self.orders.keys().cloned().collect();
         for name in names {
+            let rules = &books[self.orders[&name].book].rules;
             self.settle(rules, &name, e, postings, seen);
         }
     }
 
-    fn part(&mut self, rules: &Rules, e: &Event, seen: &mut Seen) {
+    fn part(&mut self, rules: &Rules, book: usize, e: &Event, seen: &mut Seen) {
         let order = self.orders.entry(e.order.clone()).or_default();
         if order.parts.iter().any(|p| p.key == e.key) {
             saw(seen, "order: known part again");
@@ -166,6 +177,7 @@ impl Shopper {
         );
         match order.earliest() {
             None => {
+                order.book = book;
                 for r in std::mem::take(&mut order.waiting) {
                     if e.received < r.time + rules.refund_within {
                         saw(seen, "refund before order");

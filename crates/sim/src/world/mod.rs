@@ -4,6 +4,9 @@
 mod misfortunes;
 mod start;
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use domain::flow::Output;
 use domain::model::place::Topic;
 use domain::model::rulebook::Library;
@@ -18,9 +21,11 @@ use worker::station::StationError;
 use crate::alarm::{Alarm, hold};
 use crate::clients::Clients;
 use crate::edge::Edge;
+use crate::generate::Case;
 use crate::generate::rng::Rng;
 use crate::ledgers::Ledgers;
 use crate::logs::Logs;
+use crate::oracle::{self, Evidence};
 use crate::plan::{Op, Plan, Switches};
 use crate::queues::{Item, Owner, Queues};
 use crate::seat::{Opening, Seat};
@@ -68,6 +73,28 @@ impl World {
             self.act(op)?;
         }
         self.settle()
+    }
+
+    /// Holds what it left behind against the model.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn check(&mut self, case: &Case) -> Result<(), Alarm> {
+        let tables = oracle::tables(|table| self.ledgers.export(table))?;
+        tables.values().for_each(|table| self.trace.bytes(table.as_bytes()));
+        let files = case.rules_files.iter().map(PathBuf::from);
+        let books = self.library.iter().zip(files).map(|((order, book), file)| (*order, (Arc::clone(book), file)));
+        // Of every merchant there is one version: each event's own.
+        let events = self.logs.events().into_iter().map(|event| (event, 0)).collect();
+        oracle::check(&Evidence {
+            case,
+            clients: &self.clients,
+            edges: self.edges.iter().collect(),
+            partitions: self.plan.partitions,
+            events,
+            books: books.collect(),
+            tables,
+        })
     }
 
     fn act(&mut self, op: Op) -> Result<(), Alarm> {

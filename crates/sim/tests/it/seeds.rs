@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use sim::plan::Switches;
-use sim::run::run;
+use sim::run::{Family, run};
 
-const SEEDS: u64 = 150;
+/// So many seeds of each family, unless MASHANG_SIM_SEEDS says otherwise.
+const PROCESS_SEEDS: u64 = 100;
+const FLEET_SEEDS: u64 = 100;
 
 /// What must befall some world, or the seeds prove less than they seem to.
-const BEFALLS: [&str; 18] = [
+const PROCESS_BEFALLS: [&str; 18] = [
     "ack lost",
     "crash",
     "crash in a round",
@@ -28,24 +30,65 @@ const BEFALLS: [&str; 18] = [
     "twice",
     "zombie",
 ];
+const FLEET_BEFALLS: [&str; 32] = [
+    "ack lost",
+    "as of its positions",
+    "begun anew",
+    "behaviour 2",
+    "edge clock",
+    "edge crash",
+    "edge sends again",
+    "fleet of one road",
+    "fleet of several roads",
+    "hurt snapshot",
+    "lane begins again",
+    "ledger crash",
+    "ledger frozen",
+    "ledger moved",
+    "ledger rebalance",
+    "log clock",
+    "lost, reported delivered",
+    "marker again",
+    "no frame",
+    "old snapshot",
+    "overtaken",
+    "published",
+    "publisher begins again",
+    "publisher crash",
+    "rebalance",
+    "recreated",
+    "retained",
+    "truncated",
+    "unknown outcome",
+    "worker crash",
+    "worker frozen",
+    "worker upgraded",
+];
 
 /// Seeds that once found something: a published snapshot torn by a second writer, a segment that could not be begun and was
 /// left behind, a late snapshot that the log does not reach back to, a reader that was overtaken by what lets go of the log and said nothing.
-const FOUND: [u64; 7] = [8, 28, 492, 666, 817, 1_934, 3_945];
+const FOUND: [(Family, u64); 7] = [
+    (Family::Process, 8),
+    (Family::Process, 28),
+    (Family::Process, 492),
+    (Family::Process, 666),
+    (Family::Process, 817),
+    (Family::Process, 1_934),
+    (Family::Process, 3_945),
+];
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-#[test]
-fn every_seed_is_clean() {
+fn all_clean(family: Family, test: &str, seeds: u64, befalls: &[&str]) {
     let one = setting("MASHANG_SIM_SEED");
-    let seeds = one.map_or_else(|| 0..setting("MASHANG_SIM_SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
-    let count = seeds.end - seeds.start;
+    let range = one.map_or_else(|| 0..setting("MASHANG_SIM_SEEDS").unwrap_or(seeds), |seed| seed..seed + 1);
+    let count = range.end - range.start;
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for seed in seeds {
-        let report = run(seed, Switches::default(), one.is_some());
+    for seed in range {
+        let report = run(family, seed, Switches::default(), one.is_some());
         if let (Some(lines), true) = (&report.lines, report.wrong.is_some()) {
             lines.iter().for_each(|line| println!("{line}"));
         }
@@ -53,7 +96,7 @@ fn every_seed_is_clean() {
             *counts.entry(what).or_default() += n;
         }
         if let Some(what) = report.wrong {
-            let again = format!("MASHANG_SIM_SEED={seed} cargo test -p sim every_seed_is_clean -- --nocapture");
+            let again = format!("MASHANG_SIM_SEED={seed} cargo test -p sim {test} -- --nocapture");
             wrong.push(format!("seed {seed}: {what}\n  to see it: {again}"));
         }
     }
@@ -61,26 +104,39 @@ fn every_seed_is_clean() {
     for (what, n) in &counts {
         println!("{n:8} {what}");
     }
-    let missed: Vec<_> = BEFALLS.iter().filter(|what| !counts.contains_key(*what)).collect();
-    assert!(missed.is_empty() || count < SEEDS, "never happened: {missed:?}");
+    let missed: Vec<_> = befalls.iter().filter(|what| !counts.contains_key(*what)).collect();
+    assert!(missed.is_empty() || count < seeds, "never happened: {missed:?}");
     assert!(wrong.is_empty(), "{} of {count} seeds:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
+fn every_seed_of_a_process_is_clean() {
+    all_clean(Family::Process, "every_seed_of_a_process_is_clean", PROCESS_SEEDS, &PROCESS_BEFALLS);
+}
+
+#[test]
+fn every_seed_of_a_fleet_is_clean() {
+    all_clean(Family::Fleet, "every_seed_of_a_fleet_is_clean", FLEET_SEEDS, &FLEET_BEFALLS);
+}
+
+#[test]
 fn seeds_that_once_found_something_stay_clean() {
-    for seed in FOUND {
-        assert_eq!(run(seed, Switches::default(), false).wrong, None, "seed {seed}");
+    for (family, seed) in FOUND {
+        assert_eq!(run(family, seed, Switches::default(), false).wrong, None, "{family:?}, seed {seed}");
     }
 }
 
 #[test]
 fn two_runs_of_one_seed_tell_the_same() {
-    for seed in 0..8 {
-        let (first, second) = (run(seed, Switches::default(), true), run(seed, Switches::default(), true));
-        for (first, second) in first.lines.iter().flatten().zip(second.lines.iter().flatten()) {
-            assert_eq!(first, second, "seed {seed}");
+    for family in [Family::Process, Family::Fleet] {
+        let report = |seed| run(family, seed, Switches::default(), true);
+        for seed in 0..8 {
+            let (first, second) = (report(seed), report(seed));
+            for (first, second) in first.lines.iter().flatten().zip(second.lines.iter().flatten()) {
+                assert_eq!(first, second, "{family:?}, seed {seed}");
+            }
+            assert!(first == second, "{family:?}, seed {seed}: {:x} and {:x}", first.trace_hash, second.trace_hash);
         }
-        assert!(first == second, "seed {seed}: {:x} and {:x}", first.trace_hash, second.trace_hash);
+        assert_ne!(report(0).trace_hash, report(1).trace_hash);
     }
-    assert_ne!(run(0, Switches::default(), false).trace_hash, run(1, Switches::default(), false).trace_hash);
 }

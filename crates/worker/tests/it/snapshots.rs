@@ -29,6 +29,26 @@ fn a_second_writer_of_the_same_offset_tears_nothing() {
     }
 }
 
+/// A store that was full for a while is not full of what was tried meanwhile.
+#[test]
+fn what_could_not_be_written_leaves_nothing_behind() {
+    for room in 0..600 {
+        let disk = Memory::default();
+        let snapshots = Snapshots::new(Arc::new(disk.clone()), Path::new("data/snapshots"));
+        snapshots.write(&snapshot(5, 1)).expect("room");
+        let before = disk.paths();
+        for offset in 6..12 {
+            disk.set_room(Some(room));
+            if snapshots.write(&snapshot(offset, 2)).is_ok() {
+                return;
+            }
+            disk.set_room(None);
+            assert_eq!(disk.paths(), before, "after {room} bytes");
+        }
+    }
+    panic!("600 bytes are room for a snapshot");
+}
+
 /// The log may have let go of what a late one would need.
 #[test]
 fn a_snapshot_below_the_latest_is_not_published() {

@@ -3,21 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::frame::{HEADER_BYTES, PART_BYTES_MAX};
 use domain::model::place::Topic;
 use rdkafka::admin::{ConfigResource, OwnedResourceSpecifier, ResourceSpecifier};
 use rdkafka::error::KafkaError;
 
 use crate::error::LogError;
 use crate::kafka::probe::{Admin, Found, Probe};
-use crate::kafka::settings::{BATCH_BYTES_MAX, Settings};
-use crate::kafka::topics::CLIENT_ID;
+use crate::kafka::settings::Settings;
 use crate::kafka::topics::origin::{self, Origin, wrong_first};
+use crate::kafka::topics::{CLIENT_ID, RECORD_BYTES_MIN};
 use crate::meta::Meta;
 
-/// What a topic takes at least: a part of an answer, or several that travel together.
-pub const RECORD_BYTES_MIN: u64 = 1024 * 1024;
-const _: () = assert!(RECORD_BYTES_MIN > (PART_BYTES_MAX + HEADER_BYTES) as u64 && RECORD_BYTES_MIN > BATCH_BYTES_MAX);
 /// An outage may last so long without the brokers forgetting the producers.
 const PRODUCERS_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 

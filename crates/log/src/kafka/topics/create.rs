@@ -16,12 +16,10 @@ use crate::kafka::probe::{Admin, Found, PATIENCE, Probe};
 use crate::kafka::settings::Settings;
 use crate::kafka::topics::check::{Needs, Report, check};
 use crate::kafka::topics::origin::{self, Origin, wrong_first};
-use crate::kafka::topics::{CLIENT_ID, LOST};
+use crate::kafka::topics::{CLIENT_ID, LOST, RECORD_BYTES_MIN};
 use crate::local::OnFull;
 use crate::meta::{Clock, Meta};
 use crate::store::Append;
-
-pub use crate::kafka::topics::check::RECORD_BYTES_MIN;
 
 /// A topic that was made is known to all brokers within so long.
 const KNOWN_WITHIN: Duration = Duration::from_secs(5);

@@ -13,6 +13,13 @@ pub mod check;
 pub mod create;
 pub mod origin;
 
+use domain::frame::{HEADER_BYTES, PART_BYTES_MAX};
+
+use crate::kafka::settings::BATCH_BYTES_MAX;
+
+/// What a topic takes at least: a part of an answer, or several that travel together.
+pub const RECORD_BYTES_MIN: u64 = 1024 * 1024;
+const _: () = assert!(RECORD_BYTES_MIN > (PART_BYTES_MAX + HEADER_BYTES) as u64 && RECORD_BYTES_MIN > BATCH_BYTES_MAX);
 /// How the clients that ask and make are named.
 const CLIENT_ID: &str = "mashang-topics";
 const LOST: &str = "a topic was lost or recreated: restore it, or delete all of them and begin a new deployment";

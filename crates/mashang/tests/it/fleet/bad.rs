@@ -16,7 +16,7 @@ use prometheus::Registry;
 use stand::kafka::Kafka;
 use stand::postgres::Postgres;
 
-use super::fleet::{Fleet, Made, PATIENCE, send};
+use super::roles::{Fleet, Made, PATIENCE, send};
 use crate::serve::steady;
 
 /// A small fleet on the shared broker, with nothing at work yet.
@@ -134,6 +134,8 @@ fn a_frame_of_a_newer_build_stops_its_partition_and_says_upgrade() {
     fleet.settle(PATIENCE);
     let mut newer = domain::frame::seal(Kind::CodeScans, 1, None, 0, b"");
     newer[4] = 2;
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&newer[..72]), &newer[76..]);
+    newer[72..76].copy_from_slice(&crc.to_le_bytes());
     append(&fleet, Topic::Draws, 0, &[&newer]);
     append(&fleet, Topic::Draws, 1, &[b"no frame"]);
     wait_for_readiness(&fleet, "worker-1", &["draws partition 0 stopped", "upgrade it"]);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use stand::kafka::{Kafka, Options};
 use stand::postgres::Postgres;
 
-use super::fleet::{Fleet, Made, PATIENCE, send};
+use super::roles::{Fleet, Made, PATIENCE, send};
 use crate::serve::steady;
 
 const BATCH: usize = 20;

@@ -13,7 +13,7 @@ use stand::kafka::{Kafka, Options};
 use stand::postgres::{Postgres, Wanted};
 use stand::process::Signal;
 
-use super::fleet::{Fleet, Made, PATIENCE, send};
+use super::roles::{Fleet, Made, PATIENCE, send};
 use crate::serve::fire::Dice;
 use crate::serve::steady;
 
@@ -52,6 +52,10 @@ impl Fire<'_> {
 
     /// Some misfortune, and its end.
     fn act(&mut self) {
+        for name in self.fleet.revive() {
+            println!("{name} had ended by itself: {}", self.fleet.told(&name).lines().last().unwrap_or_default());
+            *self.done.entry("ended by itself").or_default() += 1;
+        }
         let what = match self.dice.next(12) {
             0..=4 => self.kill(),
             5..=6 => self.freeze(),
@@ -110,7 +114,8 @@ impl Fire<'_> {
             start_worker(&mut self.fleet, number);
         }
         for number in more + 1..=self.workers {
-            self.fleet.stop(&format!("worker-{number}"));
+            let name = format!("worker-{number}");
+            self.fleet.remove(&name);
         }
         self.workers = more;
         "scaled"
@@ -187,6 +192,7 @@ fn a_fleet_under_fire_writes_the_ledger_of_an_undisturbed_run() {
     }
     let again = client.join().expect("every batch is taken in the end");
     println!("{} batches sent, {again} of them more than once; {:?}", sent.load(Ordering::Relaxed), fire.done);
+    fire.fleet.revive();
     fire.fleet.settle(PATIENCE * 2);
     fire.fleet.equals_a_run_over_its_dump();
     assert_eq!(fire.fleet.dumped_ids().len(), events.len(), "every event that was accepted is in the log");

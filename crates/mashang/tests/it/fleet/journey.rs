@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use stand::kafka::Kafka;
 use stand::postgres::Postgres;
 
-use super::fleet::{Fleet, Made, PATIENCE, send};
+use super::roles::{Fleet, Made, PATIENCE, send};
 use crate::serve::server::get;
 
 const BATCH: usize = 5_000;

@@ -3,6 +3,7 @@
 mod bad;
 mod brokers;
 mod fire;
-mod fleet;
 mod hurt;
 mod journey;
+mod rebalance;
+mod roles;

@@ -83,7 +83,10 @@ impl Fleet {
     /// Starts a role under a name, `edge-1`, with more arguments, and waits until it is at work.
     pub(crate) fn start(&mut self, name: &str, more: &[&str]) {
         let kind = name.split('-').next().expect("a kind");
-        let mut args: Vec<&str> = vec![kind, "--instance", name, "--log-format", "json", "--admin", "127.0.0.1:0"];
+        let mut args: Vec<&str> = vec![kind, "--log-format", "json", "--admin", "127.0.0.1:0"];
+        if !more.contains(&"--instance") {
+            args.extend(["--instance", name]);
+        }
         args.extend(self.log());
         match kind {
             "edge" => args.extend(["--http", "127.0.0.1:0", "--store", "file:store"]),
@@ -135,6 +138,14 @@ impl Fleet {
         role.process.told()
     }
 
+    /// SIGTERM, however it ends.
+    pub(crate) fn remove(&mut self, name: &str) {
+        let mut role = self.roles.remove(name).expect("a role");
+        if role.process.ended().is_none() {
+            assert!(role.process.stop(PATIENCE).is_some(), "{name} does not end: {}", role.process.told());
+        }
+    }
+
     pub(crate) fn signal(&mut self, name: &str, signal: Signal) {
         self.role(name).process.signal(signal);
     }
@@ -142,6 +153,14 @@ impl Fleet {
     /// How it ended, if it did.
     pub(crate) fn ended(&mut self, name: &str) -> Option<std::process::ExitStatus> {
         self.role(name).process.ended()
+    }
+
+    /// Starts roles again that ended by themselves, as a supervisor does; which.
+    pub(crate) fn revive(&mut self) -> Vec<String> {
+        let names: Vec<String> = self.roles.keys().cloned().collect();
+        let ended: Vec<String> = names.into_iter().filter(|name| self.ended(name).is_some()).collect();
+        ended.iter().for_each(|name| self.restart(name));
+        ended
     }
 
     pub(crate) fn told(&self, name: &str) -> String {

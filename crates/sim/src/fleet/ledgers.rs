@@ -1,0 +1,205 @@
+//! Ledger processes: real writers over one database, each of some facts partitions, and some of them late.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::flow::{Guards, Missing};
+use domain::model::place::Topic;
+use ledger::error::LedgerError;
+use ledger::writer::Writer;
+use log::meta::Meta;
+
+use super::log::SharedLog;
+use crate::alarm::Alarm;
+use crate::ledgers::Database;
+use crate::plan::Switches;
+
+#[derive(Debug)]
+struct Process {
+    writer: Writer,
+    /// Partitions that are another one's, and it does not know it yet: for so many turns.
+    late: BTreeMap<u16, usize>,
+    /// For so many turns it does nothing.
+    frozen: usize,
+}
+
+#[derive(Debug)]
+pub struct Ledgers {
+    pub db: Database,
+    guards: Guards,
+    compare: bool,
+    processes: Vec<Process>,
+    owner: BTreeMap<u16, usize>,
+    /// Partitions that stand still at an alarm.
+    pub stopped: BTreeSet<u16>,
+}
+
+/// Which facts partition stops, and why.
+pub type Stopped = (u16, Box<Alarm>);
+
+impl Ledgers {
+    /// So many processes share so many partitions of a new ledger.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn new(processes: usize, facts: u16, switches: Switches) -> Result<Self, Alarm> {
+        let db = Database::new()?;
+        let owner: BTreeMap<u16, usize> = (0..facts).map(|f| (f, usize::from(f) % processes)).collect();
+        let mut ledgers = Self {
+            db,
+            guards: switches.guards,
+            compare: switches.compare,
+            processes: Vec::new(),
+            owner,
+            stopped: BTreeSet::new(),
+        };
+        for at in 0..processes {
+            let process = ledgers.process(at)?;
+            ledgers.processes.push(process);
+        }
+        Ok(ledgers)
+    }
+
+    fn process(&self, at: usize) -> Result<Process, Alarm> {
+        let own = self.owner.iter().filter(|(f, owner)| **owner == at && !self.stopped.contains(f));
+        let writer = self.db.writer(own.map(|(f, _)| *f), self.guards, self.compare)?;
+        Ok(Process { writer, late: BTreeMap::new(), frozen: 0 })
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.processes.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.processes.is_empty()
+    }
+
+    /// A process is gone, and what it had not committed; another one takes its place.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn crash(&mut self, at: usize) -> Result<(), Alarm> {
+        self.processes[at] = self.process(at)?;
+        Ok(())
+    }
+
+    /// For so many turns a process does nothing, and its partitions are another one's.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn freeze(&mut self, at: usize, turns: usize, late: usize) -> Result<(), Alarm> {
+        self.processes[at].frozen = turns;
+        let to = (at + 1) % self.processes.len();
+        let own: Vec<u16> = self.owner.iter().filter(|(_, owner)| **owner == at).map(|(f, _)| *f).collect();
+        own.into_iter().try_for_each(|facts| self.hand_over(facts, to, late))
+    }
+
+    /// A partition is another process's, and the one that had it goes on for so many turns.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn hand_over(&mut self, facts: u16, to: usize, late: usize) -> Result<(), Alarm> {
+        let from = self.owner.insert(facts, to);
+        if from == Some(to) || self.stopped.contains(&facts) {
+            return Ok(());
+        }
+        if let Some(from) = from {
+            self.processes[from].late.insert(facts, late);
+        }
+        self.processes[to].late.remove(&facts);
+        Ok(self.processes[to].writer.adopt(facts)?)
+    }
+
+    /// Whether a process may have its turn; one that is late learns in the end what it has lost.
+    pub fn turn(&mut self, at: usize) -> bool {
+        let Process { writer, late, frozen } = &mut self.processes[at];
+        if *frozen > 0 {
+            *frozen -= 1;
+            return false;
+        }
+        late.retain(|&facts, left| {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                writer.release(facts);
+            }
+            *left > 0
+        });
+        true
+    }
+
+    /// A process reads at most so many records of each of its partitions; how many it were.
+    ///
+    /// # Errors
+    /// A partition stops. The writer is then to be thrown away.
+    pub fn read(&mut self, at: usize, log: &SharedLog, most: usize) -> Result<usize, Stopped> {
+        let writer = &mut self.processes[at].writer;
+        let facts: Vec<u16> = writer.partitions().collect();
+        let mut taken = 0;
+        for facts in facts {
+            for _ in 0..most {
+                let next = writer.next_offset(facts);
+                let stored = log.read((Topic::Facts, facts), next).map_err(|e| (facts, Box::new(e.into())))?;
+                let Some(stored) = stored else { break };
+                writer.apply(facts, next, &stored.bytes).map_err(|e| (facts, Box::new(e.into())))?;
+                taken += 1;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// A process writes what it has read. If another one went on meanwhile, it lets go of that partition, or begins anew
+    /// from there if it is its own.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn commit(&mut self, at: usize) -> Result<&'static str, Alarm> {
+        let Process { writer, late, .. } = &mut self.processes[at];
+        match writer.commit() {
+            Ok(()) => Ok("ledger commit"),
+            Err(LedgerError::Moved { facts }) => {
+                if late.remove(&facts).is_some() {
+                    writer.release(facts);
+                } else {
+                    writer.adopt(facts)?;
+                }
+                Ok("ledger moved")
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// A partition stands still; its process goes on with the others.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn stop(&mut self, facts: u16) -> Result<(), Alarm> {
+        self.stopped.insert(facts);
+        (0..self.processes.len()).try_for_each(|at| self.crash(at))
+    }
+
+    /// # Errors
+    /// A frame is missing.
+    pub fn check_nothing_is_missing(&self) -> Result<(), Missing> {
+        let mut missing = self.processes.iter().flat_map(|process| process.writer.missing());
+        missing.next().map_or(Ok(()), Err)
+    }
+
+    /// Whether the ledger is of a log, as a process asks when it begins.
+    ///
+    /// # Errors
+    /// It is of another one.
+    pub fn check_log(&self, meta: &Meta) -> Result<(), Alarm> {
+        let all = self.db.writer(self.owner.keys().copied(), self.guards, self.compare)?;
+        let is_other = all.logs().any(|(topic, id)| id != meta.topic_id(topic));
+        if self.guards.log_id && is_other { Err(LedgerError::OtherLog("the ledger".to_owned()).into()) } else { Ok(()) }
+    }
+
+    /// Everybody is awake, and knows what is whose.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub fn heal(&mut self) -> Result<(), Alarm> {
+        (0..self.processes.len()).try_for_each(|at| self.crash(at))
+    }
+}

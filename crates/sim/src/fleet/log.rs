@@ -1,0 +1,174 @@
+//! A log that several processes share, as Kafka behaves: every partition by itself, in the order in which requests arrive,
+//! with its own append time; no rounds, retention that asks nobody.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use domain::flow::Marker;
+use domain::frame::{Frame, Kind};
+use domain::model::event::Event;
+use domain::model::place::Topic;
+use domain::model::time::Millis;
+use log::error::LogError;
+use log::meta::{Clock, Meta};
+
+use crate::logs::Logged;
+
+/// A partition of the log.
+pub type Place = (Topic, u16);
+
+/// A record in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub append: Millis,
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Partition {
+    /// The first one that is still there.
+    start: u64,
+    /// All that ever were.
+    records: Vec<Stored>,
+}
+
+/// An event in the log, and the rules that are in force for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ruled {
+    pub logged: Logged,
+    pub order: u32,
+}
+
+#[derive(Debug)]
+pub struct SharedLog {
+    pub meta: Meta,
+    partitions: BTreeMap<Place, Partition>,
+}
+
+impl SharedLog {
+    /// A log that was just made: every partition begins with its birth.
+    #[must_use]
+    pub fn new(meta: Meta, now: Millis) -> Self {
+        let birth = |(topic, partition)| {
+            let bytes = meta.birth(topic, partition).record();
+            ((topic, partition), Partition { start: 0, records: vec![Stored { append: now, bytes }] })
+        };
+        Self { partitions: meta.all().map(birth).collect(), meta }
+    }
+
+    fn partition(&self, place: Place) -> &Partition {
+        &self.partitions[&place]
+    }
+
+    /// Appends a record; its offset.
+    ///
+    /// # Panics
+    /// If there is no such partition.
+    pub fn append(&mut self, place: Place, bytes: Vec<u8>, now: Millis) -> u64 {
+        let partition = self.partitions.get_mut(&place).expect("a partition of the log");
+        partition.records.push(Stored { append: now, bytes });
+        partition.records.len() as u64 - 1
+    }
+
+    #[must_use]
+    pub fn bounds(&self, place: Place) -> Range<u64> {
+        let Partition { start, records } = self.partition(place);
+        *start..records.len() as u64
+    }
+
+    /// Whether a reader may begin, or go on, at an offset.
+    ///
+    /// # Errors
+    /// The log begins later or ends earlier.
+    pub fn check(&self, place: Place, wanted: u64) -> Result<(), LogError> {
+        let Range { start, end } = self.bounds(place);
+        let partition = || format!("{} partition {}", place.0, place.1);
+        if wanted < start {
+            return Err(LogError::Retired { partition: partition(), wanted, start, mend: "restore the snapshots" });
+        }
+        if wanted > end {
+            return Err(LogError::Short { partition: partition(), wanted, end });
+        }
+        Ok(())
+    }
+
+    /// The record at an offset; `None` at the end.
+    ///
+    /// # Errors
+    /// As [`SharedLog::check`].
+    pub fn read(&self, place: Place, offset: u64) -> Result<Option<&Stored>, LogError> {
+        self.check(place, offset)?;
+        Ok(self.partition(place).records.get(index(offset)))
+    }
+
+    /// Lets go of what is below an offset; says whether there was anything.
+    pub fn retire(&mut self, place: Place, below: u64) -> bool {
+        let Range { start, end } = self.bounds(place);
+        let is_more = below > start;
+        if let Some(partition) = self.partitions.get_mut(&place) {
+            partition.start = start.max(below.min(end));
+        }
+        is_more
+    }
+
+    /// A broker has lost what it acknowledged, from an offset on.
+    pub fn cut(&mut self, place: Place, from: u64) -> Vec<Stored> {
+        let records = self.partitions.get_mut(&place).map(|partition| partition.records.split_off(index(from)));
+        records.unwrap_or_default()
+    }
+
+    /// All records of a partition that ever were.
+    #[must_use]
+    pub fn history(&self, place: Place) -> &[Stored] {
+        &self.partition(place).records
+    }
+
+    /// Offsets of `scans` that hold no frame.
+    #[must_use]
+    pub fn foreign(&self) -> Vec<(u16, u64)> {
+        let scans = (0..self.meta.partitions.scans).flat_map(|p| {
+            let records = (0..).zip(self.history((Topic::Scans, p)));
+            records.filter(|(_, r)| Frame::open(&r.bytes).is_err()).map(move |(offset, _)| (p, offset))
+        });
+        scans.collect()
+    }
+
+    /// All events of `scans` by (`received`, partition, offset), each with the `received` that contract section 1 gives it and
+    /// the version that is in force in its partition. `of` says what a partition holds.
+    ///
+    /// # Panics
+    /// If a frame cannot be decoded, or an event comes before its rules.
+    pub fn events<'a>(&'a self, of: impl Fn(u16) -> &'a [Stored]) -> Vec<Ruled> {
+        let mut events = Vec::new();
+        for partition in 0..self.meta.partitions.scans {
+            let mut received = 0;
+            let mut rules: BTreeMap<&str, u32> = BTreeMap::new();
+            for (offset, Stored { append, bytes }) in (0..).zip(of(partition)) {
+                let Ok(frame) = Frame::open(bytes) else { continue };
+                match frame.kind {
+                    Kind::Marker => {
+                        let marker: Marker<'_> = frame.items().next().expect("an item").expect("a marker");
+                        let order = rules.entry(marker.merchant).or_default();
+                        *order = marker.order.max(*order);
+                    }
+                    Kind::Events => {
+                        for (at, event) in frame.items::<Event<'_>>().enumerate() {
+                            let event = event.expect("an event");
+                            let cut = if self.meta.clock == Clock::Wall { *append } else { Millis::MAX };
+                            received = event.stamp.min(cut).max(received);
+                            let logged = Logged { received, partition, offset, at, key: event.key };
+                            events.push(Ruled { logged, order: rules[event.merchant] });
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        events.sort_unstable();
+        events
+    }
+}
+
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).expect("a small log")
+}

@@ -1,0 +1,369 @@
+//! What everybody does when it is their turn, and how all comes to rest.
+
+use std::ops::ControlFlow;
+
+use ::log::error::LogError;
+use ::worker::snapshot::Snapshot;
+use ::worker::station::StationError;
+use domain::flow::{Output, Stop};
+use domain::model::place::Topic;
+use domain::model::time::Millis;
+
+use super::World;
+use super::log::Place;
+use super::publishers::{Press, Step, lock};
+use super::wire::{Owner, Sent};
+use super::worker::Opening;
+use crate::alarm::{Alarm, hold};
+use crate::queues;
+
+const TURNS_MAX: usize = 600;
+/// Logs let go of so many records at once.
+const SEGMENT: u64 = 4;
+
+impl World {
+    /// A batch goes to some edge.
+    pub(super) fn send(&mut self, batch: usize) -> Result<(), Alarm> {
+        let at = self.rng.below(self.edges.len());
+        let attempt = self.clients.begin(batch);
+        let lines = self.clients.batch(batch);
+        self.now = lines.iter().map(|l| l.at).fold(self.now, Millis::max);
+        let (clock, scans) = (self.plan.clock, self.plan.partitions.scans);
+        let into = self.edges[at].take(lines, attempt, &self.merchants, clock, self.now, scans);
+        self.trace
+            .note("send", format_args!("batch {batch} edge {at} attempt {attempt} into {into:?} at {}", self.now));
+        self.clients.wait(attempt, into);
+        Ok(())
+    }
+
+    pub(super) fn flush(&mut self, at: usize, partition: u16) {
+        let Some(item) = self.edges[at].flush(partition) else { return };
+        let queues::Owner::Attempts(attempts) = item.owner else { return };
+        self.trace.note("flush", format_args!("edge {at} partition {partition}"));
+        let place = (item.append.topic, item.append.partition);
+        let sent = Sent { place, record: item.append.record, owner: Owner::Attempts(attempts) };
+        self.wire.send(self.edges[at].producer, sent);
+    }
+
+    /// An edge hears what became of its frames. One that failed is sent again by another producer, with all behind it.
+    pub(super) fn hear_edge(&mut self, at: usize) {
+        let mut failed = Vec::new();
+        while let Some(report) = self.wire.hear(self.edges[at].producer) {
+            let (Some(_), Owner::Attempts(attempts)) = (report.offset, &report.sent.owner) else {
+                failed.push(report.sent);
+                continue;
+            };
+            for &attempt in attempts {
+                if self.rng.percent(self.plan.acks_lost) {
+                    self.trace.note("ack lost", format_args!("{attempt}"));
+                    self.clients.forget(Some(attempt));
+                } else {
+                    self.clients.durable(attempt, report.sent.place.1);
+                }
+            }
+        }
+        if failed.is_empty() {
+            return;
+        }
+        failed.extend(self.wire.end(self.edges[at].producer, &mut self.rng));
+        self.trace.note("edge sends again", format_args!("{at}: {}", failed.len()));
+        let producer = self.wire.producer();
+        self.edges[at].producer = producer;
+        failed.into_iter().for_each(|sent| self.wire.send(producer, sent));
+    }
+
+    /// A request arrives at the log; whether there was one.
+    pub(super) fn deliver(&mut self) -> Result<bool, Alarm> {
+        let now = self.log_now();
+        let Some((place, count)) = self.wire.deliver(&mut self.rng, &mut self.log, now) else { return Ok(false) };
+        self.trace.note("arrive", format_args!("{count} for {} {} at {now}", place.0, place.1));
+        self.arrived(place)?;
+        Ok(true)
+    }
+
+    /// Something is in the log that was not there.
+    pub(super) fn arrived(&mut self, place: Place) -> Result<(), Alarm> {
+        if let Some(last) = self.log.history(place).last() {
+            self.trace.bytes(&last.bytes);
+        }
+        if place.0 == Topic::Rules { lock(&self.shelf).follow(&self.log) } else { Ok(()) }
+    }
+
+    /// Opens the station of a partition at a worker.
+    pub(super) fn open(&mut self, at: usize, place: Place) -> Result<(), Alarm> {
+        self.seats += 1;
+        let committed = self.committed.get(&place).copied();
+        let (log, snapshots, guards) = (&self.log, &self.snapshots, self.switches.guards);
+        let opened = self.workers[at].open(place, self.seats, Opening { log, snapshots, guards, committed });
+        opened.or_else(|error| {
+            self.stopped.insert(place);
+            self.alarm(error.into())
+        })
+    }
+
+    /// A worker's lane is gone, with its producer; another one begins from the latest snapshots.
+    pub(super) fn begin_again(&mut self, at: usize) -> Result<(), Alarm> {
+        self.trace.note("lane begins again", format_args!("{at}"));
+        let _ = self.wire.end(self.workers[at].producer, &mut self.rng);
+        self.workers[at].producer = self.wire.producer();
+        self.workers[at].seats.clear();
+        let own = |(place, owner): (&Place, &usize)| (*owner == at).then_some(*place);
+        let places: Vec<Place> = self.owner.iter().filter_map(own).collect();
+        places.into_iter().try_for_each(|place| self.open(at, place))
+    }
+
+    /// A worker has its turn: it hears of some answers, and one of its seats takes some records.
+    pub(super) fn work(&mut self, at: usize, most: usize) -> Result<(), Alarm> {
+        if self.workers[at].frozen > 0 {
+            self.workers[at].frozen -= 1;
+            return Ok(());
+        }
+        let reports = 1 + self.rng.below(12);
+        if self.hear_worker(at, reports)?.is_break() || self.workers[at].seats.is_empty() {
+            return Ok(());
+        }
+        let seat = self.rng.below(self.workers[at].seats.len());
+        self.step(at, seat, most).map(drop)
+    }
+
+    /// A worker hears what became of answers. One that is not known to be in the log ends its lane.
+    pub(super) fn hear_worker(&mut self, at: usize, most: usize) -> Result<ControlFlow<()>, Alarm> {
+        for _ in 0..most {
+            let Some(report) = self.wire.hear(self.workers[at].producer) else { break };
+            match (report.offset, report.sent.owner) {
+                (None, _) => return self.begin_again(at).map(ControlFlow::Break),
+                (Some(_), Owner::Answer(seat, answer)) => self.workers[at].durable(seat, answer),
+                (Some(_), _) => {}
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// A seat takes some records; how many.
+    pub(super) fn step(&mut self, at: usize, seat: usize, most: usize) -> Result<usize, Alarm> {
+        let (place, left) = (self.workers[at].seats[seat].place, self.workers[at].seats[seat].left);
+        let (taken, answers) = match self.workers[at].step(seat, &self.log, most.min(left.unwrap_or(most))) {
+            Ok(done) => done,
+            Err(error) => {
+                self.workers[at].seats.remove(seat);
+                return self.seat_stops(place, left.is_some(), error).map(|()| 0);
+            }
+        };
+        let kind = if left.is_some() { "zombie" } else { "step" };
+        self.trace.note(kind, format_args!("worker {at} {} {} takes {taken}", place.0, place.1));
+        let Self { workers, wire, .. } = self;
+        let producer = workers[at].producer;
+        let seats = &mut workers[at].seats;
+        let first = seats[seat].handed_out() - answers.len() as u64;
+        for (answer, Output { topic, partition, record }) in (first..).zip(answers) {
+            let owner = Owner::Answer(seats[seat].number, answer);
+            wire.send(producer, Sent { place: (topic, partition), record, owner });
+        }
+        seats[seat].left = left.map(|left| left - taken.max(1).min(left));
+        if seats[seat].left == Some(0) {
+            seats.remove(seat);
+        }
+        Ok(taken)
+    }
+
+    /// Nobody hears a zombie that stops, but it may do so only where it is overtaken: by what lets go of the log, or by a
+    /// marker that asks for more than its build knows.
+    fn seat_stops(&mut self, place: Place, is_zombie: bool, error: StationError) -> Result<(), Alarm> {
+        let is_overtaken = match &error {
+            StationError::Log(LogError::Retired { .. }) => true,
+            StationError::Stop(Stop::Unexpected { what, .. }) => what.contains("the marker asks for behaviour"),
+            _ => false,
+        };
+        if is_zombie && is_overtaken {
+            self.trace.note("zombie overtaken", format_args!("{} {}: {error}", place.0, place.1));
+            return Ok(());
+        }
+        if !is_zombie {
+            self.stopped.insert(place);
+        }
+        self.alarm(error.into())
+    }
+
+    /// A snapshot that may be written, of some seat of somebody who is awake.
+    pub(super) fn some_snapshot(&mut self) -> Option<(usize, Snapshot)> {
+        let (count, from) = (self.workers.len(), self.rng.below(self.workers.len()));
+        (0..count).map(|i| (from + i) % count).find_map(|at| {
+            let worker = &mut self.workers[at];
+            let mut seats = worker.seats.iter_mut().filter(|_| worker.frozen == 0);
+            seats.find_map(|seat| seat.snapshot(&self.snapshots)).map(|snapshot| (at, snapshot))
+        })
+    }
+
+    pub(super) fn write_snapshot(&mut self, at: usize, snapshot: &Snapshot) -> Result<(), Alarm> {
+        let Snapshot { source, offset, state, .. } = snapshot;
+        self.snapshots.write(snapshot)?;
+        self.workers[at].to_commit.push(((source.topic, source.partition), *offset));
+        self.trace.note("snapshot", format_args!("{source} at {offset}, {} bytes, by worker {at}", state.len()));
+        Ok(())
+    }
+
+    /// A ledger process reads; how many records.
+    pub(super) fn read_facts(&mut self, at: usize, most: usize) -> Result<usize, Alarm> {
+        match self.ledgers.read(at, &self.log, most) {
+            Ok(taken) => {
+                self.trace.note("read facts", format_args!("{at}: {taken}"));
+                Ok(taken)
+            }
+            Err((facts, error)) => {
+                // A late one has gone on meanwhile, and the log has let go of what the ledger holds.
+                let held = self.ledgers.db.progress()?.get(&facts).copied().unwrap_or(0);
+                let start = self.log.bounds((Topic::Facts, facts)).start;
+                if matches!(*error, Alarm::Log(LogError::Retired { .. })) && held >= start {
+                    self.trace.note("ledger overtaken", format_args!("facts {facts}"));
+                    self.ledgers.crash(at)?;
+                    return Ok(0);
+                }
+                self.alarm(*error)?;
+                self.ledgers.stop(facts)?;
+                Ok(0)
+            }
+        }
+    }
+
+    pub(super) fn commit_facts(&mut self, at: usize) -> Result<(), Alarm> {
+        let came_of_it = self.ledgers.commit(at)?;
+        self.trace.note(came_of_it, format_args!("{at}"));
+        Ok(())
+    }
+
+    /// A publisher begins, or one has its turn.
+    pub(super) fn publish(&mut self) -> Result<(), Alarm> {
+        if self.presses.len() < 2
+            && let Some(text) = self.to_publish.pop_front()
+        {
+            let producer = self.wire.producer();
+            self.presses.push(Press::new(producer, text, self.behaviour, &lock(&self.shelf)));
+            self.trace.note("publisher", format_args!("of {text}"));
+            return Ok(());
+        }
+        let at = self.rng.below(self.presses.len().max(1));
+        let Some(press) = self.presses.get_mut(at) else { return Ok(()) };
+        while let Some(report) = self.wire.hear(press.producer) {
+            if report.offset.is_none() {
+                self.trace.note("publisher begins again", format_args!("{}", press.text));
+                let _ = self.wire.end(press.producer, &mut self.rng);
+                press.begin_again(self.wire.producer(), &lock(&self.shelf));
+                return Ok(());
+            }
+            press.waits -= 1;
+        }
+        if press.waits > 0 {
+            return Ok(());
+        }
+        match press.step(&self.log, &lock(&self.shelf))? {
+            Step::Send(records) => {
+                for (place, record) in records {
+                    self.wire.send(press.producer, Sent { place, record, owner: Owner::Publisher });
+                }
+            }
+            Step::Over(how) => {
+                self.trace.note(how, format_args!("{}", press.text));
+                let press = self.presses.remove(at);
+                if how == "outdated" {
+                    self.to_publish.push_back(press.text);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The log lets go of what nobody needs any more.
+    pub(super) fn retain(&mut self) -> Result<(), Alarm> {
+        let mut places: Vec<Place> = self.owner.keys().copied().collect();
+        places.extend((0..self.plan.partitions.facts).map(|f| (Topic::Facts, f)));
+        let place = *self.rng.pick(&places);
+        let needed = if place.0 == Topic::Facts {
+            self.ledgers.db.progress()?.get(&place.1).copied().unwrap_or(0)
+        } else {
+            let listed = self.snapshots.list()?;
+            let first = listed.iter().find(|l| (l.topic, l.partition) == place).map_or(0, |l| l.offset);
+            let seats = self.workers.iter().flat_map(|w| &w.seats).filter(|s| s.place == place && s.left.is_none());
+            seats.map(|seat| seat.reads_at()).fold(first, u64::min)
+        };
+        if self.log.retire(place, needed / SEGMENT * SEGMENT) {
+            self.trace.note("retained", format_args!("{} {} from {needed}", place.0, place.1));
+        }
+        Ok(())
+    }
+
+    /// No misfortune any more: everything that is sent arrives, and is worked off.
+    pub(super) fn settle(&mut self) -> Result<(), Alarm> {
+        self.heal()?;
+        for _ in 0..TURNS_MAX {
+            while let Some(batch) = self.clients.unsent() {
+                self.send(batch)?;
+            }
+            for batch in self.clients.open() {
+                self.send(batch)?;
+            }
+            if self.turn()? && self.clients.is_done() && self.is_published() {
+                return self.rest();
+            }
+        }
+        hold(false, || "it does not come to rest".to_owned())
+    }
+
+    /// Everybody is awake and knows what is whose.
+    pub(super) fn heal(&mut self) -> Result<(), Alarm> {
+        self.trace.note("settle", format_args!(""));
+        self.plan.acks_lost = 0;
+        for worker in &mut self.workers {
+            worker.frozen = 0;
+            worker.seats.retain(|seat| seat.left.is_none());
+        }
+        self.ledgers.heal()
+    }
+
+    /// Whether nothing is left to publish. What a publisher left unfinished is somebody's to complete.
+    fn is_published(&mut self) -> bool {
+        if !(self.presses.is_empty() && self.to_publish.is_empty()) {
+            return false;
+        }
+        let shelf = lock(&self.shelf);
+        let unplaced = shelf.registry.unplaced().last().and_then(|version| shelf.text_of(version.order));
+        self.to_publish.extend(unplaced);
+        unplaced.is_none()
+    }
+
+    /// Everybody has a turn; whether there was nothing to do.
+    pub(super) fn turn(&mut self) -> Result<bool, Alarm> {
+        let mut idle = self.wire.is_empty();
+        for at in 0..self.edges.len() {
+            self.edges[at].open().into_iter().for_each(|partition| self.flush(at, partition));
+        }
+        while self.deliver()? {}
+        (0..self.edges.len()).for_each(|at| self.hear_edge(at));
+        self.publish()?;
+        for at in 0..self.workers.len() {
+            if self.hear_worker(at, usize::MAX)?.is_break() {
+                idle = false;
+            }
+            for seat in (0..self.workers[at].seats.len()).rev() {
+                idle &= self.step(at, seat, usize::MAX)? == 0;
+            }
+        }
+        Ok(idle && self.wire.is_empty())
+    }
+
+    pub(super) fn rest(&mut self) -> Result<(), Alarm> {
+        let seats = self.workers.iter().flat_map(|worker| &worker.seats);
+        let missing: Vec<StationError> = seats.filter_map(|seat| seat.check_nothing_is_missing().err()).collect();
+        missing.into_iter().try_for_each(|error| self.alarm(error.into()))?;
+        // Another writer may have gone on; then what was read is read again from there.
+        for _ in 0..3 {
+            for at in 0..self.ledgers.len() {
+                self.read_facts(at, usize::MAX)?;
+            }
+            if let Err(missing) = self.ledgers.check_nothing_is_missing() {
+                self.alarm(missing.into())?;
+            }
+            (0..self.ledgers.len()).try_for_each(|at| self.commit_facts(at))?;
+        }
+        Ok(())
+    }
+}

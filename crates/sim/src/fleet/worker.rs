@@ -1,0 +1,143 @@
+//! A worker process: the real stations of the partitions that its group gave it, and of some that it has lost without
+//! knowing it yet.
+
+use std::sync::Arc;
+
+use domain::behaviour::Build;
+use domain::flow::{Guards, Output, Terms};
+use domain::model::rulebook::Library;
+use log::meta::Meta;
+use log::reader::Record;
+use worker::any::AnyStation;
+use worker::books::Books;
+use worker::snapshot::{Snapshot, Snapshots};
+use worker::station::StationError;
+
+use super::log::{Place, SharedLog};
+
+/// A station at work.
+#[derive(Debug)]
+pub struct Seat {
+    pub place: Place,
+    /// Another one for the same partition has another number.
+    pub number: u64,
+    station: AnyStation,
+    /// The offset that it is handed next.
+    next: u64,
+    /// The partition is another one's, and it goes on for so many records, not knowing it. `None`: it is its own.
+    pub left: Option<usize>,
+}
+
+/// A worker while it lives.
+#[derive(Debug)]
+pub struct Worker {
+    pub producer: u64,
+    pub build: Build,
+    /// What it read of the log when it began.
+    pub meta: Meta,
+    pub books: Books,
+    pub library: Arc<Library>,
+    pub seats: Vec<Seat>,
+    /// For so many turns it does nothing.
+    pub frozen: usize,
+    /// Offsets of snapshots that it will tell its group.
+    pub to_commit: Vec<(Place, u64)>,
+}
+
+/// What a station is opened with.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    pub log: &'a SharedLog,
+    pub snapshots: &'a Snapshots,
+    pub guards: Guards,
+    pub committed: Option<u64>,
+}
+
+impl Worker {
+    /// Opens the station of a partition from its latest snapshot.
+    ///
+    /// # Errors
+    /// The snapshot cannot be taken up, or the log does not reach back to it.
+    pub fn open(&mut self, place: Place, number: u64, opening: Opening<'_>) -> Result<(), StationError> {
+        let Opening { log, snapshots, guards, committed } = opening;
+        self.library = self.books.refreshed().expect("the shelf is there");
+        let terms = Terms { build: self.build, guards, ..Terms::default() };
+        let station = AnyStation::open_under(terms, &self.meta, place, snapshots, &self.library)?;
+        let bounds = log.bounds(place);
+        let is_at_manifest = snapshots.safeguards.start_at_manifest;
+        let next = if is_at_manifest { station.from(&bounds)? } else { committed.unwrap_or(bounds.start) };
+        log.check(place, next)?;
+        self.seats.push(Seat { place, number, station, next, left: None });
+        Ok(())
+    }
+
+    /// A seat takes at most so many records; how many, and what it answers.
+    ///
+    /// # Errors
+    /// Why it stops.
+    pub fn step(&mut self, at: usize, log: &SharedLog, most: usize) -> Result<(usize, Vec<Output>), StationError> {
+        let Self { seats, books, library, .. } = self;
+        let Seat { place, station, next, .. } = &mut seats[at];
+        let mut answers = Vec::new();
+        let mut taken = 0;
+        while taken < most
+            && let Some(stored) = log.read(*place, *next)?
+        {
+            if let Some(more) = books.for_record(&stored.bytes, library).expect("the shelf is there") {
+                *library = more;
+            }
+            let record = Record { offset: *next, append: stored.append, bytes: &stored.bytes };
+            station.take(record, library, &mut answers)?;
+            *next += 1;
+            taken += 1;
+        }
+        Ok((taken, answers))
+    }
+
+    /// An answer of a seat is in the log.
+    pub fn durable(&mut self, number: u64, answer: u64) {
+        if let Some(seat) = self.seats.iter_mut().find(|seat| seat.number == number) {
+            seat.station.made_durable(answer..answer + 1);
+        }
+    }
+
+    #[must_use]
+    pub fn owns(&self, place: Place) -> bool {
+        self.seats.iter().any(|seat| seat.place == place && seat.left.is_none())
+    }
+}
+
+impl Seat {
+    /// The number of its next answer.
+    #[must_use]
+    pub fn handed_out(&self) -> u64 {
+        self.station.handed_out()
+    }
+
+    /// The next offset as far as all answers are in the log.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.station.settled()
+    }
+
+    /// The offset that it is handed next: at first one before its place.
+    #[must_use]
+    pub fn reads_at(&self) -> u64 {
+        self.next
+    }
+
+    pub fn take_snapshot(&mut self) {
+        self.station.take_snapshot();
+    }
+
+    /// A snapshot that may be written.
+    pub fn snapshot(&mut self, snapshots: &Snapshots) -> Option<Snapshot> {
+        self.station.snapshot(snapshots)
+    }
+
+    /// # Errors
+    /// A frame is missing.
+    pub fn check_nothing_is_missing(&self) -> Result<(), StationError> {
+        self.station.check_nothing_is_missing()
+    }
+}

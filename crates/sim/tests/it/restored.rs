@@ -1,0 +1,136 @@
+//! A desk that was restored answers byte for byte as one that never was: recovery is replay.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::desk::campaign::CampaignDesk;
+use domain::desk::code::CodeDesk;
+use domain::desk::shopper::ShopperDesk;
+use domain::flow::{BEHAVIOUR, Desk, Guards, Marker, Output, Stage, Terms, marker_record};
+use domain::frame::Frame;
+use domain::model::fact::{Fact, Metric, What};
+use domain::model::place::{Partitions, Topic};
+use domain::model::rulebook::Library;
+use domain::model::time::Millis;
+use log::meta::Clock;
+use sim::clients::Clients;
+use sim::edge::Edge;
+use sim::fleet::publishers::Shelf;
+use sim::generate::generate_with_later;
+use sim::generate::rng::Rng;
+use wire::event::Merchants;
+
+const SEEDS: u64 = 200;
+
+/// (append time, record)
+type Records = Vec<(Millis, Vec<u8>)>;
+
+/// What a seed's clients send, in frames, with rules that change on the way.
+fn scans(seed: u64) -> (Library, Records) {
+    let mut rng = Rng::new(seed);
+    let (case, later) = generate_with_later(seed, 150, 2);
+    let shelf = Shelf::new(&case.files, &[case.rules_files.clone(), later].concat());
+    let library: Library = (1..).zip(&shelf.texts).map(|(order, text)| (order, Arc::new(text.book(order)))).collect();
+    let merchants = Merchants::new(library.values().map(|b| (b.rules.merchant.clone(), b.rules.currency.clone())));
+    let mut clients = Clients::new(&case.lines, &merchants, &mut rng);
+    let mut markers = library.values().map(|book| {
+        let (merchant, sha256) = (&*book.rules.merchant, book.sha256);
+        marker_record(&Marker { merchant, order: book.order, sha256, behaviour: BEHAVIOUR })
+    });
+    let mut records: Records = markers.by_ref().take(case.rules_files.len()).map(|marker| (0, marker)).collect();
+    let mut edge = Edge::new(0, 0);
+    let mut now = 0;
+    while let Some(batch) = clients.unsent() {
+        let attempt = clients.begin(batch);
+        let lines = clients.batch(batch);
+        now = lines.iter().map(|line| line.at).fold(now, Millis::max);
+        let into = edge.take(lines, attempt, &merchants, Clock::Wall, now, 1);
+        clients.wait(attempt, [].into());
+        let item = into.first().and_then(|&partition| edge.flush(partition));
+        records.extend(item.map(|item| (now, item.append.record)));
+        if rng.percent(2) {
+            records.extend(markers.next().map(|marker| (now, marker)));
+        }
+    }
+    (library, records)
+}
+
+/// What a desk answers, restored from its own snapshot before each of these records.
+fn answers<D: Desk>(records: &Records, library: &Library, guards: Guards, cuts: &[usize]) -> Vec<Output> {
+    let terms = Terms { guards, ..Terms::default() };
+    let mut stage = Stage::<D>::new_under(terms, D::default(), 1, 0, Partitions::all(1));
+    let mut all = Vec::new();
+    for (at, (append, record)) in records.iter().enumerate() {
+        if cuts.contains(&at) {
+            let restored = Stage::restore_under(terms, &stage.save(), 1, 0, Partitions::all(1), library);
+            stage = restored.expect("its own snapshot");
+        }
+        stage.step(at as u64, *append, record, library, &mut all).expect("a frame");
+    }
+    all
+}
+
+/// What the next desk reads: the markers, and what was answered to it.
+fn behind(records: &Records, answers: &[Output], topic: Topic) -> Records {
+    let is_marker = |record: &[u8]| Frame::open(record).is_ok_and(|frame| frame.kind == domain::frame::Kind::Marker);
+    let markers = records.iter().filter(|(_, record)| is_marker(record)).cloned();
+    let frames = answers.iter().filter(|a| a.topic == topic).map(|a| (0, a.record.clone()));
+    markers.chain(frames).collect()
+}
+
+fn check<D: Desk>(seed: u64, records: &Records, library: &Library) -> Vec<Output> {
+    let mut rng = Rng::new(seed ^ D::TOPIC as u64);
+    let cuts: Vec<usize> = (0..1 + rng.below(6)).map(|_| rng.below(records.len())).collect();
+    let never = answers::<D>(records, library, Guards::default(), &[]);
+    let restored = answers::<D>(records, library, Guards::default(), &cuts);
+    assert_eq!(never.len(), restored.len(), "seed {seed}, {}, restored at {cuts:?}", D::TOPIC);
+    for (at, (never, restored)) in never.iter().zip(&restored).enumerate() {
+        assert_eq!(never, restored, "seed {seed}, {}, restored at {cuts:?}: answer {at}", D::TOPIC);
+    }
+    never
+}
+
+/// How many duplicates, entries and awards answers tell of: a test of nothing would tell of none.
+fn told(answers: &[Output]) -> BTreeMap<&'static str, usize> {
+    let mut told = BTreeMap::new();
+    for answer in answers.iter().filter(|a| a.topic == Topic::Facts) {
+        for fact in Frame::open(&answer.record).expect("a frame").items::<Fact<'_>>() {
+            let kind = match fact.expect("a fact").what {
+                What::Count { metric: Metric::Duplicates, .. } => "duplicates",
+                What::Count { metric: Metric::Entries, .. } => "entries",
+                What::Award(_) => "awards",
+                _ => continue,
+            };
+            *told.entry(kind).or_default() += 1;
+        }
+    }
+    told
+}
+
+#[test]
+fn a_restored_desk_answers_as_one_that_never_was() {
+    let mut all: BTreeMap<&str, usize> = BTreeMap::new();
+    for seed in 0..SEEDS {
+        let (library, records) = scans(seed);
+        let shopper = check::<ShopperDesk>(seed, &records, &library);
+        let draws = behind(&records, &shopper, Topic::Draws);
+        let code = check::<CodeDesk>(seed, &draws, &library);
+        let campaign = check::<CampaignDesk>(seed, &behind(&records, &code, Topic::Awards), &library);
+        for (kind, count) in [shopper, code, campaign].iter().flat_map(|answers| told(answers)) {
+            *all.entry(kind).or_default() += count;
+        }
+    }
+    assert!(["duplicates", "entries", "awards"].iter().all(|kind| all.get(kind).is_some_and(|n| *n > 100)), "{all:?}");
+}
+
+/// Where what was swept decides, and not the comparison of times, it shows.
+#[test]
+fn a_desk_that_goes_by_its_sweep_shows() {
+    let sweep = Guards { expiry_at_probe: false, ..Guards::default() };
+    let differs = |seed: u64| {
+        let (library, records) = scans(seed);
+        answers::<ShopperDesk>(&records, &library, sweep, &[])
+            != answers::<ShopperDesk>(&records, &library, Guards::default(), &[])
+    };
+    assert!((0..SEEDS).any(differs));
+}
