@@ -21,6 +21,9 @@ use crate::kafka::watch::{Watch, passes_by};
 
 /// One question is asked for at most so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// A topic that was listed and is not known is asked for again for so long.
+const UNKNOWN_FOR: Duration = Duration::from_secs(5);
+const LOOK_FOR: Duration = Duration::from_secs(2);
 /// A question that was not answered is asked again after so long.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -142,7 +145,11 @@ pub(crate) fn bounds(
     partition: u16,
 ) -> Result<Range<u64>, LogError> {
     let name = settings.topic(topic);
-    let asked = until_answered(|left| consumer.fetch_watermarks(&name, i32::from(partition), left));
+    let number = i32::from(partition);
+    let asked = until_answered(|left| {
+        let asked = consumer.fetch_watermarks(&name, number, left);
+        asked.map_err(|error| if is_unknown(&error) { look_again(consumer, &name, number, error) } else { error })
+    });
     let (start, end) = asked.map_err(|e| {
         let what = format!("the bounds of {} cannot be asked for", settings.partition(topic, partition));
         consumer.context().explain(settings, what, &e)
@@ -153,14 +160,37 @@ pub(crate) fn bounds(
 
 /// Asks until there is an answer, or an error that does not pass by.
 pub(crate) fn until_answered<T>(mut ask: impl FnMut(Duration) -> KafkaResult<T>) -> KafkaResult<T> {
-    let end = Instant::now() + PATIENCE;
+    let begin = Instant::now();
     loop {
-        let left = end.saturating_duration_since(Instant::now()).max(AGAIN);
+        let left = PATIENCE.saturating_sub(begin.elapsed()).max(AGAIN);
         match ask(left) {
-            Err(error) if passes_by(&error) && Instant::now() + AGAIN < end => std::thread::sleep(AGAIN),
+            Err(error) if begin.elapsed() + AGAIN < patience(&error) => std::thread::sleep(AGAIN),
             done => return done,
         }
     }
+}
+
+/// For how long a question is asked again after an error.
+fn patience(error: &KafkaError) -> Duration {
+    match error {
+        // A topic that was made a moment ago is not known everywhere.
+        error if is_unknown(error) => UNKNOWN_FOR,
+        error if passes_by(error) => PATIENCE,
+        _ => Duration::ZERO,
+    }
+}
+
+fn is_unknown(error: &KafkaError) -> bool {
+    let unknown = [Code::UnknownPartition, Code::UnknownTopic, Code::UnknownTopicOrPartition];
+    error.rdkafka_error_code().is_some_and(|code| unknown.contains(&code))
+}
+
+/// Why a partition is unknown. librdkafka says so, too, of one that had no leader when it was heard of last, and for a
+/// quarter of an hour hears no more of it unless it is asked.
+fn look_again(consumer: &BaseConsumer<Watch>, topic: &str, partition: i32, error: KafkaError) -> KafkaError {
+    let Ok(known) = consumer.fetch_metadata(Some(topic), LOOK_FOR) else { return error };
+    let is_there = known.topics().iter().flat_map(|topic| topic.partitions()).any(|known| known.id() == partition);
+    if is_there { KafkaError::MetadataFetch(Code::LeaderNotAvailable) } else { error }
 }
 
 /// The client that changes and describes; lives for a moment.

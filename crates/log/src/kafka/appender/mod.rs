@@ -3,63 +3,35 @@
 //! - `writer`: the thread that takes what is given and what the producer reports, from one channel
 //! - `pump`: what is sent when, and what is under way
 //! - `producer`: a producer and its thread
+//! - `options`: how an appender behaves
+//! - `shared`: what the thread and those who give know of each other
 //! - `room`: bytes held, metrics
 
+mod options;
 mod producer;
 mod pump;
 mod room;
+mod shared;
 mod writer;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::error::LogError;
 use crate::feed::Appender;
 use crate::kafka::settings::Settings;
 use crate::local::{Done, Health, OnFull, Refused};
 use crate::store::Append;
-use producer::{Fault, Producer};
+use producer::Producer;
 use room::Room;
+use shared::{Event, Shared};
 use writer::{Maker, Writer};
 
+pub use options::{OnFailure, Options};
 pub use room::Metrics;
-
-/// What happens once a producer fails. It is thrown away in any case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnFailure {
-    /// Everything is refused from then on: a lane begins again from its snapshot, with another appender.
-    End,
-    /// What is not acknowledged is sent again, by another producer: what was there already is there twice.
-    Resend,
-}
-
-/// How an appender behaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    pub on_failure: OnFailure,
-    /// Appends that may be refused are, while so many bytes are not acknowledged.
-    pub queue_bytes_max: usize,
-    /// Appends that may be refused are, if they are not acknowledged for so long; and new ones, while there is such a one.
-    pub ack_timeout: Duration,
-}
-
-impl Options {
-    /// For a lane: its answers wait, and a failure ends it.
-    #[must_use]
-    pub fn lane() -> Self {
-        Self { on_failure: OnFailure::End, ..Self::edge() }
-    }
-
-    /// For an edge: whoever sends events is told if they are not taken soon.
-    #[must_use]
-    pub fn edge() -> Self {
-        let (queue_bytes_max, ack_timeout) = (64 * 1024 * 1024, Duration::from_secs(10));
-        Self { on_failure: OnFailure::Resend, queue_bytes_max, ack_timeout }
-    }
-}
 
 /// Appends to Kafka.
 #[derive(Debug)]
@@ -67,39 +39,6 @@ pub struct KafkaAppender {
     shared: Arc<Shared>,
     events: Sender<Event>,
     thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    room: Arc<Room>,
-    health: AtomicU8,
-    is_closed: AtomicBool,
-}
-
-impl Shared {
-    fn health(&self) -> Health {
-        match self.health.load(Ordering::Acquire) {
-            0 => Health::Good,
-            1 => Health::Full,
-            _ => Health::Failed,
-        }
-    }
-
-    fn refusal(&self, on_full: OnFull) -> Option<Refused> {
-        match self.health() {
-            Health::Failed => Some(Refused::Failed),
-            _ if self.is_closed.load(Ordering::Acquire) => Some(Refused::Closed),
-            Health::Full if on_full == OnFull::Refuse => Some(Refused::Full),
-            _ => None,
-        }
-    }
-}
-
-/// What the thread is told.
-enum Event {
-    Append { records: Vec<Append>, on_full: OnFull, since: Instant, done: Done },
-    Report { generation: u64, number: usize, result: Result<(), Fault> },
-    Wake,
 }
 
 impl KafkaAppender {

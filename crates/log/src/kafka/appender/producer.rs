@@ -14,8 +14,8 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 
 use crate::error::LogError;
-use crate::kafka::appender::Event;
 use crate::kafka::appender::pump::Sent;
+use crate::kafka::appender::shared::{Event, Fault};
 use crate::kafka::settings::{Settings, refused};
 use crate::kafka::watch::Watch;
 
@@ -23,14 +23,6 @@ use crate::kafka::watch::Watch;
 const SLICE: Duration = Duration::from_millis(50);
 /// A producer that has nothing to do ends within so long.
 const END_WITHIN: Duration = Duration::from_secs(1);
-
-/// Why a record, or a producer, failed; in words.
-#[derive(Clone, Debug)]
-pub(super) struct Fault {
-    pub(super) why: String,
-    /// The record is the cause: it will never be taken.
-    pub(super) is_for_good: bool,
-}
 
 /// One producer. It is never mended: another one takes its place.
 pub(super) struct Producer {

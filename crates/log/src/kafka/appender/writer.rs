@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use crate::error::LogError;
-use crate::kafka::appender::producer::{Fault, Producer};
+use crate::kafka::appender::options::{OnFailure, Options};
+use crate::kafka::appender::producer::Producer;
 use crate::kafka::appender::pump::{Failure, Pump};
 use crate::kafka::appender::room::Metrics;
-use crate::kafka::appender::{Event, OnFailure, Options, Shared};
+use crate::kafka::appender::shared::{Event, Fault, Shared};
 use crate::kafka::settings::Settings;
 use crate::local::{Health, OnFull, Refused};
 

@@ -259,7 +259,9 @@ fn while_a_broker_says_nothing_memory_is_bounded_and_it_heals_by_itself() {
         Options { on_failure: OnFailure::Resend, queue_bytes_max: 100_000, ack_timeout: Duration::from_secs(1) };
     let edge = KafkaAppender::start(&world.settings, "edge", options, &metrics).expect("an appender");
     let lane = world.appender(Options::lane());
-    assert_eq!(edge.append_and_wait(vec![append(Topic::Scans, 0, "0")], OnFull::Refuse), Ok(()));
+    // A machine may be so slow that it is refused, and arrives.
+    let takes = |text: &str| edge.append_and_wait(vec![append(Topic::Scans, 0, text)], OnFull::Refuse) == Ok(());
+    until("the first one", || takes("0"));
     kafka.pause(1);
     let waits = number(&lane, 1..2, OnFull::Wait);
     // As long as nothing is late, what there is room for is taken; then nothing is.
@@ -281,9 +283,9 @@ fn while_a_broker_says_nothing_memory_is_bounded_and_it_heals_by_itself() {
     kafka.resume(1);
     all_taken(&waits, 1..2);
     until("a good health", || edge.health() == Health::Good);
-    assert_eq!(edge.append_and_wait(vec![append(Topic::Scans, 0, "2")], OnFull::Refuse), Ok(()));
-    assert_eq!(world.texts(Topic::Scans, 0), ["0", "1", "2"]);
-    assert_eq!((edge.health(), lane.health()), (Health::Good, Health::Good));
+    until("the last one", || takes("2"));
+    assert_eq!(once(&world), [0, 1, 2]);
+    assert_eq!(lane.health(), Health::Good);
 }
 
 #[test]

@@ -12,16 +12,45 @@ use stand::kafka::{Kafka, Options as Cluster};
 use stand::relay::plan::{Act, When, code};
 
 use super::appenders::{all_taken, number, once};
+use super::hands::Hands;
 use super::{MEND, PATIENCE, World, fresh, until, wanted};
 
 #[test]
-fn any_broker_of_three_may_be_killed_under_a_lane_an_edge_and_a_feed() {
+fn any_broker_of_three_may_be_killed() {
     let Some(kafka) = Kafka::start(&Cluster { brokers: 3, relay: true, ..Cluster::default() }) else { return };
+    a_partition_whose_only_broker_is_down_is_not_taken_for_missing(&kafka);
+    a_lane_an_edge_and_a_feed_go_on(&kafka);
+}
+
+fn a_partition_whose_only_broker_is_down_is_not_taken_for_missing(kafka: &Kafka) {
+    let world = World::new(kafka);
+    kafka.kill(3);
+    let hands = Hands::on(&world.settings);
+    let partitions: Vec<(Topic, u16)> = world.meta.all().collect();
+    let mut without = None;
+    until("a partition without a leader", || {
+        let has_none =
+            |&&(topic, partition): &&(Topic, u16)| !hands.has_leader(&world.settings.topic(topic), partition);
+        without = partitions.iter().find(has_none).copied();
+        without.is_some()
+    });
+    let (topic, partition) = without.expect("it was waited for");
+    let mut feed = world.feed();
+    let error = feed.bounds(topic, partition).expect_err("it has no leader").to_string();
+    assert!(!error.contains("Unknown"), "{error}");
+    kafka.restart(3);
+    for (topic, partition) in partitions {
+        until("the bounds", || feed.bounds(topic, partition).is_ok());
+        feed.assign(topic, partition, 0, MEND).expect("assigned");
+    }
+}
+
+fn a_lane_an_edge_and_a_feed_go_on(kafka: &Kafka) {
     let settings = fresh(kafka.bootstrap());
     let created = create(&settings, &Wanted { replication: 3, min_insync: 2, ..wanted() }).expect("topics");
     let warnings = &created.report.warnings;
     assert!(created.report.mistakes.is_empty() && warnings.is_empty(), "{:?}", created.report);
-    let world = World::of(&kafka, settings, created.report.meta);
+    let world = World::of(kafka, settings, created.report.meta);
     let lane = world.appender(Options::lane());
     let edge = world.appender(Options { ack_timeout: PATIENCE, ..Options::edge() });
     let mut feed = world.feed();

@@ -53,6 +53,12 @@ impl Hands {
         done.into_iter().for_each(|done| drop(done.expect("changed")));
     }
 
+    pub(crate) fn has_leader(&self, topic: &str, partition: u16) -> bool {
+        let known = self.admin.inner().fetch_metadata(Some(topic), PATIENCE).expect("an answer");
+        let mut partitions = known.topics().iter().flat_map(|topic| topic.partitions());
+        partitions.any(|known| known.id() == i32::from(partition) && known.leader() >= 0)
+    }
+
     /// Lets go of what is before an offset.
     pub(crate) fn cut(&self, topic: &str, partition: i32, before: i64) {
         let mut list = TopicPartitionList::new();
