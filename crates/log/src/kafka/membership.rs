@@ -4,19 +4,21 @@
 //! Members are static: one that ends and comes back with its name within the session timeout gets its partitions again,
 //! and no other member is disturbed.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::model::place::Topic;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use tracing::{debug, warn};
 
 use crate::error::LogError;
@@ -30,6 +32,9 @@ const POLL: Duration = Duration::from_millis(50);
 const HEARTBEAT_MAX: Duration = Duration::from_secs(3);
 /// It may not be shorter than the session.
 const POLL_INTERVAL_MIN: Duration = Duration::from_secs(300);
+/// One that is shut out joins once more, for brokers that fail while they answer shut out the member they have just let
+/// in. Shut out again so soon, it is another process that has its name.
+const TWIN_WITHIN: Duration = Duration::from_secs(60);
 
 /// What a member is told. Partitions are those that came or went, not all that it has.
 #[derive(Debug)]
@@ -77,21 +82,22 @@ impl Membership {
         set("max.poll.interval.ms", session_timeout.max(POLL_INTERVAL_MIN));
         let (tell, changes) = channel();
         let (commits, to_commit) = channel();
-        let listener = Listener { watch: Watch::new(instance), settings: settings.clone(), tell: tell.clone() };
-        let consumer: BaseConsumer<Listener> = config.create_with_context(listener).map_err(refused)?;
-        let names: Vec<String> = topics.iter().map(|&topic| settings.topic(topic)).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let subscribed = consumer.subscribe(&names);
-        subscribed.map_err(|e| consumer.context().explain(&format!("group {group} cannot be joined"), &e))?;
+        let place = Place {
+            config,
+            settings: settings.clone(),
+            group: group.to_owned(),
+            instance: instance.to_owned(),
+            topics: topics.iter().map(|&topic| settings.topic(topic)).collect(),
+            tell,
+        };
         let ends = Arc::new(AtomicBool::new(false));
         let member = Member {
-            consumer,
-            settings: settings.clone(),
-            name: format!("{instance} of group {group}"),
-            tell,
+            consumer: place.take()?,
+            place,
             to_commit,
             ends: Arc::clone(&ends),
             returned: Returned::default(),
+            shut_out: None,
         };
         let thread = std::thread::Builder::new().name("kafka-member".to_owned()).spawn(move || member.run());
         let thread = Some(thread.expect("the system has room for a thread"));
@@ -132,14 +138,44 @@ impl Drop for Membership {
     }
 }
 
-struct Member {
-    consumer: BaseConsumer<Listener>,
+/// A member's place in its group.
+struct Place {
+    config: ClientConfig,
     settings: Settings,
-    name: String,
+    group: String,
+    instance: String,
+    topics: Vec<String>,
     tell: Sender<Change>,
+}
+
+impl Place {
+    /// Takes it; whoever has it is shut out.
+    fn take(&self) -> Result<BaseConsumer<Listener>, LogError> {
+        let watch = Watch::new(&self.instance);
+        let (settings, tell) = (self.settings.clone(), self.tell.clone());
+        let listener = Listener { watch, settings, tell, held: Mutex::default() };
+        let consumer: BaseConsumer<Listener> = self.config.create_with_context(listener).map_err(refused)?;
+        let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
+        let subscribed = consumer.subscribe(&topics);
+        subscribed.map_err(|e| consumer.context().explain(&format!("group {} cannot be joined", self.group), &e))?;
+        Ok(consumer)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of group {}", self.instance, self.group)
+    }
+}
+
+struct Member {
+    place: Place,
+    consumer: BaseConsumer<Listener>,
     to_commit: Receiver<Vec<(Topic, u16, u64)>>,
     ends: Arc<AtomicBool>,
     returned: Returned,
+    /// When it was shut out last.
+    shut_out: Option<Instant>,
 }
 
 impl Member {
@@ -149,8 +185,8 @@ impl Member {
                 // Partitions are paused; a record that was on its way is not for us.
                 Some(Ok(_)) | None => self.returned.ask(&self.consumer, &self.consumer.context().watch),
                 Some(Err(error)) => {
-                    if let Some(over) = self.note(&error) {
-                        let _ = self.tell.send(Change::Over(over));
+                    if let Err(over) = self.note(&error) {
+                        let _ = self.place.tell.send(Change::Over(over));
                         return;
                     }
                 }
@@ -160,30 +196,43 @@ impl Member {
         self.commit();
     }
 
-    /// Whether the membership is over.
-    fn note(&self, error: &KafkaError) -> Option<LogError> {
-        let explain = |what: String| Some(self.consumer.context().explain(&what, error));
-        let name = &self.name;
+    /// Goes on, or the membership is over.
+    fn note(&mut self, error: &KafkaError) -> Result<(), LogError> {
+        let explain = |what: String| Err(self.consumer.context().explain(&what, error));
+        let name = &self.place;
         // A fatal error says no more than that it is one.
         let fatal = self.consumer.client().fatal_error();
         match fatal.as_ref().map(|(code, _)| *code).or(error.rdkafka_error_code()) {
-            Some(Code::FencedInstanceId) => Some(LogError::Kafka {
-                brokers: self.settings.brokers.clone(),
-                what: format!("member {name} was shut out"),
-                cause: "another process joined with this name".to_owned(),
-                mend: "give every process a name of its own, and end the other one",
-            }),
+            Some(Code::FencedInstanceId) => self.come_back(),
             Some(Code::GroupAuthorizationFailed | Code::TopicAuthorizationFailed | Code::InvalidSessionTimeout) => {
                 explain(format!("member {name} cannot join"))
             }
             _ if fatal.is_some() => explain(format!("member {name} ends")),
-            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset) => None,
-            _ if passes_by(error) => None,
+            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset) => Ok(()),
+            _ if passes_by(error) => Ok(()),
             _ => {
                 warn!(target: "kafka", %error, member = %name, "a member is told of an error; it goes on");
-                None
+                Ok(())
             }
         }
+    }
+
+    /// Joins once more. All partitions are told to have gone.
+    fn come_back(&mut self) -> Result<(), LogError> {
+        let before = self.shut_out.replace(Instant::now());
+        if before.is_some_and(|before| before.elapsed() < TWIN_WITHIN) {
+            return Err(LogError::Kafka {
+                brokers: self.place.settings.brokers.clone(),
+                what: format!("member {} was shut out", self.place),
+                cause: "another process joined with this name".to_owned(),
+                mend: "give every process a name of its own, and end the other one",
+            });
+        }
+        warn!(target: "kafka", member = %self.place, "a member was shut out of its group; it joins once more");
+        let before = std::mem::replace(&mut self.consumer, self.place.take()?);
+        let lost = std::mem::take(&mut *before.context().held());
+        let _ = self.place.tell.send(Change::Lost(lost.into_iter().collect()));
+        Ok(())
     }
 
     fn commit(&self) {
@@ -191,7 +240,7 @@ impl Member {
         for offsets in self.to_commit.try_iter() {
             let list = last.get_or_insert_with(TopicPartitionList::new);
             for (topic, partition, offset) in offsets {
-                let (name, partition) = (self.settings.topic(topic), i32::from(partition));
+                let (name, partition) = (self.place.settings.topic(topic), i32::from(partition));
                 let offset = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
                 if list.set_partition_offset(&name, partition, offset).is_err() {
                     let _ = list.add_partition_offset(&name, partition, offset);
@@ -201,7 +250,7 @@ impl Member {
         if let Some(list) = last
             && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
         {
-            debug!(target: "kafka", %error, member = %self.name, "offsets were not committed");
+            debug!(target: "kafka", %error, member = %self.place, "offsets were not committed");
         }
     }
 }
@@ -211,6 +260,8 @@ struct Listener {
     watch: Watch,
     settings: Settings,
     tell: Sender<Change>,
+    /// What it was told to have, and not yet that it went.
+    held: Mutex<BTreeSet<(Topic, u16)>>,
 }
 
 impl Listener {
@@ -224,6 +275,10 @@ impl Listener {
             Some((Topic::parse(name)?, u16::try_from(partition).ok()?))
         };
         list.elements().iter().filter_map(|e| place(e.topic(), e.partition())).collect()
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeSet<(Topic, u16)>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self, change: Change) {
@@ -244,14 +299,16 @@ impl ClientContext for Listener {
 impl ConsumerContext for Listener {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, list: &mut TopicPartitionList) {
         self.watch.is_back();
-        let partitions = self.partitions(list);
+        let mut partitions = self.partitions(list);
         let done = if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             // The place is held, nothing is fetched.
             let done = consumer.incremental_assign(list).and_then(|()| consumer.pause(list));
+            self.held().extend(partitions.iter().copied());
             self.tell(Change::Assigned(partitions));
             done
         } else {
             let is_lost = consumer.assignment_lost();
+            partitions.retain(|partition| self.held().remove(partition));
             self.tell(if is_lost { Change::Lost(partitions) } else { Change::Revoked(partitions) });
             consumer.incremental_unassign(list)
         };

@@ -46,7 +46,9 @@ pub(crate) struct Probe {
 
 impl Probe {
     pub(crate) fn open(settings: &Settings, client_id: &str) -> Result<Self, LogError> {
-        let config = settings.consumer(client_id, None)?;
+        let mut config = settings.consumer(client_id, None)?;
+        // First records are asked for, and little more.
+        config.set("queued.min.messages", "1").set("fetch.message.max.bytes", "65536");
         let consumer = config.create_with_context(Watch::new(client_id)).map_err(refused)?;
         Ok(Self { settings: settings.clone(), consumer })
     }

@@ -37,6 +37,9 @@ pub(crate) struct RoleArgs {
     /// Where `file:` secrets lie [default: the working directory]
     #[arg(long, env = "MASHANG_SECRETS", value_name = "DIR")]
     pub(crate) secrets: Option<PathBuf>,
+    /// How often it is asked whether the topics are still those of this log [default: 60s]
+    #[arg(long, env = "MASHANG_CHECK_TOPICS_EVERY", value_name = "DURATION", value_parser = duration)]
+    pub(crate) check_topics_every: Option<Duration>,
     /// How the process tells what it does [default: text]
     #[arg(long, env = "MASHANG_LOG_FORMAT", value_enum, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use edge::http;
 use log::feed::Feed;
 use log::kafka::feed::KafkaFeed;
 use log::kafka::settings::Settings as Kafka;
-use log::kafka::topics::check::{Needs, check};
+use log::kafka::topics::check::{Needs, check, same};
 use log::meta::Meta;
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use tokio::net::TcpListener;
@@ -23,12 +24,19 @@ use crate::usage;
 /// Records must be kept at least so long, for a recovery to go through: a day.
 const RETAIN_MS: i64 = 24 * 60 * 60 * 1000;
 
+/// How soon it is asked again whether the topics are still those of the log.
+const CHECK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Where what ends a role is told.
+type Failed = mpsc::UnboundedSender<anyhow::Error>;
+
 /// What a role begins with.
 pub(crate) struct Base {
     pub(crate) kafka: Kafka,
     pub(crate) meta: Meta,
     pub(crate) instance: String,
     pub(crate) registry: Registry,
+    check_topics_every: Duration,
 }
 
 impl Base {
@@ -48,7 +56,35 @@ impl Base {
         let registry = Registry::new();
         let build = gauges(&registry, "mashang_build_info", "The build that runs", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        Ok(Self { kafka: role.kafka.clone(), meta: report.meta, instance: role.instance.clone(), registry })
+        Ok(Self {
+            kafka: role.kafka.clone(),
+            meta: report.meta,
+            instance: role.instance.clone(),
+            registry,
+            check_topics_every: role.check_topics_every,
+        })
+    }
+
+    /// Where what fails is told, to end the role; it fails when the topics are not those of this log any more. A feed hears
+    /// of that from its client, but not if a topic that was recreated grew past the feed's place meanwhile; an edge hears nothing.
+    pub(crate) fn failures(&self) -> (Failed, mpsc::UnboundedReceiver<anyhow::Error>) {
+        let (failed, failures) = mpsc::unbounded_channel();
+        let (kafka, meta, every) = (self.kafka.clone(), self.meta.clone(), self.check_topics_every);
+        thread("topics", &failed, move || {
+            loop {
+                std::thread::sleep(every);
+                // A broker that has just come may know less than there is: it is asked twice.
+                let changed = || same(&kafka, &meta).is_ok_and(|mistakes| !mistakes.is_empty());
+                if changed() {
+                    std::thread::sleep(CHECK_AGAIN);
+                    let mistakes = same(&kafka, &meta).unwrap_or_default();
+                    if !mistakes.is_empty() {
+                        return Err(anyhow!("the topics are not those of this log any more: {}", mistakes.join("; ")));
+                    }
+                }
+            }
+        });
+        (failed, failures)
     }
 
     /// A feed of its own for some purpose.
@@ -121,7 +157,7 @@ pub(crate) async fn until_stopped(failures: &mut mpsc::UnboundedReceiver<anyhow:
 /// A thread whose work ends the role if it fails.
 pub(crate) fn thread(
     name: &str,
-    failed: &mpsc::UnboundedSender<anyhow::Error>,
+    failed: &Failed,
     work: impl FnOnce() -> Result<()> + Send + 'static,
 ) -> std::thread::JoinHandle<()> {
     let failed = failed.clone();

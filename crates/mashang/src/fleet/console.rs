@@ -16,7 +16,7 @@ use log::error::LogError;
 use log::feed::Feed;
 use log::kafka::feed::KafkaFeed;
 use prometheus::{Registry, TextEncoder};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::args::ConsoleArgs;
@@ -49,7 +49,7 @@ async fn run(settings: Console, base: Base, recent: Arc<Recent>, merchants: Merc
     let admin = listen("admin", settings.role.admin).await?;
     let standing = Arc::new(Standing { registry: base.registry.clone(), draining: AtomicBool::new(false) });
     let served = Arc::clone(&merchants.served);
-    let (failed, mut failures) = mpsc::unbounded_channel();
+    let (failed, mut failures) = base.failures();
     let stopping = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stopping);
     thread("rules", &failed, move || {

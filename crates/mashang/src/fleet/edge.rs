@@ -21,7 +21,7 @@ use log::kafka::appender::{KafkaAppender, Metrics as AppenderMetrics, Options};
 use log::local::Health;
 use log::meta::Clock;
 use prometheus::{Registry, TextEncoder};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::args::EdgeArgs;
@@ -79,7 +79,7 @@ async fn run(settings: Edge, base: Base, stamps: Vec<Stamps>, rules: Rules) -> R
         registry: base.registry.clone(),
         draining: AtomicBool::new(false),
     });
-    let (failed, mut failures) = mpsc::unbounded_channel();
+    let (failed, mut failures) = base.failures();
     let stopping = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stopping);
     let follower = thread("rules", &failed, move || {

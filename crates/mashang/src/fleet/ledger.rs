@@ -13,7 +13,6 @@ use log::feed::Feed;
 use log::kafka::feed::KafkaFeed;
 use log::kafka::membership::{Change, Membership};
 use prometheus::{IntGauge, IntGaugeVec, Registry, TextEncoder};
-use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::args::LedgerArgs;
@@ -56,7 +55,7 @@ async fn run(
     commits: Receiver<(u16, u64)>,
 ) -> Result<()> {
     let admin = listen("admin", settings.role.admin).await?;
-    let (failed, mut failures) = mpsc::unbounded_channel();
+    let (failed, mut failures) = base.failures();
     let progress = scribe.progress();
     let writes = thread("ledger", &failed, move || Ok(scribe.run()?));
     let group = format!("{}.ledger", base.kafka.prefix);

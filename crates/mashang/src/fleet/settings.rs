@@ -23,6 +23,7 @@ pub(crate) struct Role {
     pub(crate) admin: SocketAddr,
     pub(crate) instance: String,
     pub(crate) secrets: PathBuf,
+    pub(crate) check_topics_every: Duration,
     pub(crate) log_format: LogFormat,
 }
 
@@ -88,6 +89,7 @@ struct FromFile {
     stuck_after: Option<String>,
     inflight_bytes: Option<u32>,
     drain_wait: Option<String>,
+    check_topics_every: Option<String>,
     log_format: Option<LogFormat>,
     #[serde(default)]
     kafka_client: BTreeMap<String, Value>,
@@ -124,6 +126,7 @@ struct File {
 
 const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
 const STUCK_AFTER: Duration = Duration::from_mins(1);
+const CHECK_TOPICS_EVERY: Duration = Duration::from_mins(1);
 
 impl File {
     fn of(config: Option<&Path>) -> Result<Self> {
@@ -163,7 +166,13 @@ impl File {
             )));
         }
         let secrets = self.said.secrets.take();
+        let every = self.said.check_topics_every.take();
+        let every = self.lasts("check-topics-every", args.check_topics_every, every.as_ref(), CHECK_TOPICS_EVERY)?;
+        if every.is_zero() {
+            return Err(usage("check-topics-every: give a time, such as 60s"));
+        }
         Ok(Role {
+            check_topics_every: every,
             kafka: self.kafka(args.kafka)?,
             admin: args.admin.or(self.said.admin).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9464))),
             instance,

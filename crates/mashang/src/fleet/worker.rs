@@ -20,7 +20,6 @@ use log::kafka::settings::Settings as Kafka;
 use log::local::now_ms;
 use log::meta::Meta;
 use prometheus::{IntGauge, IntGaugeVec, Registry, TextEncoder};
-use tokio::sync::mpsc;
 use tracing::{info, warn};
 use worker::books::Books;
 use worker::crew::{Connect, Crew};
@@ -85,7 +84,7 @@ async fn run(settings: Worker, base: Base, works: Arc<Works>, (end, commits): Co
     let connect: Arc<dyn Connect> = Arc::new(connect);
     let crew = Arc::new(Mutex::new(Some(Crew::start(&works, &connect, settings.lanes))));
     let standing = Arc::new(Standing::new(&base, &works, settings.stuck_after)?);
-    let (failed, mut failures) = mpsc::unbounded_channel();
+    let (failed, mut failures) = base.failures();
     let mut memberships = Vec::new();
     for desk in [DeskArg::Shopper, DeskArg::Code, DeskArg::Campaign] {
         if !settings.desks.contains(&desk) {

@@ -42,27 +42,11 @@ pub fn check(settings: &Settings, needs: &Needs) -> Result<Report, LogError> {
     let probe = Probe::open(settings, CLIENT_ID)?;
     let Origin { meta, is_complete } = origin::read(&probe)?.ok_or_else(|| origin::missing(settings))?;
     let found = probe.topics()?;
-    let report = Report { meta, mistakes: Vec::new(), warnings: Vec::new() };
+    let mistakes = strangers(&probe, &meta, &found)?;
+    let report = Report { meta, mistakes, warnings: Vec::new() };
     let mut checker = Checker { settings, needs, report };
     if !is_complete {
         checker.report.mistakes.push("the topics were never made to an end; run `topics create` again".to_owned());
-    }
-    let mut begun = Vec::new();
-    for &topic in Topic::ALL {
-        match found.get(&topic) {
-            None => checker
-                .mistake(topic, "is missing: restore it; while nothing was written yet, `topics create` makes it"),
-            Some(found) => {
-                if checker.counts(topic, found) {
-                    begun.extend(checker.beginnings(&probe, topic)?);
-                }
-            }
-        }
-    }
-    for ((topic, partition), record) in probe.firsts(&begun)? {
-        if let Some(what) = wrong_first(&checker.report.meta, topic, partition, &record) {
-            checker.mistake(topic, &what);
-        }
     }
     let admin = Admin::open(settings, CLIENT_ID)?;
     for (topic, values) in describe_topics(&probe, &admin, settings, &found)? {
@@ -70,6 +54,54 @@ pub fn check(settings: &Settings, needs: &Needs) -> Result<Report, LogError> {
     }
     checker.brokers(&probe, &admin)?;
     Ok(checker.report)
+}
+
+/// Whether the topics are still those of a log: what shows that they are not, as mistakes.
+///
+/// # Errors
+/// Kafka does not answer.
+pub fn same(settings: &Settings, meta: &Meta) -> Result<Vec<String>, LogError> {
+    let probe = Probe::open(settings, CLIENT_ID)?;
+    let found = probe.topics()?;
+    strangers(&probe, meta, &found)
+}
+
+/// Topics that are not those of a log, with what shows it.
+fn strangers(probe: &Probe, meta: &Meta, found: &BTreeMap<Topic, Found>) -> Result<Vec<String>, LogError> {
+    let (mut mistakes, mut begun) = (Vec::new(), Vec::new());
+    let mut mistake = |topic: Topic, what: &str| mistakes.push(format!("{}: {what}", probe.settings.topic(topic)));
+    for &topic in Topic::ALL {
+        let count = meta.partitions.of(topic);
+        match found.get(&topic) {
+            None => mistake(topic, "is missing: restore it; while nothing was written yet, `topics create` makes it"),
+            Some(found) if found.partitions != usize::from(count) => {
+                let what = format!(
+                    "has {} partitions, the log was made with {count}: keys are with others now; restore it or begin a new deployment",
+                    found.partitions
+                );
+                mistake(topic, &what);
+            }
+            Some(_) => {
+                for partition in 0..count {
+                    let bounds = probe.bounds(topic, partition)?;
+                    if bounds.end == 0 {
+                        let what = format!(
+                            "partition {partition} is empty: the topic was recreated; restore it or begin a new deployment"
+                        );
+                        mistake(topic, &what);
+                    } else if bounds.start == 0 {
+                        begun.push((topic, partition));
+                    }
+                }
+            }
+        }
+    }
+    for ((topic, partition), record) in probe.firsts(&begun)? {
+        if let Some(what) = wrong_first(meta, topic, partition, &record) {
+            mistake(topic, &what);
+        }
+    }
+    Ok(mistakes)
 }
 
 /// Settings by name, as they are in force.
@@ -114,36 +146,6 @@ impl Checker<'_> {
 
     fn warning(&mut self, topic: Topic, what: &str) {
         self.report.warnings.push(format!("{}: {what}", self.settings.topic(topic)));
-    }
-
-    /// Whether there are as many partitions as the log was made with.
-    fn counts(&mut self, topic: Topic, found: &Found) -> bool {
-        let count = usize::from(self.report.meta.partitions.of(topic));
-        if found.partitions != count {
-            let what = format!(
-                "has {} partitions, the log was made with {count}: keys are with others now; restore it or begin a new deployment",
-                found.partitions
-            );
-            self.mistake(topic, &what);
-        }
-        found.partitions == count
-    }
-
-    /// The partitions that still have their first record.
-    fn beginnings(&mut self, probe: &Probe, topic: Topic) -> Result<Vec<(Topic, u16)>, LogError> {
-        let mut begun = Vec::new();
-        for partition in 0..self.report.meta.partitions.of(topic) {
-            let bounds = probe.bounds(topic, partition)?;
-            if bounds.end == 0 {
-                let what = format!(
-                    "partition {partition} is empty: the topic was recreated; restore it or begin a new deployment"
-                );
-                self.mistake(topic, &what);
-            } else if bounds.start == 0 {
-                begun.push((topic, partition));
-            }
-        }
-        Ok(begun)
     }
 
     fn values(&mut self, topic: Topic, values: &Values, replicas: usize) {

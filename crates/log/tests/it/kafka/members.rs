@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use domain::model::place::Topic;
 use log::kafka::membership::{Change, Membership};
 use log::kafka::settings::Settings;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::{PATIENCE, World, shared};
 
@@ -131,6 +133,33 @@ fn a_twin_shuts_out_the_one_before_it_and_is_named() {
         }
     };
     assert!(error.contains("-twin of group") && error.contains("shut out") && error.contains("name"), "{error}");
+}
+
+#[test]
+fn one_that_is_shut_out_once_comes_back() {
+    let Some(kafka) = shared() else { return };
+    let world = World::new(kafka);
+    let mut one = Member::join(&world.settings, "one");
+    settle(&mut [&mut one], &[ALL]);
+    let changed = one.changed;
+    // Somebody takes its place, and does not insist.
+    let (group, instance) = (format!("{}.worker", world.settings.prefix), format!("{}-one", world.settings.prefix));
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &world.settings.brokers).set("partition.assignment.strategy", "cooperative-sticky");
+    config.set("group.id", group).set("group.instance.id", instance);
+    config.set("session.timeout.ms", SESSION.as_millis().to_string());
+    let intruder: BaseConsumer = config.create().expect("a consumer");
+    let topics = TOPICS.map(|topic| world.settings.topic(topic));
+    intruder.subscribe(&topics.each_ref().map(String::as_str)).expect("topics");
+    let end = Instant::now() + PATIENCE;
+    // It is asked to poll until it was shut out itself.
+    while intruder.client().fatal_error().is_none() {
+        assert!(Instant::now() < end, "nobody came back");
+        intruder.poll(Duration::from_millis(50));
+        one.look();
+    }
+    settle(&mut [&mut one], &[ALL]);
+    assert!(one.changed > changed, "it was shut out");
 }
 
 #[test]

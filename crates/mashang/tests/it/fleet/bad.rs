@@ -214,6 +214,35 @@ fn topics_that_cannot_keep_the_promises_are_refused_by_every_role() {
 }
 
 #[test]
+fn topics_that_are_recreated_end_those_that_only_write_them_too() {
+    let (Some(kafka), Some(postgres)) = (Kafka::shared(), Postgres::shared()) else { return };
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut fleet = small(dir.path(), kafka, postgres, "again");
+    for name in ["edge-1", "worker-1", "ledger-1", "console-1"] {
+        fleet.start(name, &["--check-topics-every", "500ms"]);
+    }
+    send(&fleet.doors, &batches(&steady::events(100)), |_| true);
+    fleet.settle(PATIENCE);
+    let topic = "org.apache.kafka.tools.TopicCommand";
+    tool(kafka, topic, &["--delete", "--topic", "again.rejects"]);
+    let settings = "message.timestamp.type=LogAppendTime";
+    tool(kafka, topic, &["--create", "--topic", "again.rejects", "--partitions", "1", "--config", settings]);
+    for name in ["edge-1", "worker-1", "ledger-1", "console-1"] {
+        let until = Instant::now() + PATIENCE;
+        let status = loop {
+            assert!(Instant::now() < until, "{name} goes on: {}", fleet.told(name));
+            match fleet.ended(name) {
+                Some(status) => break status,
+                None => std::thread::sleep(Duration::from_millis(100)),
+            }
+        };
+        assert_eq!(status.code(), Some(1));
+        let told = fleet.told(name);
+        assert!(told.contains("not those of this log any more: again.rejects: partition 0 is empty"), "{told}");
+    }
+}
+
+#[test]
 fn a_name_is_one_process_and_a_store_of_another_log_is_no_state() {
     let (Some(kafka), Some(postgres)) = (Kafka::shared(), Postgres::shared()) else { return };
     let dir = tempfile::tempdir().expect("a directory");
