@@ -330,6 +330,14 @@ pub struct Terms {
     pub is_event_clock: bool,
 }
 
+/// A record that a stage took: whenever that offset is read again, this must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Taken {
+    pub offset: u64,
+    checksum: u32,
+    append: Millis,
+}
+
 /// A stage as a snapshot keeps it.
 #[derive(Serialize, Deserialize)]
 struct Saved {
@@ -354,6 +362,8 @@ pub struct Stage<D> {
     next: u64,
     /// Checksum and append time of the one before.
     last: Option<(u32, Millis)>,
+    /// What another stage of this partition took, if this one has not come so far yet.
+    expected: Option<Taken>,
     pub positions: Positions,
     sent: BTreeMap<(Topic, u16), Position>,
     markers: BTreeMap<String, u32>,
@@ -380,6 +390,7 @@ impl<D: Desk> Stage<D> {
             source: Source { log, topic: D::TOPIC, partition },
             next: 0,
             last: None,
+            expected: None,
             positions: Positions { guards, ..Positions::default() },
             sent: BTreeMap::new(),
             markers: BTreeMap::new(),
@@ -401,6 +412,24 @@ impl<D: Desk> Stage<D> {
     #[must_use]
     pub fn next_offset(&self) -> u64 {
         self.next
+    }
+
+    /// The last record that it took.
+    #[must_use]
+    pub fn last_taken(&self) -> Option<Taken> {
+        let (checksum, append) = self.last?;
+        Some(Taken { offset: self.next.checked_sub(1)?, checksum, append })
+    }
+
+    /// Another stage of this partition has taken this record: it must be there when this one comes to it.
+    pub fn expect(&mut self, taken: Taken) {
+        self.expected = Some(taken).filter(|taken| taken.offset >= self.next);
+    }
+
+    /// How long the log must be at least.
+    #[must_use]
+    pub fn known_end(&self) -> u64 {
+        self.expected.map_or(self.next, |taken| taken.offset + 1)
     }
 
     #[must_use]
@@ -504,6 +533,11 @@ impl<D: Desk> Stage<D> {
             return Err(Stop::Offset { partition: name(), expected: self.next, found: offset });
         }
         let taken = Some((frame::stored_checksum(record), append));
+        if let Some(expected) = self.expected.take_if(|expected| expected.offset == offset)
+            && taken != Some((expected.checksum, expected.append))
+        {
+            return Err(Stop::Rewritten { partition: name(), offset });
+        }
         let frame = match Frame::open(record) {
             Ok(frame) => frame,
             Err(error) if D::TOPIC == Topic::Scans && error.is_foreign() => {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use domain::desk::campaign::CampaignDesk;
 use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
-use domain::flow::{Desk, Output, Terms, Verdict};
+use domain::flow::{Desk, Output, Taken, Terms, Verdict};
 use domain::model::place::{Source, Topic};
 use domain::model::rulebook::Library;
 use log::error::LogError;
@@ -98,6 +98,17 @@ impl AnyStation {
     /// As [`Station::from`].
     pub fn from(&self, bounds: &Range<u64>) -> Result<u64, LogError> {
         each!(self, s => s.from(bounds))
+    }
+
+    /// As [`Station::last_taken`].
+    #[must_use]
+    pub fn last_taken(&self) -> Option<Taken> {
+        each!(self, s => s.last_taken())
+    }
+
+    /// As [`Station::expect`].
+    pub fn expect(&mut self, taken: Taken) {
+        each!(self, s => s.expect(taken));
     }
 
     /// As [`Station::next_offset`].

@@ -1,7 +1,6 @@
 //! The lanes of a process that has its partitions from a fleet: each is begun again when it ends, from its snapshots; states are
 //! restored one by one beside them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -13,7 +12,7 @@ use log::feed::{Appender, Feed};
 use tracing::warn;
 
 use crate::any::AnyStation;
-use crate::lane::{Lane, LaneError, Order, Tools};
+use crate::lane::{Lane, LaneError, Order, Owned, Tools};
 use crate::snapshot::SnapshotError;
 use crate::station::StationError;
 use crate::works::{Pulse, Works};
@@ -106,7 +105,7 @@ struct Post {
 
 impl Post {
     fn run(&mut self, works: &Arc<Works>, connect: &dyn Connect, orders: &Receiver<Order>, pulse: &Arc<Pulse>) {
-        let mut owned = BTreeSet::new();
+        let mut owned = Owned::new();
         while !works.is_stopping() {
             self.incarnation += 1;
             let lane = std::panic::AssertUnwindSafe(|| self.work(works, connect, orders, pulse, &mut owned));
@@ -131,7 +130,7 @@ impl Post {
         connect: &dyn Connect,
         orders: &Receiver<Order>,
         pulse: &Arc<Pulse>,
-        owned: &mut BTreeSet<(Topic, u16)>,
+        owned: &mut Owned,
     ) -> Result<(), LaneError> {
         let tools = Tools { feed: connect.feed()?, appender: connect.appender()?, pulse: Arc::clone(pulse) };
         let ask = |topic, partition, incarnation| {

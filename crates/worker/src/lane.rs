@@ -1,12 +1,13 @@
 //! A lane: one thread that works for some stations. It reads, answers, appends the answers, and takes snapshots.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
+use domain::flow::Taken;
 use domain::model::place::Topic;
 use domain::model::rulebook::Library;
 use log::error::LogError;
@@ -48,6 +49,9 @@ pub enum Order {
     Broken(u64, Topic, u16, StationError),
 }
 
+/// The partitions of a lane, and the last record that any of its incarnations took of each: the next one must find it again.
+pub type Owned = BTreeMap<(Topic, u16), Option<Taken>>;
+
 /// Asks for a station to be restored: a partition, and the incarnation that asks.
 pub type Ask<'a> = dyn Fn(Topic, u16, u64) + 'a;
 
@@ -79,7 +83,7 @@ pub struct Lane<'a> {
     incarnation: u64,
     feed: Box<dyn Feed>,
     appender: Arc<dyn Appender>,
-    owned: &'a mut BTreeSet<(Topic, u16)>,
+    owned: &'a mut Owned,
     orders: &'a Receiver<Order>,
     ask: &'a Ask<'a>,
     seats: BTreeMap<(Topic, u16), Seat>,
@@ -105,7 +109,7 @@ impl<'a> Lane<'a> {
         works: &Arc<Works>,
         incarnation: u64,
         Tools { feed, appender, pulse }: Tools,
-        owned: &'a mut BTreeSet<(Topic, u16)>,
+        owned: &'a mut Owned,
         orders: &'a Receiver<Order>,
         ask: &'a Ask<'a>,
     ) -> Self {
@@ -137,11 +141,14 @@ impl<'a> Lane<'a> {
             let (to_writer, snapshots) = channel();
             let works = Arc::clone(&self.works);
             scope.spawn(move || write_snapshots(&works, &snapshots));
-            for &(topic, partition) in &*self.owned {
+            for &(topic, partition) in self.owned.keys() {
                 (self.ask)(topic, partition, self.incarnation);
             }
             let result = self.work(&to_writer);
             drop(to_writer);
+            for (at, seat) in std::mem::take(&mut self.seats) {
+                self.remember(at, &seat);
+            }
             result
         })
     }
@@ -181,7 +188,7 @@ impl<'a> Lane<'a> {
         loop {
             match self.orders.try_recv() {
                 Ok(Order::Own(topic, partition)) => {
-                    self.owned.insert((topic, partition));
+                    self.owned.entry((topic, partition)).or_default();
                     (self.ask)(topic, partition, self.incarnation);
                 }
                 Ok(Order::Leave(topic, partition)) => {
@@ -190,7 +197,7 @@ impl<'a> Lane<'a> {
                 }
                 Ok(Order::Restored(incarnation, station)) => self.seat(incarnation, station)?,
                 Ok(Order::Broken(incarnation, topic, partition, error)) => {
-                    if incarnation == self.incarnation && self.owned.contains(&(topic, partition)) {
+                    if incarnation == self.incarnation && self.owned.contains_key(&(topic, partition)) {
                         let progress = Progress::new(topic, partition, 0);
                         self.works.board().insert((topic, partition), progress);
                         self.stop_partition(topic, partition, error)?;
@@ -202,12 +209,14 @@ impl<'a> Lane<'a> {
     }
 
     /// Begins to work with a station that is restored.
-    fn seat(&mut self, incarnation: u64, station: AnyStation) -> Result<(), LaneError> {
+    fn seat(&mut self, incarnation: u64, mut station: AnyStation) -> Result<(), LaneError> {
         let source = station.source();
         let at = (source.topic, source.partition);
-        if incarnation != self.incarnation || !self.owned.contains(&at) || self.seats.contains_key(&at) {
+        let Some(taken) = self.owned.get(&at) else { return Ok(()) };
+        if incarnation != self.incarnation || self.seats.contains_key(&at) {
             return Ok(());
         }
+        taken.iter().for_each(|&taken| station.expect(taken));
         // The state may be another process's, which had seen rules that no marker has told this one of.
         self.library = self.works.books.now();
         let bounds = self.feed.bounds(at.0, at.1)?;
@@ -227,6 +236,13 @@ impl<'a> Lane<'a> {
         Ok(())
     }
 
+    /// Notes how far a seat came that is thrown away.
+    fn remember(&mut self, at: (Topic, u16), seat: &Seat) {
+        if let Some(taken) = self.owned.get_mut(&at) {
+            *taken = (*taken).max(seat.station.last_taken());
+        }
+    }
+
     fn leave(&mut self, topic: Topic, partition: u16) {
         if self.seats.remove(&(topic, partition)).is_some() {
             self.feed.revoke(topic, partition);
@@ -240,7 +256,8 @@ impl<'a> Lane<'a> {
             return Err(error.into());
         }
         error!(%topic, partition, %error, "a partition stops; nothing of it is lost, and it goes on from its snapshot once this is mended");
-        if self.seats.remove(&(topic, partition)).is_some() {
+        if let Some(seat) = self.seats.remove(&(topic, partition)) {
+            self.remember((topic, partition), &seat);
             self.feed.revoke(topic, partition);
         }
         if let Some(progress) = self.works.board().get(&(topic, partition)) {

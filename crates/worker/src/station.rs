@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-use domain::flow::{Desk, Missing, Output, Stage, Stop, Terms, Verdict};
+use domain::flow::{Desk, Missing, Output, Stage, Stop, Taken, Terms, Verdict};
 use domain::model::place::Source;
 use domain::model::rulebook::Library;
 use log::error::LogError;
@@ -101,11 +101,22 @@ impl<D: Desk> Station<D> {
     /// # Errors
     /// The log ends before its place.
     pub fn from(&self, bounds: &Range<u64>) -> Result<u64, LogError> {
-        let next = self.stage.next_offset();
-        if next > bounds.end {
-            return Err(LogError::Short { partition: self.source.to_string(), wanted: next, end: bounds.end });
+        let (next, known) = (self.stage.next_offset(), self.stage.known_end());
+        if known > bounds.end {
+            return Err(LogError::Short { partition: self.source.to_string(), wanted: known, end: bounds.end });
         }
         Ok(if next > bounds.start { next - 1 } else { next })
+    }
+
+    /// The last record that it took.
+    #[must_use]
+    pub fn last_taken(&self) -> Option<Taken> {
+        self.stage.last_taken()
+    }
+
+    /// Another station of this partition has taken this record: this one stops where the log holds another one, or ends before.
+    pub fn expect(&mut self, taken: Taken) {
+        self.stage.expect(taken);
     }
 
     #[must_use]

@@ -4,7 +4,7 @@
 
 mod admin;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ use tracing_subscriber::EnvFilter;
 use wire::rules::Checked;
 use worker::any::AnyStation;
 use worker::books::Books;
-use worker::lane::{Lane, LaneError, Order, Tools};
+use worker::lane::{Lane, LaneError, Order, Owned, Tools};
 use worker::snapshot::Snapshots;
 use worker::station::StationError;
 use worker::works::{Manner, Published, Rhythm, Works};
@@ -417,8 +417,8 @@ fn open_lanes(works: &Works) -> Result<Vec<Vec<AnyStation>>, StationError> {
 fn run_lane(works: &Arc<Works>, log: Arc<Log>, stations: Vec<AnyStation>) -> Result<()> {
     const ONLY: u64 = 1;
     let (orders, ordered) = channel();
-    let mut owned: BTreeSet<(Topic, u16)> =
-        stations.iter().map(|station| (station.source().topic, station.source().partition)).collect();
+    let place = |station: &AnyStation| (station.source().topic, station.source().partition);
+    let mut owned: Owned = stations.iter().map(|station| (place(station), None)).collect();
     for station in stations {
         let _ = orders.send(Order::Restored(ONLY, station));
     }

@@ -57,6 +57,7 @@ impl World {
         for is_new in [false, true] {
             for at in 0..self.workers.len() {
                 self.workers[at].seats.clear();
+                self.workers[at].taken.clear();
                 self.workers[at].meta = if is_new { self.log.meta.clone() } else { known.clone() };
                 self.refuse_stations(at, &kept, is_new)?;
             }
@@ -185,26 +186,19 @@ impl World {
         self.traffic(&self.clients.sent().collect::<Vec<_>>())?;
         self.works_off()?;
         self.rest()?;
-        if self.alarms.as_ref().is_some_and(Vec::is_empty) && !self.is_hidden(&lost, end) {
+        if self.alarms.as_ref().is_some_and(Vec::is_empty) {
             // Nobody has missed it so far; whoever does so later is in time, for until then nothing hung on it.
             self.settle()?;
         }
         let alarms = self.alarms.take().unwrap_or_default();
-        if alarms.is_empty() && !self.is_hidden(&lost, end) {
+        if alarms.is_empty() {
+            self.trace.note("not missed", format_args!("{} {}", place.0, place.1));
             self.check_tables()?;
             return Ok(true);
         }
         let is_noticed = alarms.iter().any(|a| NOTICED.iter().any(|n| a.contains(n)));
         hold(is_noticed, || format!("lost records were not noticed: {alarms:?}"))?;
         if is_quiet { self.as_of(&lost).map(|()| true) } else { Ok(true) }
-    }
-
-    /// Whether what was lost is another thing than what is there now, and something that was read has hung on it.
-    fn is_hidden(&self, lost: &Lost, end: u64) -> bool {
-        let at = usize::try_from(lost.from).expect("a small log");
-        let now = &self.log.history(lost.place)[at..];
-        let is_same = lost.records.iter().zip(now).all(|(a, b)| a.bytes == b.bytes);
-        lost.place.0 == Topic::Scans && !is_same && self.log.bounds(lost.place).end > end + 1
     }
 
     /// A partition that is known up to an offset: everything before it has left its traces behind it.

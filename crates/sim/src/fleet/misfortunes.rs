@@ -116,6 +116,7 @@ impl World {
         let seats = &mut self.workers[from].seats;
         seats.iter_mut().filter(|s| s.place == place && s.left.is_none()).for_each(|seat| seat.left = Some(left));
         seats.retain(|seat| seat.left != Some(0));
+        self.workers[from].taken.remove(&place);
         self.open(to, place)
     }
 

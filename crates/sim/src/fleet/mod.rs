@@ -180,6 +180,7 @@ impl World {
             library: books.now(),
             books,
             seats: Vec::new(),
+            taken: BTreeMap::new(),
             frozen: 0,
             to_commit: Vec::new(),
         }

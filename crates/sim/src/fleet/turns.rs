@@ -105,8 +105,9 @@ impl World {
     pub(super) fn begin_again(&mut self, at: usize) -> Result<(), Alarm> {
         self.trace.note("lane begins again", format_args!("{at}"));
         let _ = self.wire.end(self.workers[at].producer, &mut self.rng);
-        self.workers[at].producer = self.wire.producer();
-        self.workers[at].seats.clear();
+        let worker = &mut self.workers[at];
+        worker.producer = self.wire.producer();
+        (0..worker.seats.len()).rev().for_each(|seat| worker.throw_away(seat));
         let own = |(place, owner): (&Place, &usize)| (*owner == at).then_some(*place);
         let places: Vec<Place> = self.owner.iter().filter_map(own).collect();
         places.into_iter().try_for_each(|place| self.open(at, place))
@@ -145,7 +146,7 @@ impl World {
         let (taken, answers) = match self.workers[at].step(seat, &self.log, most.min(left.unwrap_or(most))) {
             Ok(done) => done,
             Err(error) => {
-                self.workers[at].seats.remove(seat);
+                self.workers[at].throw_away(seat);
                 return self.seat_stops(place, left.is_some(), error).map(|()| 0);
             }
         };

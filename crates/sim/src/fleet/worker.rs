@@ -1,10 +1,11 @@
 //! A worker process: the real stations of the partitions that its group gave it, and of some that it has lost without
 //! knowing it yet.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::behaviour::Build;
-use domain::flow::{Guards, Output, Terms};
+use domain::flow::{Guards, Output, Taken, Terms};
 use domain::model::rulebook::Library;
 use log::meta::Meta;
 use log::reader::Record;
@@ -38,6 +39,8 @@ pub struct Worker {
     pub books: Books,
     pub library: Arc<Library>,
     pub seats: Vec<Seat>,
+    /// The last record that it took of each of its partitions, as far as it went when a seat was thrown away.
+    pub taken: BTreeMap<Place, Taken>,
     /// For so many turns it does nothing.
     pub frozen: usize,
     /// Offsets of snapshots that it will tell its group.
@@ -62,7 +65,8 @@ impl Worker {
         let Opening { log, snapshots, guards, committed } = opening;
         self.library = self.books.refreshed().expect("the shelf is there");
         let terms = Terms { build: self.build, guards, ..Terms::default() };
-        let station = AnyStation::open_under(terms, &self.meta, place, snapshots, &self.library)?;
+        let mut station = AnyStation::open_under(terms, &self.meta, place, snapshots, &self.library)?;
+        self.taken.get(&place).into_iter().for_each(|&taken| station.expect(taken));
         let bounds = log.bounds(place);
         let is_at_manifest = snapshots.safeguards.start_at_manifest;
         let next = if is_at_manifest { station.from(&bounds)? } else { committed.unwrap_or(bounds.start) };
@@ -92,6 +96,15 @@ impl Worker {
             taken += 1;
         }
         Ok((taken, answers))
+    }
+
+    /// Throws a seat away, and keeps in mind how far it came; one that it does not own any more it forgets.
+    pub fn throw_away(&mut self, at: usize) {
+        let seat = self.seats.remove(at);
+        if let (None, Some(last)) = (seat.left, seat.station.last_taken()) {
+            let taken = self.taken.entry(seat.place).or_insert(last);
+            *taken = last.max(*taken);
+        }
     }
 
     /// An answer of a seat is in the log.

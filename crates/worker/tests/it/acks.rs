@@ -14,7 +14,7 @@ use log::reader::Record;
 use worker::any::AnyStation;
 use worker::snapshot::Snapshots;
 
-fn library() -> Library {
+pub(crate) fn library() -> Library {
     let rules = Rules {
         merchant: "m".to_owned(),
         currency: "CNY".to_owned(),
@@ -33,6 +33,11 @@ fn library() -> Library {
     [(1, Arc::new(book))].into()
 }
 
+/// The marker of those rules.
+pub(crate) fn marker() -> Vec<u8> {
+    marker_record(&Marker { merchant: "m", order: 1, sha256: [0; 32], behaviour: 1 })
+}
+
 /// Else a manifest would be published whose state has answered something that is not in the log, and never comes there.
 #[test]
 fn only_what_has_no_gap_before_it_counts_as_durable() {
@@ -40,7 +45,7 @@ fn only_what_has_no_gap_before_it_counts_as_durable() {
     let snapshots = Snapshots::new(Arc::new(Memory::default()), Path::new("data/snapshots"));
     let library = library();
     let mut station = AnyStation::open(&meta, (Topic::Scans, 0), &snapshots, &library).expect("a beginning");
-    let marker = marker_record(&Marker { merchant: "m", order: 1, sha256: [0; 32], behaviour: 1 });
+    let marker = marker();
     let events = seal(Kind::Events, 5, None, 0, &[]);
     let mut answers = Vec::new();
     for (offset, bytes) in (0..).zip([&marker, &events, &events]) {

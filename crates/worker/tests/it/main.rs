@@ -1,4 +1,5 @@
 //! Stations, and snapshots on a disk that a test can crash.
 
 mod acks;
+mod again;
 mod snapshots;

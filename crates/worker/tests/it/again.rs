@@ -1,0 +1,148 @@
+//! A lane that begins again finds what it took before, or its partition stops: the log was cut.
+
+use std::ops::{ControlFlow, Range};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use domain::frame::{Kind, seal};
+use domain::model::place::{Partitions, Topic};
+use log::error::LogError;
+use log::feed::{Appender, Feed};
+use log::files::memory::Memory;
+use log::follow::Follow;
+use log::local::{Log, Readers};
+use log::meta::{Clock, Meta};
+use log::reader::Record;
+use log::store::{Append, Sizes};
+use prometheus::Registry;
+use worker::books::Books;
+use worker::crew::{Connect, Crew};
+use worker::snapshot::Snapshots;
+use worker::works::{Manner, Rhythm, Works};
+
+use crate::acks::{library, marker};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const SCANS: (Topic, u16) = (Topic::Scans, 0);
+
+fn meta() -> Meta {
+    Meta::new(1, Clock::Event, Partitions::all(1))
+}
+
+/// A log whose scans hold the rules' marker and then frames of these times.
+fn log(times: &[i64]) -> Arc<Log> {
+    let files = Arc::new(Memory::default());
+    let log = Log::open(files, Path::new("log"), &meta(), Sizes::default(), &Registry::new()).expect("a log");
+    for record in std::iter::once(marker()).chain(times.iter().map(|&at| seal(Kind::Events, at, None, 0, &[]))) {
+        log.append_and_wait(vec![Append { topic: SCANS.0, partition: SCANS.1, record }]).expect("durable");
+    }
+    Arc::new(log)
+}
+
+/// Gives every incarnation of a lane the log that there is now, until the feed is told to fail.
+struct Lines {
+    log: Mutex<Arc<Log>>,
+    fails: Arc<AtomicBool>,
+}
+
+impl Connect for Lines {
+    fn feed(&self) -> Result<Box<dyn Feed>, LogError> {
+        let log = Arc::clone(&self.log.lock().expect("no panic"));
+        Ok(Box::new(Failing { feed: Follow::new(log, Readers::Desks), fails: Arc::clone(&self.fails) }))
+    }
+
+    fn appender(&self) -> Result<Arc<dyn Appender>, LogError> {
+        Ok(Arc::clone(&*self.log.lock().expect("no panic")) as Arc<dyn Appender>)
+    }
+}
+
+/// A feed that fails once when it is told to.
+struct Failing {
+    feed: Follow,
+    fails: Arc<AtomicBool>,
+}
+
+impl Feed for Failing {
+    fn bounds(&mut self, topic: Topic, partition: u16) -> Result<Range<u64>, LogError> {
+        self.feed.bounds(topic, partition)
+    }
+
+    fn assign(&mut self, topic: Topic, partition: u16, from: u64, mend: &'static str) -> Result<(), LogError> {
+        self.feed.assign(topic, partition, from, mend)
+    }
+
+    fn revoke(&mut self, topic: Topic, partition: u16) {
+        self.feed.revoke(topic, partition);
+    }
+
+    fn poll(
+        &mut self,
+        wait: Duration,
+        each: &mut dyn FnMut(Topic, u16, Record<'_>) -> ControlFlow<()>,
+    ) -> Result<usize, LogError> {
+        if self.fails.swap(false, Ordering::AcqRel) {
+            return Err(LogError::Hole { partition: "scans partition 0".to_owned(), expected: 0, found: 1 });
+        }
+        self.feed.poll(wait, each)
+    }
+}
+
+/// How a partition stands whose lane has taken all of one log and begins again on another: how far it is, and why it stopped.
+fn after(first: &[i64], second: &[i64]) -> (u64, Option<String>) {
+    let snapshots = Snapshots::new(Arc::new(Memory::default()), Path::new("snapshots"));
+    // No snapshot is taken: it begins at the beginning.
+    let rhythm = Rhythm { interval: Duration::from_secs(3600), records: 1 };
+    let (manner, published) = (Manner::Fleet, Box::new(|_, _, _| ()));
+    let works = Works::new(meta(), Books::fixed(library()), snapshots, rhythm, manner, published, &Registry::new());
+    let works = Arc::new(works);
+    let lines = Arc::new(Lines { log: Mutex::new(log(first)), fails: Arc::default() });
+    let crew = Crew::start(&works, &(Arc::clone(&lines) as Arc<dyn Connect>), 1);
+    crew.own(SCANS.0, SCANS.1);
+    let wait = |is: &dyn Fn(u64, &Option<String>) -> bool| {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            for progress in works.progress() {
+                let (settled, why) = (progress.settled.load(Ordering::Acquire), progress.why_stopped());
+                if is(settled, &why) {
+                    return (settled, why);
+                }
+            }
+            assert!(Instant::now() < until, "it does not come so far");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let end = |times: &[i64]| times.len() as u64 + 1;
+    wait(&|settled, _| settled == end(first));
+    *lines.log.lock().expect("no panic") = log(second);
+    lines.fails.store(true, Ordering::Release);
+    let restarts = Instant::now() + PATIENCE;
+    while lines.fails.load(Ordering::Acquire) {
+        assert!(Instant::now() < restarts, "the feed is not polled");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let found = wait(&|settled, why| why.is_some() || settled == end(second));
+    crew.stop();
+    found
+}
+
+#[test]
+fn a_log_that_is_as_it_was_is_read_again() {
+    assert_eq!(after(&[5, 6], &[5, 6, 7]), (4, None));
+}
+
+#[test]
+fn a_log_that_was_cut_stops_the_partition() {
+    let (_, why) = after(&[5, 6, 7], &[5]);
+    let why = why.expect("it stops");
+    assert!(why.contains("offset 4 was asked for, the log ends at 2"), "{why}");
+}
+
+#[test]
+fn a_log_that_was_cut_and_has_grown_again_stops_the_partition() {
+    let (settled, why) = after(&[5, 6, 7], &[5, 8, 9, 10]);
+    let why = why.expect("it stops");
+    assert!(why.contains("offset 3 holds another record than the one that was taken"), "{why}");
+    assert!(settled <= 3, "{settled}");
+}
