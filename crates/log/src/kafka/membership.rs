@@ -32,9 +32,10 @@ const POLL: Duration = Duration::from_millis(50);
 const HEARTBEAT_MAX: Duration = Duration::from_secs(3);
 /// It may not be shorter than the session.
 const POLL_INTERVAL_MIN: Duration = Duration::from_secs(300);
-/// One that is shut out joins once more, for brokers that fail while they answer shut out the member they have just let
-/// in. Shut out again so soon, it is another process that has its name.
+/// One that is shut out joins again, for brokers that fail while they answer shut out the member they have just let in. If it
+/// is shut out so often within so long, another process has its name.
 const TWIN_WITHIN: Duration = Duration::from_secs(60);
+const TWIN_TIMES: usize = 3;
 
 /// What a member is told. Partitions are those that came or went, not all that it has.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ impl Membership {
             to_commit,
             ends: Arc::clone(&ends),
             returned: Returned::default(),
-            shut_out: None,
+            shut_out: Vec::new(),
         };
         let thread = std::thread::Builder::new().name("kafka-member".to_owned()).spawn(move || member.run());
         let thread = Some(thread.expect("the system has room for a thread"));
@@ -174,8 +175,8 @@ struct Member {
     to_commit: Receiver<Vec<(Topic, u16, u64)>>,
     ends: Arc<AtomicBool>,
     returned: Returned,
-    /// When it was shut out last.
-    shut_out: Option<Instant>,
+    /// When it was shut out lately.
+    shut_out: Vec<Instant>,
 }
 
 impl Member {
@@ -217,10 +218,11 @@ impl Member {
         }
     }
 
-    /// Joins once more. All partitions are told to have gone.
+    /// Joins again. All partitions are told to have gone.
     fn come_back(&mut self) -> Result<(), LogError> {
-        let before = self.shut_out.replace(Instant::now());
-        if before.is_some_and(|before| before.elapsed() < TWIN_WITHIN) {
+        self.shut_out.retain(|at| at.elapsed() < TWIN_WITHIN);
+        self.shut_out.push(Instant::now());
+        if self.shut_out.len() >= TWIN_TIMES {
             return Err(LogError::Kafka {
                 brokers: self.place.settings.brokers.clone(),
                 what: format!("member {} was shut out", self.place),
@@ -228,7 +230,7 @@ impl Member {
                 mend: "give every process a name of its own, and end the other one",
             });
         }
-        warn!(target: "kafka", member = %self.place, "a member was shut out of its group; it joins once more");
+        warn!(target: "kafka", member = %self.place, "a member was shut out of its group; it joins again");
         let before = std::mem::replace(&mut self.consumer, self.place.take()?);
         let lost = std::mem::take(&mut *before.context().held());
         let _ = self.place.tell.send(Change::Lost(lost.into_iter().collect()));
