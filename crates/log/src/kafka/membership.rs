@@ -32,8 +32,8 @@ const POLL: Duration = Duration::from_millis(50);
 const HEARTBEAT_MAX: Duration = Duration::from_secs(3);
 /// It may not be shorter than the session.
 const POLL_INTERVAL_MIN: Duration = Duration::from_secs(300);
-/// One that is shut out joins again, for brokers that fail while they answer shut out the member they have just let in. If it
-/// is shut out so often within so long, another process has its name.
+/// One that is shut out joins again: a broker that fails may shut out the member that it has just let in. If it is shut out so
+/// often within so long, another process has its name.
 const TWIN_WITHIN: Duration = Duration::from_secs(60);
 const TWIN_TIMES: usize = 3;
 
@@ -237,11 +237,14 @@ impl Member {
         Ok(())
     }
 
+    /// Only of what it has: a commit for a partition that was lost, while the member joins under a new id, is answered as if
+    /// another process had its name.
     fn commit(&self) {
+        let held = self.consumer.context().held().clone();
         let mut last: Option<TopicPartitionList> = None;
-        for offsets in self.to_commit.try_iter() {
-            let list = last.get_or_insert_with(TopicPartitionList::new);
-            for (topic, partition, offset) in offsets {
+        for (topic, partition, offset) in self.to_commit.try_iter().flatten() {
+            if held.contains(&(topic, partition)) {
+                let list = last.get_or_insert_with(TopicPartitionList::new);
                 let (name, partition) = (self.place.settings.topic(topic), i32::from(partition));
                 let offset = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
                 if list.set_partition_offset(&name, partition, offset).is_err() {

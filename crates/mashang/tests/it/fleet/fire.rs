@@ -52,8 +52,8 @@ impl Fire<'_> {
 
     /// Some misfortune, and its end.
     fn act(&mut self) {
-        for name in self.fleet.revive() {
-            println!("{name} had ended by itself: {}", self.fleet.told(&name).lines().last().unwrap_or_default());
+        for told in self.fleet.revive() {
+            println!("{told}");
             *self.done.entry("ended by itself").or_default() += 1;
         }
         let what = match self.dice.next(12) {
@@ -91,9 +91,6 @@ impl Fire<'_> {
         self.fleet.signal(&name, Signal::Continue);
         // A worker whose name nobody else took goes on as a zombie, and finds out.
         self.pause(2_000);
-        if self.fleet.ended(&name).is_some() {
-            self.fleet.restart(&name);
-        }
         "frozen"
     }
 

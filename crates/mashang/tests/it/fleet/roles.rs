@@ -155,12 +155,17 @@ impl Fleet {
         self.role(name).process.ended()
     }
 
-    /// Starts roles again that ended by themselves, as a supervisor does; which.
+    /// Starts roles again that ended by themselves, as a supervisor does; how they ended, and the end of what they told.
     pub(crate) fn revive(&mut self) -> Vec<String> {
         let names: Vec<String> = self.roles.keys().cloned().collect();
-        let ended: Vec<String> = names.into_iter().filter(|name| self.ended(name).is_some()).collect();
-        ended.iter().for_each(|name| self.restart(name));
-        ended
+        let mut told = Vec::new();
+        for name in names {
+            if let Some(status) = self.ended(&name) {
+                told.push(format!("{name} had ended by itself, {status}: {}", self.tail(&name)));
+                self.restart(&name);
+            }
+        }
+        told
     }
 
     pub(crate) fn told(&self, name: &str) -> String {
