@@ -10,18 +10,15 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use bumpalo::Bump;
 use http_body_util::{BodyExt, Limited};
 use log::local::Refused;
-use serde::Serialize;
 use tokio::sync::Semaphore;
-use wire::batch::{self, Broken, ELEMENTS_MAX};
-use wire::event::{FieldError, Merchants, Reason, Refused as Wrong, read};
 
-use crate::intake::{Intake, Parcel};
+use crate::intake::Intake;
 use crate::keys::{Grant, Keys, Scope};
 use crate::metrics::{Metrics, Shed};
 use crate::problem::Problem;
+use crate::reading::{Answer, Context, Read, Shape, read};
 use crate::room::{Room, UNIT_BYTES, units};
 use crate::served::Served;
 
@@ -70,25 +67,6 @@ impl Door {
     }
 }
 
-/// The answer to a body.
-#[derive(Debug, Default, Serialize)]
-struct Answer {
-    accepted: u64,
-    durable: &'static str,
-    rejected: Vec<Row>,
-}
-
-/// One error of one event.
-#[derive(Debug, Serialize)]
-struct Row {
-    index: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    field: String,
-    error: String,
-}
-
 async fn take(State(door): State<Arc<Door>>, request: Request) -> Response {
     let began = Instant::now();
     let response = match door.take(request, began).await {
@@ -97,13 +75,6 @@ async fn take(State(door): State<Arc<Door>>, request: Request) -> Response {
     };
     door.metrics.requests.with_label_values(&[response.status().as_str()]).inc();
     response
-}
-
-/// How a body is cut into events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    Json,
-    Ndjson,
 }
 
 impl Door {
@@ -154,7 +125,8 @@ impl Door {
         let Admitted { grant, shape, mut room } = admitted;
         let Some(body) = read_body(body, &mut room).await? else { return Err(self.busy(began)) };
         let intake = self.intake();
-        let Read { parcel, answer } = self.read(&body, shape, &grant, intake)?;
+        let context = Context { served: &self.served, metrics: &self.metrics, grant: &grant, intake };
+        let Read { parcel, answer } = read(&body, shape, context).map_err(|e| too_large(e.to_string()))?;
         drop(body);
         let events = parcel.events();
         if events == 0 {
@@ -175,48 +147,6 @@ impl Door {
             Err(_) => Err(Problem::busy("the log did not answer in time; send it again, nothing counts twice", 5)),
         }
     }
-
-    /// Reads the events of a body.
-    fn read(&self, body: &[u8], shape: Shape, grant: &Grant, intake: &Intake) -> Result<Read, Problem> {
-        let mut reading = Reading::new(self, grant, intake);
-        match shape {
-            Shape::Json => match batch::json(body) {
-                Ok(objects) => objects.into_iter().for_each(|object| reading.object(object)),
-                Err(broken @ Broken::Json { .. }) => {
-                    self.metrics.received.inc();
-                    reading.refuse(&whole(broken.to_string(), Reason::Json));
-                }
-                Err(broken @ Broken::TooMany) => return Err(too_large(broken.to_string())),
-            },
-            Shape::Ndjson => {
-                // Counted first: nothing of a body that is too large is taken.
-                if batch::lines(body).nth(ELEMENTS_MAX).is_some() {
-                    return Err(too_large(format!(
-                        "the body has more than {ELEMENTS_MAX} events; send several requests"
-                    )));
-                }
-                for line in batch::lines(body) {
-                    match line.object {
-                        Ok(object) => reading.object(object),
-                        Err(wrong) => {
-                            self.metrics.received.inc();
-                            reading.refuse(&wrong);
-                        }
-                    }
-                }
-            }
-        }
-        if reading.index == 0 {
-            let rows = &mut reading.answer.rejected;
-            rows.push(Row {
-                index: 0,
-                id: None,
-                field: String::new(),
-                error: "the body is empty; send events".to_owned(),
-            });
-        }
-        Ok(Read { parcel: reading.parcel, answer: reading.answer })
-    }
 }
 
 /// A request whose body is read.
@@ -224,84 +154,6 @@ struct Admitted {
     grant: Grant,
     shape: Shape,
     room: Room,
-}
-
-/// A body that was read.
-struct Read {
-    parcel: Parcel,
-    answer: Answer,
-}
-
-/// A body that is being read.
-struct Reading<'d> {
-    door: &'d Door,
-    grant: &'d Grant,
-    intake: &'d Intake,
-    merchants: Merchants,
-    arena: Bump,
-    parcel: Parcel,
-    index: usize,
-    answer: Answer,
-}
-
-impl<'d> Reading<'d> {
-    fn new(door: &'d Door, grant: &'d Grant, intake: &'d Intake) -> Self {
-        let served = door.served.now();
-        let own = served.iter().filter(|(merchant, _)| grant.may_for(merchant));
-        Self {
-            door,
-            grant,
-            intake,
-            merchants: Merchants::new(own.map(|(merchant, currency)| (merchant.clone(), currency.clone()))),
-            arena: Bump::new(),
-            parcel: intake.parcel(),
-            index: 0,
-            answer: Answer { durable: "log", ..Answer::default() },
-        }
-    }
-
-    fn object(&mut self, object: &[u8]) {
-        self.door.metrics.received.inc();
-        let mut arena = std::mem::take(&mut self.arena);
-        arena.reset();
-        match read(object, &self.merchants, &arena) {
-            Err(wrong) => self.refuse(&wrong),
-            Ok(accepted) if !self.grant.may_send(accepted.event.action) => {
-                let error =
-                    format!("action: {} is not among the actions of key {}", accepted.event.action, self.grant.key);
-                let errors = vec![FieldError { field: "action".to_owned(), error, reason: Reason::Value }];
-                self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors });
-            }
-            Ok(accepted) => match self.intake.stamps.stamp(accepted.event.time, self.parcel.epoch()) {
-                Some(stamp) => {
-                    let mut event = accepted.event;
-                    event.stamp = stamp;
-                    self.parcel.push(&event);
-                    self.index += 1;
-                    self.door.metrics.unknown_fields.inc_by(u64::from(accepted.unknown_fields));
-                }
-                None => {
-                    let error = "time: is missing; under --clock event the first event must have one".to_owned();
-                    let errors = vec![FieldError { field: "time".to_owned(), error, reason: Reason::Missing }];
-                    self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors });
-                }
-            },
-        }
-        self.arena = arena;
-    }
-
-    /// Reports an event with all its errors; counts it once.
-    fn refuse(&mut self, wrong: &Wrong) {
-        self.door.metrics.reject(wrong);
-        let index = self.index;
-        self.index += 1;
-        let row = |e: &FieldError| Row { index, id: wrong.id.clone(), field: e.field.clone(), error: e.error.clone() };
-        self.answer.rejected.extend(wrong.errors.iter().map(row));
-    }
-}
-
-fn whole(error: String, reason: Reason) -> Wrong {
-    Wrong { id: None, errors: vec![FieldError { field: String::new(), error, reason }] }
 }
 
 fn shape(headers: &HeaderMap) -> Result<Shape, Problem> {

@@ -6,6 +6,7 @@
 //! - [`clock`]: the stamp of every event
 //! - [`intake`]: events of many requests become frames, and frames rounds of the log
 //! - [`events`]: `POST /v1/events`
+//! - `reading`: a body becomes events, or reasons why not
 //! - [`served`]: the merchants that are served
 //! - `room`: memory of requests under way
 //! - [`metrics`]: received = accepted + rejected + shed
@@ -17,5 +18,6 @@ pub mod intake;
 pub mod keys;
 pub mod metrics;
 pub mod problem;
+mod reading;
 mod room;
 pub mod served;

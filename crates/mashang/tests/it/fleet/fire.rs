@@ -18,6 +18,7 @@ use crate::serve::fire::Dice;
 use crate::serve::steady;
 
 const BATCH: usize = 20;
+const BY_ITSELF: &str = "ended by itself";
 /// Longer than the session timeout: the group takes the partitions of whoever is frozen for so long.
 const FROZEN: Duration = Duration::from_secs(9);
 const SECONDS: u64 = 180;
@@ -54,7 +55,7 @@ impl Fire<'_> {
     fn act(&mut self) {
         for told in self.fleet.revive() {
             println!("{told}");
-            *self.done.entry("ended by itself").or_default() += 1;
+            *self.done.entry(BY_ITSELF).or_default() += 1;
         }
         let what = match self.dice.next(12) {
             0..=4 => self.kill(),
@@ -189,9 +190,13 @@ fn a_fleet_under_fire_writes_the_ledger_of_an_undisturbed_run() {
     }
     let again = client.join().expect("every batch is taken in the end");
     println!("{} batches sent, {again} of them more than once; {:?}", sent.load(Ordering::Relaxed), fire.done);
-    fire.fleet.revive();
+    for told in fire.fleet.revive() {
+        println!("{told}");
+        *fire.done.entry(BY_ITSELF).or_default() += 1;
+    }
     fire.fleet.settle(PATIENCE * 2);
     fire.fleet.equals_a_run_over_its_dump();
     assert_eq!(fire.fleet.dumped_ids().len(), events.len(), "every event that was accepted is in the log");
     println!("{} events, every export identical", events.len());
+    assert_eq!(fire.done.get(BY_ITSELF), None, "whatever happens around a role, it goes on");
 }
