@@ -87,7 +87,14 @@ pub fn read_binary<'a>(
     let decoded =
         |value: Option<&[u8]>| value.map(|value| header_text(value, arena).map_or(Scalar::NoText, Scalar::Text));
     cloud.attributes([headers.specversion, headers.source, headers.kind].map(decoded));
-    cloud.finish([headers.id, headers.time].map(decoded), merchants, arena)
+    let own = [headers.id, headers.time].map(decoded);
+    for (name, value) in [Attribute::Id.name(), Attribute::Time.name()].into_iter().zip(own) {
+        if matches!(value, Some(Scalar::NoText)) {
+            cloud.wrong(name, Reason::Utf8, "is no UTF-8 text; send it percent-encoded, as %C3%A9");
+            return Err(Refused { id: None, errors: cloud.errors });
+        }
+    }
+    cloud.finish(own, merchants, arena)
 }
 
 /// A header's value as a text: without its quotes, `%XX` undone (HTTP binding, section 3.1.3.2). `None`: it is not UTF-8.

@@ -2,6 +2,7 @@
 
 mod attacked;
 mod bodies;
+mod clients;
 mod door;
 pub(crate) mod fire;
 mod held;

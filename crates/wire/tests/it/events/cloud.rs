@@ -211,3 +211,18 @@ fn json_has_several_media_types() {
         assert!(!is_json(media), "{media}");
     }
 }
+
+#[test]
+fn headers_that_are_no_utf8_are_told_how_to_be() {
+    let data = r#"{"action":"visit","shopper":"u1"}"#;
+    binary(
+        Headers { id: Some(b"caf\xe9"), ..HEADERS },
+        data,
+        expect![[r#"
+            -
+            utf8: id: is no UTF-8 text; send it percent-encoded, as %C3%A9"#]],
+    );
+    binary(Headers { time: Some(b"%ff"), ..HEADERS }, data, expect![[r#"
+        -
+        utf8: time: is no UTF-8 text; send it percent-encoded, as %C3%A9"#]]);
+}
