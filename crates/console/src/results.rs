@@ -28,6 +28,9 @@ use crate::recent::Recent;
 
 /// Nobody waits longer.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+/// Ids of events have no more bytes, and shoppers neither (a device that stands in has `device:` before it).
+const ID_BYTES_MAX: usize = 64;
+const SHOPPER_BYTES_MAX: usize = 71;
 /// Connections to the ledger that are kept for the next question.
 const CONNECTIONS_KEPT: usize = 4;
 
@@ -176,6 +179,12 @@ async fn result(
 async fn answer_to(console: &Arc<Console>, id: &str, asked: Asked, headers: &HeaderMap) -> Result<Value, Problem> {
     let grant = console.grant(headers)?;
     let shopper = asked.shopper.ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "shopper= is missing"))?;
+    for (name, text, most) in [("id", id, ID_BYTES_MAX), ("shopper=", &*shopper, SHOPPER_BYTES_MAX)] {
+        if !(1..=most).contains(&text.len()) {
+            let what = format!("{name} has {} bytes; events have 1 to {most}", text.len());
+            return Err(Problem::new(StatusCode::BAD_REQUEST, what));
+        }
+    }
     let merchant = console.merchant(asked.merchant, &grant)?;
     let event = event_key(&merchant, &shopper, id);
     let until = Instant::now() + Duration::from_millis(asked.wait.unwrap_or(0)).min(WAIT_MAX);

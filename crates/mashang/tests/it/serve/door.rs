@@ -141,6 +141,9 @@ fn other_paths_and_methods_are_refused() {
     let refused = server.get("/v1/results/1?wait=10");
     assert_eq!((refused.status, refused.json()["detail"].clone()), (400, json!("shopper= is missing")));
     assert_eq!(server.get("/v1/results/1?shopper=u&wait=long").status, 400);
+    let long = server.get(&format!("/v1/results/1?shopper={}", "s".repeat(72)));
+    assert_eq!(long.json()["detail"], json!("shopper= has 72 bytes; events have 1 to 71"));
+    assert_eq!(server.get(&format!("/v1/results/{}?shopper=u", "i".repeat(65))).status, 400);
     let page = server.get("/");
     assert!(page.status == 200 && page.body.contains("<h2>steady</h2>") && page.content_type.starts_with("text/html"));
     for (path, wanted) in [("/livez", "alive\n"), ("/readyz", "ready\n")] {

@@ -222,7 +222,11 @@ fn headers_that_are_no_utf8_are_told_how_to_be() {
             -
             utf8: id: is no UTF-8 text; send it percent-encoded, as %C3%A9"#]],
     );
-    binary(Headers { time: Some(b"%ff"), ..HEADERS }, data, expect![[r#"
+    binary(
+        Headers { time: Some(b"%ff"), ..HEADERS },
+        data,
+        expect![[r#"
         -
-        utf8: time: is no UTF-8 text; send it percent-encoded, as %C3%A9"#]]);
+        utf8: time: is no UTF-8 text; send it percent-encoded, as %C3%A9"#]],
+    );
 }
