@@ -5,6 +5,8 @@
 //! - [`keys`]: who may do what
 //! - [`clock`]: the stamp of every event
 //! - [`intake`]: events of many requests become frames, and frames rounds of the log
+//! - [`road`]: where rounds go
+//! - [`spool`]: where they are safe while the log is slow or away
 //! - [`events`]: `POST /v1/events`
 //! - `reading`: a body becomes events, or reasons why not
 //! - [`served`]: the merchants that are served
@@ -19,5 +21,7 @@ pub mod keys;
 pub mod metrics;
 pub mod problem;
 mod reading;
+pub mod road;
 mod room;
 pub mod served;
+pub mod spool;
