@@ -91,13 +91,7 @@ impl Intake {
     /// # Panics
     /// If the system has no room for a thread.
     #[must_use]
-    pub fn start(
-        road: Road,
-        partitions: u16,
-        stamps: Stamps,
-        rounds_max: usize,
-        metrics: Metrics,
-    ) -> Arc<Self> {
+    pub fn start(road: Road, partitions: u16, stamps: Stamps, rounds_max: usize, metrics: Metrics) -> Arc<Self> {
         let open = Open {
             parcel: Parcel::new(partitions, stamps.epoch()),
             is_empty: true,

@@ -124,7 +124,8 @@ impl Spool {
         for (i, &number) in numbers.iter().enumerate() {
             let old = Old::open(&*files, dir, number).map_err(of_a_spool)?;
             if i > 0 && (old.number() != next || number != numbers[i - 1] + 1) {
-                let what = format!("it begins with block {}, {next} must come: a file before it is missing", old.number());
+                let what =
+                    format!("it begins with block {}, {next} must come: a file before it is missing", old.number());
                 return Err(of_a_spool(old.damaged(0, what)));
             }
             let whole = old

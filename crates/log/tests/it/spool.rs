@@ -258,21 +258,46 @@ fn check(what: &str, expected: &Expect) {
 fn damage_in_the_middle_names_file_and_byte() {
     let (disk, paths) = three_files();
     disk.flip(&paths[1], 100);
-    check(&refusal(&disk), &expect!["spool/00000000000000000001.jrn at byte 24: the spool is damaged: block 5 is torn, and a good one follows at byte 272; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"]);
+    check(
+        &refusal(&disk),
+        &expect![
+            "spool/00000000000000000001.jrn at byte 24: the spool is damaged: block 5 is torn, and a good one follows at byte 272; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"
+        ],
+    );
     let (disk, paths) = three_files();
     // The last block of a file that is not the last one.
     let end = usize::try_from(disk_len(&disk, &paths[0])).expect("small");
     disk.flip(&paths[0], end - 1);
-    check(&refusal(&disk), &expect!["spool/00000000000000000000.jrn at byte 520: the spool is damaged: block 3 is torn; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"]);
+    check(
+        &refusal(&disk),
+        &expect![
+            "spool/00000000000000000000.jrn at byte 520: the spool is damaged: block 3 is torn; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"
+        ],
+    );
     let (disk, paths) = three_files();
     disk.flip(&paths[2], 3);
-    check(&refusal(&disk), &expect!["spool/00000000000000000002.jrn at byte 0: the spool is damaged: the journal's first block is torn; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"]);
+    check(
+        &refusal(&disk),
+        &expect![
+            "spool/00000000000000000002.jrn at byte 0: the spool is damaged: the journal's first block is torn; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"
+        ],
+    );
     let (disk, paths) = three_files();
     log::files::Files::remove(&disk, &paths[1]).expect("a file");
-    check(&refusal(&disk), &expect!["spool/00000000000000000002.jrn at byte 0: the spool is damaged: it begins with block 8, 4 must come: a file before it is missing; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"]);
+    check(
+        &refusal(&disk),
+        &expect![
+            "spool/00000000000000000002.jrn at byte 0: the spool is damaged: it begins with block 8, 4 must come: a file before it is missing; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"
+        ],
+    );
     let (disk, _) = three_files();
     log::files::Files::remove(&disk, &Path::new(DIR).join("spool.json")).expect("a file");
-    check(&refusal(&disk), &expect!["spool/spool.json at byte 0: the spool is damaged: it is missing beside files of events; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"]);
+    check(
+        &refusal(&disk),
+        &expect![
+            "spool/spool.json at byte 0: the spool is damaged: it is missing beside files of events; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"
+        ],
+    );
 }
 
 #[test]
@@ -281,7 +306,12 @@ fn damage_after_the_start_is_noticed_when_it_is_read() {
     let (mut spool, _) = open(&disk, SMALL).expect("whole");
     disk.flip(&paths[1], 100);
     while spool.next_block().is_ok_and(|block| block.is_some()) {}
-    check(&spool.next_block().expect_err("nothing is skipped").to_string(), &expect!["spool/00000000000000000001.jrn at byte 24: the spool is damaged: a block that was written is torn; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"]);
+    check(
+        &spool.next_block().expect_err("nothing is skipped").to_string(),
+        &expect![
+            "spool/00000000000000000001.jrn at byte 24: the spool is damaged: a block that was written is torn; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"
+        ],
+    );
 }
 
 #[test]
@@ -305,7 +335,12 @@ fn disk_len(disk: &Memory, path: &Path) -> u64 {
 fn another_logs_spool_is_refused() {
     let (disk, _) = three_files();
     let other = Spool::open(Arc::new(disk), Path::new(DIR), LOG + 1, SMALL, |_| {});
-    check(&other.expect_err("another log").to_string(), &expect!["spool: this spool holds events of log 00000000000000000000000000000007, and this edge writes to log 00000000000000000000000000000008: give it back to an edge of its log, or give this one another directory"]);
+    check(
+        &other.expect_err("another log").to_string(),
+        &expect![
+            "spool: this spool holds events of log 00000000000000000000000000000007, and this edge writes to log 00000000000000000000000000000008: give it back to an edge of its log, or give this one another directory"
+        ],
+    );
 }
 
 #[test]

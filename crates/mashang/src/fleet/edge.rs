@@ -111,9 +111,8 @@ async fn run(settings: Edge, base: Base, spooled: Option<Kept>, stamps: Vec<Stam
     let (found, _lock) = spooled.map(|Kept { found, _lock }| (found, _lock)).unzip();
     let roads = roads(settings.spool.as_ref().zip(found), &base, stamps.len())?;
     let partitions = base.meta.partitions.scans;
-    let start = |(road, stamps): (&Road, Stamps)| {
-        Intake::start(road.clone(), partitions, stamps, ROUNDS_MAX, metrics.clone())
-    };
+    let start =
+        |(road, stamps): (&Road, Stamps)| Intake::start(road.clone(), partitions, stamps, ROUNDS_MAX, metrics.clone());
     let intakes: Vec<Arc<Intake>> = roads.iter().zip(stamps).map(start).collect();
     let served = Arc::clone(&rules.served);
     let standing = Arc::new(Standing {

@@ -1,49 +1,20 @@
-//! What the log does not take soon becomes durable in a spool on the disk, and goes to the log from there, in its order.
-//!
-//! While the log answers in time, rounds go to it and never touch the disk. A round that it refuses, or does not acknowledge in
-//! time, goes into the spool, and from then on so does every round, behind it: many of them share one sync. A thread hands what is
-//! in the spool to the log. Once all of it is handed over, and the log acknowledges again, rounds go to the log directly, behind
-//! what was handed over: the log's appender keeps the order of a partition. Rounds that were under way at the same time have no
-//! order among themselves; whoever waits for an answer before the next event has the order of the answers.
+//! The spool's thread: it writes rounds to the disk, many with one sync, and hands what is there to the log.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use domain::frame::Frame;
 use domain::model::time::Millis;
 use log::error::LogError;
-use log::feed::Appender;
-use log::files::Files;
 use log::local::{Health, OnFull, Refused, now_ms};
-use log::meta::Meta;
-use log::spool::{Block, Sizes, Spool};
+use log::spool::{Block, Spool};
 use log::store::Append;
-use prometheus::{Gauge, IntCounter, IntGauge, Registry};
 use tracing::{error, info, warn};
 
-/// Where an event is safe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durable {
-    Log,
-    Spool,
-}
-
-impl Durable {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Log => "log",
-            Self::Spool => "spool",
-        }
-    }
-}
-
-/// Called once a round is durable or refused. It must not wait.
-pub type Done = Box<dyn FnOnce(Result<Durable, Refused>) + Send>;
+use crate::spool::metrics::Metrics;
+use crate::spool::shared::{Durable, Event, Round, Shared, lock};
 
 /// So many bytes are handed to the log that it has not acknowledged; one block more may be.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
@@ -54,229 +25,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// A spool with less room than a round may want takes no more.
 const ROUND_BYTES: usize = 64 * 1024;
 
-/// The spool's metrics.
-#[derive(Clone, Debug)]
-pub struct Metrics {
-    bytes: IntGauge,
-    age: Gauge,
-    spooled: IntCounter,
-    drained: IntCounter,
-    syncs: IntCounter,
-}
-
-impl Metrics {
-    /// # Errors
-    /// Metrics of these names are in the registry already.
-    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let metrics = Self {
-            bytes: IntGauge::new("mashang_spool_bytes", "Bytes of the spool's files")?,
-            age: Gauge::new("mashang_spool_age_seconds", "Age of the oldest frame that is not drained; 0 if there is none")?,
-            spooled: IntCounter::new("mashang_spool_events_total", "Events that were answered from the spool")?,
-            drained: IntCounter::new("mashang_spool_drained_events_total", "Events of the spool that the log has")?,
-            syncs: IntCounter::new("mashang_spool_rounds_total", "Syncs of the spool, each for all rounds that waited")?,
-        };
-        registry.register(Box::new(metrics.bytes.clone()))?;
-        registry.register(Box::new(metrics.age.clone()))?;
-        registry.register(Box::new(metrics.spooled.clone()))?;
-        registry.register(Box::new(metrics.drained.clone()))?;
-        registry.register(Box::new(metrics.syncs.clone()))?;
-        Ok(metrics)
-    }
-}
-
-/// A spool that was opened, and what is in it.
-#[derive(Debug)]
-pub struct Found {
-    spool: Spool,
-    /// The latest `received` of its frames: they were accepted.
-    pub last: Option<Millis>,
-    pub events: u64,
-}
-
-impl Found {
-    /// Opens the spool of a log in a directory, or makes one.
-    ///
-    /// # Errors
-    /// As [`Spool::open`].
-    pub fn open(files: Arc<dyn Files>, dir: &Path, log: &Meta, sizes: Sizes) -> Result<Self, LogError> {
-        let (mut last, mut events) = (None, 0);
-        let spool = Spool::open(files, dir, log.id(), sizes, |record| {
-            if let Ok(frame) = Frame::open(record) {
-                last = last.max(Some(frame.received));
-                events += u64::from(frame.count);
-            }
-        })?;
-        Ok(Self { spool, last, events })
-    }
-}
-
-/// A log with a spool before it.
-#[derive(Debug)]
-pub struct Spooled {
-    shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What those who append, the log and the spool's thread share. Whoever holds `direct` may take `queue`, never the other way
-/// round: the log may call back while it is given something.
-#[derive(Debug)]
-struct Shared {
-    log: Arc<dyn Appender>,
-    /// Whether rounds go to the log directly. Held while they do, so that none overtakes what goes from spool to log.
-    direct: Mutex<bool>,
-    queue: Mutex<Queue>,
-    wake: Condvar,
-    /// Whether the spool would take a round.
-    health: AtomicU8,
-    /// Whether nothing more is handed to the log.
-    is_closing: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    events: VecDeque<Event>,
-    /// Nothing more is under way: the thread ends once the queue is empty.
-    ends: bool,
-    has_ended: bool,
-}
-
-/// What the spool's thread is told.
-#[derive(Debug)]
-enum Event {
-    /// A round that must be behind what is in the spool.
-    Round(Round),
-    /// A round that the log did not take.
-    Refused(Round),
-    /// What became of a block that was handed to the log.
-    Handed(u64, Result<(), Refused>),
-}
-
-struct Round {
-    records: Vec<Append>,
-    done: Done,
-}
-
-impl std::fmt::Debug for Round {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Round").field("records", &self.records.len()).finish_non_exhaustive()
-    }
-}
-
-impl Spooled {
-    /// Puts a spool before a log and begins to drain it. The log must refuse what it does not acknowledge soon.
-    ///
-    /// # Panics
-    /// If the system has no room for a thread.
-    #[must_use]
-    pub fn start(found: Found, log: Arc<dyn Appender>, metrics: Metrics) -> Self {
-        let Found { spool, last: _, events } = found;
-        if !spool.is_empty() {
-            info!(events, bytes = spool.bytes(), "the spool is drained from where it was");
-        }
-        let shared = Arc::new(Shared {
-            log,
-            direct: Mutex::new(spool.is_empty()),
-            queue: Mutex::default(),
-            wake: Condvar::new(),
-            health: AtomicU8::new(Health::Good as u8),
-            is_closing: AtomicBool::new(false),
-        });
-        let drain = Drain {
-            is_direct: spool.is_empty(),
-            spool,
-            shared: Arc::clone(&shared),
-            metrics,
-            is_proven: false,
-            under_way: BTreeMap::new(),
-            under_way_bytes: 0,
-            refused: BTreeSet::new(),
-            again: Instant::now(),
-            full_until: None,
-            oldest: None,
-        };
-        let thread = std::thread::Builder::new().name("spool".to_owned()).spawn(move || drain.run_guarded());
-        Self { shared, thread: Mutex::new(Some(thread.expect("the system has room for a thread"))) }
-    }
-
-    /// Makes a round durable, in the log or in the spool; `done` is told where, or that neither has it.
-    pub fn append(&self, records: Vec<Append>, done: Done) {
-        let direct = lock(&self.shared.direct);
-        if *direct {
-            self.shared.give(Round { records, done });
-        } else {
-            self.shared.tell(Event::Round(Round { records, done }));
-        }
-    }
-
-    /// Whether a round would be made durable now.
-    #[must_use]
-    pub fn health(&self) -> Health {
-        let log = self.shared.log.health();
-        match (self.shared.health.load(Ordering::Acquire), log) {
-            (_, Health::Failed) => Health::Failed,
-            (spool, _) if spool == Health::Failed as u8 => Health::Failed,
-            (spool, _) if spool == Health::Good as u8 => Health::Good,
-            // A full spool does not matter while nothing has to go there.
-            (_, log) if *lock(&self.shared.direct) => log,
-            _ => Health::Full,
-        }
-    }
-
-    /// Gives the log some time to take what it was given, spools the rest and ends. What is in the spool waits for the next start.
-    pub fn close(&self) {
-        self.shared.is_closing.store(true, Ordering::Release);
-        // What is under way is done or refused when this returns; what is refused is in the queue.
-        self.shared.log.close();
-        lock(&self.shared.queue).ends = true;
-        self.shared.wake.notify_all();
-        if let Some(thread) = lock(&self.thread).take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Spooled {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Shared {
-    /// Gives a round to the log; if that does not take it, the spool has it. Whoever calls holds `direct`.
-    fn give(self: &Arc<Self>, Round { records, done }: Round) {
-        let (own, copy) = (Arc::clone(self), records.clone());
-        let told = move |result| match result {
-            Ok(()) => done(Ok(Durable::Log)),
-            // The spool would only keep it for the log to refuse again.
-            Err(Refused::TooLarge) => done(Err(Refused::TooLarge)),
-            Err(Refused::Full | Refused::Failed | Refused::Closed) => {
-                own.tell(Event::Refused(Round { records: copy, done }));
-            }
-        };
-        self.log.append(records, OnFull::Refuse, Box::new(told));
-    }
-
-    fn tell(&self, event: Event) {
-        let mut queue = lock(&self.queue);
-        if queue.has_ended {
-            drop(queue);
-            if let Event::Round(round) | Event::Refused(round) = event {
-                (round.done)(Err(Refused::Closed));
-            }
-            return;
-        }
-        queue.events.push_back(event);
-        drop(queue);
-        self.wake.notify_one();
-    }
-}
-
 /// The spool's thread.
-struct Drain {
+pub(super) struct Drain {
     spool: Spool,
     shared: Arc<Shared>,
     metrics: Metrics,
@@ -296,8 +46,26 @@ struct Drain {
 }
 
 impl Drain {
+    pub(super) fn new(spool: Spool, shared: Arc<Shared>, metrics: Metrics) -> Self {
+        let mut drain = Self {
+            is_direct: spool.is_empty(),
+            spool,
+            shared,
+            metrics,
+            is_proven: false,
+            under_way: BTreeMap::new(),
+            under_way_bytes: 0,
+            refused: BTreeSet::new(),
+            again: Instant::now(),
+            full_until: None,
+            oldest: None,
+        };
+        drain.say_how_it_stands();
+        drain
+    }
+
     /// Runs; a broken invariant is a failure that everybody is told of.
-    fn run_guarded(mut self) {
+    pub(super) fn run_guarded(mut self) {
         let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run()));
         if run.is_err() {
             error!("the spool stops at a broken invariant");
@@ -534,9 +302,7 @@ impl Drain {
         let now = now_ms();
         let unread = if self.spool.is_handed_out() { None } else { self.oldest.or(Some(now)) };
         self.oldest = self.spool.oldest().or(unread);
-        #[expect(clippy::cast_precision_loss, reason = "an age of less than 2⁵³ ms")]
-        let age = self.oldest.map_or(0.0, |oldest| (now - oldest).max(0) as f64 / 1000.0);
-        self.metrics.age.set(age);
+        self.metrics.age.set(self.oldest.map_or(0.0, |oldest| seconds(now - oldest)));
         self.metrics.bytes.set(i64::try_from(self.spool.bytes()).unwrap_or(i64::MAX));
     }
 
@@ -552,4 +318,10 @@ impl Drain {
 
 fn events_of(records: &[Append]) -> u64 {
     records.iter().filter_map(|append| Frame::open(&append.record).ok()).map(|frame| u64::from(frame.count)).sum()
+}
+
+/// An age; none if the clock went back.
+#[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "Prometheus counts in seconds")]
+fn seconds(ms: Millis) -> f64 {
+    ms.max(0) as f64 / 1000.0
 }
