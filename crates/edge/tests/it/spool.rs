@@ -144,8 +144,12 @@ impl World {
 
     /// Gives a round of one frame that bears a number.
     fn give(&self, partition: u16, number: i64) -> Outcome {
+        self.give_bytes(partition, number, 100)
+    }
+
+    fn give_bytes(&self, partition: u16, number: i64, bytes: usize) -> Outcome {
         let (tell, told) = channel();
-        let record = seal(Kind::Events, number, None, 3, &[7; 100]);
+        let record = seal(Kind::Events, number, None, 3, &vec![7; bytes]);
         let done = Box::new(move |result| tell.send(result).expect("somebody listens"));
         self.spooled.append(vec![Append { topic: Topic::Scans, partition, record }], done);
         told
@@ -223,6 +227,26 @@ fn a_round_that_the_log_gives_up_late_is_spooled_with_all_behind_it() {
     world.log.set(Mood::Takes);
     world.until_drained();
     assert_eq!(first(&world.log.taken(0)), (0..6).collect::<Vec<_>>());
+}
+
+/// More than may be under way: what the log is not yet handed must not be overtaken.
+#[test]
+fn a_round_goes_behind_what_still_lies_in_the_spool() {
+    let sizes = Sizes { bytes_max: 1 << 30, file_bytes: 1 << 20, block_bytes: 1 << 18 };
+    let world = World::start(&Memory::default(), &Fake::new(Mood::Away), sizes);
+    for number in 0..100 {
+        let told = world.give_bytes(0, number, 100_000);
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(Ok(Durable::Spool)));
+    }
+    world.log.set(Mood::Takes);
+    let durable: Vec<_> = (100..2_000).map(|number| world.answer(0, number).expect("it is taken")).collect();
+    world.until_drained();
+    assert_eq!(world.log.taken(0), (0..2_000).collect::<Vec<_>>());
+    assert_eq!(
+        durable.last(),
+        Some(&Durable::Log),
+        "once it has caught up the log is used again, in the middle of the load"
+    );
 }
 
 #[test]
