@@ -389,7 +389,10 @@ fn check_meta(files: &dyn Files, dir: &Path, log: u128, has_blocks: bool) -> Res
             }
             let meta = Meta { format: FORMAT, log: format!("{log:032x}") };
             let bytes = serde_json::to_vec(&meta).expect("a number and a text");
-            return files::publish(files, dir, META, &bytes).map_err(at(&path, "written"));
+            files::publish(files, dir, META, &bytes).map_err(at(&path, "written"))?;
+            // The directory itself may be new.
+            let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            return files.sync_dir(above).map_err(at(above, "synced"));
         }
         bytes => bytes.map_err(at(&path, "read"))?,
     };

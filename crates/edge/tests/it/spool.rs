@@ -229,6 +229,22 @@ fn a_round_that_the_log_gives_up_late_is_spooled_with_all_behind_it() {
     assert_eq!(first(&world.log.taken(0)), (0..6).collect::<Vec<_>>());
 }
 
+#[test]
+fn rounds_that_come_together_share_a_sync() {
+    let world = World::new(Mood::Silent);
+    let told: Vec<Outcome> = (0..50).map(|number| world.give(0, number)).collect();
+    {
+        // While this is held nothing is handed to the log: the spool's thread stops there after what it took first.
+        let mut state = world.log.state();
+        state.mood = Mood::Away;
+        let waiting = std::mem::take(&mut state.waiting);
+        waiting.into_iter().for_each(|(_, _, done)| done(Err(Refused::Full)));
+    }
+    assert!(told.iter().all(|told| told.recv_timeout(PATIENCE) == Ok(Ok(Durable::Spool))));
+    assert_eq!(world.metric("mashang_spool_events_total"), 150.0);
+    assert!(world.metric("mashang_spool_rounds_total") <= 2.0);
+}
+
 /// More than may be under way: what the log is not yet handed must not be overtaken.
 #[test]
 fn a_round_goes_behind_what_still_lies_in_the_spool() {

@@ -197,6 +197,14 @@ fn a_spool_is_bounded_survives_a_stop_and_is_nobody_elses() {
         let common = ["--instance", "edge-9", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
         fleet.command(&[&["edge"], &common[..], &fleet.log(), &fleet.store(), &spool].concat())
     };
+    for (wrong, mend) in [
+        (&["--spool-after", "1s"][..], "give --spool DIR too"),
+        (&["--spool", "other", "--spool-bytes", "1000"], "spool-bytes is 1000: give 1048576 or more"),
+        (&["--spool", "other", "--spool-after", "30s"], "spool-after: give 100ms to 20s"),
+    ] {
+        let (code, told) = fleet.command(&[&["edge"], &fleet.log()[..], &fleet.store(), wrong].concat());
+        assert!(code == Some(2) && told.contains(mend), "{wrong:?}: {told}");
+    }
     let (code, told) = edge(&fleet);
     assert!(code == Some(2) && told.contains("--spool spool: another process of mashang writes there"), "{told}");
 
