@@ -13,12 +13,14 @@ use axum::routing::post;
 use http_body_util::{BodyExt, Limited};
 use log::local::Refused;
 use tokio::sync::Semaphore;
+use wire::event::cloud::{Headers, is_json};
 
+use crate::encoding::{Encoding, Packed, unpack};
 use crate::intake::Intake;
 use crate::keys::{Grant, Keys, Scope};
 use crate::metrics::{Metrics, Shed};
 use crate::problem::Problem;
-use crate::reading::{Answer, Context, Read, Shape, read};
+use crate::reading::{Answer, Context, Read, Shape, read, unreadable};
 use crate::room::{Room, UNIT_BYTES, units};
 use crate::served::Served;
 
@@ -92,7 +94,7 @@ impl Door {
     }
 
     /// Decides by the head alone whether the body is read.
-    fn admit(&self, headers: &HeaderMap, began: Instant) -> Result<Admitted, Problem> {
+    fn admit<'h>(&self, headers: &'h HeaderMap, began: Instant) -> Result<Admitted<'h>, Problem> {
         let grant = match &self.keys {
             Some(keys) => keys.grant(headers, Scope::Ingest)?,
             None => Grant::everything(),
@@ -101,12 +103,12 @@ impl Door {
             let what = format!("key {} is of no merchant that is served here", grant.key);
             return Err(Problem::new(StatusCode::FORBIDDEN, what));
         }
-        let shape = shape(headers)?;
+        let (shape, encoding) = (shape(headers)?, encoding(headers)?);
         let length = length(headers)?;
         let mut room = Room::new(Arc::clone(&self.room), self.metrics.inflight_bytes.clone());
         // What is promised must fit now; it is taken as it comes, so that a promise alone keeps nobody out.
         let fits = units(length.unwrap_or(0)) <= self.room.available_permits() && room.hold(0);
-        if fits { Ok(Admitted { grant, shape, room }) } else { Err(self.busy(began)) }
+        if fits { Ok(Admitted { grant, shape, encoding, room }) } else { Err(self.busy(began)) }
     }
 
     /// The shard of the next request.
@@ -121,13 +123,17 @@ impl Door {
         Problem::busy("too much is under way; send it again", retry_after_s(began))
     }
 
-    async fn take_body(&self, body: &mut Body, admitted: Admitted, began: Instant) -> Result<Response, Problem> {
-        let Admitted { grant, shape, mut room } = admitted;
+    async fn take_body(&self, body: &mut Body, admitted: Admitted<'_>, began: Instant) -> Result<Response, Problem> {
+        let Admitted { grant, shape, encoding, mut room } = admitted;
         let Some(body) = read_body(body, &mut room).await? else { return Err(self.busy(began)) };
         let intake = self.intake();
         let context = Context { served: &self.served, metrics: &self.metrics, grant: &grant, intake };
-        let Read { parcel, answer } = read(&body, shape, context).map_err(|e| too_large(e.to_string()))?;
-        drop(body);
+        let Read { parcel, answer } = match unpack(encoding, body, &mut room) {
+            Ok(body) => read(&body, shape, context).map_err(|e| too_large(e.to_string()))?,
+            Err(broken @ Packed::Broken { .. }) => unreadable(broken.to_string(), context),
+            Err(Packed::NoRoom) => return Err(self.busy(began)),
+            Err(packed @ (Packed::TooLarge | Packed::TooDense)) => return Err(too_large(packed.to_string())),
+        };
         let events = parcel.events();
         if events == 0 {
             return Ok(json(StatusCode::BAD_REQUEST, &answer, room));
@@ -150,29 +156,47 @@ impl Door {
 }
 
 /// A request whose body is read.
-struct Admitted {
+struct Admitted<'h> {
     grant: Grant,
-    shape: Shape,
+    shape: Shape<'h>,
+    encoding: Encoding,
     room: Room,
 }
 
-fn shape(headers: &HeaderMap) -> Result<Shape, Problem> {
-    let unsupported = |what: String| Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what);
-    if let Some(encoding) =
-        headers.get(header::CONTENT_ENCODING).filter(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity"))
-    {
-        let encoding = encoding.to_str().unwrap_or("that");
-        return Err(unsupported(format!("Content-Encoding: this build does not take {encoding}; send it as it is")));
-    }
+/// How a body is packed.
+fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
+    let Some(given) = headers.get(header::CONTENT_ENCODING) else { return Ok(Encoding::Identity) };
+    let given = given.to_str().unwrap_or("that");
+    Encoding::parse(given).ok_or_else(|| {
+        let what = format!("Content-Encoding is {given}; send gzip, zstd or the body as it is");
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what)
+    })
+}
+
+fn shape(headers: &HeaderMap) -> Result<Shape<'_>, Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let media = given.split(';').next().unwrap_or("").trim();
-    if media.eq_ignore_ascii_case("application/json") {
-        Ok(Shape::Json)
-    } else if media.eq_ignore_ascii_case("application/x-ndjson") {
-        Ok(Shape::Ndjson)
-    } else {
-        let what = if media.is_empty() { "is missing".to_owned() } else { format!("is {media}") };
-        Err(unsupported(format!("Content-Type {what}; send application/json or application/x-ndjson")))
+    let is = |name: &str| media.eq_ignore_ascii_case(name);
+    let value = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+    if let Some(specversion) = value("ce-specversion").filter(|_| media.is_empty() || is_json(media)) {
+        return Ok(Shape::CloudData(Headers {
+            specversion: Some(specversion),
+            id: value("ce-id"),
+            source: value("ce-source"),
+            kind: value("ce-type"),
+            time: value("ce-time"),
+        }));
+    }
+    match () {
+        () if is("application/json") => Ok(Shape::Json),
+        () if is("application/x-ndjson") => Ok(Shape::Ndjson),
+        () if is("application/cloudevents+json") => Ok(Shape::Cloud),
+        () if is("application/cloudevents-batch+json") => Ok(Shape::CloudBatch),
+        () => {
+            let what = if media.is_empty() { "is missing".to_owned() } else { format!("is {media}") };
+            let mend = "send application/json, application/x-ndjson or a CloudEvent in JSON";
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("Content-Type {what}; {mend}")))
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use bumpalo::Bump;
 use serde::Serialize;
 use wire::batch::{self, Broken, ELEMENTS_MAX};
-use wire::event::{self, FieldError, Merchants, Reason, Refused as Wrong};
+use wire::event::cloud::{self, Headers};
+use wire::event::{self, Accepted, FieldError, Merchants, Reason, Refused as Wrong};
 
 use crate::intake::{Intake, Parcel};
 use crate::keys::Grant;
@@ -30,10 +31,16 @@ pub(crate) struct Row {
 }
 
 /// How a body is cut into events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shape<'h> {
     Json,
     Ndjson,
+    /// One CloudEvent, structured.
+    Cloud,
+    /// An array of them.
+    CloudBatch,
+    /// The data of one whose attributes are headers.
+    CloudData(Headers<'h>),
 }
 
 /// What a body is read with.
@@ -60,17 +67,16 @@ pub(crate) struct Read {
 ///
 /// # Errors
 /// It has more events than a body may have; none of them is taken.
-pub(crate) fn read(body: &[u8], shape: Shape, context: Context<'_>) -> Result<Read, TooMany> {
+pub(crate) fn read(body: &[u8], shape: Shape<'_>, context: Context<'_>) -> Result<Read, TooMany> {
     let mut reading = Reading::new(context);
     match shape {
-        Shape::Json => match batch::json(body) {
-            Ok(objects) => objects.into_iter().for_each(|object| reading.object(object)),
-            Err(broken @ Broken::Json { .. }) => {
-                context.metrics.received.inc();
-                reading.refuse(&whole(broken.to_string(), Reason::Json));
-            }
-            Err(Broken::TooMany) => return Err(TooMany),
-        },
+        _ if body.trim_ascii().is_empty() => {}
+        Shape::Json => reading.all(batch::json(body), event::read)?,
+        Shape::CloudBatch => reading.all(batch::elements(body), cloud::read_structured)?,
+        Shape::Cloud => reading.event(body, cloud::read_structured),
+        Shape::CloudData(headers) => {
+            reading.event(body, |data, merchants, arena| cloud::read_binary(&headers, data, merchants, arena));
+        }
         Shape::Ndjson => {
             // Counted first: nothing of a body that is too large is taken.
             if batch::lines(body).nth(ELEMENTS_MAX).is_some() {
@@ -78,11 +84,8 @@ pub(crate) fn read(body: &[u8], shape: Shape, context: Context<'_>) -> Result<Re
             }
             for line in batch::lines(body) {
                 match line.object {
-                    Ok(object) => reading.object(object),
-                    Err(wrong) => {
-                        context.metrics.received.inc();
-                        reading.refuse(&wrong);
-                    }
+                    Ok(object) => reading.event(object, event::read),
+                    Err(wrong) => reading.refuse_unread(&wrong),
                 }
             }
         }
@@ -91,7 +94,14 @@ pub(crate) fn read(body: &[u8], shape: Shape, context: Context<'_>) -> Result<Re
         let rows = &mut reading.answer.rejected;
         rows.push(Row { index: 0, id: None, field: String::new(), error: "the body is empty; send events".to_owned() });
     }
-    Ok(Read { parcel: reading.parcel, answer: reading.answer })
+    Ok(reading.end())
+}
+
+/// A body that could not even be unpacked counts as one event.
+pub(crate) fn unreadable(error: String, context: Context<'_>) -> Read {
+    let mut reading = Reading::new(context);
+    reading.refuse_unread(&whole(error, Reason::Encoding));
+    reading.end()
 }
 
 /// A body that is being read.
@@ -118,11 +128,34 @@ impl<'d> Reading<'d> {
         }
     }
 
-    fn object(&mut self, object: &[u8]) {
+    fn end(self) -> Read {
+        Read { parcel: self.parcel, answer: self.answer }
+    }
+
+    /// The events of a list, if it is one.
+    fn all(
+        &mut self,
+        list: Result<Vec<&[u8]>, Broken>,
+        read: impl for<'a> Fn(&'a [u8], &Merchants, &'a Bump) -> Result<Accepted<'a>, Wrong>,
+    ) -> Result<(), TooMany> {
+        match list {
+            Ok(events) => events.into_iter().for_each(|event| self.event(event, &read)),
+            Err(broken @ Broken::Json { .. }) => self.refuse_unread(&whole(broken.to_string(), Reason::Json)),
+            Err(broken @ Broken::NoArray) => self.refuse_unread(&whole(broken.to_string(), Reason::Type)),
+            Err(Broken::TooMany) => return Err(TooMany),
+        }
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        text: &[u8],
+        read: impl for<'a> FnOnce(&'a [u8], &Merchants, &'a Bump) -> Result<Accepted<'a>, Wrong>,
+    ) {
         self.context.metrics.received.inc();
         let mut arena = std::mem::take(&mut self.arena);
         arena.reset();
-        match event::read(object, &self.merchants, &arena) {
+        match read(text, &self.merchants, &arena) {
             Err(wrong) => self.refuse(&wrong),
             Ok(accepted) if !self.context.grant.may_send(accepted.event.action) => {
                 let error = format!(
@@ -148,6 +181,12 @@ impl<'d> Reading<'d> {
             },
         }
         self.arena = arena;
+    }
+
+    /// Reports what was not read as an event; it counts as one.
+    fn refuse_unread(&mut self, wrong: &Wrong) {
+        self.context.metrics.received.inc();
+        self.refuse(wrong);
     }
 
     /// Reports an event with all its errors; counts it once.

@@ -13,7 +13,7 @@ use edge::http;
 use edge::intake::Intake;
 use edge::keys::Keys;
 use edge::metrics::Metrics;
-use edge::problem::{method_not_allowed, not_found};
+use edge::public::public;
 use edge::road::Road;
 use edge::served::Served;
 use edge::spool::{self, Found, Spooled};
@@ -132,7 +132,7 @@ async fn run(settings: Edge, base: Base, spooled: Option<Kept>, stamps: Vec<Stam
     let connections = metrics.connections.clone();
     let inflight = settings.door.inflight_bytes as usize;
     let door = Door::new(intakes.clone(), served, keys.clone(), metrics, inflight);
-    let routes = Arc::new(door).routes().fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+    let routes = public(Arc::new(door).routes());
     let (stop, stopped) = watch::channel(false);
     let http = listener.local_addr()?;
     let server = tokio::spawn(http::serve(listener, routes, connections, stopped));

@@ -31,7 +31,7 @@ use edge::http;
 use edge::intake::Intake;
 use edge::keys::Keys;
 use edge::metrics::Metrics;
-use edge::problem::{method_not_allowed, not_found};
+use edge::public::public;
 use edge::road::Road;
 use edge::served::Served;
 use log::error::LogError;
@@ -215,8 +215,7 @@ impl Service {
         let console = Arc::new(Console::new(Arc::clone(&recent), url, served, keys.clone()));
         let own = Arc::clone(&standing);
         let page = console::page::routes(&console, Arc::new(move || own.lines()));
-        let routes = Arc::new(door).routes().merge(console.routes()).merge(page);
-        let routes = routes.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+        let routes = public(Arc::new(door).routes().merge(console.routes()).merge(page));
 
         let mut threads = vec![thread("ledger", &failed, move || ledger.run().map_err(Into::into))];
         for (number, stations) in lanes.into_iter().enumerate() {

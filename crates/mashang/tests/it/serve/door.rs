@@ -23,7 +23,7 @@ pub(super) fn shop() -> TempDir {
     dir
 }
 
-fn check(answer: &Answer, expect: &Expect) {
+pub(super) fn check(answer: &Answer, expect: &Expect) {
     let again = answer.retry_after.as_ref().map_or("", |_| " Retry-After");
     expect.assert_eq(&format!("{}{again} {}\n{}\n", answer.status, answer.content_type, answer.body));
 }
@@ -95,9 +95,9 @@ fn bodies_get_their_answers() {
     check(
         &say("text/plain", "{}"),
         &expect![[r#"
-        415 application/problem+json
-        {"detail":"Content-Type is text/plain; send application/json or application/x-ndjson","status":415,"title":"Unsupported Media Type"}
-    "#]],
+            415 application/problem+json
+            {"detail":"Content-Type is text/plain; send application/json, application/x-ndjson or a CloudEvent in JSON","status":415,"title":"Unsupported Media Type"}
+        "#]],
     );
     check(
         &say("application/json; charset=utf-8", r#"{"id":"5","action":"visit","shopper":"u1"}"#),
@@ -374,4 +374,43 @@ fn a_stop_lets_requests_end_and_takes_everything_into_the_ledger() {
         .map(|l| l.rsplit(',').next().and_then(|n| n.parse::<u64>().ok()).expect("a number"))
         .sum();
     assert_eq!(visits, events.iter().filter(|e| e.contains("\"visit\"")).count() as u64 + 1);
+}
+
+#[test]
+fn pages_of_other_origins_may_ask_and_everything_is_described() {
+    let dir = shop();
+    let server = Server::start(dir.path(), &[]);
+    let described = server.get("/openapi.json");
+    assert_eq!((described.status, described.content_type.as_str()), (200, JSON));
+    let described = described.json();
+    assert_eq!(described["openapi"], "3.1.0");
+    assert_eq!(described["info"]["version"], env!("CARGO_PKG_VERSION"));
+    for (path, method) in [("/v1/events", "post"), ("/v1/results/{id}", "get")] {
+        assert!(described["paths"][path][method]["responses"].is_object(), "{path}");
+    }
+    // What a browser asks before it sends.
+    let mut stream = TcpStream::connect(server.http.trim_start_matches("http://")).expect("a connection");
+    let asked = "OPTIONS /v1/events HTTP/1.1\r\nHost: h\r\nOrigin: https://shop.example\r\nConnection: close\r\n\
+        Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization,content-type\r\n\r\n";
+    stream.write_all(asked.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let answer = answer.to_lowercase();
+    assert!(answer.starts_with("http/1.1 200"), "{answer}");
+    for header in [
+        "access-control-allow-origin: *",
+        "access-control-allow-methods: get,post",
+        "access-control-allow-headers: authorization,content-type",
+        "access-control-max-age: 86400",
+    ] {
+        assert!(answer.contains(header), "{header}: {answer}");
+    }
+    // And with what it sends then.
+    let mut stream = TcpStream::connect(server.http.trim_start_matches("http://")).expect("a connection");
+    let sent = "POST /v1/events HTTP/1.1\r\nHost: h\r\nOrigin: https://shop.example\r\nConnection: close\r\n\
+        Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}";
+    stream.write_all(sent.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 415") && answer.contains("access-control-allow-origin: *"), "{answer}");
 }

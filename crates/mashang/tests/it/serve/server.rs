@@ -94,6 +94,13 @@ impl Server {
         line.map_or(0, |value| value.parse().expect("an integer"))
     }
 
+    /// The sum of a metric over all its labels.
+    pub(crate) fn sum(&self, name: &str) -> u64 {
+        let text = get(&format!("{}/metrics", self.admin), None).expect("metrics").body;
+        let lines = text.lines().filter_map(|line| line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{'])));
+        lines.map(|rest| rest.rsplit(' ').next().and_then(|n| n.parse::<u64>().ok()).expect("an integer")).sum()
+    }
+
     /// Waits until everything that was accepted is in the ledger.
     pub(crate) fn settle(&self) {
         let until = Instant::now() + PATIENCE;
@@ -148,11 +155,16 @@ fn agent() -> ureq::Agent {
 
 /// Posts a body to the door.
 pub(crate) fn post(http: &str, content_type: &str, body: &[u8], key: Option<&str>) -> Result<Answer, ureq::Error> {
-    let mut request = agent().post(format!("{http}/v1/events")).header("Content-Type", content_type);
-    if let Some(key) = key {
-        request = request.header("Authorization", format!("Bearer {key}"));
-    }
-    request.send(body).map(answer)
+    let bearer = key.map(|key| format!("Bearer {key}"));
+    let bearer = bearer.as_ref().map(|bearer| ("Authorization", bearer.as_str()));
+    let headers: Vec<_> = [("Content-Type", content_type)].into_iter().chain(bearer).collect();
+    send(http, &headers, body)
+}
+
+/// Posts a body to the door, with these headers.
+pub(crate) fn send(http: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, ureq::Error> {
+    let request = agent().post(format!("{http}/v1/events"));
+    headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send(body).map(answer)
 }
 
 pub(crate) fn get(url: &str, key: Option<&str>) -> Result<Answer, ureq::Error> {
