@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use http_body_util::{BodyExt, Limited};
@@ -20,6 +20,7 @@ use crate::intake::Intake;
 use crate::keys::{Grant, Keys, Scope};
 use crate::metrics::{Metrics, Shed};
 use crate::problem::Problem;
+use crate::quota::Level;
 use crate::reading::{Answer, Context, Read, Shape, read, unreadable};
 use crate::room::{Room, UNIT_BYTES, units};
 use crate::served::Served;
@@ -33,6 +34,9 @@ const DURABLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Of a body that is refused so much is read all the same, and for so long.
 const DISCARD_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// What the door knows.
 #[derive(Debug)]
@@ -71,26 +75,31 @@ impl Door {
 
 async fn take(State(door): State<Arc<Door>>, request: Request) -> Response {
     let began = Instant::now();
-    let response = match door.take(request, began).await {
-        Ok(response) => response,
-        Err(problem) => problem.into_response(),
-    };
+    let response = door.take(request, began).await;
     door.metrics.requests.with_label_values(&[response.status().as_str()]).inc();
     response
 }
 
 impl Door {
-    async fn take(&self, request: Request, began: Instant) -> Result<Response, Problem> {
+    async fn take(&self, request: Request, began: Instant) -> Response {
         let (head, mut body) = request.into_parts();
+        let mut quota = None;
         let taken = match self.admit(&head.headers, began) {
-            Ok(admitted) => self.take_body(&mut body, admitted, began).await,
+            Ok(admitted) => {
+                quota.clone_from(&admitted.grant.quota);
+                self.take_body(&mut body, admitted, began).await
+            }
             Err(problem) => Err(problem),
         };
         // Whoever waits to be told to go on has not sent the body.
         if taken.is_err() && !head.headers.contains_key(header::EXPECT) {
             discard(body).await;
         }
-        taken
+        let mut response = taken.unwrap_or_else(IntoResponse::into_response);
+        if let Some(bucket) = quota {
+            tell_quota(response.headers_mut(), bucket.level(Instant::now()));
+        }
+        response
     }
 
     /// Decides by the head alone whether the body is read.
@@ -125,10 +134,15 @@ impl Door {
 
     async fn take_body(&self, body: &mut Body, admitted: Admitted<'_>, began: Instant) -> Result<Response, Problem> {
         let Admitted { grant, shape, encoding, mut room } = admitted;
+        if let Some(Err(wait)) = grant.quota.as_ref().map(|bucket| bucket.check(began)) {
+            self.metrics.received.inc();
+            self.metrics.shed(Shed::Quota, 1);
+            return Err(enough(&format!("key {}", grant.key), wait, began));
+        }
         let Some(body) = read_body(body, &mut room).await? else { return Err(self.busy(began)) };
         let intake = self.intake();
         let context = Context { served: &self.served, metrics: &self.metrics, grant: &grant, intake };
-        let Read { parcel, answer } = match unpack(encoding, body, &mut room) {
+        let Read { parcel, answer, of_merchants } = match unpack(encoding, body, &mut room) {
             Ok(body) => read(&body, shape, context).map_err(|e| too_large(e.to_string()))?,
             Err(broken @ Packed::Broken { .. }) => unreadable(broken.to_string(), context),
             Err(Packed::NoRoom) => return Err(self.busy(began)),
@@ -138,6 +152,14 @@ impl Door {
         if events == 0 {
             return Ok(json(StatusCode::BAD_REQUEST, &answer, room));
         }
+        let sent = |merchant: &String| of_merchants.get(merchant).copied().unwrap_or(0);
+        let quotas = || grant.merchant_quotas.iter().filter(|(merchant, _)| sent(merchant) > 0);
+        if let Some((merchant, wait)) = quotas().find_map(|(m, bucket)| Some((m, bucket.check(began).err()?))) {
+            self.metrics.shed(Shed::Quota, events);
+            return Err(enough(&format!("merchant {merchant}"), wait, began));
+        }
+        quotas().for_each(|(merchant, bucket)| bucket.take(began, sent(merchant)));
+        grant.quota.iter().for_each(|bucket| bucket.take(began, events));
         let durable = tokio::time::timeout(DURABLE_TIMEOUT, intake.take(parcel)).await;
         match durable {
             Ok(Ok(durable)) => {
@@ -243,6 +265,23 @@ async fn discard(body: Body) {
     let mut body = Limited::new(body, DISCARD_BYTES_MAX);
     let over = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
     let _ = tokio::time::timeout(DISCARD_TIMEOUT, over).await;
+}
+
+/// Tells a sender how much is left of its quota (draft-ietf-httpapi-ratelimit-headers).
+fn tell_quota(headers: &mut HeaderMap, Level { burst, left, full_in, window }: Level) {
+    let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    for (name, value) in [
+        (RATELIMIT_POLICY, format!("\"key\";q={burst};w={}", seconds(window))),
+        (RATELIMIT, format!("\"key\";r={left};t={}", seconds(full_in))),
+    ] {
+        headers.insert(name, HeaderValue::try_from(value).expect("ASCII"));
+    }
+}
+
+/// Turns away who has had its quota.
+fn enough(whose: &str, wait: Duration, began: Instant) -> Problem {
+    let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX - 4);
+    Problem::enough(format!("the quota of {whose} is used up; send it again later"), seconds + retry_after_s(began))
 }
 
 fn body_too_large() -> Problem {

@@ -4,6 +4,7 @@
 //! - [`problem`]: errors without a body of their own (RFC 9457)
 //! - [`public`]: what every public port has: `/openapi.json`, CORS
 //! - [`keys`]: who may do what
+//! - [`quota`]: how much
 //! - [`clock`]: the stamp of every event
 //! - [`intake`]: events of many requests become frames, and frames rounds of the log
 //! - [`road`]: where rounds go
@@ -24,6 +25,7 @@ pub mod keys;
 pub mod metrics;
 pub mod problem;
 pub mod public;
+pub mod quota;
 mod reading;
 pub mod road;
 mod room;

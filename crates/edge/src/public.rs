@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{Method, header};
+use axum::http::{HeaderName, Method, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
@@ -25,7 +25,11 @@ pub fn public(routes: Router) -> Router {
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([header::RETRY_AFTER])
+        .expose_headers([
+            header::RETRY_AFTER,
+            HeaderName::from_static("ratelimit"),
+            HeaderName::from_static("ratelimit-policy"),
+        ])
         .max_age(PREFLIGHT_KEPT);
     routes
         .route("/openapi.json", get(openapi))

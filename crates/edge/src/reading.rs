@@ -1,5 +1,7 @@
 //! A body becomes a parcel of events, and a row for everything that is wrong; whatever transport brought it.
 
+use std::collections::BTreeMap;
+
 use bumpalo::Bump;
 use serde::Serialize;
 use wire::batch::{self, Broken, ELEMENTS_MAX};
@@ -61,6 +63,8 @@ pub(crate) struct TooMany;
 pub(crate) struct Read {
     pub(crate) parcel: Parcel,
     pub(crate) answer: Answer,
+    /// How many of its events are of each merchant that has a quota.
+    pub(crate) of_merchants: BTreeMap<String, u64>,
 }
 
 /// Reads the events of a body.
@@ -112,6 +116,7 @@ struct Reading<'d> {
     parcel: Parcel,
     index: usize,
     answer: Answer,
+    of_merchants: BTreeMap<String, u64>,
 }
 
 impl<'d> Reading<'d> {
@@ -125,11 +130,12 @@ impl<'d> Reading<'d> {
             parcel: context.intake.parcel(),
             index: 0,
             answer: Answer { durable: "log", ..Answer::default() },
+            of_merchants: context.grant.merchant_quotas.keys().map(|merchant| (merchant.clone(), 0)).collect(),
         }
     }
 
     fn end(self) -> Read {
-        Read { parcel: self.parcel, answer: self.answer }
+        Read { parcel: self.parcel, answer: self.answer, of_merchants: self.of_merchants }
     }
 
     /// The events of a list, if it is one.
@@ -170,6 +176,9 @@ impl<'d> Reading<'d> {
                     let mut event = accepted.event;
                     event.stamp = stamp;
                     self.parcel.push(&event);
+                    if let Some(count) = self.of_merchants.get_mut(event.merchant) {
+                        *count += 1;
+                    }
                     self.index += 1;
                     self.context.metrics.unknown_fields.inc_by(u64::from(accepted.unknown_fields));
                 }

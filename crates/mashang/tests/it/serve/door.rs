@@ -414,3 +414,53 @@ fn pages_of_other_origins_may_ask_and_everything_is_described() {
     stream.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 415") && answer.contains("access-control-allow-origin: *"), "{answer}");
 }
+
+#[test]
+fn quotas_hold_for_keys_and_for_merchants() {
+    let dir = shop();
+    // So little that it takes hours to make up for what is sent here.
+    let of = |id: &str, quota: &str| key(id, "s", &format!("merchants = [\"steady\"]\nscopes = [\"ingest\"]\n{quota}"));
+    let small = of("small", "quota = { events-per-second = 1, burst = 100 }");
+    let merchants = "[quotas]\nsteady = { events-per-second = 1, burst = 30000 }\n";
+    write_keys(
+        dir.path(),
+        &[merchants, &small, &of("free", ""), &of("other", "quota = { events-per-second = 1 }")].concat(),
+    );
+    let server = Server::start(dir.path(), &["--keys", "keys.toml"]);
+    let send = |id: &str, events: std::ops::Range<u32>| {
+        let lines = events.map(|n| format!("{{\"id\":\"{n}\",\"action\":\"visit\",\"shopper\":\"u1\"}}\n"));
+        post(&server.http, NDJSON, lines.collect::<String>().as_bytes(), Some(&format!("{id}.s"))).expect("an answer")
+    };
+    // A request is never cut in half; the next one waits until it is made up for.
+    let first = send("small", 0..10_000);
+    assert_eq!((first.status, first.ratelimit.as_deref()), (202, Some("\"key\";r=0;t=10000")));
+    let second = send("small", 0..1);
+    assert!(second.status == 429 && second.body.contains("the quota of key small is used up"), "{}", second.body);
+    let wait: u32 = second.retry_after.expect("a time").parse().expect("seconds");
+    assert!((9_000..10_000).contains(&wait), "{wait}");
+    // Others are as before, until their merchant has had its share.
+    assert_eq!(send("free", 10_000..20_000).status, 202);
+    assert_eq!(send("free", 20_000..29_999).status, 202);
+    assert_eq!(send("free", 30_000..40_000).status, 202, "one is left, and a request is not cut in half");
+    let over = send("free", 40_000..40_002);
+    assert!(over.status == 429 && over.body.contains("the quota of merchant steady is used up"), "{}", over.body);
+    assert_eq!(over.ratelimit, None, "the key has no quota");
+    let shed = server.metric("mashang_events_shed_total{reason=\"quota\"}");
+    assert_eq!(shed, 3, "one that was not read, and two that were");
+    let sum = |name: &str| server.sum(&format!("mashang_events_{name}_total"));
+    assert_eq!(sum("received"), sum("accepted") + sum("rejected") + sum("shed"));
+    // What changes begins anew, what stays goes on.
+    let more = of("small", "quota = { events-per-second = 2, burst = 100 }");
+    write_keys(dir.path(), &[&more, &*of("free", "")].concat());
+    let until = std::time::Instant::now() + Duration::from_secs(30);
+    while send("small", 0..10_000).status != 202 {
+        assert!(std::time::Instant::now() < until, "the new quota does not count");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    write_keys(dir.path(), &[&more, &*of("free", ""), &of("third", "")].concat());
+    while send("third", 0..1).status != 202 {
+        assert!(std::time::Instant::now() < until, "the keys are not read again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(send("small", 0..1).status, 429);
+}

@@ -25,6 +25,7 @@ pub(crate) struct Server {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<String>,
+    pub(crate) ratelimit: Option<String>,
     pub(crate) content_type: String,
     pub(crate) body: String,
 }
@@ -177,8 +178,9 @@ pub(crate) fn get(url: &str, key: Option<&str>) -> Result<Answer, ureq::Error> {
 
 fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
     let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(ToOwned::to_owned);
-    let (retry_after, content_type) = (header("retry-after"), header("content-type").unwrap_or_default());
+    let (retry_after, ratelimit) = (header("retry-after"), header("ratelimit"));
+    let content_type = header("content-type").unwrap_or_default();
     let status = response.status().as_u16();
     let body = response.body_mut().with_config().limit(64 << 20).read_to_string().unwrap_or_default();
-    Answer { status, retry_after, content_type, body }
+    Answer { status, retry_after, ratelimit, content_type, body }
 }
