@@ -17,8 +17,9 @@ use crate::serve::steady;
 
 const NDJSON: &str = "application/x-ndjson";
 const BATCH: usize = 20;
-/// A batch each so often.
-const EVERY: Duration = Duration::from_millis(8);
+const SENDERS: usize = 3;
+/// A batch of each sender so often.
+const EVERY: Duration = Duration::from_millis(25);
 /// An edge needs no more, however long the broker is away.
 const EDGE_BYTES_MAX: u64 = 300 << 20;
 
@@ -47,9 +48,9 @@ impl Load {
         self.log.load(Ordering::Acquire) + self.spool.load(Ordering::Acquire)
     }
 
-    /// Sends batches in order, each until some edge answers 202.
-    fn run(&self, doors: &Addresses, batches: &[String]) {
-        for (number, batch) in batches.iter().enumerate() {
+    /// Sends every so manieth batch in order, each until some edge answers 202.
+    fn run(&self, doors: &Addresses, batches: &[String], sender: usize) {
+        for (number, batch) in batches.iter().enumerate().skip(sender).step_by(SENDERS) {
             let until = Instant::now() + PATIENCE;
             for turn in number.. {
                 assert!(Instant::now() < until, "nobody takes batch {number}");
@@ -133,12 +134,16 @@ fn an_outage_of_the_log_loses_nothing_that_was_answered() {
     fleet.start("edge-1", &["--spool", "spool-1"]);
     fleet.start("edge-2", &["--spool", "spool-2", "--spool-after", "1s"]);
     let outage = outage();
-    let batches = usize::try_from((outage.as_millis() + 120_000) / EVERY.as_millis()).expect("some");
+    let batches = SENDERS * usize::try_from((outage.as_millis() + 120_000) / EVERY.as_millis()).expect("some");
     let events = steady::events((batches * BATCH) as u64);
-    let batches: Vec<String> = events.chunks(BATCH).map(|batch| batch.join("\n")).collect();
+    let batches: Arc<Vec<String>> = Arc::new(events.chunks(BATCH).map(|batch| batch.join("\n")).collect());
     let load = Arc::new(Load::default());
-    let (doors, own) = (Arc::clone(&fleet.doors), Arc::clone(&load));
-    let client = std::thread::spawn(move || own.run(&doors, &batches));
+    let clients: Vec<_> = (0..SENDERS)
+        .map(|sender| {
+            let (doors, own, batches) = (Arc::clone(&fleet.doors), Arc::clone(&load), Arc::clone(&batches));
+            std::thread::spawn(move || own.run(&doors, &batches, sender))
+        })
+        .collect();
     load.wait("the log takes events", |load| load.log.load(Ordering::Acquire) > 50);
     assert_eq!(load.spool.load(Ordering::Acquire), 0, "a log that answers needs no spool");
 
@@ -160,7 +165,9 @@ fn an_outage_of_the_log_loses_nothing_that_was_answered() {
     let before = load.log.load(Ordering::Acquire);
     load.wait("the log is used again", |load| load.log.load(Ordering::Acquire) > before + 100);
     load.is_over.store(true, Ordering::Release);
-    client.join().expect("every batch is taken");
+    for client in clients {
+        client.join().expect("every batch is taken");
+    }
     for name in ["edge-1", "edge-2"] {
         until_drained(&fleet, name);
         counters_add_up(&fleet, name);
