@@ -32,15 +32,15 @@ pub struct Running {
 pub type Epoch = u64;
 
 impl Stamps {
-    /// Takes the event clock up again from the log.
+    /// Takes the event clock up again from the log, and from what was accepted last and is not there yet.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub fn of(meta: &Meta, feed: &mut dyn Feed) -> Result<Self, LogError> {
+    pub fn of(meta: &Meta, feed: &mut dyn Feed, spooled: Option<Millis>) -> Result<Self, LogError> {
         match meta.clock {
             Clock::Wall => Ok(Self::Wall),
             Clock::Event => {
-                let mut last = None;
+                let mut last = spooled;
                 for topic in [Topic::Scans, Topic::Draws, Topic::Awards, Topic::Facts] {
                     for partition in 0..meta.partitions.of(topic) {
                         last = last.max(last_received(feed, topic, partition)?);

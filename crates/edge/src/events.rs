@@ -162,9 +162,9 @@ impl Door {
         grant.quota.iter().for_each(|bucket| bucket.take(began, events));
         let durable = tokio::time::timeout(DURABLE_TIMEOUT, intake.take(parcel)).await;
         match durable {
-            Ok(Ok(())) => {
+            Ok(Ok(durable)) => {
                 self.metrics.ack_seconds.observe(began.elapsed().as_secs_f64());
-                Ok(json(StatusCode::ACCEPTED, &Answer { accepted: events, ..answer }, room))
+                Ok(json(StatusCode::ACCEPTED, &Answer { accepted: events, durable: durable.as_str(), ..answer }, room))
             }
             Ok(Err(Refused::Full)) => Err(Problem::busy("the log has no room; send it again", 5)),
             Ok(Err(Refused::TooLarge)) => Err(too_large("an event is larger than the log takes".to_owned())),

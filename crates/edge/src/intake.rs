@@ -12,13 +12,14 @@ use domain::model::event::Event;
 use domain::model::ids;
 use domain::model::place::Topic;
 use domain::model::time::Millis;
-use log::feed::Appender;
-use log::local::{OnFull, Refused};
+use log::local::Refused;
 use log::store::Append;
 use tokio::sync::watch;
 
 use crate::clock::{Epoch, Stamps};
 use crate::metrics::Metrics;
+use crate::road::Road;
+use crate::spool::Durable;
 
 /// So many rounds may be under way under the event clock.
 const ROUNDS_MAX_EVENT: usize = 1;
@@ -60,7 +61,7 @@ impl Parcel {
 }
 
 /// The end of a round.
-type Outcome = Option<Result<(), Refused>>;
+type Outcome = Option<Result<Durable, Refused>>;
 
 /// What is being gathered.
 #[derive(Debug)]
@@ -77,7 +78,7 @@ struct Open {
 pub struct Intake {
     open: Mutex<Open>,
     wake: Condvar,
-    log: Arc<dyn Appender>,
+    road: Road,
     pub stamps: Stamps,
     metrics: Metrics,
     partitions: u16,
@@ -90,13 +91,7 @@ impl Intake {
     /// # Panics
     /// If the system has no room for a thread.
     #[must_use]
-    pub fn start(
-        log: Arc<dyn Appender>,
-        partitions: u16,
-        stamps: Stamps,
-        rounds_max: usize,
-        metrics: Metrics,
-    ) -> Arc<Self> {
+    pub fn start(road: Road, partitions: u16, stamps: Stamps, rounds_max: usize, metrics: Metrics) -> Arc<Self> {
         let open = Open {
             parcel: Parcel::new(partitions, stamps.epoch()),
             is_empty: true,
@@ -106,7 +101,7 @@ impl Intake {
         };
         let rounds_max = if matches!(stamps, Stamps::Wall) { rounds_max } else { ROUNDS_MAX_EVENT };
         let intake =
-            Self { open: Mutex::new(open), wake: Condvar::new(), log, stamps, metrics, partitions, rounds_max };
+            Self { open: Mutex::new(open), wake: Condvar::new(), road, stamps, metrics, partitions, rounds_max };
         let intake = Arc::new(intake);
         let own = Arc::clone(&intake);
         std::thread::Builder::new()
@@ -122,16 +117,11 @@ impl Intake {
         Parcel::new(self.partitions, self.stamps.epoch())
     }
 
-    #[must_use]
-    pub fn log(&self) -> &dyn Appender {
-        &*self.log
-    }
-
-    /// Makes events durable, and counts them, also if whoever sent them does not wait for the answer.
+    /// Makes events durable, and counts them, also if whoever sent them does not wait for the answer. Says where they are.
     ///
     /// # Errors
-    /// None of them is in the log.
-    pub async fn take(&self, parcel: Parcel) -> Result<(), Refused> {
+    /// None of them is accepted.
+    pub async fn take(&self, parcel: Parcel) -> Result<Durable, Refused> {
         let mut outcome = {
             let mut open = self.open();
             let refused = if open.is_closed {
@@ -186,16 +176,16 @@ impl Intake {
                 own.ended(result, last, events);
                 outcome.send_replace(Some(result));
             };
-            self.log.append(frames(parcel), OnFull::Refuse, Box::new(done));
+            self.road.append(frames(parcel), Box::new(done));
         }
     }
 
     /// A round is durable or refused.
-    fn ended(&self, result: Result<(), Refused>, last: Millis, events: u64) {
+    fn ended(&self, result: Result<Durable, Refused>, last: Millis, events: u64) {
         let mut open = self.open();
         open.under_way -= 1;
         match result {
-            Ok(()) => {
+            Ok(_) => {
                 self.stamps.accepted(last);
                 self.metrics.accept(events);
             }

@@ -7,6 +7,8 @@
 //! - [`quota`]: how much
 //! - [`clock`]: the stamp of every event
 //! - [`intake`]: events of many requests become frames, and frames rounds of the log
+//! - [`road`]: where rounds go
+//! - [`spool`]: where they are safe while the log is slow or away
 //! - [`events`]: `POST /v1/events`
 //! - `encoding`: compressed bodies
 //! - `reading`: a body becomes events, or reasons why not
@@ -25,5 +27,7 @@ pub mod problem;
 pub mod public;
 pub mod quota;
 mod reading;
+pub mod road;
 mod room;
 pub mod served;
+pub mod spool;

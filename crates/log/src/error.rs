@@ -14,6 +14,14 @@ pub enum LogError {
     Damaged { path: PathBuf, byte: u64, what: String },
     #[error("{dir}: the log was made with {found}, not with {wanted}: {mend}")]
     Other { dir: PathBuf, found: String, wanted: String, mend: &'static str },
+    #[error(
+        "{path} at byte {byte}: the spool is damaged: {what}; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"
+    )]
+    SpoolDamaged { path: PathBuf, byte: u64, what: String },
+    #[error(
+        "{dir}: this spool holds events of log {found:032x}, and this edge writes to log {wanted:032x}: give it back to an edge of its log, or give this one another directory"
+    )]
+    SpoolOther { dir: PathBuf, found: u128, wanted: u128 },
     #[error("{dir}: there is no log: name the directory that `serve --data` wrote")]
     Missing { dir: PathBuf },
     #[error("{partition}: offset {wanted} was asked for, the log begins at {start}: what was there is let go; {mend}")]

@@ -104,6 +104,30 @@ impl Journal {
     pub(crate) fn undo(&self) -> std::io::Result<()> {
         self.file.truncate(self.bytes)
     }
+
+    /// Where it stands, for [`Journal::rewind`].
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { bytes: self.bytes, next: self.next }
+    }
+
+    /// Takes back the rounds since a mark, for good: one that were left behind a torn one would be taken for damage.
+    pub(crate) fn rewind(&mut self, mark: Mark) -> std::io::Result<()> {
+        (self.bytes, self.next) = (mark.bytes, mark.next);
+        self.undo()?;
+        self.file.sync()
+    }
+}
+
+/// Where a journal stood.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    bytes: u64,
+    next: u64,
+}
+
+/// How many bytes a round takes that holds so many records of so many bytes together.
+pub(crate) fn round_bytes(records: usize, bytes: usize) -> u64 {
+    (HEAD_BYTES + size_of::<Millis>() + records * RECORD_HEAD_BYTES + bytes) as u64
 }
 
 fn begin() -> Vec<u8> {
@@ -139,6 +163,41 @@ fn block(bytes: &[u8]) -> Option<Block<'_>> {
     Some(Block { number: u64::from_le_bytes(std::array::from_fn(|i| head[16 + i])), body: &rest[..len] })
 }
 
+/// Bytes of a block of a journal that was written and synced; `None` if no whole one begins there.
+pub(crate) fn read_block(file: &dyn File, at: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let mut head = [0; HEAD_BYTES];
+    if file.read_at(&mut head, at)? < HEAD_BYTES {
+        return Ok(None);
+    }
+    let len = u64::from(u32::from_le_bytes([head[12], head[13], head[14], head[15]]));
+    if head[..8] != MAGIC || at + HEAD_BYTES as u64 + len > file.len()? {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; HEAD_BYTES + usize::try_from(len).expect("32 bits")];
+    let read = file.read_at(&mut bytes, at)?;
+    Ok((read == bytes.len() && block(&bytes).is_some()).then_some(bytes))
+}
+
+/// Takes a round apart that [`read_block`] gave: its number, its append time and, by `each`, its records.
+pub(crate) fn open_round(bytes: &[u8], mut each: impl FnMut((Topic, u16), &[u8])) -> Option<(u64, Millis)> {
+    let Block { number, body } = block(bytes)?;
+    let append = i64::from_le_bytes(*body.first_chunk()?);
+    let taken = round(body, &mut |place, _, _, record| {
+        each(place, record);
+        Ok(())
+    });
+    taken.is_ok().then_some((number, append))
+}
+
+/// How far the whole blocks of a journal reach.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Whole {
+    /// The number that the next block must have.
+    pub(crate) next: u64,
+    /// Bytes of the whole blocks; what follows was torn.
+    pub(crate) bytes: u64,
+}
+
 /// A journal as found on the disk.
 pub(crate) struct Old {
     /// How far each partition was synced when it began.
@@ -172,14 +231,14 @@ impl Old {
         self.first - 1
     }
 
-    /// Hands out every record of every round, in order; says the number that the next block must have.
+    /// Hands out every record of every round, in order; says how far they reach.
     ///
     /// # Errors
     /// A good block after a bad one, or records that cannot be.
     pub(crate) fn records(
         &self,
         mut each: impl FnMut((Topic, u16), u64, Millis, &[u8]) -> Result<(), LogError>,
-    ) -> Result<u64, LogError> {
+    ) -> Result<Whole, LogError> {
         let mut at = self.from;
         let mut next = self.first;
         while let Some(found) = self.bytes.get(at..).and_then(block) {
@@ -202,10 +261,14 @@ impl Old {
             }
             search = place + 1;
         }
-        Ok(next)
+        Ok(Whole { next, bytes: at as u64 })
     }
 
-    fn damaged(&self, byte: usize, what: String) -> LogError {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    pub(crate) fn damaged(&self, byte: usize, what: String) -> LogError {
         LogError::Damaged { path: self.path.clone(), byte: byte as u64, what }
     }
 }

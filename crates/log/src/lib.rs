@@ -13,6 +13,7 @@
 //! - [`feed`]: what a role asks of a log, whichever it is
 //! - [`follow`]: the feed of the embedded log
 //! - [`kafka`]: the same, asked of Kafka
+//! - [`spool`]: rounds that a log did not take yet, in files of their own
 //! - [`local`]: the log with its committer: appends of many threads are one round, one sync
 
 pub mod archive;
@@ -27,5 +28,6 @@ pub mod meta;
 pub mod partition;
 pub mod reader;
 mod segment;
+pub mod spool;
 pub mod store;
 mod tail;

@@ -155,7 +155,7 @@ impl Store {
                 let what = format!("journal {} begins with block {}, {next} must come", numbers[i], journal.number());
                 return Err(LogError::Damaged { path: journals.join(journal::name(numbers[i])), byte: 0, what });
             }
-            next = journal.records(|place, offset, time, record| {
+            let whole = journal.records(|place, offset, time, record| {
                 append = append.max(time);
                 let tail = tails.get_mut(&place).ok_or_else(|| LogError::Damaged {
                     path: journals.join(journal::name(numbers[i])),
@@ -164,6 +164,7 @@ impl Store {
                 })?;
                 tail.stage(&*files, sizes.segment_bytes, offset, time, record)
             })?;
+            next = whole.next;
             for tail in tails.values_mut() {
                 tail.write()?;
                 dirty.extend(tail.show().into_iter().map(|segment| (segment.path.clone(), segment)));

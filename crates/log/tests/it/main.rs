@@ -4,5 +4,6 @@ mod crashes;
 mod damage;
 mod found;
 mod kafka;
+mod spool;
 mod threads;
 mod world;

@@ -70,6 +70,15 @@ pub(crate) struct EdgeArgs {
     /// How long a stop waits, not ready, before connections end, such as 5s [default: 0s]
     #[arg(long, env = "MASHANG_DRAIN_WAIT", value_name = "DURATION", value_parser = duration)]
     pub(crate) drain_wait: Option<Duration>,
+    /// Where events are made durable while Kafka is slow or away: a directory of this process alone [default: none, then 503]
+    #[arg(long, env = "MASHANG_SPOOL", value_name = "DIR")]
+    pub(crate) spool: Option<PathBuf>,
+    /// The spool's files have at most so many bytes; then 503 [default: 1073741824]
+    #[arg(long, env = "MASHANG_SPOOL_BYTES", value_name = "N")]
+    pub(crate) spool_bytes: Option<u64>,
+    /// Events that Kafka has not acknowledged for so long go into the spool [default: 2s]
+    #[arg(long, env = "MASHANG_SPOOL_AFTER", value_name = "DURATION", value_parser = duration)]
+    pub(crate) spool_after: Option<Duration>,
 }
 
 #[derive(Debug, Args)]

@@ -14,21 +14,25 @@ use edge::intake::Intake;
 use edge::keys::Keys;
 use edge::metrics::Metrics;
 use edge::public::public;
+use edge::road::Road;
 use edge::served::Served;
+use edge::spool::{self, Found, Spooled};
 use log::feed::{Appender, Feed};
 use log::files::disk::Disk;
 use log::kafka::appender::{KafkaAppender, Metrics as AppenderMetrics, Options};
 use log::local::Health;
-use log::meta::Clock;
+use log::meta::{Clock, Meta};
+use log::spool::Sizes;
 use prometheus::{Registry, TextEncoder};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::args::EdgeArgs;
 use super::base::{Admin, Base, on_runtime, thread, until_stopped};
-use super::settings::Edge;
+use super::settings::{Edge, Spool};
 use crate::admin::Stands;
 use crate::publish::{read_on, served};
+use crate::run::lock;
 use crate::serve::listen;
 use crate::shelf::Shelf;
 use crate::usage;
@@ -42,8 +46,10 @@ const RULES_EVERY: Duration = Duration::from_millis(500);
 pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
     let settings = Edge::of(args)?;
     let base = Base::begin(&settings.role)?;
+    let spooled = settings.spool.as_ref().map(|spool| Kept::open(spool, &base.meta)).transpose()?;
+    let last = spooled.as_ref().and_then(|kept| kept.found.last);
     let mut feed = base.feed("rules")?;
-    let stamps = |feed: &mut dyn Feed| Stamps::of(&base.meta, feed);
+    let stamps = |feed: &mut dyn Feed| Stamps::of(&base.meta, feed, last);
     // Under the event clock there is one running maximum, and so one shard.
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let shards = if base.meta.clock == Clock::Event { 1 } else { processors };
@@ -55,26 +61,62 @@ pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
         served: Arc::new(Served::default()),
     };
     rules.read()?;
-    on_runtime(run(settings, base, stamps, rules))
+    on_runtime(run(settings, base, spooled, stamps, rules))
 }
 
-async fn run(settings: Edge, base: Base, stamps: Vec<Stamps>, rules: Rules) -> Result<()> {
+/// A spool that is this process's alone.
+struct Kept {
+    found: Found,
+    /// The directory is locked as long as this is open.
+    _lock: std::fs::File,
+}
+
+impl Kept {
+    /// # Errors
+    /// It is another process's, another log's, damaged, or cannot be written: usage.
+    fn open(spool: &Spool, log: &Meta) -> Result<Self> {
+        let dir = &spool.dir;
+        let refused = |e: &dyn std::fmt::Display| usage(format!("--spool {}: {e}", dir.display()));
+        std::fs::create_dir_all(dir)
+            .map_err(|e| refused(&format!("cannot be written: {e}: choose a directory that can be")))?;
+        let lock = lock(dir).map_err(|e| refused(&e))?;
+        let found = Found::open(Arc::new(Disk), dir, log, Sizes::of(spool.bytes)).map_err(|e| refused(&e))?;
+        Ok(Self { found, _lock: lock })
+    }
+}
+
+/// Where the rounds of each shard go. With a spool all take one road: only one appender keeps what it is given in order.
+fn roads(spool: Option<(&Spool, Found)>, base: &Base, shards: usize) -> Result<Vec<Road>> {
+    let metrics = AppenderMetrics::new(&base.registry);
+    let appender = |shard: usize, options: Options| -> Result<Arc<dyn Appender>> {
+        let client_id = format!("{}-{shard}", base.instance);
+        Ok(Arc::new(KafkaAppender::start(&base.kafka, &client_id, options, &metrics)?))
+    };
+    let Some((spool, found)) = spool else {
+        return (0..shards).map(|shard| Ok(Road::Log(appender(shard, Options::edge())?))).collect();
+    };
+    let own = Options::edge();
+    let queue_bytes_max = own.queue_bytes_max * shards;
+    let log = appender(0, Options { ack_timeout: spool.after, queue_bytes_max, ..own })?;
+    let metrics = spool::Metrics::new(&base.registry).context("metrics are registered once")?;
+    let road = Road::Spooled(Arc::new(Spooled::start(found, log, metrics)));
+    Ok(vec![road; shards])
+}
+
+async fn run(settings: Edge, base: Base, spooled: Option<Kept>, stamps: Vec<Stamps>, rules: Rules) -> Result<()> {
     let keys = settings.door.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
     let listener = listen("http", settings.door.http).await?;
     let admin = listen("admin", settings.role.admin).await?;
     let metrics = Metrics::new(&base.registry).context("metrics are registered once")?;
-    let appender_metrics = AppenderMetrics::new(&base.registry);
-    let (mut intakes, mut appenders) = (Vec::new(), Vec::new());
-    for (shard, stamps) in stamps.into_iter().enumerate() {
-        let client_id = format!("{}-{shard}", base.instance);
-        let appender = KafkaAppender::start(&base.kafka, &client_id, Options::edge(), &appender_metrics)?;
-        let appender: Arc<dyn Appender> = Arc::new(appender);
-        appenders.push(Arc::clone(&appender));
-        intakes.push(Intake::start(appender, base.meta.partitions.scans, stamps, ROUNDS_MAX, metrics.clone()));
-    }
+    let (found, _lock) = spooled.map(|Kept { found, _lock }| (found, _lock)).unzip();
+    let roads = roads(settings.spool.as_ref().zip(found), &base, stamps.len())?;
+    let partitions = base.meta.partitions.scans;
+    let start =
+        |(road, stamps): (&Road, Stamps)| Intake::start(road.clone(), partitions, stamps, ROUNDS_MAX, metrics.clone());
+    let intakes: Vec<Arc<Intake>> = roads.iter().zip(stamps).map(start).collect();
     let served = Arc::clone(&rules.served);
     let standing = Arc::new(Standing {
-        appenders: appenders.clone(),
+        roads: roads.clone(),
         served: Arc::clone(&served),
         registry: base.registry.clone(),
         draining: AtomicBool::new(false),
@@ -110,7 +152,7 @@ async fn run(settings: Edge, base: Base, stamps: Vec<Stamps>, rules: Rules) -> R
     intakes.iter().for_each(|intake| intake.close());
     stopping.store(true, Ordering::Release);
     tokio::task::spawn_blocking(move || {
-        appenders.iter().for_each(|appender| appender.close());
+        roads.iter().for_each(Road::close);
         let _ = follower.join();
     })
     .await?;
@@ -156,7 +198,7 @@ impl Rules {
 
 /// How an edge stands.
 struct Standing {
-    appenders: Vec<Arc<dyn Appender>>,
+    roads: Vec<Road>,
     served: Arc<Served>,
     registry: Registry,
     draining: AtomicBool,
@@ -164,8 +206,8 @@ struct Standing {
 
 impl Stands for Standing {
     fn life(&self) -> Result<(), String> {
-        match self.appenders.iter().any(|appender| appender.health() == Health::Failed) {
-            true => Err("an appender failed".to_owned()),
+        match self.roads.iter().any(|road| road.health() == Health::Failed) {
+            true => Err("an appender or the spool failed".to_owned()),
             false => Ok(()),
         }
     }
@@ -178,10 +220,10 @@ impl Stands for Standing {
         if self.served.now().is_empty() {
             return Err("no rules are published: see `mashang rules publish`".to_owned());
         }
-        match self.appenders.iter().map(|appender| appender.health()).find(|&health| health != Health::Good) {
+        match self.roads.iter().map(Road::health).find(|&health| health != Health::Good) {
             None => Ok(()),
-            Some(Health::Failed) => Err("an appender failed".to_owned()),
-            Some(_) => Err("the log does not answer, or too slowly".to_owned()),
+            Some(Health::Failed) => Err("an appender or the spool failed".to_owned()),
+            Some(_) => Err("the log does not answer, or too slowly, and no spool has room".to_owned()),
         }
     }
 

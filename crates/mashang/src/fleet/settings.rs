@@ -36,11 +36,20 @@ pub(crate) struct Door {
     pub(crate) drain_wait: Duration,
 }
 
+/// Where an edge keeps what Kafka does not take soon.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    pub(crate) dir: PathBuf,
+    pub(crate) bytes: u64,
+    pub(crate) after: Duration,
+}
+
 #[derive(Debug)]
 pub(crate) struct Edge {
     pub(crate) role: Role,
     pub(crate) store: Store,
     pub(crate) door: Door,
+    pub(crate) spool: Option<Spool>,
 }
 
 #[derive(Debug)]
@@ -89,6 +98,9 @@ struct FromFile {
     stuck_after: Option<String>,
     inflight_bytes: Option<u32>,
     drain_wait: Option<String>,
+    spool: Option<PathBuf>,
+    spool_bytes: Option<u64>,
+    spool_after: Option<String>,
     check_topics_every: Option<String>,
     log_format: Option<LogFormat>,
     #[serde(default)]
@@ -127,6 +139,13 @@ struct File {
 const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
 const STUCK_AFTER: Duration = Duration::from_mins(1);
 const CHECK_TOPICS_EVERY: Duration = Duration::from_mins(1);
+const SPOOL_BYTES: u64 = 1024 * 1024 * 1024;
+/// Less would hold no round.
+const SPOOL_BYTES_MIN: u64 = 1024 * 1024;
+const SPOOL_AFTER: Duration = Duration::from_secs(2);
+/// Sooner, every hiccup would go to the disk; later, whoever waits for the answer has given up.
+const SPOOL_AFTER_LEAST: Duration = Duration::from_millis(100);
+const SPOOL_AFTER_MOST: Duration = Duration::from_secs(20);
 
 impl File {
     fn of(config: Option<&Path>) -> Result<Self> {
@@ -225,6 +244,27 @@ impl File {
         let drain_wait = self.lasts("drain-wait", drain_wait, self.said.drain_wait.as_ref(), Duration::ZERO)?;
         Ok(Door { http, keys, inflight_bytes, drain_wait })
     }
+
+    fn spool(&mut self, dir: Option<PathBuf>, bytes: Option<u64>, after: Option<Duration>) -> Result<Option<Spool>> {
+        let own = self.said.spool.take();
+        let bytes = bytes.or(self.said.spool_bytes);
+        let said_after = self.said.spool_after.take();
+        let Some(dir) = dir.or(self.here(own)) else {
+            if bytes.is_some() || after.is_some() || said_after.is_some() {
+                return Err(usage("spool-bytes and spool-after are for a spool: give --spool DIR too"));
+            }
+            return Ok(None);
+        };
+        let bytes = bytes.unwrap_or(SPOOL_BYTES);
+        if bytes < SPOOL_BYTES_MIN {
+            return Err(usage(format!("spool-bytes is {bytes}: give {SPOOL_BYTES_MIN} or more, room for some rounds")));
+        }
+        let after = self.lasts("spool-after", after, said_after.as_ref(), SPOOL_AFTER)?;
+        if !(SPOOL_AFTER_LEAST..=SPOOL_AFTER_MOST).contains(&after) {
+            return Err(usage("spool-after: give 100ms to 20s; senders wait for 30s"));
+        }
+        Ok(Some(Spool { dir, bytes, after }))
+    }
 }
 
 /// Where the log is, for a command that is no role.
@@ -246,7 +286,8 @@ impl Edge {
         let role = file.role(args.role, "edge")?;
         let store = file.store(args.store)?;
         let door = file.door(role.admin, args.http, args.keys, args.inflight_bytes, args.drain_wait)?;
-        Ok(Self { role, store, door })
+        let spool = file.spool(args.spool, args.spool_bytes, args.spool_after)?;
+        Ok(Self { role, store, door, spool })
     }
 }
 

@@ -32,6 +32,7 @@ use edge::intake::Intake;
 use edge::keys::Keys;
 use edge::metrics::Metrics;
 use edge::public::public;
+use edge::road::Road;
 use edge::served::Served;
 use log::error::LogError;
 use log::feed::{Appender, Feed};
@@ -204,9 +205,10 @@ impl Service {
 
         let metrics = Metrics::new(&registry).context("metrics are registered once")?;
         let connections = metrics.connections.clone();
-        let stamps = Stamps::of(log.meta(), &mut feed)?;
+        let stamps = Stamps::of(log.meta(), &mut feed, None)?;
         let appender: Arc<dyn Appender> = Arc::<Log>::clone(&log);
-        let intake = Intake::start(appender, log.meta().partitions.scans, stamps, ROUNDS_MAX, metrics.clone());
+        let road = Road::Log(appender);
+        let intake = Intake::start(road, log.meta().partitions.scans, stamps, ROUNDS_MAX, metrics.clone());
         let inflight = settings.inflight_bytes as usize;
         let served = Arc::new(Served::new(currencies));
         let door = Door::new(vec![Arc::clone(&intake)], Arc::clone(&served), keys.clone(), metrics, inflight);

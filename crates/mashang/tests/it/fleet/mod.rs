@@ -7,3 +7,4 @@ mod hurt;
 mod journey;
 mod rebalance;
 mod roles;
+mod spool;

@@ -184,6 +184,14 @@ impl Fleet {
         self.roles[name].http.as_deref().expect("a door")
     }
 
+    /// The most memory that a role ever had, in bytes.
+    pub(crate) fn most_memory(&self, name: &str) -> u64 {
+        let status = format!("/proc/{}/status", self.roles[name].process.id());
+        let status = std::fs::read_to_string(status).expect("it runs");
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        most.expect("a line of it").trim().parse::<u64>().expect("a number") * 1024
+    }
+
     /// An answer of a role's admin port.
     pub(crate) fn admin(&self, name: &str, path: &str) -> Result<Answer, ureq::Error> {
         get(&format!("{}{path}", self.roles[name].admin), None)

@@ -1,0 +1,131 @@
+//! What the log does not take soon becomes durable in a spool on the disk, and goes to the log from there, in its order.
+//!
+//! While the log answers in time, rounds go to it and never touch the disk. A round that it refuses, or does not acknowledge in
+//! time, goes into the spool, and from then on so does every round, behind it: many of them share one sync. A thread hands what is
+//! in the spool to the log. Once all of it is handed over, and the log acknowledges again, rounds go to the log directly, behind
+//! what was handed over: the log's appender keeps the order of a partition. Rounds that were under way at the same time have no
+//! order among themselves; whoever waits for an answer before the next event has the order of the answers.
+
+//!
+//! - `drain`: the thread that writes the spool and hands what is in it to the log
+//! - `shared`: what that thread, those who append and the log know of each other
+//! - `metrics`: how full it is, how old, and what went through it
+
+mod drain;
+mod metrics;
+mod shared;
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use domain::frame::Frame;
+use domain::model::time::Millis;
+use log::error::LogError;
+use log::feed::Appender;
+use log::files::Files;
+use log::local::Health;
+use log::meta::Meta;
+use log::spool::{Sizes, Spool};
+use log::store::Append;
+use tracing::info;
+
+use crate::spool::drain::Drain;
+use crate::spool::shared::{Event, Round, Shared, lock};
+
+pub use metrics::Metrics;
+pub use shared::{Done, Durable};
+
+/// A spool that was opened, and what is in it.
+#[derive(Debug)]
+pub struct Found {
+    spool: Spool,
+    /// The latest `received` of its frames: they were accepted.
+    pub last: Option<Millis>,
+    pub events: u64,
+}
+
+impl Found {
+    /// Opens the spool of a log in a directory, or makes one.
+    ///
+    /// # Errors
+    /// As [`Spool::open`].
+    pub fn open(files: Arc<dyn Files>, dir: &Path, log: &Meta, sizes: Sizes) -> Result<Self, LogError> {
+        let (mut last, mut events) = (None, 0);
+        let spool = Spool::open(files, dir, log.id(), sizes, |record| {
+            if let Ok(frame) = Frame::open(record) {
+                last = last.max(Some(frame.received));
+                events += u64::from(frame.count);
+            }
+        })?;
+        Ok(Self { spool, last, events })
+    }
+}
+
+/// A log with a spool before it.
+#[derive(Debug)]
+pub struct Spooled {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Spooled {
+    /// Puts a spool before a log and begins to drain it. The log must refuse what it does not acknowledge soon.
+    ///
+    /// # Panics
+    /// If the system has no room for a thread.
+    #[must_use]
+    pub fn start(found: Found, log: Arc<dyn Appender>, metrics: Metrics) -> Self {
+        let Found { spool, last: _, events } = found;
+        if !spool.is_empty() {
+            info!(events, bytes = spool.bytes(), "the spool is drained from where it was");
+        }
+        let shared = Arc::new(Shared::new(log, spool.is_empty()));
+        let drain = Drain::new(spool, Arc::clone(&shared), metrics);
+        let thread = std::thread::Builder::new().name("spool".to_owned()).spawn(move || drain.run_guarded());
+        Self { shared, thread: Mutex::new(Some(thread.expect("the system has room for a thread"))) }
+    }
+
+    /// Makes a round durable, in the log or in the spool; `done` is told where, or that neither has it.
+    pub fn append(&self, records: Vec<Append>, done: Done) {
+        let direct = lock(&self.shared.direct);
+        if *direct {
+            self.shared.give(Round { records, done });
+        } else {
+            self.shared.tell(Event::Round(Round { records, done }));
+        }
+    }
+
+    /// Whether a round would be made durable now.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let log = self.shared.log.health();
+        match (self.shared.health.load(Ordering::Acquire), log) {
+            (_, Health::Failed) => Health::Failed,
+            (spool, _) if spool == Health::Failed as u8 => Health::Failed,
+            (spool, _) if spool == Health::Good as u8 => Health::Good,
+            // A full spool does not matter while nothing has to go there.
+            (_, log) if *lock(&self.shared.direct) => log,
+            _ => Health::Full,
+        }
+    }
+
+    /// Gives the log some time to take what it was given, spools the rest and ends. What is in the spool waits for the next start.
+    pub fn close(&self) {
+        self.shared.is_closing.store(true, Ordering::Release);
+        // What is under way is done or refused when this returns; what is refused is in the queue.
+        self.shared.log.close();
+        lock(&self.shared.queue).ends = true;
+        self.shared.wake.notify_all();
+        if let Some(thread) = lock(&self.thread).take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Spooled {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

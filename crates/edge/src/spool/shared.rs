@@ -1,0 +1,119 @@
+//! What the spool's thread, those who append and the log know of each other.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU8};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use log::feed::Appender;
+use log::local::{Health, OnFull, Refused};
+use log::store::Append;
+
+/// Where an event is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durable {
+    Log,
+    Spool,
+}
+
+impl Durable {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Spool => "spool",
+        }
+    }
+}
+
+/// Called once a round is durable or refused. It must not wait.
+pub type Done = Box<dyn FnOnce(Result<Durable, Refused>) + Send>;
+
+/// What those who append, the log and the spool's thread share. Whoever holds `direct` may take `queue`, never the other way
+/// round: the log may call back while it is given something.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) log: Arc<dyn Appender>,
+    /// Whether rounds go to the log directly. Held while they do, so that none overtakes what goes from spool to log.
+    pub(super) direct: Mutex<bool>,
+    pub(super) queue: Mutex<Queue>,
+    pub(super) wake: Condvar,
+    /// Whether the spool would take a round.
+    pub(super) health: AtomicU8,
+    /// Whether nothing more is handed to the log.
+    pub(super) is_closing: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pub(super) events: VecDeque<Event>,
+    /// Nothing more is under way: the thread ends once the queue is empty.
+    pub(super) ends: bool,
+    pub(super) has_ended: bool,
+}
+
+/// What the spool's thread is told.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A round that must be behind what is in the spool.
+    Round(Round),
+    /// A round that the log did not take.
+    Refused(Round),
+    /// What became of a block that was handed to the log.
+    Handed(u64, Result<(), Refused>),
+}
+
+pub(super) struct Round {
+    pub(super) records: Vec<Append>,
+    pub(super) done: Done,
+}
+
+impl std::fmt::Debug for Round {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Round").field("records", &self.records.len()).finish_non_exhaustive()
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(super) fn new(log: Arc<dyn Appender>, is_direct: bool) -> Self {
+        Self {
+            log,
+            direct: Mutex::new(is_direct),
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            health: AtomicU8::new(Health::Good as u8),
+            is_closing: AtomicBool::new(false),
+        }
+    }
+
+    /// Gives a round to the log; if that does not take it, the spool has it. Whoever calls holds `direct`.
+    pub(super) fn give(self: &Arc<Self>, Round { records, done }: Round) {
+        let (own, copy) = (Arc::clone(self), records.clone());
+        let told = move |result| match result {
+            Ok(()) => done(Ok(Durable::Log)),
+            // The spool would only keep it for the log to refuse again.
+            Err(Refused::TooLarge) => done(Err(Refused::TooLarge)),
+            Err(Refused::Full | Refused::Failed | Refused::Closed) => {
+                own.tell(Event::Refused(Round { records: copy, done }));
+            }
+        };
+        self.log.append(records, OnFull::Refuse, Box::new(told));
+    }
+
+    pub(super) fn tell(&self, event: Event) {
+        let mut queue = lock(&self.queue);
+        if queue.has_ended {
+            drop(queue);
+            if let Event::Round(round) | Event::Refused(round) = event {
+                (round.done)(Err(Refused::Closed));
+            }
+            return;
+        }
+        queue.events.push_back(event);
+        drop(queue);
+        self.wake.notify_one();
+    }
+}
