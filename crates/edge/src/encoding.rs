@@ -4,8 +4,7 @@ use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
 
-use crate::events::BODY_BYTES_MAX;
-use crate::room::Room;
+use crate::room::{BODY_BYTES_MAX, Room};
 
 /// Beyond so many bytes a body may have grown at most so many times.
 const RATIO_FREE_BYTES: usize = 1024 * 1024;

@@ -22,11 +22,9 @@ use crate::metrics::{Metrics, Shed};
 use crate::problem::Problem;
 use crate::quota::Level;
 use crate::reading::{Answer, Context, Read, Shape, read, unreadable};
-use crate::room::{Room, UNIT_BYTES, units};
+use crate::room::{BODY_BYTES_MAX, Room, UNIT_BYTES, units};
 use crate::served::Served;
 
-/// A body may have so many bytes.
-pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A body must have come within so long.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// An event waits at most so long to be durable before its sender is asked to come again.
