@@ -4,6 +4,8 @@
 //! What an option means is asked by number; an option that may only come once counts with its first value, and a second one
 //! is an option that nobody knows (section 5.4.5).
 
+use std::fmt;
+
 /// Type, code, id.
 const HEADER_BYTES: usize = 4;
 const TOKEN_BYTES_MAX: usize = 8;
@@ -44,7 +46,7 @@ impl Kind {
     const ALL: [Self; 4] = [Self::Confirmable, Self::NonConfirmable, Self::Acknowledgement, Self::Reset];
 }
 
-/// Class and detail of a code, written `2.04`.
+/// Class and detail of a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Code(pub u8);
 
@@ -71,6 +73,12 @@ impl Code {
     #[must_use]
     pub fn class(self) -> u8 {
         self.0 >> 5
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:02}", self.class(), self.0 & 0x1F)
     }
 }
 

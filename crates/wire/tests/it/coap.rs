@@ -13,9 +13,8 @@ fn check(datagram: &[u8], expect: Expect) {
                 .options()
                 .map(|Opt { number, value }| format!("{number}={}", String::from_utf8_lossy(value)))
                 .collect();
-            let (class, detail) = (code.class(), code.0 & 0x1F);
             let payload = String::from_utf8_lossy(payload);
-            format!("{kind:?} {class}.{detail:02} {id} {token:?} {options:?} {payload:?}")
+            format!("{kind:?} {code} {id} {token:?} {options:?} {payload:?}")
         }
         Err(malformed) => malformed.to_string(),
     };
