@@ -36,14 +36,14 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Door {
     /// The shards; a request is of one of them.
-    intakes: Vec<Arc<Intake>>,
+    pub(crate) intakes: Vec<Arc<Intake>>,
     requests: AtomicUsize,
     /// A key has fewer.
-    served: Arc<Served>,
+    pub(crate) served: Arc<Served>,
     pub keys: Option<Arc<Keys>>,
     pub metrics: Metrics,
     /// Memory of requests under way.
-    room: Arc<Semaphore>,
+    pub(crate) room: Arc<Semaphore>,
 }
 
 impl Door {
@@ -128,15 +128,14 @@ impl Door {
         let context = Context { served: &self.served, metrics: &self.metrics, grant: &grant, intake };
         let Read { parcel, answer } = read(&body, shape, context).map_err(|e| too_large(e.to_string()))?;
         drop(body);
-        let events = parcel.events();
-        if events == 0 {
+        if answer.accepted == 0 {
             return Ok(json(StatusCode::BAD_REQUEST, &answer, room));
         }
         let durable = tokio::time::timeout(DURABLE_TIMEOUT, intake.take(parcel)).await;
         match durable {
             Ok(Ok(())) => {
                 self.metrics.ack_seconds.observe(began.elapsed().as_secs_f64());
-                Ok(json(StatusCode::ACCEPTED, &Answer { accepted: events, ..answer }, room))
+                Ok(json(StatusCode::ACCEPTED, &answer, room))
             }
             Ok(Err(Refused::Full)) => Err(Problem::busy("the log has no room; send it again", 5)),
             Ok(Err(Refused::TooLarge)) => Err(too_large("an event is larger than the log takes".to_owned())),

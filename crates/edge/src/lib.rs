@@ -9,6 +9,7 @@
 //! - `reading`: a body becomes events, or reasons why not
 //! - [`served`]: the merchants that are served
 //! - `room`: memory of requests under way
+//! - [`udp`]: events in datagrams
 //! - [`metrics`]: received = accepted + rejected + shed
 
 pub mod clock;
@@ -21,3 +22,4 @@ pub mod problem;
 mod reading;
 mod room;
 pub mod served;
+pub mod udp;
