@@ -6,7 +6,6 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use nix::cmsg_space;
-use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, MultiHeaders, SockFlag, SockType, SockaddrStorage, bind, recvmmsg,
     recvmsg, sendto, setsockopt, socket, sockopt,
@@ -107,7 +106,7 @@ impl Inbox {
         let flags = if waits { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
         let mut slice = [IoSliceMut::new(first)];
         let message = recvmsg::<SockaddrStorage>(fd, &mut slice, Some(&mut self.control), flags)?;
-        if let Some(ControlMessageOwned::RxqOvfl(drops)) = message.cmsgs()?.next() {
+        if let Some(ControlMessageOwned::RxqOvfl(drops)) = message.cmsgs().ok().and_then(|mut all| all.next()) {
             self.drops = drops;
         }
         self.received.push((message.bytes, address(message.address)));
@@ -145,6 +144,5 @@ fn address(storage: Option<SockaddrStorage>) -> SocketAddr {
 
 /// Whether an error only says that nothing came.
 pub(super) fn is_nothing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
-        || error.raw_os_error() == Some(Errno::EAGAIN as i32)
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -6,4 +6,4 @@ mod fire;
 mod hurt;
 mod journey;
 mod rebalance;
-mod roles;
+pub(crate) mod roles;

@@ -2,6 +2,7 @@
 
 mod clients;
 mod door;
+mod fleet;
 mod keys;
 mod load;
 mod lossy;
