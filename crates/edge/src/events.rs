@@ -7,23 +7,24 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use http_body_util::{BodyExt, Limited};
 use log::local::Refused;
 use tokio::sync::Semaphore;
+use wire::event::cloud::{Headers, is_json};
 
+use crate::encoding::{BODY_BYTES_MAX, Encoding, Packed, unpack};
 use crate::intake::Intake;
 use crate::keys::{Grant, Keys, Scope};
 use crate::metrics::{Metrics, Shed};
 use crate::problem::Problem;
-use crate::reading::{Answer, Context, Read, Shape, read};
+use crate::quota::Level;
+use crate::reading::{Answer, Context, Read, Shape, read, unreadable};
 use crate::room::{Room, UNIT_BYTES, units};
 use crate::served::Served;
 
-/// A body may have so many bytes.
-pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A body must have come within so long.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// An event waits at most so long to be durable before its sender is asked to come again.
@@ -31,6 +32,9 @@ const DURABLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Of a body that is refused so much is read all the same, and for so long.
 const DISCARD_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// What the door knows.
 #[derive(Debug)]
@@ -69,30 +73,35 @@ impl Door {
 
 async fn take(State(door): State<Arc<Door>>, request: Request) -> Response {
     let began = Instant::now();
-    let response = match door.take(request, began).await {
-        Ok(response) => response,
-        Err(problem) => problem.into_response(),
-    };
+    let response = door.take(request, began).await;
     door.metrics.requests.with_label_values(&[response.status().as_str()]).inc();
     response
 }
 
 impl Door {
-    async fn take(&self, request: Request, began: Instant) -> Result<Response, Problem> {
+    async fn take(&self, request: Request, began: Instant) -> Response {
         let (head, mut body) = request.into_parts();
+        let mut quota = None;
         let taken = match self.admit(&head.headers, began) {
-            Ok(admitted) => self.take_body(&mut body, admitted, began).await,
+            Ok(admitted) => {
+                quota.clone_from(&admitted.grant.quota);
+                self.take_body(&mut body, admitted, began).await
+            }
             Err(problem) => Err(problem),
         };
         // Whoever waits to be told to go on has not sent the body.
         if taken.is_err() && !head.headers.contains_key(header::EXPECT) {
             discard(body).await;
         }
-        taken
+        let mut response = taken.unwrap_or_else(IntoResponse::into_response);
+        if let Some(bucket) = quota {
+            tell_quota(response.headers_mut(), bucket.level(Instant::now()));
+        }
+        response
     }
 
     /// Decides by the head alone whether the body is read.
-    fn admit(&self, headers: &HeaderMap, began: Instant) -> Result<Admitted, Problem> {
+    fn admit<'h>(&self, headers: &'h HeaderMap, began: Instant) -> Result<Admitted<'h>, Problem> {
         let grant = match &self.keys {
             Some(keys) => keys.grant(headers, Scope::Ingest)?,
             None => Grant::everything(),
@@ -101,12 +110,12 @@ impl Door {
             let what = format!("key {} is of no merchant that is served here", grant.key);
             return Err(Problem::new(StatusCode::FORBIDDEN, what));
         }
-        let shape = shape(headers)?;
+        let (shape, encoding) = (shape(headers)?, encoding(headers)?);
         let length = length(headers)?;
         let mut room = Room::new(Arc::clone(&self.room), self.metrics.inflight_bytes.clone());
         // What is promised must fit now; it is taken as it comes, so that a promise alone keeps nobody out.
         let fits = units(length.unwrap_or(0)) <= self.room.available_permits() && room.hold(0);
-        if fits { Ok(Admitted { grant, shape, room }) } else { Err(self.busy(began)) }
+        if fits { Ok(Admitted { grant, shape, encoding, room }) } else { Err(self.busy(began)) }
     }
 
     /// The shard of the next request.
@@ -121,16 +130,34 @@ impl Door {
         Problem::busy("too much is under way; send it again", retry_after_s(began))
     }
 
-    async fn take_body(&self, body: &mut Body, admitted: Admitted, began: Instant) -> Result<Response, Problem> {
-        let Admitted { grant, shape, mut room } = admitted;
+    async fn take_body(&self, body: &mut Body, admitted: Admitted<'_>, began: Instant) -> Result<Response, Problem> {
+        let Admitted { grant, shape, encoding, mut room } = admitted;
+        if let Some(Err(wait)) = grant.quota.as_ref().map(|bucket| bucket.check(began)) {
+            self.metrics.received.inc();
+            self.metrics.shed(Shed::Quota, 1);
+            return Err(enough(&format!("key {}", grant.key), wait, began));
+        }
         let Some(body) = read_body(body, &mut room).await? else { return Err(self.busy(began)) };
         let intake = self.intake();
         let context = Context { served: &self.served, metrics: &self.metrics, grant: &grant, intake };
-        let Read { parcel, answer } = read(&body, shape, context).map_err(|e| too_large(e.to_string()))?;
-        drop(body);
-        if answer.accepted == 0 {
+        let Read { parcel, answer, of_merchants } = match unpack(encoding, body, &mut room) {
+            Ok(body) => read(&body, shape, context).map_err(|e| too_large(e.to_string()))?,
+            Err(broken @ Packed::Broken { .. }) => unreadable(broken.to_string(), context),
+            Err(Packed::NoRoom) => return Err(self.busy(began)),
+            Err(packed @ (Packed::TooLarge | Packed::TooDense)) => return Err(too_large(packed.to_string())),
+        };
+        let events = parcel.events();
+        if events == 0 {
             return Ok(json(StatusCode::BAD_REQUEST, &answer, room));
         }
+        let sent = |merchant: &String| of_merchants.get(merchant).copied().unwrap_or(0);
+        let quotas = || grant.merchant_quotas.iter().filter(|(merchant, _)| sent(merchant) > 0);
+        if let Some((merchant, wait)) = quotas().find_map(|(m, bucket)| Some((m, bucket.check(began).err()?))) {
+            self.metrics.shed(Shed::Quota, events);
+            return Err(enough(&format!("merchant {merchant}"), wait, began));
+        }
+        quotas().for_each(|(merchant, bucket)| bucket.take(began, sent(merchant)));
+        grant.quota.iter().for_each(|bucket| bucket.take(began, events));
         let durable = tokio::time::timeout(DURABLE_TIMEOUT, intake.take(parcel)).await;
         match durable {
             Ok(Ok(())) => {
@@ -149,29 +176,47 @@ impl Door {
 }
 
 /// A request whose body is read.
-struct Admitted {
+struct Admitted<'h> {
     grant: Grant,
-    shape: Shape,
+    shape: Shape<'h>,
+    encoding: Encoding,
     room: Room,
 }
 
-fn shape(headers: &HeaderMap) -> Result<Shape, Problem> {
-    let unsupported = |what: String| Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what);
-    if let Some(encoding) =
-        headers.get(header::CONTENT_ENCODING).filter(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity"))
-    {
-        let encoding = encoding.to_str().unwrap_or("that");
-        return Err(unsupported(format!("Content-Encoding: this build does not take {encoding}; send it as it is")));
-    }
+/// How a body is packed.
+fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
+    let Some(given) = headers.get(header::CONTENT_ENCODING) else { return Ok(Encoding::Identity) };
+    let given = given.to_str().unwrap_or("that");
+    Encoding::parse(given).ok_or_else(|| {
+        let what = format!("Content-Encoding is {given}; send gzip, zstd or the body as it is");
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what)
+    })
+}
+
+fn shape(headers: &HeaderMap) -> Result<Shape<'_>, Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let media = given.split(';').next().unwrap_or("").trim();
-    if media.eq_ignore_ascii_case("application/json") {
-        Ok(Shape::Json)
-    } else if media.eq_ignore_ascii_case("application/x-ndjson") {
-        Ok(Shape::Ndjson)
-    } else {
-        let what = if media.is_empty() { "is missing".to_owned() } else { format!("is {media}") };
-        Err(unsupported(format!("Content-Type {what}; send application/json or application/x-ndjson")))
+    let is = |name: &str| media.eq_ignore_ascii_case(name);
+    let value = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+    if let Some(specversion) = value("ce-specversion").filter(|_| media.is_empty() || is_json(media)) {
+        return Ok(Shape::CloudData(Headers {
+            specversion: Some(specversion),
+            id: value("ce-id"),
+            source: value("ce-source"),
+            kind: value("ce-type"),
+            time: value("ce-time"),
+        }));
+    }
+    match () {
+        () if is("application/json") => Ok(Shape::Json),
+        () if is("application/x-ndjson") => Ok(Shape::Ndjson),
+        () if is("application/cloudevents+json") => Ok(Shape::Cloud),
+        () if is("application/cloudevents-batch+json") => Ok(Shape::CloudBatch),
+        () => {
+            let what = if media.is_empty() { "is missing".to_owned() } else { format!("is {media}") };
+            let mend = "send application/json, application/x-ndjson or a CloudEvent in JSON";
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("Content-Type {what}; {mend}")))
+        }
     }
 }
 
@@ -218,6 +263,23 @@ async fn discard(body: Body) {
     let mut body = Limited::new(body, DISCARD_BYTES_MAX);
     let over = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
     let _ = tokio::time::timeout(DISCARD_TIMEOUT, over).await;
+}
+
+/// Tells a sender how much is left of its quota (draft-ietf-httpapi-ratelimit-headers).
+fn tell_quota(headers: &mut HeaderMap, Level { burst, left, full_in, window }: Level) {
+    let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    for (name, value) in [
+        (RATELIMIT_POLICY, format!("\"key\";q={burst};w={}", seconds(window))),
+        (RATELIMIT, format!("\"key\";r={left};t={}", seconds(full_in))),
+    ] {
+        headers.insert(name, HeaderValue::try_from(value).expect("ASCII"));
+    }
+}
+
+/// Turns away who has had its quota.
+fn enough(whose: &str, wait: Duration, began: Instant) -> Problem {
+    let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX - 4);
+    Problem::enough(format!("the quota of {whose} is used up; send it again later"), seconds + retry_after_s(began))
 }
 
 fn body_too_large() -> Problem {

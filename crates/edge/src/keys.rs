@@ -7,6 +7,10 @@
 //! merchants = ["acme"]
 //! scopes = ["ingest"]         # ingest, read, admin
 //! actions = ["scan", "order"] # optional: what it may send; all if left out
+//! quota = { events-per-second = 100, burst = 1000 } # optional
+//!
+//! [quotas]                    # optional: of merchants, whoever sends for them
+//! acme = { events-per-second = 5000 }
 //! ```
 
 use std::collections::BTreeMap;
@@ -26,6 +30,7 @@ use wire::base64;
 use wire::hex::hex32;
 
 use crate::problem::Problem;
+use crate::quota::{Bucket, Quota};
 
 /// How often the file is looked at.
 const RELOAD_EVERY: Duration = Duration::from_secs(1);
@@ -70,20 +75,26 @@ pub enum Unsigned {
 }
 
 /// What whoever asks may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Grant {
     /// The key's id; empty where no key is needed.
     pub key: Arc<str>,
     /// `None` is all.
     merchants: Option<Arc<[String]>>,
     actions: Option<Arc<[Action]>>,
+    /// What the key may send, and what its merchants may be sent.
+    pub(crate) quota: Option<Arc<Bucket>>,
+    pub(crate) merchant_quotas: Arc<Buckets>,
 }
+
+/// Buckets by merchant.
+pub(crate) type Buckets = BTreeMap<String, Arc<Bucket>>;
 
 impl Grant {
     /// All of everything: from this machine, where there is no file of keys.
     #[must_use]
     pub fn everything() -> Self {
-        Self { key: "".into(), merchants: None, actions: None }
+        Self { key: "".into(), merchants: None, actions: None, quota: None, merchant_quotas: Arc::default() }
     }
 
     #[must_use]
@@ -108,6 +119,8 @@ impl Grant {
 struct RawFile {
     #[serde(default)]
     key: Vec<RawKey>,
+    #[serde(default)]
+    quotas: BTreeMap<String, Quota>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -118,6 +131,7 @@ struct RawKey {
     merchants: Vec<String>,
     scopes: Vec<Scope>,
     actions: Option<Vec<String>>,
+    quota: Option<Quota>,
 }
 
 #[derive(Debug)]
@@ -148,7 +162,7 @@ impl Keys {
     /// # Errors
     /// It cannot be read, others may read it, or something in it is wrong.
     pub fn open(path: &Path) -> Result<Self, KeysError> {
-        let (changed, table) = read(path)?;
+        let (changed, table) = read(path, &Table::new())?;
         Ok(Self { path: path.to_owned(), table: RwLock::new((changed, Arc::new(table))) })
     }
 
@@ -210,7 +224,8 @@ impl Keys {
             if changed == self.table.read().unwrap_or_else(PoisonError::into_inner).0 {
                 continue;
             }
-            let table = match read(&self.path) {
+            let before = Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner).1);
+            let table = match read(&self.path, &before) {
                 Ok((_, table)) => {
                     info!(path = %self.path.display(), keys = table.len(), "keys reloaded");
                     Some(Arc::new(table))
@@ -229,7 +244,8 @@ impl Keys {
     }
 }
 
-fn read(path: &Path) -> Result<(Option<Version>, Table), KeysError> {
+/// Reads the file. Buckets of quotas that stay are taken over from the table before.
+fn read(path: &Path, before: &Table) -> Result<(Option<Version>, Table), KeysError> {
     let wrong = |what: String| KeysError { path: path.to_owned(), what };
     let meta = std::fs::metadata(path).map_err(|e| wrong(format!("the keys cannot be read: {e}")))?;
     let mode = meta.permissions().mode() & 0o777;
@@ -242,9 +258,18 @@ fn read(path: &Path) -> Result<(Option<Version>, Table), KeysError> {
         wrong(format!("line {line}: {}", e.message().trim_end().replace('\n', " ")))
     })?;
     let mut table = Table::new();
+    let known = before.values().next().map(|key| Arc::clone(&key.grant.merchant_quotas)).unwrap_or_default();
+    let mut quotas = Buckets::new();
+    for (merchant, quota) in raw.quotas {
+        let quota = quota.check().map_err(|what| wrong(format!("quotas: {merchant}: {what}")))?;
+        let bucket = bucket(quota, known.get(&merchant));
+        quotas.insert(merchant, bucket);
+    }
+    let quotas = Arc::new(quotas);
     for key in raw.key {
         let id = key.id.clone();
-        let key = check(key).map_err(|what| wrong(format!("key {id}: {what}")))?;
+        let known = before.get(&id).and_then(|key| key.grant.quota.as_ref());
+        let key = check(key, known, &quotas).map_err(|what| wrong(format!("key {id}: {what}")))?;
         if table.insert(id.clone(), key).is_some() {
             return Err(wrong(format!("key {id}: stands there twice; give each an id of its own")));
         }
@@ -252,7 +277,12 @@ fn read(path: &Path) -> Result<(Option<Version>, Table), KeysError> {
     Ok((Some(version(&meta)), table))
 }
 
-fn check(raw: RawKey) -> Result<Key, String> {
+/// The bucket of a quota: the one that there was, if it is the same.
+fn bucket(quota: Quota, known: Option<&Arc<Bucket>>) -> Arc<Bucket> {
+    known.filter(|bucket| bucket.quota == quota).map_or_else(|| Arc::new(Bucket::new(quota)), Arc::clone)
+}
+
+fn check(raw: RawKey, known: Option<&Arc<Bucket>>, quotas: &Arc<Buckets>) -> Result<Key, String> {
     if raw.id.is_empty() || raw.id.len() > ID_BYTES_MAX || raw.id.contains(['.', ' ']) {
         return Err(format!("the id must have 1 to {ID_BYTES_MAX} bytes, without a dot or a space"));
     }
@@ -262,6 +292,13 @@ fn check(raw: RawKey) -> Result<Key, String> {
     }
     let action = |word: &String| Action::parse(word).ok_or_else(|| format!("actions: {word} is no action"));
     let actions = raw.actions.map(|words| words.iter().map(action).collect::<Result<Vec<_>, _>>()).transpose()?;
-    let grant = Grant { key: raw.id.into(), merchants: Some(raw.merchants.into()), actions: actions.map(Into::into) };
+    let quota = raw.quota.map(Quota::check).transpose().map_err(|what| format!("quota: {what}"))?;
+    let grant = Grant {
+        key: raw.id.into(),
+        merchants: Some(raw.merchants.into()),
+        actions: actions.map(Into::into),
+        quota: quota.map(|quota| bucket(quota, known)),
+        merchant_quotas: Arc::clone(quotas),
+    };
     Ok(Key { sha256, scopes: raw.scopes, grant })
 }

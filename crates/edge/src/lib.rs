@@ -2,10 +2,13 @@
 //!
 //! - [`http`]: connections: limits, timeouts, the graceful end
 //! - [`problem`]: errors without a body of their own (RFC 9457)
+//! - [`public`]: what every public port has: `/openapi.json`, CORS
 //! - [`keys`]: who may do what
+//! - [`quota`]: how much
 //! - [`clock`]: the stamp of every event
 //! - [`intake`]: events of many requests become frames, and frames rounds of the log
 //! - [`events`]: `POST /v1/events`
+//! - `encoding`: compressed bodies
 //! - `reading`: a body becomes events, or reasons why not
 //! - [`served`]: the merchants that are served
 //! - `room`: memory of requests under way
@@ -13,12 +16,15 @@
 //! - [`metrics`]: received = accepted + rejected + shed
 
 pub mod clock;
+mod encoding;
 pub mod events;
 pub mod http;
 pub mod intake;
 pub mod keys;
 pub mod metrics;
 pub mod problem;
+pub mod public;
+pub mod quota;
 mod reading;
 mod room;
 pub mod served;

@@ -27,6 +27,8 @@ impl Transport {
 pub enum Shed {
     /// Too many bytes were under way; the request was not read and counts as one event.
     Busy,
+    /// A key or a merchant has had its quota; a request that was not read counts as one event.
+    Quota,
     /// The log has no room.
     Full,
     /// The log failed or is being closed.
@@ -34,11 +36,12 @@ pub enum Shed {
 }
 
 impl Shed {
-    const ALL: [Self; 3] = [Self::Busy, Self::Full, Self::Closed];
+    const ALL: [Self; 4] = [Self::Busy, Self::Quota, Self::Full, Self::Closed];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Busy => "busy",
+            Self::Quota => "quota",
             Self::Full => "full",
             Self::Closed => "closed",
         }

@@ -19,6 +19,12 @@ impl Problem {
         Self { status, detail: detail.into(), retry_after_s: None }
     }
 
+    /// The sender has had its share for now: 429.
+    #[must_use]
+    pub fn enough(detail: impl Into<String>, retry_after_s: u32) -> Self {
+        Self { retry_after_s: Some(retry_after_s), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
+    }
+
     /// The same later may go well: 503.
     #[must_use]
     pub fn busy(detail: impl Into<String>, retry_after_s: u32) -> Self {

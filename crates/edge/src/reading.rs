@@ -1,9 +1,12 @@
 //! A body becomes a parcel of events, and a row for everything that is wrong; whatever transport brought it.
 
+use std::collections::BTreeMap;
+
 use bumpalo::Bump;
 use serde::Serialize;
 use wire::batch::{self, Broken, ELEMENTS_MAX};
-use wire::event::{self, FieldError, Merchants, Reason, Refused as Wrong};
+use wire::event::cloud::{self, Headers};
+use wire::event::{self, Accepted, FieldError, Merchants, Reason, Refused as Wrong};
 
 use crate::intake::{Intake, Parcel};
 use crate::keys::Grant;
@@ -37,10 +40,16 @@ pub(crate) struct Row {
 }
 
 /// How a body is cut into events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shape<'h> {
     Json,
     Ndjson,
+    /// One CloudEvent, structured.
+    Cloud,
+    /// An array of them.
+    CloudBatch,
+    /// The data of one whose attributes are headers.
+    CloudData(Headers<'h>),
 }
 
 /// What a body is read with.
@@ -57,21 +66,33 @@ pub(crate) struct Context<'d> {
 #[error("the body has more than {ELEMENTS_MAX} events; send several requests")]
 pub(crate) struct TooMany;
 
-/// A body that was read.
+/// A body that was read alone.
 pub(crate) struct Read {
     pub(crate) parcel: Parcel,
     pub(crate) answer: Answer,
+    /// How many of its events are of each merchant that has a quota.
+    pub(crate) of_merchants: BTreeMap<String, u64>,
 }
 
 /// Reads the events of a body that came over HTTP.
 ///
 /// # Errors
 /// It has more events than a body may have; none of them is taken.
-pub(crate) fn read(body: &[u8], shape: Shape, context: Context<'_>) -> Result<Read, TooMany> {
+pub(crate) fn read(body: &[u8], shape: Shape<'_>, context: Context<'_>) -> Result<Read, TooMany> {
     let merchants = merchants(&context.served.now(), context.grant);
     let mut reading = Reading::new(context.metrics, context.intake, Transport::Http);
-    let answer = reading.body(body, shape, Sender { grant: context.grant, merchants: &merchants })?;
-    Ok(Read { parcel: reading.parcel, answer })
+    let sender = Sender { grant: context.grant, merchants: &merchants };
+    let Body { answer, of_merchants, .. } = reading.body(body, shape, sender)?;
+    Ok(Read { parcel: reading.parcel, answer, of_merchants })
+}
+
+/// A body that could not even be unpacked counts as one event.
+pub(crate) fn unreadable(error: String, context: Context<'_>) -> Read {
+    let merchants = Merchants::default();
+    let reading = Reading::new(context.metrics, context.intake, Transport::Http);
+    let mut body = Body::of(Sender { grant: context.grant, merchants: &merchants });
+    reading.refuse_unread(&whole(error, Reason::Encoding), &mut body);
+    Read { parcel: reading.parcel, answer: body.answer, of_merchants: body.of_merchants }
 }
 
 /// The merchants for which somebody may send, of those that are served.
@@ -88,6 +109,23 @@ pub(crate) struct Sender<'s> {
     pub(crate) merchants: &'s Merchants,
 }
 
+/// One body, as far as it was read.
+pub(crate) struct Body<'s> {
+    sender: Sender<'s>,
+    index: usize,
+    /// Right once the parcel is durable.
+    pub(crate) answer: Answer,
+    /// How many of its events are of each merchant that has a quota.
+    pub(crate) of_merchants: BTreeMap<String, u64>,
+}
+
+impl<'s> Body<'s> {
+    fn of(sender: Sender<'s>) -> Self {
+        let of_merchants = sender.grant.merchant_quotas.keys().map(|merchant| (merchant.clone(), 0)).collect();
+        Self { sender, index: 0, answer: Answer { durable: "log", ..Answer::default() }, of_merchants }
+    }
+}
+
 /// Bodies, of several senders if need be, that become one parcel.
 pub(crate) struct Reading<'d> {
     metrics: &'d Metrics,
@@ -102,50 +140,40 @@ impl<'d> Reading<'d> {
         Self { metrics, intake, transport, arena: Bump::new(), parcel: intake.parcel() }
     }
 
-    /// Reads one more body; the answer is right once the parcel is durable.
+    /// Reads one more body.
     ///
     /// # Errors
     /// It has more events than a body may have; none of them is taken.
-    pub(crate) fn body(&mut self, body: &[u8], shape: Shape, sender: Sender<'_>) -> Result<Answer, TooMany> {
-        let mut answer = Answer { durable: "log", ..Answer::default() };
-        let mut events = 0;
+    pub(crate) fn body<'s>(&mut self, text: &[u8], shape: Shape<'_>, sender: Sender<'s>) -> Result<Body<'s>, TooMany> {
+        let mut body = Body::of(sender);
         match shape {
-            Shape::Json => match batch::json(body) {
-                Ok(objects) => {
-                    for object in objects {
-                        self.object(object, events, sender, &mut answer);
-                        events += 1;
-                    }
-                }
-                Err(broken @ Broken::Json { .. }) => {
-                    self.metrics.received.inc();
-                    self.refuse(&whole(broken.to_string(), Reason::Json), events, &mut answer);
-                    events += 1;
-                }
-                Err(Broken::TooMany) => return Err(TooMany),
-            },
+            _ if text.trim_ascii().is_empty() => {}
+            Shape::Json => self.all(batch::json(text), event::read, &mut body)?,
+            Shape::CloudBatch => self.all(batch::elements(text), cloud::read_structured, &mut body)?,
+            Shape::Cloud => self.event(text, cloud::read_structured, &mut body),
+            Shape::CloudData(headers) => self.event(
+                text,
+                |data, merchants, arena| cloud::read_binary(&headers, data, merchants, arena),
+                &mut body,
+            ),
             Shape::Ndjson => {
                 // Counted first: nothing of a body that is too large is taken.
-                if batch::lines(body).nth(ELEMENTS_MAX).is_some() {
+                if batch::lines(text).nth(ELEMENTS_MAX).is_some() {
                     return Err(TooMany);
                 }
-                for line in batch::lines(body) {
+                for line in batch::lines(text) {
                     match line.object {
-                        Ok(object) => self.object(object, events, sender, &mut answer),
-                        Err(wrong) => {
-                            self.metrics.received.inc();
-                            self.refuse(&wrong, events, &mut answer);
-                        }
+                        Ok(object) => self.event(object, event::read, &mut body),
+                        Err(wrong) => self.refuse_unread(&wrong, &mut body),
                     }
-                    events += 1;
                 }
             }
         }
-        if events == 0 {
+        if body.index == 0 {
             let error = "the body is empty; send events".to_owned();
-            answer.rejected.push(Row { index: 0, id: None, field: String::new(), error });
+            body.answer.rejected.push(Row { index: 0, id: None, field: String::new(), error });
         }
-        Ok(answer)
+        Ok(body)
     }
 
     /// What was read, whole.
@@ -153,41 +181,74 @@ impl<'d> Reading<'d> {
         self.parcel
     }
 
-    fn object(&mut self, object: &[u8], index: usize, sender: Sender<'_>, answer: &mut Answer) {
+    /// The events of a list, if it is one.
+    fn all(
+        &mut self,
+        list: Result<Vec<&[u8]>, Broken>,
+        read: impl for<'a> Fn(&'a [u8], &Merchants, &'a Bump) -> Result<Accepted<'a>, Wrong>,
+        body: &mut Body<'_>,
+    ) -> Result<(), TooMany> {
+        match list {
+            Ok(events) => events.into_iter().for_each(|event| self.event(event, &read, body)),
+            Err(broken @ Broken::Json { .. }) => self.refuse_unread(&whole(broken.to_string(), Reason::Json), body),
+            Err(broken @ Broken::NoArray) => self.refuse_unread(&whole(broken.to_string(), Reason::Type), body),
+            Err(Broken::TooMany) => return Err(TooMany),
+        }
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        text: &[u8],
+        read: impl for<'a> FnOnce(&'a [u8], &Merchants, &'a Bump) -> Result<Accepted<'a>, Wrong>,
+        body: &mut Body<'_>,
+    ) {
+        let grant = body.sender.grant;
         self.metrics.received.inc();
         let mut arena = std::mem::take(&mut self.arena);
         arena.reset();
-        match event::read(object, sender.merchants, &arena) {
-            Err(wrong) => self.refuse(&wrong, index, answer),
-            Ok(accepted) if !sender.grant.may_send(accepted.event.action) => {
-                let error =
-                    format!("action: {} is not among the actions of key {}", accepted.event.action, sender.grant.key);
+        match read(text, body.sender.merchants, &arena) {
+            Err(wrong) => self.refuse(&wrong, body),
+            Ok(accepted) if !grant.may_send(accepted.event.action) => {
+                let error = format!("action: {} is not among the actions of key {}", accepted.event.action, grant.key);
                 let errors = vec![FieldError { field: "action".to_owned(), error, reason: Reason::Value }];
-                self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors }, index, answer);
+                self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors }, body);
             }
             Ok(accepted) => match self.intake.stamps.stamp(accepted.event.time, self.parcel.epoch()) {
                 Some(stamp) => {
                     let mut event = accepted.event;
                     event.stamp = stamp;
                     self.parcel.push(&event, self.transport);
-                    answer.accepted += 1;
+                    if let Some(count) = body.of_merchants.get_mut(event.merchant) {
+                        *count += 1;
+                    }
+                    body.answer.accepted += 1;
+                    body.index += 1;
                     self.metrics.unknown_fields.inc_by(u64::from(accepted.unknown_fields));
                 }
                 None => {
                     let error = "time: is missing; under --clock event the first event must have one".to_owned();
                     let errors = vec![FieldError { field: "time".to_owned(), error, reason: Reason::Missing }];
-                    self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors }, index, answer);
+                    self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors }, body);
                 }
             },
         }
         self.arena = arena;
     }
 
+    /// Reports what was not read as an event; it counts as one.
+    fn refuse_unread(&self, wrong: &Wrong, body: &mut Body<'_>) {
+        self.metrics.received.inc();
+        self.refuse(wrong, body);
+    }
+
     /// Reports an event with all its errors; counts it once.
-    fn refuse(&self, wrong: &Wrong, index: usize, answer: &mut Answer) {
+    fn refuse(&self, wrong: &Wrong, body: &mut Body<'_>) {
         self.metrics.reject(wrong);
+        let index = body.index;
+        body.index += 1;
         let row = |e: &FieldError| Row { index, id: wrong.id.clone(), field: e.field.clone(), error: e.error.clone() };
-        answer.rejected.extend(wrong.errors.iter().map(row));
+        body.answer.rejected.extend(wrong.errors.iter().map(row));
     }
 }
 

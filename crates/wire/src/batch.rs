@@ -51,6 +51,8 @@ fn too_long(bytes: usize) -> Refused {
 pub enum Broken {
     #[error("the body is not JSON: {message} at byte {byte}")]
     Json { byte: usize, message: String },
+    #[error("the body is no array; send an array of events")]
+    NoArray,
     #[error("the array has more than {ELEMENTS_MAX} events; send them in several requests")]
     TooMany,
 }
@@ -71,8 +73,11 @@ pub fn json(body: &[u8]) -> Result<Vec<&[u8]>, Broken> {
 /// The elements of a JSON array, of whatever type, without the space around them.
 ///
 /// # Errors
-/// Where the body is not one JSON array, or that it is too long.
+/// That it is no array, where it is not JSON, or that it is too long.
 pub fn elements(body: &[u8]) -> Result<Vec<&[u8]>, Broken> {
+    if !body.trim_ascii_start().starts_with(b"[") {
+        return Err(Broken::NoArray);
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let read = reader.deserialize_seq(Elements).and_then(|elements| reader.end().map(|()| elements));
     match read {

@@ -16,9 +16,10 @@ use super::network::Trust;
 use super::reply::{Body, REPLY_BYTES_MAX, Reply, Request};
 use super::socket::{Inbox, Socket, is_nothing};
 use crate::events::Door;
+use crate::intake::Intake;
 use crate::keys::{Grant, Scope, Signed, Unsigned};
 use crate::metrics::{Shed, Transport, Unfit};
-use crate::reading::{Answer, Reading, Sender, Shape, merchants};
+use crate::reading::{Answer, Body as ReadBody, Reading, Sender, Shape, merchants};
 use crate::room::Room;
 use crate::served::Currencies;
 
@@ -78,6 +79,13 @@ impl Batch<'_> {
         }
         fits
     }
+
+    /// Whoever asked, if anybody did, is answered when the parcel is durable.
+    fn wait(&mut self, answer: &Answer, request: Option<Request>) {
+        if let Some(request) = request {
+            self.waiting.push(Waiting { told: told(answer, &request), request, began: self.now });
+        }
+    }
 }
 
 /// Why a request is not taken, and what its sender is told if it asked.
@@ -124,21 +132,13 @@ impl Receiver {
     }
 
     fn batch(&mut self, inbox: &Inbox) {
-        let door = Arc::clone(&self.door);
-        door.metrics.udp.datagrams.inc_by(inbox.len() as u64);
-        let served = door.served.now();
+        self.door.metrics.udp.datagrams.inc_by(inbox.len() as u64);
+        let served = self.door.served.now();
         if !Arc::ptr_eq(&served, &self.served) {
             self.merchants = merchants(&served, &self.everyone);
             self.served = served;
         }
-        let intake = &door.intakes[self.number % door.intakes.len()];
-        let mut batch = Batch {
-            reading: Reading::new(&door.metrics, intake, Transport::Udp),
-            room: Room::new(Arc::clone(&door.room), door.metrics.inflight_bytes.clone()),
-            bytes: 0,
-            waiting: Vec::new(),
-            now: Instant::now(),
-        };
+        let mut batch = self.open(Instant::now());
         for (datagram, from) in inbox.datagrams() {
             match datagram.first() {
                 // No message of CoAP begins so: its token would be longer than any.
@@ -146,20 +146,40 @@ impl Receiver {
                 _ => self.coap(&mut batch, datagram, from),
             }
         }
+        self.close(batch);
+    }
+
+    fn intake(&self) -> &Intake {
+        &self.door.intakes[self.number % self.door.intakes.len()]
+    }
+
+    fn open(&self, now: Instant) -> Batch<'_> {
+        let metrics = &self.door.metrics;
+        Batch {
+            reading: Reading::new(metrics, self.intake(), Transport::Udp),
+            room: Room::new(Arc::clone(&self.door.room), metrics.inflight_bytes.clone()),
+            bytes: 0,
+            waiting: Vec::new(),
+            now,
+        }
+    }
+
+    /// Gives what was read to the intake; whoever waits is answered once it is durable.
+    fn close(&self, batch: Batch<'_>) {
         let Batch { reading, room, waiting, .. } = batch;
         let parcel = reading.into_parcel();
         if parcel.events() == 0 {
             assert!(waiting.is_empty(), "whoever waits has sent events");
             return;
         }
-        let (line, own) = (Arc::clone(&self.line), Arc::clone(&door));
+        let (line, door) = (Arc::clone(&self.line), Arc::clone(&self.door));
         let told = move |result: Result<(), Refused>| {
             for request in &waiting {
-                line.conclude(&own, request, result);
+                line.conclude(&door, request, result);
             }
             drop(room);
         };
-        intake.give(parcel, Box::new(told));
+        self.intake().give(parcel, Box::new(told));
     }
 
     /// Events that nobody waits for.
@@ -218,14 +238,15 @@ impl Receiver {
             }
         }
         let wrong = match grant.and_then(|grant| fits(&message).map(|()| grant)) {
-            Ok(grant) => return self.take(batch, &message, grant.as_ref(), request),
+            Ok(None) => {
+                let sender = Sender { grant: &self.everyone, merchants: &self.merchants };
+                return self.take(batch, &message, sender, request);
+            }
+            Ok(Some(grant)) => return self.take_signed(batch.now, &message, &grant, request),
             Err(wrong) => wrong,
         };
         udp.refuse(wrong.unfit);
-        if let Some(request) = request {
-            let reply = Reply::new(wrong.code, Body::Diagnostic(wrong.says));
-            self.line.answer(&self.door, &request, batch.now, reply);
-        }
+        self.say(request.as_ref(), batch.now, Reply::new(wrong.code, Body::Diagnostic(wrong.says)));
     }
 
     /// What the sender of a request may do; `None` is everything.
@@ -255,30 +276,75 @@ impl Receiver {
         Ok(Some(grant))
     }
 
-    /// Takes the events of a request.
-    fn take(&self, batch: &mut Batch<'_>, message: &Message<'_>, grant: Option<&Grant>, request: Option<Request>) {
-        let now = batch.now;
-        let say = |reply: Reply<'_>| {
-            if let Some(request) = &request {
-                self.line.answer(&self.door, request, now, reply);
-            }
+    /// Takes the events of a request whose sender has a key. They are a parcel of their own: beyond a quota all are turned away.
+    fn take_signed(&self, now: Instant, message: &Message<'_>, grant: &Grant, request: Option<Request>) {
+        if let Some(Err(wait)) = grant.quota.as_ref().map(|bucket| bucket.check(now)) {
+            self.door.metrics.received.inc();
+            self.door.metrics.shed(Shed::Quota, 1);
+            return self.say(
+                request.as_ref(),
+                now,
+                enough("the quota of the key is used up; send it again later", wait),
+            );
+        }
+        let own = merchants(&self.served, grant);
+        let mut batch = self.open(now);
+        let Some(body) = self.read(&mut batch, message, Sender { grant, merchants: &own }, request.as_ref()) else {
+            return;
         };
+        let events = body.answer.accepted;
+        let sent = |merchant: &String| body.of_merchants.get(merchant).copied().unwrap_or(0);
+        let quotas = || grant.merchant_quotas.iter().filter(|(merchant, _)| sent(merchant) > 0);
+        if let Some(wait) = quotas().find_map(|(_, bucket)| bucket.check(now).err()) {
+            self.door.metrics.shed(Shed::Quota, events);
+            let reply = enough("the quota of the merchant is used up; send it again later", wait);
+            return self.say(request.as_ref(), now, reply);
+        }
+        quotas().for_each(|(merchant, bucket)| bucket.take(now, sent(merchant)));
+        grant.quota.iter().for_each(|bucket| bucket.take(now, events));
+        batch.wait(&body.answer, request);
+        self.close(batch);
+    }
+
+    /// Takes the events of a request.
+    fn take(&self, batch: &mut Batch<'_>, message: &Message<'_>, sender: Sender<'_>, request: Option<Request>) {
+        if let Some(body) = self.read(batch, message, sender, request.as_ref()) {
+            batch.wait(&body.answer, request);
+        }
+    }
+
+    /// Reads the events of a request; if there are none to be taken it is answered at once.
+    fn read<'s>(
+        &self,
+        batch: &mut Batch<'_>,
+        message: &Message<'_>,
+        sender: Sender<'s>,
+        request: Option<&Request>,
+    ) -> Option<ReadBody<'s>> {
         if !batch.hold(message.payload.len()) {
             self.busy();
-            return say(busy("too much is under way; send it again", 1 + now_ms().unsigned_abs() as u32 % 3));
+            let soon = 1 + now_ms().unsigned_abs() as u32 % 3;
+            self.say(request, batch.now, busy("too much is under way; send it again", soon));
+            return None;
         }
-        let own = grant.map(|grant| merchants(&self.served, grant));
-        let sender =
-            Sender { grant: grant.unwrap_or(&self.everyone), merchants: own.as_ref().unwrap_or(&self.merchants) };
-        let Ok(answer) = batch.reading.body(message.payload, shape(message.payload), sender) else {
+        let Ok(body) = batch.reading.body(message.payload, shape(message.payload), sender) else {
             self.door.metrics.udp.refuse(Unfit::TooLarge);
-            return say(Reply::new(Code::TOO_LARGE, Body::Diagnostic("too many events; send several requests")));
+            let reply = Reply::new(Code::TOO_LARGE, Body::Diagnostic("too many events; send several requests"));
+            self.say(request, batch.now, reply);
+            return None;
         };
-        if answer.accepted == 0 {
-            return say(Reply::new(Code::BAD_REQUEST, Body::Diagnostic(answer.first_error())));
+        if body.answer.accepted == 0 {
+            let reply = Reply::new(Code::BAD_REQUEST, Body::Diagnostic(body.answer.first_error()));
+            self.say(request, batch.now, reply);
+            return None;
         }
+        Some(body)
+    }
+
+    /// Answers whoever asked.
+    fn say(&self, request: Option<&Request>, began: Instant, reply: Reply<'_>) {
         if let Some(request) = request {
-            batch.waiting.push(Waiting { told: told(&answer, &request), request, began: now });
+            self.line.answer(&self.door, request, began, reply);
         }
     }
 
@@ -348,7 +414,7 @@ fn text(bytes: &[u8]) -> Option<&str> {
 }
 
 /// How a payload is cut into events. One object over several lines is JSON; several objects are NDJSON.
-fn shape(payload: &[u8]) -> Shape {
+fn shape(payload: &[u8]) -> Shape<'static> {
     match payload.first() {
         Some(b'[') => Shape::Json,
         _ if payload.contains(&b'\n') && batch::is_json(payload) => Shape::Json,
@@ -366,6 +432,12 @@ fn told(answer: &Answer, request: &Request) -> Vec<u8> {
     let whole = serde_json::to_vec(answer).expect("numbers and texts");
     let fits = whole.len() + AROUND <= REPLY_BYTES_MAX && request.takes(whole.len() + AROUND);
     if fits { whole } else { format!("{{\"accepted\":{}}}", answer.accepted).into_bytes() }
+}
+
+/// The answer to whoever has had its quota.
+fn enough(says: &str, wait: Duration) -> Reply<'_> {
+    let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX - 1) + 1;
+    Reply { max_age_s: Some(seconds), ..Reply::new(Code::TOO_MANY_REQUESTS, Body::Diagnostic(says)) }
 }
 
 fn busy(says: &str, max_age_s: u32) -> Reply<'_> {

@@ -13,7 +13,7 @@ use edge::http;
 use edge::intake::Intake;
 use edge::keys::Keys;
 use edge::metrics::Metrics;
-use edge::problem::{method_not_allowed, not_found};
+use edge::public::public;
 use edge::served::Served;
 use log::feed::{Appender, Feed};
 use log::files::disk::Disk;
@@ -92,7 +92,7 @@ async fn run(settings: Edge, base: Base, stamps: Vec<Stamps>, rules: Rules) -> R
     let inflight = settings.door.inflight_bytes as usize;
     let door = Door::new(intakes.clone(), served, keys.clone(), metrics, inflight);
     let door = Arc::new(door);
-    let routes = door.routes().fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+    let routes = public(door.routes());
     let udp_address = udp.address().map(tracing::field::display);
     let receivers = udp.receive(&door, settings.udp_trust, |name, work| thread(name, &failed, work));
     let (stop, stopped) = watch::channel(false);

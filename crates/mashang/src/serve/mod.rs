@@ -31,7 +31,7 @@ use edge::http;
 use edge::intake::Intake;
 use edge::keys::Keys;
 use edge::metrics::Metrics;
-use edge::problem::{method_not_allowed, not_found};
+use edge::public::public;
 use edge::served::Served;
 use log::error::LogError;
 use log::feed::{Appender, Feed};
@@ -216,8 +216,7 @@ impl Service {
         let own = Arc::clone(&standing);
         let page = console::page::routes(&console, Arc::new(move || own.lines()));
         let door = Arc::new(door);
-        let routes = door.routes().merge(console.routes()).merge(page);
-        let routes = routes.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+        let routes = public(door.routes().merge(console.routes()).merge(page));
 
         let mut threads = vec![thread("ledger", &failed, move || ledger.run().map_err(Into::into))];
         for (number, stations) in lanes.into_iter().enumerate() {

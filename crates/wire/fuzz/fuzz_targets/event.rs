@@ -7,23 +7,31 @@ use domain::model::money::AMOUNT_MAX;
 use domain::model::time::TIME_MAX;
 use libfuzzer_sys::fuzz_target;
 use wire::batch::{self, Broken};
-use wire::event::{Merchants, Refused, read};
+use wire::event::cloud::{Headers, read_binary, read_structured};
+use wire::event::{Accepted, Merchants, Refused, read};
 
 fuzz_target!(|body: &[u8]| {
     let one = Merchants::new([("acme", "CNY")]);
     let two = Merchants::new([("acme", "CNY"), ("zeta", "JPY")]).with_dump_lines();
+    let told = |object: &[u8], read: Result<Accepted<'_>, Refused>| match read {
+        Ok(accepted) => {
+            assert!(is_json(object));
+            check(&accepted.event);
+            assert!(accepted.received.is_none_or(|at| (0..=TIME_MAX).contains(&at)));
+        }
+        Err(refused) => check_refused(&refused),
+    };
     let take = |object: &[u8]| {
         for merchants in [&one, &two] {
-            match read(object, merchants, &Bump::new()) {
-                Ok(accepted) => {
-                    assert!(is_json(object));
-                    check(&accepted.event);
-                    assert!(accepted.received.is_none_or(|at| (0..=TIME_MAX).contains(&at)));
-                }
-                Err(refused) => check_refused(&refused),
-            }
+            told(object, read(object, merchants, &Bump::new()));
+            told(object, read_structured(object, merchants, &Bump::new()));
         }
     };
+    // The first line as a header's value, the rest as data.
+    let (value, data) = body.split_at(body.iter().position(|&b| b == b'\n').unwrap_or(0));
+    let value = Some(value);
+    let headers = Headers { specversion: Some(b"1.0"), id: value, source: value, kind: Some(b"t"), time: None };
+    told(data, read_binary(&headers, data, &one, &Bump::new()));
     take(body);
     let mut last = 0;
     for line in batch::lines(body) {
@@ -43,6 +51,7 @@ fuzz_target!(|body: &[u8]| {
             }
         }
         Err(Broken::Json { byte, .. }) => assert!((1..=body.len().max(1)).contains(&byte)),
+        Err(Broken::NoArray) => assert!(!body.trim_ascii_start().starts_with(b"[")),
         Err(Broken::TooMany) => assert!(body.len() > batch::ELEMENTS_MAX),
     }
 });

@@ -1,15 +1,30 @@
 //! Log records: whatever the bytes, opening and decoding a frame ends in items or an error, and what was sealed opens as it was.
 #![no_main]
 
+use domain::birth::Birth;
 use domain::flow::Marker;
 use domain::frame::{Frame, FrameError, Kind, seal};
 use domain::model::event::Event;
 use domain::model::fact::{CodeScan, Fact, Win};
+use domain::publish::Registry;
+use domain::reject;
 use libfuzzer_sys::fuzz_target;
 
-fn decode(frame: &Frame<'_>) -> Result<usize, FrameError> {
-    fn count<T>(items: impl Iterator<Item = Result<T, FrameError>>) -> Result<usize, FrameError> {
-        items.map(|item| item.map(|_| 1)).sum()
+const KINDS: [Kind; 8] = [
+    Kind::Events,
+    Kind::CodeScans,
+    Kind::Wins,
+    Kind::Facts,
+    Kind::Marker,
+    Kind::Birth,
+    Kind::Placed,
+    Kind::Reject,
+];
+
+/// How many items there are, in a kind that has any number of them.
+fn decode(frame: &Frame<'_>) -> Option<usize> {
+    fn count<T>(items: impl Iterator<Item = Result<T, FrameError>>) -> Option<usize> {
+        items.map(|item| item.ok().map(|_| 1)).sum()
     }
     match frame.kind {
         Kind::Events => count(frame.items::<Event<'_>>()),
@@ -17,6 +32,9 @@ fn decode(frame: &Frame<'_>) -> Result<usize, FrameError> {
         Kind::Wins => count(frame.items::<Win<'_>>()),
         Kind::Facts => count(frame.items::<Fact<'_>>()),
         Kind::Marker => count(frame.items::<Marker<'_>>()),
+        Kind::Birth => Birth::of(frame).ok().and(None),
+        Kind::Reject => reject::read(frame).ok().and(None),
+        Kind::Placed => None,
     }
 }
 
@@ -26,11 +44,13 @@ fuzz_target!(|input: (u8, u8, Vec<u8>)| {
     if let Ok(frame) = Frame::open(&body) {
         let _ = decode(&frame);
     }
-    let kind = [Kind::Events, Kind::CodeScans, Kind::Wins, Kind::Facts, Kind::Marker][usize::from(kind) % 5];
+    let kind = KINDS[usize::from(kind) % KINDS.len()];
     let record = seal(kind, 7, None, u32::from(count), &body);
     let frame = Frame::open(&record).expect("what was sealed opens");
     assert_eq!((frame.kind, frame.received, frame.count, frame.body), (kind, 7, u32::from(count), &body[..]));
-    if let Ok(items) = decode(&frame) {
+    if let Some(items) = decode(&frame) {
         assert_eq!(items, usize::from(count));
     }
+    // As a record of `rules`, whatever it is.
+    let _ = Registry::default().take(0, &record);
 });

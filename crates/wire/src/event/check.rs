@@ -76,6 +76,11 @@ pub(super) fn event<'a>(fields: &Fields<'a>, merchants: &Merchants, arena: &'a B
     Ok(Accepted { event, received, unknown_fields: fields.unknown })
 }
 
+/// The id, if it at least is right.
+pub(super) fn id(fields: &Fields<'_>) -> Option<String> {
+    Check { fields, errors: Vec::new() }.text(Field::Id, TEXT_BYTES_MAX).map(str::to_owned)
+}
+
 fn joined<'a>(prefix: &str, text: &str, arena: &'a Bump) -> &'a str {
     let mut joined = bumpalo::collections::String::with_capacity_in(prefix.len() + text.len(), arena);
     joined.push_str(prefix);
@@ -252,7 +257,7 @@ impl<'a> Check<'_, 'a> {
 }
 
 /// A value of a wrong type, for a message.
-fn told(value: Scalar<'_>) -> String {
+pub(super) fn told(value: Scalar<'_>) -> String {
     match value {
         Scalar::Text(text) => format!("the text {}", quoted(text)),
         Scalar::NoText => "a text".to_owned(),

@@ -39,6 +39,13 @@ impl<'a> Fields<'a> {
         self.repeated & (1 << field as usize) != 0
     }
 
+    /// Puts another value in a field's place; one that was there counts as a field that nobody knows.
+    pub(super) fn replace(&mut self, field: Field, value: Option<Scalar<'a>>) {
+        self.unknown += u32::from(self.values[field as usize].is_some());
+        self.values[field as usize] = value;
+        self.repeated &= !(1 << field as usize);
+    }
+
     fn put(&mut self, field: Field, value: Option<Scalar<'a>>) {
         let Some(value) = value else { return };
         match &mut self.values[field as usize] {
@@ -132,7 +139,7 @@ impl<'a> Visitor<'a> for Object<'a> {
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Fields<'a>, A::Error> {
         let mut fields = Fields::default();
-        while let Some(name) = map.next_key_seed(Name)? {
+        while let Some(name) = map.next_key_seed(Name(Field::parse))? {
             match name.filter(|field| self.dump_lines || !field.is_of_dumps()) {
                 Some(field) => fields.put(field, map.next_value_seed(self.value)?),
                 // Whatever its nesting: the library skips values without recursion.
@@ -144,26 +151,26 @@ impl<'a> Visitor<'a> for Object<'a> {
     }
 }
 
-/// Reads a name without copying it.
-struct Name;
+/// Reads a name without copying it: what it stands for.
+pub(super) struct Name<T>(pub(super) fn(&str) -> Option<T>);
 
-impl<'a> DeserializeSeed<'a> for Name {
-    type Value = Option<Field>;
+impl<'a, T> DeserializeSeed<'a> for Name<T> {
+    type Value = Option<T>;
 
     fn deserialize<D: Deserializer<'a>>(self, name: D) -> Result<Self::Value, D::Error> {
         name.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for Name {
-    type Value = Option<Field>;
+impl<T> Visitor<'_> for Name<T> {
+    type Value = Option<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a field's name")
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(Field::parse(name))
+        Ok((self.0)(name))
     }
 }
 
@@ -228,7 +235,7 @@ impl<'a> Visitor<'a> for Value<'a> {
 }
 
 /// What a value, written so, is.
-fn as_written<'a>(raw: &'a RawValue, arena: &'a Bump) -> Option<Scalar<'a>> {
+pub(super) fn as_written<'a>(raw: &'a RawValue, arena: &'a Bump) -> Option<Scalar<'a>> {
     let raw = raw.get();
     let value = match raw.as_bytes().first() {
         Some(b'"') => {

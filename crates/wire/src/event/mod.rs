@@ -1,6 +1,7 @@
 //! One JSON object becomes an event, or every reason why not (contract section 1).
 
 mod check;
+pub mod cloud;
 mod fields;
 
 use std::collections::BTreeMap;
@@ -76,6 +77,8 @@ pub struct FieldError {
 /// The kinds of errors: few, so that metrics may be labelled with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
+    /// A compressed body that is broken.
+    Encoding,
     /// Not JSON.
     Json,
     /// Not UTF-8, or an escape that is no character.
@@ -99,6 +102,7 @@ pub enum Reason {
 
 impl Reason {
     pub const ALL: &'static [Self] = &[
+        Self::Encoding,
         Self::Json,
         Self::Utf8,
         Self::Object,
@@ -118,6 +122,7 @@ impl Reason {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Encoding => "encoding",
             Self::Json => "json",
             Self::Utf8 => "utf8",
             Self::Object => "object",
@@ -140,6 +145,13 @@ impl Reason {
 /// # Errors
 /// Everything that is wrong about the event; a mistake of JSON alone, with its byte counted from 1.
 pub fn read<'a>(object: &'a [u8], merchants: &Merchants, arena: &'a Bump) -> Result<Accepted<'a>, Refused> {
+    let text = as_object(object)?;
+    let fields = fields::read(text, merchants.dump_lines, arena).map_err(|error| no_json(text, &error))?;
+    check::event(&fields, merchants, arena)
+}
+
+/// A text that begins as an object does.
+fn as_object(object: &[u8]) -> Result<&str, Refused> {
     let text = std::str::from_utf8(object).map_err(|error| {
         let byte = error.valid_up_to() + 1;
         Refused::whole(format!("the event is not UTF-8 at byte {byte}"), Reason::Utf8)
@@ -147,11 +159,7 @@ pub fn read<'a>(object: &'a [u8], merchants: &Merchants, arena: &'a Bump) -> Res
     if text.trim_ascii_start().is_empty() {
         return Err(Refused::whole("the event is empty; send a JSON object".to_owned(), Reason::Json));
     }
-    if !text.trim_ascii_start().starts_with('{') {
-        return Err(no_object(text));
-    }
-    let fields = fields::read(text, merchants.dump_lines, arena).map_err(|error| no_json(text, &error))?;
-    check::event(&fields, merchants, arena)
+    if text.trim_ascii_start().starts_with('{') { Ok(text) } else { Err(no_object(text)) }
 }
 
 fn no_object(text: &str) -> Refused {

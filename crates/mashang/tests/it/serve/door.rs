@@ -23,7 +23,7 @@ pub(crate) fn shop() -> TempDir {
     dir
 }
 
-fn check(answer: &Answer, expect: &Expect) {
+pub(super) fn check(answer: &Answer, expect: &Expect) {
     let again = answer.retry_after.as_ref().map_or("", |_| " Retry-After");
     expect.assert_eq(&format!("{}{again} {}\n{}\n", answer.status, answer.content_type, answer.body));
 }
@@ -95,9 +95,9 @@ fn bodies_get_their_answers() {
     check(
         &say("text/plain", "{}"),
         &expect![[r#"
-        415 application/problem+json
-        {"detail":"Content-Type is text/plain; send application/json or application/x-ndjson","status":415,"title":"Unsupported Media Type"}
-    "#]],
+            415 application/problem+json
+            {"detail":"Content-Type is text/plain; send application/json, application/x-ndjson or a CloudEvent in JSON","status":415,"title":"Unsupported Media Type"}
+        "#]],
     );
     check(
         &say("application/json; charset=utf-8", r#"{"id":"5","action":"visit","shopper":"u1"}"#),
@@ -374,4 +374,93 @@ fn a_stop_lets_requests_end_and_takes_everything_into_the_ledger() {
         .map(|l| l.rsplit(',').next().and_then(|n| n.parse::<u64>().ok()).expect("a number"))
         .sum();
     assert_eq!(visits, events.iter().filter(|e| e.contains("\"visit\"")).count() as u64 + 1);
+}
+
+#[test]
+fn pages_of_other_origins_may_ask_and_everything_is_described() {
+    let dir = shop();
+    let server = Server::start(dir.path(), &[]);
+    let described = server.get("/openapi.json");
+    assert_eq!((described.status, described.content_type.as_str()), (200, JSON));
+    let described = described.json();
+    assert_eq!(described["openapi"], "3.1.0");
+    assert_eq!(described["info"]["version"], env!("CARGO_PKG_VERSION"));
+    for (path, method) in [("/v1/events", "post"), ("/v1/results/{id}", "get")] {
+        assert!(described["paths"][path][method]["responses"].is_object(), "{path}");
+    }
+    // What a browser asks before it sends.
+    let mut stream = TcpStream::connect(server.http.trim_start_matches("http://")).expect("a connection");
+    let asked = "OPTIONS /v1/events HTTP/1.1\r\nHost: h\r\nOrigin: https://shop.example\r\nConnection: close\r\n\
+        Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization,content-type\r\n\r\n";
+    stream.write_all(asked.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let answer = answer.to_lowercase();
+    assert!(answer.starts_with("http/1.1 200"), "{answer}");
+    for header in [
+        "access-control-allow-origin: *",
+        "access-control-allow-methods: get,post",
+        "access-control-allow-headers: authorization,content-type",
+        "access-control-max-age: 86400",
+    ] {
+        assert!(answer.contains(header), "{header}: {answer}");
+    }
+    // And with what it sends then.
+    let mut stream = TcpStream::connect(server.http.trim_start_matches("http://")).expect("a connection");
+    let sent = "POST /v1/events HTTP/1.1\r\nHost: h\r\nOrigin: https://shop.example\r\nConnection: close\r\n\
+        Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}";
+    stream.write_all(sent.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 415") && answer.contains("access-control-allow-origin: *"), "{answer}");
+}
+
+#[test]
+fn quotas_hold_for_keys_and_for_merchants() {
+    let dir = shop();
+    // So little that it takes hours to make up for what is sent here.
+    let of = |id: &str, quota: &str| key(id, "s", &format!("merchants = [\"steady\"]\nscopes = [\"ingest\"]\n{quota}"));
+    let small = of("small", "quota = { events-per-second = 1, burst = 100 }");
+    let merchants = "[quotas]\nsteady = { events-per-second = 1, burst = 30000 }\n";
+    write_keys(
+        dir.path(),
+        &[merchants, &small, &of("free", ""), &of("other", "quota = { events-per-second = 1 }")].concat(),
+    );
+    let server = Server::start(dir.path(), &["--keys", "keys.toml"]);
+    let send = |id: &str, events: std::ops::Range<u32>| {
+        let lines = events.map(|n| format!("{{\"id\":\"{n}\",\"action\":\"visit\",\"shopper\":\"u1\"}}\n"));
+        post(&server.http, NDJSON, lines.collect::<String>().as_bytes(), Some(&format!("{id}.s"))).expect("an answer")
+    };
+    // A request is never cut in half; the next one waits until it is made up for.
+    let first = send("small", 0..10_000);
+    assert_eq!((first.status, first.ratelimit.as_deref()), (202, Some("\"key\";r=0;t=10000")));
+    let second = send("small", 0..1);
+    assert!(second.status == 429 && second.body.contains("the quota of key small is used up"), "{}", second.body);
+    let wait: u32 = second.retry_after.expect("a time").parse().expect("seconds");
+    assert!((9_000..10_000).contains(&wait), "{wait}");
+    // Others are as before, until their merchant has had its share.
+    assert_eq!(send("free", 10_000..20_000).status, 202);
+    assert_eq!(send("free", 20_000..29_999).status, 202);
+    assert_eq!(send("free", 30_000..40_000).status, 202, "one is left, and a request is not cut in half");
+    let over = send("free", 40_000..40_002);
+    assert!(over.status == 429 && over.body.contains("the quota of merchant steady is used up"), "{}", over.body);
+    assert_eq!(over.ratelimit, None, "the key has no quota");
+    let shed = server.metric("mashang_events_shed_total{reason=\"quota\"}");
+    assert_eq!(shed, 3, "one that was not read, and two that were");
+    let sum = |name: &str| server.sum(&format!("mashang_events_{name}_total"));
+    assert_eq!(sum("received"), sum("accepted") + sum("rejected") + sum("shed"));
+    // What changes begins anew, what stays goes on.
+    let more = of("small", "quota = { events-per-second = 2, burst = 100 }");
+    write_keys(dir.path(), &[&more, &*of("free", "")].concat());
+    let until = std::time::Instant::now() + Duration::from_secs(30);
+    while send("small", 0..10_000).status != 202 {
+        assert!(std::time::Instant::now() < until, "the new quota does not count");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    write_keys(dir.path(), &[&more, &*of("free", ""), &of("third", "")].concat());
+    while send("third", 0..1).status != 202 {
+        assert!(std::time::Instant::now() < until, "the keys are not read again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(send("small", 0..1).status, 429);
 }

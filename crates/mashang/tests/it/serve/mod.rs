@@ -1,6 +1,7 @@
 //! The service from outside: what it answers, what it keeps when it is killed, how it ends.
 
 mod attacked;
+mod bodies;
 pub(crate) mod door;
 pub(crate) mod fire;
 mod held;

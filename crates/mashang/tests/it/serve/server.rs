@@ -28,6 +28,7 @@ pub(crate) struct Server {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<String>,
+    pub(crate) ratelimit: Option<String>,
     pub(crate) content_type: String,
     pub(crate) body: String,
 }
@@ -98,6 +99,13 @@ impl Server {
         line.map_or(0, |value| value.parse().expect("an integer"))
     }
 
+    /// The sum of a metric over all its labels.
+    pub(crate) fn sum(&self, name: &str) -> u64 {
+        let text = get(&format!("{}/metrics", self.admin), None).expect("metrics").body;
+        let lines = text.lines().filter_map(|line| line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{'])));
+        lines.map(|rest| rest.rsplit(' ').next().and_then(|n| n.parse::<u64>().ok()).expect("an integer")).sum()
+    }
+
     /// Waits until everything that was accepted is in the ledger.
     pub(crate) fn settle(&self) {
         let until = Instant::now() + PATIENCE;
@@ -157,11 +165,16 @@ fn agent() -> ureq::Agent {
 
 /// Posts a body to the door.
 pub(crate) fn post(http: &str, content_type: &str, body: &[u8], key: Option<&str>) -> Result<Answer, ureq::Error> {
-    let mut request = agent().post(format!("{http}/v1/events")).header("Content-Type", content_type);
-    if let Some(key) = key {
-        request = request.header("Authorization", format!("Bearer {key}"));
-    }
-    request.send(body).map(answer)
+    let bearer = key.map(|key| format!("Bearer {key}"));
+    let bearer = bearer.as_ref().map(|bearer| ("Authorization", bearer.as_str()));
+    let headers: Vec<_> = [("Content-Type", content_type)].into_iter().chain(bearer).collect();
+    send(http, &headers, body)
+}
+
+/// Posts a body to the door, with these headers.
+pub(crate) fn send(http: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, ureq::Error> {
+    let request = agent().post(format!("{http}/v1/events"));
+    headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send(body).map(answer)
 }
 
 pub(crate) fn get(url: &str, key: Option<&str>) -> Result<Answer, ureq::Error> {
@@ -174,8 +187,9 @@ pub(crate) fn get(url: &str, key: Option<&str>) -> Result<Answer, ureq::Error> {
 
 fn answer(mut response: ureq::http::Response<ureq::Body>) -> Answer {
     let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(ToOwned::to_owned);
-    let (retry_after, content_type) = (header("retry-after"), header("content-type").unwrap_or_default());
+    let (retry_after, ratelimit) = (header("retry-after"), header("ratelimit"));
+    let content_type = header("content-type").unwrap_or_default();
     let status = response.status().as_u16();
     let body = response.body_mut().with_config().limit(64 << 20).read_to_string().unwrap_or_default();
-    Answer { status, retry_after, content_type, body }
+    Answer { status, retry_after, ratelimit, content_type, body }
 }

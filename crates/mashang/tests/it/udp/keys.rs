@@ -8,7 +8,7 @@ use wire::coap::Kind;
 
 use super::{Answer, Client, UDP, accepted, adds_up, con, ids, refused, request, sum, until, visit};
 use crate::serve::door::{key, shop, write_keys};
-use crate::serve::server::Server;
+use crate::serve::server::{Server, post};
 
 fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
@@ -170,4 +170,33 @@ fn this_machine_is_trusted_unless_it_is_said() {
     assert_eq!(own.ask(&con(1, &visit("c"))).code, "2.04");
     until(|| refused(&server, "unauthenticated") == 1, "it is counted");
     assert!(!other.has_answer());
+}
+
+#[test]
+fn a_quota_is_one_over_both_doors() {
+    let dir = shop();
+    let rest = "merchants = [\"steady\"]\nscopes = [\"ingest\"]";
+    let till = key(TILL.0, TILL.1, &format!("{rest}\nquota = {{ events-per-second = 1, burst = 2 }}"));
+    let other = key("other", "o", rest);
+    write_keys(
+        dir.path(),
+        &[till.as_str(), &other, "[quotas]\nsteady = { events-per-second = 1, burst = 5 }\n"].concat(),
+    );
+    let server = Server::start(dir.path(), &[&UDP[..], &["--keys", "keys.toml", "--udp-trust", "none"]].concat());
+    let client = Client::to(&server);
+    // A request is never cut in half: this one takes what comes in a minute.
+    let many: Vec<String> = (0..60).map(|i| visit(&i.to_string())).collect();
+    assert_eq!(client.ask(&signed(1, TILL, &many.join("\n"))).code, "2.04");
+    let enough = client.ask(&signed(2, TILL, &visit("never")));
+    let told = (enough.code.as_str(), enough.payload.as_str());
+    assert_eq!(told, ("4.29", "the quota of the key is used up; send it again later"));
+    assert!(enough.max_age.is_some_and(|s| (30..=60).contains(&s)), "{enough:?}");
+    let enough = client.ask(&signed(3, ("other", "o"), &format!("{}\n{}", visit("never"), visit("never"))));
+    let told = (enough.code.as_str(), enough.payload.as_str());
+    assert_eq!(told, ("4.29", "the quota of the merchant is used up; send it again later"));
+    let over_http = post(&server.http, "application/json", visit("never").as_bytes(), Some("till.s3cret"));
+    assert_eq!(over_http.expect("an answer").status, 429);
+    adds_up(&server);
+    let shed = server.metric("mashang_events_shed_total{reason=\"quota\"}");
+    assert_eq!((accepted(&server), shed), (60, 1 + 2 + 1));
 }

@@ -1,6 +1,7 @@
 //! Events, good and bad (contract section 1).
 
 mod bodies;
+mod cloud;
 mod values;
 
 use std::fmt::Write as _;
