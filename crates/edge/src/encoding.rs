@@ -4,8 +4,10 @@ use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
 
-use crate::room::{BODY_BYTES_MAX, Room};
+use crate::room::Room;
 
+/// A body may have so many bytes, packed and unpacked.
+pub(crate) const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Beyond so many bytes a body may have grown at most so many times.
 const RATIO_FREE_BYTES: usize = 1024 * 1024;
 const RATIO_MAX: usize = 200;

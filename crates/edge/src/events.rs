@@ -15,14 +15,14 @@ use log::local::Refused;
 use tokio::sync::Semaphore;
 use wire::event::cloud::{Headers, is_json};
 
-use crate::encoding::{Encoding, Packed, unpack};
+use crate::encoding::{BODY_BYTES_MAX, Encoding, Packed, unpack};
 use crate::intake::Intake;
 use crate::keys::{Grant, Keys, Scope};
 use crate::metrics::{Metrics, Shed};
 use crate::problem::Problem;
 use crate::quota::Level;
 use crate::reading::{Answer, Context, Read, Shape, read, unreadable};
-use crate::room::{BODY_BYTES_MAX, Room, UNIT_BYTES, units};
+use crate::room::{Room, UNIT_BYTES, units};
 use crate::served::Served;
 
 /// A body must have come within so long.
@@ -40,14 +40,14 @@ const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy")
 #[derive(Debug)]
 pub struct Door {
     /// The shards; a request is of one of them.
-    intakes: Vec<Arc<Intake>>,
+    pub(crate) intakes: Vec<Arc<Intake>>,
     requests: AtomicUsize,
     /// A key has fewer.
-    served: Arc<Served>,
+    pub(crate) served: Arc<Served>,
     pub keys: Option<Arc<Keys>>,
     pub metrics: Metrics,
     /// Memory of requests under way.
-    room: Arc<Semaphore>,
+    pub(crate) room: Arc<Semaphore>,
 }
 
 impl Door {
@@ -162,7 +162,7 @@ impl Door {
         match durable {
             Ok(Ok(durable)) => {
                 self.metrics.ack_seconds.observe(began.elapsed().as_secs_f64());
-                Ok(json(StatusCode::ACCEPTED, &Answer { accepted: events, durable: durable.as_str(), ..answer }, room))
+                Ok(json(StatusCode::ACCEPTED, &Answer { durable: durable.as_str(), ..answer }, room))
             }
             Ok(Err(Refused::Full)) => Err(Problem::busy("the log has no room; send it again", 5)),
             Ok(Err(Refused::TooLarge)) => Err(too_large("an event is larger than the log takes".to_owned())),

@@ -17,9 +17,9 @@ use log::store::Append;
 use tokio::sync::watch;
 
 use crate::clock::{Epoch, Stamps};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Transport};
 use crate::road::Road;
-use crate::spool::Durable;
+use crate::spool::{Done, Durable};
 
 /// So many rounds may be under way under the event clock.
 const ROUNDS_MAX_EVENT: usize = 1;
@@ -29,13 +29,20 @@ const ROUNDS_MAX_EVENT: usize = 1;
 pub struct Parcel {
     bodies: Vec<(Body, Millis)>,
     epoch: Epoch,
-    events: u64,
+    events: Counts,
 }
+
+/// Numbers of events by transport, in the order of [`Transport::ALL`].
+type Counts = [u64; Transport::ALL.len()];
 
 impl Parcel {
     /// An empty one, for a log with so many partitions of `scans`, for events that are stamped in one epoch.
     fn new(partitions: u16, epoch: Epoch) -> Self {
-        Self { bodies: (0..partitions).map(|_| (Body::default(), Millis::MIN)).collect(), epoch, events: 0 }
+        Self {
+            bodies: (0..partitions).map(|_| (Body::default(), Millis::MIN)).collect(),
+            epoch,
+            events: Counts::default(),
+        }
     }
 
     /// The epoch in which its events must be stamped.
@@ -46,12 +53,12 @@ impl Parcel {
 
     #[must_use]
     pub fn events(&self) -> u64 {
-        self.events
+        self.events.iter().sum()
     }
 
     /// Adds an event that has its stamp.
-    pub fn push(&mut self, event: &Event<'_>) {
-        self.events += 1;
+    pub fn push(&mut self, event: &Event<'_>, transport: Transport) {
+        self.events[transport as usize] += 1;
         let partitions = u16::try_from(self.bodies.len()).expect("as many as the log has");
         let partition = ids::partition(ids::shard(event.shopper_key), partitions);
         let (body, received) = &mut self.bodies[usize::from(partition)];
@@ -64,13 +71,20 @@ impl Parcel {
 type Outcome = Option<Result<Durable, Refused>>;
 
 /// What is being gathered.
-#[derive(Debug)]
 struct Open {
     parcel: Parcel,
     is_empty: bool,
     outcome: watch::Sender<Outcome>,
+    /// Those who do not wait, but are called.
+    told: Vec<Done>,
     under_way: usize,
     is_closed: bool,
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Open").field("parcel", &self.parcel).field("under_way", &self.under_way).finish_non_exhaustive()
+    }
 }
 
 /// Where requests bring their events.
@@ -96,6 +110,7 @@ impl Intake {
             parcel: Parcel::new(partitions, stamps.epoch()),
             is_empty: true,
             outcome: watch::Sender::new(None),
+            told: Vec::new(),
             under_way: 0,
             is_closed: false,
         };
@@ -124,29 +139,55 @@ impl Intake {
     pub async fn take(&self, parcel: Parcel) -> Result<Durable, Refused> {
         let mut outcome = {
             let mut open = self.open();
-            let refused = if open.is_closed {
-                Some(Refused::Closed)
-            } else {
-                (open.parcel.epoch != parcel.epoch).then_some(Refused::Full)
-            };
-            if let Some(refused) = refused {
-                self.metrics.shed(refused.into(), parcel.events);
-                return Err(refused);
-            }
-            open.parcel.events += parcel.events;
-            for ((body, received), (more, at)) in open.parcel.bodies.iter_mut().zip(parcel.bodies) {
-                let mut more = more;
-                if !more.is_empty() {
-                    body.append(&mut more);
-                    *received = at.max(*received);
-                }
-            }
-            open.is_empty = false;
+            self.add(&mut open, parcel)?;
             open.outcome.subscribe()
         };
         self.wake.notify_one();
         let ended = outcome.wait_for(Option::is_some).await;
         ended.map_or(Err(Refused::Closed), |outcome| outcome.unwrap_or(Err(Refused::Closed)))
+    }
+
+    /// The same for whoever has no task that could wait: `told` is called once.
+    pub fn give(&self, parcel: Parcel, told: Done) {
+        let refused = {
+            let mut open = self.open();
+            match self.add(&mut open, parcel) {
+                Ok(()) => {
+                    open.told.push(told);
+                    None
+                }
+                Err(refused) => Some((told, refused)),
+            }
+        };
+        match refused {
+            None => self.wake.notify_one(),
+            Some((told, refused)) => told(Err(refused)),
+        }
+    }
+
+    /// Adds a parcel to what is open, or counts it as shed.
+    fn add(&self, open: &mut Open, parcel: Parcel) -> Result<(), Refused> {
+        let refused = if open.is_closed {
+            Some(Refused::Closed)
+        } else {
+            (open.parcel.epoch != parcel.epoch).then_some(Refused::Full)
+        };
+        if let Some(refused) = refused {
+            self.metrics.shed(refused.into(), parcel.events());
+            return Err(refused);
+        }
+        for (sum, more) in open.parcel.events.iter_mut().zip(parcel.events) {
+            *sum += more;
+        }
+        for ((body, received), (more, at)) in open.parcel.bodies.iter_mut().zip(parcel.bodies) {
+            let mut more = more;
+            if !more.is_empty() {
+                body.append(&mut more);
+                *received = at.max(*received);
+            }
+        }
+        open.is_empty = false;
+        Ok(())
     }
 
     /// Lets what is open be made durable, then takes no more.
@@ -168,6 +209,7 @@ impl Intake {
             open.under_way += 1;
             let parcel = std::mem::replace(&mut open.parcel, self.parcel());
             let outcome = std::mem::replace(&mut open.outcome, watch::Sender::new(None));
+            let told = std::mem::take(&mut open.told);
             drop(open);
             let own = Arc::clone(&self);
             let events = parcel.events;
@@ -175,24 +217,29 @@ impl Intake {
             let done = move |result| {
                 own.ended(result, last, events);
                 outcome.send_replace(Some(result));
+                told.into_iter().for_each(|told| told(result));
             };
             self.road.append(frames(parcel), Box::new(done));
         }
     }
 
     /// A round is durable or refused.
-    fn ended(&self, result: Result<Durable, Refused>, last: Millis, events: u64) {
+    fn ended(&self, result: Result<Durable, Refused>, last: Millis, events: Counts) {
+        let mut told = Vec::new();
         let mut open = self.open();
         open.under_way -= 1;
         match result {
             Ok(_) => {
                 self.stamps.accepted(last);
-                self.metrics.accept(events);
+                for (transport, events) in Transport::ALL.into_iter().zip(events) {
+                    self.metrics.accept(transport, events);
+                }
             }
             Err(refused) => {
-                self.metrics.shed(refused.into(), events);
+                self.metrics.shed(refused.into(), events.iter().sum());
                 if self.stamps.refused() {
-                    self.metrics.shed(refused.into(), open.parcel.events);
+                    self.metrics.shed(refused.into(), open.parcel.events());
+                    told = std::mem::take(&mut open.told);
                     open.parcel = self.parcel();
                     open.is_empty = true;
                     std::mem::replace(&mut open.outcome, watch::Sender::new(None)).send_replace(Some(Err(refused)));
@@ -201,6 +248,8 @@ impl Intake {
         }
         drop(open);
         self.wake.notify_one();
+        // Only what was refused together with this round is told here.
+        told.into_iter().for_each(|told| told(result));
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {

@@ -21,10 +21,12 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use domain::model::event::Action;
+use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tracing::{error, info};
+use wire::base64;
 use wire::hex::hex32;
 
 use crate::problem::Problem;
@@ -50,6 +52,26 @@ pub enum Scope {
 pub struct KeysError {
     path: PathBuf,
     what: String,
+}
+
+/// A message that says who signed it (contract section 10).
+#[derive(Clone, Copy, Debug)]
+pub struct Signed<'a> {
+    /// The key's id, and when it was signed, as they stand there.
+    pub key: &'a str,
+    pub time: &'a str,
+    /// The first 16 bytes of the HMAC, as unpadded base64url.
+    pub signature: &'a [u8],
+    pub payload: &'a [u8],
+}
+
+/// Why a signed message is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsigned {
+    /// Its key is not known, or the signature is not that of the key.
+    Wrong,
+    /// The signature is right, and the key is not for this.
+    Scope,
 }
 
 /// What whoever asks may do.
@@ -172,6 +194,26 @@ impl Keys {
             return Err(Problem::new(StatusCode::FORBIDDEN, what));
         }
         Ok(key.grant.clone())
+    }
+
+    /// What the signer of a message may do within a scope; whether its time is near is not looked at.
+    ///
+    /// # Errors
+    /// The signature is wrong, or the key is not for this.
+    pub fn signed(&self, message: Signed<'_>, scope: Scope) -> Result<Grant, Unsigned> {
+        const BETWEEN: &[u8] = &[0x1F];
+        let table = Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner).1);
+        // An unknown id takes as long as a wrong signature.
+        let (known, secret) = table.get(message.key).map_or((None, [0; 32]), |key| (Some(key), key.sha256));
+        let mut mac = Hmac::<Sha256>::new_from_slice(&secret).expect("keys of any length");
+        for part in [message.key.as_bytes(), BETWEEN, message.time.as_bytes(), BETWEEN, message.payload] {
+            mac.update(part);
+        }
+        let hmac = mac.finalize().into_bytes();
+        let right = base64::url16(hmac.first_chunk().expect("32 bytes"));
+        let is_right = bool::from(right.ct_eq(message.signature));
+        let key = known.filter(|_| is_right).ok_or(Unsigned::Wrong)?;
+        key.scopes.contains(&scope).then(|| key.grant.clone()).ok_or(Unsigned::Scope)
     }
 
     /// Reads the file again whenever it changes, for ever. A file that is wrong changes nothing, and is told.

@@ -14,6 +14,7 @@
 //! - `reading`: a body becomes events, or reasons why not
 //! - [`served`]: the merchants that are served
 //! - `room`: memory of requests under way
+//! - [`udp`]: events in datagrams
 //! - [`metrics`]: received = accepted + rejected + shed
 
 pub mod clock;
@@ -31,3 +32,4 @@ pub mod road;
 mod room;
 pub mod served;
 pub mod spool;
+pub mod udp;

@@ -4,6 +4,24 @@ use log::local::Refused;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use wire::event::{Reason, Refused as Wrong};
 
+/// How events came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Http,
+    Udp,
+}
+
+impl Transport {
+    pub(crate) const ALL: [Self; 2] = [Self::Http, Self::Udp];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Udp => "udp",
+        }
+    }
+}
+
 /// Why events were turned away though nothing is wrong with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shed {
@@ -51,6 +69,7 @@ pub struct Metrics {
     pub inflight_bytes: IntGauge,
     pub connections: IntGauge,
     pub requests: IntCounterVec,
+    pub udp: Udp,
 }
 
 impl Metrics {
@@ -66,13 +85,17 @@ impl Metrics {
             shed: vec("mashang_events_shed_total", "Events turned away for want of room", "reason")?,
             unknown_fields: IntCounter::new("mashang_unknown_fields_total", "Fields of events that nobody knows")?,
             ack_seconds: Histogram::with_opts(
-                HistogramOpts::new("mashang_ack_seconds", "From the head of a request to its 202").buckets(buckets),
+                HistogramOpts::new("mashang_ack_seconds", "From the head of a request to its 202, or to 2.04")
+                    .buckets(buckets),
             )?,
             inflight_bytes: IntGauge::new("mashang_edge_inflight_bytes", "Bytes of requests under way")?,
             connections: IntGauge::new("mashang_edge_connections", "Open connections")?,
             requests: vec("mashang_http_requests_total", "Answers by status", "status")?,
+            udp: Udp::new(registry)?,
         };
-        metrics.accepted.with_label_values(&["http"]);
+        for transport in Transport::ALL {
+            metrics.accepted.with_label_values(&[transport.as_str()]);
+        }
         for reason in Reason::ALL {
             metrics.rejected.with_label_values(&[reason.as_str()]);
         }
@@ -91,8 +114,8 @@ impl Metrics {
         Ok(metrics)
     }
 
-    pub fn accept(&self, events: u64) {
-        self.accepted.with_label_values(&["http"]).inc_by(events);
+    pub fn accept(&self, transport: Transport, events: u64) {
+        self.accepted.with_label_values(&[transport.as_str()]).inc_by(events);
     }
 
     /// Counts an event under the reason of its first error.
@@ -102,5 +125,89 @@ impl Metrics {
 
     pub fn shed(&self, why: Shed, events: u64) {
         self.shed.with_label_values(&[why.as_str()]).inc_by(events);
+    }
+}
+
+/// Why a datagram was not taken; what it may have held is not counted as events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// Not signed well, and not from a trusted network.
+    Unauthenticated,
+    /// Signed well with a key that is not for this.
+    Forbidden,
+    /// Empty, or no message of CoAP.
+    Malformed,
+    /// A ping, or a message that is no request.
+    Unexpected,
+    Option,
+    Path,
+    Method,
+    Format,
+    /// More events than a body may have.
+    TooLarge,
+}
+
+impl Unfit {
+    const ALL: [Self; 9] = [
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::Malformed,
+        Self::Unexpected,
+        Self::Option,
+        Self::Path,
+        Self::Method,
+        Self::Format,
+        Self::TooLarge,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::Malformed => "malformed",
+            Self::Unexpected => "unexpected",
+            Self::Option => "option",
+            Self::Path => "path",
+            Self::Method => "method",
+            Self::Format => "format",
+            Self::TooLarge => "too-large",
+        }
+    }
+}
+
+/// The metrics of datagrams.
+#[derive(Clone, Debug)]
+pub struct Udp {
+    pub datagrams: IntCounter,
+    refused: IntCounterVec,
+    pub retransmissions: IntCounter,
+    pub kernel_drops: IntCounter,
+    pub answers: IntCounterVec,
+}
+
+impl Udp {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let one = |name: &str, help: &str| IntCounter::new(name, help);
+        let vec = |name: &str, help: &str, label: &str| IntCounterVec::new(Opts::new(name, help), &[label]);
+        let udp = Self {
+            datagrams: one("mashang_udp_datagrams_total", "Datagrams received")?,
+            refused: vec("mashang_udp_refused_total", "Datagrams that were not taken", "reason")?,
+            retransmissions: one("mashang_udp_retransmissions_total", "Requests that were there already")?,
+            kernel_drops: one("mashang_udp_kernel_drops_total", "Datagrams that found no room in a socket")?,
+            answers: vec("mashang_udp_answers_total", "Answers by code, those to retransmissions too", "code")?,
+        };
+        for unfit in Unfit::ALL {
+            udp.refused.with_label_values(&[unfit.as_str()]);
+        }
+        registry.register(Box::new(udp.datagrams.clone()))?;
+        registry.register(Box::new(udp.refused.clone()))?;
+        registry.register(Box::new(udp.retransmissions.clone()))?;
+        registry.register(Box::new(udp.kernel_drops.clone()))?;
+        registry.register(Box::new(udp.answers.clone()))?;
+        Ok(udp)
+    }
+
+    pub fn refuse(&self, unfit: Unfit) {
+        self.refused.with_label_values(&[unfit.as_str()]).inc();
     }
 }

@@ -10,8 +10,8 @@ use wire::event::{self, Accepted, FieldError, Merchants, Reason, Refused as Wron
 
 use crate::intake::{Intake, Parcel};
 use crate::keys::Grant;
-use crate::metrics::Metrics;
-use crate::served::Served;
+use crate::metrics::{Metrics, Transport};
+use crate::served::{Currencies, Served};
 
 /// The answer to a body.
 #[derive(Debug, Default, Serialize)]
@@ -19,6 +19,13 @@ pub(crate) struct Answer {
     pub(crate) accepted: u64,
     pub(crate) durable: &'static str,
     pub(crate) rejected: Vec<Row>,
+}
+
+impl Answer {
+    /// What is wrong, in a few words: the first error.
+    pub(crate) fn first_error(&self) -> &str {
+        self.rejected.first().map_or("", |row| &row.error)
+    }
 }
 
 /// One error of one event.
@@ -59,7 +66,7 @@ pub(crate) struct Context<'d> {
 #[error("the body has more than {ELEMENTS_MAX} events; send several requests")]
 pub(crate) struct TooMany;
 
-/// A body that was read.
+/// A body that was read alone.
 pub(crate) struct Read {
     pub(crate) parcel: Parcel,
     pub(crate) answer: Answer,
@@ -67,75 +74,111 @@ pub(crate) struct Read {
     pub(crate) of_merchants: BTreeMap<String, u64>,
 }
 
-/// Reads the events of a body.
+/// Reads the events of a body that came over HTTP.
 ///
 /// # Errors
 /// It has more events than a body may have; none of them is taken.
 pub(crate) fn read(body: &[u8], shape: Shape<'_>, context: Context<'_>) -> Result<Read, TooMany> {
-    let mut reading = Reading::new(context);
-    match shape {
-        _ if body.trim_ascii().is_empty() => {}
-        Shape::Json => reading.all(batch::json(body), event::read)?,
-        Shape::CloudBatch => reading.all(batch::elements(body), cloud::read_structured)?,
-        Shape::Cloud => reading.event(body, cloud::read_structured),
-        Shape::CloudData(headers) => {
-            reading.event(body, |data, merchants, arena| cloud::read_binary(&headers, data, merchants, arena));
-        }
-        Shape::Ndjson => {
-            // Counted first: nothing of a body that is too large is taken.
-            if batch::lines(body).nth(ELEMENTS_MAX).is_some() {
-                return Err(TooMany);
-            }
-            for line in batch::lines(body) {
-                match line.object {
-                    Ok(object) => reading.event(object, event::read),
-                    Err(wrong) => reading.refuse_unread(&wrong),
-                }
-            }
-        }
-    }
-    if reading.index == 0 {
-        let rows = &mut reading.answer.rejected;
-        rows.push(Row { index: 0, id: None, field: String::new(), error: "the body is empty; send events".to_owned() });
-    }
-    Ok(reading.end())
+    let merchants = merchants(&context.served.now(), context.grant);
+    let mut reading = Reading::new(context.metrics, context.intake, Transport::Http);
+    let sender = Sender { grant: context.grant, merchants: &merchants };
+    let Body { answer, of_merchants, .. } = reading.body(body, shape, sender)?;
+    Ok(Read { parcel: reading.parcel, answer, of_merchants })
 }
 
 /// A body that could not even be unpacked counts as one event.
 pub(crate) fn unreadable(error: String, context: Context<'_>) -> Read {
-    let mut reading = Reading::new(context);
-    reading.refuse_unread(&whole(error, Reason::Encoding));
-    reading.end()
+    let merchants = Merchants::default();
+    let reading = Reading::new(context.metrics, context.intake, Transport::Http);
+    let mut body = Body::of(Sender { grant: context.grant, merchants: &merchants });
+    reading.refuse_unread(&whole(error, Reason::Encoding), &mut body);
+    Read { parcel: reading.parcel, answer: body.answer, of_merchants: body.of_merchants }
 }
 
-/// A body that is being read.
-struct Reading<'d> {
-    context: Context<'d>,
-    merchants: Merchants,
+/// The merchants for which somebody may send, of those that are served.
+pub(crate) fn merchants(served: &Currencies, grant: &Grant) -> Merchants {
+    let own = served.iter().filter(|(merchant, _)| grant.may_for(merchant));
+    Merchants::new(own.map(|(merchant, currency)| (merchant.clone(), currency.clone())))
+}
+
+/// Whose body it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Sender<'s> {
+    pub(crate) grant: &'s Grant,
+    /// What [`merchants`] gives for the grant.
+    pub(crate) merchants: &'s Merchants,
+}
+
+/// One body, as far as it was read.
+pub(crate) struct Body<'s> {
+    sender: Sender<'s>,
+    index: usize,
+    /// Right once the parcel is durable.
+    pub(crate) answer: Answer,
+    /// How many of its events are of each merchant that has a quota.
+    pub(crate) of_merchants: BTreeMap<String, u64>,
+}
+
+impl<'s> Body<'s> {
+    fn of(sender: Sender<'s>) -> Self {
+        let of_merchants = sender.grant.merchant_quotas.keys().map(|merchant| (merchant.clone(), 0)).collect();
+        Self { sender, index: 0, answer: Answer { durable: "log", ..Answer::default() }, of_merchants }
+    }
+}
+
+/// Bodies, of several senders if need be, that become one parcel.
+pub(crate) struct Reading<'d> {
+    metrics: &'d Metrics,
+    intake: &'d Intake,
+    transport: Transport,
     arena: Bump,
     parcel: Parcel,
-    index: usize,
-    answer: Answer,
-    of_merchants: BTreeMap<String, u64>,
 }
 
 impl<'d> Reading<'d> {
-    fn new(context: Context<'d>) -> Self {
-        let served = context.served.now();
-        let own = served.iter().filter(|(merchant, _)| context.grant.may_for(merchant));
-        Self {
-            context,
-            merchants: Merchants::new(own.map(|(merchant, currency)| (merchant.clone(), currency.clone()))),
-            arena: Bump::new(),
-            parcel: context.intake.parcel(),
-            index: 0,
-            answer: Answer { durable: "log", ..Answer::default() },
-            of_merchants: context.grant.merchant_quotas.keys().map(|merchant| (merchant.clone(), 0)).collect(),
-        }
+    pub(crate) fn new(metrics: &'d Metrics, intake: &'d Intake, transport: Transport) -> Self {
+        Self { metrics, intake, transport, arena: Bump::new(), parcel: intake.parcel() }
     }
 
-    fn end(self) -> Read {
-        Read { parcel: self.parcel, answer: self.answer, of_merchants: self.of_merchants }
+    /// Reads one more body.
+    ///
+    /// # Errors
+    /// It has more events than a body may have; none of them is taken.
+    pub(crate) fn body<'s>(&mut self, text: &[u8], shape: Shape<'_>, sender: Sender<'s>) -> Result<Body<'s>, TooMany> {
+        let mut body = Body::of(sender);
+        match shape {
+            _ if text.trim_ascii().is_empty() => {}
+            Shape::Json => self.all(batch::json(text), event::read, &mut body)?,
+            Shape::CloudBatch => self.all(batch::elements(text), cloud::read_structured, &mut body)?,
+            Shape::Cloud => self.event(text, cloud::read_structured, &mut body),
+            Shape::CloudData(headers) => self.event(
+                text,
+                |data, merchants, arena| cloud::read_binary(&headers, data, merchants, arena),
+                &mut body,
+            ),
+            Shape::Ndjson => {
+                // Counted first: nothing of a body that is too large is taken.
+                if batch::lines(text).nth(ELEMENTS_MAX).is_some() {
+                    return Err(TooMany);
+                }
+                for line in batch::lines(text) {
+                    match line.object {
+                        Ok(object) => self.event(object, event::read, &mut body),
+                        Err(wrong) => self.refuse_unread(&wrong, &mut body),
+                    }
+                }
+            }
+        }
+        if body.index == 0 {
+            let error = "the body is empty; send events".to_owned();
+            body.answer.rejected.push(Row { index: 0, id: None, field: String::new(), error });
+        }
+        Ok(body)
+    }
+
+    /// What was read, whole.
+    pub(crate) fn into_parcel(self) -> Parcel {
+        self.parcel
     }
 
     /// The events of a list, if it is one.
@@ -143,11 +186,12 @@ impl<'d> Reading<'d> {
         &mut self,
         list: Result<Vec<&[u8]>, Broken>,
         read: impl for<'a> Fn(&'a [u8], &Merchants, &'a Bump) -> Result<Accepted<'a>, Wrong>,
+        body: &mut Body<'_>,
     ) -> Result<(), TooMany> {
         match list {
-            Ok(events) => events.into_iter().for_each(|event| self.event(event, &read)),
-            Err(broken @ Broken::Json { .. }) => self.refuse_unread(&whole(broken.to_string(), Reason::Json)),
-            Err(broken @ Broken::NoArray) => self.refuse_unread(&whole(broken.to_string(), Reason::Type)),
+            Ok(events) => events.into_iter().for_each(|event| self.event(event, &read, body)),
+            Err(broken @ Broken::Json { .. }) => self.refuse_unread(&whole(broken.to_string(), Reason::Json), body),
+            Err(broken @ Broken::NoArray) => self.refuse_unread(&whole(broken.to_string(), Reason::Type), body),
             Err(Broken::TooMany) => return Err(TooMany),
         }
         Ok(())
@@ -157,35 +201,35 @@ impl<'d> Reading<'d> {
         &mut self,
         text: &[u8],
         read: impl for<'a> FnOnce(&'a [u8], &Merchants, &'a Bump) -> Result<Accepted<'a>, Wrong>,
+        body: &mut Body<'_>,
     ) {
-        self.context.metrics.received.inc();
+        let grant = body.sender.grant;
+        self.metrics.received.inc();
         let mut arena = std::mem::take(&mut self.arena);
         arena.reset();
-        match read(text, &self.merchants, &arena) {
-            Err(wrong) => self.refuse(&wrong),
-            Ok(accepted) if !self.context.grant.may_send(accepted.event.action) => {
-                let error = format!(
-                    "action: {} is not among the actions of key {}",
-                    accepted.event.action, self.context.grant.key
-                );
+        match read(text, body.sender.merchants, &arena) {
+            Err(wrong) => self.refuse(&wrong, body),
+            Ok(accepted) if !grant.may_send(accepted.event.action) => {
+                let error = format!("action: {} is not among the actions of key {}", accepted.event.action, grant.key);
                 let errors = vec![FieldError { field: "action".to_owned(), error, reason: Reason::Value }];
-                self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors });
+                self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors }, body);
             }
-            Ok(accepted) => match self.context.intake.stamps.stamp(accepted.event.time, self.parcel.epoch()) {
+            Ok(accepted) => match self.intake.stamps.stamp(accepted.event.time, self.parcel.epoch()) {
                 Some(stamp) => {
                     let mut event = accepted.event;
                     event.stamp = stamp;
-                    self.parcel.push(&event);
-                    if let Some(count) = self.of_merchants.get_mut(event.merchant) {
+                    self.parcel.push(&event, self.transport);
+                    if let Some(count) = body.of_merchants.get_mut(event.merchant) {
                         *count += 1;
                     }
-                    self.index += 1;
-                    self.context.metrics.unknown_fields.inc_by(u64::from(accepted.unknown_fields));
+                    body.answer.accepted += 1;
+                    body.index += 1;
+                    self.metrics.unknown_fields.inc_by(u64::from(accepted.unknown_fields));
                 }
                 None => {
                     let error = "time: is missing; under --clock event the first event must have one".to_owned();
                     let errors = vec![FieldError { field: "time".to_owned(), error, reason: Reason::Missing }];
-                    self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors });
+                    self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors }, body);
                 }
             },
         }
@@ -193,18 +237,18 @@ impl<'d> Reading<'d> {
     }
 
     /// Reports what was not read as an event; it counts as one.
-    fn refuse_unread(&mut self, wrong: &Wrong) {
-        self.context.metrics.received.inc();
-        self.refuse(wrong);
+    fn refuse_unread(&self, wrong: &Wrong, body: &mut Body<'_>) {
+        self.metrics.received.inc();
+        self.refuse(wrong, body);
     }
 
     /// Reports an event with all its errors; counts it once.
-    fn refuse(&mut self, wrong: &Wrong) {
-        self.context.metrics.reject(wrong);
-        let index = self.index;
-        self.index += 1;
+    fn refuse(&self, wrong: &Wrong, body: &mut Body<'_>) {
+        self.metrics.reject(wrong);
+        let index = body.index;
+        body.index += 1;
         let row = |e: &FieldError| Row { index, id: wrong.id.clone(), field: e.field.clone(), error: e.error.clone() };
-        self.answer.rejected.extend(wrong.errors.iter().map(row));
+        body.answer.rejected.extend(wrong.errors.iter().map(row));
     }
 }
 

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use prometheus::IntGauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A body may have so many bytes.
-pub(crate) const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Memory is counted in units of so many bytes.
 pub(crate) const UNIT_BYTES: usize = 1024;
 /// It is taken in steps of so many units, where there is room.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::model::time::{Millis, in_range, parse_rfc3339};
+use edge::udp::network::Trust;
 use ledger::export::{Format, Table};
 
 use crate::fleet::args::{
@@ -41,9 +42,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// A brand that does not exist and its traffic, live: prints where to look
     Demo(DemoArgs),
-    /// Take events over HTTP, keep them, work on them and answer, in one process
+    /// Take events over HTTP and UDP, keep them, work on them and answer, in one process
     Serve(ServeArgs),
-    /// A role of a fleet: take events over HTTP into Kafka
+    /// A role of a fleet: take events over HTTP and UDP into Kafka
     Edge(EdgeArgs),
     /// A role of a fleet: work on what is in Kafka, at one desk or all
     Worker(WorkerArgs),
@@ -115,6 +116,12 @@ pub(crate) struct ServeArgs {
     /// The door and the console [default: 127.0.0.1:8080]
     #[arg(long, env = "MASHANG_HTTP", value_name = "ADDRESS")]
     pub(crate) http: Option<SocketAddr>,
+    /// The door for datagrams, such as 127.0.0.1:5683 [default: none]
+    #[arg(long, env = "MASHANG_UDP", value_name = "ADDRESS")]
+    pub(crate) udp: Option<SocketAddr>,
+    /// Networks whose datagrams are taken without a signature, or none [default: this machine]
+    #[arg(long, env = "MASHANG_UDP_TRUST", value_name = "NETWORK,…")]
+    pub(crate) udp_trust: Option<Trust>,
     /// Health and metrics [default: 127.0.0.1:9464]
     #[arg(long, env = "MASHANG_ADMIN", value_name = "ADDRESS")]
     pub(crate) admin: Option<SocketAddr>,

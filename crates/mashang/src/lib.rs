@@ -6,6 +6,7 @@
 //! - `fleet`: its roles in processes of their own, on Kafka
 //! - `scribe`: facts into the ledger
 //! - `publish`, `shelf`: rules in a log, and the objects that it names
+//! - `listen`: addresses and sockets
 //! - `admin`: health and metrics over HTTP
 //! - `demo`: a brand that does not exist, and its traffic
 //! - `dump`: what a log holds
@@ -20,6 +21,7 @@ mod events;
 mod explain;
 mod export;
 mod fleet;
+mod listen;
 mod options;
 mod publish;
 mod road;

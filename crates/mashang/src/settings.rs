@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
+use edge::udp::network::Trust;
 use serde::Deserialize;
 
 use crate::cli::ServeArgs;
@@ -21,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     pub(crate) rules: Vec<PathBuf>,
     pub(crate) http: SocketAddr,
+    pub(crate) udp: Option<SocketAddr>,
+    pub(crate) udp_trust: Trust,
     pub(crate) admin: SocketAddr,
     pub(crate) partitions: u16,
     pub(crate) clock: ClockArg,
@@ -41,6 +44,8 @@ struct FromFile {
     data: Option<PathBuf>,
     rules: Option<Vec<PathBuf>>,
     http: Option<SocketAddr>,
+    udp: Option<SocketAddr>,
+    udp_trust: Option<Trust>,
     admin: Option<SocketAddr>,
     partitions: Option<u16>,
     clock: Option<ClockArg>,
@@ -84,6 +89,8 @@ impl Settings {
                 .filter(|files| !files.is_empty())
                 .ok_or_else(|| missing("rules"))?,
             http: args.http.or(file.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            udp: args.udp.or(file.udp),
+            udp_trust: args.udp_trust.or(file.udp_trust).unwrap_or_else(Trust::loopback),
             admin: args.admin.or(file.admin).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9464))),
             partitions: args.partitions.or(file.partitions).unwrap_or(4),
             clock: args.clock.or(file.clock).unwrap_or(ClockArg::Wall),
@@ -107,7 +114,8 @@ impl Settings {
         if !(1..=256).contains(&self.partitions) {
             return Err(usage(format!("partitions is {}: give 1 to 256", self.partitions)));
         }
-        check_door(self.keys.is_some(), self.http, self.admin, self.inflight_bytes)
+        let doors = [("http", Some(self.http)), ("udp", self.udp), ("admin", Some(self.admin))];
+        check_door(self.keys.is_some(), doors, self.inflight_bytes)
     }
 }
 
@@ -115,13 +123,13 @@ impl Settings {
 ///
 /// # Errors
 /// It is open to everybody, or nothing fits through it: usage.
-pub(crate) fn check_door(has_keys: bool, http: SocketAddr, admin: SocketAddr, inflight_bytes: u32) -> Result<()> {
+pub(crate) fn check_door(has_keys: bool, doors: [(&str, Option<SocketAddr>); 3], inflight_bytes: u32) -> Result<()> {
     if inflight_bytes < INFLIGHT_BYTES_MIN {
         let least = INFLIGHT_BYTES_MIN;
         return Err(usage(format!("inflight-bytes is {inflight_bytes}: give {least} or more, room for one body")));
     }
-    for (name, address) in [("http", http), ("admin", admin)] {
-        if !has_keys && !address.ip().is_loopback() {
+    for (name, address) in doors {
+        if let Some(address) = address.filter(|address| !has_keys && !address.ip().is_loopback()) {
             return Err(usage(format!(
                 "--{name} {address}: others can reach this address, and there are no keys: give --keys FILE, or an address of this machine such as 127.0.0.1"
             )));

@@ -90,6 +90,12 @@ pub fn elements(body: &[u8]) -> Result<Vec<&[u8]>, Broken> {
     }
 }
 
+/// Whether a body is one JSON text, and not several lines of NDJSON.
+#[must_use]
+pub fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(body).is_ok()
+}
+
 /// Collects the elements as they are written; `None` if there are too many.
 struct Elements;
 

@@ -3,13 +3,17 @@
 //! Nothing here does I/O, reads a clock, rolls dice or logs; what a rules file names (registers, secrets) is asked
 //! of the caller. Everything that parses is fuzzed (`fuzz/`).
 //!
+//! - [`base64`]: bytes as text, for URLs
 //! - [`batch`]: bodies and files are cut into events: one object, an array, NDJSON
+//! - [`coap`]: messages of CoAP
 //! - [`event`]: one JSON object becomes an event, borrowed from the input
 //! - [`code`]: what the text of a code says if it is a URL (GS1 Digital Link)
 //! - [`hex`]: hashes and secrets as hex digits
 //! - [`rules`]: TOML and CSV become a merchant's rules and their published object
 
+pub mod base64;
 pub mod batch;
+pub mod coap;
 pub mod code;
 pub mod event;
 pub mod hex;

@@ -20,6 +20,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use domain::model::fact::Metric;
 use domain::model::time::{Millis, SECOND_MS};
+use edge::udp::network::Trust;
 use ledger::reader::Ledger;
 use ledger::totals::Totals as Sums;
 use ledger::url::LedgerUrl;
@@ -64,6 +65,8 @@ pub(crate) fn demo(args: &DemoArgs, files: Arc<dyn Files>) -> Result<()> {
         data: dir.join("data"),
         rules: vec![rules],
         http: args.http,
+        udp: None,
+        udp_trust: Trust::loopback(),
         admin: args.admin,
         partitions: 4,
         clock: ClockArg::Wall,

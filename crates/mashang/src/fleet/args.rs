@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use edge::udp::network::Trust;
 use serde::Deserialize;
 
 use crate::options::{ClockArg, LogFormat, duration};
@@ -61,6 +62,12 @@ pub(crate) struct EdgeArgs {
     /// The door [default: 127.0.0.1:8080]
     #[arg(long, env = "MASHANG_HTTP", value_name = "ADDRESS")]
     pub(crate) http: Option<SocketAddr>,
+    /// The door for datagrams, such as 127.0.0.1:5683 [default: none]
+    #[arg(long, env = "MASHANG_UDP", value_name = "ADDRESS")]
+    pub(crate) udp: Option<SocketAddr>,
+    /// Networks whose datagrams are taken without a signature, or none [default: this machine]
+    #[arg(long, env = "MASHANG_UDP_TRUST", value_name = "NETWORK,…")]
+    pub(crate) udp_trust: Option<Trust>,
     /// API keys (mode 0600); without them only addresses of this machine may be bound
     #[arg(long, env = "MASHANG_KEYS", value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,

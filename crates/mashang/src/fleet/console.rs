@@ -23,8 +23,8 @@ use super::args::ConsoleArgs;
 use super::base::{Admin, Base, gauge, on_runtime, thread, until_stopped};
 use super::settings::Console;
 use crate::admin::Stands;
+use crate::listen::listen;
 use crate::publish::read_on;
-use crate::serve::listen;
 use crate::usage;
 
 /// How soon merchants that others published are known.

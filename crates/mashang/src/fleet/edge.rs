@@ -31,9 +31,9 @@ use super::args::EdgeArgs;
 use super::base::{Admin, Base, on_runtime, thread, until_stopped};
 use super::settings::{Edge, Spool};
 use crate::admin::Stands;
+use crate::listen::{Sockets, listen};
 use crate::publish::{read_on, served};
 use crate::run::lock;
-use crate::serve::listen;
 use crate::shelf::Shelf;
 use crate::usage;
 
@@ -106,6 +106,7 @@ fn roads(spool: Option<(&Spool, Found)>, base: &Base, shards: usize) -> Result<V
 async fn run(settings: Edge, base: Base, spooled: Option<Kept>, stamps: Vec<Stamps>, rules: Rules) -> Result<()> {
     let keys = settings.door.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
     let listener = listen("http", settings.door.http).await?;
+    let udp = Sockets::bind(settings.udp)?;
     let admin = listen("admin", settings.role.admin).await?;
     let metrics = Metrics::new(&base.registry).context("metrics are registered once")?;
     let (found, _lock) = spooled.map(|Kept { found, _lock }| (found, _lock)).unzip();
@@ -132,7 +133,10 @@ async fn run(settings: Edge, base: Base, spooled: Option<Kept>, stamps: Vec<Stam
     let connections = metrics.connections.clone();
     let inflight = settings.door.inflight_bytes as usize;
     let door = Door::new(intakes.clone(), served, keys.clone(), metrics, inflight);
-    let routes = public(Arc::new(door).routes());
+    let door = Arc::new(door);
+    let routes = public(door.routes());
+    let udp_address = udp.address().map(tracing::field::display);
+    let receivers = udp.receive(&door, settings.udp_trust, |name, work| thread(name, &failed, work));
     let (stop, stopped) = watch::channel(false);
     let http = listener.local_addr()?;
     let server = tokio::spawn(http::serve(listener, routes, connections, stopped));
@@ -140,15 +144,17 @@ async fn run(settings: Edge, base: Base, spooled: Option<Kept>, stamps: Vec<Stam
         tokio::spawn(async move { keys.reload().await });
     }
     let admin = Admin::start(admin, Arc::<Standing>::clone(&standing))?;
-    info!(%http, admin = %admin.address, instance = base.instance, "ready");
+    info!(%http, udp = udp_address, admin = %admin.address, instance = base.instance, "ready");
 
     let ended = until_stopped(&mut failures).await;
     standing.draining.store(true, Ordering::Release);
     if ended.is_ok() {
         tokio::time::sleep(settings.door.drain_wait).await;
     }
+    receivers.stop();
     stop.send_replace(true);
     let _ = server.await;
+    tokio::task::spawn_blocking(move || receivers.join()).await?;
     intakes.iter().for_each(|intake| intake.close());
     stopping.store(true, Ordering::Release);
     tokio::task::spawn_blocking(move || {

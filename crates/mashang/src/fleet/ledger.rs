@@ -19,8 +19,8 @@ use super::args::LedgerArgs;
 use super::base::{Admin, Base, gauge, gauges, on_runtime, thread, until_stopped};
 use super::settings::Ledger;
 use crate::admin::Stands;
+use crate::listen::listen;
 use crate::scribe::{Order, Owner, Progress, Scribe};
-use crate::serve::listen;
 
 /// Writes until SIGTERM or SIGINT.
 pub(crate) fn ledger(args: LedgerArgs) -> Result<()> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
+use edge::udp::network::Trust;
 use ledger::url::LedgerUrl;
 use log::kafka::settings::Settings as Kafka;
 use serde::Deserialize;
@@ -50,6 +51,8 @@ pub(crate) struct Edge {
     pub(crate) store: Store,
     pub(crate) door: Door,
     pub(crate) spool: Option<Spool>,
+    pub(crate) udp: Option<SocketAddr>,
+    pub(crate) udp_trust: Trust,
 }
 
 #[derive(Debug)]
@@ -87,6 +90,8 @@ struct FromFile {
     store: Option<String>,
     ledger: Option<String>,
     http: Option<SocketAddr>,
+    udp: Option<SocketAddr>,
+    udp_trust: Option<Trust>,
     admin: Option<SocketAddr>,
     instance: Option<String>,
     keys: Option<PathBuf>,
@@ -230,7 +235,7 @@ impl File {
 
     fn door(
         &mut self,
-        admin: SocketAddr,
+        (admin, udp): (SocketAddr, Option<SocketAddr>),
         http: Option<SocketAddr>,
         keys: Option<PathBuf>,
         inflight_bytes: Option<u32>,
@@ -240,7 +245,8 @@ impl File {
         let keys = keys.or(self.here(own_keys));
         let http = http.or(self.said.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
         let inflight_bytes = inflight_bytes.or(self.said.inflight_bytes).unwrap_or(INFLIGHT_BYTES);
-        crate::settings::check_door(keys.is_some(), http, admin, inflight_bytes)?;
+        let doors = [("http", Some(http)), ("udp", udp), ("admin", Some(admin))];
+        crate::settings::check_door(keys.is_some(), doors, inflight_bytes)?;
         let drain_wait = self.lasts("drain-wait", drain_wait, self.said.drain_wait.as_ref(), Duration::ZERO)?;
         Ok(Door { http, keys, inflight_bytes, drain_wait })
     }
@@ -285,9 +291,11 @@ impl Edge {
         let mut file = File::of(args.role.kafka.config.as_deref())?;
         let role = file.role(args.role, "edge")?;
         let store = file.store(args.store)?;
-        let door = file.door(role.admin, args.http, args.keys, args.inflight_bytes, args.drain_wait)?;
+        let udp = args.udp.or(file.said.udp);
+        let udp_trust = args.udp_trust.or(file.said.udp_trust.take()).unwrap_or_else(Trust::loopback);
+        let door = file.door((role.admin, udp), args.http, args.keys, args.inflight_bytes, args.drain_wait)?;
         let spool = file.spool(args.spool, args.spool_bytes, args.spool_after)?;
-        Ok(Self { role, store, door, spool })
+        Ok(Self { role, store, door, udp, udp_trust, spool })
     }
 }
 
@@ -340,7 +348,7 @@ impl Console {
         let mut file = File::of(args.role.kafka.config.as_deref())?;
         let role = file.role(args.role, "console")?;
         let ledger = file.ledger(args.ledger)?;
-        let door = file.door(role.admin, args.http, args.keys, None, args.drain_wait)?;
+        let door = file.door((role.admin, None), args.http, args.keys, None, args.drain_wait)?;
         Ok(Self { role, ledger, door })
     }
 }

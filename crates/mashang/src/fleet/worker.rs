@@ -30,8 +30,8 @@ use super::args::{DeskArg, WorkerArgs};
 use super::base::{Admin, Base, gauge, gauges, on_runtime, thread, until_stopped};
 use super::settings::Worker;
 use crate::admin::Stands;
+use crate::listen::listen;
 use crate::publish::{Needed, Secrets, books, read_on};
-use crate::serve::listen;
 use crate::shelf::Shelf;
 
 /// How far partitions are in snapshots, until nothing more comes.

@@ -42,7 +42,6 @@ use log::local::{Health, Log, Readers, now_ms};
 use log::meta::{Clock, Meta};
 use log::store::Sizes;
 use prometheus::Registry;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
@@ -55,6 +54,7 @@ use worker::snapshot::Snapshots;
 use worker::station::StationError;
 use worker::works::{Manner, Published, Rhythm, Works};
 
+use crate::listen::{Receivers, Sockets, listen};
 use crate::options::{ClockArg, LogFormat};
 use crate::publish::{Needed, Press, Secrets, books};
 use crate::rules::read_all;
@@ -133,6 +133,7 @@ pub(crate) struct Service {
     works: Arc<Works>,
     recent: Arc<Recent>,
     intake: Arc<Intake>,
+    receivers: Receivers,
     ledger_progress: Arc<scribe::Progress>,
     threads: Vec<JoinHandle<()>>,
     failures: mpsc::UnboundedReceiver<anyhow::Error>,
@@ -158,6 +159,7 @@ impl Service {
             .map_err(|e| refused(&format!("cannot be written: {e}: choose a directory that can be")))?;
         let lock = lock(data).map_err(|e| refused(&e))?;
         let http = listen("http", settings.http).await?;
+        let udp = Sockets::bind(settings.udp)?;
         let admin = listen("admin", settings.admin).await?;
 
         let file = data.join("ledger.sqlite");
@@ -215,13 +217,16 @@ impl Service {
         let console = Arc::new(Console::new(Arc::clone(&recent), url, served, keys.clone()));
         let own = Arc::clone(&standing);
         let page = console::page::routes(&console, Arc::new(move || own.lines()));
-        let routes = public(Arc::new(door).routes().merge(console.routes()).merge(page));
+        let door = Arc::new(door);
+        let routes = public(door.routes().merge(console.routes()).merge(page));
 
         let mut threads = vec![thread("ledger", &failed, move || ledger.run().map_err(Into::into))];
         for (number, stations) in lanes.into_iter().enumerate() {
             let (works, log) = (Arc::clone(&works), Arc::clone(&log));
             threads.push(thread(&format!("lane-{number}"), &failed, move || run_lane(&works, log, stations)));
         }
+        let udp_address = udp.address();
+        let receivers = udp.receive(&door, settings.udp_trust.clone(), |name, work| thread(name, &failed, work));
         let (stop, stopped) = watch::channel(false);
         let (stop_admin, admin_stopped) = watch::channel(false);
         let address = http.local_addr()?;
@@ -232,7 +237,8 @@ impl Service {
         }
         let admin_routes: Router = crate::admin::routes(Arc::<Standing>::clone(&standing));
         let admin_server = tokio::spawn(http::serve(admin, admin_routes, connections, admin_stopped));
-        info!(http = %address, admin = %admin_address, data = %settings.data.display(), "ready");
+        let udp = udp_address.map(tracing::field::display);
+        info!(http = %address, udp, admin = %admin_address, data = %settings.data.display(), "ready");
         Ok(Self {
             http: address,
             admin: admin_address,
@@ -243,6 +249,7 @@ impl Service {
             works,
             recent,
             intake,
+            receivers,
             ledger_progress,
             threads,
             failures,
@@ -275,10 +282,13 @@ impl Service {
         info!("draining");
         tokio::time::sleep(self.settings.drain_wait).await;
         self.recent.release();
+        self.receivers.stop();
         self.stop.send_replace(true);
         // The first one is the door; the others go on for ever.
         let door = self.servers.remove(0);
         let _ = door.await;
+        let receivers = std::mem::take(&mut self.receivers);
+        tokio::task::spawn_blocking(move || receivers.join()).await?;
         self.servers.iter().for_each(tokio::task::JoinHandle::abort);
         self.intake.close();
         if !self.settle().await {
@@ -325,17 +335,6 @@ async fn log_fails(log: &Log) -> anyhow::Error {
         tokio::time::sleep(HEALTH_EVERY).await;
     }
     anyhow!("the log stopped, see above; start again: what was answered 202 is there")
-}
-
-pub(crate) async fn listen(name: &str, address: SocketAddr) -> Result<TcpListener> {
-    http::listen(address).await.map_err(|e| {
-        let mend = match e.kind() {
-            std::io::ErrorKind::AddrInUse => "stop the other process, or choose another port",
-            std::io::ErrorKind::PermissionDenied => "choose a port above 1023",
-            _ => "choose an address of this machine",
-        };
-        usage(format!("--{name} {address}: cannot listen: {e}: {mend}"))
-    })
 }
 
 fn open_log(settings: &Settings, files: &Arc<dyn Files>, registry: &Registry) -> Result<Log> {

@@ -9,3 +9,4 @@ mod journey;
 mod program;
 mod protocol;
 mod serve;
+mod udp;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "`expect!` makes its value where it is passed")]
 
+mod coap;
 mod codes;
 mod events;
 mod round_trips;

@@ -6,5 +6,5 @@ mod fire;
 mod hurt;
 mod journey;
 mod rebalance;
-mod roles;
+pub(crate) mod roles;
 mod spool;

@@ -17,7 +17,7 @@ use super::steady;
 const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
 
-pub(super) fn shop() -> TempDir {
+pub(crate) fn shop() -> TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     steady::write_rules(dir.path());
     dir
@@ -218,13 +218,13 @@ fn winner_and_loser() -> (String, String) {
     (find(true), find(false))
 }
 
-pub(super) fn write_keys(dir: &Path, text: &str) {
+pub(crate) fn write_keys(dir: &Path, text: &str) {
     let path = dir.join("keys.toml");
     std::fs::write(&path, text).expect("a file");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
 }
 
-pub(super) fn key(id: &str, secret: &str, rest: &str) -> String {
+pub(crate) fn key(id: &str, secret: &str, rest: &str) -> String {
     let hash: String = Sha256::digest(secret).iter().map(|b| format!("{b:02x}")).collect();
     format!("[[key]]\nid = \"{id}\"\nsha256 = \"{hash}\"\n{rest}\n")
 }
@@ -301,7 +301,7 @@ fn keys_open_what_they_are_for_and_are_read_again() {
 }
 
 /// What a raw connection gets for these bytes.
-pub(super) fn raw(server: &Server, bytes: &[u8]) -> TcpStream {
+pub(crate) fn raw(server: &Server, bytes: &[u8]) -> TcpStream {
     let address = server.http.strip_prefix("http://").expect("an address");
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(Duration::from_secs(50))).expect("a timeout");
@@ -309,7 +309,7 @@ pub(super) fn raw(server: &Server, bytes: &[u8]) -> TcpStream {
     stream
 }
 
-pub(super) fn head(body_bytes: usize) -> String {
+pub(crate) fn head(body_bytes: usize) -> String {
     format!(
         "POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {body_bytes}\r\n\r\n"
     )

@@ -3,7 +3,7 @@
 mod attacked;
 mod bodies;
 mod clients;
-mod door;
+pub(crate) mod door;
 pub(crate) mod fire;
 mod held;
 mod journey;

@@ -1,6 +1,7 @@
 //! A service of one's own, and questions to it.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -16,6 +17,8 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) http: String,
     pub(crate) admin: String,
+    /// Where it takes datagrams, if it does.
+    pub(crate) udp: Option<SocketAddr>,
     /// What it tells, a JSON object a line.
     told: Receiver<String>,
 }
@@ -73,7 +76,8 @@ impl Server {
             let fields = serde_json::from_str::<Value>(&line).map(|v| v["fields"].clone()).unwrap_or_default();
             if fields["message"] == "ready" {
                 let address = |key: &str| format!("http://{}", fields[key].as_str().expect("an address"));
-                return Self { child, http: address("http"), admin: address("admin"), told };
+                let udp = fields["udp"].as_str().map(|text| text.parse().expect("an address"));
+                return Self { child, http: address("http"), admin: address("admin"), udp, told };
             }
             before.push_str(&line);
             before.push('\n');
@@ -115,6 +119,11 @@ impl Server {
             assert!(Instant::now() < until, "{lags:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL.

@@ -1,0 +1,163 @@
+//! Requests that were there already, and what they were answered (RFC 7252, sections 4.2 and 4.5).
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// A sender uses no message id twice within so long (EXCHANGE_LIFETIME).
+const LIFETIME: Duration = Duration::from_secs(247);
+/// So many exchanges are remembered; beyond it the oldest are forgotten. Their events still count once: they have ids.
+const EXCHANGES_MAX: usize = 65_536;
+/// Answers that are remembered have so many bytes together.
+const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A sender may have so many requests under way.
+const UNDER_WAY_MAX: usize = 256;
+
+/// What names an exchange: the sender and its message id.
+pub(super) type Key = (SocketAddr, u16);
+
+/// What is to be done with a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Begun<'a> {
+    New,
+    /// It is new, and its sender has too many under way.
+    TooMany,
+    /// It is there already and not yet answered.
+    UnderWay,
+    /// It was answered with these bytes.
+    Answered(&'a [u8]),
+}
+
+#[derive(Debug)]
+struct Exchange {
+    began: Instant,
+    /// `None` while it is under way.
+    answer: Option<Box<[u8]>>,
+}
+
+/// The exchanges of one socket.
+#[derive(Debug, Default)]
+pub(super) struct Exchanges {
+    known: HashMap<Key, Exchange>,
+    /// In the order in which they began.
+    order: VecDeque<(Instant, Key)>,
+    under_way: HashMap<SocketAddr, usize>,
+    answer_bytes: usize,
+}
+
+impl Exchanges {
+    /// Begins an exchange, unless it is known.
+    pub(super) fn begin(&mut self, key: Key, now: Instant) -> Begun<'_> {
+        self.forget(now);
+        if self.known.contains_key(&key) {
+            return match &self.known[&key].answer {
+                Some(answer) => Begun::Answered(answer),
+                None => Begun::UnderWay,
+            };
+        }
+        self.known.insert(key, Exchange { began: now, answer: None });
+        self.order.push_back((now, key));
+        let under_way = self.under_way.entry(key.0).or_default();
+        *under_way += 1;
+        if *under_way > UNDER_WAY_MAX { Begun::TooMany } else { Begun::New }
+    }
+
+    /// Remembers the answer of an exchange that began then.
+    pub(super) fn end(&mut self, key: Key, began: Instant, answer: &[u8]) {
+        let Some(exchange) = self.known.get_mut(&key).filter(|exchange| exchange.began == began) else { return };
+        if exchange.answer.is_none() {
+            exchange.answer = Some(answer.into());
+            self.answer_bytes += answer.len();
+            self.arrived(key.0);
+        }
+    }
+
+    /// Forgets what is too old, and the oldest while there is too much.
+    fn forget(&mut self, now: Instant) {
+        while let Some(&(began, key)) = self.order.front() {
+            let fits = self.order.len() < EXCHANGES_MAX && self.answer_bytes <= ANSWER_BYTES_MAX;
+            if fits && now.saturating_duration_since(began) < LIFETIME {
+                return;
+            }
+            self.order.pop_front();
+            let exchange = self.known.remove(&key).expect("what is in order is known");
+            match exchange.answer {
+                Some(answer) => self.answer_bytes -= answer.len(),
+                None => self.arrived(key.0),
+            }
+        }
+    }
+
+    /// One request less of this sender is under way.
+    fn arrived(&mut self, sender: SocketAddr) {
+        if let Some(under_way) = self.under_way.get_mut(&sender) {
+            *under_way -= 1;
+            if *under_way == 0 {
+                self.under_way.remove(&sender);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{ANSWER_BYTES_MAX, Begun, EXCHANGES_MAX, Exchanges, Key, LIFETIME, UNDER_WAY_MAX};
+
+    fn key(port: u16, id: u16) -> Key {
+        (([192, 0, 2, 1], port).into(), id)
+    }
+
+    #[test]
+    fn an_exchange_keeps_its_answer_for_its_lifetime() {
+        let mut exchanges = Exchanges::default();
+        let began = Instant::now();
+        assert_eq!(exchanges.begin(key(1, 7), began), Begun::New);
+        assert_eq!(exchanges.begin(key(1, 7), began + Duration::from_secs(2)), Begun::UnderWay);
+        assert_eq!(exchanges.begin(key(1, 8), began), Begun::New);
+        assert_eq!(exchanges.begin(key(2, 7), began), Begun::New);
+        exchanges.end(key(1, 7), began, b"first");
+        exchanges.end(key(1, 7), began, b"second");
+        let last = began + LIFETIME - Duration::from_nanos(1);
+        assert_eq!(exchanges.begin(key(1, 7), last), Begun::Answered(b"first"));
+        assert_eq!(exchanges.begin(key(1, 7), began + LIFETIME), Begun::New);
+        // The end of the one before is not that of this one.
+        exchanges.end(key(1, 7), began, b"first");
+        assert_eq!(exchanges.begin(key(1, 7), began + LIFETIME), Begun::UnderWay);
+        assert_eq!(exchanges.known.len(), 1);
+    }
+
+    #[test]
+    fn a_sender_has_only_so_many_under_way() {
+        let mut exchanges = Exchanges::default();
+        let now = Instant::now();
+        let most = u16::try_from(UNDER_WAY_MAX).expect("small");
+        (0..most).for_each(|id| assert_eq!(exchanges.begin(key(1, id), now), Begun::New));
+        assert_eq!(exchanges.begin(key(1, most), now), Begun::TooMany);
+        assert_eq!(exchanges.begin(key(2, 0), now), Begun::New);
+        exchanges.end(key(1, most), now, b"too many");
+        exchanges.end(key(1, 0), now, b"done");
+        assert_eq!(exchanges.begin(key(1, most + 1), now), Begun::New);
+        exchanges.forget(now + LIFETIME);
+        assert!(exchanges.known.is_empty() && exchanges.under_way.is_empty() && exchanges.answer_bytes == 0);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut exchanges = Exchanges::default();
+        let now = Instant::now();
+        let answer = [0; 1_000];
+        let all = || (0..3_u16).flat_map(|port| (0..=u16::MAX).map(move |id| key(port, id)));
+        for key in all() {
+            exchanges.begin(key, now);
+            exchanges.end(key, now, &answer[..usize::from(key.1 % 300)]);
+            assert!(exchanges.known.len() <= EXCHANGES_MAX && exchanges.order.len() == exchanges.known.len());
+            assert!(exchanges.answer_bytes <= ANSWER_BYTES_MAX + answer.len());
+        }
+        for key in all() {
+            exchanges.begin(key, now);
+        }
+        assert!(exchanges.known.len() <= EXCHANGES_MAX && exchanges.under_way.len() <= 3);
+    }
+}

@@ -1,0 +1,130 @@
+//! An answer that is no larger than its request.
+
+use std::net::SocketAddr;
+
+use wire::coap::{Code, JSON, Kind, Message, Writer, number};
+
+/// An answer is never larger: it goes in one packet, and many are remembered.
+pub(super) const REPLY_BYTES_MAX: usize = 1152;
+
+/// Whom to answer, and how large the answer may be.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) from: SocketAddr,
+    pub(super) id: u16,
+    token: [u8; 8],
+    token_bytes: usize,
+    bytes: usize,
+}
+
+/// What is said.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reply<'a> {
+    pub(super) code: Code,
+    /// When to come again.
+    pub(super) max_age_s: Option<u32>,
+    pub(super) body: Body<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Body<'a> {
+    Nothing,
+    /// Text for people, which is cut where there is no room for it.
+    Diagnostic(&'a str),
+    /// Left out unless there is room for all of it.
+    Json(&'a [u8]),
+}
+
+impl Reply<'_> {
+    pub(super) fn new(code: Code, body: Body<'_>) -> Reply<'_> {
+        Reply { code, max_age_s: None, body }
+    }
+}
+
+impl Request {
+    pub(super) fn new(message: &Message<'_>, from: SocketAddr, bytes: usize) -> Self {
+        let mut token = [0; 8];
+        token[..message.token.len()].copy_from_slice(message.token);
+        Self { from, id: message.id, token, token_bytes: message.token.len(), bytes }
+    }
+
+    /// Whether an answer of so many bytes may be given.
+    pub(super) fn takes(&self, bytes: usize) -> bool {
+        bytes <= self.bytes
+    }
+
+    /// Writes the answer, with as much as there is room for.
+    pub(super) fn answer<'b>(&self, reply: Reply<'_>, buffer: &'b mut [u8; REPLY_BYTES_MAX]) -> &'b [u8] {
+        let least = Reply { max_age_s: None, body: Body::Nothing, ..reply };
+        let bare = Reply { body: Body::Nothing, ..reply };
+        let bytes = [reply, bare, least].into_iter().find_map(|reply| self.write(reply, buffer));
+        &buffer[..bytes.expect("an answer without more than a header and a token is no larger than its request")]
+    }
+
+    /// Writes an answer; `None` if there is no room for it.
+    fn write(&self, reply: Reply<'_>, buffer: &mut [u8; REPLY_BYTES_MAX]) -> Option<usize> {
+        let room = self.bytes.min(REPLY_BYTES_MAX);
+        let token = &self.token[..self.token_bytes];
+        let mut writer = Writer::new(&mut buffer[..room], Kind::Acknowledgement, reply.code, self.id, token);
+        if let Body::Json(_) = reply.body {
+            writer = writer.uint(number::CONTENT_FORMAT, JSON);
+        }
+        if let Some(seconds) = reply.max_age_s {
+            writer = writer.uint(number::MAX_AGE, seconds);
+        }
+        let payload = match reply.body {
+            Body::Nothing => &[],
+            Body::Json(json) => json,
+            Body::Diagnostic(text) => &text.as_bytes()[..text.floor_char_boundary(writer.room())],
+        };
+        writer.payload(payload).map(<[u8]>::len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Body, REPLY_BYTES_MAX, Reply, Request};
+    use wire::coap::{Code, Kind, Message, Writer, number};
+
+    /// The answer to a request of so many bytes, which must not be larger.
+    fn check(bytes: usize, reply: Reply<'_>, wanted: (Option<u32>, &str)) {
+        let mut request = vec![0; bytes];
+        let writer = Writer::new(&mut request, Kind::Confirmable, Code::POST, 7, b"tok");
+        let room = writer.room();
+        writer.payload(&vec![b'x'; room]).expect("room");
+        let message = Message::parse(&request).expect("a message");
+        let request = Request::new(&message, ([192, 0, 2, 1], 1).into(), bytes);
+        let mut buffer = [0; REPLY_BYTES_MAX];
+        let answer = request.answer(reply, &mut buffer);
+        assert!(answer.len() <= bytes && request.takes(answer.len()));
+        let answer = Message::parse(answer).expect("a message");
+        assert_eq!(
+            (answer.kind, answer.code, answer.id, answer.token),
+            (Kind::Acknowledgement, reply.code, 7, &b"tok"[..])
+        );
+        let max_age = answer.options().find(|o| o.number == number::MAX_AGE).and_then(|o| o.uint());
+        assert_eq!((max_age, std::str::from_utf8(answer.payload).expect("UTF-8")), wanted);
+    }
+
+    #[test]
+    fn an_answer_is_cut_to_its_request() {
+        let busy = Reply { code: Code::UNAVAILABLE, max_age_s: Some(5), body: Body::Diagnostic("盘满 full") };
+        check(7, busy, (None, ""));
+        check(8, busy, (None, ""));
+        check(9, busy, (None, ""));
+        check(10, busy, (Some(5), ""));
+        check(13, busy, (Some(5), ""));
+        check(14, busy, (Some(5), "盘"));
+        check(16, busy, (Some(5), "盘"));
+        check(17, busy, (Some(5), "盘满"));
+        check(22, busy, (Some(5), "盘满 full"));
+        check(60_000, busy, (Some(5), "盘满 full"));
+        let json = Reply::new(Code::CHANGED, Body::Json(b"{\"accepted\":1}"));
+        check(7, json, (None, ""));
+        check(23, json, (None, ""));
+        check(24, json, (None, "{\"accepted\":1}"));
+        let long = "x".repeat(2_000);
+        check(60_000, Reply::new(Code::BAD_REQUEST, Body::Diagnostic(&long)), (None, &long[..REPLY_BYTES_MAX - 8]));
+        check(60_000, Reply::new(Code::CHANGED, Body::Json(long.as_bytes())), (None, ""));
+    }
+}
