@@ -14,6 +14,7 @@ use crate::fleet::args::{
     ConsoleArgs, EdgeArgs, KafkaArgs, LedgerArgs, RulesPublishArgs, SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs,
     WorkerArgs,
 };
+use crate::listen::Udp;
 use crate::options::{ClockArg, LogFormat, duration};
 
 /// Scan events in; counts, prizes and commission out, each once.
@@ -116,9 +117,9 @@ pub(crate) struct ServeArgs {
     /// The door and the console [default: 127.0.0.1:8080]
     #[arg(long, env = "MASHANG_HTTP", value_name = "ADDRESS")]
     pub(crate) http: Option<SocketAddr>,
-    /// The door for datagrams, such as 127.0.0.1:5683 [default: none]
+    /// The door for datagrams, or none [default: 127.0.0.1:5683, if it is free]
     #[arg(long, env = "MASHANG_UDP", value_name = "ADDRESS")]
-    pub(crate) udp: Option<SocketAddr>,
+    pub(crate) udp: Option<Udp>,
     /// Networks whose datagrams are taken without a signature, or none [default: this machine]
     #[arg(long, env = "MASHANG_UDP_TRUST", value_name = "NETWORK,…")]
     pub(crate) udp_trust: Option<Trust>,

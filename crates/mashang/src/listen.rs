@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -12,7 +13,9 @@ use edge::http;
 use edge::udp::network::Trust;
 use edge::udp::receiver::Receiver;
 use edge::udp::socket::{Socket, bind_all};
+use serde::Deserialize;
 use tokio::net::TcpListener;
+use tracing::warn;
 
 use crate::usage;
 
@@ -33,17 +36,68 @@ fn refused(name: &str, address: SocketAddr, error: &io::Error) -> anyhow::Error 
     usage(format!("--{name} {address}: cannot listen: {error}: {mend}"))
 }
 
-/// Sockets for datagrams: none without `--udp`, else one per processor.
+/// Where datagrams are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Udp {
+    /// Nobody said where: at CoAP's port of this machine, if it is free.
+    #[default]
+    Unsaid,
+    At(SocketAddr),
+    Nowhere,
+}
+
+impl Udp {
+    pub(crate) fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Unsaid => Some(SocketAddr::from(([127, 0, 0, 1], COAP_PORT))),
+            Self::At(address) => Some(address),
+            Self::Nowhere => None,
+        }
+    }
+}
+
+impl FromStr for Udp {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::Nowhere),
+            text => text.parse().map(Self::At).map_err(|e| format!("{e}: give an address and a port, or none")),
+        }
+    }
+}
+
+impl TryFrom<String> for Udp {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// RFC 7252, section 6.1.
+const COAP_PORT: u16 = 5683;
+
+/// Sockets for datagrams, one per processor, or none.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets(Vec<Socket>);
 
 impl Sockets {
     /// # Errors
     /// They cannot be bound: usage.
-    pub(crate) fn bind(address: Option<SocketAddr>) -> Result<Self> {
-        let Some(address) = address else { return Ok(Self::default()) };
+    pub(crate) fn bind(udp: Udp) -> Result<Self> {
+        let Some(address) = udp.address() else { return Ok(Self::default()) };
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        bind_all(address, processors).map(Self).map_err(|e| refused("udp", address, &e))
+        match bind_all(address, processors) {
+            Ok(sockets) => Ok(Self(sockets)),
+            // Several processes on one machine need not say that they take none.
+            Err(error) if udp == Udp::Unsaid && error.kind() == io::ErrorKind::AddrInUse => {
+                warn!(%address, "another process takes datagrams there, this one takes none; --udp gives it a port of its own");
+                Ok(Self::default())
+            }
+            Err(error) => Err(refused("udp", address, &error)),
+        }
     }
 
     /// Where they are.

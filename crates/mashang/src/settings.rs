@@ -9,6 +9,7 @@ use edge::udp::network::Trust;
 use serde::Deserialize;
 
 use crate::cli::ServeArgs;
+use crate::listen::Udp;
 use crate::options::{ClockArg, LogFormat};
 use crate::usage;
 
@@ -22,7 +23,7 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     pub(crate) rules: Vec<PathBuf>,
     pub(crate) http: SocketAddr,
-    pub(crate) udp: Option<SocketAddr>,
+    pub(crate) udp: Udp,
     pub(crate) udp_trust: Trust,
     pub(crate) admin: SocketAddr,
     pub(crate) partitions: u16,
@@ -44,7 +45,7 @@ struct FromFile {
     data: Option<PathBuf>,
     rules: Option<Vec<PathBuf>>,
     http: Option<SocketAddr>,
-    udp: Option<SocketAddr>,
+    udp: Option<Udp>,
     udp_trust: Option<Trust>,
     admin: Option<SocketAddr>,
     partitions: Option<u16>,
@@ -89,7 +90,7 @@ impl Settings {
                 .filter(|files| !files.is_empty())
                 .ok_or_else(|| missing("rules"))?,
             http: args.http.or(file.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
-            udp: args.udp.or(file.udp),
+            udp: args.udp.or(file.udp).unwrap_or_default(),
             udp_trust: args.udp_trust.or(file.udp_trust).unwrap_or_else(Trust::loopback),
             admin: args.admin.or(file.admin).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9464))),
             partitions: args.partitions.or(file.partitions).unwrap_or(4),
@@ -114,7 +115,7 @@ impl Settings {
         if !(1..=256).contains(&self.partitions) {
             return Err(usage(format!("partitions is {}: give 1 to 256", self.partitions)));
         }
-        let doors = [("http", Some(self.http)), ("udp", self.udp), ("admin", Some(self.admin))];
+        let doors = [("http", Some(self.http)), ("udp", self.udp.address()), ("admin", Some(self.admin))];
         check_door(self.keys.is_some(), doors, self.inflight_bytes)
     }
 }

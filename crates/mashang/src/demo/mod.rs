@@ -29,6 +29,7 @@ use log::local::now_ms;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::DemoArgs;
+use crate::listen::Udp;
 use crate::options::{ClockArg, LogFormat};
 use crate::serve::{Service, tell_as};
 use crate::settings::Settings;
@@ -65,7 +66,7 @@ pub(crate) fn demo(args: &DemoArgs, files: Arc<dyn Files>) -> Result<()> {
         data: dir.join("data"),
         rules: vec![rules],
         http: args.http,
-        udp: None,
+        udp: Udp::Nowhere,
         udp_trust: Trust::loopback(),
         admin: args.admin,
         partitions: 4,

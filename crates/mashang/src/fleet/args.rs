@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use edge::udp::network::Trust;
 use serde::Deserialize;
 
+use crate::listen::Udp;
 use crate::options::{ClockArg, LogFormat, duration};
 
 /// Where the log is.
@@ -62,9 +63,9 @@ pub(crate) struct EdgeArgs {
     /// The door [default: 127.0.0.1:8080]
     #[arg(long, env = "MASHANG_HTTP", value_name = "ADDRESS")]
     pub(crate) http: Option<SocketAddr>,
-    /// The door for datagrams, such as 127.0.0.1:5683 [default: none]
+    /// The door for datagrams, or none [default: 127.0.0.1:5683, if it is free]
     #[arg(long, env = "MASHANG_UDP", value_name = "ADDRESS")]
-    pub(crate) udp: Option<SocketAddr>,
+    pub(crate) udp: Option<Udp>,
     /// Networks whose datagrams are taken without a signature, or none [default: this machine]
     #[arg(long, env = "MASHANG_UDP_TRUST", value_name = "NETWORK,…")]
     pub(crate) udp_trust: Option<Trust>,

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::args::{ConsoleArgs, DeskArg, EdgeArgs, KafkaArgs, LedgerArgs, RoleArgs, WorkerArgs};
 use super::store::Store;
+use crate::listen::Udp;
 use crate::options::LogFormat;
 use crate::settings::{INFLIGHT_BYTES, config_error};
 use crate::usage;
@@ -51,7 +52,7 @@ pub(crate) struct Edge {
     pub(crate) store: Store,
     pub(crate) door: Door,
     pub(crate) spool: Option<Spool>,
-    pub(crate) udp: Option<SocketAddr>,
+    pub(crate) udp: Udp,
     pub(crate) udp_trust: Trust,
 }
 
@@ -90,7 +91,7 @@ struct FromFile {
     store: Option<String>,
     ledger: Option<String>,
     http: Option<SocketAddr>,
-    udp: Option<SocketAddr>,
+    udp: Option<Udp>,
     udp_trust: Option<Trust>,
     admin: Option<SocketAddr>,
     instance: Option<String>,
@@ -291,9 +292,10 @@ impl Edge {
         let mut file = File::of(args.role.kafka.config.as_deref())?;
         let role = file.role(args.role, "edge")?;
         let store = file.store(args.store)?;
-        let udp = args.udp.or(file.said.udp);
+        let udp = args.udp.or(file.said.udp).unwrap_or_default();
         let udp_trust = args.udp_trust.or(file.said.udp_trust.take()).unwrap_or_else(Trust::loopback);
-        let door = file.door((role.admin, udp), args.http, args.keys, args.inflight_bytes, args.drain_wait)?;
+        let door =
+            file.door((role.admin, udp.address()), args.http, args.keys, args.inflight_bytes, args.drain_wait)?;
         let spool = file.spool(args.spool, args.spool_bytes, args.spool_after)?;
         Ok(Self { role, store, door, udp, udp_trust, spool })
     }

@@ -96,6 +96,9 @@ impl Fleet {
             _ => panic!("no role is a {kind}"),
         }
         args.extend(more);
+        if kind == "edge" && !more.contains(&"--udp") {
+            args.extend(["--udp", "none"]);
+        }
         let args: Vec<String> = args.into_iter().map(ToOwned::to_owned).collect();
         self.launch(name, args);
     }

@@ -47,7 +47,8 @@ pub(crate) fn binary() -> Command {
 impl Server {
     /// Starts `serve` in a directory with `rules.toml`, on free ports, with more arguments.
     pub(crate) fn start(dir: &Path, more: &[&str]) -> Self {
-        Self::start_with(binary(), dir, more)
+        let none: &[&str] = if more.contains(&"--udp") { &[] } else { &["--udp", "none"] };
+        Self::start_with(binary(), dir, &[more, none].concat())
     }
 
     pub(crate) fn start_with(mut command: Command, dir: &Path, more: &[&str]) -> Self {

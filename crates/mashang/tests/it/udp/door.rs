@@ -9,7 +9,7 @@ use wire::coap::{Code, Kind, Writer, number};
 use super::{Client, UDP, accepted, adds_up, con, ids, refused, request, sum, until, visit};
 use crate::program::mashang;
 use crate::serve::door::{head, raw, shop};
-use crate::serve::server::Server;
+use crate::serve::server::{Server, binary};
 
 #[test]
 fn json_is_taken_and_never_answered() {
@@ -294,4 +294,23 @@ fn starts_that_must_not_be_are_refused() {
     let server = Server::start(dir.path(), &["--udp", &address]);
     beside(&address);
     drop(server);
+}
+
+/// Several processes on one machine need not say that they take no datagrams.
+#[test]
+fn without_a_word_datagrams_are_taken_at_coaps_port_by_who_comes_first() {
+    let (dir, other) = (shop(), shop());
+    let first = Server::start_with(binary(), dir.path(), &[]);
+    assert_eq!(first.udp, Some(std::net::SocketAddr::from(([127, 0, 0, 1], 5683))));
+    let second = Server::start_with(binary(), other.path(), &[]);
+    assert_eq!(second.udp, None);
+    assert!(second.stop().0.success());
+    // Who asks for it is told that it cannot be.
+    let mut command = binary();
+    command.args(["serve", "--data", "data", "--rules", "rules.toml", "--udp", "127.0.0.1:5683"]);
+    command.args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let refused = command.current_dir(other.path()).output().expect("the binary runs");
+    assert_eq!(refused.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(told.contains("--udp 127.0.0.1:5683: cannot listen") && told.contains("choose another port"), "{told}");
 }

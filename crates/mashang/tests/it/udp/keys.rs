@@ -163,7 +163,7 @@ fn this_machine_is_trusted_unless_it_is_said() {
     drop(server);
     std::fs::write(dir.path().join("serve.toml"), "udp = \"127.0.0.1:0\"\nudp-trust = [\"127.0.0.0/24\", \"::1\"]\n")
         .expect("a file");
-    let server = Server::start(dir.path(), &["--config", "serve.toml"]);
+    let server = Server::start_with(binary(), dir.path(), &["--config", "serve.toml"]);
     let to = server.udp.expect("an address");
     let (own, other) = (Client::from("127.0.0.9", to), Client::from("127.9.9.9", to));
     other.send(&con(1, &visit("never")));
