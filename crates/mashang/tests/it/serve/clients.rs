@@ -17,9 +17,9 @@ fn has(what: &str, probe: &[&str]) -> bool {
     is_there
 }
 
-/// Runs a client; what it printed.
-fn run(command: &[&str]) -> String {
-    let output = Command::new(command[0]).args(&command[1..]).output().expect("it runs");
+/// Runs a client in a directory, where it may leave what it likes; what it printed.
+fn run(dir: &Path, command: &[&str]) -> String {
+    let output = Command::new(command[0]).args(&command[1..]).current_dir(dir).output().expect("it runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {text}");
     text
@@ -43,7 +43,7 @@ fn the_cloudevents_sdk_of_python_is_understood() {
     }
     let dir = shop();
     let server = Server::start(dir.path(), &[]);
-    all_taken(&run(&["python3", &script("sdk.py"), &server.http]), &[1, 1, 1, 1]);
+    all_taken(&run(dir.path(), &["python3", &script("sdk.py"), &server.http]), &[1, 1, 1, 1]);
     server.settle();
     assert_eq!(server.sum("mashang_duplicates_total"), 0);
 }
@@ -55,7 +55,7 @@ fn the_cloudevents_sdk_of_javascript_is_understood() {
     }
     let dir = shop();
     let server = Server::start(dir.path(), &[]);
-    all_taken(&run(&["node", &script("sdk.js"), &server.http]), &[1, 1, 2]);
+    all_taken(&run(dir.path(), &["node", &script("sdk.js"), &server.http]), &[1, 1, 2]);
     server.settle();
     assert_eq!(server.sum("mashang_duplicates_total"), 0);
 }
@@ -68,20 +68,23 @@ fn whatever_the_description_allows_and_forbids_is_no_error_of_the_server() {
     let dir = shop();
     let server = Server::start(dir.path(), &[]);
     let description = format!("{}/openapi.json", server.http);
-    let told = run(&[
-        "schemathesis",
-        "run",
-        &description,
-        "--checks",
-        "not_a_server_error",
-        "--include-path",
-        "/v1/events",
-        "--max-examples",
-        "50",
-        "--seed",
-        "1",
-        "--no-color",
-    ]);
+    let told = run(
+        dir.path(),
+        &[
+            "schemathesis",
+            "run",
+            &description,
+            "--checks",
+            "not_a_server_error",
+            "--include-path",
+            "/v1/events",
+            "--max-examples",
+            "50",
+            "--seed",
+            "1",
+            "--no-color",
+        ],
+    );
     assert!(told.contains("No issues found"), "{told}");
     // Whatever it sent is accounted for.
     let sum = |name: &str| server.sum(&format!("mashang_events_{name}_total"));
