@@ -132,7 +132,7 @@ impl Door {
 
     async fn take_body(&self, body: &mut Body, admitted: Admitted<'_>, began: Instant) -> Result<Response, Problem> {
         let Admitted { grant, shape, encoding, mut room } = admitted;
-        if let Some(Err(wait)) = grant.quota.as_ref().map(|bucket| bucket.check(began)) {
+        if let Err(wait) = grant.check_quota(began) {
             self.metrics.received.inc();
             self.metrics.shed(Shed::Quota, 1);
             return Err(enough(&format!("key {}", grant.key), wait, began));
@@ -150,14 +150,10 @@ impl Door {
         if events == 0 {
             return Ok(json(StatusCode::BAD_REQUEST, &answer, room));
         }
-        let sent = |merchant: &String| of_merchants.get(merchant).copied().unwrap_or(0);
-        let quotas = || grant.merchant_quotas.iter().filter(|(merchant, _)| sent(merchant) > 0);
-        if let Some((merchant, wait)) = quotas().find_map(|(m, bucket)| Some((m, bucket.check(began).err()?))) {
+        if let Err((merchant, wait)) = grant.take_quotas(began, events, &of_merchants) {
             self.metrics.shed(Shed::Quota, events);
             return Err(enough(&format!("merchant {merchant}"), wait, began));
         }
-        quotas().for_each(|(merchant, bucket)| bucket.take(began, sent(merchant)));
-        grant.quota.iter().for_each(|bucket| bucket.take(began, events));
         let durable = tokio::time::timeout(DURABLE_TIMEOUT, intake.take(parcel)).await;
         match durable {
             Ok(Ok(durable)) => {

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, StatusCode, header};
 use domain::model::event::Action;
@@ -95,6 +95,34 @@ impl Grant {
     #[must_use]
     pub fn everything() -> Self {
         Self { key: "".into(), merchants: None, actions: None, quota: None, merchant_quotas: Arc::default() }
+    }
+
+    /// Whether something is left of the key's quota.
+    ///
+    /// # Errors
+    /// Nothing is, for so long.
+    pub(crate) fn check_quota(&self, now: Instant) -> Result<(), Duration> {
+        self.quota.as_ref().map_or(Ok(()), |bucket| bucket.check(now))
+    }
+
+    /// Takes so many events from the quotas of the key and of their merchants.
+    ///
+    /// # Errors
+    /// A merchant has nothing left, for so long: nothing is taken.
+    pub(crate) fn take_quotas(
+        &self,
+        now: Instant,
+        events: u64,
+        of_merchants: &BTreeMap<String, u64>,
+    ) -> Result<(), (&str, Duration)> {
+        let sent = |merchant: &String| of_merchants.get(merchant).copied().unwrap_or(0);
+        let quotas = || self.merchant_quotas.iter().filter(|(merchant, _)| sent(merchant) > 0);
+        for (merchant, bucket) in quotas() {
+            bucket.check(now).map_err(|wait| (merchant.as_str(), wait))?;
+        }
+        quotas().for_each(|(merchant, bucket)| bucket.take(now, sent(merchant)));
+        self.quota.iter().for_each(|bucket| bucket.take(now, events));
+        Ok(())
     }
 
     #[must_use]

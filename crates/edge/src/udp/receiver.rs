@@ -280,7 +280,7 @@ impl Receiver {
 
     /// Takes the events of a request whose sender has a key. They are a parcel of their own: beyond a quota all are turned away.
     fn take_signed(&self, now: Instant, message: &Message<'_>, grant: &Grant, request: Option<Request>) {
-        if let Some(Err(wait)) = grant.quota.as_ref().map(|bucket| bucket.check(now)) {
+        if let Err(wait) = grant.check_quota(now) {
             self.door.metrics.received.inc();
             self.door.metrics.shed(Shed::Quota, 1);
             return self.say(
@@ -295,15 +295,11 @@ impl Receiver {
             return;
         };
         let events = body.answer.accepted;
-        let sent = |merchant: &String| body.of_merchants.get(merchant).copied().unwrap_or(0);
-        let quotas = || grant.merchant_quotas.iter().filter(|(merchant, _)| sent(merchant) > 0);
-        if let Some(wait) = quotas().find_map(|(_, bucket)| bucket.check(now).err()) {
+        if let Err((_, wait)) = grant.take_quotas(now, events, &body.of_merchants) {
             self.door.metrics.shed(Shed::Quota, events);
             let reply = enough("the quota of the merchant is used up; send it again later", wait);
             return self.say(request.as_ref(), now, reply);
         }
-        quotas().for_each(|(merchant, bucket)| bucket.take(now, sent(merchant)));
-        grant.quota.iter().for_each(|bucket| bucket.take(now, events));
         batch.wait(&body.answer, request);
         self.close(batch);
     }

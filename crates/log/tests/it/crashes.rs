@@ -7,7 +7,7 @@ use log::files::memory::{Loss, Memory};
 use log::store::{Store, Unsynced};
 use proptest::prelude::*;
 
-use crate::world::{append, open, read};
+use crate::world::{append, losses, open, read};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -36,10 +36,6 @@ enum Op {
         room: u64,
         loss: Loss,
     },
-}
-
-fn losses() -> impl Strategy<Value = Loss> {
-    prop_oneof![Just(Loss::Nothing), Just(Loss::Everything), any::<u64>().prop_map(Loss::Torn)]
 }
 
 fn ops() -> impl Strategy<Value = Op> {

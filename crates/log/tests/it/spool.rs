@@ -12,7 +12,7 @@ use log::spool::{Sizes, Spool};
 use log::store::Append;
 use proptest::prelude::*;
 
-use crate::world::append;
+use crate::world::{append, losses};
 
 const DIR: &str = "spool";
 const LOG: u128 = 7;
@@ -59,10 +59,6 @@ enum Op {
         room: u64,
         loss: Loss,
     },
-}
-
-fn losses() -> impl Strategy<Value = Loss> {
-    prop_oneof![Just(Loss::Nothing), Just(Loss::Everything), any::<u64>().prop_map(Loss::Torn)]
 }
 
 fn ops() -> impl Strategy<Value = Op> {

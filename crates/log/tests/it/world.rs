@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use domain::model::place::{Partitions, Topic};
 use log::error::LogError;
-use log::files::memory::Memory;
+use log::files::memory::{Loss, Memory};
 use log::meta::{Clock, Meta};
 use log::reader::Reader;
 use log::store::{Append, Sizes, Store};
+use proptest::prelude::*;
 
 pub(crate) const DIR: &str = "data";
 pub(crate) const SMALL: Sizes = Sizes { segment_bytes: 400, journal_bytes: 1_500 };
@@ -34,4 +35,9 @@ pub(crate) fn read(store: &Store, topic: Topic, partition: u16, from: u64) -> Re
         found.push(String::from_utf8(record.bytes.to_vec()).expect("UTF-8"));
     }
     Ok(found)
+}
+
+/// What of the bytes that were not synced a crash loses.
+pub(crate) fn losses() -> impl Strategy<Value = Loss> {
+    prop_oneof![Just(Loss::Nothing), Just(Loss::Everything), any::<u64>().prop_map(Loss::Torn)]
 }
