@@ -93,8 +93,7 @@ pub(crate) fn demo(args: &DemoArgs, files: Arc<dyn Files>) -> Result<()> {
         );
         writeln!(stdout(), "{told}")?;
         let live = tokio::spawn(live(facts, service.http.to_string(), service.ledger.clone(), page));
-        let end = crate::serve::stopped(args.duration)?;
-        let result = service.run_until(end).await;
+        let result = service.run(args.duration).await;
         live.abort();
         result
     })

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use super::settings::Role;
 use crate::admin::{self, Stands};
-use crate::serve::{stopped, tell_as};
+use crate::serve::{Signals, tell_as};
 use crate::usage;
 
 /// Records must be kept at least so long, for a recovery to go through: a day.
@@ -136,10 +136,12 @@ pub(crate) fn on_runtime<T>(role: impl Future<Output = Result<T>>) -> Result<T> 
 }
 
 /// Waits for SIGTERM or SIGINT, or for something that ends the role before.
-pub(crate) async fn until_stopped(failures: &mut mpsc::UnboundedReceiver<anyhow::Error>) -> Result<()> {
-    let end = stopped(None)?;
+pub(crate) async fn until_stopped(
+    mut signals: Signals,
+    failures: &mut mpsc::UnboundedReceiver<anyhow::Error>,
+) -> Result<()> {
     let failure = tokio::select! {
-        () = end => None,
+        () = signals.asked() => None,
         failure = failures.recv() => failure,
     };
     match failure {

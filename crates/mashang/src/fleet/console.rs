@@ -25,6 +25,7 @@ use super::settings::Console;
 use crate::admin::Stands;
 use crate::listen::listen;
 use crate::publish::read_on;
+use crate::serve::Signals;
 use crate::usage;
 
 /// How soon merchants that others published are known.
@@ -68,9 +69,10 @@ async fn run(settings: Console, base: Base, recent: Arc<Recent>, merchants: Merc
         tokio::spawn(async move { keys.reload().await });
     }
     let admin = Admin::start(admin, Arc::<Standing>::clone(&standing))?;
+    let signals = Signals::listen()?;
     info!(%http, admin = %admin.address, instance = base.instance, "ready");
 
-    let ended = until_stopped(&mut failures).await;
+    let ended = until_stopped(signals, &mut failures).await;
     standing.draining.store(true, Ordering::Release);
     if ended.is_ok() {
         tokio::time::sleep(settings.door.drain_wait).await;

@@ -34,6 +34,7 @@ use crate::admin::Stands;
 use crate::listen::{Sockets, listen};
 use crate::publish::{read_on, served};
 use crate::run::lock;
+use crate::serve::Signals;
 use crate::shelf::Shelf;
 use crate::usage;
 
@@ -144,9 +145,10 @@ async fn run(settings: Edge, base: Base, spooled: Option<Kept>, stamps: Vec<Stam
         tokio::spawn(async move { keys.reload().await });
     }
     let admin = Admin::start(admin, Arc::<Standing>::clone(&standing))?;
+    let signals = Signals::listen()?;
     info!(%http, udp = udp_address, admin = %admin.address, instance = base.instance, "ready");
 
-    let ended = until_stopped(&mut failures).await;
+    let ended = until_stopped(signals, &mut failures).await;
     standing.draining.store(true, Ordering::Release);
     if ended.is_ok() {
         tokio::time::sleep(settings.door.drain_wait).await;

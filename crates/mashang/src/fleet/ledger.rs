@@ -21,6 +21,7 @@ use super::settings::Ledger;
 use crate::admin::Stands;
 use crate::listen::listen;
 use crate::scribe::{Order, Owner, Progress, Scribe};
+use crate::serve::Signals;
 
 /// Writes until SIGTERM or SIGINT.
 pub(crate) fn ledger(args: LedgerArgs) -> Result<()> {
@@ -67,9 +68,10 @@ async fn run(
         member
     });
     let admin = Admin::start(admin, Arc::<Standing>::clone(&standing))?;
+    let signals = Signals::listen()?;
     info!(admin = %admin.address, instance = base.instance, ledger = %settings.ledger, "ready");
 
-    let ended = until_stopped(&mut failures).await;
+    let ended = until_stopped(signals, &mut failures).await;
     progress.stop();
     let _ = tokio::task::spawn_blocking(move || {
         let _ = writes.join();

@@ -32,6 +32,7 @@ use super::settings::Worker;
 use crate::admin::Stands;
 use crate::listen::listen;
 use crate::publish::{Needed, Secrets, books, read_on};
+use crate::serve::Signals;
 use crate::shelf::Shelf;
 
 /// How far partitions are in snapshots, until nothing more comes.
@@ -106,9 +107,10 @@ async fn run(settings: Worker, base: Base, works: Arc<Works>, (end, commits): Co
         memberships
     });
     let admin = Admin::start(admin, Arc::<Standing>::clone(&standing))?;
+    let signals = Signals::listen()?;
     info!(admin = %admin.address, instance = base.instance, desks = ?settings.desks, "ready");
 
-    let ended = until_stopped(&mut failures).await;
+    let ended = until_stopped(signals, &mut failures).await;
     works.stop();
     tokio::task::spawn_blocking(move || {
         let crew = crew.lock().unwrap_or_else(PoisonError::into_inner).take();

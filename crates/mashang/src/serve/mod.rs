@@ -42,7 +42,7 @@ use log::local::{Health, Log, Readers, now_ms};
 use log::meta::{Clock, Meta};
 use log::store::Sizes;
 use prometheus::Registry;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
@@ -81,26 +81,30 @@ pub(crate) fn serve(settings: Settings, files: Arc<dyn Files>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let service = Service::start(settings, files).await?;
-        service.run_until(stopped(None)?).await
+        service.run(None).await
     })
 }
 
-/// Ready once the process is asked to stop, or after so long.
-pub(crate) fn stopped(after: Option<Duration>) -> Result<impl Future<Output = ()>> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        let after = async {
-            match after {
-                Some(after) => tokio::time::sleep(after).await,
-                None => std::future::pending().await,
-            }
-        };
+/// SIGTERM and SIGINT. They are listened for before a process says that it is ready: one that comes just then must drain it,
+/// not end it.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    pub(crate) fn listen() -> Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    /// Returns once the process is asked to stop.
+    pub(crate) async fn asked(&mut self) {
         tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-            () = after => {}
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
         }
-    })
+    }
 }
 
 /// Logs on standard error, from a level on unless MASHANG_LOG says otherwise.
@@ -141,6 +145,7 @@ pub(crate) struct Service {
     servers: Vec<tokio::task::JoinHandle<()>>,
     stop_admin: watch::Sender<bool>,
     admin_server: tokio::task::JoinHandle<()>,
+    signals: Signals,
     /// The data directory is locked as long as this is open.
     _lock: std::fs::File,
 }
@@ -238,6 +243,7 @@ impl Service {
         let admin_routes: Router = crate::admin::routes(Arc::<Standing>::clone(&standing));
         let admin_server = tokio::spawn(http::serve(admin, admin_routes, connections, admin_stopped));
         let udp = udp_address.map(tracing::field::display);
+        let signals = Signals::listen()?;
         info!(http = %address, udp, admin = %admin_address, data = %settings.data.display(), "ready");
         Ok(Self {
             http: address,
@@ -257,18 +263,26 @@ impl Service {
             servers,
             stop_admin,
             admin_server,
+            signals,
             _lock: lock,
         })
     }
 
-    /// Serves until `end` is ready, then drains: not ready, no more requests, everything in the log into the ledger, last
+    /// Serves until SIGTERM or SIGINT, or for so long, then drains: not ready, no more requests, everything in the log into the ledger, last
     /// snapshots.
     ///
     /// # Errors
     /// A desk, the ledger or the log stopped by itself.
-    pub(crate) async fn run_until(mut self, end: impl Future<Output = ()>) -> Result<()> {
+    pub(crate) async fn run(mut self, time: Option<Duration>) -> Result<()> {
+        let over = async {
+            match time {
+                Some(time) => tokio::time::sleep(time).await,
+                None => std::future::pending().await,
+            }
+        };
         let failure = tokio::select! {
-            () = end => None,
+            () = self.signals.asked() => None,
+            () = over => None,
             failure = self.failures.recv() => failure,
             failure = log_fails(&self.log) => Some(failure),
         };

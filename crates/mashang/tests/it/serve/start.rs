@@ -166,8 +166,9 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
 #[test]
 fn what_was_chosen_once_stays() {
     let dir = shop();
-    let (status, _) = Server::start(dir.path(), &["--partitions", "2"]).stop();
-    assert!(status.success());
+    // Asked to end as soon as it is ready.
+    let (status, told) = Server::start(dir.path(), &["--partitions", "2"]).stop();
+    assert!(status.success(), "{status}: {told}");
     check(
         dir.path(),
         &[&GOOD[..], &["--partitions", "3"]].concat(),
