@@ -263,6 +263,7 @@ impl Held {
                         campaign: a.campaign.map(ToOwned::to_owned),
                         prize: a.prize.map(ToOwned::to_owned),
                         claim: a.claim.map(|(time, region)| (time, region.map(ToOwned::to_owned))),
+                        whose: a.shopper.map(|shopper| (merchant.to_owned(), shopper.to_owned())),
                     },
                 );
                 true

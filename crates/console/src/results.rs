@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use domain::model::fact::Told;
-use domain::model::ids::event_key;
+use domain::model::ids::{event_key, keyless_answer_key};
 use domain::model::time::time_text;
+use edge::browser::scan_id;
 use edge::keys::{Grant, Keys, Scope};
 use edge::problem::Problem;
 use edge::served::Served;
@@ -53,6 +54,12 @@ struct Asked {
     wait: Option<u64>,
 }
 
+#[derive(Debug, Deserialize)]
+struct AskedKeyless {
+    /// Milliseconds.
+    wait: Option<u64>,
+}
+
 impl Console {
     #[must_use]
     pub fn new(recent: Arc<Recent>, ledger: LedgerUrl, served: Arc<Served>, keys: Option<Arc<Keys>>) -> Self {
@@ -61,7 +68,10 @@ impl Console {
 
     /// The routes of the console, its page aside.
     pub fn routes(self: &Arc<Self>) -> Router {
-        Router::new().route("/v1/results/{id}", get(result)).with_state(Arc::clone(self))
+        Router::new()
+            .route("/v1/results/{id}", get(result))
+            .route("/r/{r}", get(keyless_result))
+            .with_state(Arc::clone(self))
     }
 
     /// What whoever asks may read.
@@ -113,11 +123,15 @@ impl Console {
         }
     }
 
-    /// What is known of an event now.
-    async fn look(self: &Arc<Self>, merchant: &str, shopper: &str, event: u128) -> Result<Option<Answer>, Problem> {
-        let found = self.one(event).await?;
+    /// What is known of a scan now.
+    async fn look(self: &Arc<Self>, scan: &Scan<'_>) -> Result<Option<Answer>, Problem> {
+        let found = self.one(scan.answer).await?;
         match found {
-            Some(Answer { told: Told::Yours, code: Some(code), received, .. }) => {
+            Some(Answer { told: Told::Yours, code: Some(code), received, whose, .. }) => {
+                let (merchant, shopper) = match &whose {
+                    Some((merchant, shopper)) => (merchant.as_str(), shopper.as_str()),
+                    None => scan.whose,
+                };
                 let again = self.entry(merchant, &code, shopper).await?;
                 let pending = Answer {
                     received,
@@ -127,6 +141,7 @@ impl Console {
                     campaign: None,
                     prize: None,
                     claim: None,
+                    whose: None,
                 };
                 Ok(Some(Answer { code: Some(code), ..again.unwrap_or(pending) }))
             }
@@ -186,29 +201,64 @@ async fn answer_to(console: &Arc<Console>, id: &str, asked: Asked, headers: &Hea
         }
     }
     let merchant = console.merchant(asked.merchant, &grant)?;
-    let event = event_key(&merchant, &shopper, id);
-    let until = Instant::now() + Duration::from_millis(asked.wait.unwrap_or(0)).min(WAIT_MAX);
-    let mut news = console.recent.watch();
-    loop {
-        news.mark_unchanged();
-        // The ledger is asked once at the beginning and once at the end; between them the log tells.
-        let found = console.look(&merchant, &shopper, event).await?;
-        let is_known = found.as_ref().is_some_and(|answer| answer.told != Told::Pending);
-        if is_known || Instant::now() >= until || console.recent.is_released() {
-            let is_again = console.told(event).await? == Some(Told::Yours);
-            return Ok(json_of(id, found.as_ref(), is_again));
-        }
-        let mut is_told = false;
-        while !is_told {
-            match tokio::time::timeout_at(until, news.changed()).await {
-                Ok(Ok(())) => is_told = console.recent.answer(event).is_some() || console.recent.is_released(),
-                Ok(Err(_)) | Err(_) => break,
-            }
-        }
+    let answer = event_key(&merchant, &shopper, id);
+    console.wait_for(id, &Scan { answer, whose: (&merchant, &shopper) }, asked.wait).await
+}
+
+/// `GET /r/{r}`: whoever knows the random id of a keyless scan may read what became of it, and nothing else.
+async fn keyless_result(
+    State(console): State<Arc<Console>>,
+    Path(id): Path<String>,
+    asked: Result<Query<AskedKeyless>, QueryRejection>,
+) -> Response {
+    let wait = match asked {
+        Ok(Query(AskedKeyless { wait })) => wait,
+        Err(error) => return Problem::new(StatusCode::BAD_REQUEST, error.body_text()).into_response(),
+    };
+    if !scan_id::is_one(&id) {
+        return Problem::new(StatusCode::NOT_FOUND, "this is not the id of a scan; send r as it came").into_response();
     }
+    let scan = Scan { answer: keyless_answer_key(&id), whose: ("", "") };
+    let mut response = match console.wait_for(&id, &scan, wait).await {
+        Ok(found) => Json(found).into_response(),
+        Err(problem) => problem.into_response(),
+    };
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A scan that is asked for.
+struct Scan<'a> {
+    /// The key of its answer.
+    answer: u128,
+    /// Merchant and shopper, where whoever asks says so.
+    whose: (&'a str, &'a str),
 }
 
 impl Console {
+    /// The answer to a scan, as soon as it is known, or what is known after so many milliseconds.
+    async fn wait_for(self: &Arc<Self>, id: &str, scan: &Scan<'_>, wait_ms: Option<u64>) -> Result<Value, Problem> {
+        let until = Instant::now() + Duration::from_millis(wait_ms.unwrap_or(0)).min(WAIT_MAX);
+        let mut news = self.recent.watch();
+        loop {
+            news.mark_unchanged();
+            // The ledger is asked once at the beginning and once at the end; between them the log tells.
+            let found = self.look(scan).await?;
+            let is_known = found.as_ref().is_some_and(|answer| answer.told != Told::Pending);
+            if is_known || Instant::now() >= until || self.recent.is_released() {
+                let is_again = self.told(scan.answer).await? == Some(Told::Yours);
+                return Ok(json_of(id, found.as_ref(), is_again));
+            }
+            let mut is_told = false;
+            while !is_told {
+                match tokio::time::timeout_at(until, news.changed()).await {
+                    Ok(Ok(())) => is_told = self.recent.answer(scan.answer).is_some() || self.recent.is_released(),
+                    Ok(Err(_)) | Err(_) => break,
+                }
+            }
+        }
+    }
+
     /// What the event itself was told.
     async fn told(self: &Arc<Self>, event: u128) -> Result<Option<Told>, Problem> {
         Ok(self.one(event).await?.map(|answer| answer.told))

@@ -6,7 +6,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0–3 | `MSHF` |
-//! | 4 | version of this layout, 1 |
+//! | 4 | version of this layout and of the items, 2 |
 //! | 5 | kind |
 //! | 6–7 | topic of the source (255: none), 0 |
 //! | 8–15 | received, ms |
@@ -30,7 +30,7 @@ pub const HEADER_BYTES: usize = 80;
 /// cut is part of a desk's answer: another number is another [`Behaviour`](crate::behaviour::Behaviour).
 pub const PART_BYTES_MAX: usize = 512 * 1024;
 const MAGIC: [u8; 4] = *b"MSHF";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const CRC_AT: usize = 72;
 const NO_TOPIC: u8 = 255;
 const CONFIG: bincode::config::Configuration = bincode::config::standard();
@@ -63,7 +63,7 @@ pub enum FrameError {
     Short(usize),
     #[error("the record does not begin with MSHF: it is not a frame of Mashang")]
     Magic,
-    #[error("the frame is of version {0}, this build reads version {VERSION}: upgrade it")]
+    #[error("the frame is of version {0}, this build reads version {VERSION}: {mend}", mend = mend_version(*.0))]
     Version(u8),
     #[error("the frame's checksum is {stored:08x}, its bytes give {found:08x}: the record is damaged")]
     Checksum { stored: u32, found: u32 },
@@ -71,6 +71,10 @@ pub enum FrameError {
     Header(&'static str),
     #[error("item {index} of the frame cannot be decoded: {why}")]
     Item { index: u32, why: String },
+}
+
+const fn mend_version(found: u8) -> &'static str {
+    if found > VERSION { "upgrade it" } else { "use the build that wrote it" }
 }
 
 impl FrameError {

@@ -112,19 +112,31 @@ impl Door {
         }
         let (shape, encoding) = (shape(headers)?, encoding(headers)?);
         let length = length(headers)?;
+        match self.room(length.unwrap_or(0)) {
+            Some(room) => Ok(Admitted { grant, shape, encoding, room }),
+            None => Err(self.busy(began)),
+        }
+    }
+
+    /// Room for a request that says how large it is, if there is any. What it says must fit now; it is taken as it comes, so that
+    /// saying it alone keeps nobody out.
+    pub(crate) fn room(&self, length: usize) -> Option<Room> {
         let mut room = Room::new(Arc::clone(&self.room), self.metrics.inflight_bytes.clone());
-        // What is promised must fit now; it is taken as it comes, so that a promise alone keeps nobody out.
-        let fits = units(length.unwrap_or(0)) <= self.room.available_permits() && room.hold(0);
-        if fits { Ok(Admitted { grant, shape, encoding, room }) } else { Err(self.busy(began)) }
+        (units(length) <= self.room.available_permits() && room.hold(0)).then_some(room)
+    }
+
+    /// What whoever has no key may send.
+    pub(crate) fn keyless_grant(&self) -> Grant {
+        self.keys.as_ref().map_or_else(Grant::everything, |keys| keys.keyless())
     }
 
     /// The shard of the next request.
-    fn intake(&self) -> &Arc<Intake> {
+    pub(crate) fn intake(&self) -> &Arc<Intake> {
         &self.intakes[self.requests.fetch_add(1, Ordering::Relaxed) % self.intakes.len()]
     }
 
     /// Turns a request away that was not read, or not to its end; it counts as one event.
-    fn busy(&self, began: Instant) -> Problem {
+    pub(crate) fn busy(&self, began: Instant) -> Problem {
         self.metrics.received.inc();
         self.metrics.shed(Shed::Busy, 1);
         Problem::busy("too much is under way; send it again", retry_after_s(began))
@@ -140,16 +152,29 @@ impl Door {
         let Some(body) = read_body(body, &mut room).await? else { return Err(self.busy(began)) };
         let intake = self.intake();
         let context = Context { served: &self.served, metrics: &self.metrics, grant: &grant, intake };
-        let Read { parcel, answer, of_merchants } = match unpack(encoding, body, &mut room) {
+        let read = match unpack(encoding, body, &mut room) {
             Ok(body) => read(&body, shape, context).map_err(|e| too_large(e.to_string()))?,
             Err(broken @ Packed::Broken { .. }) => unreadable(broken.to_string(), context),
             Err(Packed::NoRoom) => return Err(self.busy(began)),
             Err(packed @ (Packed::TooLarge | Packed::TooDense)) => return Err(too_large(packed.to_string())),
         };
-        let events = parcel.events();
-        if events == 0 {
-            return Ok(json(StatusCode::BAD_REQUEST, &answer, room));
+        if read.parcel.events() == 0 {
+            return Ok(json(StatusCode::BAD_REQUEST, &read.answer, room));
         }
+        let answer = self.keep(read, &grant, intake, began).await?;
+        Ok(json(StatusCode::ACCEPTED, &answer, room))
+    }
+
+    /// Makes what was read durable; the answer is true then.
+    pub(crate) async fn keep(
+        &self,
+        read: Read,
+        grant: &Grant,
+        intake: &Intake,
+        began: Instant,
+    ) -> Result<Answer, Problem> {
+        let Read { parcel, answer, of_merchants } = read;
+        let events = parcel.events();
         if let Err((merchant, wait)) = grant.take_quotas(began, events, &of_merchants) {
             self.metrics.shed(Shed::Quota, events);
             return Err(enough(&format!("merchant {merchant}"), wait, began));
@@ -158,7 +183,7 @@ impl Door {
         match durable {
             Ok(Ok(durable)) => {
                 self.metrics.ack_seconds.observe(began.elapsed().as_secs_f64());
-                Ok(json(StatusCode::ACCEPTED, &Answer { durable: durable.as_str(), ..answer }, room))
+                Ok(Answer { durable: durable.as_str(), ..answer })
             }
             Ok(Err(Refused::Full)) => Err(Problem::busy("the log has no room; send it again", 5)),
             Ok(Err(Refused::TooLarge)) => Err(too_large("an event is larger than the log takes".to_owned())),

@@ -224,6 +224,14 @@ impl Keys {
         Ok(key.grant.clone())
     }
 
+    /// What whoever has no key may do where none is needed: quotas of merchants hold all the same.
+    #[must_use]
+    pub fn keyless(&self) -> Grant {
+        let table = Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner).1);
+        let merchant_quotas = table.values().next().map(|key| Arc::clone(&key.grant.merchant_quotas));
+        Grant { merchant_quotas: merchant_quotas.unwrap_or_default(), ..Grant::everything() }
+    }
+
     /// What the signer of a message may do within a scope; whether its time is near is not looked at.
     ///
     /// # Errors

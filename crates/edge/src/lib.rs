@@ -10,6 +10,8 @@
 //! - [`road`]: where rounds go
 //! - [`spool`]: where they are safe while the log is slow or away
 //! - [`events`]: `POST /v1/events`
+//! - [`browser`]: scans that a phone's browser makes itself
+//! - `visitor`: who opens a link without meaning to scan
 //! - `encoding`: compressed bodies
 //! - `reading`: a body becomes events, or reasons why not
 //! - [`served`]: the merchants that are served
@@ -17,6 +19,7 @@
 //! - [`udp`]: events in datagrams
 //! - [`metrics`]: received = accepted + rejected + shed
 
+pub mod browser;
 pub mod clock;
 mod encoding;
 pub mod events;
@@ -33,3 +36,4 @@ mod room;
 pub mod served;
 pub mod spool;
 pub mod udp;
+mod visitor;

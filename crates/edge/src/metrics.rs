@@ -4,6 +4,8 @@ use log::local::Refused;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use wire::event::{Reason, Refused as Wrong};
 
+use crate::visitor::Uncounted;
+
 /// How events came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
@@ -69,6 +71,7 @@ pub struct Metrics {
     pub inflight_bytes: IntGauge,
     pub connections: IntGauge,
     pub requests: IntCounterVec,
+    uncounted: IntCounterVec,
     pub udp: Udp,
 }
 
@@ -91,8 +94,16 @@ impl Metrics {
             inflight_bytes: IntGauge::new("mashang_edge_inflight_bytes", "Bytes of requests under way")?,
             connections: IntGauge::new("mashang_edge_connections", "Open connections")?,
             requests: vec("mashang_http_requests_total", "Answers by status", "status")?,
+            uncounted: vec(
+                "mashang_links_uncounted_total",
+                "Links of codes opened by whoever does not scan",
+                "reason",
+            )?,
             udp: Udp::new(registry)?,
         };
+        for reason in Uncounted::ALL {
+            metrics.uncounted.with_label_values(&[reason.as_str()]);
+        }
         for transport in Transport::ALL {
             metrics.accepted.with_label_values(&[transport.as_str()]);
         }
@@ -111,6 +122,7 @@ impl Metrics {
         registry.register(Box::new(metrics.inflight_bytes.clone()))?;
         registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.requests.clone()))?;
+        registry.register(Box::new(metrics.uncounted.clone()))?;
         Ok(metrics)
     }
 
@@ -121,6 +133,10 @@ impl Metrics {
     /// Counts an event under the reason of its first error.
     pub fn reject(&self, wrong: &Wrong) {
         self.rejected.with_label_values(&[wrong.reason().as_str()]).inc();
+    }
+
+    pub(crate) fn uncounted(&self, why: Uncounted) {
+        self.uncounted.with_label_values(&[why.as_str()]).inc();
     }
 
     pub fn shed(&self, why: Shed, events: u64) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{HeaderName, Method, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{MethodRouter, any, get};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use crate::problem::{method_not_allowed, not_found};
@@ -17,10 +17,10 @@ pub const OPENAPI: &str = include_str!("openapi.json");
 /// How long a browser remembers that it may ask.
 const PREFLIGHT_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A port's own routes, with what all ports have.
+/// A port's own routes, with what all ports have; `others` is at every other path.
 ///
 /// Any origin may ask: who is who says the key alone, never a cookie.
-pub fn public(routes: Router) -> Router {
+pub fn public(routes: Router, others: MethodRouter) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST])
@@ -33,9 +33,14 @@ pub fn public(routes: Router) -> Router {
         .max_age(PREFLIGHT_KEPT);
     routes
         .route("/openapi.json", get(openapi))
-        .fallback(not_found)
+        .fallback_service(others)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(cors)
+}
+
+/// For ports that have nothing at other paths.
+pub fn nothing() -> MethodRouter {
+    any(not_found)
 }
 
 async fn openapi() -> impl IntoResponse {

@@ -6,7 +6,7 @@ use bumpalo::Bump;
 use serde::Serialize;
 use wire::batch::{self, Broken, ELEMENTS_MAX};
 use wire::event::cloud::{self, Headers};
-use wire::event::{self, Accepted, FieldError, Merchants, Reason, Refused as Wrong};
+use wire::event::{self, Accepted, FieldError, KeylessScan, Merchants, Reason, Refused as Wrong};
 
 use crate::intake::{Intake, Parcel};
 use crate::keys::Grant;
@@ -84,6 +84,23 @@ pub(crate) fn read(body: &[u8], shape: Shape<'_>, context: Context<'_>) -> Resul
     let sender = Sender { grant: context.grant, merchants: &merchants };
     let Body { answer, of_merchants, .. } = reading.body(body, shape, sender)?;
     Ok(Read { parcel: reading.parcel, answer, of_merchants })
+}
+
+/// Reads a scan that a browser made, as if it were a body with one event.
+pub(crate) fn read_scan(scan: KeylessScan<'_>, context: Context<'_>) -> Read {
+    let merchants = merchants(&context.served.now(), context.grant);
+    let mut reading = Reading::new(context.metrics, context.intake, Transport::Http);
+    let mut body = Body::of(Sender { grant: context.grant, merchants: &merchants });
+    reading.event(
+        &[],
+        |_, merchants, arena| {
+            let [merchant, shopper, id, code] =
+                [scan.merchant, scan.shopper, scan.id, scan.code].map(|text| &*arena.alloc_str(text));
+            event::keyless_scan(KeylessScan { merchant, shopper, id, code }, merchants, arena)
+        },
+        &mut body,
+    );
+    Read { parcel: reading.parcel, answer: body.answer, of_merchants: body.of_merchants }
 }
 
 /// A body that could not even be unpacked counts as one event.

@@ -3,26 +3,48 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use domain::model::rulebook::Rulebook;
+
 /// Merchants and the currency of each.
 pub type Currencies = BTreeMap<String, String>;
+/// Merchants and the rules of each that are in force.
+pub type Books = BTreeMap<String, Arc<Rulebook>>;
 
 /// The merchants that are served now.
 #[derive(Debug, Default)]
-pub struct Served(RwLock<Arc<Currencies>>);
+pub struct Served {
+    currencies: RwLock<Arc<Currencies>>,
+    /// Only for what a door says of itself, such as where a scan leads; what a code means is the desk's to say.
+    books: RwLock<Arc<Books>>,
+}
 
 impl Served {
     #[must_use]
-    pub fn new(currencies: Currencies) -> Self {
-        Self(RwLock::new(Arc::new(currencies)))
+    pub fn new(books: Books) -> Self {
+        let served = Self::default();
+        served.set_books(books);
+        served
     }
 
     #[must_use]
     pub fn now(&self) -> Arc<Currencies> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.currencies.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    #[must_use]
+    pub fn books(&self) -> Arc<Books> {
+        Arc::clone(&self.books.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// From now on these are served; requests under way go on with those that they began with.
     pub fn set(&self, currencies: Currencies) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(currencies);
+        *self.currencies.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(currencies);
+    }
+
+    /// The same, where their rules are at hand.
+    pub fn set_books(&self, books: Books) {
+        let currency = |(merchant, book): (&String, &Arc<Rulebook>)| (merchant.clone(), book.rules.currency.clone());
+        self.set(books.iter().map(currency).collect());
+        *self.books.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(books);
     }
 }

@@ -21,6 +21,8 @@ pub struct Answer {
     pub prize: Option<String>,
     /// Where another shopper came first: when, and in which region.
     pub claim: Option<(Millis, Option<String>)>,
+    /// Merchant and shopper of the earlier entry that is told again, where whoever asks does not know them: of keyless scans.
+    pub whose: Option<(String, String)>,
 }
 
 /// `seen` says when, the campaign and the number of the entry; in the order of the log, for that is which was first.
@@ -49,7 +51,7 @@ impl Ledger {
         let hours = 0..=ANSWERS_KEEP_MS / HOUR_MS;
         let places = hours.clone().map(|ago| format!("${}", ago + 2)).collect::<Vec<_>>().join(", ");
         let sql = format!(
-            "SELECT received, desk, told, code, campaign, prize, claim_time, claim_region FROM answers
+            "SELECT received, desk, told, code, campaign, prize, claim_time, claim_region, merchant, shopper FROM answers
              WHERE event = $1 AND hour IN ({places}) ORDER BY hour DESC LIMIT 1"
         );
         let event = event.to_be_bytes();
@@ -83,7 +85,8 @@ impl Ledger {
             (true, Some(_)) => Told::Prize,
             (true, None) => Told::Thanks,
         };
-        let answer = Answer { received, desk: 3, told, code: Some(code.to_owned()), campaign, prize, claim: None };
+        let answer =
+            Answer { received, desk: 3, told, code: Some(code.to_owned()), campaign, prize, claim: None, whose: None };
         Ok(Some((event, answer)))
     }
 }
@@ -100,5 +103,6 @@ fn read(row: &dyn Row) -> Result<Answer, LedgerError> {
         campaign: text(4)?,
         prize: text(5)?,
         claim: row.int(6)?.map(|time| (time, region)),
+        whose: text(8)?.zip(text(9)?),
     })
 }

@@ -106,6 +106,8 @@ struct Line<'a> {
     merchant: &'a str,
     #[serde(flatten)]
     rest: Rest<'a>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    keyless: bool,
     received: Millis,
     partition: u16,
     offset: u64,
@@ -162,6 +164,7 @@ impl<'a> Line<'a> {
             shopper: (!stands_in).then_some(e.shopper),
             merchant: e.merchant,
             rest,
+            keyless: e.keyless,
             received,
             partition,
             offset,

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use domain::flow::BEHAVIOUR;
 use domain::model::place::Topic;
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::rules::{Rules, version_text};
 use domain::publish::{Act, Publisher, Registry, Version};
+use edge::served::Books;
 use log::feed::{Appender, Feed, read_all};
 use log::local::OnFull;
 use log::meta::Meta;
@@ -199,21 +200,25 @@ fn check_against(old: &Rules, new: &Rules) -> Result<()> {
     }
 }
 
-/// Merchants whose rules stand in every partition, with the currency of each: whose events may be taken.
+/// Merchants whose rules stand in every partition, with the last of those: whose events may be taken.
 ///
 /// # Errors
 /// An object is missing.
-pub(crate) fn served(
-    registry: &Registry,
-    shelf: &Shelf,
-    known: &BTreeMap<String, String>,
-) -> Result<BTreeMap<String, String>> {
-    let mut served = known.clone();
-    for version in registry.published() {
-        if registry.is_placed(version.order) && !served.contains_key(&version.merchant) {
-            let rules = shelf.load(&version.sha256).map_err(|e| anyhow!("{e:#}"))?;
-            served.insert(rules.merchant, rules.currency);
+pub(crate) fn served(registry: &Registry, shelf: &Shelf, known: &Books) -> Result<Books> {
+    let mut last: BTreeMap<&str, &Version> = BTreeMap::new();
+    for version in registry.published().iter().filter(|version| registry.is_placed(version.order)) {
+        let place = last.entry(&version.merchant).or_insert(version);
+        if place.order < version.order {
+            *place = version;
         }
     }
-    Ok(served)
+    let served = last.into_iter().map(|(merchant, version)| {
+        let book = match known.get(merchant).filter(|book| book.order == version.order) {
+            Some(book) => Arc::clone(book),
+            // A door does not draw.
+            None => book(shelf.load(&version.sha256)?, version, &BTreeMap::new())?,
+        };
+        Ok((merchant.to_owned(), book))
+    });
+    served.collect()
 }

@@ -54,12 +54,11 @@ impl Clients {
     /// If a line of a case is no event.
     #[must_use]
     pub fn new(case: &[String], merchants: &Merchants, rng: &mut Rng) -> Self {
-        let merchants = merchants.clone().with_dump_lines();
         let mut clients = Self::default();
         let mut at = 0;
         for text in case {
             let arena = bumpalo::Bump::new();
-            let accepted = read(text.as_bytes(), &merchants, &arena).expect("the generator makes acceptable events");
+            let accepted = read(text.as_bytes(), merchants, &arena).expect("the generator makes acceptable events");
             at = accepted.received.or(accepted.event.time).unwrap_or(0).max(at);
             let mut object: Value = serde_json::from_str(text).expect("JSON");
             object.as_object_mut().expect("an object").remove("received");

@@ -93,6 +93,7 @@ impl CampaignDesk {
             campaign: Some(&campaign.id),
             prize: prize.map(|p| p.id.as_str()),
             claim: None,
+            shopper: None,
         })));
         let Some(granted) = granted else { return };
         let day = book.zone.day(win.received);

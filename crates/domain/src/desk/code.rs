@@ -115,6 +115,7 @@ impl CodeDesk {
             campaign: Some(&campaign.id),
             prize: None,
             claim,
+            shopper: None,
         })));
         if let Some(prize) = prize {
             let win = Win {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::code::Link;
+use super::ids;
 use super::time::Millis;
 
 super::text::words! {
@@ -50,6 +51,17 @@ pub struct Event<'a> {
     pub ticket: Option<&'a str>,
     /// On `order` and `refund`.
     pub order: Option<Payment<'a>>,
+    /// A scan that a browser made at the edge itself, without a key (contract section 9).
+    pub keyless: bool,
+}
+
+impl Event<'_> {
+    /// Under which key what became of it is told. Whoever made a keyless scan knows its random id alone, and nobody must read
+    /// the answer to another event in this way: so these answers have keys of their own.
+    #[must_use]
+    pub fn answer_key(&self) -> u128 {
+        if self.keyless { ids::keyless_answer_key(self.id) } else { self.key }
+    }
 }
 
 /// The code of an event: its text as it came, and what the edge read from it if it is a URL.

@@ -107,7 +107,7 @@ impl From<Outcome> for Told {
 pub struct CodeScan<'a> {
     #[serde(borrow)]
     pub merchant: &'a str,
-    /// The event's key.
+    /// The key of the answer to the event ([`Event::answer_key`](super::event::Event::answer_key)).
     pub key: u128,
     /// The order of the rules under which the shopper desk worked.
     pub rules: u32,
@@ -128,7 +128,7 @@ pub struct CodeScan<'a> {
 pub struct Win<'a> {
     #[serde(borrow)]
     pub merchant: &'a str,
-    /// The event's key.
+    /// As in [`CodeScan`].
     pub key: u128,
     pub rules: u32,
     /// Indices in the rules of that order.
@@ -221,7 +221,7 @@ pub enum What<'a> {
 /// What became of one scan, as far as a desk knows; what a later desk says stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer<'a> {
-    /// The event's key.
+    /// As in [`CodeScan`].
     pub key: u128,
     pub received: Millis,
     /// How far down the road: 1 the shopper desk, 2 the code desk, 3 the campaign desk.
@@ -234,6 +234,8 @@ pub struct Answer<'a> {
     pub prize: Option<&'a str>,
     /// Where another shopper came first: when, and in which region.
     pub claim: Option<(Millis, Option<&'a str>)>,
+    /// Whose earlier entry it is that is told again, where whoever asks does not know: of keyless scans.
+    pub shopper: Option<&'a str>,
 }
 
 /// A row of money; never changed.

@@ -27,6 +27,12 @@ pub fn event_key(merchant: &str, shopper: &str, id: &str) -> u128 {
     digest128(&[merchant, shopper, id])
 }
 
+/// The key of the answer to a scan that was made without a key, from its random id. Two parts: no key of an event is one.
+#[must_use]
+pub fn keyless_answer_key(id: &str) -> u128 {
+    digest128(&["keyless", id])
+}
+
 /// The key of a shopper of a merchant.
 #[must_use]
 pub fn shopper_key(merchant: &str, shopper: &str) -> u128 {

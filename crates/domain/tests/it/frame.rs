@@ -35,6 +35,7 @@ fn event(texts: &Texts, action: Action, time: Option<i64>) -> Event<'_> {
         device: None,
         ticket: d.as_deref(),
         order: time.map(|amount| Payment { number: b, amount, part: Part::Balance }),
+        keyless: n % 3 == 0,
     }
 }
 
@@ -99,13 +100,13 @@ fn records_that_are_no_frames_say_why() {
     other[0] = b'X';
     assert_eq!(Frame::open(&other).expect_err("magic"), FrameError::Magic);
     other = record;
-    other[4] = 2;
+    other[4] = 3;
     assert!(matches!(Frame::open(&other), Err(FrameError::Checksum { .. })), "a damaged byte is no other version");
     let sum = crc32c::crc32c_append(crc32c::crc32c(&other[..72]), &other[76..]);
     other[72..76].copy_from_slice(&sum.to_le_bytes());
     assert_eq!(
         Frame::open(&other).expect_err("version").to_string(),
-        "the frame is of version 2, this build reads version 1: upgrade it"
+        "the frame is of version 3, this build reads version 2: upgrade it"
     );
     // The count says more items than there are, or fewer.
     let more = seal(Kind::Events, 7, None, 1, &[]);

@@ -60,6 +60,8 @@ struct Kept {
     campaign: Option<String>,
     prize: Option<String>,
     claim: Option<(Millis, Option<String>)>,
+    /// Merchant and shopper.
+    whose: Option<(String, String)>,
 }
 
 /// A value, owned.
@@ -153,7 +155,7 @@ impl Batch {
                 ];
                 self.seen.push(Row { merchant, cells });
             }
-            What::Answer(answer) => self.answer(&answer),
+            What::Answer(answer) => self.answer(fact.merchant, &answer),
             What::Unlocking { shopper, action, time } => {
                 self.unlocking.push(Row { merchant, cells: cells![shopper, Cell::Word(action.as_str()), time] });
             }
@@ -209,7 +211,7 @@ impl Batch {
     }
 
     /// What a later desk says stands, and what is said of a later delivery.
-    fn answer(&mut self, a: &Answer<'_>) {
+    fn answer(&mut self, merchant: &str, a: &Answer<'_>) {
         let kept = self.answers.entry((a.received.div_euclid(HOUR_MS), a.key));
         if let std::collections::btree_map::Entry::Occupied(kept) = &kept
             && (kept.get().received, kept.get().desk) >= (a.received, a.desk)
@@ -224,6 +226,7 @@ impl Batch {
             campaign: a.campaign.map(ToOwned::to_owned),
             prize: a.prize.map(ToOwned::to_owned),
             claim: a.claim.map(|(time, region)| (time, region.map(ToOwned::to_owned))),
+            whose: a.shopper.map(|shopper| (merchant.to_owned(), shopper.to_owned())),
         });
     }
 }

@@ -141,9 +141,12 @@ pub(super) const ANSWERS: Insert = Insert {
         ("prize", Text),
         ("claim_time", Int),
         ("claim_region", Text),
+        ("merchant", Text),
+        ("shopper", Text),
     ],
     conflict: "ON CONFLICT(hour, event) DO UPDATE SET received = excluded.received, desk = excluded.desk,
       told = excluded.told, code = excluded.code, campaign = excluded.campaign, prize = excluded.prize,
-      claim_time = excluded.claim_time, claim_region = excluded.claim_region
+      claim_time = excluded.claim_time, claim_region = excluded.claim_region, merchant = excluded.merchant,
+      shopper = excluded.shopper
       WHERE (excluded.received, excluded.desk) > (answers.received, answers.desk)",
 };

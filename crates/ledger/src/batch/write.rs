@@ -82,6 +82,8 @@ fn put_answer((hour, event): (i64, u128), a: &Kept, rows: &mut dyn Sink) -> Writ
         a.prize.as_deref().into(),
         claim.map(|(time, _)| *time).into(),
         claim.and_then(|(_, region)| region.as_deref()).into(),
+        a.whose.as_ref().map(|(merchant, _)| merchant.as_str()).into(),
+        a.whose.as_ref().map(|(_, shopper)| shopper.as_str()).into(),
     ])
 }
 

@@ -24,9 +24,11 @@ impl Step {
     }
 }
 
-pub(crate) const STEPS: [Step; 2] = [
+pub(crate) const STEPS: [Step; 3] = [
     Step { to: 2, sqlite: include_str!("2.sqlite.sql"), postgres: include_str!("2.postgres.sql") },
     // A code's history is told in the order of its facts, by their places in the log: SQLite's own row numbers, in which
     // the older ones are, Postgres does not have. There rows lie in the order in which they were added.
     Step { to: 3, sqlite: include_str!("3.sqlite.sql"), postgres: include_str!("3.postgres.sql") },
+    // Whose earlier entry a keyless scan is told again: whoever asks for it does not know.
+    Step { to: 4, sqlite: include_str!("4.sqlite.sql"), postgres: include_str!("4.postgres.sql") },
 ];

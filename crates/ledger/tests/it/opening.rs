@@ -117,7 +117,7 @@ fn make_old(tables_2: &str, rename: &str) -> String {
 
 fn goes_on(url: &LedgerUrl, facts: &crate::traffic::Facts) {
     let error = Ledger::open(url).expect_err("only a service brings it up").to_string();
-    assert!(error.contains("the ledger is of schema 2, this build works with schema 3: start `serve`"), "{error}");
+    assert!(error.contains("the ledger is of schema 2, this build works with schema 4: start `serve`"), "{error}");
     let mut writer = Writer::open(url, 0..PARTITIONS.facts).expect("brought up");
     facts.feed_all(&mut writer, 7);
     writer.close().expect("closed");
@@ -140,7 +140,7 @@ fn a_newer_ledger_is_refused_and_an_older_writer_stops() {
         Ledger::open(&place).expect_err("it is too old"),
     ] {
         let said = error.to_string();
-        assert!(said.contains("the ledger is of schema 99, this build works with schema 3: use the build"), "{said}");
+        assert!(said.contains("the ledger is of schema 99, this build works with schema 4: use the build"), "{said}");
     }
     postgres.sql("newer", "UPDATE meta SET value = '3' WHERE key = 'schema'");
     writer.commit().expect("as if nothing had been");

@@ -126,6 +126,7 @@ fn told(key: u128, received: Millis, desk: u8) -> Fact<'static> {
         campaign: None,
         prize: None,
         claim: None,
+        shopper: None,
     });
     Fact { merchant: "acme", what }
 }

@@ -10,7 +10,7 @@ use console::results::Console as Answers;
 use domain::publish::Registry as Published;
 use edge::http;
 use edge::keys::Keys;
-use edge::public::public;
+use edge::public::{nothing, public};
 use edge::served::Served;
 use log::error::LogError;
 use log::feed::Feed;
@@ -60,7 +60,7 @@ async fn run(settings: Console, base: Base, recent: Arc<Recent>, merchants: Merc
     let answers = Arc::new(Answers::new(Arc::clone(&recent), settings.ledger.clone(), served, keys.clone()));
     let version = vec![("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
     let page = console::page::routes(&answers, Arc::new(move || version.clone()));
-    let routes = public(answers.routes().merge(page));
+    let routes = public(answers.routes().merge(page), nothing());
     let connections = gauge(&base.registry, "mashang_connections", "Connections that are open");
     let (stop, stopped) = watch::channel(false);
     let http = listener.local_addr()?;

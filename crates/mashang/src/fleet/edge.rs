@@ -1,12 +1,13 @@
 //! `mashang edge`: the door, and Kafka behind it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use domain::model::rulebook::Rulebook;
 use domain::publish::Registry as Published;
+use edge::browser;
 use edge::clock::Stamps;
 use edge::events::Door;
 use edge::http;
@@ -135,7 +136,7 @@ async fn run(settings: Edge, base: Base, spooled: Option<Kept>, stamps: Vec<Stam
     let inflight = settings.door.inflight_bytes as usize;
     let door = Door::new(intakes.clone(), served, keys.clone(), metrics, inflight);
     let door = Arc::new(door);
-    let routes = public(door.routes());
+    let routes = public(door.routes().merge(browser::routes(&door)), browser::links(&door));
     let udp_address = udp.address().map(tracing::field::display);
     let receivers = udp.receive(&door, settings.udp_trust, |name, work| thread(name, &failed, work));
     let (stop, stopped) = watch::channel(false);
@@ -180,11 +181,12 @@ struct Rules {
 impl Rules {
     fn read(&mut self) -> Result<()> {
         read_on(&mut *self.feed, &mut self.published)?;
-        let known = self.served.now();
-        let now: BTreeMap<String, String> = served(&self.published, &self.shelf, &known)?;
-        if now != *known {
+        let known = self.served.books();
+        let now = served(&self.published, &self.shelf, &known)?;
+        let order = |(merchant, book): (&String, &Arc<Rulebook>)| (merchant.clone(), book.order);
+        if !now.iter().map(order).eq(known.iter().map(order)) {
             info!(merchants = now.len(), "rules are served");
-            self.served.set(now);
+            self.served.set_books(now);
         }
         Ok(())
     }

@@ -4,7 +4,6 @@
 
 mod admin;
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,9 +21,10 @@ use axum::Router;
 use console::recent::{Failed, Recent};
 use console::results::Console;
 use domain::model::place::{Partitions, Topic};
-use domain::model::rulebook::Library;
+use domain::model::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
 use domain::publish;
+use edge::browser;
 use edge::clock::Stamps;
 use edge::events::Door;
 use edge::http;
@@ -178,10 +178,13 @@ impl Service {
         }
         let registry = Registry::new();
         let log = Arc::new(open_log(&settings, &files, &registry)?);
-        let currencies: BTreeMap<String, String> =
-            given.iter().map(|c| (c.rules.merchant.clone(), c.rules.currency.clone())).collect();
         let mut feed = Follow::new(Arc::clone(&log), Readers::Desks);
         let library = publish_all(&settings, &log, &mut feed, &Shelf::new(Arc::clone(&files), &rules_dir), &given)?;
+        // In the order of their publishing: the last of each merchant stays.
+        let is_given = |book: &&Arc<Rulebook>| given.iter().any(|c| c.rules.merchant == book.rules.merchant);
+        let served = library.values().filter(is_given);
+        let served = served.map(|book| (book.rules.merchant.clone(), Arc::clone(book))).collect();
+        let served = Arc::new(Served::new(served));
         let rhythm = Rhythm { interval: settings.snapshot_every, ..Rhythm::default() };
         let retain_ms = i64::try_from(settings.retain.as_millis()).unwrap_or(i64::MAX);
         let works = Works::new(
@@ -217,13 +220,15 @@ impl Service {
         let road = Road::Log(appender);
         let intake = Intake::start(road, log.meta().partitions.scans, stamps, ROUNDS_MAX, metrics.clone());
         let inflight = settings.inflight_bytes as usize;
-        let served = Arc::new(Served::new(currencies));
         let door = Door::new(vec![Arc::clone(&intake)], Arc::clone(&served), keys.clone(), metrics, inflight);
         let console = Arc::new(Console::new(Arc::clone(&recent), url, served, keys.clone()));
         let own = Arc::clone(&standing);
         let page = console::page::routes(&console, Arc::new(move || own.lines()));
         let door = Arc::new(door);
-        let routes = public(door.routes().merge(console.routes()).merge(page));
+        let routes = public(
+            door.routes().merge(browser::routes(&door)).merge(console.routes()).merge(page),
+            browser::links(&door),
+        );
 
         let mut threads = vec![thread("ledger", &failed, move || ledger.run().map_err(Into::into))];
         for (number, stations) in lanes.into_iter().enumerate() {

@@ -301,7 +301,7 @@ fn a_ledger_of_another_merchant_schema_or_owner_is_refused_by_name() {
         dir.path(),
         &RUN,
         &expect![[r#"
-            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 3: use the build that wrote it, or make it anew with `run`
+            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 4: use the build that wrote it, or make it anew with `run`
             exit status 2
         "#]],
     );
@@ -309,7 +309,7 @@ fn a_ledger_of_another_merchant_schema_or_owner_is_refused_by_name() {
         dir.path(),
         &["export", "counters", "--ledger", "out/ledger.sqlite"],
         &expect![[r#"
-            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 3: use the build that wrote it, or make it anew with `run`
+            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 4: use the build that wrote it, or make it anew with `run`
             exit status 2
         "#]],
     );
@@ -317,7 +317,7 @@ fn a_ledger_of_another_merchant_schema_or_owner_is_refused_by_name() {
         dir.path(),
         &["explain", "code", "X-1", "--ledger", "out/ledger.sqlite"],
         &expect![[r#"
-            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 3: use the build that wrote it, or make it anew with `run`
+            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 4: use the build that wrote it, or make it anew with `run`
             exit status 2
         "#]],
     );

@@ -99,6 +99,8 @@ impl World {
         let shelf = Shelf::new(&case.files, &[case.rules_files.clone(), later].concat());
         let merchants =
             Merchants::new(shelf.texts.iter().map(|t| (t.rules.merchant.clone(), t.rules.currency.clone())));
+        // Lines say of themselves which scans had no key.
+        let merchants = merchants.with_dump_lines();
         let clients = Clients::new(&case.lines, &merchants, &mut rng);
         let now = clients.lines().first().map_or(0, |l| l.at);
         let disk = Memory::default();

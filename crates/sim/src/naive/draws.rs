@@ -76,6 +76,10 @@ impl Draws {
         if !code.item() && code.campaign.is_none() {
             return false;
         }
+        if !code.item() && e.keyless {
+            saw(seen, "draw: keyless");
+            return false;
+        }
         let now = e.received;
         let day = rules.day(now);
         let Some(id) = &code.campaign else {

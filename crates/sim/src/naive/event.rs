@@ -17,6 +17,8 @@ pub(crate) struct Event {
     /// an order or refund that is too old: counted `late` and nothing else
     pub(crate) only_late: bool,
     pub(crate) repeat: bool,
+    /// made by a browser, without a key
+    pub(crate) keyless: bool,
     pub(crate) entry: bool,
     pub(crate) code: Option<Code>,
     pub(crate) own_guide: Option<String>,
@@ -85,6 +87,7 @@ pub(crate) fn event(rules: &Rules, line: &Map<String, Value>, received: i64) -> 
         late: received - time > rules.late,
         only_late: false,
         repeat: false,
+        keyless: line.get("keyless") == Some(&Value::Bool(true)),
         entry: false,
         region: field(line, "region").or(stores_region),
         channel: field(line, "channel").or(from_code(|c| &c.channel)),

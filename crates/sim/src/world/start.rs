@@ -37,6 +37,8 @@ impl World {
         let case = generate(seed, plan.events);
         let library = library(&case);
         let merchants = Merchants::new(library.values().map(|b| (b.rules.merchant.clone(), b.rules.currency.clone())));
+        // Lines say of themselves which scans had no key.
+        let merchants = merchants.with_dump_lines();
         let clients = Clients::new(&case.lines, &merchants, &mut rng);
         let now = clients.lines().first().map_or(0, |l| l.at);
         let logs = Logs::new(&plan, u128::from(seed) + 1)?;

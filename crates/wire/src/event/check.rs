@@ -37,6 +37,7 @@ pub(super) fn event<'a>(fields: &Fields<'a>, merchants: &Merchants, arena: &'a B
     let part = check.word(Field::Part, Part::ALL, Part::as_str);
     let ticket = check.text(Field::Ticket, TEXT_BYTES_MAX);
     let received = check.time(Field::Received);
+    let keyless = check.switch(Field::Keyless).unwrap_or(false);
 
     check.needed(action);
     let merchant = check.merchant(given_merchant, merchants);
@@ -72,6 +73,7 @@ pub(super) fn event<'a>(fields: &Fields<'a>, merchants: &Merchants, arena: &'a B
         device,
         ticket,
         order,
+        keyless,
     };
     Ok(Accepted { event, received, unknown_fields: fields.unknown })
 }
@@ -145,6 +147,13 @@ impl<'a> Check<'_, 'a> {
             self.wrong::<()>(field, Reason::Value, &format!("is {}; send {}", quoted(text), listed(all, as_str)));
         }
         word
+    }
+
+    fn switch(&mut self, field: Field) -> Option<bool> {
+        match self.fields.get(field)? {
+            Scalar::Bool(value) => Some(value),
+            other => self.wrong(field, Reason::Type, &format!("is {}; send true or false", told(other))),
+        }
     }
 
     fn integer(&mut self, field: Field, what: &str, max: i64) -> Option<i64> {

@@ -3,8 +3,11 @@
 use std::fmt;
 
 use bumpalo::Bump;
+use domain::model::event::Action;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+
+use super::KeylessScan;
 
 /// A value of a known field.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,22 @@ impl<'a> Fields<'a> {
 
     pub(super) fn is_repeated(&self, field: Field) -> bool {
         self.repeated & (1 << field as usize) != 0
+    }
+
+    /// Those of a scan that a browser made.
+    pub(super) fn of_keyless_scan(scan: KeylessScan<'a>) -> Self {
+        let mut fields = Self::default();
+        for (field, value) in [
+            (Field::Id, scan.id),
+            (Field::Action, Action::Scan.as_str()),
+            (Field::Shopper, scan.shopper),
+            (Field::Merchant, scan.merchant),
+            (Field::Code, scan.code),
+        ] {
+            fields.put(field, Some(Scalar::Text(value)));
+        }
+        fields.put(Field::Keyless, Some(Scalar::Bool(true)));
+        fields
     }
 
     /// Puts another value in a field's place; one that was there counts as a field that nobody knows.
@@ -95,13 +114,14 @@ fields! {
     Received = "received",
     Partition = "partition",
     Offset = "offset",
+    Keyless = "keyless",
 }
 const _: () = assert!(Field::COUNT <= u32::BITS as usize, "a bit for each field");
 
 impl Field {
     /// Only lines of a log dump have these.
     fn is_of_dumps(self) -> bool {
-        matches!(self, Self::Received | Self::Partition | Self::Offset)
+        matches!(self, Self::Received | Self::Partition | Self::Offset | Self::Keyless)
     }
 }
 

@@ -26,7 +26,7 @@ impl Merchants {
         Self { currencies, dump_lines: false }
     }
 
-    /// Reads lines of `mashang log dump` too: `received`, `partition` and `offset` become known fields.
+    /// Reads lines of `mashang log dump` too: `received`, `partition`, `offset` and `keyless` become known fields.
     #[must_use]
     pub fn with_dump_lines(self) -> Self {
         Self { dump_lines: true, ..self }
@@ -148,6 +148,28 @@ pub fn read<'a>(object: &'a [u8], merchants: &Merchants, arena: &'a Bump) -> Res
     let text = as_object(object)?;
     let fields = fields::read(text, merchants.dump_lines, arena).map_err(|error| no_json(text, &error))?;
     check::event(&fields, merchants, arena)
+}
+
+/// A scan that a browser made by opening a code's link.
+#[derive(Clone, Copy, Debug)]
+pub struct KeylessScan<'a> {
+    pub merchant: &'a str,
+    pub shopper: &'a str,
+    /// A random id.
+    pub id: &'a str,
+    pub code: &'a str,
+}
+
+/// Makes the event of a scan that came without a key.
+///
+/// # Errors
+/// As [`read`], but never of JSON.
+pub fn keyless_scan<'a>(
+    scan: KeylessScan<'a>,
+    merchants: &Merchants,
+    arena: &'a Bump,
+) -> Result<Accepted<'a>, Refused> {
+    check::event(&fields::Fields::of_keyless_scan(scan), merchants, arena)
 }
 
 /// A text that begins as an object does.

@@ -287,7 +287,9 @@ impl Merchant {
         out: &mut Outbox,
     ) -> Told {
         let campaign = p.arrival.code.and_then(|(_, code)| code.campaign);
-        if kind == Kind::Forged || (!kind.is_item() && campaign.is_none()) {
+        // A keyless scan may come from anybody, again and again: it enters only where a code draws once.
+        let draws = campaign.is_some() && !p.event.keyless;
+        if kind == Kind::Forged || !(kind.is_item() || draws) {
             // Forged reads as counted: the sender cannot tell it from unknown.
             return if counted || kind == Kind::Forged { Told::Counted } else { Told::Repeat };
         }
@@ -302,7 +304,7 @@ impl Merchant {
         let code = name.text(&mut buffer);
         let scan = CodeScan {
             merchant: p.event.merchant,
-            key: p.event.key,
+            key: p.event.answer_key(),
             rules: bound.book.order,
             code,
             kind,
@@ -325,7 +327,7 @@ impl Merchant {
         out.fact(&Fact {
             merchant: p.event.merchant,
             what: What::Answer(Answer {
-                key: p.event.key,
+                key: p.event.answer_key(),
                 received: p.received,
                 desk: 1,
                 told,
@@ -333,6 +335,7 @@ impl Merchant {
                 campaign: campaign.map(|index| bound.book.rules.campaigns[index as usize].id.as_str()),
                 prize: None,
                 claim: None,
+                shopper: (p.event.keyless && told == Told::Yours).then_some(p.event.shopper),
             }),
         });
     }

@@ -2,6 +2,7 @@
 
 mod attacked;
 mod bodies;
+mod browser;
 mod clients;
 pub(crate) mod door;
 pub(crate) mod fire;

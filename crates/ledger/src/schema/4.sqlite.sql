@@ -1,0 +1,2 @@
+ALTER TABLE answers ADD COLUMN merchant TEXT;
+ALTER TABLE answers ADD COLUMN shopper TEXT;
