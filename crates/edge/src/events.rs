@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use wire::event::cloud::{Headers, is_json};
 
 use crate::encoding::{BODY_BYTES_MAX, Encoding, Packed, unpack};
+use crate::hot::Hot;
 use crate::intake::Intake;
 use crate::keys::{Grant, Keys, Scope};
 use crate::metrics::{Metrics, Shed};
@@ -48,21 +49,31 @@ pub struct Door {
     pub metrics: Metrics,
     /// Memory of requests under way.
     pub(crate) room: Arc<Semaphore>,
+    pub(crate) hot: Hot,
+}
+
+/// What a door takes at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Memory of all requests under way, bytes.
+    pub inflight_bytes_max: usize,
+    /// A shopper who sends more is turned away while there is little room; 0 for nobody.
+    pub shopper_events_per_s: u32,
 }
 
 impl Door {
-    /// `inflight_bytes_max` bounds the memory of all requests under way.
     #[must_use]
     pub fn new(
         intakes: Vec<Arc<Intake>>,
         served: Arc<Served>,
         keys: Option<Arc<Keys>>,
         metrics: Metrics,
-        inflight_bytes_max: usize,
+        limits: Limits,
     ) -> Self {
         assert!(!intakes.is_empty(), "a door has a shard at least");
-        let room = Arc::new(Semaphore::new(inflight_bytes_max / UNIT_BYTES));
-        Self { intakes, requests: AtomicUsize::new(0), served, keys, metrics, room }
+        let room = Arc::new(Semaphore::new(limits.inflight_bytes_max / UNIT_BYTES));
+        let hot = Hot::new(limits.shopper_events_per_s, Arc::clone(&room));
+        Self { intakes, requests: AtomicUsize::new(0), served, keys, metrics, room, hot }
     }
 
     /// The routes of the door.
@@ -151,7 +162,7 @@ impl Door {
         }
         let Some(body) = read_body(body, &mut room).await? else { return Err(self.busy(began)) };
         let intake = self.intake();
-        let context = Context { served: &self.served, metrics: &self.metrics, grant: &grant, intake };
+        let context = Context { served: &self.served, metrics: &self.metrics, hot: &self.hot, grant: &grant, intake };
         let read = match unpack(encoding, body, &mut room) {
             Ok(body) => read(&body, shape, context).map_err(|e| too_large(e.to_string()))?,
             Err(broken @ Packed::Broken { .. }) => unreadable(broken.to_string(), context),
@@ -159,6 +170,9 @@ impl Door {
             Err(packed @ (Packed::TooLarge | Packed::TooDense)) => return Err(too_large(packed.to_string())),
         };
         if read.parcel.events() == 0 {
+            if read.answer.turned_away > 0 {
+                return Err(hot(&read, began));
+            }
             return Ok(json(StatusCode::BAD_REQUEST, &read.answer, room));
         }
         let answer = self.keep(read, &grant, intake, began).await?;
@@ -301,6 +315,11 @@ fn tell_quota(headers: &mut HeaderMap, Level { burst, left, full_in, window }: L
 fn enough(whose: &str, wait: Duration, began: Instant) -> Problem {
     let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX - 4);
     Problem::enough(format!("the quota of {whose} is used up; send it again later"), seconds + retry_after_s(began))
+}
+
+/// Turns away a request of which nothing was taken but for its shoppers' share.
+pub(crate) fn hot(read: &Read, began: Instant) -> Problem {
+    Problem::enough(read.answer.first_error(), retry_after_s(began))
 }
 
 fn body_too_large() -> Problem {

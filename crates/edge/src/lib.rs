@@ -15,6 +15,7 @@
 //! - `encoding`: compressed bodies
 //! - `reading`: a body becomes events, or reasons why not
 //! - [`served`]: the merchants that are served
+//! - [`hot`]: shoppers who send far more than their share
 //! - `room`: memory of requests under way
 //! - [`udp`]: events in datagrams
 //! - [`metrics`]: received = accepted + rejected + shed
@@ -23,6 +24,7 @@ pub mod browser;
 pub mod clock;
 mod encoding;
 pub mod events;
+pub mod hot;
 pub mod http;
 pub mod intake;
 pub mod keys;

@@ -31,6 +31,8 @@ pub enum Shed {
     Busy,
     /// A key or a merchant has had its quota; a request that was not read counts as one event.
     Quota,
+    /// A shopper sent far more than its share while there was little room.
+    Shopper,
     /// The log has no room.
     Full,
     /// The log failed or is being closed.
@@ -38,12 +40,13 @@ pub enum Shed {
 }
 
 impl Shed {
-    const ALL: [Self; 4] = [Self::Busy, Self::Quota, Self::Full, Self::Closed];
+    const ALL: [Self; 5] = [Self::Busy, Self::Quota, Self::Shopper, Self::Full, Self::Closed];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Busy => "busy",
             Self::Quota => "quota",
+            Self::Shopper => "shopper",
             Self::Full => "full",
             Self::Closed => "closed",
         }
@@ -72,6 +75,8 @@ pub struct Metrics {
     pub connections: IntGauge,
     pub requests: IntCounterVec,
     uncounted: IntCounterVec,
+    /// Events of shoppers beyond their share, taken or not.
+    pub hot: IntCounter,
     pub udp: Udp,
 }
 
@@ -99,6 +104,10 @@ impl Metrics {
                 "Links of codes opened by whoever does not scan",
                 "reason",
             )?,
+            hot: IntCounter::new(
+                "mashang_hot_shopper_events_total",
+                "Events beyond their shopper's share, taken or not",
+            )?,
             udp: Udp::new(registry)?,
         };
         for reason in Uncounted::ALL {
@@ -123,6 +132,7 @@ impl Metrics {
         registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.uncounted.clone()))?;
+        registry.register(Box::new(metrics.hot.clone()))?;
         Ok(metrics)
     }
 

@@ -1,6 +1,7 @@
 //! A body becomes a parcel of events, and a row for everything that is wrong; whatever transport brought it.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use bumpalo::Bump;
 use serde::Serialize;
@@ -8,9 +9,10 @@ use wire::batch::{self, Broken, ELEMENTS_MAX};
 use wire::event::cloud::{self, Headers};
 use wire::event::{self, Accepted, FieldError, KeylessScan, Merchants, Reason, Refused as Wrong};
 
+use crate::hot::Hot;
 use crate::intake::{Intake, Parcel};
 use crate::keys::Grant;
-use crate::metrics::{Metrics, Transport};
+use crate::metrics::{Metrics, Shed, Transport};
 use crate::served::{Currencies, Served};
 
 /// The answer to a body.
@@ -19,6 +21,9 @@ pub(crate) struct Answer {
     pub(crate) accepted: u64,
     pub(crate) durable: &'static str,
     pub(crate) rejected: Vec<Row>,
+    /// How many of the rows are events that nothing is wrong with.
+    #[serde(skip)]
+    pub(crate) turned_away: u64,
 }
 
 impl Answer {
@@ -57,6 +62,7 @@ pub(crate) enum Shape<'h> {
 pub(crate) struct Context<'d> {
     pub(crate) served: &'d Served,
     pub(crate) metrics: &'d Metrics,
+    pub(crate) hot: &'d Hot,
     pub(crate) grant: &'d Grant,
     pub(crate) intake: &'d Intake,
 }
@@ -80,7 +86,7 @@ pub(crate) struct Read {
 /// It has more events than a body may have; none of them is taken.
 pub(crate) fn read(body: &[u8], shape: Shape<'_>, context: Context<'_>) -> Result<Read, TooMany> {
     let merchants = merchants(&context.served.now(), context.grant);
-    let mut reading = Reading::new(context.metrics, context.intake, Transport::Http);
+    let mut reading = Reading::new(context.metrics, context.hot, context.intake, Transport::Http);
     let sender = Sender { grant: context.grant, merchants: &merchants };
     let Body { answer, of_merchants, .. } = reading.body(body, shape, sender)?;
     Ok(Read { parcel: reading.parcel, answer, of_merchants })
@@ -89,7 +95,7 @@ pub(crate) fn read(body: &[u8], shape: Shape<'_>, context: Context<'_>) -> Resul
 /// Reads a scan that a browser made, as if it were a body with one event.
 pub(crate) fn read_scan(scan: KeylessScan<'_>, context: Context<'_>) -> Read {
     let merchants = merchants(&context.served.now(), context.grant);
-    let mut reading = Reading::new(context.metrics, context.intake, Transport::Http);
+    let mut reading = Reading::new(context.metrics, context.hot, context.intake, Transport::Http);
     let mut body = Body::of(Sender { grant: context.grant, merchants: &merchants });
     reading.event(
         &[],
@@ -106,7 +112,7 @@ pub(crate) fn read_scan(scan: KeylessScan<'_>, context: Context<'_>) -> Read {
 /// A body that could not even be unpacked counts as one event.
 pub(crate) fn unreadable(error: String, context: Context<'_>) -> Read {
     let merchants = Merchants::default();
-    let reading = Reading::new(context.metrics, context.intake, Transport::Http);
+    let reading = Reading::new(context.metrics, context.hot, context.intake, Transport::Http);
     let mut body = Body::of(Sender { grant: context.grant, merchants: &merchants });
     reading.refuse_unread(&whole(error, Reason::Encoding), &mut body);
     Read { parcel: reading.parcel, answer: body.answer, of_merchants: body.of_merchants }
@@ -146,6 +152,8 @@ impl<'s> Body<'s> {
 /// Bodies, of several senders if need be, that become one parcel.
 pub(crate) struct Reading<'d> {
     metrics: &'d Metrics,
+    hot: &'d Hot,
+    tick: u64,
     intake: &'d Intake,
     transport: Transport,
     arena: Bump,
@@ -153,8 +161,9 @@ pub(crate) struct Reading<'d> {
 }
 
 impl<'d> Reading<'d> {
-    pub(crate) fn new(metrics: &'d Metrics, intake: &'d Intake, transport: Transport) -> Self {
-        Self { metrics, intake, transport, arena: Bump::new(), parcel: intake.parcel() }
+    pub(crate) fn new(metrics: &'d Metrics, hot: &'d Hot, intake: &'d Intake, transport: Transport) -> Self {
+        let tick = hot.tick(Instant::now());
+        Self { metrics, hot, tick, intake, transport, arena: Bump::new(), parcel: intake.parcel() }
     }
 
     /// Reads one more body.
@@ -231,6 +240,7 @@ impl<'d> Reading<'d> {
                 let errors = vec![FieldError { field: "action".to_owned(), error, reason: Reason::Value }];
                 self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors }, body);
             }
+            Ok(accepted) if self.is_too_hot(accepted.event.shopper_key) => self.turn_away(accepted.event.id, body),
             Ok(accepted) => match self.intake.stamps.stamp(accepted.event.time, self.parcel.epoch()) {
                 Some(stamp) => {
                     let mut event = accepted.event;
@@ -251,6 +261,26 @@ impl<'d> Reading<'d> {
             },
         }
         self.arena = arena;
+    }
+
+    /// Counts an event of a shopper; whether it finds no room that others have.
+    fn is_too_hot(&self, shopper_key: u128) -> bool {
+        let is_hot = self.hot.is_hot(shopper_key, self.tick);
+        if is_hot {
+            self.metrics.hot.inc();
+        }
+        is_hot && self.hot.is_little_room()
+    }
+
+    /// Reports an event that nothing is wrong with.
+    fn turn_away(&self, id: &str, body: &mut Body<'_>) {
+        self.metrics.shed(Shed::Shopper, 1);
+        let error =
+            "shopper: sends far more than its share, and there is little room now; send it again later".to_owned();
+        let field = "shopper".to_owned();
+        body.answer.rejected.push(Row { index: body.index, id: Some(id.to_owned()), field, error });
+        body.answer.turned_away += 1;
+        body.index += 1;
     }
 
     /// Reports what was not read as an event; it counts as one.

@@ -15,7 +15,7 @@ use crate::fleet::args::{
     WorkerArgs,
 };
 use crate::listen::Udp;
-use crate::options::{ClockArg, LogFormat, duration};
+use crate::options::{ClockArg, LogFormat, ShopperLimit, duration};
 
 /// Scan events in; counts, prizes and commission out, each once.
 #[derive(Debug, Parser)]
@@ -150,6 +150,9 @@ pub(crate) struct ServeArgs {
     /// Memory of requests under way; more are asked to come again [default: 268435456]
     #[arg(long, env = "MASHANG_INFLIGHT_BYTES", value_name = "N")]
     pub(crate) inflight_bytes: Option<u32>,
+    /// A shopper who sends more events a second is turned away while there is little room; 0 for nobody [default: 1000]
+    #[arg(long, env = "MASHANG_SHOPPER_LIMIT", value_name = "N")]
+    pub(crate) shopper_limit: Option<ShopperLimit>,
     /// How long a stop waits, not ready, before connections end, such as 5s [default: 0s]
     #[arg(long, env = "MASHANG_DRAIN_WAIT", value_name = "DURATION", value_parser = duration)]
     pub(crate) drain_wait: Option<Duration>,

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::cli::ServeArgs;
 use crate::listen::Udp;
-use crate::options::{ClockArg, LogFormat};
+use crate::options::{ClockArg, LogFormat, ShopperLimit};
 use crate::usage;
 
 pub(crate) const INFLIGHT_BYTES: u32 = 256 * 1024 * 1024;
@@ -33,6 +33,7 @@ pub(crate) struct Settings {
     pub(crate) retain: Duration,
     pub(crate) snapshot_every: Duration,
     pub(crate) segment_bytes: u64,
+    pub(crate) shopper_limit: ShopperLimit,
     pub(crate) inflight_bytes: u32,
     pub(crate) drain_wait: Duration,
     pub(crate) log_format: LogFormat,
@@ -55,6 +56,7 @@ struct FromFile {
     retain: Option<String>,
     snapshot_every: Option<String>,
     segment_bytes: Option<u64>,
+    shopper_limit: Option<ShopperLimit>,
     inflight_bytes: Option<u32>,
     drain_wait: Option<String>,
     log_format: Option<LogFormat>,
@@ -103,6 +105,7 @@ impl Settings {
                 .or(lasts("snapshot-every", file.snapshot_every)?)
                 .unwrap_or(Duration::from_mins(1)),
             segment_bytes: args.segment_bytes.or(file.segment_bytes).unwrap_or(64 * 1024 * 1024),
+            shopper_limit: args.shopper_limit.or(file.shopper_limit).unwrap_or_default(),
             inflight_bytes: args.inflight_bytes.or(file.inflight_bytes).unwrap_or(INFLIGHT_BYTES),
             drain_wait: args.drain_wait.or(lasts("drain-wait", file.drain_wait)?).unwrap_or_default(),
             log_format: args.log_format.or(file.log_format).unwrap_or(LogFormat::Text),

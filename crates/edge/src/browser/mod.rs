@@ -23,7 +23,7 @@ use wire::code::parse_link;
 use wire::event::KeylessScan;
 
 use self::cookie::Shopper;
-use crate::events::Door;
+use crate::events::{Door, hot};
 use crate::problem::{Problem, method_not_allowed, not_found};
 use crate::reading::{Context, read_scan};
 use crate::served::Books;
@@ -138,11 +138,14 @@ impl Door {
         let grant = self.keyless_grant();
         let _room = self.room(0).ok_or_else(|| self.busy(began))?;
         let intake = self.intake();
-        let context = Context { served: &self.served, metrics: &self.metrics, grant: &grant, intake };
+        let context = Context { served: &self.served, metrics: &self.metrics, hot: &self.hot, grant: &grant, intake };
         let scan = KeylessScan { merchant: &target.merchant, shopper: shopper.id(), id, code: text };
         let read = read_scan(scan, context);
         if read.parcel.events() == 0 {
-            return Err(Problem::new(StatusCode::BAD_REQUEST, read.answer.first_error()));
+            return Err(match read.answer.turned_away {
+                0 => Problem::new(StatusCode::BAD_REQUEST, read.answer.first_error()),
+                _ => hot(&read, began),
+            });
         }
         self.keep(read, &grant, intake, began).await.map(|answer| answer.durable)
     }

@@ -158,7 +158,7 @@ impl Receiver {
     fn open(&self, now: Instant) -> Batch<'_> {
         let metrics = &self.door.metrics;
         Batch {
-            reading: Reading::new(metrics, self.intake(), Transport::Udp),
+            reading: Reading::new(metrics, &self.door.hot, self.intake(), Transport::Udp),
             room: Room::new(Arc::clone(&self.door.room), metrics.inflight_bytes.clone()),
             bytes: 0,
             waiting: Vec::new(),
@@ -332,7 +332,11 @@ impl Receiver {
             return None;
         };
         if body.answer.accepted == 0 {
-            let reply = Reply::new(Code::BAD_REQUEST, Body::Diagnostic(body.answer.first_error()));
+            let says = body.answer.first_error();
+            let reply = match body.answer.turned_away {
+                0 => Reply::new(Code::BAD_REQUEST, Body::Diagnostic(says)),
+                _ => enough(says, Duration::ZERO),
+            };
             self.say(request, batch.now, reply);
             return None;
         }

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::DemoArgs;
 use crate::listen::Udp;
-use crate::options::{ClockArg, LogFormat};
+use crate::options::{ClockArg, LogFormat, ShopperLimit};
 use crate::serve::{Service, tell_as};
 use crate::settings::Settings;
 use crate::usage;
@@ -76,6 +76,7 @@ pub(crate) fn demo(args: &DemoArgs, files: Arc<dyn Files>) -> Result<()> {
         retain: Duration::from_hours(24),
         snapshot_every: Duration::from_mins(1),
         segment_bytes: 64 * 1024 * 1024,
+        shopper_limit: ShopperLimit::default(),
         inflight_bytes: 256 * 1024 * 1024,
         drain_wait: Duration::ZERO,
         log_format: LogFormat::Text,

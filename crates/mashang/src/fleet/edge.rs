@@ -9,7 +9,7 @@ use domain::model::rulebook::Rulebook;
 use domain::publish::Registry as Published;
 use edge::browser;
 use edge::clock::Stamps;
-use edge::events::Door;
+use edge::events::{Door, Limits};
 use edge::http;
 use edge::intake::Intake;
 use edge::keys::Keys;
@@ -133,8 +133,11 @@ async fn run(settings: Edge, base: Base, spooled: Option<Kept>, stamps: Vec<Stam
     });
 
     let connections = metrics.connections.clone();
-    let inflight = settings.door.inflight_bytes as usize;
-    let door = Door::new(intakes.clone(), served, keys.clone(), metrics, inflight);
+    let limits = Limits {
+        inflight_bytes_max: settings.door.inflight_bytes as usize,
+        shopper_events_per_s: settings.shopper_limit.get(),
+    };
+    let door = Door::new(intakes.clone(), served, keys.clone(), metrics, limits);
     let door = Arc::new(door);
     let routes = public(door.routes().merge(browser::routes(&door)), browser::links(&door));
     let udp_address = udp.address().map(tracing::field::display);

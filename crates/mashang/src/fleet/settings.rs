@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::args::{ConsoleArgs, DeskArg, EdgeArgs, KafkaArgs, LedgerArgs, RoleArgs, WorkerArgs};
 use super::store::Store;
 use crate::listen::Udp;
-use crate::options::LogFormat;
+use crate::options::{LogFormat, ShopperLimit};
 use crate::settings::{INFLIGHT_BYTES, config_error};
 use crate::usage;
 
@@ -54,6 +54,7 @@ pub(crate) struct Edge {
     pub(crate) spool: Option<Spool>,
     pub(crate) udp: Udp,
     pub(crate) udp_trust: Trust,
+    pub(crate) shopper_limit: ShopperLimit,
 }
 
 #[derive(Debug)]
@@ -102,6 +103,7 @@ struct FromFile {
     snapshot_every: Option<String>,
     session_timeout: Option<String>,
     stuck_after: Option<String>,
+    shopper_limit: Option<ShopperLimit>,
     inflight_bytes: Option<u32>,
     drain_wait: Option<String>,
     spool: Option<PathBuf>,
@@ -297,7 +299,8 @@ impl Edge {
         let door =
             file.door((role.admin, udp.address()), args.http, args.keys, args.inflight_bytes, args.drain_wait)?;
         let spool = file.spool(args.spool, args.spool_bytes, args.spool_after)?;
-        Ok(Self { role, store, door, udp, udp_trust, spool })
+        let shopper_limit = args.shopper_limit.or(file.said.shopper_limit).unwrap_or_default();
+        Ok(Self { role, store, door, udp, udp_trust, shopper_limit, spool })
     }
 }
 

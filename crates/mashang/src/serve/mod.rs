@@ -26,7 +26,7 @@ use domain::model::time::Millis;
 use domain::publish;
 use edge::browser;
 use edge::clock::Stamps;
-use edge::events::Door;
+use edge::events::{Door, Limits};
 use edge::http;
 use edge::intake::Intake;
 use edge::keys::Keys;
@@ -218,9 +218,12 @@ impl Service {
         let stamps = Stamps::of(log.meta(), &mut feed, None)?;
         let appender: Arc<dyn Appender> = Arc::<Log>::clone(&log);
         let road = Road::Log(appender);
+        let limits = Limits {
+            inflight_bytes_max: settings.inflight_bytes as usize,
+            shopper_events_per_s: settings.shopper_limit.get(),
+        };
         let intake = Intake::start(road, log.meta().partitions.scans, stamps, ROUNDS_MAX, metrics.clone());
-        let inflight = settings.inflight_bytes as usize;
-        let door = Door::new(vec![Arc::clone(&intake)], Arc::clone(&served), keys.clone(), metrics, inflight);
+        let door = Door::new(vec![Arc::clone(&intake)], Arc::clone(&served), keys.clone(), metrics, limits);
         let console = Arc::new(Console::new(Arc::clone(&recent), url, served, keys.clone()));
         let own = Arc::clone(&standing);
         let page = console::page::routes(&console, Arc::new(move || own.lines()));

@@ -467,3 +467,58 @@ fn quotas_hold_for_keys_and_for_merchants() {
     }
     assert_eq!(send("small", 0..1).status, 429);
 }
+
+#[test]
+fn a_shopper_beyond_its_share_does_not_keep_others_out() {
+    const ROOM: usize = 32 * 1024 * 1024;
+    let dir = shop();
+    let room = ROOM.to_string();
+    let server = Server::start(dir.path(), &["--inflight-bytes", &room, "--shopper-limit", "1"]);
+    let mut next = 0;
+    let mut visits = |shopper: &str, count: u64| {
+        let visit = |n| format!("{{\"id\":\"{n}\",\"action\":\"visit\",\"shopper\":\"{shopper}\"}}\n");
+        let lines: String = (next..next + count).map(visit).collect();
+        next += count;
+        lines
+    };
+    let say = |body: &str| server.post(NDJSON, body.as_bytes()).expect("an answer");
+    // While there is room it is only seen.
+    assert_eq!(say(&visits("robot", 300)).json()["accepted"], 300);
+    assert!(server.metric("mashang_hot_shopper_events_total") >= 280);
+    // Somebody's body, which does not end, takes more than half of it.
+    let mut slow = TcpStream::connect(server.http.trim_start_matches("http://")).expect("a connection");
+    let head =
+        "POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 8000000\r\n\r\n";
+    slow.write_all(head.as_bytes()).expect("room");
+    slow.write_all(&vec![b' '; ROOM / 3 / 2 + 500_000]).expect("room");
+    let held = || server.metric("mashang_edge_inflight_bytes") as usize > ROOM / 2;
+    while !held() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let answer = say(&(visits("robot", 50) + &visits("u1", 1) + &visits("robot", 50) + &visits("u2", 4)));
+    let json = answer.json();
+    let rows = json["rejected"].as_array().expect("rows");
+    let turned_away = rows.len() as u64;
+    assert_eq!((answer.status, json["accepted"].as_u64()), (202, Some(105 - turned_away)), "{json}");
+    assert!((90..=100).contains(&turned_away), "{turned_away}");
+    assert!(rows.iter().all(|row| row["field"] == "shopper"), "{json}");
+    let alone = say(&visits("robot", 1));
+    check(
+        &alone,
+        &expect![[r#"
+            429 Retry-After application/problem+json
+            {"detail":"shopper: sends far more than its share, and there is little room now; send it again later","status":429,"title":"Too Many Requests"}
+        "#]],
+    );
+    drop(slow);
+    while held() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(say(&visits("robot", 50)).json()["accepted"], 50);
+    server.settle();
+    let sum = |name: &str| server.sum(&format!("mashang_events_{name}_total"));
+    assert_eq!(server.metric("mashang_events_shed_total{reason=\"shopper\"}"), turned_away + 1);
+    // The body that did not end was no event.
+    assert_eq!(sum("received"), 456);
+    assert_eq!(sum("received"), sum("accepted") + sum("rejected") + sum("shed"));
+}
