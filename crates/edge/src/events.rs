@@ -14,8 +14,8 @@ use http_body_util::{BodyExt, Limited};
 use log::local::Refused;
 use tokio::sync::Semaphore;
 use wire::event::cloud::{Headers, is_json};
+use wire::packed::{BODY_BYTES_MAX, Encoding, Packed, unpack};
 
-use crate::encoding::{BODY_BYTES_MAX, Encoding, Packed, unpack};
 use crate::hot::Hot;
 use crate::intake::Intake;
 use crate::keys::{Grant, Keys, Scope};
@@ -163,7 +163,7 @@ impl Door {
         let Some(body) = read_body(body, &mut room).await? else { return Err(self.busy(began)) };
         let intake = self.intake();
         let context = Context { served: &self.served, metrics: &self.metrics, hot: &self.hot, grant: &grant, intake };
-        let read = match unpack(encoding, body, &mut room) {
+        let read = match unpack(encoding, body, &mut |bytes| room.hold(bytes)) {
             Ok(body) => read(&body, shape, context).map_err(|e| too_large(e.to_string()))?,
             Err(broken @ Packed::Broken { .. }) => unreadable(broken.to_string(), context),
             Err(Packed::NoRoom) => return Err(self.busy(began)),

@@ -12,7 +12,6 @@
 //! - [`events`]: `POST /v1/events`
 //! - [`browser`]: scans that a phone's browser makes itself
 //! - `visitor`: who opens a link without meaning to scan
-//! - `encoding`: compressed bodies
 //! - `reading`: a body becomes events, or reasons why not
 //! - [`served`]: the merchants that are served
 //! - [`hot`]: shoppers who send far more than their share
@@ -22,7 +21,6 @@
 
 pub mod browser;
 pub mod clock;
-mod encoding;
 pub mod events;
 pub mod hot;
 pub mod http;

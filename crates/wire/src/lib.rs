@@ -9,6 +9,7 @@
 //! - [`event`]: one JSON object becomes an event, borrowed from the input
 //! - [`code`]: what the text of a code says if it is a URL (GS1 Digital Link)
 //! - [`hex`]: hashes and secrets as hex digits
+//! - [`packed`]: compressed bodies
 //! - [`rules`]: TOML and CSV become a merchant's rules and their published object
 
 pub mod base64;
@@ -18,4 +19,5 @@ pub mod code;
 pub mod event;
 pub mod hex;
 mod json;
+pub mod packed;
 pub mod rules;

@@ -10,16 +10,8 @@ use domain::publish::Registry;
 use domain::reject;
 use libfuzzer_sys::fuzz_target;
 
-const KINDS: [Kind; 8] = [
-    Kind::Events,
-    Kind::CodeScans,
-    Kind::Wins,
-    Kind::Facts,
-    Kind::Marker,
-    Kind::Birth,
-    Kind::Placed,
-    Kind::Reject,
-];
+const KINDS: [Kind; 8] =
+    [Kind::Events, Kind::CodeScans, Kind::Wins, Kind::Facts, Kind::Marker, Kind::Birth, Kind::Placed, Kind::Reject];
 
 /// How many items there are, in a kind that has any number of them.
 fn decode(frame: &Frame<'_>) -> Option<usize> {

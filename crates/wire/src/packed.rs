@@ -4,10 +4,8 @@ use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
 
-use crate::room::Room;
-
 /// A body may have so many bytes, packed and unpacked.
-pub(crate) const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Beyond so many bytes a body may have grown at most so many times.
 const RATIO_FREE_BYTES: usize = 1024 * 1024;
 const RATIO_MAX: usize = 200;
@@ -18,7 +16,7 @@ const WINDOW_LOG_MAX: u32 = 23;
 
 /// What `Content-Encoding` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Encoding {
+pub enum Encoding {
     Identity,
     Gzip,
     Zstd,
@@ -26,7 +24,8 @@ pub(crate) enum Encoding {
 
 impl Encoding {
     /// By its name in `Content-Encoding`.
-    pub(crate) fn parse(name: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
         let is = |word: &str| name.trim().eq_ignore_ascii_case(word);
         match () {
             () if is("identity") => Some(Self::Identity),
@@ -39,7 +38,7 @@ impl Encoding {
 
 /// Why a body cannot be unpacked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Packed {
+pub enum Packed {
     #[error("Content-Encoding: the body is not {name}: {cause}")]
     Broken { name: &'static str, cause: String },
     #[error("the body has more than {BODY_BYTES_MAX} bytes when it is unpacked; send several requests")]
@@ -51,19 +50,19 @@ pub(crate) enum Packed {
     NoRoom,
 }
 
-/// The body that was packed. Its memory is held before it is taken.
+/// The body that was packed. `hold` is asked for so many bytes in all before they are taken.
 ///
 /// # Errors
 /// It is no such body, is too large, or there is no room for it.
-pub(crate) fn unpack(encoding: Encoding, body: Vec<u8>, room: &mut Room) -> Result<Vec<u8>, Packed> {
+pub fn unpack(encoding: Encoding, body: Vec<u8>, hold: &mut dyn FnMut(usize) -> bool) -> Result<Vec<u8>, Packed> {
     match encoding {
         Encoding::Identity => Ok(body),
-        Encoding::Gzip => read_all("gzip", MultiGzDecoder::new(&*body), body.len(), room),
+        Encoding::Gzip => read_all("gzip", MultiGzDecoder::new(&*body), body.len(), hold),
         Encoding::Zstd => {
             let broken = |e: std::io::Error| Packed::Broken { name: "zstd", cause: e.to_string() };
             let mut decoder = zstd::Decoder::with_buffer(&*body).map_err(broken)?;
             decoder.window_log_max(WINDOW_LOG_MAX).map_err(broken)?;
-            read_all("zstd", decoder, body.len(), room)
+            read_all("zstd", decoder, body.len(), hold)
         }
     }
 }
@@ -72,12 +71,12 @@ fn read_all(
     name: &'static str,
     mut decoder: impl Read,
     packed_bytes: usize,
-    room: &mut Room,
+    hold: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Vec<u8>, Packed> {
     let mut bytes = Vec::new();
     loop {
         let had = bytes.len();
-        if !room.hold(packed_bytes + had + PIECE_BYTES) {
+        if !hold(packed_bytes + had + PIECE_BYTES) {
             return Err(Packed::NoRoom);
         }
         let read = decoder.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut bytes);
