@@ -19,6 +19,8 @@ use tokio_io_timeout::TimeoutStream;
 use tower_service::Service;
 use tracing::{debug, warn};
 
+use crate::client::Client;
+
 /// The head of a request must come within so long.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Whoever does not read its answer for so long is cut off.
@@ -49,10 +51,10 @@ pub async fn serve(listener: TcpListener, routes: Router, connections: IntGauge,
             () = stopped(&mut stop) => break,
             permit = Arc::clone(&room).acquire_owned() => permit,
         };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = stopped(&mut stop) => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     warn!(%error, "a connection was not accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -65,8 +67,10 @@ pub async fn serve(listener: TcpListener, routes: Router, connections: IntGauge,
         stream.set_write_timeout(Some(WRITE_TIMEOUT));
         let stream = Box::pin(stream);
         let routes = routes.clone();
-        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let client = Client::peer(peer.ip());
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             let mut routes = routes.clone();
+            request.extensions_mut().insert(client);
             async move { routes.call(request.map(Body::new)).await }
         });
         let connection = http1::Builder::new()

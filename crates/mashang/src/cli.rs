@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::model::time::{Millis, in_range, parse_rfc3339};
-use edge::udp::network::Trust;
+use edge::network::Trust;
 use ledger::export::{Format, Table};
 
 use crate::fleet::args::{

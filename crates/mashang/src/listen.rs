@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use anyhow::Result;
 use edge::events::Door;
 use edge::http;
-use edge::udp::network::Trust;
+use edge::network::Trust;
 use edge::udp::receiver::Receiver;
 use edge::udp::socket::{Socket, bind_all};
 use serde::Deserialize;

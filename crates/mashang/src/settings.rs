@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use edge::udp::network::Trust;
+use edge::network::Trust;
 use serde::Deserialize;
 
 use crate::cli::ServeArgs;

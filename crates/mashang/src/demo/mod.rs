@@ -20,7 +20,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use domain::model::fact::Metric;
 use domain::model::time::{Millis, SECOND_MS};
-use edge::udp::network::Trust;
+use edge::network::Trust;
 use ledger::reader::Ledger;
 use ledger::totals::Totals as Sums;
 use ledger::url::LedgerUrl;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use edge::udp::network::Trust;
+use edge::network::Trust;
 use serde::Deserialize;
 
 use crate::listen::Udp;

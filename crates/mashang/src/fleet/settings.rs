@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use edge::udp::network::Trust;
+use edge::network::Trust;
 use ledger::url::LedgerUrl;
 use log::kafka::settings::Settings as Kafka;
 use serde::Deserialize;

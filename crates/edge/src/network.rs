@@ -1,4 +1,4 @@
-//! Whose datagrams are taken without a key: the addresses of some networks.
+//! Who is trusted: the addresses of some networks, whose datagrams need no key, or which tell whom they speak for.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
