@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
+use edge::http::port::Manner;
 use edge::network::Trust;
 use serde::Deserialize;
 
 use crate::cli::ServeArgs;
+use crate::front::FrontArgs;
 use crate::listen::Udp;
 use crate::options::{ClockArg, LogFormat};
 use crate::usage;
@@ -23,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     pub(crate) rules: Vec<PathBuf>,
     pub(crate) http: SocketAddr,
+    pub(crate) front: Manner,
     pub(crate) udp: Udp,
     pub(crate) udp_trust: Trust,
     pub(crate) admin: SocketAddr,
@@ -45,6 +48,7 @@ struct FromFile {
     data: Option<PathBuf>,
     rules: Option<Vec<PathBuf>>,
     http: Option<SocketAddr>,
+    connections: Option<u32>,
     udp: Option<Udp>,
     udp_trust: Option<Trust>,
     admin: Option<SocketAddr>,
@@ -90,6 +94,7 @@ impl Settings {
                 .filter(|files| !files.is_empty())
                 .ok_or_else(|| missing("rules"))?,
             http: args.http.or(file.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            front: args.front.check(FrontArgs { connections: file.connections })?,
             udp: args.udp.or(file.udp).unwrap_or_default(),
             udp_trust: args.udp_trust.or(file.udp_trust).unwrap_or_else(Trust::loopback),
             admin: args.admin.or(file.admin).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9464))),

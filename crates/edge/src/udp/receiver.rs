@@ -159,7 +159,7 @@ impl Receiver {
         let metrics = &self.door.metrics;
         Batch {
             reading: Reading::new(metrics, self.intake(), Transport::Udp),
-            room: Room::new(Arc::clone(&self.door.room), metrics.inflight_bytes.clone()),
+            room: Room::new(&self.door.hall),
             bytes: 0,
             waiting: Vec::new(),
             now,

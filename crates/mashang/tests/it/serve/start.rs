@@ -78,9 +78,9 @@ fn settings_that_are_wrong_are_named() {
         dir,
         &["--config", "serve.toml"],
         &expect![[r#"
-        mashang: --config serve.toml:3: unknown field `port`, expected one of `data`, `rules`, `http`, `udp`, `udp-trust`, `admin`, `partitions`, `clock`, `keys`, `secrets`, `retain`, `snapshot-every`, `segment-bytes`, `inflight-bytes`, `drain-wait`, `log-format`
-        exit status 2
-    "#]],
+            mashang: --config serve.toml:3: unknown field `port`, expected one of `data`, `rules`, `http`, `connections`, `udp`, `udp-trust`, `admin`, `partitions`, `clock`, `keys`, `secrets`, `retain`, `snapshot-every`, `segment-bytes`, `inflight-bytes`, `drain-wait`, `log-format`
+            exit status 2
+        "#]],
     );
     std::fs::write(dir.join("serve.toml"), "data = \"data\"\nrules = [\"rules.toml\"]\nretain = \"a while\"\n")
         .expect("a file");
