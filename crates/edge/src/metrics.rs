@@ -136,10 +136,24 @@ pub enum Cut {
     HeadTimeout,
     /// The answer was not read in time.
     AnswerNotRead,
+    /// From no trusted proxy, where only those are let in.
+    Stranger,
+    /// What a proxy must say before anything else was broken, or did not come.
+    ProxyHeader,
+    /// TLS was not agreed upon, or not in time.
+    Tls,
 }
 
 impl Cut {
-    const ALL: [Self; 4] = [Self::HeadTooLarge, Self::HeadMalformed, Self::HeadTimeout, Self::AnswerNotRead];
+    const ALL: [Self; 7] = [
+        Self::HeadTooLarge,
+        Self::HeadMalformed,
+        Self::HeadTimeout,
+        Self::AnswerNotRead,
+        Self::Stranger,
+        Self::ProxyHeader,
+        Self::Tls,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -147,6 +161,9 @@ impl Cut {
             Self::HeadMalformed => "head-malformed",
             Self::HeadTimeout => "head-timeout",
             Self::AnswerNotRead => "answer-not-read",
+            Self::Stranger => "stranger",
+            Self::ProxyHeader => "proxy-header",
+            Self::Tls => "tls",
         }
     }
 }

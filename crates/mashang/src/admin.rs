@@ -43,7 +43,8 @@ pub(crate) struct Admin {
 impl Admin {
     pub(crate) fn start(listener: TcpListener, standing: Arc<dyn Stands>) -> Result<Self> {
         let service = Service { door: None, routes: routes(standing) };
-        let manner = Manner { connections_max: CONNECTIONS_MAX, proxies: Trust::nobody() };
+        let manner =
+            Manner { connections_max: CONNECTIONS_MAX, proxies: Trust::nobody(), expects_proxy: false, tls: None };
         // Those who look at the metrics are not in them.
         let port = Port::new(service, manner, Http::new(&Registry::new())?);
         let (stop, stopped) = watch::channel(false);

@@ -66,6 +66,8 @@ impl Listeners {
             start(&format!("http-{number}"), Box::new(move || Ok(port.run(listener, stopped)?)))
         };
         let threads = self.0.into_iter().enumerate().map(serve).collect();
+        let own = Arc::clone(port);
+        tokio::spawn(async move { own.reload().await });
         Servers { stop, threads }
     }
 }

@@ -7,10 +7,14 @@
 //! - [`port`]: what all listeners of an address share
 //! - `serve`: the loop of one of them
 //! - `connection`: one connection
+//! - `proxy`: what a proxy says before anything else
+//! - [`tls`]: certificates, and their change
 //! - [`service`]: which request goes where
 
 mod connection;
 pub mod listen;
 pub mod port;
+mod proxy;
 mod serve;
 pub mod service;
+pub mod tls;

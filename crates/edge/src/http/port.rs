@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::service::Service;
+use super::tls::Tls;
 use crate::metrics::Http;
 use crate::network::Trust;
 
@@ -15,6 +16,10 @@ pub struct Manner {
     pub connections_max: usize,
     /// Whose word is taken about whom they speak for.
     pub proxies: Trust,
+    /// Connections are taken from them alone, and begin with a header of the PROXY protocol.
+    pub expects_proxy: bool,
+    /// What it is encrypted with, if it is.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// An address where requests come in.
@@ -31,5 +36,12 @@ impl Port {
     pub fn new(service: Service, manner: Manner, metrics: Http) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(manner.connections_max.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self { service, manner, metrics, room })
+    }
+
+    /// Reads its certificate again whenever it changes, for ever.
+    pub async fn reload(&self) {
+        if let Some(tls) = &self.manner.tls {
+            tls.reload().await;
+        }
     }
 }

@@ -11,7 +11,6 @@ use tracing::warn;
 
 use super::connection::Connection;
 use super::port::Port;
-use crate::client::Client;
 
 /// How long connections may go on after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -50,9 +49,8 @@ impl Port {
                     }
                 },
             };
-            let connection = Connection { port: Arc::clone(self), client: Client::peer(peer.ip()) };
+            let connection = Connection::new(self, peer.ip());
             let watcher = graceful.watcher();
-            self.metrics.connections.inc();
             tokio::spawn(async move {
                 let _permit = permit;
                 connection.run(stream, watcher).await;

@@ -95,6 +95,10 @@ struct FromFile {
     ledger: Option<String>,
     http: Option<SocketAddr>,
     connections: Option<u32>,
+    proxy_trust: Option<Trust>,
+    proxy_protocol: Option<bool>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     udp: Option<Udp>,
     udp_trust: Option<Trust>,
     admin: Option<SocketAddr>,
@@ -248,7 +252,14 @@ impl File {
     ) -> Result<Door> {
         let own_keys = self.said.keys.take();
         let keys = keys.or(self.here(own_keys));
-        let front = front.check(FrontArgs { connections: self.said.connections })?;
+        let (tls_cert, tls_key) = (self.said.tls_cert.take(), self.said.tls_key.take());
+        let front = front.check(FrontArgs {
+            connections: self.said.connections,
+            proxy_trust: self.said.proxy_trust.take(),
+            proxy_protocol: self.said.proxy_protocol,
+            tls_cert: self.here(tls_cert),
+            tls_key: self.here(tls_key),
+        })?;
         let http = http.or(self.said.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
         let inflight_bytes = inflight_bytes.or(self.said.inflight_bytes).unwrap_or(INFLIGHT_BYTES);
         let doors = [("http", Some(http)), ("udp", udp), ("admin", Some(admin))];
