@@ -5,14 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use axum::routing::any;
 use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 use log::local::Refused;
-use tokio::sync::Semaphore;
 use wire::event::cloud::{Headers, is_json};
 use wire::packed::{BODY_BYTES_MAX, Encoding, Packed, unpack};
 
@@ -20,12 +18,14 @@ use crate::hot::Hot;
 use crate::intake::Intake;
 use crate::keys::{Grant, Keys, Scope};
 use crate::metrics::{Metrics, Shed};
-use crate::problem::Problem;
+use crate::problem::{Problem, method_not_allowed};
 use crate::quota::Level;
 use crate::reading::{Answer, Context, Read, Shape, read, unreadable};
-use crate::room::{Room, UNIT_BYTES, units};
+use crate::room::{Hall, Room, units};
 use crate::served::Served;
 
+/// Where events are sent to.
+pub const PATH: &str = "/v1/events";
 /// A body must have come within so long.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// An event waits at most so long to be durable before its sender is asked to come again.
@@ -34,8 +34,8 @@ const DURABLE_TIMEOUT: Duration = Duration::from_secs(30);
 const DISCARD_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
-const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(crate) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// What the door knows.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub struct Door {
     pub keys: Option<Arc<Keys>>,
     pub metrics: Metrics,
     /// Memory of requests under way.
-    pub(crate) room: Arc<Semaphore>,
+    pub(crate) hall: Arc<Hall>,
     pub(crate) hot: Hot,
 }
 
@@ -71,26 +71,27 @@ impl Door {
         limits: Limits,
     ) -> Self {
         assert!(!intakes.is_empty(), "a door has a shard at least");
-        let room = Arc::new(Semaphore::new(limits.inflight_bytes_max / UNIT_BYTES));
-        let hot = Hot::new(limits.shopper_events_per_s, Arc::clone(&room));
-        Self { intakes, requests: AtomicUsize::new(0), served, keys, metrics, room, hot }
+        let hall = Hall::new(limits.inflight_bytes_max, metrics.inflight_bytes.clone());
+        let hot = Hot::new(limits.shopper_events_per_s, Arc::clone(&hall));
+        Self { intakes, requests: AtomicUsize::new(0), served, keys, metrics, hall, hot }
     }
 
-    /// The routes of the door.
-    pub fn routes(self: &Arc<Self>) -> Router {
-        Router::new().route("/v1/events", post(take)).with_state(Arc::clone(self))
+    /// What is told to whoever asks for [`PATH`] with another method than `POST`, which goes by no route.
+    pub fn routes() -> Router {
+        let refused =
+            async |method: Method, uri: Uri| ([(header::ALLOW, "POST")], method_not_allowed(method, uri).await);
+        Router::new().route(PATH, any(refused))
     }
-}
 
-async fn take(State(door): State<Arc<Door>>, request: Request) -> Response {
-    let began = Instant::now();
-    let response = door.take(request, began).await;
-    door.metrics.requests.with_label_values(&[response.status().as_str()]).inc();
-    response
-}
+    /// Takes the events of a `POST` to [`PATH`].
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Bytes> {
+        let began = Instant::now();
+        let response = self.take(request, began).await;
+        self.metrics.requests.with_label_values(&[response.status().as_str()]).inc();
+        response
+    }
 
-impl Door {
-    async fn take(&self, request: Request, began: Instant) -> Response {
+    async fn take(&self, request: Request<Incoming>, began: Instant) -> Response<Bytes> {
         let (head, mut body) = request.into_parts();
         let mut quota = None;
         let taken = match self.admit(&head.headers, began) {
@@ -104,7 +105,7 @@ impl Door {
         if taken.is_err() && !head.headers.contains_key(header::EXPECT) {
             discard(body).await;
         }
-        let mut response = taken.unwrap_or_else(IntoResponse::into_response);
+        let mut response = taken.unwrap_or_else(Problem::response);
         if let Some(bucket) = quota {
             tell_quota(response.headers_mut(), bucket.level(Instant::now()));
         }
@@ -132,8 +133,8 @@ impl Door {
     /// Room for a request that says how large it is, if there is any. What it says must fit now; it is taken as it comes, so that
     /// saying it alone keeps nobody out.
     pub(crate) fn room(&self, length: usize) -> Option<Room> {
-        let mut room = Room::new(Arc::clone(&self.room), self.metrics.inflight_bytes.clone());
-        (units(length) <= self.room.available_permits() && room.hold(0)).then_some(room)
+        let mut room = Room::new(&self.hall);
+        (units(length) <= self.hall.free_units() && room.hold(0)).then_some(room)
     }
 
     /// What whoever has no key may send.
@@ -153,7 +154,12 @@ impl Door {
         Problem::busy("too much is under way; send it again", retry_after_s(began))
     }
 
-    async fn take_body(&self, body: &mut Body, admitted: Admitted<'_>, began: Instant) -> Result<Response, Problem> {
+    async fn take_body(
+        &self,
+        body: &mut Incoming,
+        admitted: Admitted<'_>,
+        began: Instant,
+    ) -> Result<Response<Bytes>, Problem> {
         let Admitted { grant, shape, encoding, mut room } = admitted;
         if let Err(wait) = grant.check_quota(began) {
             self.metrics.received.inc();
@@ -266,7 +272,7 @@ fn length(headers: &HeaderMap) -> Result<Option<usize>, Problem> {
 }
 
 /// Reads a body as far as there is room; `None` if there is no more.
-async fn read_body(body: &mut Body, room: &mut Room) -> Result<Option<Vec<u8>>, Problem> {
+async fn read_body(body: &mut Incoming, room: &mut Room) -> Result<Option<Vec<u8>>, Problem> {
     let mut bytes = Vec::new();
     let read = async {
         while let Some(frame) = body.frame().await {
@@ -294,7 +300,7 @@ async fn read_body(body: &mut Body, room: &mut Room) -> Result<Option<Vec<u8>>, 
 }
 
 /// Reads a body that is not wanted and forgets it, within bounds: whoever still sends does not read the answer.
-async fn discard(body: Body) {
+async fn discard(body: Incoming) {
     let mut body = Limited::new(body, DISCARD_BYTES_MAX);
     let over = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
     let _ = tokio::time::timeout(DISCARD_TIMEOUT, over).await;
@@ -336,13 +342,14 @@ fn retry_after_s(began: Instant) -> u32 {
 }
 
 /// The answer; what memory it was given is given back once it is written.
-fn json(status: StatusCode, answer: &Answer, mut room: Room) -> Response {
+fn json(status: StatusCode, answer: &Answer, mut room: Room) -> Response<Bytes> {
     let body = serde_json::to_vec(answer).expect("numbers and texts");
     // An answer may be larger than its request; it is not refused any more, but it counts.
     room.hold_at_least(body.len());
-    let json = HeaderValue::from_static("application/json");
-    let body = Bytes::from_owner(Held { body, _room: room });
-    (status, [(header::CONTENT_TYPE, json)], body).into_response()
+    let mut response = Response::new(Bytes::from_owner(Held { body, _room: room }));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// An answer with the memory that it takes, until it is written.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use tokio::sync::Semaphore;
+use crate::room::Hall;
 
 const SLOT_BITS: u32 = 14;
 const TAG_BITS: u32 = 22;
@@ -32,8 +32,8 @@ pub(crate) struct Hot {
     /// 0: nobody is hot.
     events_per_s: u64,
     began: Instant,
-    room: Arc<Semaphore>,
-    /// Less room than this is little.
+    hall: Arc<Hall>,
+    /// Fewer free units than this are little room.
     little: usize,
 }
 
@@ -60,12 +60,12 @@ impl Bucket {
 }
 
 impl Hot {
-    /// Whoever sends more than so many events a second is hot; 0 for nobody. `room` has as many permits now as it ever will.
-    pub(crate) fn new(events_per_s: u32, room: Arc<Semaphore>) -> Self {
+    /// Whoever sends more than so many events a second is hot; 0 for nobody. The hall is as free now as it ever will be.
+    pub(crate) fn new(events_per_s: u32, hall: Arc<Hall>) -> Self {
         assert!(events_per_s <= EVENTS_PER_S_MAX, "a burst fits a bucket");
         let slots = (0..1 << SLOT_BITS).map(|_| AtomicU64::new(0)).collect();
-        let little = room.available_permits() / 2;
-        Self { slots, events_per_s: events_per_s.into(), began: Instant::now(), room, little }
+        let little = hall.free_units() / 2;
+        Self { slots, events_per_s: events_per_s.into(), began: Instant::now(), hall, little }
     }
 
     /// The tick of a moment.
@@ -101,16 +101,18 @@ impl Hot {
 
     /// Whether there is so little room that whoever is hot is turned away.
     pub(crate) fn is_little_room(&self) -> bool {
-        self.room.available_permits() < self.little
+        self.hall.free_units() < self.little
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use prometheus::IntGauge;
+
     use super::*;
 
     fn hot(events_per_s: u32) -> Hot {
-        Hot::new(events_per_s, Arc::new(Semaphore::new(100)))
+        Hot::new(events_per_s, Hall::new(1 << 20, IntGauge::new("room", "room").expect("a name")))
     }
 
     /// How many of so many events at one tick are not hot.

@@ -137,36 +137,39 @@ impl Intake {
     /// # Errors
     /// None of them is accepted.
     pub async fn take(&self, parcel: Parcel) -> Result<Durable, Refused> {
-        let mut outcome = {
+        let (mut outcome, wakes) = {
             let mut open = self.open();
-            self.add(&mut open, parcel)?;
-            open.outcome.subscribe()
+            let wakes = self.add(&mut open, parcel)?;
+            (open.outcome.subscribe(), wakes)
         };
-        self.wake.notify_one();
+        if wakes {
+            self.wake.notify_one();
+        }
         let ended = outcome.wait_for(Option::is_some).await;
         ended.map_or(Err(Refused::Closed), |outcome| outcome.unwrap_or(Err(Refused::Closed)))
     }
 
     /// The same for whoever has no task that could wait: `told` is called once.
     pub fn give(&self, parcel: Parcel, told: Done) {
-        let refused = {
-            let mut open = self.open();
-            match self.add(&mut open, parcel) {
-                Ok(()) => {
-                    open.told.push(told);
-                    None
+        let mut open = self.open();
+        match self.add(&mut open, parcel) {
+            Ok(wakes) => {
+                open.told.push(told);
+                drop(open);
+                if wakes {
+                    self.wake.notify_one();
                 }
-                Err(refused) => Some((told, refused)),
             }
-        };
-        match refused {
-            None => self.wake.notify_one(),
-            Some((told, refused)) => told(Err(refused)),
+            Err(refused) => {
+                drop(open);
+                told(Err(refused));
+            }
         }
     }
 
-    /// Adds a parcel to what is open, or counts it as shed.
-    fn add(&self, open: &mut Open, parcel: Parcel) -> Result<(), Refused> {
+    /// Adds a parcel to what is open, or counts it as shed. Says whether the thread that closes rounds waits for it: who comes
+    /// later to the same round need not wake it, and while rounds are under way it is the end of one that does.
+    fn add(&self, open: &mut Open, parcel: Parcel) -> Result<bool, Refused> {
         let refused = if open.is_closed {
             Some(Refused::Closed)
         } else {
@@ -186,8 +189,8 @@ impl Intake {
                 *received = at.max(*received);
             }
         }
-        open.is_empty = false;
-        Ok(())
+        let was_empty = std::mem::replace(&mut open.is_empty, false);
+        Ok(was_empty && open.under_way < self.rounds_max)
     }
 
     /// Lets what is open be made durable, then takes no more.

@@ -1,6 +1,8 @@
 //! The door: what comes in is parsed, checked, framed, and made durable before anyone is told so.
 //!
 //! - [`http`]: connections: limits, timeouts, the graceful end
+//! - [`client`]: who sends a request, also through proxies
+//! - [`network`]: who is trusted
 //! - [`problem`]: errors without a body of their own (RFC 9457)
 //! - [`public`]: what every public port has: `/openapi.json`, CORS
 //! - [`keys`]: who may do what
@@ -20,6 +22,7 @@
 //! - [`metrics`]: received = accepted + rejected + shed
 
 pub mod browser;
+pub mod client;
 pub mod clock;
 pub mod events;
 pub mod hot;
@@ -27,6 +30,7 @@ pub mod http;
 pub mod intake;
 pub mod keys;
 pub mod metrics;
+pub mod network;
 pub mod problem;
 pub mod public;
 pub mod quota;

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderName, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, any, get};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
+use crate::events::{RATELIMIT, RATELIMIT_POLICY};
 use crate::problem::{method_not_allowed, not_found};
 
 /// OpenAPI 3.1, of the door and the console.
@@ -16,6 +17,8 @@ pub const OPENAPI: &str = include_str!("openapi.json");
 
 /// How long a browser remembers that it may ask.
 const PREFLIGHT_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// What pages of other origins may read of an answer's head.
+const EXPOSED: [HeaderName; 3] = [header::RETRY_AFTER, RATELIMIT, RATELIMIT_POLICY];
 
 /// A port's own routes, with what all ports have; `others` is at every other path.
 ///
@@ -25,11 +28,7 @@ pub fn public(routes: Router, others: MethodRouter) -> Router {
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([
-            header::RETRY_AFTER,
-            HeaderName::from_static("ratelimit"),
-            HeaderName::from_static("ratelimit-policy"),
-        ])
+        .expose_headers(EXPOSED)
         .max_age(PREFLIGHT_KEPT);
     routes
         .route("/openapi.json", get(openapi))
@@ -45,4 +44,15 @@ pub fn nothing() -> MethodRouter {
 
 async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
+}
+
+/// Says in an answer that goes by no route what the layer of [`public`] says in the others.
+pub(crate) fn open_to_pages(headers: &mut HeaderMap) {
+    const ALL: HeaderValue = HeaderValue::from_static("*");
+    const VARY: HeaderValue =
+        HeaderValue::from_static("origin, access-control-request-method, access-control-request-headers");
+    const EXPOSE: HeaderValue = HeaderValue::from_static("retry-after,ratelimit,ratelimit-policy");
+    headers.insert(header::VARY, VARY);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ALL);
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSE);
 }

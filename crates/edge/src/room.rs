@@ -1,9 +1,9 @@
 //! Memory of requests under way: taken as their bytes come, given back when their answers are written.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prometheus::IntGauge;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Memory is counted in units of so many bytes.
 pub(crate) const UNIT_BYTES: usize = 1024;
@@ -17,18 +17,47 @@ pub(crate) fn units(body_bytes: usize) -> usize {
     (body_bytes * BODY_FACTOR).div_ceil(UNIT_BYTES)
 }
 
-/// What one request holds.
+/// The memory of all requests under way.
 #[derive(Debug)]
-pub(crate) struct Room {
-    all: Arc<Semaphore>,
-    held: Option<OwnedSemaphorePermit>,
-    units: usize,
+pub(crate) struct Hall {
+    free_units: AtomicUsize,
     gauge: IntGauge,
 }
 
+impl Hall {
+    pub(crate) fn new(bytes_max: usize, gauge: IntGauge) -> Arc<Self> {
+        Arc::new(Self { free_units: AtomicUsize::new(bytes_max / UNIT_BYTES), gauge })
+    }
+
+    pub(crate) fn free_units(&self) -> usize {
+        self.free_units.load(Ordering::Relaxed)
+    }
+
+    /// Takes so many units, or none if there are fewer.
+    fn take(&self, units: usize) -> bool {
+        let taken = self.free_units.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(units));
+        if taken.is_ok() {
+            self.gauge.add(bytes(units));
+        }
+        taken.is_ok()
+    }
+
+    fn give_back(&self, units: usize) {
+        self.free_units.fetch_add(units, Ordering::Relaxed);
+        self.gauge.sub(bytes(units));
+    }
+}
+
+/// What one request holds.
+#[derive(Debug)]
+pub(crate) struct Room {
+    all: Arc<Hall>,
+    units: usize,
+}
+
 impl Room {
-    pub(crate) fn new(all: Arc<Semaphore>, gauge: IntGauge) -> Self {
-        Self { all, held: None, units: 0, gauge }
+    pub(crate) fn new(all: &Arc<Hall>) -> Self {
+        Self { all: Arc::clone(all), units: 0 }
     }
 
     /// Holds what a body of so many bytes takes; `false` if there is no such room.
@@ -45,26 +74,22 @@ impl Room {
     pub(crate) fn hold_at_least(&mut self, answer_bytes: usize) {
         let more = answer_bytes.div_ceil(UNIT_BYTES).saturating_sub(self.units);
         if more > 0 && !self.take(more) {
-            self.take(self.all.available_permits().min(more));
+            self.take(self.all.free_units().min(more));
         }
     }
 
     fn take(&mut self, units: usize) -> bool {
-        let Ok(count) = u32::try_from(units) else { return false };
-        let Ok(permit) = Arc::clone(&self.all).try_acquire_many_owned(count) else { return false };
-        match &mut self.held {
-            Some(held) => held.merge(permit),
-            None => self.held = Some(permit),
+        let taken = self.all.take(units);
+        if taken {
+            self.units += units;
         }
-        self.units += units;
-        self.gauge.add(bytes(units));
-        true
+        taken
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.gauge.sub(bytes(self.units));
+        self.all.give_back(self.units);
     }
 }
 

@@ -1,12 +1,22 @@
 //! The admin port: is it alive, can it do its work now, and everything that is measured.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use anyhow::Result;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use edge::http::port::{Manner, Port};
+use edge::http::service::Service;
+use edge::metrics::Http;
+use edge::network::Trust;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// How a process stands. Asked on threads that may wait.
 pub(crate) trait Stands: Send + Sync {
@@ -20,8 +30,37 @@ pub(crate) trait Stands: Send + Sync {
     fn metrics(&self) -> String;
 }
 
+/// So many connections may be open; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 1_000;
+
+/// The admin port of a process.
+pub(crate) struct Admin {
+    pub(crate) address: SocketAddr,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<()>,
+}
+
+impl Admin {
+    pub(crate) fn start(listener: TcpListener, standing: Arc<dyn Stands>) -> Result<Self> {
+        let service = Service { door: None, routes: routes(standing) };
+        let manner =
+            Manner { connections_max: CONNECTIONS_MAX, proxies: Trust::nobody(), expects_proxy: false, tls: None };
+        // Those who look at the metrics are not in them.
+        let port = Port::new(service, manner, Http::new(&Registry::new())?);
+        let (stop, stopped) = watch::channel(false);
+        let address = listener.local_addr()?;
+        let server = tokio::spawn(async move { port.serve(listener, stopped).await });
+        Ok(Self { address, stop, server })
+    }
+
+    pub(crate) async fn end(self) {
+        self.stop.send_replace(true);
+        let _ = self.server.await;
+    }
+}
+
 /// The routes of the admin port.
-pub(crate) fn routes(standing: Arc<dyn Stands>) -> Router {
+fn routes(standing: Arc<dyn Stands>) -> Router {
     Router::new()
         .route("/livez", get(alive))
         .route("/readyz", get(ready))

@@ -7,13 +7,14 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::model::time::{Millis, in_range, parse_rfc3339};
-use edge::udp::network::Trust;
+use edge::network::Trust;
 use ledger::export::{Format, Table};
 
 use crate::fleet::args::{
     ConsoleArgs, EdgeArgs, KafkaArgs, LedgerArgs, RulesPublishArgs, SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs,
     WorkerArgs,
 };
+use crate::front::FrontArgs;
 use crate::listen::Udp;
 use crate::options::{ClockArg, LogFormat, ShopperLimit, duration};
 
@@ -117,6 +118,8 @@ pub(crate) struct ServeArgs {
     /// The door and the console [default: 127.0.0.1:8080]
     #[arg(long, env = "MASHANG_HTTP", value_name = "ADDRESS")]
     pub(crate) http: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) front: FrontArgs,
     /// The door for datagrams, or none [default: 127.0.0.1:5683, if it is free]
     #[arg(long, env = "MASHANG_UDP", value_name = "ADDRESS")]
     pub(crate) udp: Option<Udp>,

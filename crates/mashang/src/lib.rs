@@ -6,6 +6,7 @@
 //! - `fleet`: its roles in processes of their own, on Kafka
 //! - `scribe`: facts into the ledger
 //! - `publish`, `shelf`: rules in a log, and the objects that it names
+//! - `front`: what a port for HTTP is told
 //! - `listen`: addresses and sockets
 //! - `admin`: health and metrics over HTTP
 //! - `demo`: a brand that does not exist, and its traffic
@@ -21,6 +22,7 @@ mod events;
 mod explain;
 mod export;
 mod fleet;
+mod front;
 mod listen;
 mod options;
 mod publish;

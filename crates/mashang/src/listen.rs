@@ -1,4 +1,4 @@
-//! Where a process listens, and for datagrams the threads that do.
+//! Where a process listens, and the threads that do.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,22 +9,89 @@ use std::thread::JoinHandle;
 
 use anyhow::Result;
 use edge::events::Door;
-use edge::http;
-use edge::udp::network::Trust;
+use edge::http::listen::{bind_all, raise_files};
+use edge::http::port::Port;
+use edge::network::Trust;
 use edge::udp::receiver::Receiver;
-use edge::udp::socket::{Socket, bind_all};
+use edge::udp::socket::{self, Socket};
 use serde::Deserialize;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tracing::warn;
 
 use crate::usage;
 
-/// Listens for connections at the address of an option.
+/// A thread that ends the process if its work fails, as its caller makes them.
+pub(crate) type Work = Box<dyn FnOnce() -> Result<()> + Send>;
+
+/// Listens at the address of the admin port.
 ///
 /// # Errors
 /// It cannot: usage.
-pub(crate) async fn listen(name: &str, address: SocketAddr) -> Result<TcpListener> {
-    http::listen(address).await.map_err(|e| refused(name, address, &e))
+pub(crate) async fn admin(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|e| refused("admin", address, &e))
+}
+
+/// Listeners for HTTP, one per processor.
+#[derive(Debug)]
+pub(crate) struct Listeners(Vec<std::net::TcpListener>);
+
+impl Listeners {
+    /// # Errors
+    /// They cannot be bound: usage.
+    pub(crate) fn bind(address: SocketAddr, connections_max: usize) -> Result<Self> {
+        match raise_files() {
+            Ok(files) if files < connections_max as u64 + FILES_BESIDE => {
+                warn!(
+                    files,
+                    "the process may open fewer files than --connections {connections_max} takes; raise its limit (ulimit -n, LimitNOFILE)"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => warn!(%error, "the system does not tell how many files may be open"),
+        }
+        bind_all(address, processors()).map(Self).map_err(|e| refused("http", address, &e))
+    }
+
+    /// Where they are.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.0[0].local_addr()
+    }
+
+    /// Serves a port from each on a thread of its own, which `start` makes.
+    pub(crate) fn serve(self, port: &Arc<Port>, start: impl Fn(&str, Work) -> JoinHandle<()>) -> Servers {
+        let stop = watch::Sender::new(false);
+        let serve = |(number, listener)| {
+            let (port, stopped) = (Arc::clone(port), stop.subscribe());
+            start(&format!("http-{number}"), Box::new(move || Ok(port.run(listener, stopped)?)))
+        };
+        let threads = self.0.into_iter().enumerate().map(serve).collect();
+        let own = Arc::clone(port);
+        tokio::spawn(async move { own.reload().await });
+        Servers { stop, threads }
+    }
+}
+
+/// Threads that serve HTTP.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Servers {
+    /// Lets requests under way end, and waits for that.
+    pub(crate) async fn end(&mut self) {
+        self.stop.send_replace(true);
+        let threads = std::mem::take(&mut self.threads);
+        let join = || threads.into_iter().for_each(|thread| drop(thread.join()));
+        // A thread that stopped at a broken invariant has said so.
+        let _ = tokio::task::spawn_blocking(join).await;
+    }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn refused(name: &str, address: SocketAddr, error: &io::Error) -> anyhow::Error {
@@ -76,6 +143,8 @@ impl TryFrom<String> for Udp {
     }
 }
 
+/// Files that a process has open beside its connections: segments of the log, the ledger, its threads' own.
+const FILES_BESIDE: u64 = 512;
 /// RFC 7252, section 6.1.
 const COAP_PORT: u16 = 5683;
 
@@ -88,8 +157,7 @@ impl Sockets {
     /// They cannot be bound: usage.
     pub(crate) fn bind(udp: Udp) -> Result<Self> {
         let Some(address) = udp.address() else { return Ok(Self::default()) };
-        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        match bind_all(address, processors) {
+        match socket::bind_all(address, processors()) {
             Ok(sockets) => Ok(Self(sockets)),
             // Several processes on one machine need not say that they take none.
             Err(error) if udp == Udp::Unsaid && error.kind() == io::ErrorKind::AddrInUse => {
@@ -110,7 +178,7 @@ impl Sockets {
         self,
         door: &Arc<Door>,
         trust: Trust,
-        start: impl Fn(&str, Box<dyn FnOnce() -> Result<()> + Send>) -> JoinHandle<()>,
+        start: impl Fn(&str, Work) -> JoinHandle<()>,
     ) -> Receivers {
         let (stop, trust) = (Arc::new(AtomicBool::new(false)), Arc::new(trust));
         let receive = |(number, socket)| {

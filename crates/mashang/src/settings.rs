@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use edge::udp::network::Trust;
+use edge::http::port::Manner;
+use edge::network::Trust;
 use serde::Deserialize;
 
 use crate::cli::ServeArgs;
+use crate::front::FrontArgs;
 use crate::listen::Udp;
 use crate::options::{ClockArg, LogFormat, ShopperLimit};
 use crate::usage;
@@ -23,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     pub(crate) rules: Vec<PathBuf>,
     pub(crate) http: SocketAddr,
+    pub(crate) front: Manner,
     pub(crate) udp: Udp,
     pub(crate) udp_trust: Trust,
     pub(crate) admin: SocketAddr,
@@ -46,6 +49,11 @@ struct FromFile {
     data: Option<PathBuf>,
     rules: Option<Vec<PathBuf>>,
     http: Option<SocketAddr>,
+    connections: Option<u32>,
+    proxy_trust: Option<Trust>,
+    proxy_protocol: Option<bool>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     udp: Option<Udp>,
     udp_trust: Option<Trust>,
     admin: Option<SocketAddr>,
@@ -92,6 +100,13 @@ impl Settings {
                 .filter(|files| !files.is_empty())
                 .ok_or_else(|| missing("rules"))?,
             http: args.http.or(file.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            front: args.front.check(FrontArgs {
+                connections: file.connections,
+                proxy_trust: file.proxy_trust,
+                proxy_protocol: file.proxy_protocol,
+                tls_cert: file.tls_cert.map(here),
+                tls_key: file.tls_key.map(here),
+            })?,
             udp: args.udp.or(file.udp).unwrap_or_default(),
             udp_trust: args.udp_trust.or(file.udp_trust).unwrap_or_else(Trust::loopback),
             admin: args.admin.or(file.admin).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9464))),

@@ -28,10 +28,11 @@ impl Shopper {
         &self.0
     }
 
-    /// The cookie, which lives on from now.
-    pub(super) fn set_cookie(&self) -> HeaderValue {
+    /// The cookie, which lives on from now; one that was given over TLS never goes without.
+    pub(super) fn set_cookie(&self, is_secure: bool) -> HeaderValue {
         let value = self.0.strip_prefix(PREFIX).unwrap_or_default();
-        let cookie = format!("{NAME}={value}; Path=/; Max-Age={MAX_AGE_S}; HttpOnly; SameSite=Lax");
+        let secure = if is_secure { "; Secure" } else { "" };
+        let cookie = format!("{NAME}={value}; Path=/; Max-Age={MAX_AGE_S}; HttpOnly; SameSite=Lax{secure}");
         HeaderValue::from_str(&cookie).expect("hex digits")
     }
 }

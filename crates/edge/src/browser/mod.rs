@@ -23,6 +23,7 @@ use wire::code::parse_link;
 use wire::event::KeylessScan;
 
 use self::cookie::Shopper;
+use crate::client::Client;
 use crate::events::{Door, hot};
 use crate::problem::{Problem, method_not_allowed, not_found};
 use crate::reading::{Context, read_scan};
@@ -112,7 +113,8 @@ impl Door {
                         (StatusCode::ACCEPTED, axum::Json(body)).into_response()
                     }
                 };
-                response.headers_mut().insert(header::SET_COOKIE, shopper.set_cookie());
+                let is_secure = head.extensions.get::<Client>().is_some_and(|client| client.is_secure);
+                response.headers_mut().insert(header::SET_COOKIE, shopper.set_cookie(is_secure));
                 response
             }
             Err(problem) => {

@@ -13,13 +13,13 @@ use wire::coap::{Code, JSON, Kind, Message, number};
 use wire::event::Merchants;
 
 use super::exchanges::{Begun, Exchanges};
-use super::network::Trust;
 use super::reply::{Body, REPLY_BYTES_MAX, Reply, Request};
 use super::socket::{Inbox, Socket, is_nothing};
 use crate::events::Door;
 use crate::intake::Intake;
 use crate::keys::{Grant, Scope, Signed, Unsigned};
 use crate::metrics::{Shed, Transport, Unfit};
+use crate::network::Trust;
 use crate::reading::{Answer, Body as ReadBody, Reading, Sender, Shape, merchants};
 use crate::room::Room;
 use crate::served::Currencies;
@@ -159,7 +159,7 @@ impl Receiver {
         let metrics = &self.door.metrics;
         Batch {
             reading: Reading::new(metrics, &self.door.hot, self.intake(), Transport::Udp),
-            room: Room::new(Arc::clone(&self.door.room), metrics.inflight_bytes.clone()),
+            room: Room::new(&self.door.hall),
             bytes: 0,
             waiting: Vec::new(),
             now,

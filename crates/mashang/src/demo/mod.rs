@@ -20,7 +20,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use domain::model::fact::Metric;
 use domain::model::time::{Millis, SECOND_MS};
-use edge::udp::network::Trust;
+use edge::network::Trust;
 use ledger::reader::Ledger;
 use ledger::totals::Totals as Sums;
 use ledger::url::LedgerUrl;
@@ -29,6 +29,7 @@ use log::local::now_ms;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::DemoArgs;
+use crate::front::FrontArgs;
 use crate::listen::Udp;
 use crate::options::{ClockArg, LogFormat, ShopperLimit};
 use crate::serve::{Service, tell_as};
@@ -66,6 +67,7 @@ pub(crate) fn demo(args: &DemoArgs, files: Arc<dyn Files>) -> Result<()> {
         data: dir.join("data"),
         rules: vec![rules],
         http: args.http,
+        front: FrontArgs::default().check(FrontArgs::default())?,
         udp: Udp::Nowhere,
         udp_trust: Trust::loopback(),
         admin: args.admin,
@@ -89,7 +91,7 @@ pub(crate) fn demo(args: &DemoArgs, files: Arc<dyn Files>) -> Result<()> {
             "a tea brand with {} stores; its promotion opens {}\npage: {page}   metrics: http://{}/metrics\nexport: mashang export counters --ledger {}\n",
             brand::STORES,
             if facts.opens_ms > now_ms() { "in a few seconds" } else { "is open" },
-            service.admin,
+            service.admin.address,
             service.ledger.display(),
         );
         writeln!(stdout(), "{told}")?;

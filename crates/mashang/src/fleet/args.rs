@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use edge::udp::network::Trust;
+use edge::network::Trust;
 use serde::Deserialize;
 
+use crate::front::FrontArgs;
 use crate::listen::Udp;
 use crate::options::{ClockArg, LogFormat, ShopperLimit, duration};
 
@@ -63,6 +64,8 @@ pub(crate) struct EdgeArgs {
     /// The door [default: 127.0.0.1:8080]
     #[arg(long, env = "MASHANG_HTTP", value_name = "ADDRESS")]
     pub(crate) http: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) front: FrontArgs,
     /// The door for datagrams, or none [default: 127.0.0.1:5683, if it is free]
     #[arg(long, env = "MASHANG_UDP", value_name = "ADDRESS")]
     pub(crate) udp: Option<Udp>,
@@ -144,6 +147,8 @@ pub(crate) struct ConsoleArgs {
     /// Results and the page [default: 127.0.0.1:8080]
     #[arg(long, env = "MASHANG_HTTP", value_name = "ADDRESS")]
     pub(crate) http: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) front: FrontArgs,
     /// API keys (mode 0600); without them only addresses of this machine may be bound
     #[arg(long, env = "MASHANG_KEYS", value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,

@@ -1,23 +1,18 @@
 //! What all roles begin with: topics that keep the promises, metrics, an admin port, an end.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use edge::http;
 use log::feed::Feed;
 use log::kafka::feed::KafkaFeed;
 use log::kafka::settings::Settings as Kafka;
 use log::kafka::topics::check::{Needs, check, same};
 use log::meta::Meta;
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::settings::Role;
-use crate::admin::{self, Stands};
 use crate::serve::{Signals, tell_as};
 use crate::usage;
 
@@ -105,28 +100,6 @@ pub(crate) fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
     let gauge = IntGauge::new(name, help).expect("a name");
     registry.register(Box::new(gauge.clone())).expect("registered once");
     gauge
-}
-
-/// The admin port of a role.
-pub(crate) struct Admin {
-    pub(crate) address: SocketAddr,
-    stop: watch::Sender<bool>,
-    server: tokio::task::JoinHandle<()>,
-}
-
-impl Admin {
-    pub(crate) fn start(listener: TcpListener, standing: Arc<dyn Stands>) -> Result<Self> {
-        let (stop, stopped) = watch::channel(false);
-        let connections = IntGauge::new("mashang_admin_connections", "Connections to the admin port").expect("a name");
-        let address = listener.local_addr()?;
-        let server = tokio::spawn(http::serve(listener, admin::routes(standing), connections, stopped));
-        Ok(Self { address, stop, server })
-    }
-
-    pub(crate) async fn end(self) {
-        self.stop.send_replace(true);
-        let _ = self.server.await;
-    }
 }
 
 /// Does the asynchronous part of a role.

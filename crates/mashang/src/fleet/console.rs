@@ -4,26 +4,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use console::recent::Recent;
 use console::results::Console as Answers;
 use domain::publish::Registry as Published;
-use edge::http;
+use edge::http::port::Port;
+use edge::http::service::Service;
 use edge::keys::Keys;
+use edge::metrics::Http;
 use edge::public::{nothing, public};
 use edge::served::Served;
 use log::error::LogError;
 use log::feed::Feed;
 use log::kafka::feed::KafkaFeed;
 use prometheus::{Registry, TextEncoder};
-use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::args::ConsoleArgs;
-use super::base::{Admin, Base, gauge, on_runtime, thread, until_stopped};
+use super::base::{Base, on_runtime, thread, until_stopped};
 use super::settings::Console;
-use crate::admin::Stands;
-use crate::listen::listen;
+use crate::admin::{Admin, Stands};
+use crate::listen::{self, Listeners};
 use crate::publish::read_on;
 use crate::serve::Signals;
 use crate::usage;
@@ -46,8 +47,8 @@ pub(crate) fn console(args: ConsoleArgs) -> Result<()> {
 
 async fn run(settings: Console, base: Base, recent: Arc<Recent>, merchants: Merchants) -> Result<()> {
     let keys = settings.door.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
-    let listener = listen("http", settings.door.http).await?;
-    let admin = listen("admin", settings.role.admin).await?;
+    let listeners = Listeners::bind(settings.door.http, settings.door.front.connections_max)?;
+    let admin = listen::admin(settings.role.admin).await?;
     let standing = Arc::new(Standing { registry: base.registry.clone(), draining: AtomicBool::new(false) });
     let served = Arc::clone(&merchants.served);
     let (failed, mut failures) = base.failures();
@@ -61,10 +62,10 @@ async fn run(settings: Console, base: Base, recent: Arc<Recent>, merchants: Merc
     let version = vec![("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
     let page = console::page::routes(&answers, Arc::new(move || version.clone()));
     let routes = public(answers.routes().merge(page), nothing());
-    let connections = gauge(&base.registry, "mashang_connections", "Connections that are open");
-    let (stop, stopped) = watch::channel(false);
-    let http = listener.local_addr()?;
-    let server = tokio::spawn(http::serve(listener, routes, connections, stopped));
+    let connections = Http::new(&base.registry).context("metrics are registered once")?;
+    let port = Port::new(Service { door: None, routes }, settings.door.front, connections);
+    let http = listeners.address()?;
+    let mut servers = listeners.serve(&port, |name, work| thread(name, &failed, work));
     if let Some(keys) = keys {
         tokio::spawn(async move { keys.reload().await });
     }
@@ -78,8 +79,7 @@ async fn run(settings: Console, base: Base, recent: Arc<Recent>, merchants: Merc
         tokio::time::sleep(settings.door.drain_wait).await;
     }
     recent.release();
-    stop.send_replace(true);
-    let _ = server.await;
+    servers.end().await;
     recent.stop();
     stopping.store(true, Ordering::Release);
     admin.end().await;

@@ -10,10 +10,11 @@ use domain::publish::Registry as Published;
 use edge::browser;
 use edge::clock::Stamps;
 use edge::events::{Door, Limits};
-use edge::http;
+use edge::http::port::Port;
+use edge::http::service::Service;
 use edge::intake::Intake;
 use edge::keys::Keys;
-use edge::metrics::Metrics;
+use edge::metrics::{Http, Metrics};
 use edge::public::public;
 use edge::road::Road;
 use edge::served::Served;
@@ -25,14 +26,13 @@ use log::local::Health;
 use log::meta::{Clock, Meta};
 use log::spool::Sizes;
 use prometheus::{Registry, TextEncoder};
-use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::args::EdgeArgs;
-use super::base::{Admin, Base, on_runtime, thread, until_stopped};
+use super::base::{Base, on_runtime, thread, until_stopped};
 use super::settings::{Edge, Spool};
-use crate::admin::Stands;
-use crate::listen::{Sockets, listen};
+use crate::admin::{Admin, Stands};
+use crate::listen::{self, Listeners, Sockets};
 use crate::publish::{read_on, served};
 use crate::run::lock;
 use crate::serve::Signals;
@@ -107,9 +107,9 @@ fn roads(spool: Option<(&Spool, Found)>, base: &Base, shards: usize) -> Result<V
 
 async fn run(settings: Edge, base: Base, spooled: Option<Kept>, stamps: Vec<Stamps>, rules: Rules) -> Result<()> {
     let keys = settings.door.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
-    let listener = listen("http", settings.door.http).await?;
+    let listeners = Listeners::bind(settings.door.http, settings.door.front.connections_max)?;
     let udp = Sockets::bind(settings.udp)?;
-    let admin = listen("admin", settings.role.admin).await?;
+    let admin = listen::admin(settings.role.admin).await?;
     let metrics = Metrics::new(&base.registry).context("metrics are registered once")?;
     let (found, _lock) = spooled.map(|Kept { found, _lock }| (found, _lock)).unzip();
     let roads = roads(settings.spool.as_ref().zip(found), &base, stamps.len())?;
@@ -132,19 +132,20 @@ async fn run(settings: Edge, base: Base, spooled: Option<Kept>, stamps: Vec<Stam
         Ok(())
     });
 
-    let connections = metrics.connections.clone();
+    let connections = Http::new(&base.registry).context("metrics are registered once")?;
     let limits = Limits {
         inflight_bytes_max: settings.door.inflight_bytes as usize,
         shopper_events_per_s: settings.shopper_limit.get(),
     };
     let door = Door::new(intakes.clone(), served, keys.clone(), metrics, limits);
     let door = Arc::new(door);
-    let routes = public(door.routes().merge(browser::routes(&door)), browser::links(&door));
+    let routes = public(Door::routes().merge(browser::routes(&door)), browser::links(&door));
+    let service = Service { door: Some(Arc::clone(&door)), routes };
+    let port = Port::new(service, settings.door.front, connections);
     let udp_address = udp.address().map(tracing::field::display);
     let receivers = udp.receive(&door, settings.udp_trust, |name, work| thread(name, &failed, work));
-    let (stop, stopped) = watch::channel(false);
-    let http = listener.local_addr()?;
-    let server = tokio::spawn(http::serve(listener, routes, connections, stopped));
+    let http = listeners.address()?;
+    let mut servers = listeners.serve(&port, |name, work| thread(name, &failed, work));
     if let Some(keys) = keys {
         tokio::spawn(async move { keys.reload().await });
     }
@@ -158,8 +159,7 @@ async fn run(settings: Edge, base: Base, spooled: Option<Kept>, stamps: Vec<Stam
         tokio::time::sleep(settings.door.drain_wait).await;
     }
     receivers.stop();
-    stop.send_replace(true);
-    let _ = server.await;
+    servers.end().await;
     tokio::task::spawn_blocking(move || receivers.join()).await?;
     intakes.iter().for_each(|intake| intake.close());
     stopping.store(true, Ordering::Release);

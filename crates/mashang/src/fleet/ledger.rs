@@ -16,10 +16,10 @@ use prometheus::{IntGauge, IntGaugeVec, Registry, TextEncoder};
 use tracing::{info, warn};
 
 use super::args::LedgerArgs;
-use super::base::{Admin, Base, gauge, gauges, on_runtime, thread, until_stopped};
+use super::base::{Base, gauge, gauges, on_runtime, thread, until_stopped};
 use super::settings::Ledger;
-use crate::admin::Stands;
-use crate::listen::listen;
+use crate::admin::{Admin, Stands};
+use crate::listen;
 use crate::scribe::{Order, Owner, Progress, Scribe};
 use crate::serve::Signals;
 
@@ -55,7 +55,7 @@ async fn run(
     orders: Sender<Order>,
     commits: Receiver<(u16, u64)>,
 ) -> Result<()> {
-    let admin = listen("admin", settings.role.admin).await?;
+    let admin = listen::admin(settings.role.admin).await?;
     let (failed, mut failures) = base.failures();
     let progress = scribe.progress();
     let writes = thread("ledger", &failed, move || Ok(scribe.run()?));

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use edge::udp::network::Trust;
+use edge::http::port::Manner;
+use edge::network::Trust;
 use ledger::url::LedgerUrl;
 use log::kafka::settings::Settings as Kafka;
 use serde::Deserialize;
 
 use super::args::{ConsoleArgs, DeskArg, EdgeArgs, KafkaArgs, LedgerArgs, RoleArgs, WorkerArgs};
 use super::store::Store;
+use crate::front::FrontArgs;
 use crate::listen::Udp;
 use crate::options::{LogFormat, ShopperLimit};
 use crate::settings::{INFLIGHT_BYTES, config_error};
@@ -33,6 +35,7 @@ pub(crate) struct Role {
 #[derive(Debug)]
 pub(crate) struct Door {
     pub(crate) http: SocketAddr,
+    pub(crate) front: Manner,
     pub(crate) keys: Option<PathBuf>,
     pub(crate) inflight_bytes: u32,
     pub(crate) drain_wait: Duration,
@@ -92,6 +95,11 @@ struct FromFile {
     store: Option<String>,
     ledger: Option<String>,
     http: Option<SocketAddr>,
+    connections: Option<u32>,
+    proxy_trust: Option<Trust>,
+    proxy_protocol: Option<bool>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     udp: Option<Udp>,
     udp_trust: Option<Trust>,
     admin: Option<SocketAddr>,
@@ -239,19 +247,27 @@ impl File {
     fn door(
         &mut self,
         (admin, udp): (SocketAddr, Option<SocketAddr>),
-        http: Option<SocketAddr>,
+        (http, front): (Option<SocketAddr>, FrontArgs),
         keys: Option<PathBuf>,
         inflight_bytes: Option<u32>,
         drain_wait: Option<Duration>,
     ) -> Result<Door> {
         let own_keys = self.said.keys.take();
         let keys = keys.or(self.here(own_keys));
+        let (tls_cert, tls_key) = (self.said.tls_cert.take(), self.said.tls_key.take());
+        let front = front.check(FrontArgs {
+            connections: self.said.connections,
+            proxy_trust: self.said.proxy_trust.take(),
+            proxy_protocol: self.said.proxy_protocol,
+            tls_cert: self.here(tls_cert),
+            tls_key: self.here(tls_key),
+        })?;
         let http = http.or(self.said.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
         let inflight_bytes = inflight_bytes.or(self.said.inflight_bytes).unwrap_or(INFLIGHT_BYTES);
         let doors = [("http", Some(http)), ("udp", udp), ("admin", Some(admin))];
         crate::settings::check_door(keys.is_some(), doors, inflight_bytes)?;
         let drain_wait = self.lasts("drain-wait", drain_wait, self.said.drain_wait.as_ref(), Duration::ZERO)?;
-        Ok(Door { http, keys, inflight_bytes, drain_wait })
+        Ok(Door { http, front, keys, inflight_bytes, drain_wait })
     }
 
     fn spool(&mut self, dir: Option<PathBuf>, bytes: Option<u64>, after: Option<Duration>) -> Result<Option<Spool>> {
@@ -296,8 +312,13 @@ impl Edge {
         let store = file.store(args.store)?;
         let udp = args.udp.or(file.said.udp).unwrap_or_default();
         let udp_trust = args.udp_trust.or(file.said.udp_trust.take()).unwrap_or_else(Trust::loopback);
-        let door =
-            file.door((role.admin, udp.address()), args.http, args.keys, args.inflight_bytes, args.drain_wait)?;
+        let door = file.door(
+            (role.admin, udp.address()),
+            (args.http, args.front),
+            args.keys,
+            args.inflight_bytes,
+            args.drain_wait,
+        )?;
         let spool = file.spool(args.spool, args.spool_bytes, args.spool_after)?;
         let shopper_limit = args.shopper_limit.or(file.said.shopper_limit).unwrap_or_default();
         Ok(Self { role, store, door, udp, udp_trust, shopper_limit, spool })
@@ -353,7 +374,7 @@ impl Console {
         let mut file = File::of(args.role.kafka.config.as_deref())?;
         let role = file.role(args.role, "console")?;
         let ledger = file.ledger(args.ledger)?;
-        let door = file.door((role.admin, None), args.http, args.keys, None, args.drain_wait)?;
+        let door = file.door((role.admin, None), (args.http, args.front), args.keys, None, args.drain_wait)?;
         Ok(Self { role, ledger, door })
     }
 }

@@ -27,10 +27,10 @@ use worker::snapshot::Snapshots;
 use worker::works::{Manner, Rhythm, Works};
 
 use super::args::{DeskArg, WorkerArgs};
-use super::base::{Admin, Base, gauge, gauges, on_runtime, thread, until_stopped};
+use super::base::{Base, gauge, gauges, on_runtime, thread, until_stopped};
 use super::settings::Worker;
-use crate::admin::Stands;
-use crate::listen::listen;
+use crate::admin::{Admin, Stands};
+use crate::listen;
 use crate::publish::{Needed, Secrets, books, read_on};
 use crate::serve::Signals;
 use crate::shelf::Shelf;
@@ -75,7 +75,7 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
 }
 
 async fn run(settings: Worker, base: Base, works: Arc<Works>, (end, commits): Commits) -> Result<()> {
-    let admin = listen("admin", settings.role.admin).await?;
+    let admin = listen::admin(settings.role.admin).await?;
     let connect = Lines {
         kafka: base.kafka.clone(),
         meta: base.meta.clone(),

@@ -17,7 +17,6 @@ use ::ledger::schema::may_serve;
 use ::ledger::url::LedgerUrl;
 use ::ledger::writer::Writer;
 use anyhow::{Context, Result, anyhow};
-use axum::Router;
 use console::recent::{Failed, Recent};
 use console::results::Console;
 use domain::model::place::{Partitions, Topic};
@@ -27,10 +26,11 @@ use domain::publish;
 use edge::browser;
 use edge::clock::Stamps;
 use edge::events::{Door, Limits};
-use edge::http;
+use edge::http::port::Port;
+use edge::http::service::Service as HttpService;
 use edge::intake::Intake;
 use edge::keys::Keys;
-use edge::metrics::Metrics;
+use edge::metrics::{Http, Metrics};
 use edge::public::public;
 use edge::road::Road;
 use edge::served::Served;
@@ -43,7 +43,7 @@ use log::meta::{Clock, Meta};
 use log::store::Sizes;
 use prometheus::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 use wire::rules::Checked;
@@ -54,7 +54,8 @@ use worker::snapshot::Snapshots;
 use worker::station::StationError;
 use worker::works::{Manner, Published, Rhythm, Works};
 
-use crate::listen::{Receivers, Sockets, listen};
+use crate::admin::Admin;
+use crate::listen::{Listeners, Receivers, Servers, Sockets};
 use crate::options::{ClockArg, LogFormat};
 use crate::publish::{Needed, Press, Secrets, books};
 use crate::rules::read_all;
@@ -129,7 +130,7 @@ pub(crate) fn tell_as(format: LogFormat, level: &str) {
 pub(crate) struct Service {
     /// Where it listens.
     pub(crate) http: SocketAddr,
-    pub(crate) admin: SocketAddr,
+    pub(crate) admin: Admin,
     pub(crate) ledger: PathBuf,
     pub(crate) standing: Arc<Standing>,
     settings: Settings,
@@ -141,10 +142,9 @@ pub(crate) struct Service {
     ledger_progress: Arc<scribe::Progress>,
     threads: Vec<JoinHandle<()>>,
     failures: mpsc::UnboundedReceiver<anyhow::Error>,
-    stop: watch::Sender<bool>,
-    servers: Vec<tokio::task::JoinHandle<()>>,
-    stop_admin: watch::Sender<bool>,
-    admin_server: tokio::task::JoinHandle<()>,
+    servers: Servers,
+    /// The task that reads the keys again.
+    reload: Option<tokio::task::JoinHandle<()>>,
     signals: Signals,
     /// The data directory is locked as long as this is open.
     _lock: std::fs::File,
@@ -163,9 +163,9 @@ impl Service {
         std::fs::create_dir_all(data)
             .map_err(|e| refused(&format!("cannot be written: {e}: choose a directory that can be")))?;
         let lock = lock(data).map_err(|e| refused(&e))?;
-        let http = listen("http", settings.http).await?;
+        let http = Listeners::bind(settings.http, settings.front.connections_max)?;
         let udp = Sockets::bind(settings.udp)?;
-        let admin = listen("admin", settings.admin).await?;
+        let admin = crate::listen::admin(settings.admin).await?;
 
         let file = data.join("ledger.sqlite");
         may_serve(&file).map_err(|e| refused(&e))?;
@@ -214,7 +214,6 @@ impl Service {
         let recent = Recent::follow(log.meta(), Box::new(connect), &url, &registry, Some(failed_too))?;
 
         let metrics = Metrics::new(&registry).context("metrics are registered once")?;
-        let connections = metrics.connections.clone();
         let stamps = Stamps::of(log.meta(), &mut feed, None)?;
         let appender: Arc<dyn Appender> = Arc::<Log>::clone(&log);
         let road = Road::Log(appender);
@@ -229,9 +228,12 @@ impl Service {
         let page = console::page::routes(&console, Arc::new(move || own.lines()));
         let door = Arc::new(door);
         let routes = public(
-            door.routes().merge(browser::routes(&door)).merge(console.routes()).merge(page),
+            Door::routes().merge(browser::routes(&door)).merge(console.routes()).merge(page),
             browser::links(&door),
         );
+        let connections = Http::new(&registry).context("metrics are registered once")?;
+        let service = HttpService { door: Some(Arc::clone(&door)), routes };
+        let port = Port::new(service, settings.front.clone(), connections);
 
         let mut threads = vec![thread("ledger", &failed, move || ledger.run().map_err(Into::into))];
         for (number, stations) in lanes.into_iter().enumerate() {
@@ -240,22 +242,16 @@ impl Service {
         }
         let udp_address = udp.address();
         let receivers = udp.receive(&door, settings.udp_trust.clone(), |name, work| thread(name, &failed, work));
-        let (stop, stopped) = watch::channel(false);
-        let (stop_admin, admin_stopped) = watch::channel(false);
-        let address = http.local_addr()?;
-        let admin_address = admin.local_addr()?;
-        let mut servers = vec![tokio::spawn(http::serve(http, routes, connections.clone(), stopped))];
-        if let Some(keys) = keys {
-            servers.push(tokio::spawn(async move { keys.reload().await }));
-        }
-        let admin_routes: Router = crate::admin::routes(Arc::<Standing>::clone(&standing));
-        let admin_server = tokio::spawn(http::serve(admin, admin_routes, connections, admin_stopped));
+        let address = http.address()?;
+        let servers = http.serve(&port, |name, work| thread(name, &failed, work));
+        let reload = keys.map(|keys| tokio::spawn(async move { keys.reload().await }));
+        let admin = Admin::start(admin, Arc::<Standing>::clone(&standing))?;
         let udp = udp_address.map(tracing::field::display);
         let signals = Signals::listen()?;
-        info!(http = %address, udp, admin = %admin_address, data = %settings.data.display(), "ready");
+        info!(http = %address, udp, admin = %admin.address, data = %settings.data.display(), "ready");
         Ok(Self {
             http: address,
-            admin: admin_address,
+            admin,
             ledger: file,
             standing,
             settings,
@@ -267,10 +263,8 @@ impl Service {
             ledger_progress,
             threads,
             failures,
-            stop,
             servers,
-            stop_admin,
-            admin_server,
+            reload,
             signals,
             _lock: lock,
         })
@@ -305,13 +299,12 @@ impl Service {
         tokio::time::sleep(self.settings.drain_wait).await;
         self.recent.release();
         self.receivers.stop();
-        self.stop.send_replace(true);
-        // The first one is the door; the others go on for ever.
-        let door = self.servers.remove(0);
-        let _ = door.await;
+        self.servers.end().await;
         let receivers = std::mem::take(&mut self.receivers);
         tokio::task::spawn_blocking(move || receivers.join()).await?;
-        self.servers.iter().for_each(tokio::task::JoinHandle::abort);
+        if let Some(reload) = &self.reload {
+            reload.abort();
+        }
         self.intake.close();
         if !self.settle().await {
             warn!("not everything is in the ledger yet; the next start goes on from there");
@@ -326,8 +319,7 @@ impl Service {
         let joined = tokio::task::spawn_blocking(move || threads.into_iter().try_for_each(JoinHandle::join));
         joined.await?.map_err(|_| anyhow!("a thread stopped at a broken invariant"))?;
         self.log.close();
-        self.stop_admin.send_replace(true);
-        let _ = self.admin_server.await;
+        self.admin.end().await;
         match self.failures.try_recv() {
             Ok(failure) => Err(failure),
             Err(_) => {

@@ -218,7 +218,7 @@ fn answers_that_nobody_reads_count_as_memory_under_way() {
         }
     }
     until(|| server.metric("mashang_edge_inflight_bytes") == 0, "what was held is given back");
-    until(|| server.metric("mashang_edge_connections") <= 3, "who does not read is cut off");
+    until(|| server.metric("mashang_http_connections") <= 3, "who does not read is cut off");
 }
 
 #[test]

@@ -308,3 +308,13 @@ fn a_dump_says_which_scans_had_no_key() {
     }
     assert_eq!(counter(dir.path(), "campaign", "more", "entries"), 3);
 }
+
+#[test]
+fn a_cookie_that_was_given_over_tls_stays_there() {
+    let dir = shop();
+    let server = Server::start(dir.path(), &["--proxy-trust", "127.0.0.1"]);
+    let https = open(&server, "GET", "/c/BOTTLE-1", &[("X-Forwarded-Proto", "https")]);
+    assert!(https.terms.ends_with("; Secure"), "{}", https.terms);
+    let http = open(&server, "GET", "/c/BOTTLE-1", &[("X-Forwarded-Proto", "http")]);
+    assert!(http.terms.ends_with("SameSite=Lax"), "{}", http.terms);
+}

@@ -416,6 +416,18 @@ fn pages_of_other_origins_may_ask_and_everything_is_described() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 415") && answer.contains("access-control-allow-origin: *"), "{answer}");
+    // Events go by no route; a page may read of their answers what it may of all others.
+    let may = |answer: &str| {
+        let lines = answer.lines().filter(|line| line.starts_with("access-control-") || line.starts_with("vary: "));
+        let mut lines: Vec<String> = lines.map(ToOwned::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let mut routed = String::new();
+    let asked = "GET /nothing HTTP/1.1\r\nHost: h\r\nOrigin: https://shop.example\r\nConnection: close\r\n\r\n";
+    raw(&server, asked.as_bytes()).read_to_string(&mut routed).expect("an answer");
+    assert_eq!(may(&answer), may(&routed));
+    assert!(may(&answer).len() == 3 && routed.starts_with("HTTP/1.1 404"), "{routed}");
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn settings_that_are_wrong_are_named() {
         dir,
         &["--config", "serve.toml"],
         &expect![[r#"
-            mashang: --config serve.toml:3: unknown field `port`, expected one of `data`, `rules`, `http`, `udp`, `udp-trust`, `admin`, `partitions`, `clock`, `keys`, `secrets`, `retain`, `snapshot-every`, `segment-bytes`, `shopper-limit`, `inflight-bytes`, `drain-wait`, `log-format`
+            mashang: --config serve.toml:3: unknown field `port`, expected one of `data`, `rules`, `http`, `connections`, `proxy-trust`, `proxy-protocol`, `tls-cert`, `tls-key`, `udp`, `udp-trust`, `admin`, `partitions`, `clock`, `keys`, `secrets`, `retain`, `snapshot-every`, `segment-bytes`, `shopper-limit`, `inflight-bytes`, `drain-wait`, `log-format`
             exit status 2
         "#]],
     );

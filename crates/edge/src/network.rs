@@ -1,4 +1,4 @@
-//! Whose datagrams are taken without a key: the addresses of some networks.
+//! Who is trusted: the addresses of some networks, whose datagrams need no key, or which tell whom they speak for.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -78,6 +78,12 @@ impl Trust {
         Self(vec![v4, Network::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 128)])
     }
 
+    /// No network at all.
+    #[must_use]
+    pub const fn nobody() -> Self {
+        Self(Vec::new())
+    }
+
     /// Whether an address is in one of the networks; an IPv4 address counts as itself if it comes as IPv6.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -101,7 +107,7 @@ impl FromStr for Trust {
 
     fn from_str(text: &str) -> Result<Self, NoNetwork> {
         let texts = text.split(',').map(|text| text.trim().to_owned());
-        if text == "none" { Ok(Self(Vec::new())) } else { texts.collect::<Vec<_>>().try_into() }
+        if text == "none" { Ok(Self::nobody()) } else { texts.collect::<Vec<_>>().try_into() }
     }
 }
 

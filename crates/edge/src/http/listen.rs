@@ -1,0 +1,77 @@
+//! Several listeners at one address, of which the kernel gives each connection one; and how many files a process may open.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt,
+};
+
+/// So many connections of each listener may wait to be accepted; the kernel's own limit may be lower.
+const BACKLOG: i32 = 4_096;
+
+/// Binds so many listeners to one address.
+///
+/// # Errors
+/// Another process has the address, or it is none of this machine.
+pub fn bind_all(address: SocketAddr, listeners: usize) -> io::Result<Vec<TcpListener>> {
+    // Nobody else may have the address when the first one takes it; from then on only our own may join it.
+    let first = listener(address, false)?;
+    let address = first.local_addr()?;
+    let others = (1..listeners).map(|_| listener(address, true));
+    std::iter::once(Ok(first)).chain(others).collect()
+}
+
+fn listener(address: SocketAddr, joins: bool) -> io::Result<TcpListener> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
+    // Connections of a process that has just ended keep nobody from its address.
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    if joins {
+        setsockopt(&fd, sockopt::ReusePort, &true)?;
+    }
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
+    setsockopt(&fd, sockopt::ReusePort, &true)?;
+    listen(&fd, Backlog::new(BACKLOG)?)?;
+    Ok(TcpListener::from(fd))
+}
+
+/// Lets the process open as many files as the system allows it at all, connections among them; how many that is.
+///
+/// # Errors
+/// The system tells no limit.
+pub fn raise_files() -> io::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    Ok(if raised { hard } else { soft })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::net::TcpStream;
+
+    use super::{bind_all, raise_files};
+
+    #[test]
+    fn listeners_share_an_address_that_nobody_else_gets() {
+        let own = bind_all(([127, 0, 0, 1], 0).into(), 3).expect("a port");
+        let address = own[0].local_addr().expect("an address");
+        assert!(own.iter().all(|listener| listener.local_addr().ok() == Some(address)));
+        let other = bind_all(address, 3).expect_err("it is taken");
+        assert_eq!(other.kind(), ErrorKind::AddrInUse);
+        // Every listener gets some of so many connections.
+        let clients: Vec<_> = (0..200).map(|_| TcpStream::connect(address).expect("it listens")).collect();
+        assert!(own.iter().all(|listener| listener.accept().is_ok()));
+        drop((own, clients));
+        bind_all(address, 1).expect("it is free again at once");
+    }
+
+    #[test]
+    fn as_many_files_as_there_may_be() {
+        let files = raise_files().expect("a limit");
+        assert!(files >= 256 && raise_files().ok() == Some(files));
+    }
+}

@@ -1,0 +1,104 @@
+//! TLS of a port: a certificate and its key from two files, read again when they change.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tracing::{error, info};
+
+/// How often the files are looked at.
+const RELOAD_EVERY: Duration = Duration::from_secs(1);
+
+/// Why a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("--{option} {path}: {what}")]
+pub struct TlsError {
+    option: &'static str,
+    path: PathBuf,
+    what: String,
+}
+
+/// What tells a changed file: its inode, and when the inode changed.
+type Version = (u64, i64, i64);
+
+/// The certificate in force.
+#[derive(Debug)]
+pub struct Tls {
+    certificate: PathBuf,
+    key: PathBuf,
+    now: RwLock<(Option<[Version; 2]>, Arc<ServerConfig>)>,
+}
+
+impl Tls {
+    /// Reads the files: PEM, the certificate first and then those that signed it, and its key.
+    ///
+    /// # Errors
+    /// One cannot be read, or they do not belong together.
+    pub fn open(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        let version = versions(certificate, key);
+        let config = read(certificate, key)?;
+        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), now: RwLock::new((version, config)) })
+    }
+
+    /// What connections that come now are taken with.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner).1).into()
+    }
+
+    /// Reads the files again whenever one changes, for ever. A pair that is wrong changes nothing, and is told.
+    pub async fn reload(&self) {
+        loop {
+            tokio::time::sleep(RELOAD_EVERY).await;
+            let version = versions(&self.certificate, &self.key);
+            if version == self.now.read().unwrap_or_else(PoisonError::into_inner).0 {
+                continue;
+            }
+            let config = read(&self.certificate, &self.key);
+            match &config {
+                Ok(_) => info!(path = %self.certificate.display(), "certificate reloaded"),
+                Err(error) => error!(%error, "the certificate stays as it was"),
+            }
+            let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+            now.0 = version;
+            if let Ok(config) = config {
+                now.1 = config;
+            }
+        }
+    }
+}
+
+fn versions(certificate: &Path, key: &Path) -> Option<[Version; 2]> {
+    let version = |path| std::fs::metadata(path).map(|meta| (meta.ino(), meta.ctime(), meta.ctime_nsec())).ok();
+    Some([version(certificate)?, version(key)?])
+}
+
+fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    let wrong = |(option, path): (_, &Path), what: String| TlsError { option, path: path.to_owned(), what };
+    let (own, secret) = (("tls-cert", certificate), ("tls-key", key));
+    let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain = chain.map_err(|e| wrong(own, format!("no certificate in PEM can be read there: {e}")))?;
+    if chain.is_empty() {
+        return Err(wrong(own, "holds no certificate; give PEM, the certificate first".to_owned()));
+    }
+    // A group may read it, as where a tool that renews certificates keeps them; nobody else.
+    let mode = std::fs::metadata(key).map_or(0, |meta| meta.mode() & 0o777);
+    if mode & 0o007 != 0 {
+        return Err(wrong(secret, format!("others may read the key (mode {mode:04o}): chmod 600 it")));
+    }
+    let key = PrivateKeyDer::from_pem_file(key)
+        .map_err(|e| wrong(secret, format!("no key in PEM can be read there: {e}")))?;
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring knows TLS 1.2 and 1.3")
+        .with_no_client_auth()
+        .with_single_cert(chain, key);
+    let mut config = config.map_err(|e| wrong(secret, format!("is no key for the certificate: {e}")))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
