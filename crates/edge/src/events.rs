@@ -1,16 +1,19 @@
 //! `POST /v1/events`: parse, check, stamp, frame; 202 once every accepted event is durable (contract section 9).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::routing::any;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use log::local::Refused;
+use percent_encoding::percent_decode_str;
 use wire::event::cloud::{Headers, is_json};
 use wire::packed::{BODY_BYTES_MAX, Encoding, Packed, unpack};
 
@@ -34,6 +37,7 @@ const DURABLE_TIMEOUT: Duration = Duration::from_secs(30);
 const DISCARD_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 pub(crate) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(crate) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
@@ -94,7 +98,7 @@ impl Door {
     async fn take(&self, request: Request<Incoming>, began: Instant) -> Response<Bytes> {
         let (head, mut body) = request.into_parts();
         let mut quota = None;
-        let taken = match self.admit(&head.headers, began) {
+        let taken = match self.admit(&head, began) {
             Ok(admitted) => {
                 quota.clone_from(&admitted.grant.quota);
                 self.take_body(&mut body, admitted, began).await
@@ -113,9 +117,13 @@ impl Door {
     }
 
     /// Decides by the head alone whether the body is read.
-    fn admit<'h>(&self, headers: &'h HeaderMap, began: Instant) -> Result<Admitted<'h>, Problem> {
+    fn admit<'h>(&self, head: &'h Parts, began: Instant) -> Result<Admitted<'h>, Problem> {
+        let headers = &head.headers;
         let grant = match &self.keys {
-            Some(keys) => keys.grant(headers, Scope::Ingest)?,
+            Some(keys) => match beacons_key(head) {
+                Some(key) => keys.grant_to(&key, Scope::Ingest)?,
+                None => keys.grant(headers, Scope::Ingest)?,
+            },
             None => Grant::everything(),
         };
         if grant.is_for_nobody(self.served.now().keys()) {
@@ -224,6 +232,21 @@ struct Admitted<'h> {
     room: Room,
 }
 
+/// The key of a beacon, which cannot bear it in a header.
+fn beacons_key(head: &Parts) -> Option<Cow<'_, str>> {
+    if head.headers.contains_key(header::AUTHORIZATION) {
+        return None;
+    }
+    let key = head.uri.query()?.split('&').find_map(|pair| pair.strip_prefix("key="))?;
+    percent_decode_str(key).decode_utf8().ok()
+}
+
+/// Whether a page sent it without asking first, as `navigator.sendBeacon` does with a text: browsers say so, and pages cannot
+/// (Fetch Metadata).
+fn is_beacon(headers: &HeaderMap) -> bool {
+    headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode == "no-cors")
+}
+
 /// How a body is packed.
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
     let Some(given) = headers.get(header::CONTENT_ENCODING) else { return Ok(Encoding::Identity) };
@@ -250,6 +273,7 @@ fn shape(headers: &HeaderMap) -> Result<Shape<'_>, Problem> {
     }
     match () {
         () if is("application/json") => Ok(Shape::Json),
+        () if is("text/plain") && is_beacon(headers) => Ok(Shape::Json),
         () if is("application/x-ndjson") => Ok(Shape::Ndjson),
         () if is("application/cloudevents+json") => Ok(Shape::Cloud),
         () if is("application/cloudevents-batch+json") => Ok(Shape::CloudBatch),

@@ -207,9 +207,18 @@ impl Keys {
             let (scheme, rest) = text.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
         });
-        let pair = bearer.and_then(|text| text.split_once('.'));
-        let (id, secret) =
-            pair.ok_or_else(|| unauthorized("the Authorization header is no key; send Bearer ID.SECRET"))?;
+        let bearer = bearer.filter(|text| text.contains('.'));
+        let key = bearer.ok_or_else(|| unauthorized("the Authorization header is no key; send Bearer ID.SECRET"))?;
+        self.grant_to(key, scope)
+    }
+
+    /// What the bearer of a key, `ID.SECRET`, may do within a scope.
+    ///
+    /// # Errors
+    /// As [`Keys::grant`].
+    pub fn grant_to(&self, key: &str, scope: Scope) -> Result<Grant, Problem> {
+        let unauthorized = |what: &str| Problem::new(StatusCode::UNAUTHORIZED, what);
+        let (id, secret) = key.split_once('.').ok_or_else(|| unauthorized("the key has no dot; send ID.SECRET"))?;
         let table = Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner).1);
         let sha256: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
         // An unknown id takes as long as a wrong secret.
