@@ -1,6 +1,7 @@
 //! What the project measures itself with. `cargo bench -p mashang-bench` runs the micro-benchmarks.
 
 mod load;
+mod reference;
 mod sample;
 
 use std::path::PathBuf;
@@ -36,6 +37,9 @@ enum Command {
     },
     /// Send events to an edge at a given rate, measure its answers, check its ledger
     Load(Box<load::args::LoadArgs>),
+    /// A bare server to hold the edge against in the same run
+    #[command(subcommand)]
+    Reference(reference::Reference),
 }
 
 fn main() -> ExitCode {
@@ -53,5 +57,6 @@ fn run(command: Command) -> Result<()> {
         Command::Sample { seed, shoppers, out } => std::fs::write(&out, sample::events(seed, shoppers))
             .with_context(|| format!("--out {}: cannot be written", out.display())),
         Command::Load(args) => load::run(&args),
+        Command::Reference(reference) => reference::run(reference),
     }
 }
