@@ -64,7 +64,7 @@ fn parse(media: &[u8], body: &[u8], merchants: &Merchants) -> (u64, Vec<(usize, 
         match read(object, merchants, &arena) {
             Ok(_) => accepted += 1,
             Err(wrong) => {
-                rejected.push((index, wrong.errors.first().map_or(String::new(), |first| first.error.clone())))
+                rejected.push((index, wrong.errors.first().map_or(String::new(), |first| first.error.clone())));
             }
         }
     };

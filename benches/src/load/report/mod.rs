@@ -1,7 +1,7 @@
 //! What a run tells: for people on stdout and as a page, for machines as JSON.
 //!
-//! - [`text`]: lines
-//! - [`page`], [`plot`]: HTML, and the pictures in it
+//! - `text`: lines
+//! - `page`, `plot`: HTML, and the pictures in it
 
 pub(super) mod page;
 mod plot;

@@ -45,30 +45,30 @@ fn ms(us: u64) -> String {
 }
 
 fn tiles(report: &Report, page: &mut String) {
-    let mut tile = |figure: &str, what: &str| {
-        let _ = write!(page, "<div class=\"tile\"><b>{figure}</b><span>{}</span></div>", escaped(what));
-    };
-    tile(&grouped(report.throughput_per_s), "events a second, accepted");
+    let mut tiles = vec![(grouped(report.throughput_per_s), "events a second, accepted".to_owned())];
     if report.ack.count > 0 {
-        tile(&format!("{} ms", ms(report.ack.p50_us)), "latency, median");
-        tile(&format!("{} ms", ms(report.ack.p99_us)), "latency, 99th percentile");
+        tiles.push((format!("{} ms", ms(report.ack.p50_us)), "latency, median".to_owned()));
+        tiles.push((format!("{} ms", ms(report.ack.p99_us)), "latency, 99th percentile".to_owned()));
     }
     for server in &report.servers {
         if let Some(cpu_ms) = server.cpu_ms_per_million_events {
-            tile(
-                &format!("{}.{:02} s", cpu_ms / 1_000, cpu_ms % 1_000 / 10),
-                &format!("processor time a million events, {}", server.name),
-            );
+            let figure = format!("{}.{:02} s", cpu_ms / 1_000, cpu_ms % 1_000 / 10);
+            tiles.push((figure, format!("processor time a million events, {}", server.name)));
         }
-        tile(&format!("{} MiB", server.peak_rss_kib / 1_024), &format!("memory at its peak, {}", server.name));
+        tiles.push((format!("{} MiB", server.peak_rss_kib / 1_024), format!("memory at its peak, {}", server.name)));
     }
     let ledger = match report.ledger {
-        Ledger::NotAsked => return,
-        Ledger::Right => "right",
-        Ledger::Wrong => "wrong",
-        Ledger::NotChecked => "not checked",
+        Ledger::NotAsked => None,
+        Ledger::Right => Some("right"),
+        Ledger::Wrong => Some("wrong"),
+        Ledger::NotChecked => Some("not checked"),
     };
-    tile(ledger, "ledger: everything accepted, once");
+    tiles.extend(ledger.map(|verdict| (verdict.to_owned(), "ledger: everything accepted, once".to_owned())));
+    page.push_str("<div class=\"tiles\">");
+    for (figure, what) in tiles {
+        let _ = write!(page, "<div class=\"tile\"><b>{figure}</b><span>{}</span></div>", escaped(&what));
+    }
+    page.push_str("</div>\n");
 }
 
 /// What there is of: since due until sent, acknowledged, readable.
@@ -155,7 +155,7 @@ fn seconds(look: &Look) -> f64 {
 fn time_axis(report: &Report) -> Axis {
     let last = report.looks.last().map_or(1.0, seconds);
     let whole = |value: f64| if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") };
-    let mut axis = Axis::linear("Seconds since the run began", last, whole);
+    let mut axis = Axis::linear("Seconds since the run began", last, 10.0, whole);
     axis.ticks.retain(|(value, _)| *value <= last);
     Axis { to: last, ..axis }
 }
@@ -180,9 +180,7 @@ fn throughput_plot(report: &Report) -> Option<String> {
         lines.insert(0, Line { name: "accepted".to_owned(), points: rate(|look| look.accepted) });
     }
     let most = lines.iter().flat_map(|line| line.points.iter().map(|point| point.1)).fold(0.0, f64::max);
-    let thousands =
-        |value: f64| if value >= 10_000.0 { format!("{:.0} k", value / 1_000.0) } else { format!("{value:.0}") };
-    let y = Axis::linear("Events a second", most, thousands);
+    let y = Axis::linear("Events a second", most, 5.0, |value| format!("{value:.0}"));
     let plot =
         Plot { label: "Events a second over time".to_owned(), x: time_axis(report), y, bands: bands(report), lines };
     (report.looks.len() > 2).then(|| plot.svg())
@@ -196,7 +194,7 @@ fn memory_plot(report: &Report) -> Option<String> {
     };
     let lines: Vec<Line> = report.servers.iter().enumerate().map(line).collect();
     let most = lines.iter().flat_map(|line| line.points.iter().map(|point| point.1)).fold(0.0, f64::max);
-    let y = Axis::linear("Resident memory, MiB", most, |value| format!("{value:.0}"));
+    let y = Axis::linear("Resident memory, MiB", most, 5.0, |value| format!("{value:.0}"));
     let plot = Plot { label: "Memory over time".to_owned(), x: time_axis(report), y, bands: bands(report), lines };
     (report.looks.len() > 2 && !report.servers.is_empty()).then(|| plot.svg())
 }

@@ -4,6 +4,7 @@
     clippy::float_arithmetic,
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
     reason = "places on a picture; no figure is told that hangs on them"
 )]
 
@@ -17,8 +18,6 @@ const TOP: f64 = 30.0;
 const BOTTOM: f64 = 44.0;
 /// Colours that the style has for lines.
 const COLOURS: usize = 4;
-/// So many lines of a linear grid, about.
-const STEPS: f64 = 5.0;
 const BAR_HEIGHT: f64 = 26.0;
 const BAR_LEFT: f64 = 72.0;
 const BAR_RIGHT: f64 = 170.0;
@@ -55,9 +54,9 @@ pub(super) struct Plot {
 }
 
 impl Axis {
-    /// From 0 to a round number that is not below `most`.
-    pub(super) fn linear(title: &str, most: f64, label: impl Fn(f64) -> String) -> Self {
-        let step = round_up(most.max(1.0) / STEPS);
+    /// From 0 to a round number that is not below `most`, in at most so many steps.
+    pub(super) fn linear(title: &str, most: f64, steps_max: f64, label: impl Fn(f64) -> String) -> Self {
+        let step = round_up(most.max(1.0) / steps_max);
         let steps = (most.max(1.0) / step).ceil() as u32;
         let ticks = (0..=steps).map(|n| f64::from(n) * step).map(|value| (value, label(value))).collect();
         Self { title: title.to_owned(), from: 0.0, to: f64::from(steps) * step, is_log: false, ticks }
@@ -203,7 +202,8 @@ mod tests {
 
     #[test]
     fn grids_are_round() {
-        let ticks = |most| Axis::linear("", most, |value| value.to_string()).ticks.into_iter().map(|(_, label)| label);
+        let ticks =
+            |most| Axis::linear("", most, 5.0, |value| value.to_string()).ticks.into_iter().map(|(_, label)| label);
         assert_eq!(ticks(23.0).collect::<Vec<_>>(), ["0", "5", "10", "15", "20", "25"]);
         assert_eq!(ticks(5_200.0).collect::<Vec<_>>(), ["0", "2000", "4000", "6000"]);
         let decades = Axis::decades("", 0.3, 25.0, |value| value.to_string());

@@ -136,7 +136,7 @@ impl Connection {
 
     async fn link(&self) -> Result<Arc<Link>, Broken> {
         let mut link = self.link.lock().await;
-        if let Some(link) = link.as_ref().filter(|link| !link.broken.load(Ordering::Relaxed)) {
+        if let Some(link) = link.as_ref().filter(|link| link.is_open()) {
             return Ok(Arc::clone(link));
         }
         let failed = |error| Broken::Connect { place: self.place.to_string(), error };
@@ -145,6 +145,18 @@ impl Connection {
         let fresh =
             Link { stream, writing: Mutex::default(), reading: Mutex::default(), broken: AtomicBool::new(false) };
         Ok(Arc::clone(link.insert(Arc::new(fresh))))
+    }
+}
+
+impl Link {
+    /// Whether a request may be sent. Servers close connections on which nothing was asked for a while.
+    fn is_open(&self) -> bool {
+        let idle_and_ended = || {
+            // Nobody waits for an answer, so that nothing but an end can be there to be read.
+            let read = self.reading.try_lock().map(|_| self.stream.try_read(&mut [0]));
+            read.is_ok_and(|read| !matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock))
+        };
+        !self.broken.load(Ordering::Relaxed) && !idle_and_ended()
     }
 }
 
@@ -272,6 +284,25 @@ mod tests {
         let answers: String =
             paths.map(|path| format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{path}", path.len())).collect();
         write_all(&stream, answers.as_bytes()).await.expect("it is sent");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_server_has_closed_is_made_anew() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let place = format!("http://{}", listener.local_addr().expect("an address")).parse().expect("a place");
+        let connection = Connection::new(&place, None, Duration::from_secs(10));
+        for _ in 0..2 {
+            let serve = async {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                write_all(&stream, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.expect("it is sent");
+                stream
+            };
+            let (answer, stream) = tokio::join!(connection.get("/"), serve);
+            assert!(answer.expect("an answer").is_success());
+            drop(stream);
+            let link = connection.link.lock().await.clone().expect("a link");
+            link.stream.readable().await.expect("its end");
+        }
     }
 
     #[tokio::test]
