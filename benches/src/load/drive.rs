@@ -74,17 +74,10 @@ pub(super) async fn requests(args: &LoadArgs, run: &Arc<Run>) -> Driven {
     Driven { unsent, retransmissions: ways.iter().map(Way::retransmissions).sum(), datagrams: None }
 }
 
-/// Sends everything that becomes due as datagrams, and lets the server tell what it had to drop.
-pub(super) async fn datagrams(args: &LoadArgs, run: &Arc<Run>, admin: &Connection) -> Result<Driven> {
+/// Sends everything that becomes due as datagrams, and lets the server tell what it took, if it can be asked.
+pub(super) async fn datagrams(args: &LoadArgs, run: &Arc<Run>, admin: Option<&Connection>) -> Result<Driven> {
     let senders = Senders::open(args.udp, args.connections).with_context(|| format!("--udp {}", args.udp))?;
-    let end_ns = (args.warmup + args.seconds) * SECOND_NS;
-    let slots: Box<dyn Iterator<Item = Slot> + Send> = if args.closed {
-        let watch = Arc::clone(&run.watch);
-        let always = (0..).map(move |index| Slot { index, due_ns: watch.ns() });
-        Box::new(always.take_while(move |slot| slot.due_ns < end_ns))
-    } else {
-        Box::new(arrivals(args, run))
-    };
+    let slots = slots(args, run);
     let sending = {
         let run = Arc::clone(run);
         tokio::task::spawn_blocking(move || {
@@ -92,16 +85,29 @@ pub(super) async fn datagrams(args: &LoadArgs, run: &Arc<Run>, admin: &Connectio
             senders
         })
     };
+    let Some(admin) = admin else {
+        sending.await?;
+        return Ok(Driven::default());
+    };
     tokio::time::sleep(Duration::from_nanos((args.warmup * SECOND_NS).saturating_sub(run.watch.ns()))).await;
     let (warm_ns, warm) = (run.watch.ns(), Counts::read(admin).await?);
     let senders = sending.await?;
     let (ended_ns, ended) = (run.watch.ns(), Counts::read(admin).await?);
-    let datagrams = run.board.tally().sent / args.batch;
-    let mut launched =
-        Launched { datagrams, accepted: ended.since(&warm).accepted_udp, ns: ended_ns.saturating_sub(warm_ns) };
+    let mut datagrams = run.board.tally().sent / args.batch;
     if !run.board.stopped() {
         wait_for_quiet(admin, Duration::from_secs(args.drain)).await?;
-        launched.datagrams += senders.ping().context("a ping was not sent")?;
+        datagrams += senders.ping().context("a ping was not sent")?;
     }
+    let accepted = ended.since(&warm).accepted_udp;
+    let launched = Launched { datagrams, accepted, ns: ended_ns.saturating_sub(warm_ns) };
     Ok(Driven { datagrams: Some(launched), ..Driven::default() })
+}
+
+fn slots(args: &LoadArgs, run: &Run) -> Box<dyn Iterator<Item = Slot> + Send> {
+    if !args.closed {
+        return Box::new(arrivals(args, run));
+    }
+    let (watch, end_ns) = (Arc::clone(&run.watch), (args.warmup + args.seconds) * SECOND_NS);
+    let always = (0..).map(move |index| Slot { index, due_ns: watch.ns() });
+    Box::new(always.take_while(move |slot| slot.due_ns < end_ns))
 }

@@ -73,7 +73,7 @@ async fn load(args: &LoadArgs) -> Result<Report> {
     let (done, until_done) = oneshot::channel();
     let watcher = tokio::spawn(watch::watch(Arc::clone(&run), pids.clone(), until_done));
     let driven = match args.transport {
-        Transport::Udp => drive::datagrams(args, &run, before.admin()?).await?,
+        Transport::Udp => drive::datagrams(args, &run, before.admin()).await?,
         Transport::Http | Transport::Coap => drive::requests(args, &run).await,
     };
     run.probes.settle().await;

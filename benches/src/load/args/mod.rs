@@ -35,6 +35,9 @@ pub(crate) struct LoadArgs {
     /// The admin port, for /metrics; asked only with --ledger, and for --transport udp
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9464")]
     pub(super) admin: Place,
+    /// Over UDP, ask nobody what arrived: for servers without such metrics
+    #[arg(long, conflicts_with = "ledger")]
+    pub(super) blind: bool,
     /// Whose events; nobody else may send for it while the ledger is checked
     #[arg(long)]
     pub(super) merchant: String,
