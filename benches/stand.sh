@@ -8,7 +8,8 @@ declare -A pids=()
 stand() {
   dir=${MASHANG_BENCH_DIR:-$root/target/$1}
   mashang=$root/target/release/mashang bench=$root/target/release/mashang-bench
-  (cd "$root" && cargo build --release --quiet -p mashang -p mashang-bench)
+  # Each by itself: together their dependencies would be built anew with the features of both.
+  (cd "$root" && cargo build --release --quiet -p mashang && cargo build --release --quiet -p mashang-bench)
   rm -rf "$dir"
   mkdir -p "$dir/store"
   export MASHANG_KAFKA_DIR=$dir/kafka MASHANG_KAFKA_PORT=${MASHANG_KAFKA_PORT:-29092}
@@ -60,7 +61,7 @@ edge() {
 await() {
   local name=$1 word=$2 i
   for ((i = 0; i < 300; i++)); do
-    grep -q -- "$word" "$dir/$name.out" && return
+    grep -qs -- "$word" "$dir/$name.out" && return
     kill -0 "${pids[$name]}" 2>/dev/null || break
     sleep 0.1
   done
