@@ -78,7 +78,7 @@ measure() {
   }'
 }
 
-echo "| who | datagrams | events/s in the log | lost | s of processor time a million events in the log | the broker's |"
+echo "| who | datagrams | sent a second, and in the log | lost | s of processor time a million events in the log | the broker's |"
 echo "|---|---|---|---|---|---|"
 for rate in "${rates[@]}"; do
   for ((round = 1; round <= rounds; round++)); do

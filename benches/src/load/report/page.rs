@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::plot::{Axis, Band, Line, Plot, bars, escaped, grouped};
+use super::plot::{Axis, Band, Line, Plot, bars, escaped, grouped, whole};
 use super::{Counted, Latency, Ledger, Report};
 use crate::load::watch::Look;
 
@@ -154,8 +154,8 @@ fn seconds(look: &Look) -> f64 {
 
 fn time_axis(report: &Report) -> Axis {
     let last = report.looks.last().map_or(1.0, seconds);
-    let whole = |value: f64| if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.1}") };
-    let mut axis = Axis::linear("Seconds since the run began", last, 10.0, whole);
+    let tenths = |value: f64| if value.fract() == 0.0 { whole(value) } else { format!("{value:.1}") };
+    let mut axis = Axis::linear("Seconds since the run began", last, 10.0, tenths);
     axis.ticks.retain(|(value, _)| *value <= last);
     Axis { to: last, ..axis }
 }
@@ -180,7 +180,7 @@ fn throughput_plot(report: &Report) -> Option<String> {
         lines.insert(0, Line { name: "accepted".to_owned(), points: rate(|look| look.accepted) });
     }
     let most = lines.iter().flat_map(|line| line.points.iter().map(|point| point.1)).fold(0.0, f64::max);
-    let y = Axis::linear("Events a second", most, 5.0, |value| format!("{value:.0}"));
+    let y = Axis::linear("Events a second", most, 5.0, whole);
     let plot =
         Plot { label: "Events a second over time".to_owned(), x: time_axis(report), y, bands: bands(report), lines };
     (report.looks.len() > 2).then(|| plot.svg())
@@ -194,7 +194,7 @@ fn memory_plot(report: &Report) -> Option<String> {
     };
     let lines: Vec<Line> = report.servers.iter().enumerate().map(line).collect();
     let most = lines.iter().flat_map(|line| line.points.iter().map(|point| point.1)).fold(0.0, f64::max);
-    let y = Axis::linear("Resident memory, MiB", most, 5.0, |value| format!("{value:.0}"));
+    let y = Axis::linear("Resident memory, MiB", most, 5.0, whole);
     let plot = Plot { label: "Memory over time".to_owned(), x: time_axis(report), y, bands: bands(report), lines };
     (report.looks.len() > 2 && !report.servers.is_empty()).then(|| plot.svg())
 }

@@ -183,6 +183,11 @@ pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
+/// Of a value that is a whole number.
+pub(super) fn whole(value: f64) -> String {
+    grouped(value.round() as u64)
+}
+
 /// 1234567 → 1,234,567.
 pub(super) fn grouped(count: u64) -> String {
     let digits = count.to_string();

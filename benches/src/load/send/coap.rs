@@ -231,4 +231,34 @@ mod tests {
         assert_eq!(message.payload, b"{}");
         assert!(client.message(&mut [0; 10], 7, b"{}").is_none());
     }
+
+    #[test]
+    fn an_acknowledgement_with_the_token_or_a_reset_is_an_answer() {
+        let told = |kind, code, token: &[u8]| {
+            let mut buffer = [0; 20];
+            let writer = Writer::new(&mut buffer, kind, code, 0x0102, token);
+            let sent = if code == Code::EMPTY { writer } else { writer.uint(number::MAX_AGE, 300) }.payload(&[]);
+            reply(sent.expect("it fits")).map(|(id, reply)| (id, reply.status, reply.again_after))
+        };
+        let after = Some(Duration::from_secs(300));
+        let shed = told(Kind::Acknowledgement, Code::UNAVAILABLE, &[1, 2]);
+        assert_eq!(shed, Some((0x0102, Status::Coap(Code::UNAVAILABLE.0), after)));
+        assert_eq!(told(Kind::Reset, Code::EMPTY, &[]), Some((0x0102, Status::Broken, None)));
+        assert_eq!(told(Kind::Acknowledgement, Code::UNAVAILABLE, &[1, 3]), None, "another request's token");
+        assert_eq!(told(Kind::Acknowledgement, Code::EMPTY, &[]), None);
+        assert_eq!(told(Kind::Confirmable, Code::CHANGED, &[1, 2]), None);
+    }
+
+    #[tokio::test]
+    async fn when_a_port_has_used_its_ids_there_is_another() {
+        let client = Client::new(([127, 0, 0, 1], 5_683).into(), None, Duration::ZERO);
+        let port = |line: &Line| line.socket.local_addr().expect("an address").port();
+        let (first, id, _) = client.begin().expect("a port");
+        assert_eq!((id, client.begin().map(|(line, id, _)| (port(&line), id)).ok()), (0, Some((port(&first), 1))));
+        lock(&first.waiting).used_ids = IDS - 1;
+        assert_eq!(client.begin().map(|(line, id, _)| (port(&line), id)).ok(), Some((port(&first), u16::MAX)));
+        let (second, id, _) = client.begin().expect("a port");
+        assert_eq!(id, 0);
+        assert_ne!(port(&second), port(&first));
+    }
 }
