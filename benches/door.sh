@@ -27,34 +27,40 @@ parse_url=$(sed -n 's/^\(http:.*\)/\1/p' "$dir/parse.out")
 udp_address=$(sed -n 's/^udp //p' "$dir/udp.out")
 udp_admin=$(sed -n 's/^admin //p' "$dir/udp.out")
 
-# Ours and the reference in turn: NAME AIM TITLE OPTION…, with theirs and ours as the ways to the two servers.
+# Ours and the reference in turn: REFERENCE TITLE OPTION…, with ours and theirs as the ways to the two servers, and the aim.
 compare() {
-  local name=$1 aim=$2 title=$3 round reports=()
-  shift 3
+  local name=$1 title=$2 round run reports=()
+  shift 2
   [[ ${MASHANG_BENCH_ONLY:-$name} == "$name" ]] || return 0
   for ((round = 1; round <= rounds; round++)); do
-    load "$name-$round-edge" "$edge_pid" "$@" "${ours[@]}"
-    load "$name-$round-$name" "${pids[$name]}" "$@" "${theirs[@]}"
-    reports+=("$dir/$name-$round-edge.json" "$dir/$name-$round-$name.json")
+    run=$name-$((++runs))
+    load "$run-edge" "$edge_pid" "$@" "${ours[@]}"
+    load "$run-$name" "${pids[$name]}" "$@" "${theirs[@]}"
+    reports+=("$dir/$run-edge.json" "$dir/$run-$name.json")
   done
-  "$bench" ratio --name "$title" --aim "$aim" "${reports[@]}" >>"$dir/ratios"
+  "$bench" ratio --name "$title" ${aim:+--aim "$aim"} "${reports[@]}" >>"$dir/ratios"
 }
 
 load() {
   local name=$1 pid=$2
   shift 2
-  "$bench" load --merchant acme --closed --seconds "$seconds" --server-pid "server=$pid" "broker=$broker_pid" \
+  "$bench" load --merchant acme --seconds "$seconds" --server-pid "server=$pid" "broker=$broker_pid" \
     --report "$dir/$name.json" "$@" >"$dir/$name.txt" || fail "$name: $(cat "$dir/$name.txt")"
   echo "$name: $(sed -n 's/^throughput *//p' "$dir/$name.txt")" >&2
 }
 
+runs=0
 : >"$dir/ratios"
-ours=(--url "$edge_url") theirs=(--url "$hello_url")
-compare hello 0.8 "one-event POST, 64 connections : bare hyper" --connections 64
-ours=(--url "$edge_url") theirs=(--url "$parse_url")
-compare parse 0.6 "NDJSON × 100, 16 connections : only parsing" --connections 16 --batch 100
-ours=(--transport udp --udp "$edge_udp" --admin "$edge_admin") theirs=(--transport udp --udp "$udp_address" --admin "$udp_admin")
-compare udp 0.8 "JSON datagrams, one event each, a flood : only counting" --connections 64
+ours=(--url "$edge_url") theirs=(--url "$hello_url") aim=0.8
+compare hello "one-event POST, 64 connections : bare hyper" --closed --connections 64
+aim=
+compare hello "the same at 5,000 a second" --rate 5000 --connections 64
+theirs=(--url "$parse_url") aim=0.6
+compare parse "NDJSON × 100, 16 connections : only parsing" --closed --connections 16 --batch 100
+ours=(--transport udp --udp "$edge_udp" --admin "$edge_admin") theirs=(--transport udp --udp "$udp_address" --admin "$udp_admin") aim=0.8
+compare udp "JSON datagrams, one event each, a flood : only counting" --closed --connections 64
+aim=
+compare udp "the same at 20,000 a second" --rate 20000 --connections 64
 
 echo "| what | throughput, ratio | processor time of the server an event, ratio | events/s, medians | ms a million events, medians |"
 echo "|---|---|---|---|---|"

@@ -7,12 +7,12 @@ use super::SECONDS_MAX;
 
 /// A part of a whole, in millionths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Share {
-    pub(in super::super) ppm: u32,
+pub(in crate::load) struct Share {
+    pub(in crate::load) ppm: u32,
 }
 
 impl Share {
-    pub(in super::super) const WHOLE_PPM: u32 = 1_000_000;
+    pub(in crate::load) const WHOLE_PPM: u32 = 1_000_000;
 }
 
 impl FromStr for Share {
@@ -47,14 +47,14 @@ fn decimal_ten_thousandths(text: &str) -> Option<u64> {
 
 /// Weights of the actions; their sum is not 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Mix {
-    pub(in super::super) scan: u32,
-    pub(in super::super) visit: u32,
-    pub(in super::super) order: u32,
+pub(in crate::load) struct Mix {
+    pub(in crate::load) scan: u32,
+    pub(in crate::load) visit: u32,
+    pub(in crate::load) order: u32,
 }
 
 impl Mix {
-    pub(in super::super) fn sum(self) -> u32 {
+    pub(in crate::load) fn sum(self) -> u32 {
         self.scan + self.visit + self.order
     }
 }
@@ -90,11 +90,11 @@ pub(super) fn skew(text: &str) -> Result<f64, String> {
 
 /// A rush: so many times the rate for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Burst {
-    pub(in super::super) times: u64,
+pub(in crate::load) struct Burst {
+    pub(in crate::load) times: u64,
     /// After the warm-up.
-    pub(in super::super) from_s: u64,
-    pub(in super::super) seconds: u64,
+    pub(in crate::load) from_s: u64,
+    pub(in crate::load) seconds: u64,
 }
 
 impl FromStr for Burst {
@@ -127,9 +127,9 @@ impl fmt::Display for Burst {
 
 /// A process that is looked at, under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct Process {
-    pub(in super::super) name: String,
-    pub(in super::super) pid: u32,
+pub(in crate::load) struct Process {
+    pub(in crate::load) name: String,
+    pub(in crate::load) pid: u32,
 }
 
 impl FromStr for Process {
