@@ -1,6 +1,8 @@
 //! What the project measures itself with. `cargo bench -p mashang-bench` runs the micro-benchmarks.
 
 mod load;
+mod ratio;
+mod reference;
 mod sample;
 
 use std::path::PathBuf;
@@ -36,6 +38,11 @@ enum Command {
     },
     /// Send events to an edge at a given rate, measure its answers, check its ledger
     Load(Box<load::args::LoadArgs>),
+    /// Hold reports of one run against each other, in pairs
+    Ratio(ratio::RatioArgs),
+    /// A bare server to hold the edge against in the same run
+    #[command(subcommand)]
+    Reference(reference::Reference),
 }
 
 fn main() -> ExitCode {
@@ -53,5 +60,7 @@ fn run(command: Command) -> Result<()> {
         Command::Sample { seed, shoppers, out } => std::fs::write(&out, sample::events(seed, shoppers))
             .with_context(|| format!("--out {}: cannot be written", out.display())),
         Command::Load(args) => load::run(&args),
+        Command::Ratio(args) => ratio::run(&args),
+        Command::Reference(reference) => reference::run(reference),
     }
 }

@@ -3,14 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hyper::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use super::events::Ask;
 use super::schedule::Stopwatch;
 use super::server::http::Connection;
 use super::tally::{Board, lock};
+use super::traffic::Ask;
 
 /// What one request may wait for at the server.
 pub(super) const WAIT_MS: u64 = 2_000;
@@ -66,13 +65,13 @@ impl Probes {
 
     /// Asks for the result of a scan that was accepted, in the background.
     pub(super) fn ask(self: &Arc<Self>, ask: Ask, due_ns: u64) {
-        let Some(mut connection) = lock(&self.idle).pop() else {
+        let Some(connection) = lock(&self.idle).pop() else {
             self.board.tally().results_skipped += 1;
             return;
         };
         let probes = Arc::clone(self);
         tokio::spawn(async move {
-            probes.follow(&mut connection, &ask, due_ns).await;
+            probes.follow(&connection, &ask, due_ns).await;
             lock(&probes.idle).push(connection);
         });
     }
@@ -84,7 +83,7 @@ impl Probes {
         }
     }
 
-    async fn follow(&self, connection: &mut Connection, ask: &Ask, due_ns: u64) {
+    async fn follow(&self, connection: &Connection, ask: &Ask, due_ns: u64) {
         let path = format!("/v1/results/{}?shopper={}&{}&wait={WAIT_MS}", ask.id, ask.shopper, self.merchant);
         let begun_ns = self.watch.ns();
         while Duration::from_nanos(self.watch.ns() - begun_ns) < PENDING_MAX && !self.board.stopped() {
@@ -99,15 +98,15 @@ impl Probes {
         self.board.tally().results_pending += 1;
     }
 
-    async fn look(&self, connection: &mut Connection, path: &str) -> Seen {
+    async fn look(&self, connection: &Connection, path: &str) -> Seen {
         let Ok(answer) = connection.get(path).await else { return Seen::Again };
         let status = answer.status;
-        if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
+        if status == 429 || status >= 500 {
             return Seen::Again;
         }
         match serde_json::from_slice::<Outcome>(&answer.body) {
-            Ok(outcome) if status == StatusCode::OK && outcome.is_readable() => Seen::Readable,
-            Ok(_) if status == StatusCode::OK => Seen::Pending,
+            Ok(outcome) if status == 200 && outcome.is_readable() => Seen::Readable,
+            Ok(_) if status == 200 => Seen::Pending,
             _ => Seen::Refused(format!(
                 "GET {path} was answered {status}: {}. Results need the scope `read`; leave --results out to go without",
                 answer.excerpt()

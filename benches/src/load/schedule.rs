@@ -11,6 +11,7 @@ use rand::rngs::SmallRng;
 use rand_distr::{Distribution, Exp1};
 use tokio::sync::Semaphore;
 
+use super::args::Burst;
 use super::tally::lock;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -44,20 +45,52 @@ pub(super) struct Arrivals {
     batch: u64,
     rate: u64,
     end_ns: u64,
-    /// Poisson: the dice, and when the next one is due.
+    /// Poisson: the dice, and when the next one is due at a steady rate.
     random: Option<(SmallRng, u64)>,
+    rush: Option<Rush>,
+}
+
+/// A burst, by the stopwatch.
+struct Rush {
+    times: u64,
+    from_ns: u64,
+    ns: u64,
+}
+
+impl Rush {
+    /// When something is due that would be due then at a steady rate: for a while time runs so many times as fast.
+    fn due_ns(&self, steady_ns: u64) -> u64 {
+        let into = steady_ns.saturating_sub(self.from_ns);
+        let whole = self.ns * self.times;
+        if into < whole { steady_ns - into + into / self.times } else { steady_ns - whole + self.ns }
+    }
 }
 
 impl Arrivals {
     pub(super) fn constant(rate: u64, batch: u64, seconds: u64) -> Self {
-        Self { index: 0, batch, rate, end_ns: seconds * SECOND_NS, random: None }
+        Self { index: 0, batch, rate, end_ns: seconds * SECOND_NS, random: None, rush: None }
     }
 
     pub(super) fn poisson(rate: u64, batch: u64, seconds: u64, seed: u64) -> Self {
         Self { random: Some((SmallRng::seed_from_u64(seed), 0)), ..Self::constant(rate, batch, seconds) }
     }
 
+    /// With a burst, after so many seconds of warm-up.
+    pub(super) fn with_burst(mut self, burst: Option<Burst>, warmup_s: u64) -> Self {
+        self.rush = burst.map(|Burst { times, from_s, seconds }| Rush {
+            times,
+            from_ns: (warmup_s + from_s) * SECOND_NS,
+            ns: seconds * SECOND_NS,
+        });
+        self
+    }
+
     fn due_ns(&mut self) -> u64 {
+        let steady_ns = self.steady_ns();
+        self.rush.as_ref().map_or(steady_ns, |rush| rush.due_ns(steady_ns))
+    }
+
+    fn steady_ns(&mut self) -> u64 {
         match &mut self.random {
             None => at_rate(self.index * self.batch, self.rate),
             Some((dice, due_ns)) => {
@@ -172,7 +205,8 @@ impl Queue {
     }
 }
 
-fn nap_until(due_ns: u64, watch: &Stopwatch, stopped: &impl Fn() -> bool) -> bool {
+/// Sleeps until then, or soon after `stopped`: `false`.
+pub(super) fn nap_until(due_ns: u64, watch: &Stopwatch, stopped: &impl Fn() -> bool) -> bool {
     loop {
         if stopped() {
             return false;
@@ -205,6 +239,22 @@ mod tests {
         // 100,000 expected; ten standard deviations are 3,163.
         assert!(due(1).len().abs_diff(100_000) < 3_163, "{}", due(1).len());
         assert!(due(1).is_sorted());
+    }
+
+    #[test]
+    fn a_burst_is_so_many_times_the_rate_for_so_long() {
+        let burst = Some(Burst { times: 5, from_s: 2, seconds: 3 });
+        let per_second = |arrivals: Arrivals| {
+            let mut counts = [0_u64; 10];
+            arrivals.for_each(|slot| counts[usize::try_from(slot.due_ns / SECOND_NS).expect("small")] += 1);
+            counts
+        };
+        let constant = per_second(Arrivals::constant(100, 1, 10).with_burst(burst, 1));
+        assert_eq!(constant, [100, 100, 100, 500, 500, 500, 100, 100, 100, 100]);
+        let poisson = per_second(Arrivals::poisson(10_000, 1, 10, 1).with_burst(burst, 1));
+        // Ten standard deviations are 1,000 and 2,236.
+        assert!(poisson[..3].iter().all(|count| count.abs_diff(10_000) < 1_000), "{poisson:?}");
+        assert!(poisson[3..6].iter().all(|count| count.abs_diff(50_000) < 2_236), "{poisson:?}");
     }
 
     #[tokio::test]

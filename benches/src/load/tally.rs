@@ -1,11 +1,13 @@
 //! What happened so far: one board that all connections write on.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hdrhistogram::Histogram;
 
-use super::events::Made;
+use super::send::verdict::Status;
+use super::traffic::Made;
 
 /// Latencies are recorded in microseconds, to three digits, up to ten minutes.
 const LATENCY_MAX_US: u64 = 600_000_000;
@@ -40,8 +42,10 @@ pub(super) struct Tally {
     pub(super) failed_requests: u64,
     /// Requests broken off.
     pub(super) broken_requests: u64,
-    /// Of the accepted.
+    /// Of the accepted; over UDP, where it is not known which these are, of the sent.
     pub(super) made: Made,
+    /// Requests by how they were answered.
+    pub(super) answers: BTreeMap<Status, u64>,
     pub(super) results_skipped: u64,
     pub(super) results_pending: u64,
 
@@ -90,9 +94,10 @@ impl Board {
         due_ns >= self.warm_ns
     }
 
-    pub(super) fn accepted(&self, made: Made, spooled: bool, times: Times) {
+    pub(super) fn accepted(&self, status: Status, made: Made, spooled: bool, times: Times) {
         let measured = self.is_measured(times.due_ns);
         let mut tally = self.tally();
+        *tally.answers.entry(status).or_default() += 1;
         let events = made.events();
         tally.accepted += events;
         tally.spooled += if spooled { events } else { 0 };
@@ -102,6 +107,17 @@ impl Board {
             tally.measured_until_ns = tally.measured_until_ns.max(times.answered_ns);
             record(&mut tally.acks, times.due_ns, times.answered_ns);
             record(&mut tally.waits, times.due_ns, times.first_sent_ns);
+        }
+    }
+
+    /// A datagram that nobody will answer.
+    pub(super) fn launched(&self, made: Made, due_ns: u64, sent_ns: u64) {
+        let measured = self.is_measured(due_ns);
+        let mut tally = self.tally();
+        tally.sent += made.events();
+        tally.made.add(made);
+        if measured {
+            record(&mut tally.waits, due_ns, sent_ns);
         }
     }
 
@@ -125,6 +141,7 @@ impl Tally {
             failed_requests: 0,
             broken_requests: 0,
             made: Made::default(),
+            answers: BTreeMap::new(),
             results_skipped: 0,
             results_pending: 0,
             measured: 0,

@@ -1,9 +1,10 @@
-//! Looks at the run while it goes: progress for a person, the server's memory for the report.
+//! Looks at the run while it goes: progress for a person, how it went over time for the report.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::oneshot::Receiver;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -11,40 +12,47 @@ use super::send::Run;
 use super::server::process;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A sample of the server's memory every so many looks.
-const SAMPLE_EVERY: u64 = 5;
 
-/// (seconds since the run began, resident KiB) of the server, every five seconds until `done` is dropped.
-pub(super) async fn watch(run: Arc<Run>, pid: Option<String>, mut done: Receiver<()>) -> Vec<(u64, u64)> {
-    let mut samples = Vec::new();
-    let mut looks = interval(LOOK_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    for look in 0_u64.. {
+/// One look; figures are since the run began, memory is as it was then.
+#[derive(Debug, Serialize)]
+pub(super) struct Look {
+    pub(super) at_ms: u64,
+    pub(super) sent: u64,
+    pub(super) accepted: u64,
+    /// Of each process, in the order of --server-pid.
+    pub(super) rss_kib: Vec<u64>,
+}
+
+/// Looks every second until `done` is dropped.
+pub(super) async fn watch(run: Arc<Run>, pids: Vec<String>, mut done: Receiver<()>) -> Vec<Look> {
+    let mut looks = Vec::new();
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
         tokio::select! {
-            _ = looks.tick() => {}
+            _ = ticks.tick() => {}
             _ = &mut done => break,
         }
-        let second = run.watch.ns() / 1_000_000_000;
-        if look % SAMPLE_EVERY == 0 {
-            let usage = pid.as_deref().and_then(|pid| process::usage(pid).ok());
-            samples.extend(usage.map(|usage| (second, usage.rss_kib)));
-        }
-        tell(&run, second);
+        let rss = pids.iter().map(|pid| process::usage(pid).map_or(0, |usage| usage.rss_kib));
+        let tally = run.board.tally();
+        let (sent, accepted, resent) = (tally.sent, tally.accepted, tally.resent);
+        drop(tally);
+        let look = Look { at_ms: run.watch.ns() / 1_000_000, sent, accepted, rss_kib: rss.collect() };
+        tell(&look, resent);
+        looks.push(look);
     }
     if std::io::stderr().is_terminal() {
         let _ = writeln!(std::io::stderr());
     }
-    samples
+    looks
 }
 
-fn tell(run: &Run, second: u64) {
+fn tell(look: &Look, resent: u64) {
     let mut stderr = std::io::stderr();
     if !stderr.is_terminal() {
         return;
     }
-    let tally = run.board.tally();
-    let (accepted, resent) = (tally.accepted, tally.resent);
-    drop(tally);
+    let Look { at_ms, sent, accepted, .. } = look;
     // Progress that cannot be shown is no failure.
-    let _ = write!(stderr, "\r{second} s: {accepted} events accepted, {resent} sent again ");
+    let _ = write!(stderr, "\r{} s: {sent} events sent, {accepted} accepted, {resent} sent again ", at_ms / 1_000);
 }

@@ -13,11 +13,11 @@ const PAUSE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// The metrics cannot be read, do not tell, or still show a lag in the end.
-pub(crate) async fn wait_for_no_lag(admin: &mut Connection, bound: Duration) -> Result<()> {
+pub(crate) async fn wait_for_no_lag(admin: &Connection, bound: Duration) -> Result<()> {
     let until = Instant::now() + bound;
     loop {
         let answer = admin.get("/metrics").await.context("the lag is read from /metrics; see --admin")?;
-        ensure!(answer.status.is_success(), "GET /metrics was answered {}; see --admin", answer.status);
+        ensure!(answer.is_success(), "GET /metrics was answered {}; see --admin", answer.status);
         let behind: Vec<String> = lags(&String::from_utf8_lossy(&answer.body))?;
         if behind.is_empty() {
             return Ok(());

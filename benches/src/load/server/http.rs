@@ -1,197 +1,320 @@
-//! One kept-alive HTTP/1.1 connection, which is made anew when it breaks.
+//! A kept-alive HTTP/1.1 connection, which is made anew when it breaks; with more than one request under way (pipelining) if
+//! clones of it are used at once.
+//!
+//! Written for little processor time, which the client takes from a server on the same machine: no task of its own, one
+//! write a request.
 
-use std::str::FromStr;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
-use hyper::{Method, Request, Response, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::task::unconstrained;
+
+use super::place::{Key, Place};
 
 /// Answers are small; `/metrics` is the largest.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
-
-/// `http://HOST:PORT`.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    /// What is connected to.
-    authority: String,
-    host: HeaderValue,
-}
-
-impl FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |what: &str| format!("{text:?}: {what}; write http://HOST:PORT");
-        let uri: Uri = text.parse().map_err(|_| wrong("is no URL"))?;
-        if uri.scheme_str() != Some("http") {
-            return Err(wrong("only http is spoken here"));
-        }
-        if !matches!(uri.path_and_query().map(|path| path.as_str()), None | Some("/")) {
-            return Err(wrong("has a path"));
-        }
-        let authority = uri.authority().ok_or_else(|| wrong("has no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(wrong("holds a name or password"));
-        }
-        let port = authority.port_u16().unwrap_or(80);
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| wrong("has no host"))?;
-        Ok(Self { authority: format!("{}:{port}", authority.host()), host })
-    }
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "http://{}", self.authority)
-    }
-}
-
-/// An API key as the header that carries it; never shown.
-#[derive(Clone, Debug)]
-pub(crate) struct Key(HeaderValue);
-
-impl FromStr for Key {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let whole = text.split_once('.').is_some_and(|(id, secret)| !id.is_empty() && !secret.is_empty());
-        let header = HeaderValue::from_str(&format!("Bearer {text}")).ok().filter(|_| whole);
-        let mut header = header.ok_or("a key is ID.SECRET, in printable characters")?;
-        header.set_sensitive(true);
-        Ok(Self(header))
-    }
-}
+const HEADERS_MAX: usize = 64;
 
 /// A request broke off: whether the server has taken it is not known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
     #[error("{place}: cannot connect: {error}")]
-    Connect { place: Place, error: std::io::Error },
+    Connect { place: String, error: io::Error },
     #[error("{place}: the connection broke: {error}")]
-    Http { place: Place, error: hyper::Error },
-    #[error("{place}: the answer broke off: {error}")]
-    Answer { place: Place, error: Box<dyn std::error::Error + Send + Sync> },
-    #[error("{place}: no answer in {} s", after.as_secs())]
-    Timeout { place: Place, after: Duration },
+    Io { place: String, error: io::Error },
+    #[error("{place}: the answer {what}")]
+    Answer { place: String, what: &'static str },
+    #[error("{place}: no answer in {:.1} s", after.as_secs_f64())]
+    Timeout { place: String, after: Duration },
 }
 
 pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
+    pub(crate) status: u16,
     pub(crate) retry_after: Option<Duration>,
-    pub(crate) body: Bytes,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    /// As much of the body as fits into a message.
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
     pub(crate) fn excerpt(&self) -> String {
-        const CHARS_MAX: usize = 300;
-        String::from_utf8_lossy(&self.body).chars().take(CHARS_MAX).collect()
+        excerpt(&self.body)
     }
 }
 
+/// As much of a body as fits into a message.
+pub(crate) fn excerpt(body: &[u8]) -> String {
+    const CHARS_MAX: usize = 300;
+    String::from_utf8_lossy(body).chars().take(CHARS_MAX).collect()
+}
+
+/// Clones share one connection.
+#[derive(Clone)]
 pub(crate) struct Connection {
-    place: Place,
-    key: Option<Key>,
+    place: Arc<Place>,
+    /// The header that carries the key, or nothing.
+    authorization: Arc<str>,
     timeout: Duration,
-    link: Option<SendRequest<Full<Bytes>>>,
+    link: Arc<Mutex<Option<Arc<Link>>>>,
+}
+
+struct Link {
+    stream: TcpStream,
+    writing: Mutex<()>,
+    reading: Mutex<Vec<u8>>,
+    broken: AtomicBool,
 }
 
 impl Connection {
     pub(crate) fn new(place: &Place, key: Option<&Key>, timeout: Duration) -> Self {
-        Self { place: place.clone(), key: key.cloned(), timeout, link: None }
+        let authorization =
+            key.map_or(String::new(), |Key { id, secret }| format!("authorization: Bearer {id}.{secret}\r\n"));
+        Self { place: Arc::new(place.clone()), authorization: authorization.into(), timeout, link: Arc::default() }
     }
 
-    pub(crate) async fn get(&mut self, path: &str) -> Result<Answer, Broken> {
-        let request = self.request(Method::GET, path, None, Bytes::new());
-        self.call(request).await
+    pub(crate) async fn get(&self, path: &str) -> Result<Answer, Broken> {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n{}\r\n", self.place.host, self.authorization);
+        self.call(head.as_bytes()).await
     }
 
-    pub(crate) async fn post(&mut self, path: &str, media: &'static str, body: Bytes) -> Result<Answer, Broken> {
-        let request = self.request(Method::POST, path, Some(HeaderValue::from_static(media)), body);
-        self.call(request).await
+    /// With further headers, each with its end of line.
+    pub(crate) async fn post(&self, path: &str, media: &str, headers: &str, body: &[u8]) -> Result<Answer, Broken> {
+        let (host, authorization, bytes) = (&self.place.host, &self.authorization, body.len());
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\n{authorization}content-type: {media}\r\n{headers}content-length: {bytes}\r\n\r\n"
+        );
+        let mut request = head.into_bytes();
+        request.extend_from_slice(body);
+        self.call(&request).await
     }
 
-    fn request(&self, method: Method, path: &str, media: Option<HeaderValue>, body: Bytes) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = path.parse().expect("paths are made here, of URL characters");
-        let headers = request.headers_mut();
-        headers.insert(HOST, self.place.host.clone());
-        if let Some(media) = media {
-            headers.insert(CONTENT_TYPE, media);
-        }
-        if let Some(Key(header)) = &self.key {
-            headers.insert(AUTHORIZATION, header.clone());
-        }
-        request
-    }
-
-    async fn call(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Broken> {
-        let (place, after) = (self.place.clone(), self.timeout);
-        let outcome = tokio::time::timeout(after, self.exchange(request)).await;
-        let outcome = outcome.unwrap_or(Err(Broken::Timeout { place, after }));
-        if outcome.is_err() {
+    async fn call(&self, request: &[u8]) -> Result<Answer, Broken> {
+        let place = || self.place.to_string();
+        let mut used = None;
+        let exchange = self.exchange(request, &mut used);
+        let outcome = tokio::time::timeout(self.timeout, exchange).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(Broken::Timeout { place: place(), after: self.timeout }));
+        if let (Err(_), Some(link)) = (&outcome, used) {
             // An answer that comes late must not be taken for that of the next request.
-            self.link = None;
+            link.broken.store(true, Ordering::Relaxed);
         }
         outcome
     }
 
-    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Broken> {
-        let place = self.place.clone();
-        let link = match self.link.as_mut() {
-            Some(link) if !link.is_closed() => link,
-            _ => self.link.insert(connect(&self.place).await?),
+    async fn exchange(&self, request: &[u8], used: &mut Option<Arc<Link>>) -> Result<Answer, Broken> {
+        let link = self.link().await?;
+        let link = used.insert(link);
+        let broke = |error| Broken::Io { place: self.place.to_string(), error };
+        let writing = link.writing.lock().await;
+        write_all(&link.stream, request).await.map_err(broke)?;
+        // In line for the answers before anybody else may write: a lock is given in the order in which it was asked for,
+        // and `unconstrained` makes the first poll ask in any case.
+        let mut turn = pin!(unconstrained(link.reading.lock()));
+        let first = poll_fn(|context| Poll::Ready(turn.as_mut().poll(context))).await;
+        drop(writing);
+        let mut unread = match first {
+            Poll::Ready(unread) => unread,
+            Poll::Pending => turn.await,
         };
-        let broke = |error| Broken::Http { place: place.clone(), error };
-        link.ready().await.map_err(broke)?;
-        let response = link.send_request(request).await.map_err(broke)?;
-        let (status, retry_after) = (response.status(), retry_after(&response));
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| Broken::Answer { place, error })?.to_bytes();
-        Ok(Answer { status, retry_after, body })
+        if link.broken.load(Ordering::Relaxed) {
+            return Err(broke(io::Error::other("a request before it on the same connection broke off")));
+        }
+        read_answer(link, &mut unread).await.map_err(|wrong| match wrong {
+            Wrong::Io(error) => broke(error),
+            Wrong::Answer(what) => Broken::Answer { place: self.place.to_string(), what },
+        })
+    }
+
+    async fn link(&self) -> Result<Arc<Link>, Broken> {
+        let mut link = self.link.lock().await;
+        if let Some(link) = link.as_ref().filter(|link| link.is_open()) {
+            return Ok(Arc::clone(link));
+        }
+        let failed = |error| Broken::Connect { place: self.place.to_string(), error };
+        let stream = TcpStream::connect(&self.place.authority).await.map_err(failed)?;
+        stream.set_nodelay(true).map_err(failed)?;
+        let fresh =
+            Link { stream, writing: Mutex::default(), reading: Mutex::default(), broken: AtomicBool::new(false) };
+        Ok(Arc::clone(link.insert(Arc::new(fresh))))
     }
 }
 
-async fn connect(place: &Place) -> Result<SendRequest<Full<Bytes>>, Broken> {
-    let failed = |error| Broken::Connect { place: place.clone(), error };
-    let stream = TcpStream::connect(&place.authority).await.map_err(failed)?;
-    stream.set_nodelay(true).map_err(failed)?;
-    let (link, connection) =
-        handshake(TokioIo::new(stream)).await.map_err(|error| Broken::Http { place: place.clone(), error })?;
-    // What breaks here shows at the request that is under way, or at the next one.
-    tokio::spawn(connection);
-    Ok(link)
+impl Link {
+    /// Whether a request may be sent. Servers close connections on which nothing was asked for a while.
+    fn is_open(&self) -> bool {
+        let idle_and_ended = || {
+            // Nobody waits for an answer, so that nothing but an end can be there to be read.
+            let read = self.reading.try_lock().map(|_| self.stream.try_read(&mut [0]));
+            read.is_ok_and(|read| !matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock))
+        };
+        !self.broken.load(Ordering::Relaxed) && !idle_and_ended()
+    }
 }
 
-/// In seconds; a date is not what this server sends.
-fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
-    response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => stream.writable().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+enum Wrong {
+    Io(io::Error),
+    Answer(&'static str),
+}
+
+/// Reads one answer off what was received already, and more as it comes.
+async fn read_answer(link: &Link, unread: &mut Vec<u8>) -> Result<Answer, Wrong> {
+    loop {
+        if let Some(head) = Head::parse(unread).map_err(Wrong::Answer)? {
+            let end = head.bytes + head.body_bytes;
+            if unread.len() >= end {
+                let body = unread[head.bytes..end].to_vec();
+                unread.drain(..end);
+                if head.closes {
+                    link.broken.store(true, Ordering::Relaxed);
+                }
+                return Ok(Answer { status: head.status, retry_after: head.retry_after, body });
+            }
+        }
+        unread.reserve(4_096);
+        link.stream.readable().await.map_err(Wrong::Io)?;
+        match read_some(&link.stream, unread) {
+            Ok(0) => return Err(Wrong::Io(ErrorKind::UnexpectedEof.into())),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(Wrong::Io(error)),
+        }
+    }
+}
+
+fn read_some(stream: &TcpStream, unread: &mut Vec<u8>) -> io::Result<usize> {
+    let mut chunk = [0; 16 * 1024];
+    let bytes = stream.try_read(&mut chunk)?;
+    unread.extend_from_slice(&chunk[..bytes]);
+    Ok(bytes)
+}
+
+/// The head of an answer.
+#[derive(Debug, PartialEq, Eq)]
+struct Head {
+    bytes: usize,
+    body_bytes: usize,
+    status: u16,
+    /// In seconds; a date is not what this server sends.
+    retry_after: Option<Duration>,
+    closes: bool,
+}
+
+impl Head {
+    /// `None` if it is not whole yet.
+    fn parse(bytes: &[u8]) -> Result<Option<Self>, &'static str> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut headers);
+        let parsed = response.parse(bytes).map_err(|_| "is no HTTP/1.1")?;
+        let httparse::Status::Complete(head_bytes) = parsed else { return Ok(None) };
+        let value = |name: &str| {
+            let header = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
+            std::str::from_utf8(header.value).ok().map(str::trim)
+        };
+        let body_bytes = value("content-length").and_then(|length| length.parse().ok());
+        let body_bytes = body_bytes.ok_or("has no Content-Length, which this client needs")?;
+        if body_bytes > ANSWER_BYTES_MAX {
+            return Err("is larger than this client reads");
+        }
+        Ok(Some(Self {
+            bytes: head_bytes,
+            body_bytes,
+            status: response.code.unwrap_or_default(),
+            retry_after: value("retry-after").and_then(|after| after.parse().ok()).map(Duration::from_secs),
+            closes: value("connection").is_some_and(|what| what.eq_ignore_ascii_case("close")),
+        }))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]
-    fn places() {
-        let read = |text: &str| text.parse::<Place>().map(|place| place.authority);
-        assert_eq!(read("http://127.0.0.1:8080"), Ok("127.0.0.1:8080".to_owned()));
-        assert_eq!(read("http://[::1]:8080/"), Ok("[::1]:8080".to_owned()));
-        assert_eq!(read("http://edge"), Ok("edge:80".to_owned()));
-        for wrong in ["https://edge", "edge:80", "http://edge/v1", "http://a:b@edge", ""] {
-            assert!(read(wrong).is_err_and(|error| error.contains("http://HOST:PORT")), "{wrong}");
+    fn heads() {
+        let parse = |text: &str| Head::parse(text.as_bytes());
+        let whole = "HTTP/1.1 503 Busy\r\nRetry-After: 3\r\nConnection: close\r\ncontent-length: 2\r\n\r\nab";
+        let head = Head {
+            bytes: whole.len() - 2,
+            body_bytes: 2,
+            status: 503,
+            retry_after: Some(Duration::from_secs(3)),
+            closes: true,
+        };
+        assert_eq!(parse(whole), Ok(Some(head)));
+        assert_eq!(parse("HTTP/1.1 200 OK\r\n"), Ok(None));
+        assert!(parse("SMTP\r\n\r\n").is_err());
+        assert!(
+            parse("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err_and(|e| e.contains("Content-Length"))
+        );
+        assert!(parse("HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n").is_err());
+    }
+
+    /// Answers whatever comes with the paths in it, once two requests are there.
+    async fn two_at_once(listener: TcpListener) {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let mut got = Vec::new();
+        while got.windows(4).filter(|end| end == b"\r\n\r\n").count() < 2 {
+            stream.readable().await.expect("bytes");
+            let _ = read_some(&stream, &mut got);
+        }
+        let text = String::from_utf8(got).expect("text");
+        let paths = text.lines().filter_map(|line| line.strip_prefix("GET ")?.split(' ').next());
+        let answers: String =
+            paths.map(|path| format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{path}", path.len())).collect();
+        write_all(&stream, answers.as_bytes()).await.expect("it is sent");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_server_has_closed_is_made_anew() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let place = format!("http://{}", listener.local_addr().expect("an address")).parse().expect("a place");
+        let connection = Connection::new(&place, None, Duration::from_secs(10));
+        for _ in 0..2 {
+            let serve = async {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                write_all(&stream, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.expect("it is sent");
+                stream
+            };
+            let (answer, stream) = tokio::join!(connection.get("/"), serve);
+            assert!(answer.expect("an answer").is_success());
+            drop(stream);
+            let link = connection.link.lock().await.clone().expect("a link");
+            link.stream.readable().await.expect("its end");
         }
     }
 
-    #[test]
-    fn a_key_is_not_shown() {
-        let key: Key = "k1.hush".parse().expect("a key");
-        assert!(!format!("{key:?}").contains("hush"));
-        assert!("k1".parse::<Key>().is_err());
+    #[tokio::test]
+    async fn clones_have_requests_under_way_at_once_and_each_gets_its_own_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let place = format!("http://{}", listener.local_addr().expect("an address")).parse().expect("a place");
+        let server = tokio::spawn(two_at_once(listener));
+        let connection = Connection::new(&place, None, Duration::from_secs(10));
+        let other = connection.clone();
+        let (one, two) = tokio::join!(connection.get("/one"), other.get("/two"));
+        assert_eq!(one.expect("an answer").body, b"/one");
+        assert_eq!(two.expect("an answer").body, b"/two");
+        server.await.expect("no panic");
     }
 }

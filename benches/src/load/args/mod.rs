@@ -1,11 +1,16 @@
 //! The options of `load`, read into values that cannot be wrong.
 
+mod values;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, ValueEnum, value_parser};
 
-use super::server::http::{Key, Place};
+use values::skew;
+pub(super) use values::{Burst, Mix, Process, Share};
+
+use super::server::place::{Key, Place};
 
 /// A day: longer runs are several runs.
 const SECONDS_MAX: u64 = 86_400;
@@ -15,16 +20,28 @@ const CONNECTIONS_MAX: u64 = 10_000;
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// The edge
+    /// The edge: its HTTP port, which also tells results
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub(super) url: Place,
-    /// The admin port, for `mashang_lag_frames`; asked only with --ledger
+    /// The edge's port for datagrams, for --transport udp and coap
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5683")]
+    pub(super) udp: SocketAddr,
+    /// How events travel
+    #[arg(long, value_enum, default_value_t = Transport::Http)]
+    pub(super) transport: Transport,
+    /// How events are written
+    #[arg(long, value_enum, default_value_t = Format::Ndjson)]
+    pub(super) format: Format,
+    /// The admin port, for /metrics; asked only with --ledger, and for --transport udp
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9464")]
     pub(super) admin: Place,
+    /// Over UDP, ask nobody what arrived: for servers without such metrics
+    #[arg(long, conflicts_with = "ledger")]
+    pub(super) blind: bool,
     /// Whose events; nobody else may send for it while the ledger is checked
     #[arg(long)]
     pub(super) merchant: String,
-    /// API key; better given in the environment, where `ps` does not show it
+    /// API key, with which CoAP requests are signed; better given in the environment, where `ps` does not show it
     #[arg(long, value_name = "ID.SECRET", env = "MASHANG_KEY", hide_env_values = true)]
     pub(super) key: Option<Key>,
 
@@ -37,16 +54,28 @@ pub(crate) struct LoadArgs {
     /// Seconds before, which are sent and checked but not measured
     #[arg(long, default_value_t = 2, value_parser = value_parser!(u64).range(0..=SECONDS_MAX))]
     pub(super) warmup: u64,
-    /// Connections that send; each has one request under way at most
+    /// Connections that send, or sockets
     #[arg(long, default_value_t = 64, value_parser = value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     pub(super) connections: u64,
-    /// Events a request: 1 is sent as an object, more as NDJSON
+    /// Requests under way at once on each connection of HTTP (pipelining)
+    #[arg(long, value_name = "DEPTH", default_value_t = 1, value_parser = value_parser!(u64).range(1..=1_000))]
+    pub(super) pipeline: u64,
+    /// Requests under way at once from each socket of CoAP (NSTART)
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u64).range(1..=1_000))]
+    pub(super) nstart: u64,
+    /// After so long without an acknowledgement, and up to half as much again, a CoAP message is sent once more (ACK_TIMEOUT)
+    #[arg(long, value_name = "MS", default_value_t = 2_000, value_parser = value_parser!(u64).range(1..=60_000))]
+    pub(super) ack_timeout: u64,
+    /// Events a request, or a datagram
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u64).range(1..=BATCH_MAX))]
     pub(super) batch: u64,
     /// How requests are spread over time
     #[arg(long, value_enum, default_value_t = Arrivals::Constant)]
     pub(super) arrivals: Arrivals,
-    /// Each connection sends as soon as it is answered: the greatest throughput, no honest latency
+    /// So many times the rate, from a second after the warm-up, for so long: 5x@10s+3s
+    #[arg(long, value_name = "Kx@Ns+Ms", conflicts_with = "closed")]
+    pub(super) burst: Option<Burst>,
+    /// Each connection sends as soon as it is answered: the greatest throughput, no honest latency; over UDP, a flood
     #[arg(long, conflicts_with_all = ["arrivals"])]
     pub(super) closed: bool,
 
@@ -104,12 +133,64 @@ pub(crate) struct LoadArgs {
     /// The server's ledger.sqlite: check in the end that everything accepted is counted exactly once
     #[arg(long, value_name = "FILE")]
     pub(super) ledger: Option<PathBuf>,
-    /// The server's process: measure its processor time and memory
-    #[arg(long, value_name = "PID")]
-    pub(super) server_pid: Option<u32>,
+    /// Processes whose processor time and memory are measured, such as server=4711 broker=4712
+    #[arg(long, value_name = "[NAME=]PID", num_args = 1..)]
+    pub(super) server_pid: Vec<Process>,
     /// Write the report as JSON too
     #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
+    /// Write the report as a page with pictures too
+    #[arg(long, value_name = "FILE.html")]
+    pub(super) page: Option<PathBuf>,
+}
+
+impl LoadArgs {
+    /// Requests under way at once on each connection.
+    pub(super) fn depth(&self) -> u64 {
+        match self.transport {
+            Transport::Http => self.pipeline,
+            Transport::Coap => self.nstart,
+            Transport::Udp => 1,
+        }
+    }
+
+    /// # Errors
+    /// Options that do not go together, which the parser cannot know.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        match (self.transport, self.format) {
+            (Transport::Udp | Transport::Coap, Format::Cloud | Format::CloudBinary) => {
+                Err("CloudEvents travel over HTTP only: take --transport http, or --format ndjson or array")
+            }
+            (_, Format::CloudBinary) if self.batch > 1 => {
+                Err("a CloudEvent in binary mode is alone in its request: take --batch 1, or --format cloud")
+            }
+            (Transport::Udp, _) if self.results.ppm > 0 => Err(
+                "nobody is told whether a datagram was accepted, so results cannot be asked for: leave --results out",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Transport {
+    Http,
+    /// Datagrams that nobody answers; what became of them is read from /metrics
+    Udp,
+    /// Confirmable requests of CoAP (RFC 7252)
+    Coap,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// Lines; one event alone is an object
+    Ndjson,
+    /// An array of JSON
+    Array,
+    /// CloudEvents: one alone structured, several as a batch
+    Cloud,
+    /// CloudEvents in binary mode: attributes are headers
+    CloudBinary,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -124,123 +205,4 @@ pub(super) enum Arrivals {
 pub(super) enum Clock {
     Wall,
     Event,
-}
-
-/// A part of a whole, in millionths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Share {
-    pub(super) ppm: u32,
-}
-
-impl Share {
-    pub(super) const WHOLE_PPM: u32 = 1_000_000;
-}
-
-impl FromStr for Share {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no share from 0 to 1 in whole millionths; write 5%, 0.5% or 1/20");
-        let ppm = match (text.strip_suffix('%'), text.split_once('/')) {
-            (Some(percent), _) => decimal_ten_thousandths(percent),
-            (None, Some((part, whole))) => {
-                part.parse::<u64>().ok().zip(whole.parse::<u64>().ok()).and_then(|(part, whole)| {
-                    part.checked_mul(u64::from(Self::WHOLE_PPM)).and_then(|ppm| ppm.checked_div(whole))
-                })
-            }
-            (None, None) if text == "0" => Some(0),
-            (None, None) => None,
-        };
-        let ppm = ppm.and_then(|ppm| u32::try_from(ppm).ok()).filter(|ppm| *ppm <= Self::WHOLE_PPM);
-        ppm.map(|ppm| Self { ppm }).ok_or_else(wrong)
-    }
-}
-
-/// `2.5` → 25,000: a percentage with up to four decimals, in millionths.
-fn decimal_ten_thousandths(text: &str) -> Option<u64> {
-    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || decimals.len() > 4 || !digits(whole) || !digits(decimals) {
-        return None;
-    }
-    format!("{whole}{decimals:0<4}").parse().ok()
-}
-
-/// Weights of the actions; their sum is not 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mix {
-    pub(super) scan: u32,
-    pub(super) visit: u32,
-    pub(super) order: u32,
-}
-
-impl Mix {
-    pub(super) fn sum(self) -> u32 {
-        self.scan + self.visit + self.order
-    }
-}
-
-impl FromStr for Mix {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        const WEIGHT_MAX: u32 = 1_000_000;
-        let mut mix = Self { scan: 0, visit: 0, order: 0 };
-        for part in text.split(',') {
-            let (action, weight) = part.split_once('=').ok_or_else(|| format!("{part:?} is not ACTION=N"))?;
-            let weight = weight.parse().ok().filter(|weight| *weight <= WEIGHT_MAX);
-            let weight = weight.ok_or_else(|| format!("{part:?}: the weight is no number from 0 to {WEIGHT_MAX}"))?;
-            match action {
-                "scan" => mix.scan = weight,
-                "visit" => mix.visit = weight,
-                "order" => mix.order = weight,
-                other => return Err(format!("{other:?} is not sent by this client; use scan, visit, order")),
-            }
-        }
-        if mix.sum() == 0 {
-            return Err("all weights are 0; give one action a weight".to_owned());
-        }
-        Ok(mix)
-    }
-}
-
-fn skew(text: &str) -> Result<f64, String> {
-    let skew = text.parse::<f64>().ok().filter(|skew| (0.0..=5.0).contains(skew));
-    skew.ok_or_else(|| format!("{text:?} is no exponent from 0 to 5; 0 is flat, 1 is Zipf's own"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_are_exact() {
-        let ppm = |text: &str| text.parse::<Share>().ok().map(|share| share.ppm);
-        for (text, expected) in [
-            ("0", Some(0)),
-            ("5%", Some(50_000)),
-            ("0.0001%", Some(1)),
-            ("1/20", Some(50_000)),
-            ("1/1", Some(1_000_000)),
-            ("100%", Some(1_000_000)),
-            ("100.0001%", None),
-            ("3/2", None),
-            ("1/0", None),
-            ("0.05", None),
-            ("-1%", None),
-            ("1.00001%", None),
-            ("%", None),
-        ] {
-            assert_eq!(ppm(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_mix_names_what_is_wrong() {
-        assert_eq!("order=1,scan=3".parse(), Ok(Mix { scan: 3, visit: 0, order: 1 }));
-        for (text, part) in [("scan", "ACTION=N"), ("scan=x", "no number"), ("refund=1", "refund"), ("scan=0", "all")] {
-            let error = text.parse::<Mix>().expect_err(text);
-            assert!(error.contains(part), "{error}");
-        }
-    }
 }

@@ -1,16 +1,19 @@
 //! The events that are sent: each one hangs on the seed and its number alone, whichever connection takes it, so that a
 //! second sending is the same event byte for byte.
 
+mod written;
+
 use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use hyper::body::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use rand_distr::{Distribution, Zipf};
 
-use super::args::{Clock, LoadArgs, Mix, Share};
+use written::Written;
+
+use super::args::{Clock, Format, LoadArgs, Mix, Share};
 
 /// A duplicate follows its event by so many numbers at most.
 const DUPLICATE_REACH: u64 = 1_000;
@@ -29,6 +32,7 @@ pub(super) struct Traffic {
     duplicates: Share,
     results: Share,
     times: Option<Times>,
+    format: Format,
 }
 
 /// Event n happens at first + n × 1000 / rate.
@@ -45,7 +49,10 @@ enum Codes {
 
 /// One request: its body, and what the ledger owes for it once it is accepted.
 pub(super) struct Load {
-    pub(super) body: Bytes,
+    pub(super) body: Vec<u8>,
+    /// What its Content-Type is, and further headers, each with its end of line.
+    pub(super) media: &'static str,
+    pub(super) headers: String,
     pub(super) made: Made,
     pub(super) asks: Vec<Ask>,
 }
@@ -106,6 +113,7 @@ impl Traffic {
             duplicates: args.duplicates,
             results: args.results,
             times: (args.clock == Clock::Event).then_some(Times { first_ms, rate: args.rate }),
+            format: args.format,
         })
     }
 
@@ -115,18 +123,16 @@ impl Traffic {
 
     /// The request of this index: events index × batch and following.
     pub(super) fn request(&self, index: u64) -> Load {
-        let mut body = String::with_capacity(usize::try_from(self.batch).unwrap_or(1) * 160);
+        let mut written = Written::new(self.format, self.batch);
         let mut made = Made::default();
         let mut asks = Vec::new();
         for n in index * self.batch..(index + 1) * self.batch {
-            if n > index * self.batch {
-                body.push('\n');
-            }
             let (origin, dice) = self.origin(n);
-            let ask = self.event(origin, dice, &mut body, &mut made, origin != n);
+            let ask = self.event(origin, dice, &mut written, &mut made, origin != n);
             asks.extend(ask);
         }
-        Load { body: Bytes::from(body), made, asks }
+        let (body, media, headers) = written.into_parts();
+        Load { body, media, headers, made, asks }
     }
 
     /// Which event number n is: itself, or an earlier one again; and that event's dice.
@@ -140,7 +146,7 @@ impl Traffic {
         }
     }
 
-    fn event(&self, n: u64, mut dice: SmallRng, body: &mut String, made: &mut Made, again: bool) -> Option<Ask> {
+    fn event(&self, n: u64, mut dice: SmallRng, written: &mut Written, made: &mut Made, again: bool) -> Option<Ask> {
         let id = format!("{:x}-{n:x}", self.seed);
         let shopper = format!("u{}", rank(&self.shoppers, &mut dice));
         let action = self.action(&mut dice);
@@ -150,8 +156,9 @@ impl Traffic {
             Action::Order => "order",
         };
         let merchant = &self.merchant;
+        let body = written.begin(&id);
         // Writing to a string does not fail.
-        let _ = write!(body, r#"{{"id":"{id}","action":"{name}","shopper":"{shopper}","merchant":{merchant}"#);
+        let _ = write!(body, r#""action":"{name}","shopper":"{shopper}","merchant":{merchant}"#);
         match action {
             Action::Scan => self.code(&mut dice, body),
             Action::Visit => {}
@@ -162,7 +169,7 @@ impl Traffic {
         if let Some(times) = &self.times {
             let _ = write!(body, r#","time":{}"#, times.first_ms + n * 1_000 / times.rate);
         }
-        body.push('}');
+        written.end();
         let asked = dice.random_range(0..Share::WHOLE_PPM) < self.results.ppm;
         match action {
             _ if again => made.duplicates += 1,
@@ -245,7 +252,7 @@ mod tests {
     fn lines(traffic: &Traffic, requests: u64) -> (Vec<String>, Made) {
         let mut made = Made::default();
         let loads = (0..requests).map(|index| traffic.request(index)).inspect(|load| made.add(load.made));
-        let text: Vec<String> = loads.map(|load| String::from_utf8(load.body.to_vec()).expect("UTF-8")).collect();
+        let text: Vec<String> = loads.map(|load| String::from_utf8(load.body).expect("UTF-8")).collect();
         (text.iter().flat_map(|text| text.lines()).map(str::to_owned).collect(), made)
     }
 
@@ -301,5 +308,27 @@ mod tests {
         assert!([a, b].iter().all(|code| lines.iter().any(|line| line.contains(code))));
         std::fs::write(&file, "\n").expect("a file");
         assert!(listed(&file).is_err());
+    }
+
+    #[test]
+    fn every_format_is_read_as_the_same_events() {
+        let merchants = wire::event::Merchants::new([("ac\"me", "CNY"), ("other", "CNY")]);
+        let seen = |options: &str| -> Vec<(String, String)> {
+            let traffic = traffic(3, options);
+            let loads = (0..12 / traffic.batch).map(|index| traffic.request(index));
+            loads.flat_map(|load| written::tests::read(&load.body, load.media, &load.headers, &merchants)).collect()
+        };
+        let lines = seen("--batch 4");
+        assert_eq!(lines.len(), 12);
+        for options in [
+            "--batch 1",
+            "--format array --batch 1",
+            "--format array --batch 4",
+            "--format cloud --batch 1",
+            "--format cloud --batch 3",
+            "--format cloud-binary --batch 1",
+        ] {
+            assert_eq!(seen(options), lines, "{options}");
+        }
     }
 }

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# The door beside bare servers, in turn, in one run: ratios with their spread, as rows of a table.
+#
+#   benches/door.sh [ROUNDS]           (3)
+#
+#   MASHANG_BENCH_SECONDS   how long each measurement lasts, after two seconds of warm-up (8)
+#   MASHANG_BENCH_DIR       where reports, logs and a Kafka broker's files lie (target/door); emptied first
+#   MASHANG_BENCH_ONLY      hello, parse or udp: only that comparison
+#   MASHANG_KAFKA_PORT      of the broker that is started for this run (29092)
+#
+# Needs Java 17 and Kafka's jars (deploy/kafka/kafka fetch). Everything that it starts is ended with it.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+rounds=${1:-3}
+seconds=${MASHANG_BENCH_SECONDS:-8}
+# shellcheck source=benches/stand.sh
+. "$root/benches/stand.sh"
+stand door
+
+edge
+server hello reference hello
+server parse reference parse --merchant acme
+server udp reference udp
+hello_url=$(sed -n 's/^\(http:.*\)/\1/p' "$dir/hello.out")
+parse_url=$(sed -n 's/^\(http:.*\)/\1/p' "$dir/parse.out")
+udp_address=$(sed -n 's/^udp //p' "$dir/udp.out")
+udp_admin=$(sed -n 's/^admin //p' "$dir/udp.out")
+
+# Ours and the reference in turn: REFERENCE TITLE OPTION…, with ours and theirs as the ways to the two servers, and the aim.
+compare() {
+  local name=$1 title=$2 round run reports=()
+  shift 2
+  [[ ${MASHANG_BENCH_ONLY:-$name} == "$name" ]] || return 0
+  for ((round = 1; round <= rounds; round++)); do
+    run=$name-$((++runs))
+    load "$run-edge" "$edge_pid" "$@" "${ours[@]}"
+    load "$run-$name" "${pids[$name]}" "$@" "${theirs[@]}"
+    reports+=("$dir/$run-edge.json" "$dir/$run-$name.json")
+  done
+  "$bench" ratio --name "$title" ${aim:+--aim "$aim"} "${reports[@]}" >>"$dir/ratios"
+}
+
+load() {
+  local name=$1 pid=$2
+  shift 2
+  "$bench" load --merchant acme --seconds "$seconds" --server-pid "server=$pid" "broker=$broker_pid" \
+    --report "$dir/$name.json" "$@" >"$dir/$name.txt" || fail "$name: $(cat "$dir/$name.txt")"
+  echo "$name: $(sed -n 's/^throughput *//p' "$dir/$name.txt")" >&2
+}
+
+runs=0
+: >"$dir/ratios"
+ours=(--url "$edge_url") theirs=(--url "$hello_url") aim=0.8
+compare hello "one-event POST, 64 connections : bare hyper" --closed --connections 64
+aim=
+compare hello "the same at 5,000 a second" --rate 5000 --connections 64
+theirs=(--url "$parse_url") aim=0.6
+compare parse "NDJSON × 100, 16 connections : only parsing" --closed --connections 16 --batch 100
+ours=(--transport udp --udp "$edge_udp" --admin "$edge_admin") theirs=(--transport udp --udp "$udp_address" --admin "$udp_admin") aim=0.8
+compare udp "JSON datagrams, one event each, a flood : only counting" --closed --connections 64
+aim=
+compare udp "the same at 20,000 a second" --rate 20000 --connections 64
+
+echo "| what | throughput, ratio | processor time of the server an event, ratio | events/s, medians | ms a million events, medians |"
+echo "|---|---|---|---|---|"
+cat "$dir/ratios"
+echo "(median, least and greatest of $rounds pairs of $seconds s; reports in $dir)"

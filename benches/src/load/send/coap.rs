@@ -1,0 +1,264 @@
+//! A client of CoAP (RFC 7252): confirmable requests, repeated until they are acknowledged (section 4.2), signed if there is
+//! a key (contract section 10).
+//!
+//! Answers come in acknowledgements, as this server gives them; a response of its own after an empty one is not waited for.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hmac::{Hmac, KeyInit, Mac};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use sha2::{Digest, Sha256};
+use tokio::net::UdpSocket;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use wire::base64::url16;
+use wire::coap::{Code, JSON, Kind, Message, Writer, number};
+
+use super::verdict::{Reply, Status};
+use crate::load::server::place::Key;
+use crate::load::tally::lock;
+
+/// So often a message is sent once more (MAX_RETRANSMIT).
+const RETRANSMISSIONS_MAX: u32 = 4;
+/// A message is held to be new while its id is not used again from the same port (EXCHANGE_LIFETIME, 247 s): so each id is
+/// used once, and then there is another port.
+const IDS: u32 = 1 << 16;
+const DATAGRAM_BYTES_MAX: usize = 65_507;
+const PATH: [&[u8]; 2] = [b"v1", b"events"];
+/// Between the parts of what is signed.
+const SEPARATOR: [u8; 1] = [0x1F];
+
+/// A sender with a port of its own; clones share it.
+#[derive(Clone)]
+pub(in crate::load) struct Client {
+    to: SocketAddr,
+    key: Option<Arc<Key>>,
+    /// ACK_TIMEOUT.
+    ack_timeout: Duration,
+    line: Arc<Mutex<Option<Arc<Line>>>>,
+    retransmissions: Arc<AtomicU64>,
+}
+
+/// A port, and who waits for an answer there.
+struct Line {
+    socket: Arc<UdpSocket>,
+    waiting: Arc<Mutex<Waiting>>,
+    reader: JoinHandle<()>,
+}
+
+struct Waiting {
+    used_ids: u32,
+    dice: SmallRng,
+    answers: HashMap<u16, oneshot::Sender<Reply>>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+impl Client {
+    pub(in crate::load) fn new(to: SocketAddr, key: Option<&Key>, ack_timeout: Duration) -> Self {
+        let key = key.cloned().map(Arc::new);
+        Self { to, key, ack_timeout, line: Arc::default(), retransmissions: Arc::default() }
+    }
+
+    pub(super) fn retransmissions(&self) -> u64 {
+        self.retransmissions.load(Ordering::Relaxed)
+    }
+
+    /// Sends a payload as one exchange.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub(super) async fn post(&self, payload: &[u8]) -> Result<Reply, String> {
+        let failed = |what: &dyn std::fmt::Display| format!("coap://{}: {what}", self.to);
+        let (line, id, mut answer) = self.begin().map_err(|error| failed(&error))?;
+        let mut buffer = vec![0; payload.len() + 512];
+        let message = self.message(&mut buffer, id, payload).ok_or_else(|| failed(&"the request fits no datagram"))?;
+        let permille = lock(&line.waiting).dice.random_range(0..=1_000);
+        let outcome = async {
+            for (sent, wait) in waits(self.ack_timeout, permille).enumerate() {
+                self.retransmissions.fetch_add(u64::from(sent > 0), Ordering::Relaxed);
+                line.socket.send(message).await.map_err(|error| failed(&error))?;
+                // The sender is kept until there is an answer, so that the other error cannot be.
+                if let Ok(Ok(reply)) = tokio::time::timeout(wait, &mut answer).await {
+                    return Ok(reply);
+                }
+            }
+            Err(failed(&"no acknowledgement after 4 retransmissions"))
+        };
+        let outcome = outcome.await;
+        lock(&line.waiting).answers.remove(&id);
+        outcome
+    }
+
+    /// A message id of a port that has not used it yet, and where its answer will come.
+    fn begin(&self) -> std::io::Result<(Arc<Line>, u16, oneshot::Receiver<Reply>)> {
+        let mut current = lock(&self.line);
+        let line = match current.as_ref().filter(|line| lock(&line.waiting).used_ids < IDS) {
+            Some(line) => Arc::clone(line),
+            None => Arc::clone(current.insert(Arc::new(Line::open(self.to)?))),
+        };
+        let (tell, answer) = oneshot::channel();
+        let id = {
+            let mut waiting = lock(&line.waiting);
+            let id = u16::try_from(waiting.used_ids).expect("below 65,536");
+            waiting.used_ids += 1;
+            waiting.answers.insert(id, tell);
+            id
+        };
+        Ok((line, id, answer))
+    }
+
+    fn message<'b>(&self, buffer: &'b mut [u8], id: u16, payload: &[u8]) -> Option<&'b [u8]> {
+        let mut writer = Writer::new(buffer, Kind::Confirmable, Code::POST, id, &id.to_be_bytes());
+        for segment in PATH {
+            writer = writer.option(number::URI_PATH, segment);
+        }
+        writer = writer.uint(number::CONTENT_FORMAT, JSON);
+        if let Some(key) = &self.key {
+            let now =
+                SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_secs().to_string();
+            for (name, value) in [("k", key.id.as_str()), ("t", &now), ("s", &signature(key, &now, payload))] {
+                writer = writer.option(number::URI_QUERY, format!("{name}={value}").as_bytes());
+            }
+        }
+        writer.payload(payload).filter(|message| message.len() <= DATAGRAM_BYTES_MAX)
+    }
+}
+
+impl Line {
+    fn open(to: SocketAddr) -> std::io::Result<Self> {
+        let any = if to.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+        let socket = std::net::UdpSocket::bind::<SocketAddr>(any)?;
+        socket.connect(to)?;
+        // Ports differ, so that not all repeat themselves at once.
+        let dice = SmallRng::seed_from_u64(socket.local_addr()?.port().into());
+        socket.set_nonblocking(true)?;
+        let socket = Arc::new(UdpSocket::from_std(socket)?);
+        let waiting = Arc::new(Mutex::new(Waiting { used_ids: 0, dice, answers: HashMap::new() }));
+        let reader = tokio::spawn(read(Arc::clone(&socket), Arc::clone(&waiting)));
+        Ok(Self { socket, waiting, reader })
+    }
+}
+
+/// Gives answers to those who wait for them. Ends with the line.
+async fn read(socket: Arc<UdpSocket>, waiting: Arc<Mutex<Waiting>>) {
+    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+    loop {
+        // An error is that of a datagram before, which nobody took; it is sent again.
+        let Ok(bytes) = socket.recv(&mut buffer).await else { continue };
+        let Some((id, reply)) = reply(&buffer[..bytes]) else { continue };
+        if let Some(tell) = lock(&waiting).answers.remove(&id) {
+            // Whoever has given up meanwhile sends it again.
+            let _ = tell.send(reply);
+        }
+    }
+}
+
+/// What a datagram answers, and how.
+fn reply(datagram: &[u8]) -> Option<(u16, Reply)> {
+    let message = Message::parse(datagram).ok()?;
+    let answers = message.kind == Kind::Acknowledgement
+        && message.code != Code::EMPTY
+        && message.token == message.id.to_be_bytes();
+    // A reset says that the message could not be taken; it counts as a failure of the server.
+    let is_reset = message.kind == Kind::Reset && message.code == Code::EMPTY;
+    if !answers && !is_reset {
+        return None;
+    }
+    let max_age = message.options().find(|option| option.number == number::MAX_AGE).and_then(|option| option.uint());
+    let again_after = max_age.map(|seconds| Duration::from_secs(u64::from(seconds)));
+    let status = if is_reset { Status::Broken } else { Status::Coap(message.code.0) };
+    Some((message.id, Reply { status, again_after, body: message.payload.to_vec() }))
+}
+
+/// How long each sending of a message is waited for: ACK_TIMEOUT, by chance up to half as much longer (`permille` of a
+/// half), and then twice as long each time (section 4.2).
+fn waits(ack_timeout: Duration, permille: u32) -> impl Iterator<Item = Duration> {
+    let first = ack_timeout + ack_timeout * permille / 2_000;
+    (0..=RETRANSMISSIONS_MAX).map(move |doublings| first * 2_u32.pow(doublings))
+}
+
+/// Contract section 10.
+fn signature(key: &Key, time: &str, payload: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(&Sha256::digest(&key.secret)).expect("a key of any length");
+    for part in [key.id.as_bytes(), &SEPARATOR, time.as_bytes(), &SEPARATOR, payload] {
+        mac.update(part);
+    }
+    let whole = mac.finalize().into_bytes();
+    let first: &[u8; 16] = whole.first_chunk().expect("32 bytes");
+    url16(first).iter().map(|byte| char::from(*byte)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retransmissions_are_those_of_the_standard() {
+        let ms = |permille| waits(Duration::from_secs(2), permille).map(|wait| wait.as_millis()).collect::<Vec<_>>();
+        assert_eq!(ms(0), [2_000, 4_000, 8_000, 16_000, 32_000]);
+        assert_eq!(ms(1_000), [3_000, 6_000, 12_000, 24_000, 48_000]);
+    }
+
+    /// `docs/udp.md` makes the same with openssl.
+    #[test]
+    fn a_signature() {
+        let key = Key { id: "till".to_owned(), secret: "SECRET".to_owned() };
+        let event = br#"{"id":"3","action":"visit","shopper":"u1"}"#;
+        assert_eq!(signature(&key, "1794186000", event), "nNzk_jBtmI5YILDdQV0yBw");
+    }
+
+    #[test]
+    fn a_request_says_where_to_and_what() {
+        let client =
+            Client::new(([127, 0, 0, 1], 5_683).into(), Some(&"k1.hush".parse().expect("a key")), Duration::ZERO);
+        let mut buffer = [0; 600];
+        let sent = client.message(&mut buffer, 7, b"{}").expect("it fits");
+        let message = Message::parse(sent).expect("a message");
+        assert_eq!((message.kind, message.code, message.id), (Kind::Confirmable, Code::POST, 7));
+        assert!(message.path_is(&["v1", "events"]) && message.content_format() == Some(JSON));
+        assert_eq!(message.query("k"), Some(&b"k1"[..]));
+        assert_eq!(message.query("s").map(<[u8]>::len), Some(22));
+        assert_eq!(message.payload, b"{}");
+        assert!(client.message(&mut [0; 10], 7, b"{}").is_none());
+    }
+
+    #[test]
+    fn an_acknowledgement_with_the_token_or_a_reset_is_an_answer() {
+        let told = |kind, code, token: &[u8]| {
+            let mut buffer = [0; 20];
+            let writer = Writer::new(&mut buffer, kind, code, 0x0102, token);
+            let sent = if code == Code::EMPTY { writer } else { writer.uint(number::MAX_AGE, 300) }.payload(&[]);
+            reply(sent.expect("it fits")).map(|(id, reply)| (id, reply.status, reply.again_after))
+        };
+        let after = Some(Duration::from_secs(300));
+        let shed = told(Kind::Acknowledgement, Code::UNAVAILABLE, &[1, 2]);
+        assert_eq!(shed, Some((0x0102, Status::Coap(Code::UNAVAILABLE.0), after)));
+        assert_eq!(told(Kind::Reset, Code::EMPTY, &[]), Some((0x0102, Status::Broken, None)));
+        assert_eq!(told(Kind::Acknowledgement, Code::UNAVAILABLE, &[1, 3]), None, "another request's token");
+        assert_eq!(told(Kind::Acknowledgement, Code::EMPTY, &[]), None);
+        assert_eq!(told(Kind::Confirmable, Code::CHANGED, &[1, 2]), None);
+    }
+
+    #[tokio::test]
+    async fn when_a_port_has_used_its_ids_there_is_another() {
+        let client = Client::new(([127, 0, 0, 1], 5_683).into(), None, Duration::ZERO);
+        let port = |line: &Line| line.socket.local_addr().expect("an address").port();
+        let (first, id, _) = client.begin().expect("a port");
+        assert_eq!((id, client.begin().map(|(line, id, _)| (port(&line), id)).ok()), (0, Some((port(&first), 1))));
+        lock(&first.waiting).used_ids = IDS - 1;
+        assert_eq!(client.begin().map(|(line, id, _)| (port(&line), id)).ok(), Some((port(&first), u16::MAX)));
+        let (second, id, _) = client.begin().expect("a port");
+        assert_eq!(id, 0);
+        assert_ne!(port(&second), port(&first));
+    }
+}

@@ -1,0 +1,131 @@
+//! Pairs of reports of one run, as ratios with their spread: figures of different runs are not held against each other.
+
+#![expect(clippy::float_arithmetic, reason = "ratios of measurements")]
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use serde::Deserialize;
+
+#[derive(Debug, Args)]
+pub(crate) struct RatioArgs {
+    /// What is held against what
+    #[arg(long)]
+    name: String,
+    /// The ratio of throughputs that is aimed at
+    #[arg(long)]
+    aim: Option<f64>,
+    /// Reports (load --report) in pairs: ours, the reference's, ours, the reference's, …
+    #[arg(required = true, num_args = 2..)]
+    reports: Vec<PathBuf>,
+}
+
+/// Of a report, what is compared; `server` is the first process that was looked at.
+#[derive(Deserialize)]
+struct Figures {
+    throughput_per_s: u64,
+    servers: Vec<Server>,
+    failures: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Server {
+    cpu_ms_per_million_events: Option<u64>,
+}
+
+impl Figures {
+    fn read(file: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+        let figures: Self =
+            serde_json::from_str(&text).with_context(|| format!("{}: is no report of load", file.display()))?;
+        let failures = &figures.failures;
+        ensure!(failures.is_empty(), "{}: this run failed: {}", file.display(), failures.join("; "));
+        Ok(figures)
+    }
+
+    fn cpu_ms(&self) -> Option<u64> {
+        self.servers.first()?.cpu_ms_per_million_events
+    }
+}
+
+/// Prints a row of a table: what, its ratios of throughput and of processor time an event, the medians themselves.
+///
+/// # Errors
+/// A report cannot be read, or is of a run that failed.
+pub(crate) fn run(args: &RatioArgs) -> Result<()> {
+    ensure!(args.reports.len().is_multiple_of(2), "reports come in pairs: ours, then the reference's");
+    let figures = args.reports.iter().map(|file| Figures::read(file)).collect::<Result<Vec<_>>>()?;
+    let (ours, theirs): (Vec<_>, Vec<_>) = figures.chunks_exact(2).map(|pair| (&pair[0], &pair[1])).unzip();
+    println!("{}", row(&args.name, args.aim, &ours, &theirs));
+    Ok(())
+}
+
+fn row(name: &str, aim: Option<f64>, ours: &[&Figures], theirs: &[&Figures]) -> String {
+    let throughput = |figures: &&Figures| Some(figures.throughput_per_s);
+    let cpu = |figures: &&Figures| figures.cpu_ms();
+    let middle = |all: &[&Figures], of: &dyn Fn(&&Figures) -> Option<u64>| {
+        let mut values: Vec<u64> = all.iter().filter_map(of).collect();
+        values.sort_unstable();
+        values.get(values.len() / 2).map_or("–".to_owned(), u64::to_string)
+    };
+    let ratios = |of: &dyn Fn(&&Figures) -> Option<u64>| {
+        let pairs = ours.iter().zip(theirs);
+        let ratios = pairs.filter_map(|(ours, theirs)| Some(float(of(ours)?) / float(of(theirs).filter(|x| *x > 0)?)));
+        spread(ratios.collect())
+    };
+    format!(
+        "| {name} | {}{} | {} | {} : {} | {} : {} |",
+        ratios(&throughput),
+        aim.map_or(String::new(), |aim| format!(" (aim {aim})")),
+        ratios(&cpu),
+        middle(ours, &throughput),
+        middle(theirs, &throughput),
+        middle(ours, &cpu),
+        middle(theirs, &cpu),
+    )
+}
+
+fn float(value: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "measured figures are far below 2^53")]
+    let float = value as f64;
+    float
+}
+
+/// The median, and the least and the greatest.
+fn spread(mut values: Vec<f64>) -> String {
+    values.sort_unstable_by(f64::total_cmp);
+    match &values[..] {
+        [] => "–".to_owned(),
+        [least, .., most] => format!("{:.2} ({least:.2}…{most:.2})", values[values.len() / 2]),
+        [only] => format!("{only:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(throughput_per_s: u64, cpu_ms: Option<u64>) -> Figures {
+        let servers = vec![Server { cpu_ms_per_million_events: cpu_ms }];
+        Figures { throughput_per_s, servers, failures: Vec::new() }
+    }
+
+    #[test]
+    fn ratios_are_of_pairs() {
+        let ours = [figures(50, Some(300)), figures(80, Some(100)), figures(60, Some(200))];
+        let theirs = [figures(100, Some(100)), figures(100, Some(100)), figures(100, Some(100))];
+        let found = row("a vs b", Some(0.8), &ours.each_ref(), &theirs.each_ref());
+        assert_eq!(found, "| a vs b | 0.60 (0.50…0.80) (aim 0.8) | 2.00 (1.00…3.00) | 60 : 100 | 200 : 100 |");
+        let none = figures(1, None);
+        assert_eq!(row("x", None, &[&none], &[&none]), "| x | 1.00 | – | 1 : 1 | – : – |");
+    }
+
+    #[test]
+    fn a_run_that_failed_is_no_measurement() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("report.json");
+        std::fs::write(&file, r#"{"throughput_per_s":1,"servers":[],"failures":["lost"]}"#).expect("a file");
+        assert!(Figures::read(&file).is_err_and(|error| error.to_string().contains("lost")));
+    }
+}
