@@ -7,7 +7,7 @@ use super::door::shop;
 use super::server::Server;
 
 /// A client that is there, as its own probe tells; else the test is skipped.
-fn has(what: &str, probe: &[&str]) -> bool {
+pub(super) fn has(what: &str, probe: &[&str]) -> bool {
     let probed = Command::new(probe[0]).args(&probe[1..]).output();
     let is_there = probed.is_ok_and(|output| output.status.success());
     if !is_there {

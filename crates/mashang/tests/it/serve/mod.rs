@@ -9,5 +9,7 @@ mod held;
 mod journey;
 mod races;
 pub(crate) mod server;
+mod slow;
 mod start;
 pub(crate) mod steady;
+mod tls;
