@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use openssl::asn1::Asn1Time;
@@ -168,4 +169,8 @@ fn settings_of_a_front_that_are_wrong_are_named() {
     check(&["--proxy-protocol"], "proxy-protocol: would let nobody in: give the proxies' networks in --proxy-trust");
     check(&["--proxy-trust", "10.0.0.1/8"], "is an address inside a network");
     check(&["--connections", "0"], "connections is 0: give 1 to 1000000");
+    let limited = "ulimit -n 1000 && exec \"$0\" serve --data data --rules rules.toml --connections 500";
+    let run = Command::new("sh").args(["-c", limited, env!("CARGO_BIN_EXE_mashang")]).current_dir(dir.path()).output();
+    let told = String::from_utf8_lossy(&run.expect("it runs").stderr).into_owned();
+    assert!(told.contains("connections is 500, and no more than 1000 files may be open: give at most 488"), "{told}");
 }
