@@ -3,24 +3,27 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
+use edge::http::listen::raise_files;
 use edge::http::port::Manner;
 use edge::http::tls::Tls;
 use edge::network::Trust;
 
 use crate::usage;
 
-/// So many connections may be open unless it is said otherwise.
-const CONNECTIONS: u32 = 20_000;
-const CONNECTIONS_MOST: u32 = 1_000_000;
+/// So many connections may be open unless it is said otherwise, or fewer where so many files cannot be.
+const CONNECTIONS: u64 = 20_000;
+const CONNECTIONS_MOST: u64 = 1_000_000;
+/// Files that a process has open beside its connections: segments of the log, the ledger, its threads' own.
+const FILES_BESIDE: u64 = 512;
 
 /// The same on the command line and, one by one, in a file.
 #[derive(Debug, Default, Args)]
 pub(crate) struct FrontArgs {
-    /// Connections that may be open; more wait to be accepted [default: 20000]
+    /// Connections that may be open; more wait to be accepted [default: 20000, or what the limit of open files allows]
     #[arg(long, env = "MASHANG_CONNECTIONS", value_name = "N")]
-    pub(crate) connections: Option<u32>,
+    pub(crate) connections: Option<u64>,
     /// Networks of proxies that are believed about whom they speak for (X-Forwarded-For) [default: none]
     #[arg(long, env = "MASHANG_PROXY_TRUST", value_name = "NETWORK,…")]
     pub(crate) proxy_trust: Option<Trust>,
@@ -36,14 +39,21 @@ pub(crate) struct FrontArgs {
 }
 
 impl FrontArgs {
-    /// Puts together what was said, the file last.
+    /// Puts together what was said, the file last, and lets the process open as many files as it may.
     ///
     /// # Errors
     /// Something is wrong: usage.
     pub(crate) fn check(self, file: Self) -> Result<Manner> {
-        let connections = self.connections.or(file.connections).unwrap_or(CONNECTIONS);
+        let files = raise_files().context("the system does not tell how many files may be open")?;
+        let fit = files.saturating_sub(FILES_BESIDE).max(1);
+        let connections = self.connections.or(file.connections).unwrap_or(CONNECTIONS.min(fit));
         if !(1..=CONNECTIONS_MOST).contains(&connections) {
             return Err(usage(format!("connections is {connections}: give 1 to {CONNECTIONS_MOST}")));
+        }
+        if connections > fit {
+            return Err(usage(format!(
+                "connections is {connections}, and no more than {files} files may be open: give at most {fit}, or raise the limit (LimitNOFILE, ulimit -Hn)"
+            )));
         }
         let proxies = self.proxy_trust.or(file.proxy_trust).unwrap_or(Trust::nobody());
         let expects_proxy = self.proxy_protocol.or(file.proxy_protocol).unwrap_or(false);
@@ -58,6 +68,11 @@ impl FrontArgs {
             }
             (None, Some(_)) => return Err(usage("tls-key is the key of a certificate: give --tls-cert FILE too")),
         };
-        Ok(Manner { connections_max: connections as usize, proxies, expects_proxy, tls })
+        Ok(Manner {
+            connections_max: usize::try_from(connections).expect("a million at most"),
+            proxies,
+            expects_proxy,
+            tls,
+        })
     }
 }

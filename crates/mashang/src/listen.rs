@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use anyhow::Result;
 use edge::events::Door;
-use edge::http::listen::{bind_all, raise_files};
+use edge::http::listen::bind_all;
 use edge::http::port::Port;
 use edge::network::Trust;
 use edge::udp::receiver::Receiver;
@@ -39,17 +39,7 @@ pub(crate) struct Listeners(Vec<std::net::TcpListener>);
 impl Listeners {
     /// # Errors
     /// They cannot be bound: usage.
-    pub(crate) fn bind(address: SocketAddr, connections_max: usize) -> Result<Self> {
-        match raise_files() {
-            Ok(files) if files < connections_max as u64 + FILES_BESIDE => {
-                warn!(
-                    files,
-                    "the process may open fewer files than --connections {connections_max} takes; raise its limit (ulimit -n, LimitNOFILE)"
-                );
-            }
-            Ok(_) => {}
-            Err(error) => warn!(%error, "the system does not tell how many files may be open"),
-        }
+    pub(crate) fn bind(address: SocketAddr) -> Result<Self> {
         bind_all(address, processors()).map(Self).map_err(|e| refused("http", address, &e))
     }
 
@@ -143,8 +133,6 @@ impl TryFrom<String> for Udp {
     }
 }
 
-/// Files that a process has open beside its connections: segments of the log, the ledger, its threads' own.
-const FILES_BESIDE: u64 = 512;
 /// RFC 7252, section 6.1.
 const COAP_PORT: u16 = 5683;
 

@@ -49,7 +49,7 @@ struct FromFile {
     data: Option<PathBuf>,
     rules: Option<Vec<PathBuf>>,
     http: Option<SocketAddr>,
-    connections: Option<u32>,
+    connections: Option<u64>,
     proxy_trust: Option<Trust>,
     proxy_protocol: Option<bool>,
     tls_cert: Option<PathBuf>,

@@ -81,11 +81,12 @@ impl Connection {
         watcher: Watcher,
     ) -> Result<(), Ended> {
         let service = service_fn(|request| self.port.service.answer(request, client, &self.port.manner.proxies));
+        // Not `pipeline_flush`: it keeps back what is answered while anything lies in the read buffer, the rest of a head that
+        // was refused or the half of a next request among them.
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(HEADER_BYTES_MAX)
-            .pipeline_flush(true)
             .serve_connection(TokioIo::new(stream), service);
         match watcher.watch(connection).await {
             Err(error) if let Some(why) = cut(&error) => Err((why, io::Error::other(error))),

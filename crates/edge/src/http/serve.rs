@@ -34,10 +34,6 @@ impl Port {
     pub async fn serve(self: &Arc<Self>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
         let graceful = GracefulShutdown::new();
         loop {
-            let permit = tokio::select! {
-                () = stopped(&mut stop) => break,
-                permit = Arc::clone(&self.room).acquire_owned() => permit,
-            };
             let (stream, peer) = tokio::select! {
                 () = stopped(&mut stop) => break,
                 accepted = listener.accept() => match accepted {
@@ -48,6 +44,12 @@ impl Port {
                         continue;
                     }
                 },
+            };
+            // One that is accepted may have to wait for its place: a place that waited for one here would be kept from other
+            // listeners.
+            let permit = tokio::select! {
+                () = stopped(&mut stop) => break,
+                permit = Arc::clone(&self.room).acquire_owned() => permit,
             };
             let connection = Connection::new(self, peer.ip());
             let watcher = graceful.watcher();

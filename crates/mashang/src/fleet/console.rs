@@ -47,7 +47,7 @@ pub(crate) fn console(args: ConsoleArgs) -> Result<()> {
 
 async fn run(settings: Console, base: Base, recent: Arc<Recent>, merchants: Merchants) -> Result<()> {
     let keys = settings.door.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
-    let listeners = Listeners::bind(settings.door.http, settings.door.front.connections_max)?;
+    let listeners = Listeners::bind(settings.door.http)?;
     let admin = listen::admin(settings.role.admin).await?;
     let standing = Arc::new(Standing { registry: base.registry.clone(), draining: AtomicBool::new(false) });
     let served = Arc::clone(&merchants.served);

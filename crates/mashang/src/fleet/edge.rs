@@ -107,7 +107,7 @@ fn roads(spool: Option<(&Spool, Found)>, base: &Base, shards: usize) -> Result<V
 
 async fn run(settings: Edge, base: Base, spooled: Option<Kept>, stamps: Vec<Stamps>, rules: Rules) -> Result<()> {
     let keys = settings.door.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
-    let listeners = Listeners::bind(settings.door.http, settings.door.front.connections_max)?;
+    let listeners = Listeners::bind(settings.door.http)?;
     let udp = Sockets::bind(settings.udp)?;
     let admin = listen::admin(settings.role.admin).await?;
     let metrics = Metrics::new(&base.registry).context("metrics are registered once")?;

@@ -95,7 +95,7 @@ struct FromFile {
     store: Option<String>,
     ledger: Option<String>,
     http: Option<SocketAddr>,
-    connections: Option<u32>,
+    connections: Option<u64>,
     proxy_trust: Option<Trust>,
     proxy_protocol: Option<bool>,
     tls_cert: Option<PathBuf>,

@@ -163,7 +163,7 @@ impl Service {
         std::fs::create_dir_all(data)
             .map_err(|e| refused(&format!("cannot be written: {e}: choose a directory that can be")))?;
         let lock = lock(data).map_err(|e| refused(&e))?;
-        let http = Listeners::bind(settings.http, settings.front.connections_max)?;
+        let http = Listeners::bind(settings.http)?;
         let udp = Sockets::bind(settings.udp)?;
         let admin = crate::listen::admin(settings.admin).await?;
 

@@ -1,6 +1,7 @@
 //! The roles of a fleet as processes, on real Kafka and real Postgres: what they write is what a run writes, whatever dies.
 
 mod bad;
+mod balanced;
 mod brokers;
 mod fire;
 mod hurt;

@@ -83,16 +83,21 @@ impl Fleet {
     /// Starts a role under a name, `edge-1`, with more arguments, and waits until it is at work.
     pub(crate) fn start(&mut self, name: &str, more: &[&str]) {
         let kind = name.split('-').next().expect("a kind");
-        let mut args: Vec<&str> = vec![kind, "--log-format", "json", "--admin", "127.0.0.1:0"];
+        let mut args: Vec<&str> = vec![kind, "--log-format", "json"];
+        for place in ["--admin", "--http"] {
+            if !more.contains(&place) && (place == "--admin" || ["edge", "console"].contains(&kind)) {
+                args.extend([place, "127.0.0.1:0"]);
+            }
+        }
         if !more.contains(&"--instance") {
             args.extend(["--instance", name]);
         }
         args.extend(self.log());
         match kind {
-            "edge" => args.extend(["--http", "127.0.0.1:0", "--store", "file:store"]),
+            "edge" => args.extend(["--store", "file:store"]),
             "worker" => args.extend(["--store", "file:store", "--session-timeout", "6s"]),
             "ledger" => args.extend(["--ledger", &self.ledger, "--session-timeout", "6s"]),
-            "console" => args.extend(["--ledger", &self.ledger, "--http", "127.0.0.1:0"]),
+            "console" => args.extend(["--ledger", &self.ledger]),
             _ => panic!("no role is a {kind}"),
         }
         args.extend(more);
@@ -132,11 +137,17 @@ impl Fleet {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
-    /// SIGTERM; what it told.
-    pub(crate) fn stop(&mut self, name: &str) -> String {
-        let mut role = self.roles.remove(name).expect("a role");
+    /// SIGTERM, for [`Fleet::restart`].
+    pub(crate) fn end(&mut self, name: &str) {
+        let role = self.role(name);
         let ended = role.process.stop(PATIENCE);
         assert!(ended.is_some_and(|status| status.success()), "{name}: {ended:?}: {}", role.process.told());
+    }
+
+    /// SIGTERM, for good; what it told.
+    pub(crate) fn stop(&mut self, name: &str) -> String {
+        self.end(name);
+        let role = self.roles.remove(name).expect("a role");
         self.doors.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         role.process.told()
     }

@@ -10,5 +10,7 @@ mod held;
 mod journey;
 mod races;
 pub(crate) mod server;
+mod slow;
 mod start;
 pub(crate) mod steady;
+mod tls;

@@ -122,6 +122,16 @@ impl Server {
         }
     }
 
+    /// Waits until it tells something; what it told before is forgotten.
+    pub(crate) fn hears(&self, text: &str) -> String {
+        loop {
+            let line = self.told.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("it does not tell: {text}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
     /// The process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
