@@ -6,6 +6,7 @@
 //! after it: the clock is the maximum of what was accepted.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use domain::frame::{Body, Kind, seal};
 use domain::model::event::Event;
@@ -23,6 +24,8 @@ use crate::spool::{Done, Durable};
 
 /// So many rounds may be under way under the event clock.
 const ROUNDS_MAX_EVENT: usize = 1;
+/// Whoever closes an intake waits so long at most.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Events of one request, encoded and by partition.
 #[derive(Debug)]
@@ -79,6 +82,7 @@ struct Open {
     told: Vec<Done>,
     under_way: usize,
     is_closed: bool,
+    is_over: bool,
 }
 
 impl std::fmt::Debug for Open {
@@ -92,6 +96,8 @@ impl std::fmt::Debug for Open {
 pub struct Intake {
     open: Mutex<Open>,
     wake: Condvar,
+    /// The thread that closes rounds has ended.
+    over: Condvar,
     road: Road,
     pub stamps: Stamps,
     metrics: Metrics,
@@ -113,10 +119,19 @@ impl Intake {
             told: Vec::new(),
             under_way: 0,
             is_closed: false,
+            is_over: false,
         };
         let rounds_max = if matches!(stamps, Stamps::Wall) { rounds_max } else { ROUNDS_MAX_EVENT };
-        let intake =
-            Self { open: Mutex::new(open), wake: Condvar::new(), road, stamps, metrics, partitions, rounds_max };
+        let intake = Self {
+            open: Mutex::new(open),
+            wake: Condvar::new(),
+            over: Condvar::new(),
+            road,
+            stamps,
+            metrics,
+            partitions,
+            rounds_max,
+        };
         let intake = Arc::new(intake);
         let own = Arc::clone(&intake);
         std::thread::Builder::new()
@@ -193,10 +208,14 @@ impl Intake {
         Ok(was_empty && open.under_way < self.rounds_max)
     }
 
-    /// Lets what is open be made durable, then takes no more.
+    /// Takes no more, and waits until what is open was given to the road, which may be closed then; not for ever, if rounds before it
+    /// do not end.
     pub fn close(&self) {
-        self.open().is_closed = true;
+        let mut open = self.open();
+        open.is_closed = true;
         self.wake.notify_one();
+        let ended = self.over.wait_timeout_while(open, CLOSE_PATIENCE, |open| !open.is_over);
+        drop(ended.unwrap_or_else(PoisonError::into_inner));
     }
 
     fn run(self: Arc<Self>) {
@@ -204,6 +223,8 @@ impl Intake {
             let mut open = self.open();
             while open.is_empty || open.under_way >= self.rounds_max {
                 if open.is_closed && open.is_empty {
+                    open.is_over = true;
+                    self.over.notify_all();
                     return;
                 }
                 open = self.wake.wait(open).unwrap_or_else(PoisonError::into_inner);

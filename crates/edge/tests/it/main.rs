@@ -1,4 +1,5 @@
-//! The door without a house: what the log does not take soon, and whom requests are from.
+//! The door without a house: what the log does not take soon, how it ends, and whom requests are from.
 
 mod client;
+mod intake;
 mod spool;
