@@ -47,8 +47,9 @@ server() {
   await "$name" 'http'
 }
 
+# With more options of the edge, if need be.
 edge() {
-  "$mashang" edge --kafka "$broker" --store "file:$dir/store" --http 127.0.0.1:0 --udp 127.0.0.1:0 --admin 127.0.0.1:0 \
+  "$mashang" edge --kafka "$broker" --store "file:$dir/store" --http 127.0.0.1:0 --udp 127.0.0.1:0 --admin 127.0.0.1:0 "$@" \
     >"$dir/edge.out" 2>&1 &
   pids[edge]=$! edge_pid=$!
   await edge ' ready '
