@@ -184,12 +184,14 @@ fn edges_are_restarted_in_turn_and_nobody_notices() {
         dir.path(),
         "nginx/udp.conf",
         &[
+            // One process, which is its own worker: workers would outlive a master that is killed at the end.
+            ("worker_processes auto", "worker_processes 1".to_owned()),
             ("listen 5683", format!("listen {}", udp.address())),
             ("edge-1:5683", udp_1.address()),
             ("edge-2:5683", udp_2.address()),
         ],
     );
-    let pid = format!("daemon off; pid {};", dir.path().join("nginx.pid").display());
+    let pid = format!("daemon off; master_process off; pid {};", dir.path().join("nginx.pid").display());
     let mut command = Command::new(nginx);
     command.args(["-e", "stderr", "-g", &pid, "-c"]).arg(config);
     let _datagrams = Process::start(&command, &dir.path().join("nginx.log")).expect("it runs");
@@ -212,6 +214,7 @@ fn edges_are_restarted_in_turn_and_nobody_notices() {
                 if metrics.lines().filter(accepted).count() == 2 {
                     break;
                 }
+                assert!(senders.iter().all(|(_, thread)| !thread.is_finished()), "a sender gave up");
                 assert!(Instant::now() < until, "nobody sends to {edge}");
                 std::thread::sleep(Duration::from_millis(50));
             }
