@@ -97,7 +97,10 @@ fn spread(mut values: Vec<f64>) -> String {
     values.sort_unstable_by(f64::total_cmp);
     match &values[..] {
         [] => "–".to_owned(),
-        [least, .., most] => format!("{:.2} ({least:.2}…{most:.2})", values[values.len() / 2]),
+        [least, .., most] => {
+            let median = f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2]);
+            format!("{median:.2} ({least:.2}…{most:.2})")
+        }
         [only] => format!("{only:.2}"),
     }
 }
@@ -117,6 +120,7 @@ mod tests {
         let theirs = [figures(100, Some(100)), figures(100, Some(100)), figures(100, Some(100))];
         let found = row("a vs b", Some(0.8), &ours.each_ref(), &theirs.each_ref());
         assert_eq!(found, "| a vs b | 0.60 (0.50…0.80) (aim 0.8) | 2.00 (1.00…3.00) | 60 : 100 | 200 : 100 |");
+        assert_eq!(spread(vec![4.0, 1.0, 2.0, 3.0]), "2.50 (1.00…4.00)");
         let none = figures(1, None);
         assert_eq!(row("x", None, &[&none], &[&none]), "| x | 1.00 | – | 1 : 1 | – : – |");
     }
