@@ -52,11 +52,11 @@ load() {
 runs=0
 : >"$dir/ratios"
 ours=(--url "$edge_url") theirs=(--url "$hello_url") aim=0.8
-compare hello "one-event POST, 64 connections : bare hyper" --closed --connections 64
+compare hello "one-event POST, 512 connections : bare hyper" --closed --connections 512
 aim=
 compare hello "the same at 5,000 a second" --rate 5000 --connections 64
 theirs=(--url "$parse_url") aim=0.6
-compare parse "NDJSON × 100, 16 connections : only parsing" --closed --connections 16 --batch 100
+compare parse "NDJSON × 100, 64 connections : only parsing" --closed --connections 64 --batch 100
 ours=(--transport udp --udp "$edge_udp" --admin "$edge_admin") theirs=(--transport udp --udp "$udp_address" --admin "$udp_admin") aim=0.8
 compare udp "JSON datagrams, one event each, a flood : only counting" --closed --connections 64
 aim=

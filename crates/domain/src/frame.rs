@@ -214,16 +214,15 @@ impl Body {
         self.part_bytes_max = part_bytes_max;
     }
 
-    /// Adds items that were encoded elsewhere. Parts stay within their bound.
+    /// Adds items that were encoded elsewhere, which keeps its room. Parts stay within their bound.
     pub fn append(&mut self, other: &mut Self) {
-        for (bytes, count) in other.parts.drain(..).chain([(std::mem::take(&mut other.bytes), other.count)]) {
+        other.drain(|bytes, count| {
             if self.bytes.len() + bytes.len() > self.part_bytes_max && self.count > 0 {
                 self.parts.push((std::mem::take(&mut self.bytes), std::mem::take(&mut self.count)));
             }
-            self.bytes.extend_from_slice(&bytes);
+            self.bytes.extend_from_slice(bytes);
             self.count += count;
-        }
-        other.count = 0;
+        });
     }
 
     /// Adds an item.

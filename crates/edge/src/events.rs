@@ -1,6 +1,7 @@
 //! `POST /v1/events`: parse, check, stamp, frame; 202 once every accepted event is durable (contract section 9).
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use wire::event::cloud::{Headers, is_json};
 use wire::packed::{BODY_BYTES_MAX, Encoding, Packed, unpack};
 
 use crate::hot::Hot;
-use crate::intake::Intake;
+use crate::intake::{Intake, Lost};
 use crate::keys::{Grant, Keys, Scope};
 use crate::metrics::{Metrics, Shed};
 use crate::problem::{Problem, method_not_allowed};
@@ -31,8 +32,6 @@ use crate::served::Served;
 pub const PATH: &str = "/v1/events";
 /// A body must have come within so long.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// An event waits at most so long to be durable before its sender is asked to come again.
-const DURABLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Of a body that is refused so much is read all the same, and for so long.
 const DISCARD_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,15 +40,21 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 pub(crate) const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(crate) const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
+thread_local! {
+    /// Threads that take requests are numbered.
+    static NUMBER: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
 /// What the door knows.
 #[derive(Debug)]
 pub struct Door {
-    /// The shards; a request is of one of them.
+    /// The shards; a thread is of one of them.
     pub(crate) intakes: Vec<Arc<Intake>>,
-    requests: AtomicUsize,
+    threads: AtomicUsize,
     /// A key has fewer.
     pub(crate) served: Arc<Served>,
     pub keys: Option<Arc<Keys>>,
+    everything: Grant,
     pub metrics: Metrics,
     /// Memory of requests under way.
     pub(crate) hall: Arc<Hall>,
@@ -77,7 +82,16 @@ impl Door {
         assert!(!intakes.is_empty(), "a door has a shard at least");
         let hall = Hall::new(limits.inflight_bytes_max, metrics.inflight_bytes.clone());
         let hot = Hot::new(limits.shopper_events_per_s, Arc::clone(&hall));
-        Self { intakes, requests: AtomicUsize::new(0), served, keys, metrics, hall, hot }
+        Self {
+            intakes,
+            threads: AtomicUsize::new(0),
+            served,
+            keys,
+            everything: Grant::everything(),
+            metrics,
+            hall,
+            hot,
+        }
     }
 
     /// What is told to whoever asks for [`PATH`] with another method than `POST`, which goes by no route.
@@ -91,7 +105,7 @@ impl Door {
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Bytes> {
         let began = Instant::now();
         let response = self.take(request, began).await;
-        self.metrics.requests.with_label_values(&[response.status().as_str()]).inc();
+        self.metrics.answered(response.status());
         response
     }
 
@@ -124,9 +138,9 @@ impl Door {
                 Some(key) => keys.grant_to(&key, Scope::Ingest)?,
                 None => keys.grant(headers, Scope::Ingest)?,
             },
-            None => Grant::everything(),
+            None => self.everything.clone(),
         };
-        if grant.is_for_nobody(self.served.now().keys()) {
+        if grant.is_for_nobody(&self.served) {
             let what = format!("key {} is of no merchant that is served here", grant.key);
             return Err(Problem::new(StatusCode::FORBIDDEN, what));
         }
@@ -147,12 +161,20 @@ impl Door {
 
     /// What whoever has no key may send.
     pub(crate) fn keyless_grant(&self) -> Grant {
-        self.keys.as_ref().map_or_else(Grant::everything, |keys| keys.keyless())
+        self.keys.as_ref().map_or_else(|| self.everything.clone(), |keys| keys.keyless())
     }
 
-    /// The shard of the next request.
+    /// The shard of the thread that calls.
     pub(crate) fn intake(&self) -> &Arc<Intake> {
-        &self.intakes[self.requests.fetch_add(1, Ordering::Relaxed) % self.intakes.len()]
+        let number = match NUMBER.get() {
+            Some(number) => number,
+            None => {
+                let number = self.threads.fetch_add(1, Ordering::Relaxed);
+                NUMBER.set(Some(number));
+                number
+            }
+        };
+        &self.intakes[number % self.intakes.len()]
     }
 
     /// Turns a request away that was not read, or not to its end; it counts as one event.
@@ -177,7 +199,7 @@ impl Door {
         let Some(body) = read_body(body, &mut room).await? else { return Err(self.busy(began)) };
         let intake = self.intake();
         let context = Context { served: &self.served, metrics: &self.metrics, hot: &self.hot, grant: &grant, intake };
-        let read = match unpack(encoding, body, &mut |bytes| room.hold(bytes)) {
+        let read = match unpack(encoding, &body, &mut |bytes| room.hold(bytes)) {
             Ok(body) => read(&body, shape, context).map_err(|e| too_large(e.to_string()))?,
             Err(broken @ Packed::Broken { .. }) => unreadable(broken.to_string(), context),
             Err(Packed::NoRoom) => return Err(self.busy(began)),
@@ -207,19 +229,20 @@ impl Door {
             self.metrics.shed(Shed::Quota, events);
             return Err(enough(&format!("merchant {merchant}"), wait, began));
         }
-        let durable = tokio::time::timeout(DURABLE_TIMEOUT, intake.take(parcel)).await;
-        match durable {
-            Ok(Ok(durable)) => {
+        match intake.take(parcel).await {
+            Ok(durable) => {
                 self.metrics.ack_seconds.observe(began.elapsed().as_secs_f64());
                 Ok(Answer { durable: durable.as_str(), ..answer })
             }
-            Ok(Err(Refused::Full)) => Err(Problem::busy("the log has no room; send it again", 5)),
-            Ok(Err(Refused::TooLarge)) => Err(too_large("an event is larger than the log takes".to_owned())),
-            Ok(Err(refused @ (Refused::Failed | Refused::Closed))) => {
+            Err(Lost::Refused(Refused::Full)) => Err(Problem::busy("the log has no room; send it again", 5)),
+            Err(Lost::Refused(Refused::TooLarge)) => Err(too_large("an event is larger than the log takes".to_owned())),
+            Err(Lost::Refused(refused @ (Refused::Failed | Refused::Closed))) => {
                 Err(Problem::busy(format!("{refused}; send it again"), 2))
             }
             // It is counted as what it becomes.
-            Err(_) => Err(Problem::busy("the log did not answer in time; send it again, nothing counts twice", 5)),
+            Err(Lost::Late) => {
+                Err(Problem::busy("the log did not answer in time; send it again, nothing counts twice", 5))
+            }
         }
     }
 }
@@ -296,25 +319,31 @@ fn length(headers: &HeaderMap) -> Result<Option<usize>, Problem> {
 }
 
 /// Reads a body as far as there is room; `None` if there is no more.
-async fn read_body(body: &mut Incoming, room: &mut Room) -> Result<Option<Vec<u8>>, Problem> {
-    let mut bytes = Vec::new();
+async fn read_body(body: &mut Incoming, room: &mut Room) -> Result<Option<Bytes>, Problem> {
+    let (mut first, mut bytes) = (Bytes::new(), Vec::new());
     let read = async {
         while let Some(frame) = body.frame().await {
             let frame = frame
                 .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body ended early: {error}")))?;
             let Ok(data) = frame.into_data() else { continue };
-            if bytes.len() + data.len() > BODY_BYTES_MAX {
+            let had = first.len() + bytes.len();
+            if had + data.len() > BODY_BYTES_MAX {
                 return Err(body_too_large());
             }
-            if !room.hold(bytes.len() + data.len()) {
+            if !room.hold(had + data.len()) {
                 return Ok(false);
             }
-            bytes.extend_from_slice(&data);
+            if had == 0 {
+                first = data;
+            } else {
+                bytes.extend_from_slice(&std::mem::take(&mut first));
+                bytes.extend_from_slice(&data);
+            }
         }
         Ok(true)
     };
     match tokio::time::timeout(BODY_TIMEOUT, read).await {
-        Ok(Ok(whole)) => Ok(whole.then_some(bytes)),
+        Ok(Ok(whole)) => Ok(whole.then(|| if bytes.is_empty() { first } else { Bytes::from(bytes) })),
         Ok(Err(problem)) => Err(problem),
         Err(_) => {
             let what = format!("the body did not come within {} s", BODY_TIMEOUT.as_secs());

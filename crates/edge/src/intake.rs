@@ -1,12 +1,14 @@
 //! Events of many requests become one frame per partition, and the frames one round of the log.
 //!
-//! Whoever brings events adds them to the round that is open and waits for it. A thread closes the open round as soon as
-//! fewer than so many are under way: alone, an event waits for nobody; in a crowd, what comes while the disk is busy
-//! travels together. Under the event clock one round is under way at a time, and if it is refused, so is all that was stamped
-//! after it: the clock is the maximum of what was accepted.
+//! Whoever brings events adds them to the round that is open and waits for it. A thread closes the open round at its [`Pace`]:
+//! alone, an event waits for nobody; in a crowd, what comes while the log is busy travels together, in few large records rather
+//! than in many small ones. Under the event clock one round is under way at a time, and if it is refused, so is all that was
+//! stamped after it: the clock is the maximum of what was accepted.
 
+use std::cell::{Cell, RefCell};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::frame::{Body, Kind, seal};
 use domain::model::event::Event;
@@ -24,8 +26,25 @@ use crate::spool::{Done, Durable};
 
 /// So many rounds may be under way under the event clock.
 const ROUNDS_MAX_EVENT: usize = 1;
+/// Whoever waits for a round is asked to send its events again after so long.
+const DURABLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Whoever closes an intake waits so long at most.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A round is closed at once when a frame of it has so many bytes.
+const FRAME_BYTES: usize = 64 * 1024;
+
+/// Parcels that were larger do not leave their memory to others.
+const SPARE_BYTES_MAX: usize = 64 * 1024;
+
+/// When rounds are closed.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// So many rounds may be under way.
+    pub rounds_max: usize,
+    /// A round is closed so long after the one before: the shorter time if nothing is under way, the longer one if something is.
+    pub linger: RangeInclusive<Duration>,
+}
 
 /// Events of one request, encoded and by partition.
 #[derive(Debug)]
@@ -59,6 +78,17 @@ impl Parcel {
         self.events.iter().sum()
     }
 
+    fn is_small(&self) -> bool {
+        self.bodies.iter().map(|(body, _)| body.len()).sum::<usize>() <= SPARE_BYTES_MAX
+    }
+
+    /// Leaves its memory to the next parcel of this thread; it was emptied.
+    fn spare(mut self) {
+        self.events = Counts::default();
+        self.bodies.iter_mut().for_each(|(_, received)| *received = Millis::MIN);
+        SPARE.set(Some(self));
+    }
+
     /// Adds an event that has its stamp.
     pub fn push(&mut self, event: &Event<'_>, transport: Transport) {
         self.events[transport as usize] += 1;
@@ -70,13 +100,38 @@ impl Parcel {
     }
 }
 
-/// The end of a round.
+/// Why events are not durable, or not known to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    Refused(Refused),
+    /// The log has not answered in time. What becomes of them is counted when it does.
+    Late,
+}
+
+/// The end of a round, and what is told of it.
 type Outcome = Option<Result<Durable, Refused>>;
+type Told = Option<Result<Durable, Lost>>;
+
+/// The round that a thread has waited for last, so that all who wait for it there are woken by one of them: to wake a task of
+/// another thread costs a system call.
+struct Waited {
+    /// The sender that the round's end comes from, which nothing else has.
+    round: watch::Receiver<Outcome>,
+    told: watch::Receiver<Told>,
+}
+
+thread_local! {
+    /// An empty parcel with its memory.
+    static SPARE: Cell<Option<Parcel>> = const { Cell::new(None) };
+    static WAITED: RefCell<Option<Waited>> = const { RefCell::new(None) };
+}
 
 /// What is being gathered.
 struct Open {
     parcel: Parcel,
     is_empty: bool,
+    /// Whether a frame of it is as large as it should be.
+    is_large: bool,
     outcome: watch::Sender<Outcome>,
     /// Those who do not wait, but are called.
     told: Vec<Done>,
@@ -102,26 +157,28 @@ pub struct Intake {
     pub stamps: Stamps,
     metrics: Metrics,
     partitions: u16,
-    rounds_max: usize,
+    pace: Pace,
 }
 
 impl Intake {
-    /// Starts the thread that closes rounds, of which so many may be under way; it ends with [`Intake::close`].
+    /// Starts the thread that closes rounds; it ends with [`Intake::close`].
     ///
     /// # Panics
     /// If the system has no room for a thread.
     #[must_use]
-    pub fn start(road: Road, partitions: u16, stamps: Stamps, rounds_max: usize, metrics: Metrics) -> Arc<Self> {
+    pub fn start(road: Road, partitions: u16, stamps: Stamps, pace: Pace, metrics: Metrics) -> Arc<Self> {
         let open = Open {
             parcel: Parcel::new(partitions, stamps.epoch()),
             is_empty: true,
+            is_large: false,
             outcome: watch::Sender::new(None),
             told: Vec::new(),
             under_way: 0,
             is_closed: false,
             is_over: false,
         };
-        let rounds_max = if matches!(stamps, Stamps::Wall) { rounds_max } else { ROUNDS_MAX_EVENT };
+        let rounds_max = if matches!(stamps, Stamps::Wall) { pace.rounds_max } else { ROUNDS_MAX_EVENT };
+        let pace = Pace { rounds_max, ..pace };
         let intake = Self {
             open: Mutex::new(open),
             wake: Condvar::new(),
@@ -130,7 +187,7 @@ impl Intake {
             stamps,
             metrics,
             partitions,
-            rounds_max,
+            pace,
         };
         let intake = Arc::new(intake);
         let own = Arc::clone(&intake);
@@ -144,33 +201,49 @@ impl Intake {
     /// An empty parcel.
     #[must_use]
     pub fn parcel(&self) -> Parcel {
+        let spare = SPARE.take().filter(|spare| spare.bodies.len() == usize::from(self.partitions));
+        match spare {
+            Some(spare) => Parcel { epoch: self.stamps.epoch(), ..spare },
+            None => self.new_parcel(),
+        }
+    }
+
+    fn new_parcel(&self) -> Parcel {
         Parcel::new(self.partitions, self.stamps.epoch())
     }
 
     /// Makes events durable, and counts them, also if whoever sent them does not wait for the answer. Says where they are.
     ///
     /// # Errors
-    /// None of them is accepted.
-    pub async fn take(&self, parcel: Parcel) -> Result<Durable, Refused> {
+    /// None of them is accepted, or nobody knows yet.
+    pub async fn take(&self, mut parcel: Parcel) -> Result<Durable, Lost> {
+        let is_small = parcel.is_small();
         let (mut outcome, wakes) = {
             let mut open = self.open();
-            let wakes = self.add(&mut open, parcel)?;
-            (open.outcome.subscribe(), wakes)
+            let wakes = self.add(&mut open, &mut parcel).map_err(Lost::Refused)?;
+            (here(&open.outcome), wakes)
         };
+        if is_small {
+            parcel.spare();
+        }
         if wakes {
             self.wake.notify_one();
         }
         let ended = outcome.wait_for(Option::is_some).await;
-        ended.map_or(Err(Refused::Closed), |outcome| outcome.unwrap_or(Err(Refused::Closed)))
+        ended.ok().and_then(|outcome| *outcome).unwrap_or(Err(Lost::Refused(Refused::Closed)))
     }
 
     /// The same for whoever has no task that could wait: `told` is called once.
-    pub fn give(&self, parcel: Parcel, told: Done) {
+    pub fn give(&self, mut parcel: Parcel, told: Done) {
+        let is_small = parcel.is_small();
         let mut open = self.open();
-        match self.add(&mut open, parcel) {
+        match self.add(&mut open, &mut parcel) {
             Ok(wakes) => {
                 open.told.push(told);
                 drop(open);
+                if is_small {
+                    parcel.spare();
+                }
                 if wakes {
                     self.wake.notify_one();
                 }
@@ -183,8 +256,8 @@ impl Intake {
     }
 
     /// Adds a parcel to what is open, or counts it as shed. Says whether the thread that closes rounds waits for it: who comes
-    /// later to the same round need not wake it, and while rounds are under way it is the end of one that does.
-    fn add(&self, open: &mut Open, parcel: Parcel) -> Result<bool, Refused> {
+    /// later to the same round need not wake it, unless it has become large.
+    fn add(&self, open: &mut Open, parcel: &mut Parcel) -> Result<bool, Refused> {
         let refused = if open.is_closed {
             Some(Refused::Closed)
         } else {
@@ -197,15 +270,17 @@ impl Intake {
         for (sum, more) in open.parcel.events.iter_mut().zip(parcel.events) {
             *sum += more;
         }
-        for ((body, received), (more, at)) in open.parcel.bodies.iter_mut().zip(parcel.bodies) {
-            let mut more = more;
+        let mut is_large = open.is_large;
+        for ((body, received), (more, at)) in open.parcel.bodies.iter_mut().zip(&mut parcel.bodies) {
             if !more.is_empty() {
-                body.append(&mut more);
-                *received = at.max(*received);
+                body.append(more);
+                *received = (*at).max(*received);
+                is_large |= body.len() >= FRAME_BYTES;
             }
         }
         let was_empty = std::mem::replace(&mut open.is_empty, false);
-        Ok(was_empty && open.under_way < self.rounds_max)
+        let was_large = std::mem::replace(&mut open.is_large, is_large);
+        Ok((was_empty || is_large != was_large) && open.under_way < self.pace.rounds_max)
     }
 
     /// Takes no more, and waits until what is open was given to the road, which may be closed then; not for ever, if rounds before it
@@ -219,19 +294,31 @@ impl Intake {
     }
 
     fn run(self: Arc<Self>) {
+        let mut last: Option<Instant> = None;
         loop {
             let mut open = self.open();
-            while open.is_empty || open.under_way >= self.rounds_max {
+            loop {
                 if open.is_closed && open.is_empty {
                     open.is_over = true;
                     self.over.notify_all();
                     return;
                 }
-                open = self.wake.wait(open).unwrap_or_else(PoisonError::into_inner);
+                if open.is_empty || open.under_way >= self.pace.rounds_max {
+                    open = self.wake.wait(open).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+                let linger = if open.under_way == 0 { self.pace.linger.start() } else { self.pace.linger.end() };
+                let left = last.map_or(Duration::ZERO, |last| linger.saturating_sub(last.elapsed()));
+                if left.is_zero() || open.is_large || open.is_closed {
+                    break;
+                }
+                open = self.wake.wait_timeout(open, left).unwrap_or_else(PoisonError::into_inner).0;
             }
+            last = Some(Instant::now());
             open.is_empty = true;
+            open.is_large = false;
             open.under_way += 1;
-            let parcel = std::mem::replace(&mut open.parcel, self.parcel());
+            let parcel = std::mem::replace(&mut open.parcel, self.new_parcel());
             let outcome = std::mem::replace(&mut open.outcome, watch::Sender::new(None));
             let told = std::mem::take(&mut open.told);
             drop(open);
@@ -264,8 +351,9 @@ impl Intake {
                 if self.stamps.refused() {
                     self.metrics.shed(refused.into(), open.parcel.events());
                     told = std::mem::take(&mut open.told);
-                    open.parcel = self.parcel();
+                    open.parcel = self.new_parcel();
                     open.is_empty = true;
+                    open.is_large = false;
                     std::mem::replace(&mut open.outcome, watch::Sender::new(None)).send_replace(Some(Err(refused)));
                 }
             }
@@ -279,6 +367,28 @@ impl Intake {
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where this thread is told how a round ends.
+fn here(round: &watch::Sender<Outcome>) -> watch::Receiver<Told> {
+    WAITED.with_borrow_mut(|waited| {
+        if let Some(Waited { round: known, told }) = waited
+            && known.same_channel(&round.subscribe())
+            && told.has_changed().is_ok()
+        {
+            return told.clone();
+        }
+        let (tell, told) = watch::channel(None);
+        let known = round.subscribe();
+        let mut ends = known.clone();
+        tokio::spawn(async move {
+            let ended = tokio::time::timeout(DURABLE_TIMEOUT, ends.wait_for(Option::is_some)).await;
+            let ended = ended.map(|ended| ended.ok().and_then(|outcome| *outcome).unwrap_or(Err(Refused::Closed)));
+            tell.send_replace(Some(ended.map_or(Err(Lost::Late), |ended| ended.map_err(Lost::Refused))));
+        });
+        *waited = Some(Waited { round: known, told: told.clone() });
+        told
+    })
 }
 
 fn frames(parcel: Parcel) -> Vec<Append> {

@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, StatusCode, header};
@@ -27,10 +27,12 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tracing::{error, info};
 use wire::base64;
+use wire::event::Merchants;
 use wire::hex::hex32;
 
 use crate::problem::Problem;
 use crate::quota::{Bucket, Quota};
+use crate::served::{Currencies, Served};
 
 /// How often the file is looked at.
 const RELOAD_EVERY: Duration = Duration::from_secs(1);
@@ -80,11 +82,19 @@ pub struct Grant {
     /// The key's id; empty where no key is needed.
     pub key: Arc<str>,
     /// `None` is all.
-    merchants: Option<Arc<[String]>>,
+    merchants: Option<Arc<Own>>,
     actions: Option<Arc<[Action]>>,
     /// What the key may send, and what its merchants may be sent.
     pub(crate) quota: Option<Arc<Bucket>>,
     pub(crate) merchant_quotas: Arc<Buckets>,
+}
+
+/// The merchants of a key.
+#[derive(Debug)]
+struct Own {
+    names: Vec<String>,
+    /// Those of them that were served when somebody last asked, and what was served.
+    served: Mutex<(Arc<Currencies>, Arc<Merchants>)>,
 }
 
 /// Buckets by merchant.
@@ -127,13 +137,25 @@ impl Grant {
 
     #[must_use]
     pub fn may_for(&self, merchant: &str) -> bool {
-        self.merchants.as_ref().is_none_or(|all| all.iter().any(|m| m == merchant))
+        self.merchants.as_ref().is_none_or(|own| own.names.iter().any(|m| m == merchant))
     }
 
-    /// Whether it is a key, and of none of these merchants.
+    /// Whether it is a key, and of no merchant that is served.
     #[must_use]
-    pub fn is_for_nobody<'m>(&self, mut merchants: impl Iterator<Item = &'m String>) -> bool {
-        self.merchants.is_some() && !merchants.any(|merchant| self.may_for(merchant))
+    pub fn is_for_nobody(&self, served: &Served) -> bool {
+        self.merchants.is_some() && !served.now().keys().any(|merchant| self.may_for(merchant))
+    }
+
+    /// The merchants that events may be sent for, of those that are served.
+    pub(crate) fn merchants(&self, served: &Served) -> Arc<Merchants> {
+        let Some(own) = &self.merchants else { return served.merchants() };
+        let now = served.now();
+        let mut known = own.served.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&known.0, &now) {
+            let merchants = Merchants::new(now.iter().filter(|(merchant, _)| self.may_for(merchant)));
+            *known = (now, Arc::new(merchants));
+        }
+        Arc::clone(&known.1)
     }
 
     #[must_use]
@@ -340,7 +362,7 @@ fn check(raw: RawKey, known: Option<&Arc<Bucket>>, quotas: &Arc<Buckets>) -> Res
     let quota = raw.quota.map(Quota::check).transpose().map_err(|what| format!("quota: {what}"))?;
     let grant = Grant {
         key: raw.id.into(),
-        merchants: Some(raw.merchants.into()),
+        merchants: Some(Arc::new(Own { names: raw.merchants, served: Mutex::default() })),
         actions: actions.map(Into::into),
         quota: quota.map(|quota| bucket(quota, known)),
         merchant_quotas: Arc::clone(quotas),

@@ -1,5 +1,6 @@
 //! What came through the door: received = accepted + rejected + shed, to the event.
 
+use axum::http::StatusCode;
 use log::local::Refused;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use wire::event::{Reason, Refused as Wrong};
@@ -72,7 +73,9 @@ pub struct Metrics {
     pub unknown_fields: IntCounter,
     pub ack_seconds: Histogram,
     pub inflight_bytes: IntGauge,
-    pub requests: IntCounterVec,
+    requests: IntCounterVec,
+    /// Of `requests`, those with 202: the rest is rare.
+    requests_202: IntCounter,
     uncounted: IntCounterVec,
     /// Events of shoppers beyond their share, taken or not.
     pub hot: IntCounter,
@@ -85,6 +88,7 @@ impl Metrics {
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let vec = |name: &str, help: &str, label: &str| IntCounterVec::new(Opts::new(name, help), &[label]);
         let buckets = prometheus::exponential_buckets(0.000_25, 2.0, 16)?;
+        let requests = vec("mashang_http_requests_total", "Answers by status", "status")?;
         let metrics = Self {
             received: IntCounter::new("mashang_events_received_total", "Events that came to the door")?,
             accepted: vec("mashang_events_accepted_total", "Events that are durable", "transport")?,
@@ -96,7 +100,8 @@ impl Metrics {
                     .buckets(buckets),
             )?,
             inflight_bytes: IntGauge::new("mashang_edge_inflight_bytes", "Bytes of requests under way")?,
-            requests: vec("mashang_http_requests_total", "Answers by status", "status")?,
+            requests_202: requests.with_label_values(&[StatusCode::ACCEPTED.as_str()]),
+            requests,
             uncounted: vec(
                 "mashang_links_uncounted_total",
                 "Links of codes opened by whoever does not scan",
@@ -131,6 +136,14 @@ impl Metrics {
         registry.register(Box::new(metrics.uncounted.clone()))?;
         registry.register(Box::new(metrics.hot.clone()))?;
         Ok(metrics)
+    }
+
+    pub(crate) fn answered(&self, status: StatusCode) {
+        if status == StatusCode::ACCEPTED {
+            self.requests_202.inc();
+        } else {
+            self.requests.with_label_values(&[status.as_str()]).inc();
+        }
     }
 
     pub fn accept(&self, transport: Transport, events: u64) {

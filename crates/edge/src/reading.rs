@@ -13,7 +13,7 @@ use crate::hot::Hot;
 use crate::intake::{Intake, Parcel};
 use crate::keys::Grant;
 use crate::metrics::{Metrics, Shed, Transport};
-use crate::served::{Currencies, Served};
+use crate::served::Served;
 
 /// The answer to a body.
 #[derive(Debug, Default, Serialize)]
@@ -85,7 +85,7 @@ pub(crate) struct Read {
 /// # Errors
 /// It has more events than a body may have; none of them is taken.
 pub(crate) fn read(body: &[u8], shape: Shape<'_>, context: Context<'_>) -> Result<Read, TooMany> {
-    let merchants = merchants(&context.served.now(), context.grant);
+    let merchants = context.grant.merchants(context.served);
     let mut reading = Reading::new(context.metrics, context.hot, context.intake, Transport::Http);
     let sender = Sender { grant: context.grant, merchants: &merchants };
     let Body { answer, of_merchants, .. } = reading.body(body, shape, sender)?;
@@ -94,7 +94,7 @@ pub(crate) fn read(body: &[u8], shape: Shape<'_>, context: Context<'_>) -> Resul
 
 /// Reads a scan that a browser made, as if it were a body with one event.
 pub(crate) fn read_scan(scan: KeylessScan<'_>, context: Context<'_>) -> Read {
-    let merchants = merchants(&context.served.now(), context.grant);
+    let merchants = context.grant.merchants(context.served);
     let mut reading = Reading::new(context.metrics, context.hot, context.intake, Transport::Http);
     let mut body = Body::of(Sender { grant: context.grant, merchants: &merchants });
     reading.event(
@@ -106,6 +106,7 @@ pub(crate) fn read_scan(scan: KeylessScan<'_>, context: Context<'_>) -> Read {
         },
         &mut body,
     );
+    reading.count(&body);
     Read { parcel: reading.parcel, answer: body.answer, of_merchants: body.of_merchants }
 }
 
@@ -114,21 +115,16 @@ pub(crate) fn unreadable(error: String, context: Context<'_>) -> Read {
     let merchants = Merchants::default();
     let reading = Reading::new(context.metrics, context.hot, context.intake, Transport::Http);
     let mut body = Body::of(Sender { grant: context.grant, merchants: &merchants });
-    reading.refuse_unread(&whole(error, Reason::Encoding), &mut body);
+    reading.refuse(&whole(error, Reason::Encoding), &mut body);
+    reading.count(&body);
     Read { parcel: reading.parcel, answer: body.answer, of_merchants: body.of_merchants }
-}
-
-/// The merchants for which somebody may send, of those that are served.
-pub(crate) fn merchants(served: &Currencies, grant: &Grant) -> Merchants {
-    let own = served.iter().filter(|(merchant, _)| grant.may_for(merchant));
-    Merchants::new(own.map(|(merchant, currency)| (merchant.clone(), currency.clone())))
 }
 
 /// Whose body it is.
 #[derive(Clone, Copy)]
 pub(crate) struct Sender<'s> {
     pub(crate) grant: &'s Grant,
-    /// What [`merchants`] gives for the grant.
+    /// Those of the grant.
     pub(crate) merchants: &'s Merchants,
 }
 
@@ -136,6 +132,7 @@ pub(crate) struct Sender<'s> {
 pub(crate) struct Body<'s> {
     sender: Sender<'s>,
     index: usize,
+    unknown_fields: u64,
     /// Right once the parcel is durable.
     pub(crate) answer: Answer,
     /// How many of its events are of each merchant that has a quota.
@@ -145,7 +142,13 @@ pub(crate) struct Body<'s> {
 impl<'s> Body<'s> {
     fn of(sender: Sender<'s>) -> Self {
         let of_merchants = sender.grant.merchant_quotas.keys().map(|merchant| (merchant.clone(), 0)).collect();
-        Self { sender, index: 0, answer: Answer { durable: "log", ..Answer::default() }, of_merchants }
+        Self {
+            sender,
+            index: 0,
+            unknown_fields: 0,
+            answer: Answer { durable: "log", ..Answer::default() },
+            of_merchants,
+        }
     }
 }
 
@@ -190,7 +193,7 @@ impl<'d> Reading<'d> {
                 for line in batch::lines(text) {
                     match line.object {
                         Ok(object) => self.event(object, event::read, &mut body),
-                        Err(wrong) => self.refuse_unread(&wrong, &mut body),
+                        Err(wrong) => self.refuse(&wrong, &mut body),
                     }
                 }
             }
@@ -199,7 +202,14 @@ impl<'d> Reading<'d> {
             let error = "the body is empty; send events".to_owned();
             body.answer.rejected.push(Row { index: 0, id: None, field: String::new(), error });
         }
+        self.count(&body);
         Ok(body)
+    }
+
+    /// Counts the events of a body that was read; what was not read as an event counts as one.
+    fn count(&self, body: &Body<'_>) {
+        self.metrics.received.inc_by(body.index as u64);
+        self.metrics.unknown_fields.inc_by(body.unknown_fields);
     }
 
     /// What was read, whole.
@@ -216,8 +226,8 @@ impl<'d> Reading<'d> {
     ) -> Result<(), TooMany> {
         match list {
             Ok(events) => events.into_iter().for_each(|event| self.event(event, &read, body)),
-            Err(broken @ Broken::Json { .. }) => self.refuse_unread(&whole(broken.to_string(), Reason::Json), body),
-            Err(broken @ Broken::NoArray) => self.refuse_unread(&whole(broken.to_string(), Reason::Type), body),
+            Err(broken @ Broken::Json { .. }) => self.refuse(&whole(broken.to_string(), Reason::Json), body),
+            Err(broken @ Broken::NoArray) => self.refuse(&whole(broken.to_string(), Reason::Type), body),
             Err(Broken::TooMany) => return Err(TooMany),
         }
         Ok(())
@@ -230,7 +240,6 @@ impl<'d> Reading<'d> {
         body: &mut Body<'_>,
     ) {
         let grant = body.sender.grant;
-        self.metrics.received.inc();
         let mut arena = std::mem::take(&mut self.arena);
         arena.reset();
         match read(text, body.sender.merchants, &arena) {
@@ -251,7 +260,7 @@ impl<'d> Reading<'d> {
                     }
                     body.answer.accepted += 1;
                     body.index += 1;
-                    self.metrics.unknown_fields.inc_by(u64::from(accepted.unknown_fields));
+                    body.unknown_fields += u64::from(accepted.unknown_fields);
                 }
                 None => {
                     let error = "time: is missing; under --clock event the first event must have one".to_owned();
@@ -281,12 +290,6 @@ impl<'d> Reading<'d> {
         body.answer.rejected.push(Row { index: body.index, id: Some(id.to_owned()), field, error });
         body.answer.turned_away += 1;
         body.index += 1;
-    }
-
-    /// Reports what was not read as an event; it counts as one.
-    fn refuse_unread(&self, wrong: &Wrong, body: &mut Body<'_>) {
-        self.metrics.received.inc();
-        self.refuse(wrong, body);
     }
 
     /// Reports an event with all its errors; counts it once.

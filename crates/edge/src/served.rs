@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use domain::model::rulebook::Rulebook;
+use wire::event::Merchants;
 
 /// Merchants and the currency of each.
 pub type Currencies = BTreeMap<String, String>;
@@ -13,9 +14,16 @@ pub type Books = BTreeMap<String, Arc<Rulebook>>;
 /// The merchants that are served now.
 #[derive(Debug, Default)]
 pub struct Served {
-    currencies: RwLock<Arc<Currencies>>,
+    now: RwLock<Now>,
     /// Only for what a door says of itself, such as where a scan leads; what a code means is the desk's to say.
     books: RwLock<Arc<Books>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Now {
+    currencies: Arc<Currencies>,
+    /// The same, as events are read with.
+    merchants: Arc<Merchants>,
 }
 
 impl Served {
@@ -28,7 +36,12 @@ impl Served {
 
     #[must_use]
     pub fn now(&self) -> Arc<Currencies> {
-        Arc::clone(&self.currencies.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner).currencies)
+    }
+
+    /// All of them, as events are read with.
+    pub(crate) fn merchants(&self) -> Arc<Merchants> {
+        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner).merchants)
     }
 
     #[must_use]
@@ -38,7 +51,9 @@ impl Served {
 
     /// From now on these are served; requests under way go on with those that they began with.
     pub fn set(&self, currencies: Currencies) {
-        *self.currencies.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(currencies);
+        let merchants = Arc::new(Merchants::new(&currencies));
+        let now = Now { currencies: Arc::new(currencies), merchants };
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
     /// The same, where their rules are at hand.

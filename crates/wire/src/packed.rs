@@ -1,5 +1,6 @@
 //! Bodies that came compressed: unpacked within bounds of size and ratio, so that a small body is never a large one.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
@@ -54,17 +55,22 @@ pub enum Packed {
 ///
 /// # Errors
 /// It is no such body, is too large, or there is no room for it.
-pub fn unpack(encoding: Encoding, body: Vec<u8>, hold: &mut dyn FnMut(usize) -> bool) -> Result<Vec<u8>, Packed> {
-    match encoding {
-        Encoding::Identity => Ok(body),
-        Encoding::Gzip => read_all("gzip", MultiGzDecoder::new(&*body), body.len(), hold),
+pub fn unpack<'b>(
+    encoding: Encoding,
+    body: &'b [u8],
+    hold: &mut dyn FnMut(usize) -> bool,
+) -> Result<Cow<'b, [u8]>, Packed> {
+    let unpacked = match encoding {
+        Encoding::Identity => return Ok(Cow::Borrowed(body)),
+        Encoding::Gzip => read_all("gzip", MultiGzDecoder::new(body), body.len(), hold),
         Encoding::Zstd => {
             let broken = |e: std::io::Error| Packed::Broken { name: "zstd", cause: e.to_string() };
-            let mut decoder = zstd::Decoder::with_buffer(&*body).map_err(broken)?;
+            let mut decoder = zstd::Decoder::with_buffer(body).map_err(broken)?;
             decoder.window_log_max(WINDOW_LOG_MAX).map_err(broken)?;
             read_all("zstd", decoder, body.len(), hold)
         }
-    }
+    };
+    unpacked.map(Cow::Owned)
 }
 
 fn read_all(

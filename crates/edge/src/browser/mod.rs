@@ -96,7 +96,7 @@ impl Door {
             },
         };
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        self.metrics.requests.with_label_values(&[response.status().as_str()]).inc();
+        self.metrics.answered(response.status());
         response
     }
 

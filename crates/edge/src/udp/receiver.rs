@@ -10,7 +10,6 @@ use serde_json::json;
 use tracing::warn;
 use wire::batch;
 use wire::coap::{Code, JSON, Kind, Message, number};
-use wire::event::Merchants;
 
 use super::exchanges::{Begun, Exchanges};
 use super::reply::{Body, REPLY_BYTES_MAX, Reply, Request};
@@ -20,9 +19,8 @@ use crate::intake::Intake;
 use crate::keys::{Grant, Scope, Signed, Unsigned};
 use crate::metrics::{Shed, Transport, Unfit};
 use crate::network::Trust;
-use crate::reading::{Answer, Body as ReadBody, Reading, Sender, Shape, merchants};
+use crate::reading::{Answer, Body as ReadBody, Reading, Sender, Shape};
 use crate::room::Room;
-use crate::served::Currencies;
 use crate::spool::Durable;
 
 /// The clock of a signer may be off by so much.
@@ -43,8 +41,6 @@ pub struct Receiver {
     trust: Arc<Trust>,
     /// All of everything, of the merchants that are served.
     everyone: Grant,
-    served: Arc<Currencies>,
-    merchants: Merchants,
 }
 
 /// What answers are given through.
@@ -102,14 +98,11 @@ impl Receiver {
     #[must_use]
     pub fn new(number: usize, socket: Socket, door: Arc<Door>, trust: Arc<Trust>) -> Self {
         let line = Arc::new(Line { socket, exchanges: Mutex::default() });
-        let everyone = Grant::everything();
-        let served = door.served.now();
-        let merchants = merchants(&served, &everyone);
-        Self { number, line, door, trust, everyone, served, merchants }
+        Self { number, line, door, trust, everyone: Grant::everything() }
     }
 
     /// Receives until it is asked to stop; then what is in the socket already is taken too.
-    pub fn run(mut self, stop: &AtomicBool) {
+    pub fn run(self, stop: &AtomicBool) {
         // It holds pointers of the kernel's and so stays on this thread.
         let mut inbox = Inbox::new();
         let mut drops = 0;
@@ -133,19 +126,16 @@ impl Receiver {
         }
     }
 
-    fn batch(&mut self, inbox: &Inbox) {
+    fn batch(&self, inbox: &Inbox) {
         self.door.metrics.udp.datagrams.inc_by(inbox.len() as u64);
-        let served = self.door.served.now();
-        if !Arc::ptr_eq(&served, &self.served) {
-            self.merchants = merchants(&served, &self.everyone);
-            self.served = served;
-        }
+        let merchants = self.door.served.merchants();
+        let everyone = Sender { grant: &self.everyone, merchants: &merchants };
         let mut batch = self.open(Instant::now());
         for (datagram, from) in inbox.datagrams() {
             match datagram.first() {
                 // No message of CoAP begins so: its token would be longer than any.
-                Some(b'{' | b'[') => self.json(&mut batch, datagram, from),
-                _ => self.coap(&mut batch, datagram, from),
+                Some(b'{' | b'[') => self.json(&mut batch, datagram, from, everyone),
+                _ => self.coap(&mut batch, datagram, from, everyone),
             }
         }
         self.close(batch);
@@ -185,20 +175,19 @@ impl Receiver {
     }
 
     /// Events that nobody waits for.
-    fn json(&self, batch: &mut Batch<'_>, datagram: &[u8], from: SocketAddr) {
+    fn json(&self, batch: &mut Batch<'_>, datagram: &[u8], from: SocketAddr, everyone: Sender<'_>) {
         if !self.trust.contains(from.ip()) {
             return self.door.metrics.udp.refuse(Unfit::Unauthenticated);
         }
         if !batch.hold(datagram.len()) {
             return self.busy();
         }
-        let sender = Sender { grant: &self.everyone, merchants: &self.merchants };
-        if batch.reading.body(datagram, shape(datagram), sender).is_err() {
+        if batch.reading.body(datagram, shape(datagram), everyone).is_err() {
             self.door.metrics.udp.refuse(Unfit::TooLarge);
         }
     }
 
-    fn coap(&self, batch: &mut Batch<'_>, datagram: &[u8], from: SocketAddr) {
+    fn coap(&self, batch: &mut Batch<'_>, datagram: &[u8], from: SocketAddr, everyone: Sender<'_>) {
         let udp = &self.door.metrics.udp;
         let is_trusted = self.trust.contains(from.ip());
         let Ok(message) = Message::parse(datagram) else { return udp.refuse(Unfit::Malformed) };
@@ -240,10 +229,7 @@ impl Receiver {
             }
         }
         let wrong = match grant.and_then(|grant| fits(&message).map(|()| grant)) {
-            Ok(None) => {
-                let sender = Sender { grant: &self.everyone, merchants: &self.merchants };
-                return self.take(batch, &message, sender, request);
-            }
+            Ok(None) => return self.take(batch, &message, everyone, request),
             Ok(Some(grant)) => return self.take_signed(batch.now, &message, &grant, request),
             Err(wrong) => wrong,
         };
@@ -272,7 +258,7 @@ impl Receiver {
             Unsigned::Wrong => unauthenticated("the key is not known, or the signature is not right"),
             Unsigned::Scope => forbidden("the key has no scope ingest"),
         })?;
-        if grant.is_for_nobody(self.served.keys()) {
+        if grant.is_for_nobody(&self.door.served) {
             return Err(forbidden("the key is of no merchant that is served here"));
         }
         Ok(Some(grant))
@@ -289,7 +275,7 @@ impl Receiver {
                 enough("the quota of the key is used up; send it again later", wait),
             );
         }
-        let own = merchants(&self.served, grant);
+        let own = grant.merchants(&self.door.served);
         let mut batch = self.open(now);
         let Some(body) = self.read(&mut batch, message, Sender { grant, merchants: &own }, request.as_ref()) else {
             return;

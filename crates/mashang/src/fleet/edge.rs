@@ -12,7 +12,7 @@ use edge::clock::Stamps;
 use edge::events::{Door, Limits};
 use edge::http::port::Port;
 use edge::http::service::Service;
-use edge::intake::Intake;
+use edge::intake::{Intake, Pace};
 use edge::keys::Keys;
 use edge::metrics::{Http, Metrics};
 use edge::public::public;
@@ -39,8 +39,11 @@ use crate::serve::Signals;
 use crate::shelf::Shelf;
 use crate::usage;
 
-/// So many rounds of a shard may be under way: brokers answer one by one.
-const ROUNDS_MAX: usize = 8;
+/// Each record costs an edge, a broker and a desk about as much as some dozens of events: rounds gather for a moment, and for as
+/// long as brokers are busy with the one before; not longer, for one broker that is slow holds up only its own partitions.
+const PACE: Pace = Pace { rounds_max: 8, linger: Duration::from_millis(2)..=Duration::from_millis(20) };
+/// A shard takes what so many processors read.
+const PROCESSORS_A_SHARD: usize = 4;
 /// How soon rules that others published are served.
 const RULES_EVERY: Duration = Duration::from_millis(500);
 
@@ -54,7 +57,7 @@ pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
     let stamps = |feed: &mut dyn Feed| Stamps::of(&base.meta, feed, last);
     // Under the event clock there is one running maximum, and so one shard.
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let shards = if base.meta.clock == Clock::Event { 1 } else { processors };
+    let shards = if base.meta.clock == Clock::Event { 1 } else { processors.div_ceil(PROCESSORS_A_SHARD) };
     let stamps: Vec<Stamps> = (0..shards).map(|_| stamps(&mut *feed)).collect::<Result<_, _>>()?;
     let mut rules = Rules {
         feed,
@@ -115,7 +118,7 @@ async fn run(settings: Edge, base: Base, spooled: Option<Kept>, stamps: Vec<Stam
     let roads = roads(settings.spool.as_ref().zip(found), &base, stamps.len())?;
     let partitions = base.meta.partitions.scans;
     let start =
-        |(road, stamps): (&Road, Stamps)| Intake::start(road.clone(), partitions, stamps, ROUNDS_MAX, metrics.clone());
+        |(road, stamps): (&Road, Stamps)| Intake::start(road.clone(), partitions, stamps, PACE, metrics.clone());
     let intakes: Vec<Arc<Intake>> = roads.iter().zip(stamps).map(start).collect();
     let served = Arc::clone(&rules.served);
     let standing = Arc::new(Standing {

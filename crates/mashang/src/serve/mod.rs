@@ -28,7 +28,7 @@ use edge::clock::Stamps;
 use edge::events::{Door, Limits};
 use edge::http::port::Port;
 use edge::http::service::Service as HttpService;
-use edge::intake::Intake;
+use edge::intake::{Intake, Pace};
 use edge::keys::Keys;
 use edge::metrics::{Http, Metrics};
 use edge::public::public;
@@ -69,8 +69,8 @@ use admin::Standing;
 
 /// How long an end waits for what is in the log to be in the ledger.
 const SETTLE: Duration = Duration::from_secs(60);
-/// So many rounds of the intake may be under way: one is written while the next one gathers.
-const ROUNDS_MAX: usize = 2;
+/// One round is written while the next one gathers: the disk sets the pace.
+const PACE: Pace = Pace { rounds_max: 2, linger: Duration::ZERO..=Duration::ZERO };
 /// How often the log is asked whether it has failed.
 const HEALTH_EVERY: Duration = Duration::from_millis(100);
 /// The same while the log has no room.
@@ -221,7 +221,7 @@ impl Service {
             inflight_bytes_max: settings.inflight_bytes as usize,
             shopper_events_per_s: settings.shopper_limit.get(),
         };
-        let intake = Intake::start(road, log.meta().partitions.scans, stamps, ROUNDS_MAX, metrics.clone());
+        let intake = Intake::start(road, log.meta().partitions.scans, stamps, PACE, metrics.clone());
         let door = Door::new(vec![Arc::clone(&intake)], Arc::clone(&served), keys.clone(), metrics, limits);
         let console = Arc::new(Console::new(Arc::clone(&recent), url, served, keys.clone()));
         let own = Arc::clone(&standing);

@@ -11,7 +11,7 @@ use wire::packed::{BODY_BYTES_MAX, Encoding, Packed, unpack};
 /// What is asked for at most while there is this much room.
 fn within(encoding: Encoding, body: &[u8], room: usize) -> Result<Vec<u8>, Packed> {
     let mut asked = 0;
-    let unpacked = unpack(encoding, body.to_vec(), &mut |bytes| {
+    let unpacked = unpack(encoding, body, &mut |bytes| {
         asked = asked.max(bytes);
         bytes <= room
     });

@@ -21,8 +21,8 @@ pub struct Merchants {
 
 impl Merchants {
     /// From names and ISO 4217 codes. If it is exactly one, events may leave it out.
-    pub fn new<N: Into<String>, C: Into<String>>(pairs: impl IntoIterator<Item = (N, C)>) -> Self {
-        let currencies = pairs.into_iter().map(|(name, currency)| (name.into(), currency.into())).collect();
+    pub fn new<N: ToString, C: ToString>(pairs: impl IntoIterator<Item = (N, C)>) -> Self {
+        let currencies = pairs.into_iter().map(|(name, currency)| (name.to_string(), currency.to_string())).collect();
         Self { currencies, dump_lines: false }
     }
 
