@@ -49,6 +49,9 @@ load() {
   echo "$name: $(sed -n 's/^throughput *//p' "$dir/$name.txt")" >&2
 }
 
+# A broker that has just started compiles itself while it is measured.
+load warm "$edge_pid" --closed --connections 512 --url "$edge_url"
+
 runs=0
 : >"$dir/ratios"
 ours=(--url "$edge_url") theirs=(--url "$hello_url") aim=0.8

@@ -39,7 +39,7 @@ load() {
   shift
   "$bench" load --merchant acme --url "$edge_url" --admin "$edge_admin" --batch 100 --server-pid "edge=$edge_pid" \
     --report "$dir/$name.json" --page "$dir/$name.html" "$@" >"$dir/$name.txt" || true
-  sed "s/^/$name: /" "$dir/$name.txt" | grep -E 'throughput|accepted|sent again|sent → 202|edge ' || fail "$name: $(cat "$dir/$name.txt")"
+  sed "s/^/$name: /" "$dir/$name.txt" | grep -E 'throughput|accepted|sent again|sent → ack|edge ' || fail "$name: $(cat "$dir/$name.txt")"
 }
 
 load before --closed --connections 64 --seconds 20

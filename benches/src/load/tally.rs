@@ -53,6 +53,8 @@ pub(super) struct Tally {
     pub(super) measured: u64,
     pub(super) measured_until_ns: u64,
     pub(super) acks: Histogram<u64>,
+    /// From sending to the answer, of the attempt that was accepted: what the server adds.
+    pub(super) answer_times: Histogram<u64>,
     /// From due to first sent: what the client itself, or too few connections, adds to `acks`.
     pub(super) waits: Histogram<u64>,
     pub(super) results: Histogram<u64>,
@@ -64,6 +66,7 @@ pub(super) struct Tally {
 pub(super) struct Times {
     pub(super) due_ns: u64,
     pub(super) first_sent_ns: u64,
+    pub(super) last_sent_ns: u64,
     pub(super) answered_ns: u64,
 }
 
@@ -106,6 +109,7 @@ impl Board {
             tally.measured += events;
             tally.measured_until_ns = tally.measured_until_ns.max(times.answered_ns);
             record(&mut tally.acks, times.due_ns, times.answered_ns);
+            record(&mut tally.answer_times, times.last_sent_ns, times.answered_ns);
             record(&mut tally.waits, times.due_ns, times.first_sent_ns);
         }
     }
@@ -147,6 +151,7 @@ impl Tally {
             measured: 0,
             measured_until_ns: 0,
             acks: latencies(),
+            answer_times: latencies(),
             waits: latencies(),
             results: latencies(),
             failure: None,

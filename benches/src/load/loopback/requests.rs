@@ -76,6 +76,9 @@ async fn waiting_for_a_connection_counts_as_latency() {
     assert!(report.unsent > 0 && report.sent > 1);
     // One after the other, 50 ms each, due 1 ms apart: number n is answered no sooner than 50 n ms, due at n - 1 ms.
     assert!(report.ack.max_us >= report.ack.count * 49_000 * 99 / 100, "{:?}", report.ack);
+    // But not as what the server took.
+    assert_eq!(report.answer.count, report.ack.count);
+    assert!(report.answer.p50_us >= 49_000 && report.answer.p50_us < report.ack.max_us, "{:?}", report.answer);
 }
 
 #[tokio::test]

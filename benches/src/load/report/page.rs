@@ -73,14 +73,21 @@ fn tiles(report: &Report, page: &mut String) {
 
 /// What there is of: since due until sent, acknowledged, readable.
 fn latencies(report: &Report) -> impl Iterator<Item = (&'static str, &Latency)> {
-    let since = report.setting.arrivals == "closed";
-    let names = if since {
+    let is_closed = report.setting.arrivals == "closed";
+    let names = if is_closed {
         ["sent → acknowledged", "sent → result readable"]
     } else {
         ["due → acknowledged", "due → result readable"]
     };
-    let all = [(names[0], &report.ack), ("due → sent", &report.client_wait), (names[1], &report.result)];
-    all.into_iter().filter(|(_, latency)| latency.count > 0)
+    let all = [
+        (names[0], &report.ack, true),
+        ("sent → acknowledged", &report.answer, !is_closed),
+        ("due → sent", &report.client_wait, true),
+        (names[1], &report.result, true),
+    ];
+    all.into_iter()
+        .filter(|(_, latency, is_told)| *is_told && latency.count > 0)
+        .map(|(name, latency, _)| (name, latency))
 }
 
 fn latency_plot(report: &Report) -> Option<String> {
@@ -294,7 +301,7 @@ mod tests {
     fn report() -> Report {
         let board = Board::new(0);
         for n in 1..=10_000 {
-            let times = Times { due_ns: 0, first_sent_ns: 1_000, answered_ns: n * n * 10 };
+            let times = Times { due_ns: 0, first_sent_ns: 1_000, last_sent_ns: 2_000, answered_ns: n * n * 10 };
             board.accepted(Status::Http(202), Made { scans: 1, ..Made::default() }, false, times);
         }
         board.tally().answers.insert(Status::Http(503), 12);
@@ -324,6 +331,7 @@ mod tests {
             "x &lt; y &amp; &quot;z&quot;",
             "a&lt;b&gt;",
             "due → acknowledged",
+            "sent → acknowledged",
             "99.9 %",
             "503",
             "10,000",

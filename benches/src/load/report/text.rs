@@ -69,6 +69,9 @@ impl Display for Report {
         if self.setting.transport != "udp" {
             writeln!(f, "{:<13}{}", format!("{since} → ack"), self.ack)?;
         }
+        if since == "due" && self.setting.transport != "udp" {
+            writeln!(f, "sent → ack   {}", self.answer)?;
+        }
         writeln!(f, "due → sent   {}", self.client_wait)?;
         if self.result.count + self.results_skipped + self.results_pending > 0 {
             let (skipped, pending) = (self.results_skipped, self.results_pending);

@@ -72,12 +72,13 @@ async fn deliver(run: &Run, way: &Way, slot: Slot) {
     let first_sent_ns = run.watch.ns();
     run.board.tally().sent += events;
     for attempt in 0.. {
+        let last_sent_ns = run.watch.ns();
         let reply = way.post(&load).await;
         let answered_ns = run.watch.ns();
         let status = reply.as_ref().map_or(Status::Broken, |reply| reply.status);
         match judge(reply, events, attempt) {
             Verdict::Accepted { spooled } => {
-                let times = Times { due_ns: slot.due_ns, first_sent_ns, answered_ns };
+                let times = Times { due_ns: slot.due_ns, first_sent_ns, last_sent_ns, answered_ns };
                 run.board.accepted(status, load.made, spooled, times);
                 load.asks.into_iter().for_each(|ask| run.probes.ask(ask, slot.due_ns));
                 return;
