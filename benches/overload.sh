@@ -44,6 +44,6 @@ load() {
 
 load before --closed --connections 64 --seconds 20
 most=$(python3 -c 'import json, sys; print(int(json.load(open(sys.argv[1]))["throughput_per_s"]))' "$dir/before.json")
-load over --rate $((most * times)) --seconds "$seconds" --connections 4000 --retry-for 600 --drain 5
+load over --warmup 0 --rate $((most * times)) --seconds "$seconds" --connections 4000 --retry-for 600 --drain 5
 load after --rate $((most / 2)) --connections 64 --seconds 10
 curl -fs "$edge_admin/metrics" | grep -E '^mashang_events_(received|accepted|rejected|shed)_total' | grep -v ' 0$'
