@@ -142,13 +142,18 @@ pub(crate) fn books(registry: &Registry, shelf: &Shelf, known: &Library, secrets
         let rules = shelf.load(&version.sha256)?;
         let is_last = registry.last(&version.merchant).is_some_and(|last| last.order == version.order);
         let secrets = at_hand(&rules, secrets, is_last)?;
-        library.insert(version.order, book(rules, version, &secrets)?);
+        library.insert(version.order, book(rules, version.order, version.sha256, &secrets)?);
     }
     Ok(library)
 }
 
-fn book(rules: Rules, version: &Version, secrets: &BTreeMap<String, [u8; 32]>) -> Result<Arc<Rulebook>> {
-    let book = Rulebook::new(rules, version.order, version.sha256, secrets);
+/// The book of rules for a door, which does not draw.
+pub(crate) fn door_book(rules: Rules, order: u32, sha256: [u8; 32]) -> Result<Arc<Rulebook>> {
+    book(rules, order, sha256, &BTreeMap::new())
+}
+
+fn book(rules: Rules, order: u32, sha256: [u8; 32], secrets: &BTreeMap<String, [u8; 32]>) -> Result<Arc<Rulebook>> {
+    let book = Rulebook::new(rules, order, sha256, secrets);
     Ok(Arc::new(book.map_err(anyhow::Error::msg).context("rules that passed the check cannot be worked with")?))
 }
 
@@ -215,8 +220,7 @@ pub(crate) fn served(registry: &Registry, shelf: &Shelf, known: &Books) -> Resul
     let served = last.into_iter().map(|(merchant, version)| {
         let book = match known.get(merchant).filter(|book| book.order == version.order) {
             Some(book) => Arc::clone(book),
-            // A door does not draw.
-            None => book(shelf.load(&version.sha256)?, version, &BTreeMap::new())?,
+            None => door_book(shelf.load(&version.sha256)?, version.order, version.sha256)?,
         };
         Ok((merchant.to_owned(), book))
     });

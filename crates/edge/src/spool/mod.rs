@@ -9,9 +9,11 @@
 //!
 //! - `drain`: the thread that writes the spool and hands what is in it to the log
 //! - `shared`: what that thread, those who append and the log know of each other
+//! - `later`: a log that is not there yet, when an edge starts
 //! - `metrics`: how full it is, how old, and what went through it
 
 mod drain;
+mod later;
 mod metrics;
 mod shared;
 
@@ -34,6 +36,7 @@ use tracing::info;
 use crate::spool::drain::Drain;
 use crate::spool::shared::{Event, Round, Shared, lock};
 
+pub use later::Later;
 pub use metrics::Metrics;
 pub use shared::{Done, Durable};
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use domain::frame::{Frame, Kind, seal};
 use domain::model::place::{Partitions, Topic};
-use edge::spool::{Durable, Found, Metrics, Spooled};
+use edge::spool::{Durable, Found, Later, Metrics, Spooled};
 use log::feed::Appender;
 use log::files::memory::{Loss, Memory};
 use log::local::{Done, Health, OnFull, Refused};
@@ -129,11 +129,15 @@ type Outcome = Receiver<Result<Durable, Refused>>;
 
 impl World {
     fn start(disk: &Memory, log: &Arc<Fake>, sizes: Sizes) -> Self {
+        Self::before(disk, log, Arc::<Fake>::clone(log), sizes)
+    }
+
+    /// With a spool before something that stands for the log.
+    fn before(disk: &Memory, log: &Arc<Fake>, appender: Arc<dyn Appender>, sizes: Sizes) -> Self {
         let meta = Meta::new(7, Clock::Event, Partitions::all(2));
         let found = Found::open(Arc::new(disk.clone()), Path::new("spool"), &meta, sizes).expect("a spool");
         let registry = Registry::new();
         let metrics = Metrics::new(&registry).expect("registered once");
-        let appender: Arc<dyn Appender> = Arc::<Fake>::clone(log);
         let spooled = Arc::new(Spooled::start(found, appender, metrics));
         Self { disk: disk.clone(), log: Arc::clone(log), registry, spooled }
     }
@@ -396,4 +400,34 @@ fn a_stop_spools_what_the_log_has_not_taken_and_the_next_start_drains_it() {
     world.until_drained();
     assert_eq!(log.taken(0), (0..20).collect::<Vec<_>>());
     world.spooled.close();
+}
+
+#[test]
+fn a_log_may_come_later() {
+    let sizes = Sizes { bytes_max: 1 << 30, file_bytes: 1 << 20, block_bytes: 1 << 18 };
+    let (disk, log) = (Memory::default(), Fake::new(Mood::Takes));
+    let begin = || {
+        let later = Arc::new(Later::default());
+        let world = World::before(&disk, &log, Arc::<Later>::clone(&later), sizes);
+        assert_eq!(world.spooled.health(), Health::Good, "a 202 would be given now");
+        (world, later)
+    };
+    // More than may be under way; and an end before the log is there.
+    let (world, _later) = begin();
+    for number in 0..100 {
+        assert_eq!(world.give_bytes(0, number, 100_000).recv_timeout(PATIENCE), Ok(Ok(Durable::Spool)));
+    }
+    world.spooled.close();
+    drop(world);
+    let (world, later) = begin();
+    for number in 100..150 {
+        assert_eq!(world.answer(0, number), Ok(Durable::Spool));
+    }
+    assert_eq!(log.taken(0), [0; 0]);
+    later.set(Arc::<Fake>::clone(&log));
+    world.until_drained();
+    assert_eq!(log.taken(0), (0..150).collect::<Vec<_>>());
+    world.until("the log is used again", |world| world.answer(0, 150) == Ok(Durable::Log));
+    world.spooled.close();
+    assert_eq!(world.answer(0, 151), Err(Refused::Closed));
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use log::error::LogError;
 use log::feed::Feed;
 use log::kafka::feed::KafkaFeed;
 use log::kafka::settings::Settings as Kafka;
@@ -23,7 +24,7 @@ const RETAIN_MS: i64 = 24 * 60 * 60 * 1000;
 const CHECK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Where what ends a role is told.
-type Failed = mpsc::UnboundedSender<anyhow::Error>;
+pub(crate) type Failed = mpsc::UnboundedSender<anyhow::Error>;
 
 /// What a role begins with.
 pub(crate) struct Base {
@@ -41,23 +42,21 @@ impl Base {
     /// They cannot: usage, with everything that is wrong. Or Kafka does not answer.
     pub(crate) fn begin(role: &Role) -> Result<Self> {
         tell_as(role.log_format, "info");
-        let report = check(&role.kafka, &Needs { retain_ms: RETAIN_MS })?;
-        for warning in &report.warnings {
-            warn!("{warning}");
-        }
-        if !report.mistakes.is_empty() {
-            return Err(usage(format!("the topics cannot keep what is promised: {}", report.mistakes.join("; "))));
-        }
+        Ok(Self::of(role, ask(&role.kafka)?))
+    }
+
+    /// For a log that was asked, or is known from before.
+    pub(crate) fn of(role: &Role, meta: Meta) -> Self {
         let registry = Registry::new();
         let build = gauges(&registry, "mashang_build_info", "The build that runs", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        Ok(Self {
+        Self {
             kafka: role.kafka.clone(),
-            meta: report.meta,
+            meta,
             instance: role.instance.clone(),
             registry,
             check_topics_every: role.check_topics_every,
-        })
+        }
     }
 
     /// Where what fails is told, to end the role; it fails when the topics are not those of this log any more. A feed hears
@@ -86,6 +85,26 @@ impl Base {
     pub(crate) fn feed(&self, purpose: &str) -> Result<Box<dyn Feed>> {
         Ok(Box::new(KafkaFeed::new(&self.kafka, &self.meta, &format!("{}-{purpose}", self.instance))?))
     }
+}
+
+/// Looks whether the topics can keep what is promised, and which log they are.
+///
+/// # Errors
+/// As [`Base::begin`].
+pub(crate) fn ask(kafka: &Kafka) -> Result<Meta> {
+    let report = check(kafka, &Needs { retain_ms: RETAIN_MS })?;
+    for warning in &report.warnings {
+        warn!("{warning}");
+    }
+    match report.mistakes.as_slice() {
+        [] => Ok(report.meta),
+        mistakes => Err(usage(format!("the topics cannot keep what is promised: {}", mistakes.join("; ")))),
+    }
+}
+
+/// Whether an error only says that Kafka does not answer.
+pub(crate) fn is_away(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(LogError::Kafka { .. }))
 }
 
 /// Registered gauges.

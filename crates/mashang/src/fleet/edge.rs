@@ -1,10 +1,11 @@
 //! `mashang edge`: the door, and Kafka behind it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use domain::model::rulebook::Rulebook;
 use domain::publish::Registry as Published;
 use edge::browser;
@@ -17,11 +18,12 @@ use edge::keys::Keys;
 use edge::metrics::{Http, Metrics};
 use edge::public::public;
 use edge::road::Road;
-use edge::served::Served;
-use edge::spool::{self, Found, Spooled};
+use edge::served::{Books, Served};
+use edge::spool::{self, Found, Later, Spooled};
 use log::feed::{Appender, Feed};
 use log::files::disk::Disk;
 use log::kafka::appender::{KafkaAppender, Metrics as AppenderMetrics, Options};
+use log::kafka::settings::Settings as Kafka;
 use log::local::Health;
 use log::meta::{Clock, Meta};
 use log::spool::Sizes;
@@ -29,7 +31,8 @@ use prometheus::{Registry, TextEncoder};
 use tracing::{info, warn};
 
 use super::args::EdgeArgs;
-use super::base::{Base, on_runtime, thread, until_stopped};
+use super::base::{Base, Failed, ask, is_away, on_runtime, thread, until_stopped};
+use super::known;
 use super::settings::{Edge, Spool};
 use crate::admin::{Admin, Stands};
 use crate::listen::{self, Listeners, Sockets};
@@ -44,13 +47,22 @@ use crate::usage;
 const PACE: Pace = Pace { rounds_max: 8, linger: Duration::from_millis(2)..=Duration::from_millis(20) };
 /// A shard takes what so many processors read.
 const PROCESSORS_A_SHARD: usize = 4;
+/// A Kafka that was away at the start is asked again so soon.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How soon rules that others published are served.
 const RULES_EVERY: Duration = Duration::from_millis(500);
 
 /// Takes events until SIGTERM or SIGINT.
 pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
     let settings = Edge::of(args)?;
-    let base = Base::begin(&settings.role)?;
+    let (base, from_before) = match Base::begin(&settings.role) {
+        Ok(base) => (base, None),
+        Err(error) => {
+            let Some((meta, books)) = known_before(&settings, &error)? else { return Err(error) };
+            warn!(error = %format_args!("{error:#}"), "Kafka does not answer: the edge begins with what it knew before");
+            (Base::of(&settings.role, meta), Some(books))
+        }
+    };
     let spooled = settings.spool.as_ref().map(|spool| Kept::open(spool, &base.meta)).transpose()?;
     let last = spooled.as_ref().and_then(|kept| kept.found.last);
     let mut feed = base.feed("rules")?;
@@ -64,9 +76,24 @@ pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
         published: Published::default(),
         shelf: settings.store.shelf(Arc::new(Disk)),
         served: Arc::new(Served::default()),
+        kept: settings.spool.as_ref().map(|spool| (spool.dir.clone(), base.meta.clone())),
     };
-    rules.read()?;
-    on_runtime(run(settings, base, spooled, stamps, rules))
+    let is_away = from_before.is_some();
+    match from_before {
+        Some(books) => rules.served.set_books(books),
+        None => rules.read()?,
+    }
+    on_runtime(run(settings, base, is_away, spooled, stamps, rules))
+}
+
+/// What an edge with a spool knew of its log before, if all that is wrong is that Kafka does not answer. Under the event clock the
+/// last time stands in the log alone.
+///
+/// # Errors
+/// What was known cannot be read.
+fn known_before(settings: &Edge, error: &anyhow::Error) -> Result<Option<(Meta, Books)>> {
+    let Some(spool) = settings.spool.as_ref().filter(|_| is_away(error)) else { return Ok(None) };
+    Ok(known::read(&spool.dir)?.filter(|(meta, _)| meta.clock == Clock::Wall))
 }
 
 /// A spool that is this process's alone.
@@ -91,31 +118,71 @@ impl Kept {
 }
 
 /// Where the rounds of each shard go. With a spool all take one road: only one appender keeps what it is given in order.
-fn roads(spool: Option<(&Spool, Found)>, base: &Base, shards: usize) -> Result<Vec<Road>> {
+fn roads(spool: Option<(&Spool, Found)>, base: &Base, away: Option<&Failed>, shards: usize) -> Result<Vec<Road>> {
     let metrics = AppenderMetrics::new(&base.registry);
-    let appender = |shard: usize, options: Options| -> Result<Arc<dyn Appender>> {
-        let client_id = format!("{}-{shard}", base.instance);
-        Ok(Arc::new(KafkaAppender::start(&base.kafka, &client_id, options, &metrics)?))
+    let (kafka, instance) = (base.kafka.clone(), base.instance.clone());
+    let appender = move |shard: usize, options: Options| -> Result<Arc<dyn Appender>> {
+        Ok(Arc::new(KafkaAppender::start(&kafka, &format!("{instance}-{shard}"), options, &metrics)?))
     };
     let Some((spool, found)) = spool else {
         return (0..shards).map(|shard| Ok(Road::Log(appender(shard, Options::edge())?))).collect();
     };
     let own = Options::edge();
     let queue_bytes_max = own.queue_bytes_max * shards;
-    let log = appender(0, Options { ack_timeout: spool.after, queue_bytes_max, ..own })?;
+    let options = Options { ack_timeout: spool.after, queue_bytes_max, ..own };
+    let log: Arc<dyn Appender> = match away {
+        None => appender(0, options)?,
+        Some(failed) => {
+            let later = Arc::new(Later::default());
+            let (own, kafka, meta) = (Arc::clone(&later), base.kafka.clone(), base.meta.clone());
+            thread("log", failed, move || {
+                until_back(&kafka, &meta)?;
+                own.set(appender(0, options)?);
+                Ok(())
+            });
+            later
+        }
+    };
     let metrics = spool::Metrics::new(&base.registry).context("metrics are registered once")?;
     let road = Road::Spooled(Arc::new(Spooled::start(found, log, metrics)));
     Ok(vec![road; shards])
 }
 
-async fn run(settings: Edge, base: Base, spooled: Option<Kept>, stamps: Vec<Stamps>, rules: Rules) -> Result<()> {
+/// Waits until Kafka answers.
+///
+/// # Errors
+/// Its topics cannot keep what is promised, or are not those of this log.
+fn until_back(kafka: &Kafka, meta: &Meta) -> Result<()> {
+    loop {
+        match ask(kafka) {
+            Ok(found) if found == *meta => return Ok(()),
+            Ok(_) => {
+                return Err(anyhow!(
+                    "the topics are those of another log than the spool's: give it back to an edge of its log, or give this edge another directory"
+                ));
+            }
+            Err(error) if is_away(&error) => std::thread::sleep(ASK_AGAIN),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn run(
+    settings: Edge,
+    base: Base,
+    is_away: bool,
+    spooled: Option<Kept>,
+    stamps: Vec<Stamps>,
+    rules: Rules,
+) -> Result<()> {
     let keys = settings.door.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
     let listeners = Listeners::bind(settings.door.http)?;
     let udp = Sockets::bind(settings.udp)?;
     let admin = listen::admin(settings.role.admin).await?;
     let metrics = Metrics::new(&base.registry).context("metrics are registered once")?;
     let (found, _lock) = spooled.map(|Kept { found, _lock }| (found, _lock)).unzip();
-    let roads = roads(settings.spool.as_ref().zip(found), &base, stamps.len())?;
+    let (failed, mut failures) = base.failures();
+    let roads = roads(settings.spool.as_ref().zip(found), &base, is_away.then_some(&failed), stamps.len())?;
     let partitions = base.meta.partitions.scans;
     let start =
         |(road, stamps): (&Road, Stamps)| Intake::start(road.clone(), partitions, stamps, PACE, metrics.clone());
@@ -127,7 +194,6 @@ async fn run(settings: Edge, base: Base, spooled: Option<Kept>, stamps: Vec<Stam
         registry: base.registry.clone(),
         draining: AtomicBool::new(false),
     });
-    let (failed, mut failures) = base.failures();
     let stopping = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stopping);
     let follower = thread("rules", &failed, move || {
@@ -182,6 +248,8 @@ struct Rules {
     published: Published,
     shelf: Shelf,
     served: Arc<Served>,
+    /// Where what is known is kept, and of which log.
+    kept: Option<(PathBuf, Meta)>,
 }
 
 impl Rules {
@@ -192,6 +260,11 @@ impl Rules {
         let order = |(merchant, book): (&String, &Arc<Rulebook>)| (merchant.clone(), book.order);
         if !now.iter().map(order).eq(known.iter().map(order)) {
             info!(merchants = now.len(), "rules are served");
+            if let Some((dir, meta)) = &self.kept
+                && let Err(error) = known::keep(dir, meta, &now)
+            {
+                warn!(error = %format_args!("{error:#}"), "a start while Kafka is away would not know these rules");
+            }
             self.served.set_books(now);
         }
         Ok(())

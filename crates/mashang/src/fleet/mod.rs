@@ -3,6 +3,7 @@
 //! - `args`, `settings`: what a role was told
 //! - `store`: snapshots and rules that all see
 //! - `base`: what all roles begin with
+//! - `known`: what an edge knew, if it starts while Kafka is away
 //! - `edge`, `worker`, `ledger`, `console`: the roles
 //! - `topics`, `snapshots`, `rules`: what is done to a fleet from outside
 
@@ -10,6 +11,7 @@ pub(crate) mod args;
 mod base;
 mod console;
 mod edge;
+mod known;
 mod ledger;
 pub(crate) mod rules;
 mod settings;

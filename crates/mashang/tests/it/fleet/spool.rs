@@ -243,3 +243,50 @@ fn a_spool_is_bounded_survives_a_stop_and_is_nobody_elses() {
     assert_eq!(fleet.dumped_ids().len(), events.len(), "every event that was accepted is in the log");
     println!("{spooled} batches spooled before the 503, every export identical");
 }
+
+/// An edge that starts while the broker is away takes events for a log that it knows from before.
+#[test]
+fn an_edge_with_a_spool_starts_while_the_log_is_away() {
+    let (Some(kafka), Some(postgres)) = (Kafka::start(&Options::default()), Postgres::shared()) else { return };
+    let dir = tempfile::tempdir().expect("a directory");
+    steady::write_rules(dir.path());
+    let ledger = postgres.create_database("away");
+    let mut fleet = Fleet::make(dir.path(), &Made { clock: "wall", ..made(&kafka, "away", &ledger) });
+    fleet.start("worker-1", &[]);
+    fleet.start("ledger-1", &[]);
+    fleet.start("edge-1", &["--spool", "spool"]);
+    let events = steady::events(600);
+    let batches: Vec<String> = events.chunks(20).map(|batch| batch.join("\n")).collect();
+    let durable = |fleet: &Fleet, batch: &String| {
+        let answer = post(fleet.http("edge-1"), NDJSON, batch.as_bytes(), None).expect("an answer");
+        answer.json()["durable"].as_str().map(ToOwned::to_owned)
+    };
+    assert_eq!(durable(&fleet, &batches[0]).as_deref(), Some("log"));
+
+    kafka.kill(1);
+    let args = ["--instance", "edge-9", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--spool", "other"];
+    let mut stranger = std::process::Command::new(env!("CARGO_BIN_EXE_mashang"));
+    stranger.current_dir(dir.path()).arg("edge").args(args).args(fleet.log()).args(fleet.store());
+    let stranger = std::thread::spawn(move || stranger.output().expect("the binary runs"));
+    for batches in batches[1..].chunks(15) {
+        fleet.kill("edge-1");
+        fleet.restart("edge-1");
+        assert!(fleet.told("edge-1").contains("begins with what it knew before"));
+        assert_eq!(fleet.admin("edge-1", "/readyz").expect("an answer").status, 200, "a 202 would be given now");
+        assert!(batches.iter().all(|batch| durable(&fleet, batch).as_deref() == Some("spool")));
+    }
+    // Who knows nothing from before does not begin.
+    let stranger = stranger.join().expect("a thread");
+    let told = String::from_utf8_lossy(&stranger.stderr);
+    assert!(stranger.status.code() == Some(1) && told.contains("cannot be listed"), "{stranger:?}");
+    kafka.start_all();
+    until_drained(&fleet, "edge-1");
+    counters_add_up(&fleet, "edge-1");
+    let until = Instant::now() + PATIENCE;
+    while durable(&fleet, &batches[0]).as_deref() != Some("log") {
+        assert!(Instant::now() < until, "the log is not used again: {}", fleet.told("edge-1"));
+    }
+    fleet.settle(PATIENCE);
+    fleet.equals_a_run_over_its_dump();
+    assert_eq!(fleet.dumped_ids().len(), events.len(), "every event that was answered is in the log");
+}
