@@ -115,7 +115,7 @@ type Told = Option<Result<Durable, Lost>>;
 /// The round that a thread has waited for last, so that all who wait for it there are woken by one of them: to wake a task of
 /// another thread costs a system call.
 struct Waited {
-    /// The sender that the round's end comes from, which nothing else has.
+    /// Tells the round from others.
     round: watch::Receiver<Outcome>,
     told: watch::Receiver<Told>,
 }
