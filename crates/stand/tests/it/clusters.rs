@@ -60,6 +60,9 @@ fn a_broker_keeps_its_records_where_it_is_told() {
     let options = Options { log_dirs: vec![(1, placed.clone())], ..Options::default() };
     let Some(kafka) = Kafka::start(&options) else { return };
     topic(&kafka, "placed");
+    // A topic that was made has a directory a moment later; one that has a record has it.
+    let sender = Sender::new(kafka.bootstrap(), "placed", "placed", &[]);
+    assert_eq!(sender.send("one"), Ok(0));
     assert!(placed.join("placed-0").is_dir());
     assert_eq!(kafka.data_dir(1), &placed);
 }
