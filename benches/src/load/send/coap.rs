@@ -156,7 +156,8 @@ async fn read(socket: Arc<UdpSocket>, waiting: Arc<Mutex<Waiting>>) {
         // An error is that of a datagram before, which nobody took; it is sent again.
         let Ok(bytes) = socket.recv(&mut buffer).await else { continue };
         let Some((id, reply)) = reply(&buffer[..bytes]) else { continue };
-        if let Some(tell) = lock(&waiting).answers.remove(&id) {
+        let asked = lock(&waiting).answers.remove(&id);
+        if let Some(tell) = asked {
             // Whoever has given up meanwhile sends it again.
             let _ = tell.send(reply);
         }

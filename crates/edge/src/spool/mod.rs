@@ -121,7 +121,8 @@ impl Spooled {
         self.shared.log.close();
         lock(&self.shared.queue).ends = true;
         self.shared.wake.notify_all();
-        if let Some(thread) = lock(&self.thread).take() {
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
             let _ = thread.join();
         }
     }

@@ -208,9 +208,12 @@ impl Receiver {
         // From here on whoever sent it may know.
         let request = (message.kind == Kind::Confirmable).then(|| Request::new(&message, from, datagram.len()));
         if let Some(request) = &request {
-            match self.line.exchanges().begin((from, message.id), batch.now) {
+            let mut exchanges = self.line.exchanges();
+            match exchanges.begin((from, message.id), batch.now) {
                 Begun::New => {}
                 Begun::TooMany => {
+                    // To answer is to remember the answer there.
+                    drop(exchanges);
                     self.busy();
                     let says = Body::Diagnostic("too many of your requests are under way; send fewer at once");
                     let reply = Reply { max_age_s: Some(1), ..Reply::new(Code::TOO_MANY_REQUESTS, says) };

@@ -308,7 +308,8 @@ impl Stands for Standing {
             return Err(format!("{} partition {} stopped: {why}", stopped.topic, stopped.partition));
         }
         let restored: BTreeSet<_> = progress.iter().map(|p| (p.topic, p.partition)).collect();
-        match self.owned().difference(&restored).count() {
+        let left = self.owned().difference(&restored).count();
+        match left {
             0 => Ok(()),
             left => Err(anyhow!("{left} partitions are being restored").to_string()),
         }

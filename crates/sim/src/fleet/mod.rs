@@ -142,7 +142,9 @@ impl World {
     fn publish_first(&mut self) -> Result<(), Alarm> {
         for text in 0..self.case.rules_files.len() {
             let mut press = Press::new(0, text, self.behaviour, &lock(&self.shelf));
-            while let Step::Send(records) = press.step(&self.log, &lock(&self.shelf))? {
+            loop {
+                let step = press.step(&self.log, &lock(&self.shelf))?;
+                let Step::Send(records) = step else { break };
                 let now = self.log_now();
                 for (place, record) in records {
                     self.log.append(place, record, now);

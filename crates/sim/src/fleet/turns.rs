@@ -256,7 +256,8 @@ impl World {
         if press.waits > 0 {
             return Ok(());
         }
-        match press.step(&self.log, &lock(&self.shelf))? {
+        let step = press.step(&self.log, &lock(&self.shelf))?;
+        match step {
             Step::Send(records) => {
                 for (place, record) in records {
                     self.wire.send(press.producer, Sent { place, record, owner: Owner::Publisher });

@@ -67,7 +67,8 @@ impl Sender {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
             self.producer.poll(Duration::from_millis(5));
-            if let Some(delivered) = self.deliveries.0.lock().expect("no panic").pop() {
+            let delivered = self.deliveries.0.lock().expect("no panic").pop();
+            if let Some(delivered) = delivered {
                 return delivered;
             }
         }

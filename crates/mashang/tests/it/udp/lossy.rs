@@ -41,7 +41,8 @@ fn relay(to: SocketAddr, seed: u64, stop: &Arc<AtomicBool>, lost: &Arc<AtomicU64
                     lost.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
-                let sent = match (direction, *client.lock().expect("no panic")) {
+                let known = *client.lock().expect("no panic");
+                let sent = match (direction, known) {
                     (0, _) => on.send(&buffer[..bytes]),
                     (_, Some(client)) => on.send_to(&buffer[..bytes], client),
                     (_, None) => continue,
