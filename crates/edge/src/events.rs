@@ -205,6 +205,8 @@ impl Door {
             Err(Packed::NoRoom) => return Err(self.busy(began)),
             Err(packed @ (Packed::TooLarge | Packed::TooDense)) => return Err(too_large(packed.to_string())),
         };
+        // It is not held while the log is waited for.
+        drop(body);
         if read.parcel.events() == 0 {
             if read.answer.turned_away > 0 {
                 return Err(hot(&read, began));

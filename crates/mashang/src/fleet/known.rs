@@ -52,16 +52,38 @@ pub(super) fn keep(dir: &Path, log: &Meta, books: &Books) -> Result<()> {
 /// It cannot be read, or is not what was written.
 pub(super) fn read(dir: &Path) -> Result<Option<(Meta, Books)>> {
     let path = dir.join(NAME);
-    let what = || format!("{}: what was known of the log", path.display());
+    let mend = "what was known of the log cannot be used: remove it, and start when Kafka answers";
+    let wrong = |why: &dyn std::fmt::Display| anyhow!("{}: {mend}: {why}", path.display());
     let bytes = match files::read(&Disk, &path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        bytes => bytes.with_context(what)?,
+        bytes => bytes.map_err(|e| wrong(&e))?,
     };
-    let known: Known = serde_json::from_slice(&bytes).with_context(what)?;
+    let known: Known = serde_json::from_slice(&bytes).map_err(|e| wrong(&e))?;
     let book = |Published { order, object }: Published| {
-        let rules = from_object(object.as_bytes()).map_err(|e| anyhow!("{}: rules: {e}", what()))?;
+        let rules = from_object(object.as_bytes()).map_err(|e| wrong(&e))?;
         let book = door_book(rules, order, version(object.as_bytes()))?;
         Ok((book.rules.merchant.clone(), book))
     };
     Ok(Some((known.log, known.rules.into_iter().map(book).collect::<Result<_>>()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_damaged_is_told_with_its_mend() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert!(read(dir.path()).expect("nothing is there").is_none());
+        let log = r#"{"format":1,"id":"1","clock":"wall","partitions":{"scans":2,"draws":2,"awards":1,"facts":2}}"#;
+        let whole = format!(r#"{{"log":{log},"rules":[]}}"#);
+        std::fs::write(dir.path().join(NAME), &whole).expect("a file");
+        assert!(read(dir.path()).expect("it is whole").is_some());
+        let strange = whole.replace("[]", r#"[{"order":1,"object":"{}"}]"#);
+        for text in ["", "{\"log\":", &whole[1..], &strange] {
+            std::fs::write(dir.path().join(NAME), text).expect("a file");
+            let error = read(dir.path()).expect_err("it is damaged").to_string();
+            assert!(error.contains("known.json: what was known of the log cannot be used: remove it"), "{error}");
+        }
+    }
 }
