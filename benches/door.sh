@@ -14,8 +14,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 rounds=${1:-3}
 seconds=${MASHANG_BENCH_SECONDS:-8}
-# shellcheck source=benches/stand.sh
-. "$root/benches/stand.sh"
+# shellcheck source=benches/testkit.sh
+. "$root/benches/testkit.sh"
 stand door
 
 edge

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use bumpalo::Bump;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use domain::desk::shopper::ShopperDesk;
-use domain::flow::{BEHAVIOUR, Marker, Stage, marker_record};
 use domain::frame::{Body, Frame, Kind, seal};
+use domain::model::address::Partitions;
 use domain::model::event::Event;
-use domain::model::place::Partitions;
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
-use domain::table::recent::Recent;
+use domain::protocol::stage::{BEHAVIOUR, Marker, Stage, marker_record};
+use domain::table::dedup_window::DedupWindow;
 use wire::event::{Merchants, read};
 
 const EVENTS: usize = 10_000;
@@ -109,7 +109,7 @@ fn hot_path(c: &mut Criterion) {
     group.bench_function("duplicates' table", |b| {
         let keys: Vec<u128> = lines.iter().map(|line| domain::model::ids::digest128(&[line])).collect();
         b.iter_batched_ref(
-            Recent::default,
+            DedupWindow::default,
             |table| keys.iter().filter(|&&key| table.insert(key, 7, 4320)).count(),
             BatchSize::LargeInput,
         );

@@ -15,8 +15,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 seconds=${1:-60}
 percent=${MASHANG_BENCH_CPU:-20} times=${MASHANG_BENCH_TIMES:-5} inflight=${MASHANG_BENCH_INFLIGHT:-33554432}
-# shellcheck source=benches/stand.sh
-. "$root/benches/stand.sh"
+# shellcheck source=benches/testkit.sh
+. "$root/benches/testkit.sh"
 
 group=mashang-overload-$$
 # Both versions of control groups: what limits a group to so many of every 100 ms.

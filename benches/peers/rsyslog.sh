@@ -19,8 +19,8 @@ read -ra rates <<<"${MASHANG_BENCH_RATES:-20000 0}"
 port=${MASHANG_RSYSLOG_PORT:-29514}
 topic=peers.rsyslog
 command -v rsyslogd >/dev/null || { echo "rsyslog.sh: rsyslogd is not installed: apt-get install rsyslog rsyslog-kafka" >&2; exit 1; }
-# shellcheck source=benches/stand.sh
-. "$root/benches/stand.sh"
+# shellcheck source=benches/testkit.sh
+. "$root/benches/testkit.sh"
 stand peers
 kafka() { "$root/deploy/kafka/kafka" tool "$@" 2>/dev/null; }
 

@@ -5,5 +5,5 @@
 //! - [`page`]: the status page
 
 pub mod page;
-pub mod recent;
+pub mod pending_results;
 pub mod results;

@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use edge::problem::Problem;
 use ledger::totals::Totals;
+use web::problem::Problem;
 
 use crate::results::Console;
 

@@ -12,10 +12,6 @@ use axum::{Json, Router};
 use domain::model::fact::Told;
 use domain::model::ids::{event_key, keyless_answer_key};
 use domain::model::time::time_text;
-use edge::browser::scan_id;
-use edge::keys::{Grant, Keys, Scope};
-use edge::problem::Problem;
-use edge::served::Served;
 use ledger::answers::Answer;
 use ledger::error::LedgerError;
 use ledger::reader::Ledger;
@@ -24,8 +20,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::error;
+use web::auth::{Grant, Keys, Scope};
+use web::merchants::MerchantCatalog;
+use web::problem::Problem;
+use web::scan_id;
 
-use crate::recent::Recent;
+use crate::pending_results::PendingResults;
 
 /// Nobody waits longer.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -38,9 +38,9 @@ const CONNECTIONS_KEPT: usize = 4;
 /// What the console knows.
 #[derive(Debug)]
 pub struct Console {
-    pub recent: Arc<Recent>,
+    pub recent: Arc<PendingResults>,
     pub ledger: LedgerUrl,
-    pub served: Arc<Served>,
+    pub served: Arc<MerchantCatalog>,
     pub keys: Option<Arc<Keys>>,
     connections: Mutex<Vec<Ledger>>,
 }
@@ -62,7 +62,12 @@ struct AskedKeyless {
 
 impl Console {
     #[must_use]
-    pub fn new(recent: Arc<Recent>, ledger: LedgerUrl, served: Arc<Served>, keys: Option<Arc<Keys>>) -> Self {
+    pub fn new(
+        recent: Arc<PendingResults>,
+        ledger: LedgerUrl,
+        served: Arc<MerchantCatalog>,
+        keys: Option<Arc<Keys>>,
+    ) -> Self {
         Self { recent, ledger, served, keys, connections: Mutex::default() }
     }
 

@@ -22,12 +22,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::place::{Place, Source, Tag, Topic};
+use crate::model::address::{AnswerPos, PartitionId, Provenance, Topic};
 use crate::model::time::Millis;
 
 pub const HEADER_BYTES: usize = 80;
 /// A body is cut into parts where it would grow beyond this; a single larger item has a part of its own. Where a body is
-/// cut is part of a desk's answer: another number is another [`Behaviour`](crate::behaviour::Behaviour).
+/// cut is part of a desk's answer: another number is another [`Behaviour`](crate::protocol::behaviour::Behaviour).
 pub const PART_BYTES_MAX: usize = 512 * 1024;
 const MAGIC: [u8; 4] = *b"MSHF";
 const VERSION: u8 = 2;
@@ -49,7 +49,7 @@ pub enum Kind {
     /// Any topic but `facts`: the rules that hold from here on.
     Marker = 5,
     /// The first record of a partition: which log it is of.
-    Birth = 6,
+    Genesis = 6,
     /// `rules`: markers of a version are in every partition.
     Placed = 7,
     /// `rejects`: a record of `scans` that is no frame, with its place.
@@ -91,7 +91,7 @@ pub struct Frame<'a> {
     pub kind: Kind,
     pub received: Millis,
     /// Who answered what with this frame; `None` from an edge or a publisher.
-    pub tag: Option<Tag>,
+    pub tag: Option<Provenance>,
     pub count: u32,
     pub body: &'a [u8],
 }
@@ -124,7 +124,7 @@ impl<'a> Frame<'a> {
             3 => Kind::Wins,
             4 => Kind::Facts,
             5 => Kind::Marker,
-            6 => Kind::Birth,
+            6 => Kind::Genesis,
             7 => Kind::Placed,
             8 => Kind::Reject,
             _ => return Err(FrameError::Header("the kind")),
@@ -140,12 +140,12 @@ impl<'a> Frame<'a> {
     }
 }
 
-fn tag_of(head: &[u8; HEADER_BYTES]) -> Result<Tag, FrameError> {
+fn tag_of(head: &[u8; HEADER_BYTES]) -> Result<Provenance, FrameError> {
     let topic = Topic::ALL.get(usize::from(head[6])).ok_or(FrameError::Header("the topic of the source"))?;
-    let prev = Place { offset: u64_at(head, 40), part: u16_at(head, 60) };
-    Ok(Tag {
-        source: Source { log: u128_at(head, 16), topic: *topic, partition: u16_at(head, 56) },
-        at: Place { offset: u64_at(head, 32), part: u16_at(head, 58) },
+    let prev = AnswerPos { offset: u64_at(head, 40), part: u16_at(head, 60) };
+    Ok(Provenance {
+        source: PartitionId { log: u128_at(head, 16), topic: *topic, partition: u16_at(head, 56) },
+        at: AnswerPos { offset: u64_at(head, 32), part: u16_at(head, 58) },
         prev: (prev.offset != u64::MAX).then_some(prev),
         hash: u64_at(head, 48),
     })
@@ -264,7 +264,7 @@ impl Body {
 /// # Panics
 /// If a body is 4 GiB or larger, which [`Body`] never makes.
 #[must_use]
-pub fn seal(kind: Kind, received: Millis, tag: Option<&Tag>, count: u32, body: &[u8]) -> Vec<u8> {
+pub fn seal(kind: Kind, received: Millis, tag: Option<&Provenance>, count: u32, body: &[u8]) -> Vec<u8> {
     let mut record = Vec::with_capacity(HEADER_BYTES + body.len());
     record.resize(HEADER_BYTES, 0);
     let mut at = |from: usize, bytes: &[u8]| record[from..from + bytes.len()].copy_from_slice(bytes);

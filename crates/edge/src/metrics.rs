@@ -1,11 +1,11 @@
 //! What came through the door: received = accepted + rejected + shed, to the event.
 
 use axum::http::StatusCode;
-use log::local::Refused;
+use eventlog::api::AppendError;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use wire::event::{Reason, Refused as Wrong};
 
-use crate::visitor::Uncounted;
+use crate::transport::browser::visitor::NotAScan;
 
 /// How events came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,11 +54,11 @@ impl Shed {
     }
 }
 
-impl From<Refused> for Shed {
-    fn from(refused: Refused) -> Self {
+impl From<AppendError> for Shed {
+    fn from(refused: AppendError) -> Self {
         match refused {
-            Refused::Full => Self::Full,
-            Refused::Failed | Refused::Closed | Refused::TooLarge => Self::Closed,
+            AppendError::Full => Self::Full,
+            AppendError::Failed | AppendError::Closed | AppendError::TooLarge => Self::Closed,
         }
     }
 }
@@ -113,7 +113,7 @@ impl Metrics {
             )?,
             udp: Udp::new(registry)?,
         };
-        for reason in Uncounted::ALL {
+        for reason in NotAScan::ALL {
             metrics.uncounted.with_label_values(&[reason.as_str()]);
         }
         for transport in Transport::ALL {
@@ -155,7 +155,7 @@ impl Metrics {
         self.rejected.with_label_values(&[wrong.reason().as_str()]).inc();
     }
 
-    pub(crate) fn uncounted(&self, why: Uncounted) {
+    pub(crate) fn uncounted(&self, why: NotAScan) {
         self.uncounted.with_label_values(&[why.as_str()]).inc();
     }
 
@@ -164,81 +164,9 @@ impl Metrics {
     }
 }
 
-/// Why a connection of HTTP was ended from here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    /// The head of a request had too many bytes or headers: 431.
-    HeadTooLarge,
-    /// It was no head: 400.
-    HeadMalformed,
-    /// It did not come in time, or none at all.
-    HeadTimeout,
-    /// The answer was not read in time.
-    AnswerNotRead,
-    /// From no trusted proxy, where only those are let in.
-    Stranger,
-    /// What a proxy must say before anything else was broken, or did not come.
-    ProxyHeader,
-    /// TLS was not agreed upon, or not in time.
-    Tls,
-}
-
-impl Cut {
-    const ALL: [Self; 7] = [
-        Self::HeadTooLarge,
-        Self::HeadMalformed,
-        Self::HeadTimeout,
-        Self::AnswerNotRead,
-        Self::Stranger,
-        Self::ProxyHeader,
-        Self::Tls,
-    ];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::HeadTooLarge => "head-too-large",
-            Self::HeadMalformed => "head-malformed",
-            Self::HeadTimeout => "head-timeout",
-            Self::AnswerNotRead => "answer-not-read",
-            Self::Stranger => "stranger",
-            Self::ProxyHeader => "proxy-header",
-            Self::Tls => "tls",
-        }
-    }
-}
-
-/// The metrics of a port's connections.
-#[derive(Clone, Debug)]
-pub struct Http {
-    pub connections: IntGauge,
-    cut: IntCounterVec,
-}
-
-impl Http {
-    /// # Errors
-    /// Metrics of these names are in the registry already.
-    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let opts = Opts::new("mashang_http_cut_total", "Connections that were ended from here, by reason");
-        let http = Self {
-            connections: IntGauge::new("mashang_http_connections", "Connections that are open")?,
-            cut: IntCounterVec::new(opts, &["reason"])?,
-        };
-        for why in Cut::ALL {
-            http.cut.with_label_values(&[why.as_str()]);
-        }
-        registry.register(Box::new(http.connections.clone()))?;
-        registry.register(Box::new(http.cut.clone()))?;
-        Ok(http)
-    }
-
-    pub(crate) fn cut(&self, why: Cut) {
-        self.cut.with_label_values(&[why.as_str()]).inc();
-    }
-}
-
 /// Why a datagram was not taken; what it may have held is not counted as events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unfit {
+pub enum DatagramReject {
     /// Not signed well, and not from a trusted network.
     Unauthenticated,
     /// Signed well with a key that is not for this.
@@ -255,7 +183,7 @@ pub enum Unfit {
     TooLarge,
 }
 
-impl Unfit {
+impl DatagramReject {
     const ALL: [Self; 9] = [
         Self::Unauthenticated,
         Self::Forbidden,
@@ -304,7 +232,7 @@ impl Udp {
             kernel_drops: one("mashang_udp_kernel_drops_total", "Datagrams that found no room in a socket")?,
             answers: vec("mashang_udp_answers_total", "Answers by code, those to retransmissions too", "code")?,
         };
-        for unfit in Unfit::ALL {
+        for unfit in DatagramReject::ALL {
             udp.refused.with_label_values(&[unfit.as_str()]);
         }
         registry.register(Box::new(udp.datagrams.clone()))?;
@@ -315,7 +243,7 @@ impl Udp {
         Ok(udp)
     }
 
-    pub fn refuse(&self, unfit: Unfit) {
+    pub fn refuse(&self, unfit: DatagramReject) {
         self.refused.with_label_values(&[unfit.as_str()]).inc();
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use domain::flow::{Guards, Position, Positions, Stop, Verdict};
 use domain::frame::{Frame, FrameError, Kind};
+use domain::model::address::{AnswerPos, Topic};
 use domain::model::fact::{Fact, What};
-use domain::model::place::{Place, Topic};
 use domain::model::time::Millis;
+use domain::protocol::positions::{Admission, FaultInjection, Position, Positions, ProtocolError};
 
 use crate::batch::Batch;
 use crate::error::LedgerError;
@@ -69,7 +69,7 @@ pub(crate) struct Chain {
 
 impl Chain {
     /// Goes on from what the database holds.
-    pub(crate) fn over(stored: Stored, guards: Guards) -> Self {
+    pub(crate) fn over(stored: Stored, guards: FaultInjection) -> Self {
         let mut positions = Positions::default();
         positions.guards = guards;
         for (&(topic, partition), &position) in &stored.positions {
@@ -104,26 +104,26 @@ impl Chain {
         offset: u64,
         record: &[u8],
         keeps_answers: bool,
-    ) -> Result<Verdict, LedgerError> {
+    ) -> Result<Admission, LedgerError> {
         let partition = || format!("facts partition {facts}");
         if offset < self.next {
-            return Ok(Verdict::Drop);
+            return Ok(Admission::Drop);
         }
         if offset > self.next {
-            return Err(Stop::Offset { partition: partition(), expected: self.next, found: offset }.into());
+            return Err(ProtocolError::Offset { partition: partition(), expected: self.next, found: offset }.into());
         }
-        let broken = |error: FrameError| Stop::Frame { to: partition(), offset, error };
+        let broken = |error: FrameError| ProtocolError::Frame { to: partition(), offset, error };
         let frame = Frame::open(record).map_err(broken)?;
-        if frame.kind == Kind::Birth {
+        if frame.kind == Kind::Genesis {
             self.next = offset + 1;
-            return Ok(Verdict::Apply);
+            return Ok(Admission::Apply);
         }
         let (Some(tag), Kind::Facts) = (&frame.tag, frame.kind) else {
             let what = format!("a frame of {:?} has no place in facts", frame.kind);
-            return Err(Stop::Unexpected { partition: partition(), offset, what }.into());
+            return Err(ProtocolError::Unexpected { partition: partition(), offset, what }.into());
         };
         let verdict = self.positions.admit(&frame, tag)?;
-        if verdict == Verdict::Apply {
+        if verdict == Admission::Apply {
             for (item, fact) in (0..).zip(frame.items::<Fact<'_>>()) {
                 let fact = fact.map_err(broken)?;
                 if keeps_answers || !matches!(fact.what, What::Answer(_)) {
@@ -181,7 +181,8 @@ impl Stored {
             let topic = Topic::parse(row.text_of(1)?).ok_or_else(|| bad("topic"))?;
             let log = u128::from_str_radix(row.text_of(3)?, 16).map_err(|_| bad("log"))?;
             let hash = u64::from_str_radix(row.text_of(6)?, 16).map_err(|_| bad("hash"))?;
-            let at = Place { offset: row.int_of(4)?.cast_unsigned(), part: narrow(row.int_of(5)?, "positions.part")? };
+            let at =
+                AnswerPos { offset: row.int_of(4)?.cast_unsigned(), part: narrow(row.int_of(5)?, "positions.part")? };
             let source = (topic, narrow(row.int_of(2)?, "positions.partition")?);
             let stored = all.entry(narrow(row.int_of(0)?, "positions.facts")?).or_default();
             stored.positions.insert(source, Position { log, at, hash });

@@ -1,6 +1,6 @@
 //! A ledger to ask. What it is asked stands in `answers`, `export`, `history` and `totals`, and here how far it is.
 
-use domain::model::place::Topic;
+use domain::model::address::Topic;
 use rusqlite::Connection;
 
 use crate::error::LedgerError;

@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use domain::flow::{Guards, Missing, Verdict};
+use domain::model::address::Topic;
 use domain::model::fact::Metric;
-use domain::model::place::Topic;
 use domain::model::time::{DAY_MS, HOUR_MS};
+use domain::protocol::positions::{Admission, FaultInjection, Missing};
 use rusqlite::Connection;
 
 use crate::batch::{Batch, write as tables};
@@ -63,7 +63,7 @@ pub struct Writer {
     /// Where the ledger is, for messages.
     at: String,
     chains: BTreeMap<u16, Chain>,
-    guards: Guards,
+    guards: FaultInjection,
     /// Answers are kept for whoever asks; `run` has nobody who would.
     keeps_answers: bool,
     /// Duplicates that were written since it was opened.
@@ -116,7 +116,7 @@ impl Writer {
             store,
             at,
             chains: BTreeMap::new(),
-            guards: Guards::default(),
+            guards: FaultInjection::default(),
             keeps_answers: durability == Durability::Commit,
             duplicates: 0,
             swept: i64::MIN,
@@ -202,7 +202,7 @@ impl Writer {
     }
 
     /// Switches safeguards off, in tests that show what each is for.
-    pub fn set_guards(&mut self, guards: Guards) {
+    pub fn set_guards(&mut self, guards: FaultInjection) {
         self.guards = guards;
         for chain in self.chains.values_mut() {
             chain.positions.guards = guards;
@@ -216,7 +216,7 @@ impl Writer {
     ///
     /// # Panics
     /// If the partition is none of [`Writer::partitions`].
-    pub fn apply(&mut self, facts: u16, offset: u64, record: &[u8]) -> Result<Verdict, LedgerError> {
+    pub fn apply(&mut self, facts: u16, offset: u64, record: &[u8]) -> Result<Admission, LedgerError> {
         let keeps_answers = self.keeps_answers;
         let chain = self.chains.get_mut(&facts).expect("one of the partitions that the writer has taken up");
         chain.apply(facts, offset, record, keeps_answers)

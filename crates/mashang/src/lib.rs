@@ -1,47 +1,25 @@
 //! `mashang`: one binary for everything. Exit status: 0 done, 1 failed, 2 bad usage, rules or input that cannot be read.
 //!
-//! - `cli`, `options`, `settings`: what was asked for, from flags, the environment and a file
-//! - `run`, `events`, `road`, `summary`: a file of events through all desks
-//! - `serve`: the service in one process
-//! - `fleet`: its roles in processes of their own, on Kafka
-//! - `scribe`: facts into the ledger
-//! - `publish`, `shelf`: rules in a log, and the objects that it names
-//! - `front`: what a port for HTTP is told
-//! - `listen`: addresses and sockets
-//! - `admin`: health and metrics over HTTP
-//! - `demo`: a brand that does not exist, and its traffic
-//! - `dump`: what a log holds
-//! - `rules`, `against`, `export`, `explain`: smaller commands
+//! - `cli`: the command line
+//! - `config`: settings from flags, the environment and a file, checked
+//! - `process`: sockets and health of a process
+//! - `roles`: the service in one process, the roles of a fleet, the demo
+//! - `rules`: where published rules are, and how they are published
+//! - `commands`: commands that end
 
-mod admin;
-mod against;
 mod cli;
-mod demo;
-mod dump;
-mod events;
-mod explain;
-mod export;
-mod fleet;
-mod front;
-mod listen;
-mod options;
-mod publish;
-mod road;
+mod commands;
+mod config;
+mod process;
+mod roles;
 mod rules;
-mod run;
-mod scribe;
-mod serve;
-mod settings;
-mod shelf;
-mod summary;
-mod tell;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use log::files::Files;
+use eventlog::files::Files;
 
 use cli::{Cli, Command, ExplainCommand, LogCommand, RulesCommand, SnapshotsCommand, TopicsCommand};
 
@@ -62,28 +40,30 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, files: Arc<dyn Files>
         }
     };
     let done = match cli.command {
-        Command::Demo(args) => demo::demo(&args, files),
-        Command::Serve(args) => settings::Settings::of(args).and_then(|settings| serve::serve(settings, files)),
-        Command::Edge(args) => fleet::edge(args),
-        Command::Worker(args) => fleet::worker(args, files),
-        Command::Ledger(args) => fleet::ledger(args),
-        Command::Console(args) => fleet::console(args),
-        Command::Topics(TopicsCommand::Create(args)) => fleet::topics::create(args),
-        Command::Topics(TopicsCommand::Check(args)) => fleet::topics::check(args),
-        Command::Snapshots(SnapshotsCommand::List(args)) => fleet::snapshots::list(&args, files),
-        Command::Snapshots(SnapshotsCommand::Verify(args)) => fleet::snapshots::verify(&args, files),
-        Command::Log(LogCommand::Dump(args)) => dump::dump(&args),
-        Command::Run(args) => run::run(&args),
-        Command::Export(args) => export::export(&args),
-        Command::Explain(ExplainCommand::Code(args)) => explain::code(&args),
-        Command::Rules(RulesCommand::Check(args)) => rules::check(&args),
-        Command::Rules(RulesCommand::Publish(args)) => fleet::rules::publish(args, files),
+        Command::Demo(args) => roles::demo::demo(&args, files),
+        Command::Serve(args) => {
+            config::serve::Settings::of(args).and_then(|settings| roles::serve::serve(settings, files))
+        }
+        Command::Edge(args) => roles::edge::edge(args),
+        Command::Worker(args) => roles::worker::worker(args, files),
+        Command::Ledger(args) => roles::ledger::ledger(args),
+        Command::Console(args) => roles::console::console(args),
+        Command::Topics(TopicsCommand::Create(args)) => commands::topics::create(args),
+        Command::Topics(TopicsCommand::Check(args)) => commands::topics::check(args),
+        Command::Snapshots(SnapshotsCommand::List(args)) => commands::snapshots::list(&args, files),
+        Command::Snapshots(SnapshotsCommand::Verify(args)) => commands::snapshots::verify(&args, files),
+        Command::Log(LogCommand::Dump(args)) => commands::log_dump::dump(&args),
+        Command::Run(args) => commands::run::run(&args),
+        Command::Export(args) => commands::export::export(&args),
+        Command::Explain(ExplainCommand::Code(args)) => commands::explain::code(&args),
+        Command::Rules(RulesCommand::Check(args)) => commands::rules_check::check(&args),
+        Command::Rules(RulesCommand::Publish(args)) => commands::rules_publish::publish(args, files),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            tell::tell(format_args!("mashang: {error:#}"));
+            cli::output::tell(format_args!("mashang: {error:#}"));
             if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use log::files::disk::Disk;
+use eventlog::files::disk::Disk;
 
 fn main() -> ExitCode {
     mashang::main_with(std::env::args_os(), Arc::new(Disk))

@@ -1,16 +1,16 @@
 //! Why a run stops before its end.
 
-use domain::flow::Missing;
+use domain::protocol::positions::Missing;
+use eventlog::error::LogError;
 use ledger::error::LedgerError;
-use log::error::LogError;
 use worker::snapshot::SnapshotError;
-use worker::station::StationError;
+use worker::task::TaskError;
 
 /// Something noticed that what it holds cannot be right, and stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Alarm {
     #[error("a station stops: {0}")]
-    Station(#[from] StationError),
+    DeskTask(#[from] TaskError),
     #[error("the ledger stops: {0}")]
     Ledger(#[from] LedgerError),
     #[error("the ledger stops: {0}")]

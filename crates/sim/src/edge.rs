@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::frame::{Body, Kind, seal};
+use domain::model::address::Topic;
 use domain::model::ids;
-use domain::model::place::Topic;
 use domain::model::time::Millis;
-use log::meta::Clock;
-use log::store::Append;
+use eventlog::api::Append;
+use eventlog::local::meta::Clock;
 use wire::event::{Merchants, read};
 
 use crate::clients::Line;

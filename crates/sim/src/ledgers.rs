@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use domain::flow::Guards;
-use domain::model::place::Topic;
+use domain::model::address::Topic;
+use domain::protocol::positions::FaultInjection;
+use eventlog::local::reader::Reader;
 use ledger::error::LedgerError;
 use ledger::export::{Format, Table};
 use ledger::reader::Ledger;
 use ledger::schema::{Origin, create};
 use ledger::writer::{Durability, Writer};
-use log::reader::Reader;
 
 use crate::alarm::Alarm;
 use crate::logs::Logs;
@@ -43,7 +43,7 @@ impl Database {
     pub fn writer(
         &self,
         facts: impl IntoIterator<Item = u16>,
-        guards: Guards,
+        guards: FaultInjection,
         compare: bool,
     ) -> Result<Writer, LedgerError> {
         let mut writer = Writer::over(rusqlite::Connection::open(&self.url)?, Durability::Commit, facts)?;
@@ -97,7 +97,7 @@ struct One {
 pub struct Ledgers {
     db: Database,
     facts: u16,
-    guards: Guards,
+    guards: FaultInjection,
     compare: bool,
     /// `None` only while it is opened.
     now: Option<One>,
@@ -107,7 +107,7 @@ pub struct Ledgers {
 impl Ledgers {
     /// # Errors
     /// The database refuses.
-    pub fn new(logs: &Logs, facts: u16, guards: Guards, compare: bool) -> Result<Self, Alarm> {
+    pub fn new(logs: &Logs, facts: u16, guards: FaultInjection, compare: bool) -> Result<Self, Alarm> {
         let mut ledgers = Self { db: Database::new()?, facts, guards, compare, now: None, zombie: None };
         ledgers.reopen(logs)?;
         Ok(ledgers)

@@ -38,6 +38,6 @@ pub mod oracle;
 pub mod plan;
 pub mod queues;
 pub mod run;
-pub mod seat;
+pub mod task;
 pub mod trace;
 pub mod world;

@@ -4,15 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use domain::frame::{Frame, Kind};
+use domain::model::address::Topic;
 use domain::model::event::Event;
-use domain::model::place::Topic;
 use domain::model::time::Millis;
-use log::error::LogError;
-use log::files::memory::{Loss, Memory};
-use log::meta::{Clock, Meta};
-use log::partition::Partition;
-use log::reader::Reader;
-use log::store::{Append, Sizes, Store, Unsynced};
+use eventlog::api::Append;
+use eventlog::error::LogError;
+use eventlog::files::memory::{Loss, Memory};
+use eventlog::local::meta::{Clock, Meta};
+use eventlog::local::partition::Partition;
+use eventlog::local::reader::Reader;
+use eventlog::local::store::{Sizes, Store, Unsynced};
 
 use crate::alarm::{Alarm, hold};
 use crate::plan::Plan;

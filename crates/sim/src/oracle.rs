@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use domain::model::place::Partitions;
+use domain::model::address::Partitions;
 use domain::model::rulebook::Rulebook;
 use domain::model::rules::{Campaign, version_text};
 use ledger::export::Table;

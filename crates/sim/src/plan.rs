@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use domain::flow::Guards;
-use domain::model::place::Partitions;
+use domain::model::address::Partitions;
 use domain::model::time::Millis;
-use log::meta::Clock;
-use log::store::Sizes;
+use domain::protocol::positions::FaultInjection;
+use eventlog::local::meta::Clock;
+use eventlog::local::store::Sizes;
 use worker::snapshot::Safeguards;
 
 use crate::generate::rng::Rng;
@@ -14,7 +14,7 @@ use crate::generate::rng::Rng;
 /// Which safeguards hold. All of them, except where a run is to show what one is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Switches {
-    pub guards: Guards,
+    pub guards: FaultInjection,
     pub snapshots: Safeguards,
     /// The ledger compares positions before it commits.
     pub compare: bool,
@@ -22,7 +22,7 @@ pub struct Switches {
 
 impl Default for Switches {
     fn default() -> Self {
-        Self { guards: Guards::default(), snapshots: Safeguards::default(), compare: true }
+        Self { guards: FaultInjection::default(), snapshots: Safeguards::default(), compare: true }
     }
 }
 

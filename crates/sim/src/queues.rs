@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use log::store::Append;
+use eventlog::api::Append;
 
 use crate::generate::rng::Rng;
 
@@ -12,7 +12,7 @@ pub enum Owner {
     /// These attempts of clients.
     Attempts(Vec<u64>),
     /// The station of this incarnation.
-    Station(u64),
+    DeskTask(u64),
     Nobody,
 }
 

@@ -7,19 +7,19 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use domain::flow::Taken;
-use domain::model::place::Topic;
+use domain::model::address::Topic;
 use domain::model::rulebook::Library;
-use log::error::LogError;
-use log::feed::{Appender, Feed};
-use log::local::{OnFull, Refused, now_ms};
+use domain::protocol::stage::RecordMark;
+use eventlog::api::{AppendError, OnFull, now_ms};
+use eventlog::api::{Appender, Consumer};
+use eventlog::error::LogError;
 use tracing::{debug, error, info, warn};
 
-use crate::any::AnyStation;
-use crate::seat::Seat;
+use crate::any_task::AnyTask;
+use crate::context::{Heartbeat, Progress, RunMode, WorkerContext};
+use crate::running_task::RunningTask;
 use crate::snapshot::Snapshot;
-use crate::station::{RETIRED, StationError};
-use crate::works::{Manner, Progress, Pulse, Works};
+use crate::task::{RETIRED, TaskError};
 
 /// The lane reads no further than so many bytes of answers before it appends them.
 const ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -44,13 +44,13 @@ pub enum Order {
     /// It is another one's.
     Leave(Topic, u16),
     /// Its state is restored, for the incarnation of the lane that asked for it.
-    Restored(u64, AnyStation),
+    Restored(u64, AnyTask),
     /// Its state cannot be restored.
-    Broken(u64, Topic, u16, StationError),
+    Broken(u64, Topic, u16, TaskError),
 }
 
 /// The partitions of a lane, and the last record that any of its incarnations took of each: the next one must find it again.
-pub type Owned = BTreeMap<(Topic, u16), Option<Taken>>;
+pub type Owned = BTreeMap<(Topic, u16), Option<RecordMark>>;
 
 /// Asks for a station to be restored: a partition, and the incarnation that asks.
 pub type Ask<'a> = dyn Fn(Topic, u16, u64) + 'a;
@@ -59,11 +59,11 @@ pub type Ask<'a> = dyn Fn(Topic, u16, u64) + 'a;
 #[derive(Debug, thiserror::Error)]
 pub enum LaneError {
     #[error(transparent)]
-    Station(#[from] StationError),
+    DeskTask(#[from] TaskError),
     #[error(transparent)]
     Log(#[from] LogError),
     #[error("answers were not taken by the log: {0}")]
-    Refused(#[from] Refused),
+    AppendError(#[from] AppendError),
     #[error("rules that a marker names cannot be read: {0}")]
     Rules(String),
     #[error("{0} has records that do not come, for {secs} s", secs = (SILENCE_ASKED * SILENCE_MAX).as_secs())]
@@ -72,41 +72,41 @@ pub enum LaneError {
 
 /// What an incarnation of a lane works with.
 pub struct Tools {
-    pub feed: Box<dyn Feed>,
+    pub feed: Box<dyn Consumer>,
     pub appender: Arc<dyn Appender>,
-    pub pulse: Arc<Pulse>,
+    pub pulse: Arc<Heartbeat>,
 }
 
 /// A lane while it runs.
 pub struct Lane<'a> {
-    works: Arc<Works>,
+    works: Arc<WorkerContext>,
     incarnation: u64,
-    feed: Box<dyn Feed>,
+    feed: Box<dyn Consumer>,
     appender: Arc<dyn Appender>,
     owned: &'a mut Owned,
     orders: &'a Receiver<Order>,
     ask: &'a Ask<'a>,
-    seats: BTreeMap<(Topic, u16), Seat>,
+    seats: BTreeMap<(Topic, u16), RunningTask>,
     seated: u64,
     library: Arc<Library>,
     acks: Receiver<Ack>,
     acked: Sender<Ack>,
     silence: (Instant, u32),
-    pulse: Arc<Pulse>,
+    pulse: Arc<Heartbeat>,
 }
 
 struct Ack {
     at: (Topic, u16),
     seat: u64,
     answers: Range<u64>,
-    result: Result<(), Refused>,
+    result: Result<(), AppendError>,
 }
 
 impl<'a> Lane<'a> {
     /// A lane that works for the partitions in `owned`, and for those that it is told of.
     #[must_use]
     pub fn new(
-        works: &Arc<Works>,
+        works: &Arc<WorkerContext>,
         incarnation: u64,
         Tools { feed, appender, pulse }: Tools,
         owned: &'a mut Owned,
@@ -158,7 +158,7 @@ impl<'a> Lane<'a> {
             // Asked before the work, so that a lane that is idle was idle after it was asked.
             let stopping = self.works.is_stopping();
             self.take_orders()?;
-            if stopping && self.works.manner == Manner::Fleet {
+            if stopping && self.works.manner == RunMode::Fleet {
                 return self.end(snapshots);
             }
             let taken = self.read()?;
@@ -171,7 +171,7 @@ impl<'a> Lane<'a> {
                 continue;
             }
             match self.works.manner {
-                Manner::Embedded => {
+                RunMode::Embedded => {
                     for seat in self.seats.values() {
                         seat.station.check_nothing_is_missing()?;
                     }
@@ -179,7 +179,7 @@ impl<'a> Lane<'a> {
                         return self.end(snapshots);
                     }
                 }
-                Manner::Fleet => self.check_silence()?,
+                RunMode::Fleet => self.check_silence()?,
             }
         }
     }
@@ -209,7 +209,7 @@ impl<'a> Lane<'a> {
     }
 
     /// Begins to work with a station that is restored.
-    fn seat(&mut self, incarnation: u64, mut station: AnyStation) -> Result<(), LaneError> {
+    fn seat(&mut self, incarnation: u64, mut station: AnyTask) -> Result<(), LaneError> {
         let source = station.source();
         let at = (source.topic, source.partition);
         let Some(taken) = self.owned.get(&at) else { return Ok(()) };
@@ -222,7 +222,7 @@ impl<'a> Lane<'a> {
         let bounds = self.feed.bounds(at.0, at.1)?;
         let from = station.from(&bounds);
         self.seated += 1;
-        let seat = Seat::new(station, self.seated);
+        let seat = RunningTask::new(station, self.seated);
         debug!(%source, ?from, end = bounds.end, "restored");
         self.works.board().insert(at, seat.progress.clone());
         match from.and_then(|from| self.feed.assign(at.0, at.1, from, RETIRED)) {
@@ -237,7 +237,7 @@ impl<'a> Lane<'a> {
     }
 
     /// Notes how far a seat came that is thrown away.
-    fn remember(&mut self, at: (Topic, u16), seat: &Seat) {
+    fn remember(&mut self, at: (Topic, u16), seat: &RunningTask) {
         if let Some(taken) = self.owned.get_mut(&at) {
             *taken = (*taken).max(seat.station.last_taken());
         }
@@ -251,8 +251,8 @@ impl<'a> Lane<'a> {
     }
 
     /// A partition's station is thrown away; the others go on, where they may.
-    fn stop_partition(&mut self, topic: Topic, partition: u16, error: StationError) -> Result<(), LaneError> {
-        if self.works.manner == Manner::Embedded {
+    fn stop_partition(&mut self, topic: Topic, partition: u16, error: TaskError) -> Result<(), LaneError> {
+        if self.works.manner == RunMode::Embedded {
             return Err(error.into());
         }
         error!(%topic, partition, %error, "a partition stops; nothing of it is lost, and it goes on from its snapshot once this is mended");
@@ -390,7 +390,7 @@ impl<'a> Lane<'a> {
 }
 
 /// Writes snapshots beside the lane.
-fn write_snapshots(works: &Works, snapshots: &Receiver<(Snapshot, Progress)>) {
+fn write_snapshots(works: &WorkerContext, snapshots: &Receiver<(Snapshot, Progress)>) {
     for (snapshot, progress) in snapshots {
         let timer = works.metrics.snapshot_seconds.start_timer();
         let (source, offset, bytes) = (snapshot.source, snapshot.offset, snapshot.state.len());

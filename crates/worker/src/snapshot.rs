@@ -8,8 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use domain::model::place::{Source, Topic};
-use log::files::{self, Files};
+use domain::model::address::{PartitionId, Topic};
+use eventlog::files::{self, Files};
 use serde::{Deserialize, Serialize};
 
 /// So many snapshots of a partition are kept.
@@ -21,7 +21,7 @@ const STATE: &str = ".state";
 /// A stage's state as of an offset: all records before it are in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    pub source: Source,
+    pub source: PartitionId,
     pub offset: u64,
     /// The number of the behaviour that the stage is at.
     pub behaviour: u32,
@@ -201,8 +201,8 @@ impl Snapshots {
     ///
     /// # Errors
     /// There is one, and it is torn or of something else.
-    pub fn latest(&self, source: Source) -> Result<Option<Snapshot>, SnapshotError> {
-        let Source { topic, partition, .. } = source;
+    pub fn latest(&self, source: PartitionId) -> Result<Option<Snapshot>, SnapshotError> {
+        let PartitionId { topic, partition, .. } = source;
         let Some(offset) = self.offsets(topic, partition)?.pop() else { return Ok(None) };
         let listed = Listed { topic, partition, offset };
         let snapshot = self.read(&listed)?;
@@ -260,7 +260,7 @@ impl Snapshots {
         if state.len() as u64 != manifest.bytes || crc32c::crc32c(&state) != manifest.crc32c {
             return Err(torn("its state is not as it was written".to_owned()));
         }
-        Ok(Snapshot { source: Source { log, topic, partition }, offset, behaviour: manifest.behaviour, state })
+        Ok(Snapshot { source: PartitionId { log, topic, partition }, offset, behaviour: manifest.behaviour, state })
     }
 
     fn torn(&self, listed: &Listed, what: String) -> SnapshotError {

@@ -3,12 +3,12 @@
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::flow::{Desk, Outbox};
 use crate::frame::{Frame, Kind, decode, encode};
+use crate::model::address::Topic;
 use crate::model::fact::{Answer, Award, Fact, Metric, Scope, Told, What, Win};
-use crate::model::place::Topic;
 use crate::model::rulebook::{Library, Rulebook};
 use crate::model::time::Millis;
+use crate::protocol::stage::{Desk, Outbox};
 use crate::table::uniform::{UniformMap, table_bytes};
 
 /// What a campaign has given so far.

@@ -3,15 +3,15 @@
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::flow::{Desk, Outbox};
 use crate::frame::{Frame, Kind, decode, encode};
+use crate::model::address::Topic;
 use crate::model::draw::{Input, winner};
 use crate::model::fact::{Answer, CodeScan, Fact, Outcome, Told, What, Win};
 use crate::model::ids::text_key;
-use crate::model::place::Topic;
 use crate::model::rulebook::{Library, Rulebook};
 use crate::model::rules::Phase;
 use crate::model::time::Millis;
+use crate::protocol::stage::{Desk, Outbox};
 
 /// What is known of one item code.
 #[derive(Clone, Debug, Serialize, Deserialize)]

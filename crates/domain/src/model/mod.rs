@@ -1,12 +1,12 @@
 //! The words of the system. Everything here is a value; nothing does anything but arithmetic.
 
+pub mod address;
 pub mod code;
 pub mod draw;
 pub mod event;
 pub mod fact;
 pub mod ids;
 pub mod money;
-pub mod place;
 pub mod rulebook;
 pub mod rules;
 pub mod text;

@@ -1,9 +1,9 @@
 //! The codec: what goes in comes out, damage is always noticed.
 
 use domain::frame::{Body, Frame, FrameError, HEADER_BYTES, Kind, PART_BYTES_MAX, seal};
+use domain::model::address::{AnswerPos, PartitionId, Provenance, Topic};
 use domain::model::code::Link;
 use domain::model::event::{Action, Code, Event, Part, Payment};
-use domain::model::place::{Place, Source, Tag, Topic};
 use proptest::prelude::*;
 
 fn text() -> impl Strategy<Value = String> {
@@ -39,11 +39,11 @@ fn event(texts: &Texts, action: Action, time: Option<i64>) -> Event<'_> {
     }
 }
 
-fn tag() -> impl Strategy<Value = Tag> {
-    let place = || (any::<u64>(), any::<u16>()).prop_map(|(offset, part)| Place { offset: offset >> 1, part });
+fn tag() -> impl Strategy<Value = Provenance> {
+    let place = || (any::<u64>(), any::<u16>()).prop_map(|(offset, part)| AnswerPos { offset: offset >> 1, part });
     let source = (any::<u128>(), 0..Topic::ALL.len(), any::<u16>());
-    let source = source.prop_map(|(log, topic, partition)| Source { log, topic: Topic::ALL[topic], partition });
-    (source, place(), proptest::option::of(place()), any::<u64>()).prop_map(|(source, at, prev, hash)| Tag {
+    let source = source.prop_map(|(log, topic, partition)| PartitionId { log, topic: Topic::ALL[topic], partition });
+    (source, place(), proptest::option::of(place()), any::<u64>()).prop_map(|(source, at, prev, hash)| Provenance {
         source,
         at,
         prev,

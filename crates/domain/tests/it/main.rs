@@ -1,5 +1,5 @@
 //! Frames and the protocol by themselves; the desks are held to the contract from the `mashang` crate.
 
-mod flow;
 mod frame;
 mod publish;
+mod stage;

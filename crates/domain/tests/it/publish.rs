@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use domain::birth::Birth;
-use domain::flow::{Marker, marker_record};
 use domain::frame::{Frame, Kind, seal};
-use domain::model::place::{Partitions, Source, Topic};
-use domain::publish::{Act, DOWNSTREAM_FIRST, Publisher, Registry, Taken, placed_record};
+use domain::model::address::{PartitionId, Partitions, Topic};
+use domain::protocol::genesis::Genesis;
+use domain::protocol::publish::{Act, DOWNSTREAM_FIRST, Publisher, Registry, Taken, placed_record};
+use domain::protocol::stage::{Marker, marker_record};
 use proptest::prelude::*;
 
 const PARTITIONS: u16 = 2;
@@ -15,9 +15,9 @@ fn marker(merchant: &str, order: u32, sha: u8, behaviour: u32) -> Vec<u8> {
     marker_record(&Marker { merchant, order, sha256: [sha; 32], behaviour })
 }
 
-fn birth() -> Birth {
-    let source = Source { log: 3, topic: Topic::Rules, partition: 0 };
-    Birth { source, id: 7, is_event_clock: false, partitions: Partitions::all(PARTITIONS) }
+fn birth() -> Genesis {
+    let source = PartitionId { log: 3, topic: Topic::Rules, partition: 0 };
+    Genesis { source, id: 7, is_event_clock: false, partitions: Partitions::all(PARTITIONS) }
 }
 
 /// Reads records as they lie; what each meant.
@@ -31,7 +31,7 @@ fn read(registry: &mut Registry, records: &[Vec<u8>]) -> Vec<Taken> {
 fn the_first_proposal_for_a_number_counts() {
     let records = [
         birth().record(),
-        Birth { id: 8, ..birth() }.record(), // lost a race of two who made the topics
+        Genesis { id: 8, ..birth() }.record(), // lost a race of two who made the topics
         birth().record(),
         marker("acme", 1, 1, 1),
         marker("acme", 1, 2, 1), // came late
@@ -47,7 +47,7 @@ fn the_first_proposal_for_a_number_counts() {
     let taken = read(&mut registry, &records);
     let ignored = Taken::Ignored;
     let wanted = [
-        Taken::Birth(birth()),
+        Taken::Genesis(birth()),
         ignored.clone(),
         ignored.clone(),
         Taken::Accepted(1),

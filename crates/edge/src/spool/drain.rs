@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use domain::frame::Frame;
 use domain::model::time::Millis;
-use log::error::LogError;
-use log::local::{Health, OnFull, Refused, now_ms};
-use log::spool::{Block, Spool};
-use log::store::Append;
+use eventlog::api::Append;
+use eventlog::api::{AppendError, Health, OnFull, now_ms};
+use eventlog::error::LogError;
+use eventlog::spool::{Block, Spool};
 use tracing::{error, info, warn};
 
 use crate::spool::metrics::Metrics;
@@ -77,8 +77,8 @@ impl Drain {
             std::mem::take(&mut queue.events)
         };
         for event in events {
-            if let Event::Round(round) | Event::Refused(round) = event {
-                (round.done)(Err(Refused::Failed));
+            if let Event::Round(round) | Event::AppendError(round) = event {
+                (round.done)(Err(AppendError::Failed));
             }
         }
     }
@@ -147,7 +147,7 @@ impl Drain {
         for event in events {
             match event {
                 Event::Round(round) => rounds.push(round),
-                Event::Refused(round) => {
+                Event::AppendError(round) => {
                     is_refused = true;
                     rounds.push(round);
                 }
@@ -157,7 +157,7 @@ impl Drain {
         (rounds, is_refused)
     }
 
-    fn handed(&mut self, number: u64, result: Result<(), Refused>) {
+    fn handed(&mut self, number: u64, result: Result<(), AppendError>) {
         if let Err(refused) = result {
             if !self.shared.is_closing.load(Ordering::Acquire) {
                 warn!(%refused, block = number, "the log does not take a block of the spool; it is given again");
@@ -223,13 +223,13 @@ impl Drain {
         for Round { records: mut more, done } in rounds {
             let more_bytes: usize = more.iter().map(|append| append.record.len()).sum();
             if self.is_failed() {
-                done(Err(Refused::Failed));
+                done(Err(AppendError::Failed));
             } else if self.spool.fits(records.len() + more.len(), bytes + more_bytes) {
                 records.append(&mut more);
                 bytes += more_bytes;
                 told.push(done);
             } else {
-                done(Err(Refused::Full));
+                done(Err(AppendError::Full));
             }
         }
         if records.is_empty() {
@@ -246,11 +246,11 @@ impl Drain {
                 if self.full_until.replace(Instant::now() + AGAIN).is_none() {
                     warn!(%error, "the disk of the spool is full: events are refused until there is room");
                 }
-                Err(Refused::Full)
+                Err(AppendError::Full)
             }
             Err(error) => {
                 self.fail(&error);
-                Err(Refused::Failed)
+                Err(AppendError::Failed)
             }
         };
         told.into_iter().for_each(|done| done(result));

@@ -12,8 +12,9 @@
 //! - `later`: a log that is not there yet, when an edge starts
 //! - `metrics`: how full it is, how old, and what went through it
 
+pub mod append_target;
+mod deferred;
 mod drain;
-mod later;
 mod metrics;
 mod shared;
 
@@ -24,32 +25,32 @@ use std::thread::JoinHandle;
 
 use domain::frame::Frame;
 use domain::model::time::Millis;
-use log::error::LogError;
-use log::feed::Appender;
-use log::files::Files;
-use log::local::Health;
-use log::meta::Meta;
-use log::spool::{Sizes, Spool};
-use log::store::Append;
+use eventlog::api::Append;
+use eventlog::api::Appender;
+use eventlog::api::Health;
+use eventlog::error::LogError;
+use eventlog::files::Files;
+use eventlog::local::meta::Meta;
+use eventlog::spool::{Sizes, Spool};
 use tracing::info;
 
 use crate::spool::drain::Drain;
 use crate::spool::shared::{Event, Round, Shared, lock};
 
-pub use later::Later;
+pub use crate::spool::deferred::DeferredAppender;
 pub use metrics::Metrics;
 pub use shared::{Done, Durable};
 
 /// A spool that was opened, and what is in it.
 #[derive(Debug)]
-pub struct Found {
+pub struct OpenedSpool {
     spool: Spool,
     /// The latest `received` of its frames: they were accepted.
     pub last: Option<Millis>,
     pub events: u64,
 }
 
-impl Found {
+impl OpenedSpool {
     /// Opens the spool of a log in a directory, or makes one.
     ///
     /// # Errors
@@ -79,8 +80,8 @@ impl Spooled {
     /// # Panics
     /// If the system has no room for a thread.
     #[must_use]
-    pub fn start(found: Found, log: Arc<dyn Appender>, metrics: Metrics) -> Self {
-        let Found { spool, last: _, events } = found;
+    pub fn start(found: OpenedSpool, log: Arc<dyn Appender>, metrics: Metrics) -> Self {
+        let OpenedSpool { spool, last: _, events } = found;
         if !spool.is_empty() {
             info!(events, bytes = spool.bytes(), "the spool is drained from where it was");
         }

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use log::feed::Appender;
-use log::local::{Health, OnFull, Refused};
-use log::store::Append;
+use eventlog::api::Append;
+use eventlog::api::Appender;
+use eventlog::api::{AppendError, Health, OnFull};
 
 /// Where an event is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Durable {
 }
 
 /// Called once a round is durable or refused. It must not wait.
-pub type Done = Box<dyn FnOnce(Result<Durable, Refused>) + Send>;
+pub type Done = Box<dyn FnOnce(Result<Durable, AppendError>) + Send>;
 
 /// What those who append, the log and the spool's thread share. Whoever holds `direct` may take `queue`, never the other way
 /// round: the log may call back while it is given something.
@@ -57,9 +57,9 @@ pub(super) enum Event {
     /// A round that must be behind what is in the spool.
     Round(Round),
     /// A round that the log did not take.
-    Refused(Round),
+    AppendError(Round),
     /// What became of a block that was handed to the log.
-    Handed(u64, Result<(), Refused>),
+    Handed(u64, Result<(), AppendError>),
 }
 
 pub(super) struct Round {
@@ -95,9 +95,9 @@ impl Shared {
         let told = move |result| match result {
             Ok(()) => done(Ok(Durable::Log)),
             // The spool would only keep it for the log to refuse again.
-            Err(Refused::TooLarge) => done(Err(Refused::TooLarge)),
-            Err(Refused::Full | Refused::Failed | Refused::Closed) => {
-                own.tell(Event::Refused(Round { records: copy, done }));
+            Err(AppendError::TooLarge) => done(Err(AppendError::TooLarge)),
+            Err(AppendError::Full | AppendError::Failed | AppendError::Closed) => {
+                own.tell(Event::AppendError(Round { records: copy, done }));
             }
         };
         self.log.append(records, OnFull::Refuse, Box::new(told));
@@ -107,8 +107,8 @@ impl Shared {
         let mut queue = lock(&self.queue);
         if queue.has_ended {
             drop(queue);
-            if let Event::Round(round) | Event::Refused(round) = event {
-                (round.done)(Err(Refused::Closed));
+            if let Event::Round(round) | Event::AppendError(round) = event {
+                (round.done)(Err(AppendError::Closed));
             }
             return;
         }

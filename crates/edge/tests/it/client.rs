@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use axum::routing::get;
 use axum::{Extension, Router};
-use edge::client::Client;
-use edge::http::listen::bind_all;
-use edge::http::port::{Manner, Port};
-use edge::http::service::Service;
-use edge::metrics::Http;
-use edge::network::Trust;
 use prometheus::{Registry, TextEncoder};
 use tokio::sync::watch;
+use web::client_address::Client;
+use web::networks::Trust;
+use web::server::handler::Routes;
+use web::server::listen::bind_all;
+use web::server::metrics::Http;
+use web::server::port::{Port, PortConfig};
 
 /// Nothing in these tests takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,10 +30,10 @@ struct Front {
 impl Front {
     fn start(proxies: &str, expects_proxy: bool) -> Self {
         let asked = async |Extension(client): Extension<Client>| format!("{} {}", client.address, client.is_secure);
-        let service = Service { door: None, routes: Router::new().route("/", get(asked)) };
+        let service = Routes(Router::new().route("/", get(asked)));
         let proxies: Trust = proxies.parse().expect("networks");
         let registry = Registry::new();
-        let manner = Manner { connections_max: 10, proxies, expects_proxy, tls: None };
+        let manner = PortConfig { connections_max: 10, proxies, expects_proxy, tls: None };
         let port = Port::new(service, manner, Http::new(&registry).expect("registered once"));
         let listener = bind_all(([127, 0, 0, 1], 0).into(), 1).expect("a port").remove(0);
         let address = listener.local_addr().expect("an address");

@@ -1,5 +1,5 @@
 //! The door without a house: what the log does not take soon, how it ends, and whom requests are from.
 
+mod batcher;
 mod client;
-mod intake;
 mod spool;

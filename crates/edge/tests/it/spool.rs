@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use domain::frame::{Frame, Kind, seal};
-use domain::model::place::{Partitions, Topic};
-use edge::spool::{Durable, Found, Later, Metrics, Spooled};
-use log::feed::Appender;
-use log::files::memory::{Loss, Memory};
-use log::local::{Done, Health, OnFull, Refused};
-use log::meta::{Clock, Meta};
-use log::spool::Sizes;
-use log::store::Append;
+use domain::model::address::{Partitions, Topic};
+use edge::spool::{DeferredAppender, Durable, Metrics, OpenedSpool, Spooled};
+use eventlog::api::Append;
+use eventlog::api::Appender;
+use eventlog::api::{AppendError, Done, Health, OnFull};
+use eventlog::files::memory::{Loss, Memory};
+use eventlog::local::meta::{Clock, Meta};
+use eventlog::spool::Sizes;
 use prometheus::Registry;
 
 /// Nothing in these tests takes longer.
@@ -70,7 +70,7 @@ impl Fake {
                     state.take(&records);
                     done.push((tell, Ok(())));
                 }
-                Mood::Away if on_full == OnFull::Refuse => done.push((tell, Err(Refused::Full))),
+                Mood::Away if on_full == OnFull::Refuse => done.push((tell, Err(AppendError::Full))),
                 _ => state.waiting.push((records, on_full, tell)),
             }
         }
@@ -100,8 +100,8 @@ impl Appender for Fake {
                 state.take(&records);
                 Ok(())
             }
-            Mood::Away if on_full == OnFull::Refuse => Err(Refused::Full),
-            Mood::Choosy => Err(Refused::TooLarge),
+            Mood::Away if on_full == OnFull::Refuse => Err(AppendError::Full),
+            Mood::Choosy => Err(AppendError::TooLarge),
             Mood::Away | Mood::Silent => return state.waiting.push((records, on_full, done)),
         };
         drop(state);
@@ -114,7 +114,7 @@ impl Appender for Fake {
 
     fn close(&self) {
         let waiting = std::mem::take(&mut self.state().waiting);
-        waiting.into_iter().for_each(|(_, _, done)| done(Err(Refused::Closed)));
+        waiting.into_iter().for_each(|(_, _, done)| done(Err(AppendError::Closed)));
     }
 }
 
@@ -125,7 +125,7 @@ struct World {
     spooled: Arc<Spooled>,
 }
 
-type Outcome = Receiver<Result<Durable, Refused>>;
+type Outcome = Receiver<Result<Durable, AppendError>>;
 
 impl World {
     fn start(disk: &Memory, log: &Arc<Fake>, sizes: Sizes) -> Self {
@@ -135,7 +135,7 @@ impl World {
     /// With a spool before something that stands for the log.
     fn before(disk: &Memory, log: &Arc<Fake>, appender: Arc<dyn Appender>, sizes: Sizes) -> Self {
         let meta = Meta::new(7, Clock::Event, Partitions::all(2));
-        let found = Found::open(Arc::new(disk.clone()), Path::new("spool"), &meta, sizes).expect("a spool");
+        let found = OpenedSpool::open(Arc::new(disk.clone()), Path::new("spool"), &meta, sizes).expect("a spool");
         let registry = Registry::new();
         let metrics = Metrics::new(&registry).expect("registered once");
         let spooled = Arc::new(Spooled::start(found, appender, metrics));
@@ -159,7 +159,7 @@ impl World {
         told
     }
 
-    fn answer(&self, partition: u16, number: i64) -> Result<Durable, Refused> {
+    fn answer(&self, partition: u16, number: i64) -> Result<Durable, AppendError> {
         self.give(partition, number).recv_timeout(PATIENCE).expect("an answer")
     }
 
@@ -242,7 +242,7 @@ fn rounds_that_come_together_share_a_sync() {
         let mut state = world.log.state();
         state.mood = Mood::Away;
         let waiting = std::mem::take(&mut state.waiting);
-        waiting.into_iter().for_each(|(_, _, done)| done(Err(Refused::Full)));
+        waiting.into_iter().for_each(|(_, _, done)| done(Err(AppendError::Full)));
     }
     assert!(told.iter().all(|told| told.recv_timeout(PATIENCE) == Ok(Ok(Durable::Spool))));
     assert_eq!(world.metric("mashang_spool_events_total"), 150.0);
@@ -272,7 +272,7 @@ fn a_round_goes_behind_what_still_lies_in_the_spool() {
 #[test]
 fn a_record_that_is_too_large_is_refused_and_not_spooled() {
     let world = World::new(Mood::Choosy);
-    assert_eq!(world.answer(0, 0), Err(Refused::TooLarge));
+    assert_eq!(world.answer(0, 0), Err(AppendError::TooLarge));
     assert_eq!(world.metric("mashang_spool_bytes"), 0.0);
 }
 
@@ -338,7 +338,7 @@ fn what_was_answered_is_drained_after_every_crash() {
             log.state().waiting.clear();
         }
         let meta = Meta::new(7, Clock::Event, Partitions::all(2));
-        let found = Found::open(Arc::new(disk.clone()), Path::new("spool"), &meta, SIZES).expect("a spool");
+        let found = OpenedSpool::open(Arc::new(disk.clone()), Path::new("spool"), &meta, SIZES).expect("a spool");
         assert_eq!((found.last, found.events), (Some(number - 1), 3 * u64::try_from(number).expect("positive")));
         drop(found);
         let world = World::start(&disk, &log, SIZES);
@@ -354,7 +354,7 @@ fn a_spool_that_is_full_refuses_and_heals() {
     let answers: Vec<_> = (0..1_000).map(|number| (number, world.answer(0, number))).collect();
     let taken: Vec<i64> = answers.iter().filter(|(_, answer)| answer.is_ok()).map(|(number, _)| *number).collect();
     assert!(taken.len() > 100 && taken.len() < 900, "{}", taken.len());
-    assert!(answers.iter().all(|(_, answer)| matches!(answer, Ok(Durable::Spool) | Err(Refused::Full))));
+    assert!(answers.iter().all(|(_, answer)| matches!(answer, Ok(Durable::Spool) | Err(AppendError::Full))));
     assert_eq!(world.spooled.health(), Health::Full);
     assert!(world.metric("mashang_spool_bytes") <= 100_000.0);
     world.log.set(Mood::Takes);
@@ -368,7 +368,7 @@ fn a_full_disk_refuses_and_heals() {
     let world = World::new(Mood::Away);
     assert_eq!(world.answer(0, 0), Ok(Durable::Spool));
     world.disk.set_room(Some(50));
-    assert_eq!(world.answer(0, 1), Err(Refused::Full));
+    assert_eq!(world.answer(0, 1), Err(AppendError::Full));
     world.until("it says so", |world| world.spooled.health() == Health::Full);
     world.disk.set_room(None);
     assert_eq!(world.answer(0, 2), Ok(Durable::Spool));
@@ -382,9 +382,9 @@ fn a_disk_that_fails_stops_the_spool_and_nothing_more_is_promised() {
     let world = World::new(Mood::Away);
     assert_eq!(world.answer(0, 0), Ok(Durable::Spool));
     world.disk.crash(Loss::Everything);
-    assert_eq!(world.answer(0, 1), Err(Refused::Failed));
+    assert_eq!(world.answer(0, 1), Err(AppendError::Failed));
     assert_eq!(world.spooled.health(), Health::Failed);
-    assert_eq!(world.answer(0, 2), Err(Refused::Failed));
+    assert_eq!(world.answer(0, 2), Err(AppendError::Failed));
 }
 
 #[test]
@@ -393,7 +393,7 @@ fn a_stop_spools_what_the_log_has_not_taken_and_the_next_start_drains_it() {
     let under_way: Vec<Outcome> = (0..20).map(|number| world.give(0, number)).collect();
     world.spooled.close();
     assert!(under_way.iter().all(|told| told.try_recv() == Ok(Ok(Durable::Spool))));
-    assert_eq!(world.answer(0, 20), Err(Refused::Closed));
+    assert_eq!(world.answer(0, 20), Err(AppendError::Closed));
     let World { disk, log, .. } = world;
     log.set(Mood::Takes);
     let world = World::start(&disk, &log, SIZES);
@@ -407,8 +407,8 @@ fn a_log_may_come_later() {
     let sizes = Sizes { bytes_max: 1 << 30, file_bytes: 1 << 20, block_bytes: 1 << 18 };
     let (disk, log) = (Memory::default(), Fake::new(Mood::Takes));
     let begin = || {
-        let later = Arc::new(Later::default());
-        let world = World::before(&disk, &log, Arc::<Later>::clone(&later), sizes);
+        let later = Arc::new(DeferredAppender::default());
+        let world = World::before(&disk, &log, Arc::<DeferredAppender>::clone(&later), sizes);
         assert_eq!(world.spooled.health(), Health::Good, "a 202 would be given now");
         (world, later)
     };
@@ -429,5 +429,5 @@ fn a_log_may_come_later() {
     assert_eq!(log.taken(0), (0..150).collect::<Vec<_>>());
     world.until("the log is used again", |world| world.answer(0, 150) == Ok(Durable::Log));
     world.spooled.close();
-    assert_eq!(world.answer(0, 151), Err(Refused::Closed));
+    assert_eq!(world.answer(0, 151), Err(AppendError::Closed));
 }

@@ -7,7 +7,7 @@ use ledger::error::LedgerError;
 use ledger::reader::Ledger;
 use ledger::url::LedgerUrl;
 use ledger::writer::Writer;
-use stand::postgres::{Postgres, Wanted};
+use testkit::postgres::{Postgres, Wanted};
 
 use crate::relay::{COMMIT, Plan, Relay};
 use crate::traffic::{Facts, PARTITIONS, Rng, facts};

@@ -4,7 +4,7 @@ use ledger::error::LedgerError;
 use ledger::reader::Ledger;
 use ledger::url::LedgerUrl;
 use ledger::writer::Writer;
-use stand::postgres::Postgres;
+use testkit::postgres::Postgres;
 
 use crate::traffic::{Facts, PARTITIONS, Rng, facts};
 

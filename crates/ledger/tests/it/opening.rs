@@ -6,7 +6,7 @@ use ledger::error::LedgerError;
 use ledger::reader::Ledger;
 use ledger::url::LedgerUrl;
 use ledger::writer::Writer;
-use stand::postgres::{PASSWORD, PASSWORD_IN_URL, Postgres, Wanted};
+use testkit::postgres::{PASSWORD, PASSWORD_IN_URL, Postgres, Wanted};
 
 use crate::traffic::{PARTITIONS, facts};
 

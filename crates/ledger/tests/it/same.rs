@@ -2,7 +2,7 @@
 
 use ledger::url::LedgerUrl;
 use ledger::writer::Writer;
-use stand::postgres::Postgres;
+use testkit::postgres::Postgres;
 
 use crate::traffic::{Facts, PARTITIONS, facts};
 

@@ -3,13 +3,13 @@
 
 use std::time::Instant;
 
-use domain::flow::Guards;
 use domain::model::fact::{Fact, Metric, Scope, What};
+use domain::protocol::positions::FaultInjection;
 use ledger::export::{Format, Table};
 use ledger::reader::Ledger;
 use ledger::url::LedgerUrl;
 use ledger::writer::Writer;
-use stand::postgres::{Postgres, Wanted};
+use testkit::postgres::{Postgres, Wanted};
 
 use crate::traffic::{PARTITIONS, facts, record};
 
@@ -29,7 +29,7 @@ fn counters_a_second() {
     ];
     for (name, url) in places {
         let mut writer = Writer::open(&url, [0]).expect("a ledger");
-        writer.set_guards(Guards { previous: false, ..Guards::default() });
+        writer.set_guards(FaultInjection { previous: false, ..FaultInjection::default() });
         for round in 1..=COMMITS {
             feed(&mut writer, round);
             let began = Instant::now();

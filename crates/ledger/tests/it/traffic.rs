@@ -7,13 +7,13 @@ use std::sync::Arc;
 use domain::desk::campaign::CampaignDesk;
 use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
-use domain::flow::{BEHAVIOUR, Desk, Marker, Output, Stage, marker_record};
 use domain::frame::{Body, Frame, Kind, seal};
+use domain::model::address::{AnswerPos, PartitionId, Partitions, Provenance, Topic};
 use domain::model::fact::{Fact, What};
 use domain::model::ids;
-use domain::model::place::{Partitions, Place, Source, Tag, Topic};
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
+use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, marker_record};
 use ledger::export::{Format, Table};
 use ledger::reader::Ledger;
 use ledger::url::LedgerUrl;
@@ -185,8 +185,8 @@ impl Facts {
 pub(crate) fn record(partition: u16, offset: u64, received: Millis, facts: &[Fact<'_>]) -> Vec<u8> {
     let mut body = Body::default();
     facts.iter().for_each(|fact| body.push(fact));
-    let source = Source { log: 1, topic: Topic::Scans, partition };
-    let tag = Tag { source, at: Place { offset, part: 0 }, prev: None, hash: 0 };
+    let source = PartitionId { log: 1, topic: Topic::Scans, partition };
+    let tag = Provenance { source, at: AnswerPos { offset, part: 0 }, prev: None, hash: 0 };
     let mut record = Vec::new();
     body.drain(|bytes, count| record = seal(Kind::Facts, received, Some(&tag), count, bytes));
     record

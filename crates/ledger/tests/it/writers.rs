@@ -2,14 +2,14 @@
 
 use std::sync::Barrier;
 
-use domain::flow::Guards;
 use domain::model::fact::{Answer, Fact, Told, What};
 use domain::model::time::{HOUR_MS, Millis};
+use domain::protocol::positions::FaultInjection;
 use ledger::error::LedgerError;
 use ledger::reader::Ledger;
 use ledger::url::LedgerUrl;
 use ledger::writer::Writer;
-use stand::postgres::Postgres;
+use testkit::postgres::Postgres;
 
 use crate::traffic::{PARTITIONS, facts, record};
 
@@ -111,7 +111,7 @@ fn answers(writer: &mut Writer, facts: u16, offset: u64, received: Millis) {
 }
 
 fn tell(writer: &mut Writer, facts: u16, offset: u64, told: &[Fact<'_>]) {
-    writer.set_guards(Guards { previous: false, ..Guards::default() });
+    writer.set_guards(FaultInjection { previous: false, ..FaultInjection::default() });
     let What::Answer(Answer { received, .. }) = told[0].what else { unreachable!("only answers are told") };
     writer.apply(facts, offset, &record(facts, offset, received, told)).expect("no alarm");
 }

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::flow::{Guards, Missing};
-use domain::model::place::Topic;
+use domain::model::address::Topic;
+use domain::protocol::positions::{FaultInjection, Missing};
+use eventlog::local::meta::Meta;
 use ledger::error::LedgerError;
 use ledger::writer::Writer;
-use log::meta::Meta;
 
 use super::log::SharedLog;
 use crate::alarm::Alarm;
@@ -25,7 +25,7 @@ struct Process {
 #[derive(Debug)]
 pub struct Ledgers {
     pub db: Database,
-    guards: Guards,
+    guards: FaultInjection,
     compare: bool,
     processes: Vec<Process>,
     owner: BTreeMap<u16, usize>,

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use domain::flow::Marker;
 use domain::frame::{Frame, Kind};
+use domain::model::address::Topic;
 use domain::model::event::Event;
-use domain::model::place::Topic;
 use domain::model::time::Millis;
-use log::error::LogError;
-use log::meta::{Clock, Meta};
+use domain::protocol::stage::Marker;
+use eventlog::error::LogError;
+use eventlog::local::meta::{Clock, Meta};
 
 use crate::logs::Logged;
 

@@ -8,13 +8,13 @@
 //! - `misfortunes`: what befalls them
 //! - `disasters`: what no fleet outlives by itself, and must notice
 
-mod disasters;
+mod faults;
 pub mod ledgers;
 pub mod log;
-mod misfortunes;
 pub mod plan;
 pub mod publishers;
 mod turns;
+mod unrecoverable;
 pub mod wire;
 pub mod worker;
 
@@ -22,20 +22,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use ::log::files::memory::Memory;
-use ::log::meta::Meta;
+use ::eventlog::files::memory::Memory;
+use ::eventlog::local::meta::Meta;
 use ::wire::event::Merchants;
 use ::worker::snapshot::Snapshots;
-use domain::flow::Marker;
 use domain::frame::Frame;
-use domain::model::place::Topic;
+use domain::model::address::Topic;
 use domain::model::time::Millis;
-use domain::publish::DOWNSTREAM_FIRST;
+use domain::protocol::publish::DOWNSTREAM_FIRST;
+use domain::protocol::stage::Marker;
 
 use self::ledgers::Ledgers;
 use self::log::{Place, Ruled, SharedLog, Stored};
 use self::plan::{Op, Plan};
-use self::publishers::{Press, Shared, Shelf, Step, books, lock};
+use self::publishers::{RulesStore, Shared, SimPublisher, Step, books, lock};
 use self::wire::Wire;
 use self::worker::Worker;
 use crate::alarm::{Alarm, hold};
@@ -76,7 +76,7 @@ pub struct World {
     /// What the group has been told.
     committed: BTreeMap<Place, u64>,
     ledgers: Ledgers,
-    presses: Vec<Press>,
+    presses: Vec<SimPublisher>,
     to_publish: VecDeque<usize>,
     /// What publishers ask for.
     behaviour: u32,
@@ -96,7 +96,7 @@ impl World {
         let mut rng = Rng::new(seed ^ 0xF1EE7);
         let plan = Plan::draw(&mut rng);
         let (case, later) = generate_with_later(seed, plan.events, plan.later);
-        let shelf = Shelf::new(&case.files, &[case.rules_files.clone(), later].concat());
+        let shelf = RulesStore::new(&case.files, &[case.rules_files.clone(), later].concat());
         let merchants =
             Merchants::new(shelf.texts.iter().map(|t| (t.rules.merchant.clone(), t.rules.currency.clone())));
         // Lines say of themselves which scans had no key.
@@ -141,7 +141,7 @@ impl World {
     /// The rules that are there before anybody begins.
     fn publish_first(&mut self) -> Result<(), Alarm> {
         for text in 0..self.case.rules_files.len() {
-            let mut press = Press::new(0, text, self.behaviour, &lock(&self.shelf));
+            let mut press = SimPublisher::new(0, text, self.behaviour, &lock(&self.shelf));
             loop {
                 let step = press.step(&self.log, &lock(&self.shelf))?;
                 let Step::Send(records) = step else { break };

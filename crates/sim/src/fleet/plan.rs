@@ -1,9 +1,9 @@
 //! What a seed chooses for a fleet: how large it is, and which misfortunes it knows.
 
-use domain::behaviour::{Behaviour, Build};
-use domain::model::place::Partitions;
+use domain::model::address::Partitions;
 use domain::model::time::Millis;
-use log::meta::Clock;
+use domain::protocol::behaviour::{Behaviour, Build};
+use eventlog::local::meta::Clock;
 
 use crate::generate::rng::Rng;
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::model::place::Topic;
+use domain::model::address::Topic;
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::rules::Rules;
-use domain::publish::{Act, Publisher, Registry};
+use domain::protocol::publish::{Act, Publisher, Registry};
 use wire::rules::Reference;
-use worker::books::Books;
+use worker::rules_cache::RulesCache;
 
 use super::log::{Place, SharedLog};
 use crate::alarm::Alarm;
@@ -37,25 +37,25 @@ impl Text {
 
 /// The store of rules, and what `rules` says.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct RulesStore {
     pub texts: Vec<Text>,
     pub registry: Registry,
     library: Library,
 }
 
 /// A shelf that several processes look at.
-pub type Shared = Arc<Mutex<Shelf>>;
+pub type Shared = Arc<Mutex<RulesStore>>;
 
-pub fn lock(shelf: &Shared) -> MutexGuard<'_, Shelf> {
+pub fn lock(shelf: &Shared) -> MutexGuard<'_, RulesStore> {
     shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The books of one process, which begin with all that is published by now.
 #[must_use]
-pub fn books(shelf: &Shared) -> Books {
+pub fn books(shelf: &Shared) -> RulesCache {
     let known = lock(shelf).library.clone();
     let shelf = Arc::clone(shelf);
-    Books::growing(known, Box::new(move |_| Ok(lock(&shelf).library.clone())))
+    RulesCache::growing(known, Box::new(move |_| Ok(lock(&shelf).library.clone())))
 }
 
 /// Reads what is new in `rules`.
@@ -69,7 +69,7 @@ pub fn read_on(registry: &mut Registry, log: &SharedLog) -> Result<(), Alarm> {
     Ok(())
 }
 
-impl Shelf {
+impl RulesStore {
     /// Everything that is ever published, in the order in which it is to be.
     ///
     /// # Panics
@@ -129,7 +129,7 @@ impl Shelf {
 
 /// A publisher while it lives.
 #[derive(Debug)]
-pub struct Press {
+pub struct SimPublisher {
     pub producer: u64,
     /// What it publishes, by its place in the shelf.
     pub text: usize,
@@ -149,9 +149,9 @@ pub enum Step {
     Over(&'static str),
 }
 
-impl Press {
+impl SimPublisher {
     #[must_use]
-    pub fn new(producer: u64, text: usize, behaviour: u32, shelf: &Shelf) -> Self {
+    pub fn new(producer: u64, text: usize, behaviour: u32, shelf: &RulesStore) -> Self {
         let mut press = Self {
             producer,
             text,
@@ -165,7 +165,7 @@ impl Press {
     }
 
     /// It does not know what became of something that it sent: it begins anew.
-    pub fn begin_again(&mut self, producer: u64, shelf: &Shelf) {
+    pub fn begin_again(&mut self, producer: u64, shelf: &RulesStore) {
         let Text { rules, sha256, .. } = &shelf.texts[self.text];
         self.publisher = Publisher::new(&rules.merchant, *sha256, self.behaviour);
         (self.producer, self.waits) = (producer, 0);
@@ -173,7 +173,7 @@ impl Press {
 
     /// # Errors
     /// What `rules` says cannot be.
-    pub fn step(&mut self, log: &SharedLog, shelf: &Shelf) -> Result<Step, Alarm> {
+    pub fn step(&mut self, log: &SharedLog, shelf: &RulesStore) -> Result<Step, Alarm> {
         read_on(&mut self.registry, log)?;
         // Others have published what only a newer build knows.
         let Ok(act) = self.publisher.next(&self.registry) else { return Ok(Step::Over("outdated")) };

@@ -2,16 +2,17 @@
 
 use std::ops::ControlFlow;
 
-use ::log::error::LogError;
+use ::eventlog::error::LogError;
 use ::worker::snapshot::Snapshot;
-use ::worker::station::StationError;
-use domain::flow::{Output, Stop};
-use domain::model::place::Topic;
+use ::worker::task::TaskError;
+use domain::model::address::Topic;
 use domain::model::time::Millis;
+use domain::protocol::positions::ProtocolError;
+use domain::protocol::stage::Output;
 
 use super::World;
 use super::log::Place;
-use super::publishers::{Press, Step, lock};
+use super::publishers::{SimPublisher, Step, lock};
 use super::wire::{Owner, Sent};
 use super::worker::Opening;
 use crate::alarm::{Alarm, hold};
@@ -169,10 +170,12 @@ impl World {
 
     /// Nobody hears a zombie that stops, but it may do so only where it is overtaken: by what lets go of the log, or by a
     /// marker that asks for more than its build knows.
-    fn seat_stops(&mut self, place: Place, is_zombie: bool, error: StationError) -> Result<(), Alarm> {
+    fn seat_stops(&mut self, place: Place, is_zombie: bool, error: TaskError) -> Result<(), Alarm> {
         let is_overtaken = match &error {
-            StationError::Log(LogError::Retired { .. }) => true,
-            StationError::Stop(Stop::Unexpected { what, .. }) => what.contains("the marker asks for behaviour"),
+            TaskError::Log(LogError::Retired { .. }) => true,
+            TaskError::ProtocolError(ProtocolError::Unexpected { what, .. }) => {
+                what.contains("the marker asks for behaviour")
+            }
             _ => false,
         };
         if is_zombie && is_overtaken {
@@ -238,7 +241,7 @@ impl World {
             && let Some(text) = self.to_publish.pop_front()
         {
             let producer = self.wire.producer();
-            self.presses.push(Press::new(producer, text, self.behaviour, &lock(&self.shelf)));
+            self.presses.push(SimPublisher::new(producer, text, self.behaviour, &lock(&self.shelf)));
             self.trace.note("publisher", format_args!("of {text}"));
             return Ok(());
         }
@@ -354,7 +357,7 @@ impl World {
 
     pub(super) fn rest(&mut self) -> Result<(), Alarm> {
         let seats = self.workers.iter().flat_map(|worker| &worker.seats);
-        let missing: Vec<StationError> = seats.filter_map(|seat| seat.check_nothing_is_missing().err()).collect();
+        let missing: Vec<TaskError> = seats.filter_map(|seat| seat.check_nothing_is_missing().err()).collect();
         missing.into_iter().try_for_each(|error| self.alarm(error.into()))?;
         // Another writer may have gone on; then what was read is read again from there.
         for _ in 0..3 {

@@ -4,25 +4,26 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::behaviour::Build;
-use domain::flow::{Guards, Output, Taken, Terms};
 use domain::model::rulebook::Library;
-use log::meta::Meta;
-use log::reader::Record;
-use worker::any::AnyStation;
-use worker::books::Books;
+use domain::protocol::behaviour::Build;
+use domain::protocol::positions::FaultInjection;
+use domain::protocol::stage::{Output, RecordMark, StageOptions};
+use eventlog::api::Record;
+use eventlog::local::meta::Meta;
+use worker::any_task::AnyTask;
+use worker::rules_cache::RulesCache;
 use worker::snapshot::{Snapshot, Snapshots};
-use worker::station::StationError;
+use worker::task::TaskError;
 
 use super::log::{Place, SharedLog};
 
 /// A station at work.
 #[derive(Debug)]
-pub struct Seat {
+pub struct SimTask {
     pub place: Place,
     /// Another one for the same partition has another number.
     pub number: u64,
-    station: AnyStation,
+    station: AnyTask,
     /// The offset that it is handed next.
     next: u64,
     /// The partition is another one's, and it goes on for so many records, not knowing it. `None`: it is its own.
@@ -36,11 +37,11 @@ pub struct Worker {
     pub build: Build,
     /// What it read of the log when it began.
     pub meta: Meta,
-    pub books: Books,
+    pub books: RulesCache,
     pub library: Arc<Library>,
-    pub seats: Vec<Seat>,
+    pub seats: Vec<SimTask>,
     /// The last record that it took of each of its partitions, as far as it went when a seat was thrown away.
-    pub taken: BTreeMap<Place, Taken>,
+    pub taken: BTreeMap<Place, RecordMark>,
     /// For so many turns it does nothing.
     pub frozen: usize,
     /// Offsets of snapshots that it will tell its group.
@@ -52,7 +53,7 @@ pub struct Worker {
 pub struct Opening<'a> {
     pub log: &'a SharedLog,
     pub snapshots: &'a Snapshots,
-    pub guards: Guards,
+    pub guards: FaultInjection,
     pub committed: Option<u64>,
 }
 
@@ -61,17 +62,17 @@ impl Worker {
     ///
     /// # Errors
     /// The snapshot cannot be taken up, or the log does not reach back to it.
-    pub fn open(&mut self, place: Place, number: u64, opening: Opening<'_>) -> Result<(), StationError> {
+    pub fn open(&mut self, place: Place, number: u64, opening: Opening<'_>) -> Result<(), TaskError> {
         let Opening { log, snapshots, guards, committed } = opening;
         self.library = self.books.refreshed().expect("the shelf is there");
-        let terms = Terms { build: self.build, guards, ..Terms::default() };
-        let mut station = AnyStation::open_under(terms, &self.meta, place, snapshots, &self.library)?;
+        let terms = StageOptions { build: self.build, guards, ..StageOptions::default() };
+        let mut station = AnyTask::open_under(terms, &self.meta, place, snapshots, &self.library)?;
         self.taken.get(&place).into_iter().for_each(|&taken| station.expect(taken));
         let bounds = log.bounds(place);
         let is_at_manifest = snapshots.safeguards.start_at_manifest;
         let next = if is_at_manifest { station.from(&bounds)? } else { committed.unwrap_or(bounds.start) };
         log.check(place, next)?;
-        self.seats.push(Seat { place, number, station, next, left: None });
+        self.seats.push(SimTask { place, number, station, next, left: None });
         Ok(())
     }
 
@@ -79,9 +80,9 @@ impl Worker {
     ///
     /// # Errors
     /// Why it stops.
-    pub fn step(&mut self, at: usize, log: &SharedLog, most: usize) -> Result<(usize, Vec<Output>), StationError> {
+    pub fn step(&mut self, at: usize, log: &SharedLog, most: usize) -> Result<(usize, Vec<Output>), TaskError> {
         let Self { seats, books, library, .. } = self;
-        let Seat { place, station, next, .. } = &mut seats[at];
+        let SimTask { place, station, next, .. } = &mut seats[at];
         let mut answers = Vec::new();
         let mut taken = 0;
         while taken < most
@@ -120,7 +121,7 @@ impl Worker {
     }
 }
 
-impl Seat {
+impl SimTask {
     /// The number of its next answer.
     #[must_use]
     pub fn handed_out(&self) -> u64 {
@@ -150,7 +151,7 @@ impl Seat {
 
     /// # Errors
     /// A frame is missing.
-    pub fn check_nothing_is_missing(&self) -> Result<(), StationError> {
+    pub fn check_nothing_is_missing(&self) -> Result<(), TaskError> {
         self.station.check_nothing_is_missing()
     }
 }

@@ -1,22 +1,22 @@
 //! Everything together, but for threads and disks: clients, edges, the log, a station for every partition, snapshots, the
 //! ledger. One step at a time, as the seed says.
 
-mod misfortunes;
+mod faults;
 mod start;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use domain::flow::Output;
-use domain::model::place::Topic;
+use domain::model::address::Topic;
 use domain::model::rulebook::Library;
 use domain::model::time::Millis;
-use log::error::LogError;
-use log::files::memory::Loss;
-use log::store::Append;
+use domain::protocol::stage::Output;
+use eventlog::api::Append;
+use eventlog::error::LogError;
+use eventlog::files::memory::Loss;
 use wire::event::Merchants;
 use worker::snapshot::{Snapshot, Snapshots};
-use worker::station::StationError;
+use worker::task::TaskError;
 
 use crate::alarm::{Alarm, hold};
 use crate::clients::Clients;
@@ -28,7 +28,7 @@ use crate::logs::Logs;
 use crate::oracle::{self, Evidence};
 use crate::plan::{Op, Plan, Switches};
 use crate::queues::{Item, Owner, Queues};
-use crate::seat::{Opening, Seat};
+use crate::task::{Opening, SimTask};
 use crate::trace::Trace;
 
 /// A run that has not come to rest after so many steps never will.
@@ -51,8 +51,8 @@ pub struct World {
     queues: Queues,
     pub edges: Vec<Edge>,
     pub clients: Clients,
-    seats: Vec<Seat>,
-    zombies: Vec<Seat>,
+    seats: Vec<SimTask>,
+    zombies: Vec<SimTask>,
     pub ledgers: Ledgers,
     /// How many segments the log has let go.
     pub retired: u64,
@@ -219,7 +219,7 @@ impl World {
                     }
                 }
             }
-            Owner::Station(producer) => {
+            Owner::DeskTask(producer) => {
                 let mut all = self.seats.iter_mut().chain(&mut self.zombies);
                 if let Some(seat) = all.find(|seat| seat.producer == *producer) {
                     seat.durable();
@@ -235,7 +235,7 @@ impl World {
         let (topic, partition) = (seat.topic, seat.partition);
         let (taken, answers) = match seat.step(&self.library, most) {
             // A zombie's snapshot is ahead of it, and the log has let go of what came before that: it begins anew from there.
-            Err(StationError::Log(LogError::Retired { wanted, .. })) => {
+            Err(TaskError::Log(LogError::Retired { wanted, .. })) => {
                 self.trace.note("overtaken", format_args!("{topic} {partition} at {wanted}"));
                 self.seats[at] = self.open_seat(topic, partition)?;
                 return Ok(1);
@@ -252,7 +252,7 @@ impl World {
     fn post(&mut self, producer: u64, answers: Vec<Output>) {
         for Output { topic, partition, record } in answers {
             let append = Append { topic, partition, record };
-            self.queues.push(producer, Item { append, owner: Owner::Station(producer) });
+            self.queues.push(producer, Item { append, owner: Owner::DeskTask(producer) });
         }
     }
 
@@ -260,7 +260,7 @@ impl World {
     fn some_snapshot(&mut self) -> Option<Snapshot> {
         let count = self.seats.len() + self.zombies.len();
         let from = self.rng.below(count);
-        let mut all: Vec<&mut Seat> = self.seats.iter_mut().chain(&mut self.zombies).collect();
+        let mut all: Vec<&mut SimTask> = self.seats.iter_mut().chain(&mut self.zombies).collect();
         (0..count).find_map(|i| all[(from + i) % count].snapshot(&self.snapshots))
     }
 
@@ -286,7 +286,7 @@ impl World {
     }
 
     /// A new incarnation of a partition's station.
-    fn open_seat(&mut self, topic: Topic, partition: u16) -> Result<Seat, Alarm> {
+    fn open_seat(&mut self, topic: Topic, partition: u16) -> Result<SimTask, Alarm> {
         let producer = self.queues.producer();
         Ok(self.opening().seat(&self.logs.partition(topic, partition), producer)?)
     }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use domain::flow::{BEHAVIOUR, Marker, marker_record};
-use domain::model::place::Topic;
+use domain::model::address::Topic;
 use domain::model::rulebook::{Library, Rulebook};
-use log::store::Append;
+use domain::protocol::stage::{BEHAVIOUR, Marker, marker_record};
+use eventlog::api::Append;
 use wire::event::Merchants;
 use wire::rules::Reference;
 use worker::snapshot::Snapshots;

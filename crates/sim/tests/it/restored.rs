@@ -6,16 +6,17 @@ use std::sync::Arc;
 use domain::desk::campaign::CampaignDesk;
 use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
-use domain::flow::{BEHAVIOUR, Desk, Guards, Marker, Output, Stage, Terms, marker_record};
 use domain::frame::Frame;
+use domain::model::address::{Partitions, Topic};
 use domain::model::fact::{Fact, Metric, What};
-use domain::model::place::{Partitions, Topic};
 use domain::model::rulebook::Library;
 use domain::model::time::Millis;
-use log::meta::Clock;
+use domain::protocol::positions::FaultInjection;
+use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, StageOptions, marker_record};
+use eventlog::local::meta::Clock;
 use sim::clients::Clients;
 use sim::edge::Edge;
-use sim::fleet::publishers::Shelf;
+use sim::fleet::publishers::RulesStore;
 use sim::generate::generate_with_later;
 use sim::generate::rng::Rng;
 use wire::event::Merchants;
@@ -29,7 +30,7 @@ type Records = Vec<(Millis, Vec<u8>)>;
 fn scans(seed: u64) -> (Library, Records) {
     let mut rng = Rng::new(seed);
     let (case, later) = generate_with_later(seed, 150, 2);
-    let shelf = Shelf::new(&case.files, &[case.rules_files.clone(), later].concat());
+    let shelf = RulesStore::new(&case.files, &[case.rules_files.clone(), later].concat());
     let library: Library = (1..).zip(&shelf.texts).map(|(order, text)| (order, Arc::new(text.book(order)))).collect();
     let merchants = Merchants::new(library.values().map(|b| (b.rules.merchant.clone(), b.rules.currency.clone())));
     let mut clients = Clients::new(&case.lines, &merchants, &mut rng);
@@ -56,8 +57,8 @@ fn scans(seed: u64) -> (Library, Records) {
 }
 
 /// What a desk answers, restored from its own snapshot before each of these records.
-fn answers<D: Desk>(records: &Records, library: &Library, guards: Guards, cuts: &[usize]) -> Vec<Output> {
-    let terms = Terms { guards, ..Terms::default() };
+fn answers<D: Desk>(records: &Records, library: &Library, guards: FaultInjection, cuts: &[usize]) -> Vec<Output> {
+    let terms = StageOptions { guards, ..StageOptions::default() };
     let mut stage = Stage::<D>::new_under(terms, D::default(), 1, 0, Partitions::all(1));
     let mut all = Vec::new();
     for (at, (append, record)) in records.iter().enumerate() {
@@ -81,8 +82,8 @@ fn behind(records: &Records, answers: &[Output], topic: Topic) -> Records {
 fn check<D: Desk>(seed: u64, records: &Records, library: &Library) -> Vec<Output> {
     let mut rng = Rng::new(seed ^ D::TOPIC as u64);
     let cuts: Vec<usize> = (0..1 + rng.below(6)).map(|_| rng.below(records.len())).collect();
-    let never = answers::<D>(records, library, Guards::default(), &[]);
-    let restored = answers::<D>(records, library, Guards::default(), &cuts);
+    let never = answers::<D>(records, library, FaultInjection::default(), &[]);
+    let restored = answers::<D>(records, library, FaultInjection::default(), &cuts);
     assert_eq!(never.len(), restored.len(), "seed {seed}, {}, restored at {cuts:?}", D::TOPIC);
     for (at, (never, restored)) in never.iter().zip(&restored).enumerate() {
         assert_eq!(never, restored, "seed {seed}, {}, restored at {cuts:?}: answer {at}", D::TOPIC);
@@ -126,11 +127,11 @@ fn a_restored_desk_answers_as_one_that_never_was() {
 /// Where what was swept decides, and not the comparison of times, it shows.
 #[test]
 fn a_desk_that_goes_by_its_sweep_shows() {
-    let sweep = Guards { expiry_at_probe: false, ..Guards::default() };
+    let sweep = FaultInjection { expiry_at_probe: false, ..FaultInjection::default() };
     let differs = |seed: u64| {
         let (library, records) = scans(seed);
         answers::<ShopperDesk>(&records, &library, sweep, &[])
-            != answers::<ShopperDesk>(&records, &library, Guards::default(), &[])
+            != answers::<ShopperDesk>(&records, &library, FaultInjection::default(), &[])
     };
     assert!((0..SEEDS).any(differs));
 }

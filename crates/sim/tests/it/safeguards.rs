@@ -1,6 +1,6 @@
 //! What each safeguard is for: without it some seed ends wrong, with it the same seed is clean.
 
-use domain::flow::Guards;
+use domain::protocol::positions::FaultInjection;
 use sim::plan::Switches;
 use sim::run::{Family, first_wrong, run};
 use worker::snapshot::Safeguards;
@@ -39,7 +39,7 @@ fn check(name: &str, switches: Switches, all: &[Shown]) {
     }
 }
 
-fn guards(guards: Guards) -> Switches {
+fn guards(guards: FaultInjection) -> Switches {
     Switches { guards, ..Switches::default() }
 }
 
@@ -50,22 +50,22 @@ fn snapshots(snapshots: Safeguards) -> Switches {
 /// With the rule that a frame must follow the one before it, it is at least noticed; without either it is a wrong number.
 #[test]
 fn without_the_drop_rule() {
-    let drop = Guards { drop: false, ..Guards::default() };
+    let drop = FaultInjection { drop: false, ..FaultInjection::default() };
     let noticed = "the last one applied was";
     check("drop rule", guards(drop), &[process(0, noticed), fleet(0, noticed)]);
-    let neither = guards(Guards { previous: false, ..drop });
+    let neither = guards(FaultInjection { previous: false, ..drop });
     check("drop rule and previous-one rule", neither, &[process(0, "differs"), fleet(0, "differs")]);
 }
 
 #[test]
 fn without_the_previous_one_rule() {
-    let previous = Guards { previous: false, ..Guards::default() };
+    let previous = FaultInjection { previous: false, ..FaultInjection::default() };
     check("previous-one rule", guards(previous), &[process(21, "differs"), fleet(0, "differs")]);
 }
 
 #[test]
 fn without_expiry_at_the_probe() {
-    let probe = Guards { expiry_at_probe: false, ..Guards::default() };
+    let probe = FaultInjection { expiry_at_probe: false, ..FaultInjection::default() };
     check("expiry at the probe", guards(probe), &[process(7, "differs"), fleet(13, "differs")]);
 }
 
@@ -99,7 +99,7 @@ fn without_positions_compared() {
 #[test]
 fn without_the_log_id() {
     let log_id = Switches {
-        guards: Guards { log_id: false, ..Guards::default() },
+        guards: FaultInjection { log_id: false, ..FaultInjection::default() },
         snapshots: Safeguards { log_id: false, ..Safeguards::default() },
         compare: true,
     };

@@ -1,17 +1,17 @@
 //! Log records: whatever the bytes, opening and decoding a frame ends in items or an error, and what was sealed opens as it was.
 #![no_main]
 
-use domain::birth::Birth;
-use domain::flow::Marker;
+use domain::protocol::genesis::Genesis;
+use domain::protocol::stage::Marker;
 use domain::frame::{Frame, FrameError, Kind, seal};
 use domain::model::event::Event;
 use domain::model::fact::{CodeScan, Fact, Win};
-use domain::publish::Registry;
-use domain::reject;
+use domain::protocol::publish::Registry;
+use domain::protocol::reject;
 use libfuzzer_sys::fuzz_target;
 
 const KINDS: [Kind; 8] =
-    [Kind::Events, Kind::CodeScans, Kind::Wins, Kind::Facts, Kind::Marker, Kind::Birth, Kind::Placed, Kind::Reject];
+    [Kind::Events, Kind::CodeScans, Kind::Wins, Kind::Facts, Kind::Marker, Kind::Genesis, Kind::Placed, Kind::Reject];
 
 /// How many items there are, in a kind that has any number of them.
 fn decode(frame: &Frame<'_>) -> Option<usize> {
@@ -24,7 +24,7 @@ fn decode(frame: &Frame<'_>) -> Option<usize> {
         Kind::Wins => count(frame.items::<Win<'_>>()),
         Kind::Facts => count(frame.items::<Fact<'_>>()),
         Kind::Marker => count(frame.items::<Marker<'_>>()),
-        Kind::Birth => Birth::of(frame).ok().and(None),
+        Kind::Genesis => Genesis::of(frame).ok().and(None),
         Kind::Reject => reject::read(frame).ok().and(None),
         Kind::Placed => None,
     }

@@ -7,7 +7,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use libfuzzer_sys::fuzz_target;
-use wire::packed::{BODY_BYTES_MAX, Encoding, Packed, unpack};
+use wire::compression::{BODY_BYTES_MAX, Encoding, Packed, unpack};
 
 /// What is asked for at most while there is this much room.
 fn within(encoding: Encoding, body: &[u8], room: usize) -> Result<Vec<u8>, Packed> {

@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use domain::flow::{Marker, marker_record};
 use domain::frame::{Kind, seal};
-use domain::model::place::{Partitions, Topic};
+use domain::model::address::{Partitions, Topic};
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::rules::{Attribution, Dedup, Rules};
-use log::files::memory::Memory;
-use log::meta::{Clock, Meta};
-use log::reader::Record;
-use worker::any::AnyStation;
+use domain::protocol::stage::{Marker, marker_record};
+use eventlog::api::Record;
+use eventlog::files::memory::Memory;
+use eventlog::local::meta::{Clock, Meta};
+use worker::any_task::AnyTask;
 use worker::snapshot::Snapshots;
 
 pub(crate) fn library() -> Library {
@@ -44,7 +44,7 @@ fn only_what_has_no_gap_before_it_counts_as_durable() {
     let meta = Meta::new(1, Clock::Wall, Partitions::all(1));
     let snapshots = Snapshots::new(Arc::new(Memory::default()), Path::new("data/snapshots"));
     let library = library();
-    let mut station = AnyStation::open(&meta, (Topic::Scans, 0), &snapshots, &library).expect("a beginning");
+    let mut station = AnyTask::open(&meta, (Topic::Scans, 0), &snapshots, &library).expect("a beginning");
     let marker = marker();
     let events = seal(Kind::Events, 5, None, 0, &[]);
     let mut answers = Vec::new();

@@ -7,20 +7,21 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use domain::frame::{Kind, seal};
-use domain::model::place::{Partitions, Topic};
-use log::error::LogError;
-use log::feed::{Appender, Feed};
-use log::files::memory::Memory;
-use log::follow::Follow;
-use log::local::{Log, Readers};
-use log::meta::{Clock, Meta};
-use log::reader::Record;
-use log::store::{Append, Sizes};
+use domain::model::address::{Partitions, Topic};
+use eventlog::api::Append;
+use eventlog::api::Record;
+use eventlog::api::{Appender, Consumer};
+use eventlog::error::LogError;
+use eventlog::files::memory::Memory;
+use eventlog::local::consumer::LocalConsumer;
+use eventlog::local::log::{Log, Readers};
+use eventlog::local::meta::{Clock, Meta};
+use eventlog::local::store::Sizes;
 use prometheus::Registry;
-use worker::books::Books;
-use worker::crew::{Connect, Crew};
+use worker::context::{RunMode, SnapshotPolicy, WorkerContext};
+use worker::rules_cache::RulesCache;
 use worker::snapshot::Snapshots;
-use worker::works::{Manner, Rhythm, Works};
+use worker::supervisor::{Connect, LaneSupervisor};
 
 use crate::acks::{library, marker};
 
@@ -55,9 +56,9 @@ struct Lines {
 }
 
 impl Connect for Lines {
-    fn feed(&self) -> Result<Box<dyn Feed>, LogError> {
+    fn feed(&self) -> Result<Box<dyn Consumer>, LogError> {
         let log = Arc::clone(&self.log.lock().expect("no panic"));
-        Ok(Box::new(Failing { feed: Follow::new(log, Readers::Desks), fails: Arc::clone(&self.fails) }))
+        Ok(Box::new(Failing { feed: LocalConsumer::new(log, Readers::Desks), fails: Arc::clone(&self.fails) }))
     }
 
     fn appender(&self) -> Result<Arc<dyn Appender>, LogError> {
@@ -67,11 +68,11 @@ impl Connect for Lines {
 
 /// A feed that fails once when it is told to.
 struct Failing {
-    feed: Follow,
+    feed: LocalConsumer,
     fails: Arc<AtomicBool>,
 }
 
-impl Feed for Failing {
+impl Consumer for Failing {
     fn bounds(&mut self, topic: Topic, partition: u16) -> Result<Range<u64>, LogError> {
         self.feed.bounds(topic, partition)
     }
@@ -101,12 +102,20 @@ impl Feed for Failing {
 fn after(happens: impl FnOnce(Arc<Log>) -> Arc<Log>) -> (u64, Option<String>) {
     let snapshots = Snapshots::new(Arc::new(Memory::default()), Path::new("snapshots"));
     // No snapshot is taken: it begins at the beginning.
-    let rhythm = Rhythm { interval: Duration::from_secs(3600), records: 1 };
-    let (manner, published) = (Manner::Fleet, Box::new(|_, _, _| ()));
-    let works = Works::new(meta(), Books::fixed(library()), snapshots, rhythm, manner, published, &Registry::new());
+    let rhythm = SnapshotPolicy { interval: Duration::from_secs(3600), records: 1 };
+    let (manner, published) = (RunMode::Fleet, Box::new(|_, _, _| ()));
+    let works = WorkerContext::new(
+        meta(),
+        RulesCache::fixed(library()),
+        snapshots,
+        rhythm,
+        manner,
+        published,
+        &Registry::new(),
+    );
     let works = Arc::new(works);
     let lines = Arc::new(Lines { log: Mutex::new(log(&[5, 6, 7])), fails: Arc::default() });
-    let crew = Crew::start(&works, &(Arc::clone(&lines) as Arc<dyn Connect>), 1);
+    let crew = LaneSupervisor::start(&works, &(Arc::clone(&lines) as Arc<dyn Connect>), 1);
     crew.own(SCANS.0, SCANS.1);
     let wait = |is: &dyn Fn(u64, &Option<String>) -> bool| {
         let until = Instant::now() + PATIENCE;

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use domain::model::place::{Source, Topic};
-use log::files::memory::{Loss, Memory};
+use domain::model::address::{PartitionId, Topic};
+use eventlog::files::memory::{Loss, Memory};
 use worker::snapshot::{Snapshot, Snapshots};
 
-const SOURCE: Source = Source { log: 7, topic: Topic::Scans, partition: 0 };
+const SOURCE: PartitionId = PartitionId { log: 7, topic: Topic::Scans, partition: 0 };
 
 fn snapshot(offset: u64, byte: u8) -> Snapshot {
     Snapshot { source: SOURCE, offset, behaviour: 1, state: vec![byte; 100] }
@@ -79,7 +79,7 @@ fn a_snapshot_that_is_cut_off_leaves_the_one_before() {
 fn a_snapshot_of_another_log_is_refused() {
     let mut snapshots = Snapshots::new(Arc::new(Memory::default()), Path::new("data/snapshots"));
     snapshots.write(&snapshot(5, 1)).expect("room");
-    let recreated = Source { log: 8, ..SOURCE };
+    let recreated = PartitionId { log: 8, ..SOURCE };
     let alarm = snapshots.latest(recreated).expect_err("another log").to_string();
     let wanted = "the snapshot is of scans partition 0 of log 00000000000000000000000000000007, which is now of log 00000000000000000000000000000008: the topic was recreated, or";
     assert!(alarm.contains(wanted), "{alarm}");

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::names::{Names, Sym};
+use crate::desk::shopper::compiled_rules::{Interner, Symbol};
 use crate::model::fact::Outcome;
 use crate::model::rules::Campaign;
 use crate::model::time::{Day, Millis};
@@ -10,7 +10,7 @@ use crate::model::time::{Day, Millis};
 /// A shopper's entries in one campaign.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Entries {
-    pub(super) campaign: Sym,
+    pub(super) campaign: Symbol,
     total: u64,
     /// The last two days with entries, the later one first: where clocks go back over midnight, a day comes again.
     days: [(Day, u64); 2],
@@ -18,11 +18,11 @@ pub(super) struct Entries {
 
 /// A counted scan at the door of a campaign.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Knock {
+pub(super) struct EntryAttempt {
     pub(super) received: Millis,
     /// The day of `received`.
     pub(super) day: Day,
-    pub(super) region: Sym,
+    pub(super) region: Symbol,
     /// A one-item code that this shopper entered with before.
     pub(super) entered_before: bool,
 }
@@ -30,10 +30,10 @@ pub(super) struct Knock {
 /// Says whether a scan is an entry and, if so, which number it has.
 pub(super) fn enter(
     campaign: &Campaign,
-    sym: Sym,
-    knock: &Knock,
+    sym: Symbol,
+    knock: &EntryAttempt,
     entries: &mut Vec<Entries>,
-    names: &Names,
+    names: &Interner,
 ) -> Result<u64, Outcome> {
     if knock.received < campaign.from {
         return Err(Outcome::NotStarted);

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::names::Sym;
+use crate::desk::shopper::compiled_rules::Symbol;
 use crate::model::code::Kind;
 use crate::model::event::Action;
 use crate::model::rules::{Funnel, Step};
@@ -15,7 +15,7 @@ use crate::model::time::{Day, Millis};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Progress {
     /// The funnel's name.
-    pub(super) funnel: Sym,
+    pub(super) funnel: Symbol,
     /// The order of the rules that define it as it is here.
     pub(super) rules: u32,
     cohorts: Vec<Cohort>,
@@ -24,7 +24,7 @@ pub(super) struct Progress {
 /// Attempts that began in one channel on one day.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Cohort {
-    channel: Sym,
+    channel: Symbol,
     day: Day,
     /// Steps reached and counted.
     counted: usize,
@@ -34,12 +34,12 @@ struct Cohort {
 
 /// An event as funnels see it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Passing<'a> {
+pub(super) struct FunnelEvent<'a> {
     pub(super) action: Action,
     /// Of a counted scan.
     pub(super) scanned: Option<Kind>,
     pub(super) ticket: Option<&'a str>,
-    pub(super) channel: Sym,
+    pub(super) channel: Symbol,
     pub(super) received: Millis,
     /// The day of `received`.
     pub(super) day: Day,
@@ -49,11 +49,11 @@ pub(super) struct Passing<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reached {
     pub(super) step: usize,
-    pub(super) channel: Sym,
+    pub(super) channel: Symbol,
     pub(super) day: Day,
 }
 
-fn fits(funnel: &Funnel, step: Step, event: &Passing<'_>) -> bool {
+fn fits(funnel: &Funnel, step: Step, event: &FunnelEvent<'_>) -> bool {
     let ticket = || funnel.ticket.is_none() || funnel.ticket.as_deref() == event.ticket;
     match step {
         Step::Visit | Step::Return => event.action == Action::Visit,
@@ -67,17 +67,17 @@ fn fits(funnel: &Funnel, step: Step, event: &Passing<'_>) -> bool {
 }
 
 /// Whether an event matters to a funnel at all.
-pub(super) fn concerns(funnel: &Funnel, event: &Passing<'_>) -> bool {
+pub(super) fn concerns(funnel: &Funnel, event: &FunnelEvent<'_>) -> bool {
     funnel.steps.iter().any(|&step| fits(funnel, step, event))
 }
 
 impl Progress {
-    pub(super) fn new(funnel: Sym, rules: u32) -> Self {
+    pub(super) fn new(funnel: Symbol, rules: u32) -> Self {
         Self { funnel, rules, cohorts: Vec::new() }
     }
 
     /// Moves every attempt that the event takes further, then starts one if it fits the first step.
-    pub(super) fn pass(&mut self, funnel: &Funnel, event: &Passing<'_>, mut reached: impl FnMut(Reached)) {
+    pub(super) fn pass(&mut self, funnel: &Funnel, event: &FunnelEvent<'_>, mut reached: impl FnMut(Reached)) {
         self.expire(event.received, event.day, funnel.within_ms);
         let steps = funnel.steps.len();
         for cohort in &mut self.cohorts {

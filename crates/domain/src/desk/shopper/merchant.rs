@@ -5,25 +5,25 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::arrival::{Passage, arrive};
-use super::entry::{Knock, enter};
-use super::funnel::{Passing, Progress, Reached, concerns};
+use super::entry::{EntryAttempt, enter};
+use super::funnel::{FunnelEvent, Progress, Reached, concerns};
 use super::money::order::Order;
-use super::names::{Bound, NONE, Names};
-use super::repeats::Repeats;
 use super::settle::Settlement;
 use super::shopper::{Shopper, touches_keep_ms};
-use super::tally::{Key, Tally};
-use crate::flow::Outbox;
+use crate::desk::shopper::compiled_rules::{CompiledRules, Interner, NONE};
+use crate::desk::shopper::counters::{CounterBuffer, Key};
+use crate::desk::shopper::debounce::ScanDebouncer;
+use crate::desk::shopper::resolve::{EventContext, arrive};
+use crate::model::address::Topic;
 use crate::model::code::Kind;
 use crate::model::event::{Action, Event};
 use crate::model::fact::{Answer, CodeScan, Fact, Metric, Outcome, Told, What};
 use crate::model::ids::{digest128, join_keys, text_key};
-use crate::model::place::Topic;
 use crate::model::rulebook::{Library, Name, Rulebook};
 use crate::model::rules::Rules;
 use crate::model::time::{AHEAD_MAX_MS, DAY_MS, MINUTE_MS, Millis};
-use crate::table::recent::{Minute, Recent};
+use crate::protocol::stage::Outbox;
+use crate::table::dedup_window::{DedupWindow, Minute};
 use crate::table::uniform::{UniformMap, UniformSet, table_bytes};
 use crate::table::uniques::Uniques;
 
@@ -34,24 +34,24 @@ const SWEEP_MAX: usize = 2;
 #[derive(Clone, Debug)]
 pub(super) struct Merchant {
     /// Every version that the desk has worked under: orders keep theirs.
-    versions: BTreeMap<u32, Arc<Bound>>,
-    bound: Arc<Bound>,
+    versions: BTreeMap<u32, Arc<CompiledRules>>,
+    bound: Arc<CompiledRules>,
     /// Empty between frames.
-    tally: Tally,
-    kept: Kept,
+    tally: CounterBuffer,
+    kept: MerchantState,
 }
 
 /// What a snapshot keeps of a merchant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(super) struct MerchantState {
     name: Arc<str>,
-    names: Names,
+    names: Interner,
     /// The orders of the versions, and of the one in force.
     versions: Vec<u32>,
     in_force: u32,
-    delivered: Recent,
+    delivered: DedupWindow,
     uniques: Uniques,
-    repeats: Repeats,
+    repeats: ScanDebouncer,
     shoppers: UniformMap<Shopper>,
     /// One-item codes that a shopper entered with.
     entered: UniformSet,
@@ -67,20 +67,20 @@ pub(super) struct Kept {
 
 impl Merchant {
     pub(super) fn new(name: &str, book: &Arc<Rulebook>) -> Self {
-        let mut names = Names::default();
-        let bound = Arc::new(Bound::new(book, &mut names));
+        let mut names = Interner::default();
+        let bound = Arc::new(CompiledRules::new(book, &mut names));
         Self {
             versions: BTreeMap::from([(book.order, Arc::clone(&bound))]),
             bound,
-            tally: Tally::default(),
-            kept: Kept {
+            tally: CounterBuffer::default(),
+            kept: MerchantState {
                 name: name.into(),
                 names,
                 versions: vec![book.order],
                 in_force: book.order,
-                delivered: Recent::default(),
+                delivered: DedupWindow::default(),
                 uniques: Uniques::default(),
-                repeats: Repeats::default(),
+                repeats: ScanDebouncer::default(),
                 shoppers: UniformMap::default(),
                 entered: UniformSet::default(),
                 closed: UniformSet::default(),
@@ -91,7 +91,7 @@ impl Merchant {
         }
     }
 
-    pub(super) fn kept(&self) -> &Kept {
+    pub(super) fn kept(&self) -> &MerchantState {
         &self.kept
     }
 
@@ -99,14 +99,14 @@ impl Merchant {
     ///
     /// # Errors
     /// Rules that it worked under are not at hand.
-    pub(super) fn restore(mut kept: Kept, library: &Library) -> Result<Self, String> {
+    pub(super) fn restore(mut kept: MerchantState, library: &Library) -> Result<Self, String> {
         let mut bind = |order: &u32| {
             let book = library.get(order).ok_or_else(|| format!("rules {order} are not at hand"))?;
-            Ok((*order, Arc::new(Bound::new(book, &mut kept.names))))
+            Ok((*order, Arc::new(CompiledRules::new(book, &mut kept.names))))
         };
         let versions = kept.versions.iter().map(&mut bind).collect::<Result<BTreeMap<_, _>, String>>()?;
         let bound = versions.get(&kept.in_force).ok_or("the rules in force are not among its versions")?;
-        Ok(Self { bound: Arc::clone(bound), versions, tally: Tally::default(), kept })
+        Ok(Self { bound: Arc::clone(bound), versions, tally: CounterBuffer::default(), kept })
     }
 
     /// Works under other rules from here on.
@@ -118,7 +118,7 @@ impl Merchant {
         self.kept.delivered.forget(minute(received), rules.dedup.horizon_minutes);
         self.kept.repeats.forget(received, repeats_keep_ms(rules));
         self.kept.touches_floor = self.kept.touches_floor.max(received - touches_keep_ms(&self.bound) + 1);
-        self.bound = Arc::new(Bound::new(book, &mut self.kept.names));
+        self.bound = Arc::new(CompiledRules::new(book, &mut self.kept.names));
         self.versions.insert(book.order, Arc::clone(&self.bound));
         self.kept.versions = self.versions.keys().copied().collect();
         self.kept.in_force = book.order;
@@ -167,7 +167,7 @@ impl Merchant {
             self.tally.add(Key::Merchant, day, Metric::Duplicates, 1);
             return;
         }
-        let passage = Passage {
+        let passage = EventContext {
             event,
             arrival: arrive(event, &bound, &mut self.kept.names),
             time,
@@ -197,7 +197,7 @@ impl Merchant {
     }
 
     /// An order or refund that is older than an order is kept, or of an order that no longer is.
-    fn is_too_old(&mut self, p: &Passage<'_, '_>, bound: &Bound) -> bool {
+    fn is_too_old(&mut self, p: &EventContext<'_, '_>, bound: &CompiledRules) -> bool {
         let Some(payment) = p.payment() else { return false };
         self.expire(p.event.shopper_key, p.received, bound);
         // An order that is there keeps the rules under which it was first seen.
@@ -210,7 +210,7 @@ impl Merchant {
     }
 
     /// Counts the event by itself; says whether it is a counted scan.
-    fn count(&mut self, p: &Passage<'_, '_>, bound: &Bound) -> bool {
+    fn count(&mut self, p: &EventContext<'_, '_>, bound: &CompiledRules) -> bool {
         let mut metrics = [(Metric::Late, 0); 5];
         let mut used = 0;
         let mut add = |metric| {
@@ -249,7 +249,7 @@ impl Merchant {
         counted
     }
 
-    fn is_repeat(&mut self, p: &Passage<'_, '_>, bound: &Bound) -> bool {
+    fn is_repeat(&mut self, p: &EventContext<'_, '_>, bound: &CompiledRules) -> bool {
         let rules = &bound.book.rules;
         let debounce_ms = rules.dedup.debounce_ms;
         let (Some((resolved, _)), true) = (p.arrival.code, debounce_ms > 0) else { return false };
@@ -258,7 +258,7 @@ impl Merchant {
     }
 
     /// Distinct shoppers of the day, at the scopes that have them.
-    fn unique(&mut self, p: &Passage<'_, '_>) {
+    fn unique(&mut self, p: &EventContext<'_, '_>) {
         let shoppers = p.arrival.scopes.keys().filter_map(|key| {
             let (scope, sym) = match key {
                 Key::Merchant => (0, NONE),
@@ -279,8 +279,8 @@ impl Merchant {
     /// Tells the code desk of scans of item codes, and of entries; says what the shopper is told.
     fn draw(
         &mut self,
-        p: &Passage<'_, '_>,
-        bound: &Bound,
+        p: &EventContext<'_, '_>,
+        bound: &CompiledRules,
         name: &Name<'_>,
         kind: Kind,
         counted: bool,
@@ -320,7 +320,7 @@ impl Merchant {
     }
 
     /// Tells whoever waits for it what became of a scan.
-    fn answer(&self, p: &Passage<'_, '_>, bound: &Bound, name: &Name<'_>, told: Told, out: &mut Outbox) {
+    fn answer(&self, p: &EventContext<'_, '_>, bound: &CompiledRules, name: &Name<'_>, told: Told, out: &mut Outbox) {
         let mut buffer = [0; 18];
         let drawn = !matches!(told, Told::Counted | Told::Repeat);
         let campaign = p.arrival.code.and_then(|(_, code)| code.campaign).filter(|_| drawn);
@@ -342,15 +342,15 @@ impl Merchant {
 
     fn enter(
         &mut self,
-        p: &Passage<'_, '_>,
-        bound: &Bound,
+        p: &EventContext<'_, '_>,
+        bound: &CompiledRules,
         name: &Name<'_>,
         kind: Kind,
         campaign: Option<u32>,
     ) -> Result<u64, Outcome> {
         let index = campaign.ok_or(Outcome::NoCampaign)?;
         let code = kind.is_item().then(|| join_keys(p.event.shopper_key, name.key()));
-        let knock = Knock {
+        let knock = EntryAttempt {
             received: p.received,
             day: p.today,
             region: p.arrival.scopes.region,
@@ -363,8 +363,8 @@ impl Merchant {
         Ok(n)
     }
 
-    fn funnels(&mut self, p: &Passage<'_, '_>, bound: &Bound, counted: bool, out: &mut Outbox) {
-        let passing = Passing {
+    fn funnels(&mut self, p: &EventContext<'_, '_>, bound: &CompiledRules, counted: bool, out: &mut Outbox) {
+        let passing = FunnelEvent {
             action: p.event.action,
             scanned: p.arrival.scopes.kind.filter(|_| counted),
             ticket: p.event.ticket,
@@ -407,18 +407,18 @@ impl Merchant {
     }
 
     /// Touches, orders, refunds and joins.
-    fn settle(&mut self, p: &Passage<'_, '_>, bound: &Bound, out: &mut Outbox) {
+    fn settle(&mut self, p: &EventContext<'_, '_>, bound: &CompiledRules, out: &mut Outbox) {
         if p.payment().is_none() && p.event.action != Action::Join && p.touch().is_none() {
             return;
         }
         self.expire(p.event.shopper_key, p.received, bound);
-        let Self { versions, tally, kept: Kept { shoppers, names, touches_dropped, .. }, .. } = self;
+        let Self { versions, tally, kept: MerchantState { shoppers, names, touches_dropped, .. }, .. } = self;
         let shopper = shoppers.entry(p.event.shopper_key).or_default();
         *touches_dropped += u64::from(Settlement { shopper, bound, versions, tally, names, out }.settle(p));
     }
 
-    fn expire(&mut self, key: u128, received: Millis, bound: &Bound) {
-        let Self { versions, kept: Kept { shoppers, closed, touches_floor, .. }, .. } = self;
+    fn expire(&mut self, key: u128, received: Millis, bound: &CompiledRules) {
+        let Self { versions, kept: MerchantState { shoppers, closed, touches_floor, .. }, .. } = self;
         if let Some(shopper) = shoppers.get_mut(&key) {
             let within = |rules| refund_within_ms(versions, bound, rules);
             shopper.expire(received, *touches_floor, bound, within, |order| {
@@ -428,8 +428,8 @@ impl Merchant {
     }
 
     /// Notes when a sweep must look at a shopper.
-    fn schedule(&mut self, key: u128, received: Millis, bound: &Bound) {
-        let Self { versions, kept: Kept { shoppers, sweep, .. }, .. } = self;
+    fn schedule(&mut self, key: u128, received: Millis, bound: &CompiledRules) {
+        let Self { versions, kept: MerchantState { shoppers, sweep, .. }, .. } = self;
         let Some(shopper) = shoppers.get_mut(&key) else { return };
         if shopper.due.is_some() {
             return;
@@ -443,7 +443,7 @@ impl Merchant {
     }
 
     /// Gives back memory of what nobody may ask for any more. No answer depends on it.
-    fn sweep(&mut self, received: Millis, bound: &Bound) {
+    fn sweep(&mut self, received: Millis, bound: &CompiledRules) {
         let oldest = received.saturating_sub(bound.book.rules.late_ms);
         self.kept.uniques.forget_before(bound.book.zone.day(oldest.max(0)).saturating_sub(1));
         for _ in 0..SWEEP_MAX {
@@ -493,6 +493,6 @@ fn order_key(shopper_key: u128, number: &str) -> u128 {
     join_keys(shopper_key, digest128(&[number]))
 }
 
-fn refund_within_ms(versions: &BTreeMap<u32, Arc<Bound>>, bound: &Bound, rules: u32) -> i64 {
+fn refund_within_ms(versions: &BTreeMap<u32, Arc<CompiledRules>>, bound: &CompiledRules, rules: u32) -> i64 {
     versions.get(&rules).map_or(bound, |v| v).book.rules.attribution.refund_within_ms
 }

@@ -1,29 +1,29 @@
 //! The shopper desk: duplicates, repeats, touches, orders, members, entries, funnels, counters (contract sections 2, 5,
 //! 6 and 7). Owns all that is known of a shopper.
 
-mod arrival;
+mod compiled_rules;
+mod counters;
+mod debounce;
 mod entry;
 mod funnel;
 mod merchant;
 mod money;
-mod names;
-mod repeats;
+mod resolve;
 mod settle;
 #[expect(clippy::module_inception, reason = "the shopper of the shopper desk")]
 mod shopper;
-mod tally;
 
 use std::collections::BTreeMap;
 
-use merchant::{Kept, Merchant};
+use merchant::{Merchant, MerchantState};
 
-use crate::flow::{Desk, Marker, Outbox};
 use crate::frame::{Frame, Kind, decode, encode};
+use crate::model::address::Topic;
 use crate::model::event::Event;
 use crate::model::fact::{Fact, What};
-use crate::model::place::Topic;
 use crate::model::rulebook::Library;
 use crate::model::time::Millis;
+use crate::protocol::stage::{Desk, Marker, Outbox};
 
 /// State: what is known of the shoppers of one partition, by merchant.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +51,8 @@ impl Desk for ShopperDesk {
     const TOPIC: Topic = Topic::Scans;
 
     fn save(&self) -> Vec<u8> {
-        let merchants: Vec<(&str, &Kept)> = self.merchants.iter().map(|(name, m)| (&**name, m.kept())).collect();
+        let merchants: Vec<(&str, &MerchantState)> =
+            self.merchants.iter().map(|(name, m)| (&**name, m.kept())).collect();
         encode(&(self.received, merchants))
     }
 
@@ -67,7 +68,7 @@ impl Desk for ShopperDesk {
     }
 
     fn load(state: &[u8], library: &Library) -> Result<Self, String> {
-        let (received, merchants): (Millis, Vec<(Box<str>, Kept)>) = decode(state)?;
+        let (received, merchants): (Millis, Vec<(Box<str>, MerchantState)>) = decode(state)?;
         let merchants = merchants.into_iter().map(|(name, kept)| Ok((name, Merchant::restore(kept, library)?)));
         Ok(Self { merchants: merchants.collect::<Result<_, String>>()?, received })
     }

@@ -6,39 +6,40 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::arrival::Passage;
 use super::money::member::Member;
 use super::money::order::{Buyer, Cause, Order, Paid};
 use super::money::touch::{Added, Touch, insert, insert_all, within};
-use super::names::{Bound, Names};
 use super::shopper::Shopper;
-use super::tally::Tally;
-use crate::flow::Outbox;
+use crate::desk::shopper::compiled_rules::{CompiledRules, Interner};
+use crate::desk::shopper::counters::CounterBuffer;
+use crate::desk::shopper::resolve::EventContext;
 use crate::model::event::{Action, Payment};
 use crate::model::fact::Fact;
 use crate::model::rules::Members;
 use crate::model::time::Millis;
+use crate::protocol::stage::Outbox;
 
 /// A shopper, and all that settling reads and writes besides.
 pub(super) struct Settlement<'a> {
     pub(super) shopper: &'a mut Shopper,
     /// The rules in force.
-    pub(super) bound: &'a Bound,
+    pub(super) bound: &'a CompiledRules,
     /// Those under which orders and members were first seen.
-    pub(super) versions: &'a BTreeMap<u32, Arc<Bound>>,
-    pub(super) tally: &'a mut Tally,
-    pub(super) names: &'a Names,
+    pub(super) versions: &'a BTreeMap<u32, Arc<CompiledRules>>,
+    pub(super) tally: &'a mut CounterBuffer,
+    pub(super) names: &'a Interner,
     pub(super) out: &'a mut Outbox,
 }
 
 impl Settlement<'_> {
     /// Settles an event with a shopper from whom everything that is no longer kept is gone. Says whether a touch was dropped
     /// because there were too many.
-    pub(super) fn settle(&mut self, p: &Passage<'_, '_>) -> bool {
+    pub(super) fn settle(&mut self, p: &EventContext<'_, '_>) -> bool {
         let max = self.bound.book.rules.attribution.touches_max;
         let added = p.touch().map(|touch| (touch, self.shopper.touches.add(touch, max)));
-        let touch =
-            added.filter(|(_, added)| matches!(added, Added::Kept | Added::DroppedAnother)).map(|(touch, _)| touch);
+        let touch = added
+            .filter(|(_, added)| matches!(added, Added::MerchantState | Added::DroppedAnother))
+            .map(|(touch, _)| touch);
         self.member(p, touch);
         if touch.is_some() || p.payment().is_some() {
             self.orders(p, touch);
@@ -46,7 +47,7 @@ impl Settlement<'_> {
         added.is_some_and(|(_, added)| matches!(added, Added::DroppedItself | Added::DroppedAnother))
     }
 
-    fn member(&mut self, p: &Passage<'_, '_>, touch: Option<Touch>) {
+    fn member(&mut self, p: &EventContext<'_, '_>, touch: Option<Touch>) {
         let joins = p.event.action == Action::Join;
         let Some(member) = &mut self.shopper.member else {
             if joins {
@@ -76,7 +77,7 @@ impl Settlement<'_> {
         self.out.fact(&Fact { merchant: p.event.merchant, what });
     }
 
-    fn orders(&mut self, p: &Passage<'_, '_>, touch: Option<Touch>) {
+    fn orders(&mut self, p: &EventContext<'_, '_>, touch: Option<Touch>) {
         let Self { shopper, bound, versions, tally, names, out } = self;
         let payment = p.payment();
         let mut buyer = Buyer {
@@ -157,19 +158,19 @@ fn share(orders: &mut [Order], at: usize) {
 }
 
 /// Whether a touch lies within the window of an order that is there.
-fn is_candidate(touch: &Touch, order: &Order, versions: &BTreeMap<u32, Arc<Bound>>) -> bool {
+fn is_candidate(touch: &Touch, order: &Order, versions: &BTreeMap<u32, Arc<CompiledRules>>) -> bool {
     let in_time = order.time().filter(|&c| touch.time <= c).zip(versions.get(&order.rules));
     in_time.is_some_and(|(c, version)| c - version.book.rules.attribution.window_ms < touch.time)
 }
 
 /// Adds a part or a refund to an order; an earlier part moves the order, and its window with it.
 fn pay(
-    p: &Passage<'_, '_>,
+    p: &EventContext<'_, '_>,
     order: &mut Order,
     payment: Payment<'_>,
     touches: &[Touch],
-    bound: &Bound,
-    versions: &BTreeMap<u32, Arc<Bound>>,
+    bound: &CompiledRules,
+    versions: &BTreeMap<u32, Arc<CompiledRules>>,
 ) {
     let paid = Paid { time: p.time, key: p.event.key, amount: payment.amount, scopes: p.arrival.scopes };
     if p.event.action == Action::Refund {

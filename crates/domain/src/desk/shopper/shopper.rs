@@ -7,7 +7,7 @@ use super::funnel::Progress;
 use super::money::member::Member;
 use super::money::order::{Order, kept};
 use super::money::touch::Touches;
-use super::names::Bound;
+use crate::desk::shopper::compiled_rules::CompiledRules;
 use crate::model::time::Millis;
 
 /// A shopper of one merchant.
@@ -29,7 +29,7 @@ pub(super) struct Shopper {
 }
 
 /// How long touches are kept, by `received`.
-pub(super) fn touches_keep_ms(bound: &Bound) -> i64 {
+pub(super) fn touches_keep_ms(bound: &CompiledRules) -> i64 {
     bound.book.rules.attribution.window_ms.saturating_add(bound.book.rules.late_ms)
 }
 
@@ -44,7 +44,7 @@ impl Shopper {
         &mut self,
         received: Millis,
         touches_floor: Millis,
-        bound: &Bound,
+        bound: &CompiledRules,
         within: impl Fn(u32) -> i64,
         mut closed: impl FnMut(&Order),
     ) {
@@ -72,7 +72,7 @@ impl Shopper {
     /// When something here is forgotten next; `None` if nothing ever is.
     pub(super) fn next_expiry(
         &self,
-        bound: &Bound,
+        bound: &CompiledRules,
         within: impl Fn(u32) -> i64,
         funnels_end: Millis,
     ) -> Option<Millis> {

@@ -4,17 +4,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use domain::frame::{Frame, Kind};
-use domain::model::place::Topic;
-use log::feed::{Appender, Feed, read_all};
-use log::kafka::appender::{KafkaAppender, Metrics, Options};
-use log::kafka::feed::KafkaFeed;
-use log::kafka::settings::Settings;
-use log::kafka::topics::origin::meta;
-use log::local::OnFull;
-use log::store::Append;
+use domain::model::address::Topic;
+use eventlog::api::Append;
+use eventlog::api::OnFull;
+use eventlog::api::{Appender, Consumer, read_all};
+use eventlog::kafka::appender::{KafkaAppender, Metrics, Options};
+use eventlog::kafka::consumer::KafkaConsumer;
+use eventlog::kafka::settings::Settings;
+use eventlog::kafka::topics::origin::meta;
 use prometheus::Registry;
-use stand::kafka::Kafka;
-use stand::postgres::Postgres;
+use testkit::kafka::Kafka;
+use testkit::postgres::Postgres;
 
 use super::roles::{Fleet, Made, PATIENCE, send};
 use crate::serve::steady;
@@ -103,12 +103,12 @@ fn records_of_scans_that_are_no_frames_are_set_aside_and_the_lane_goes_on() {
 
     let settings = settings(&fleet);
     let meta = meta(&settings).expect("a log");
-    let mut feed = KafkaFeed::new(&settings, &meta, "reader").expect("a feed");
+    let mut feed = KafkaConsumer::new(&settings, &meta, "reader").expect("a feed");
     let mut found = Vec::new();
     let from = feed.bounds(Topic::Rejects, 0).expect("bounds").start;
     read_all(&mut feed, Topic::Rejects, 0, from, "", &mut |record| {
         let frame = Frame::open(record.bytes).expect("a frame");
-        if let Some(reject) = domain::reject::read(&frame).expect("what was set aside") {
+        if let Some(reject) = domain::protocol::reject::read(&frame).expect("what was set aside") {
             let at = frame.tag.expect("a place");
             assert_eq!((at.source.topic, at.source.partition), (Topic::Scans, 1));
             found.push((reject.why.to_owned(), reject.record.to_vec()));

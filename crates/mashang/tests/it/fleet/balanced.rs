@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use stand::kafka::Kafka;
-use stand::ports::Port;
-use stand::process::Process;
+use testkit::kafka::Kafka;
+use testkit::ports::Port;
+use testkit::process::Process;
 use wire::coap::{Code, Kind, Message, Writer, number};
 
 use super::roles::{Fleet, Made, PATIENCE};

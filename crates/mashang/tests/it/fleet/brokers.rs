@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use stand::kafka::{Kafka, Options};
-use stand::postgres::Postgres;
+use testkit::kafka::{Kafka, Options};
+use testkit::postgres::Postgres;
 
 use super::roles::{Fleet, Made, PATIENCE, send};
 use crate::serve::steady;

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use stand::kafka::Kafka;
-use stand::postgres::Postgres;
+use testkit::kafka::Kafka;
+use testkit::postgres::Postgres;
 
 use super::roles::{Fleet, Made, PATIENCE, send};
 use crate::serve::server::get;

@@ -2,9 +2,9 @@
 
 mod bad;
 mod balanced;
+mod broker_faults;
 mod brokers;
-mod fire;
-mod hurt;
+mod chaos;
 mod journey;
 mod rebalance;
 pub(crate) mod roles;

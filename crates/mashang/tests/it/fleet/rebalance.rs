@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::frame::Frame;
-use domain::model::place::Topic;
-use log::feed::Feed;
-use log::kafka::feed::KafkaFeed;
-use log::kafka::settings::Settings;
-use log::kafka::topics::origin::meta;
-use stand::kafka::Kafka;
-use stand::postgres::Postgres;
+use domain::model::address::Topic;
+use eventlog::api::Consumer;
+use eventlog::kafka::consumer::KafkaConsumer;
+use eventlog::kafka::settings::Settings;
+use eventlog::kafka::topics::origin::meta;
+use testkit::kafka::Kafka;
+use testkit::postgres::Postgres;
 
 use super::roles::{Fleet, Made, PATIENCE, send};
 use crate::serve::steady;
@@ -29,7 +29,7 @@ fn listen(fleet: &Fleet, over: Arc<AtomicBool>) -> std::thread::JoinHandle<Heard
     let mut settings = Settings::new(&fleet.kafka);
     settings.prefix.clone_from(&fleet.prefix);
     let meta = meta(&settings).expect("a log");
-    let mut feed = KafkaFeed::new(&settings, &meta, "listener").expect("a feed");
+    let mut feed = KafkaConsumer::new(&settings, &meta, "listener").expect("a feed");
     for facts in 0..meta.partitions.facts {
         let end = feed.bounds(Topic::Facts, facts).expect("bounds").end;
         feed.assign(Topic::Facts, facts, end, "").expect("assigned");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use stand::process::{Process, Signal};
+use testkit::process::{Process, Signal};
 
 use crate::program::{TABLES, done, mashang};
 use crate::serve::server::{Answer, get, post};

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use stand::kafka::{Kafka, Options};
-use stand::postgres::Postgres;
+use testkit::kafka::{Kafka, Options};
+use testkit::postgres::Postgres;
 
 use super::roles::{Addresses, Fleet, Made, PATIENCE, send};
 use crate::serve::server::post;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use domain::desk::shopper::ShopperDesk;
-use domain::flow::{BEHAVIOUR, Guards, Marker, marker_record};
 use domain::frame::{Body, Frame, Kind, seal};
+use domain::model::address::Partitions;
 use domain::model::fact::{Fact, Metric, Scope, What};
-use domain::model::place::Partitions;
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
+use domain::protocol::positions::FaultInjection;
+use domain::protocol::stage::{BEHAVIOUR, Marker, marker_record};
 use wire::event::{Merchants, read};
 
 use super::world::stage;
@@ -55,7 +56,7 @@ fn frame(id: &str, time: Millis, rest: &str) -> Vec<u8> {
 /// Takes everything to a shopper desk and tells of its facts those that matter here. Stamps never go back.
 fn told(versions: &[&str], inputs: &[In<'_>]) -> Vec<String> {
     let library = library(versions);
-    let mut stage = stage::<ShopperDesk>(0, Partitions::all(1), Guards::default());
+    let mut stage = stage::<ShopperDesk>(0, Partitions::all(1), FaultInjection::default());
     let mut told = Vec::new();
     for input in inputs {
         let record = match input {

@@ -7,8 +7,9 @@ mod world;
 use std::collections::BTreeMap;
 
 use domain::desk::shopper::ShopperDesk;
-use domain::flow::{Guards, Stage, Stop};
-use domain::model::place::Topic;
+use domain::model::address::Topic;
+use domain::protocol::positions::{FaultInjection, ProtocolError};
+use domain::protocol::stage::Stage;
 use ledger::error::LedgerError;
 use ledger::export::Table;
 use proptest::prelude::*;
@@ -25,7 +26,9 @@ const CASES_MAX: u64 = 200;
 const WITHOUT_RACES: [Table; 4] = [Table::Postings, Table::Orders, Table::Members, Table::Funnels];
 
 fn undisturbed(case: &Case, tables: &[Table]) -> String {
-    World::new(case, &unique(), &[1], 1, Guards::default()).settle(tables).expect("nothing stops an undisturbed run")
+    World::new(case, &unique(), &[1], 1, FaultInjection::default())
+        .settle(tables)
+        .expect("nothing stops an undisturbed run")
 }
 
 fn ops() -> impl Strategy<Value = Op> {
@@ -53,7 +56,7 @@ fn under_fire(
     cuts: &[usize],
     ops: &[Op],
     scans: u16,
-    guards: Guards,
+    guards: FaultInjection,
     compare: bool,
     tables: &[Table],
 ) -> (End, bool) {
@@ -80,7 +83,7 @@ proptest! {
     ) {
         let case = generate(seed, EVENTS);
         let tables = if scans == 1 { &Table::ALL[..] } else { &WITHOUT_RACES };
-        match under_fire(&case, &cuts, &ops, scans, Guards::default(), true, tables) {
+        match under_fire(&case, &cuts, &ops, scans, FaultInjection::default(), true, tables) {
             (End::Ledger(found), _) => prop_assert_eq!(found, undisturbed(&case, tables)),
             (End::Alarm(alarm), _) => prop_assert!(false, "stopped: {}", alarm),
         }
@@ -92,7 +95,7 @@ proptest! {
         ops in proptest::collection::vec(prop_oneof![8 => ops(), 1 => (0..5_usize).prop_map(|actor| Op::Lose { actor })], 0..60),
     ) {
         let case = generate(seed, EVENTS);
-        match under_fire(&case, &[3], &ops, 1, Guards::default(), true, &Table::ALL) {
+        match under_fire(&case, &[3], &ops, 1, FaultInjection::default(), true, &Table::ALL) {
             // A frame that was the last of its chain is missed by nobody; the next one would tell.
             (End::Ledger(found), lost) => prop_assert!(lost || found == undisturbed(&case, &Table::ALL)),
             (End::Alarm(alarm), lost) => prop_assert!(lost, "stopped without a loss: {}", alarm),
@@ -109,7 +112,7 @@ proptest! {
         ops in proptest::collection::vec(prop_oneof![8 => ops(), 1 => (0..5_usize).prop_map(|actor| Op::Lose { actor })], 0..60),
     ) {
         let case = generate(seed, EVENTS);
-        let mut world = World::new(&case, &unique(), &[3], 1, Guards::default());
+        let mut world = World::new(&case, &unique(), &[3], 1, FaultInjection::default());
         let origins: Vec<AnyStage> = world.actors.iter().map(|a| a.now.clone()).collect();
         for &op in &ops { world.act(op).expect("nothing stops"); }
         for &op in &ops {
@@ -122,7 +125,7 @@ proptest! {
 }
 
 /// The first case in which a safeguard that is off gives a wrong ledger without an alarm.
-fn first_wrong(guards: Guards, ops: &[Op]) -> Option<u64> {
+fn first_wrong(guards: FaultInjection, ops: &[Op]) -> Option<u64> {
     (0..CASES_MAX).find(|&seed| {
         let case = generate(seed, EVENTS);
         let (end, _) = under_fire(&case, &[3], ops, 1, guards, true, &Table::ALL);
@@ -133,21 +136,21 @@ fn first_wrong(guards: Guards, ops: &[Op]) -> Option<u64> {
 #[test]
 fn without_the_drop_rule_a_replay_counts_twice() {
     let ops = [Op::Step { actor: 0, records: 20 }, Op::Crash { actor: 0, answers: 9, kept: 0 }];
-    let guards = Guards { drop: false, previous: false, ..Guards::default() };
+    let guards = FaultInjection { drop: false, previous: false, ..FaultInjection::default() };
     println!("found by case {:?}", first_wrong(guards, &ops).expect("a wrong ledger"));
     // With the previous-one rule alone it is at least noticed.
-    let guards = Guards { drop: false, ..Guards::default() };
+    let guards = FaultInjection { drop: false, ..FaultInjection::default() };
     let (end, _) = under_fire(&generate(1, EVENTS), &[3], &ops, 1, guards, true, &Table::ALL);
-    assert!(matches!(end, End::Alarm(LedgerError::Stop(Stop::Skipped { .. }))));
+    assert!(matches!(end, End::Alarm(LedgerError::ProtocolError(ProtocolError::Skipped { .. }))));
 }
 
 #[test]
 fn without_the_previous_one_rule_a_lost_frame_goes_unnoticed() {
     let ops = [Op::Step { actor: 0, records: 10 }, Op::Lose { actor: 0 }, Op::Step { actor: 0, records: 10 }];
-    let guards = Guards { previous: false, ..Guards::default() };
+    let guards = FaultInjection { previous: false, ..FaultInjection::default() };
     println!("found by case {:?}", first_wrong(guards, &ops).expect("a wrong ledger"));
     let case = generate(1, EVENTS);
-    let mut world = World::new(&case, &unique(), &[3], 1, Guards::default());
+    let mut world = World::new(&case, &unique(), &[3], 1, FaultInjection::default());
     ops.into_iter().for_each(|op| world.act(op).expect("reads on"));
     world.step(1, usize::MAX).expect("reads on");
     let AnyStage::Code(desk, _) = &world.actors[1].now else { unreachable!() };
@@ -158,7 +161,7 @@ fn without_the_previous_one_rule_a_lost_frame_goes_unnoticed() {
 #[test]
 fn a_second_ledger_writer_changes_nothing() {
     let case = generate(1, EVENTS);
-    let mut world = World::new(&case, &unique(), &[3], 1, Guards::default());
+    let mut world = World::new(&case, &unique(), &[3], 1, FaultInjection::default());
     world.step(0, usize::MAX).expect("no alarm");
     let late = world.ledger();
     world.ledgers.push(late);
@@ -177,7 +180,7 @@ fn a_second_ledger_writer_changes_nothing() {
 #[test]
 fn a_commit_that_fails_may_be_tried_again() {
     let case = generate(1, EVENTS);
-    let mut world = World::new(&case, &unique(), &[3], 1, Guards::default());
+    let mut world = World::new(&case, &unique(), &[3], 1, FaultInjection::default());
     world.step(0, usize::MAX).expect("no alarm");
     world.read_facts(0, 9).expect("no alarm");
     world.disturb("CREATE TRIGGER no BEFORE INSERT ON progress BEGIN SELECT RAISE(ABORT, 'no room'); END");
@@ -191,7 +194,7 @@ fn a_commit_that_fails_may_be_tried_again() {
 fn another_log_a_diverging_desk_and_a_torn_record_are_named() {
     let case = generate(1, EVENTS);
     let world = || {
-        let mut world = World::new(&case, &unique(), &[3], 1, Guards::default());
+        let mut world = World::new(&case, &unique(), &[3], 1, FaultInjection::default());
         world.step(0, 12).expect("no alarm");
         world
     };

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use domain::desk::campaign::CampaignDesk;
 use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
-use domain::flow::{BEHAVIOUR, Desk, Guards, Marker, Output, Stage, Stop, marker_record};
 use domain::frame::{Body, Kind, seal};
+use domain::model::address::{Partitions, Topic};
 use domain::model::ids;
-use domain::model::place::{Partitions, Topic};
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
+use domain::protocol::positions::{FaultInjection, ProtocolError};
+use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, marker_record};
 use ledger::error::LedgerError;
 use ledger::export::{Format, Table};
 use ledger::reader::Ledger;
@@ -70,7 +71,7 @@ pub(super) struct World {
     /// Keeps the database in memory while writers come and go.
     anchor: rusqlite::Connection,
     pub(super) ledgers: Vec<Writer>,
-    guards: Guards,
+    guards: FaultInjection,
     pub(super) lost: bool,
 }
 
@@ -102,12 +103,12 @@ impl AnyStage {
         &mut self,
         log: &BTreeMap<(Topic, u16), Vec<Vec<u8>>>,
         library: &Library,
-    ) -> Result<Option<Vec<Output>>, Stop> {
+    ) -> Result<Option<Vec<Output>>, ProtocolError> {
         fn step<D: Desk>(
             stage: &mut Stage<D>,
             log: &[Vec<u8>],
             library: &Library,
-        ) -> Result<Option<Vec<Output>>, Stop> {
+        ) -> Result<Option<Vec<Output>>, ProtocolError> {
             let offset = stage.next_offset();
             let Some(record) = log.get(usize::try_from(offset).expect("small")) else { return Ok(None) };
             let mut answers = Vec::new();
@@ -123,7 +124,11 @@ impl AnyStage {
     }
 }
 
-pub(super) fn stage<D: Desk + Default>(partition: u16, partitions: Partitions, guards: Guards) -> Box<Stage<D>> {
+pub(super) fn stage<D: Desk + Default>(
+    partition: u16,
+    partitions: Partitions,
+    guards: FaultInjection,
+) -> Box<Stage<D>> {
     let mut stage = Stage::new(D::default(), ids::digest128(&["test", D::TOPIC.as_str()]), partition, partitions);
     stage.positions.guards = guards;
     Box::new(stage)
@@ -183,7 +188,7 @@ fn frames(case: &Case, library: &Library, cuts: &[usize], partitions: u16) -> Ve
 }
 
 impl World {
-    pub(super) fn new(case: &Case, name: &str, cuts: &[usize], scans: u16, guards: Guards) -> Self {
+    pub(super) fn new(case: &Case, name: &str, cuts: &[usize], scans: u16, guards: FaultInjection) -> Self {
         let library = library(case);
         let partitions = Partitions { scans, draws: 1, awards: 1, facts: 1 };
         let mut log: BTreeMap<(Topic, u16), Vec<Vec<u8>>> = BTreeMap::new();

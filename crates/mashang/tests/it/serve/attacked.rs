@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::chaos::SmallDisk;
 use super::door::{head, key, raw, shop, write_keys};
-use super::fire::SmallDisk;
 use super::server::{Server, get, post};
 use super::steady;
 use crate::program::{TABLES, done, export, mashang};

@@ -3,11 +3,11 @@
 mod attacked;
 mod bodies;
 mod browser;
+pub(crate) mod chaos;
 mod clients;
 pub(crate) mod door;
-pub(crate) mod fire;
-mod held;
 mod journey;
+mod power_loss;
 mod races;
 pub(crate) mod server;
 mod slow;

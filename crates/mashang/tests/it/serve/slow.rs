@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use edge::http::listen::raise_files;
+use web::server::listen::raise_files;
 
 use super::clients::has;
 use super::door::{head, raw, shop};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use stand::kafka::{Kafka, Options};
+use testkit::kafka::{Kafka, Options};
 use wire::coap::Kind;
 
 use super::{Client, con, request, until, visit};

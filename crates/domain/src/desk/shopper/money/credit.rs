@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::names::{Bound, NONE, Sym};
 use super::touch::Touch;
+use crate::desk::shopper::compiled_rules::{CompiledRules, NONE, Symbol};
 use crate::model::money::{share_ppm, split};
 use crate::model::rulebook::SuccessorTerms;
 use crate::model::rules::{Members, Model, PayeeKind};
@@ -23,7 +23,7 @@ pub(in crate::desk::shopper) struct Credited {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(in crate::desk::shopper) struct Payee {
     pub(in crate::desk::shopper) kind: PayeeKind,
-    pub(in crate::desk::shopper) sym: Sym,
+    pub(in crate::desk::shopper) sym: Symbol,
 }
 
 /// What a payee is due on an order, and how long it is held.
@@ -40,7 +40,7 @@ pub(in crate::desk::shopper) struct Sale {
     /// c: the time of the earliest part.
     pub(in crate::desk::shopper) time: Millis,
     /// The derived store of the earliest part.
-    pub(in crate::desk::shopper) store: Sym,
+    pub(in crate::desk::shopper) store: Symbol,
     /// base − refunded.
     pub(in crate::desk::shopper) net: i64,
     pub(in crate::desk::shopper) buyer: u128,
@@ -87,7 +87,7 @@ fn position_weights(n: usize) -> Vec<i64> {
 }
 
 /// Splits an order's net over its credited touches and works out what each payee is due.
-pub(in crate::desk::shopper) fn share(credited: &mut [Credited], sale: &Sale, bound: &Bound) -> Vec<Due> {
+pub(in crate::desk::shopper) fn share(credited: &mut [Credited], sale: &Sale, bound: &CompiledRules) -> Vec<Due> {
     let weights: Vec<i64> = credited.iter().map(|c| c.weight).collect();
     for (credit, net) in credited.iter_mut().zip(split(sale.net, &weights)) {
         credit.net = net;
@@ -118,7 +118,7 @@ pub(in crate::desk::shopper) fn share(credited: &mut [Credited], sale: &Sale, bo
 }
 
 /// The terms of a touch and who is paid for it; `None` if nobody is.
-fn paid(touch: &Touch, sale: &Sale, bound: &Bound) -> Option<(usize, Payee)> {
+fn paid(touch: &Touch, sale: &Sale, bound: &CompiledRules) -> Option<(usize, Payee)> {
     let rules = &bound.book.rules;
     let guide = bound.guide_of(touch.guide);
     let kind = match (touch.guide, touch.store) {
@@ -149,7 +149,7 @@ fn paid(touch: &Touch, sale: &Sale, bound: &Bound) -> Option<(usize, Payee)> {
 }
 
 /// The guide, or whoever stands in for one who has left; `None` if the buyer would earn on the own purchase.
-fn guide_payee(credited: u32, sale: &Sale, bound: &Bound) -> Option<Payee> {
+fn guide_payee(credited: u32, sale: &Sale, bound: &CompiledRules) -> Option<Payee> {
     let guides = &bound.book.guides;
     let is_buyer = |guide: u32| guides[guide as usize].shopper_key == Some(sale.buyer);
     if is_buyer(credited) {

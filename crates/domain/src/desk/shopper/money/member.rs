@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::names::{Bound, Names};
-use super::super::tally::{Scopes, Tally};
 use super::credit::credits;
 use super::order::touch_keys;
 use super::touch::{Touch, Touches, insert, insert_all, within};
+use crate::desk::shopper::compiled_rules::{CompiledRules, Interner};
+use crate::desk::shopper::counters::{CounterBuffer, Scopes};
 use crate::model::fact::{Metric, What};
 use crate::model::rules::Model;
 use crate::model::time::Millis;
@@ -28,7 +28,7 @@ impl Member {
         time: Millis,
         key: u128,
         scopes: Scopes,
-        bound: &Bound,
+        bound: &CompiledRules,
         touches: &Touches,
     ) -> Self {
         let window_ms = bound.book.rules.attribution.window_ms;
@@ -52,7 +52,7 @@ impl Member {
         time: Millis,
         key: u128,
         scopes: Scopes,
-        bound: &Bound,
+        bound: &CompiledRules,
         touches: &Touches,
     ) {
         (self.time, self.key, self.scopes) = (time, key, scopes);
@@ -61,7 +61,7 @@ impl Member {
         insert_all(&mut self.candidates, within(touches.all(), from, time));
     }
 
-    pub(in crate::desk::shopper) fn wants(&self, touch: &Touch, bound: &Bound) -> bool {
+    pub(in crate::desk::shopper) fn wants(&self, touch: &Touch, bound: &CompiledRules) -> bool {
         self.time - bound.book.rules.attribution.window_ms < touch.time && touch.time <= self.time
     }
 
@@ -70,7 +70,7 @@ impl Member {
     }
 
     /// Adds (`sign` 1) or takes back (−1) what the member counts for.
-    pub(in crate::desk::shopper) fn book(&self, sign: i64, bound: &Bound, tally: &mut Tally) {
+    pub(in crate::desk::shopper) fn book(&self, sign: i64, bound: &CompiledRules, tally: &mut CounterBuffer) {
         let day = bound.book.zone.day(self.time);
         tally.add_all(&self.scopes, day, &[(Metric::Joins, sign)]);
         if let Some(touch) = self.credited(bound) {
@@ -80,7 +80,12 @@ impl Member {
         }
     }
 
-    pub(in crate::desk::shopper) fn fact<'a>(&self, shopper: &'a str, bound: &Bound, names: &'a Names) -> What<'a> {
+    pub(in crate::desk::shopper) fn fact<'a>(
+        &self,
+        shopper: &'a str,
+        bound: &CompiledRules,
+        names: &'a Interner,
+    ) -> What<'a> {
         let touch = self.credited(bound);
         let text = |sym| names.text(sym);
         What::Member {
@@ -91,7 +96,7 @@ impl Member {
         }
     }
 
-    fn credited(&self, bound: &Bound) -> Option<Touch> {
+    fn credited(&self, bound: &CompiledRules) -> Option<Touch> {
         let protect_ms = bound.book.rules.attribution.protect_ms;
         credits(&self.candidates, Model::Last, protect_ms).first().map(|c| c.touch)
     }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::names::{Bound, NONE, Names, Sym};
-use super::super::tally::{Key, Scopes, Tally};
 use super::credit::{Due, Payee, Sale, credits, share};
 use super::touch::Touch;
-use crate::flow::Outbox;
+use crate::desk::shopper::compiled_rules::{CompiledRules, Interner, NONE, Symbol};
+use crate::desk::shopper::counters::{CounterBuffer, Key, Scopes};
 use crate::model::event::Part;
 use crate::model::fact::{Fact, Metric, OrderState, Posting, What};
 use crate::model::time::Millis;
+use crate::protocol::stage::Outbox;
 
 /// A part of an order, or a refund.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -132,8 +132,8 @@ impl Order {
         sign: i64,
         settled: usize,
         buyer: &Buyer<'_>,
-        bound: &Bound,
-        tally: &mut Tally,
+        bound: &CompiledRules,
+        tally: &mut CounterBuffer,
     ) -> Booked {
         let Some(earliest) = self.earliest() else { return Booked::default() };
         let zone = &bound.book.zone;
@@ -183,7 +183,7 @@ impl Order {
         booked: &Booked,
         cause: &Cause<'_>,
         buyer: &Buyer<'_>,
-        names: &Names,
+        names: &Interner,
         out: &mut Outbox,
     ) {
         let Some(time) = self.time() else { return };
@@ -214,7 +214,7 @@ impl Order {
             self.posted.push(now);
         }
         let main = booked.main;
-        let text = |sym: Option<Sym>| sym.and_then(|s| names.text(s));
+        let text = |sym: Option<Symbol>| sym.and_then(|s| names.text(s));
         out.fact(&fact(What::Order(OrderState {
             order: &self.number,
             shopper: buyer.shopper,
@@ -245,7 +245,7 @@ pub(in crate::desk::shopper) struct Cause<'a> {
 
 /// Where what attribution gives is counted: guide, store and kind of the credited touch.
 pub(in crate::desk::shopper) fn touch_keys(touch: &Touch) -> impl Iterator<Item = Key> + use<> {
-    let sym = |sym: Sym, key: fn(Sym) -> Key| (sym != NONE).then(|| key(sym));
+    let sym = |sym: Symbol, key: fn(Symbol) -> Key| (sym != NONE).then(|| key(sym));
     [sym(touch.guide, Key::Guide), sym(touch.store, Key::Store), Some(Key::Kind(touch.kind))].into_iter().flatten()
 }
 

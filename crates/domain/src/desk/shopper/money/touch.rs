@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::names::Sym;
+use crate::desk::shopper::compiled_rules::Symbol;
 use crate::model::code::{Kind, Rank};
 use crate::model::time::Millis;
 
@@ -12,8 +12,8 @@ pub(in crate::desk::shopper) struct Touch {
     pub(in crate::desk::shopper) time: Millis,
     key: [u64; 2],
     pub(in crate::desk::shopper) received: Millis,
-    pub(in crate::desk::shopper) guide: Sym,
-    pub(in crate::desk::shopper) store: Sym,
+    pub(in crate::desk::shopper) guide: Symbol,
+    pub(in crate::desk::shopper) store: Symbol,
     pub(in crate::desk::shopper) rank: Rank,
     pub(in crate::desk::shopper) kind: Kind,
 }
@@ -33,8 +33,8 @@ impl Touch {
 /// What an event would touch with.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::desk::shopper) struct Seed {
-    pub(in crate::desk::shopper) guide: Sym,
-    pub(in crate::desk::shopper) store: Sym,
+    pub(in crate::desk::shopper) guide: Symbol,
+    pub(in crate::desk::shopper) store: Symbol,
     pub(in crate::desk::shopper) rank: Rank,
     pub(in crate::desk::shopper) kind: Kind,
 }
@@ -43,7 +43,7 @@ pub(in crate::desk::shopper) struct Seed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::desk::shopper) enum Added {
     Known,
-    Kept,
+    MerchantState,
     /// There were too many, and this one was the smallest.
     DroppedItself,
     /// There were too many, and an older one went.
@@ -86,7 +86,7 @@ impl Touches {
             self.list.drain(..self.list.len() - max as usize);
             return Added::DroppedAnother;
         }
-        Added::Kept
+        Added::MerchantState
     }
 
     /// All of them, in (time, key) order.

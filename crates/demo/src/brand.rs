@@ -1,0 +1,287 @@
+//! Who there is: stores, guides and codes of a brand that does not exist, the same for the same seed, and the files that say
+//! so to `serve`.
+
+use std::fmt::Write;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use domain::model::money::split;
+use domain::model::time::{DAY_MS, HOUR_MS, MINUTE_MS, Millis, time_text};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use sha2::{Digest, Sha256};
+
+use super::cities::{CITIES, PLACES};
+
+pub const MERCHANT: &str = "dawn";
+/// How many stores the brand has.
+pub const STORES: usize = 1_019;
+/// How many people may ever buy its tea.
+pub const SHOPPERS: usize = 200_000;
+/// One-item codes, printed inside the lids of cups.
+pub const CUPS: u32 = 9_000;
+/// What parcels and repairs carry, with its channel.
+pub const SERVICES: [(&str, &str); 4] =
+    [("PARCEL-TIN", "parcel"), ("PARCEL-BOX", "parcel"), ("PARCEL-SET", "parcel"), ("CARE", "after-sales")];
+
+/// How long the opening's better odds last.
+const BURST_MS: i64 = HOUR_MS;
+/// How long the campaign lasts.
+const CAMPAIGN_MS: i64 = 7 * DAY_MS;
+const CHANNELS: [&str; 8] = ["metro", "bus", "magazine", "livestream", "campus", "mall", "cinema", "lift"];
+const POSTERS_PER_CHANNEL: usize = 4;
+const TEMPLATE: &str = include_str!("template.toml");
+
+/// A store; its code is its id in capitals.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub id: String,
+    pub name: String,
+    pub region: &'static str,
+    /// How many people come by, against the other stores.
+    pub footfall: u32,
+    /// Its guides, by place in the brand's list.
+    pub guides: std::ops::Range<usize>,
+}
+
+/// A guide; the code is the id in capitals.
+#[derive(Clone, Debug)]
+pub struct Guide {
+    pub id: String,
+    pub store: usize,
+    level: &'static str,
+    /// The guide's own number as a shopper: what guides buy through their own code earns nothing.
+    shopper: Option<usize>,
+    /// When the guide left, and who is paid since.
+    left: Option<(Millis, String)>,
+}
+
+/// A placement that can be traced.
+#[derive(Clone, Debug)]
+pub struct Poster {
+    pub id: String,
+    channel: &'static str,
+    draws: bool,
+}
+
+/// All that the traffic needs to know, and the files say.
+#[derive(Clone, Debug)]
+pub struct Brand {
+    pub opens_ms: Millis,
+    pub stores: Vec<Store>,
+    pub guides: Vec<Guide>,
+    /// Those that draw come first.
+    pub posters: Vec<Poster>,
+    pub posters_that_draw: usize,
+    secret: [u8; 32],
+}
+
+/// Writes the brand's files into a folder, which is made if need be; where the rules are.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write(dir: &Path, opens_ms: Millis, seed: u64) -> io::Result<PathBuf> {
+    Brand::new(opens_ms, seed).write(dir)
+}
+
+impl Brand {
+    /// The brand of a seed, whose campaign opens at this time.
+    pub fn new(opens_ms: Millis, seed: u64) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let mut stores = stores(&mut rng);
+        let guides = guides(&mut stores, opens_ms, &mut rng);
+        let posters = posters();
+        let posters_that_draw = posters.iter().take_while(|poster| poster.draws).count();
+        Self { opens_ms, stores, guides, posters, posters_that_draw, secret: rng.random() }
+    }
+
+    fn write(&self, dir: &Path) -> io::Result<PathBuf> {
+        let secrets = dir.join("secrets");
+        std::fs::create_dir_all(&secrets)?;
+        std::fs::write(secrets.join("first-leaf.key"), hex(&self.secret) + "\n")?;
+        std::fs::write(dir.join("stores.csv"), self.stores_csv())?;
+        std::fs::write(dir.join("guides.csv"), self.guides_csv())?;
+        std::fs::write(dir.join("codes.csv"), self.codes_csv())?;
+        let rules = dir.join("rules.toml");
+        std::fs::write(&rules, self.rules())?;
+        Ok(rules)
+    }
+
+    fn rules(&self) -> String {
+        let after = |ms: i64| time_text(self.opens_ms + ms);
+        TEMPLATE
+            .replace("@opens@", &after(0))
+            .replace("@burst_ends@", &after(BURST_MS))
+            .replace("@first_day_ends@", &after(DAY_MS))
+            .replace("@closes@", &after(CAMPAIGN_MS))
+            .replace("@commit@", &hex(&Sha256::digest(self.secret)))
+    }
+
+    /// No text of ours has a comma or a quote, here and in the other registers.
+    fn stores_csv(&self) -> String {
+        let mut csv = "id,region,name\n".to_owned();
+        for Store { id, region, name, .. } in &self.stores {
+            row(&mut csv, [id, region, name]);
+        }
+        csv
+    }
+
+    fn guides_csv(&self) -> String {
+        let mut csv = "id,store,level,shopper,left,successor\n".to_owned();
+        for guide in &self.guides {
+            let shopper = guide.shopper.map(shopper_name).unwrap_or_default();
+            let (left, successor) =
+                guide.left.as_ref().map(|(at, heir)| (time_text(*at), heir.as_str())).unwrap_or_default();
+            row(&mut csv, [&guide.id, &self.stores[guide.store].id, guide.level, &shopper, &left, successor]);
+        }
+        csv
+    }
+
+    fn codes_csv(&self) -> String {
+        let mut csv = "id,kind,guide,store,campaign,channel\n".to_owned();
+        for guide in &self.guides {
+            row(&mut csv, [&code(&guide.id), "guide", &guide.id, "", "", ""]);
+        }
+        for store in &self.stores {
+            row(&mut csv, [&code(&store.id), "store", "", &store.id, "", ""]);
+        }
+        for poster in &self.posters {
+            let campaign = if poster.draws { "first-leaf" } else { "" };
+            row(&mut csv, [&poster.id, "media", "", "", campaign, poster.channel]);
+        }
+        for (service, channel) in SERVICES {
+            row(&mut csv, [service, "service", "", "", "", channel]);
+        }
+        for cup in 0..CUPS {
+            row(&mut csv, [&cup_code(cup), "interactive", "", "", "first-leaf", ""]);
+        }
+        csv
+    }
+}
+
+/// The code of a guide or a store.
+pub fn code(id: &str) -> String {
+    id.to_ascii_uppercase()
+}
+
+/// The code inside a lid.
+pub fn cup_code(cup: u32) -> String {
+    format!("CUP-{cup:05}")
+}
+
+/// A shopper's pseudonymous id.
+pub fn shopper_name(shopper: usize) -> String {
+    format!("u{shopper:06}")
+}
+
+fn stores(rng: &mut SmallRng) -> Vec<Store> {
+    let weights = CITIES.map(|city| city.weight);
+    let total = i64::try_from(STORES).unwrap_or(i64::MAX);
+    let mut stores = Vec::with_capacity(STORES);
+    for (city, count) in CITIES.iter().zip(split(total, &weights)) {
+        for i in 0..usize::try_from(count).unwrap_or(0) {
+            let (place, round) = (PLACES[i % PLACES.len()], i / PLACES.len());
+            let again = if round == 0 { String::new() } else { format!(" {}", round + 1) };
+            let busy: u32 = rng.random_range(2..=10);
+            stores.push(Store {
+                id: format!("s-{:04}", stores.len() + 1),
+                name: format!("{} {place}{again}", city.name),
+                region: city.region,
+                footfall: busy * busy,
+                guides: 0..0,
+            });
+        }
+    }
+    stores
+}
+
+/// Two to four guides a store; of some stores the last one has left, or will in the hours after the opening.
+fn guides(stores: &mut [Store], opens_ms: Millis, rng: &mut SmallRng) -> Vec<Guide> {
+    let mut guides: Vec<Guide> = Vec::new();
+    for (number, store) in stores.iter_mut().enumerate() {
+        let first = guides.len();
+        let count = rng.random_range(2..=4);
+        for n in 1..=count {
+            let level = match rng.random_range(0..100) {
+                0..6 => "gold",
+                6..26 => "silver",
+                _ => "",
+            };
+            // Every 61st shopper up to the number of guides: no two guides are one shopper.
+            let shopper = (guides.len() % 50 == 7).then(|| guides.len() * 61 % SHOPPERS);
+            let id = format!("g-{:04}-{n}", number + 1);
+            guides.push(Guide { id, store: number, level, shopper, left: None });
+        }
+        store.guides = first..guides.len();
+        if rng.random_ratio(1, 30) {
+            let successor = match rng.random_range(0..3) {
+                0 => guides[first].id.clone(),
+                1 => "store".to_owned(),
+                _ => "keep".to_owned(),
+            };
+            let left = opens_ms + rng.random_range(-24 * 60..3 * 60) * MINUTE_MS;
+            guides[first + count - 1].left = Some((left.max(0), successor));
+        }
+    }
+    guides
+}
+
+fn posters() -> Vec<Poster> {
+    let numbers = 0..POSTERS_PER_CHANNEL;
+    let mut posters: Vec<Poster> = numbers
+        .flat_map(|n| {
+            CHANNELS.iter().map(move |channel| Poster {
+                id: format!("POSTER-{}-{}", code(channel), n + 1),
+                channel,
+                draws: n < POSTERS_PER_CHANNEL / 2,
+            })
+        })
+        .collect();
+    posters.sort_by_key(|poster| !poster.draws);
+    posters
+}
+
+fn row<const N: usize>(csv: &mut String, cells: [&str; N]) {
+    debug_assert!(cells.iter().all(|cell| !cell.contains([',', '"', '\n'])));
+    csv.push_str(&cells.join(","));
+    csv.push('\n');
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const OPENS: Millis = 1_794_326_400_000;
+
+    #[test]
+    fn the_same_seed_gives_the_same_files() {
+        let written = |seed| {
+            let dir = tempfile::tempdir().expect("a folder");
+            write(dir.path(), OPENS, seed).expect("files");
+            ["rules.toml", "stores.csv", "guides.csv", "codes.csv", "secrets/first-leaf.key"]
+                .map(|file| std::fs::read_to_string(dir.path().join(file)).expect("a file"))
+        };
+        assert_eq!(written(7), written(7));
+        let changed: Vec<bool> = written(7).iter().zip(written(8)).map(|(one, other)| *one != other).collect();
+        assert!(changed[0] && changed[2] && changed[4], "the commit, the guides and the secret are the seed's");
+    }
+
+    #[test]
+    fn no_two_stores_or_guides_look_the_same() {
+        let brand = Brand::new(OPENS, 7);
+        let names: BTreeSet<&str> = brand.stores.iter().map(|store| store.name.as_str()).collect();
+        assert_eq!(names.len(), STORES);
+        let own: Vec<usize> = brand.guides.iter().filter_map(|guide| guide.shopper).collect();
+        assert_eq!(own.iter().collect::<BTreeSet<_>>().len(), own.len());
+        assert!(own.len() > 10);
+    }
+}

@@ -1,0 +1,68 @@
+//! Repeats: a scan of the same code by the same shopper close to the last counted one (contract section 2).
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::time::Millis;
+use crate::table::uniform::{UniformMap, table_bytes};
+
+/// At most so many forgotten scans are given back per question.
+const SWEEP_MAX: usize = 4;
+
+/// The last counted scan of each shopper and code.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct ScanDebouncer {
+    last: UniformMap<(Millis, Millis)>,
+    queue: VecDeque<(Millis, u128)>,
+    /// Scans received before it are forgotten, however long they are to be remembered.
+    floor: Millis,
+}
+
+impl ScanDebouncer {
+    /// Says whether a scan repeats the last counted one, which is remembered for `keep_ms` of `received`; a scan that
+    /// does not is the last counted one from here on.
+    pub(super) fn is_repeat(
+        &mut self,
+        key: u128,
+        time: Millis,
+        received: Millis,
+        debounce_ms: i64,
+        keep_ms: i64,
+    ) -> bool {
+        self.sweep(received, keep_ms);
+        let near = |&(t0, r0): &(Millis, Millis)| {
+            r0 >= self.floor && received - r0 < keep_ms && (time - t0).abs() < debounce_ms
+        };
+        if self.last.get(&key).is_some_and(near) {
+            return true;
+        }
+        self.last.insert(key, (time, received));
+        self.queue.push_back((received, key));
+        false
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        table_bytes::<(Millis, Millis)>(self.last.capacity()) + self.queue.capacity() * size_of::<(Millis, u128)>()
+    }
+
+    /// Forgets for good what is no longer remembered under rules that are about to change.
+    pub(super) fn forget(&mut self, received: Millis, keep_ms: i64) {
+        self.floor = self.floor.max(received - keep_ms + 1);
+    }
+
+    fn sweep(&mut self, received: Millis, keep_ms: i64) {
+        for _ in 0..SWEEP_MAX {
+            match self.queue.front() {
+                Some(&(r0, key)) if received - r0 >= keep_ms => {
+                    self.queue.pop_front();
+                    if self.last.get(&key).is_some_and(|&(_, r)| r == r0) {
+                        self.last.remove(&key);
+                    }
+                }
+                _ => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What an event is under the rules in force: its code's meaning, its scopes, the touch that it would be.
+
+use super::money::touch::{Seed, Touch};
+use crate::desk::shopper::compiled_rules::{CompiledCode, CompiledRules, Interner, NONE, Symbol};
+use crate::desk::shopper::counters::Scopes;
+use crate::model::code::{Kind, Rank};
+use crate::model::event::{Action, Event, Payment};
+use crate::model::rulebook::Resolved;
+use crate::model::time::{Day, Millis};
+
+/// An event with what the rules add to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ResolvedEvent<'a> {
+    pub(super) code: Option<(Resolved<'a>, CompiledCode)>,
+    pub(super) scopes: Scopes,
+    pub(super) touch: Option<Seed>,
+}
+
+/// An event on its way through the desk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EventContext<'a, 'e> {
+    pub(super) event: &'a Event<'e>,
+    pub(super) arrival: ResolvedEvent<'e>,
+    pub(super) time: Millis,
+    pub(super) received: Millis,
+    /// The day of `time`, and of `received`.
+    pub(super) day: Day,
+    pub(super) today: Day,
+    pub(super) late: bool,
+}
+
+impl<'e> EventContext<'_, 'e> {
+    /// What an order or a refund says of money.
+    pub(super) fn payment(&self) -> Option<Payment<'e>> {
+        self.event.order.filter(|_| matches!(self.event.action, Action::Order | Action::Refund))
+    }
+
+    /// The touch that the event is.
+    pub(super) fn touch(&self) -> Option<Touch> {
+        let seed = self.arrival.touch.filter(|_| !self.late)?;
+        Some(Touch::new(self.time, self.event.key, self.received, seed))
+    }
+}
+
+/// Derives guide, store, region, channel and campaign (contract section 1) and the touch (section 5).
+pub(super) fn arrive<'a>(event: &Event<'a>, bound: &CompiledRules, names: &mut Interner) -> ResolvedEvent<'a> {
+    let code = event.code.as_ref().map(|code| {
+        let resolved = bound.book.resolve(code);
+        let meaning = bound.code(&resolved);
+        (resolved, meaning)
+    });
+    let meaning = code.map(|(_, meaning)| meaning);
+    let of_code = |field: fn(&CompiledCode) -> Symbol| meaning.as_ref().map_or(NONE, field);
+    let own_guide = names.optional(event.guide);
+    let guide = or(own_guide, || of_code(|c| c.guide));
+    let own_store = names.optional(event.store);
+    let store = or(own_store, || or(of_code(|c| c.store), || bound.store_of_guide(guide)));
+    let scopes = Scopes {
+        store,
+        guide,
+        campaign: bound.campaign(meaning.and_then(|m| m.campaign)),
+        kind: meaning.map(|m| m.kind),
+        region: or(names.optional(event.region), || bound.region_of_store(store)),
+        channel: or(names.optional(event.channel), || of_code(|c| c.channel)),
+        ticket: names.optional(event.ticket),
+    };
+    ResolvedEvent { code, scopes, touch: seed(event.action, own_guide, own_store, meaning.as_ref(), &scopes, bound) }
+}
+
+fn or(own: Symbol, other: impl FnOnce() -> Symbol) -> Symbol {
+    if own == NONE { other() } else { own }
+}
+
+/// The touch of an event, if it is one. A guide or store that the rules do not list is as if the event had none, but
+/// hides its code's.
+fn seed(
+    action: Action,
+    own_guide: Symbol,
+    own_store: Symbol,
+    meaning: Option<&CompiledCode>,
+    scopes: &Scopes,
+    bound: &CompiledRules,
+) -> Option<Seed> {
+    let listed_guide = bound.guide_of(scopes.guide).map_or(NONE, |_| scopes.guide);
+    let listed = |store: Symbol| bound.store_of(store).map(|_| store);
+    let of_guide = || if own_store == NONE { NONE } else { bound.store_of_guide(listed_guide) };
+    let listed_store = listed(scopes.store).unwrap_or_else(of_guide);
+    match action {
+        Action::Scan | Action::Visit | Action::Follow | Action::Join => {}
+        Action::Order if listed_guide != NONE => {}
+        Action::Order | Action::Claim | Action::Redeem | Action::Refund => return None,
+    }
+    let own_guide = if own_guide == NONE { NONE } else { listed_guide };
+    let known = meaning.and_then(|m| Some((m.kind, m.rank?)));
+    let (kind, rank) = match known {
+        Some((kind, rank)) if own_guide != NONE => (kind, rank.max(Rank::Guide)),
+        Some(known) => known,
+        None if own_guide != NONE => (Kind::Guide, Rank::Guide),
+        None if action != Action::Scan && listed_store != NONE => (Kind::Store, Rank::Store),
+        None => return None,
+    };
+    Some(Seed { guide: listed_guide, store: listed_store, rank, kind })
+}

@@ -1,0 +1,74 @@
+//! Places in a log: topics, partitions, and the tag by which an answer names what it answers.
+
+use serde::{Deserialize, Serialize};
+
+super::text::words! {
+    /// The topics of a log. `rejects` keeps records of `scans` that are no frames.
+    Topic { Scans = "scans", Draws = "draws", Awards = "awards", Facts = "facts", Rules = "rules", Rejects = "rejects" }
+}
+
+/// How many partitions each topic has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partitions {
+    pub scans: u16,
+    pub draws: u16,
+    pub awards: u16,
+    pub facts: u16,
+}
+
+impl Partitions {
+    /// So many of each.
+    #[must_use]
+    pub const fn all(n: u16) -> Self {
+        Self { scans: n, draws: n, awards: n, facts: n }
+    }
+
+    #[must_use]
+    pub const fn of(self, topic: Topic) -> u16 {
+        match topic {
+            Topic::Scans => self.scans,
+            Topic::Draws => self.draws,
+            Topic::Awards => self.awards,
+            Topic::Facts => self.facts,
+            Topic::Rules | Topic::Rejects => 1,
+        }
+    }
+}
+
+/// A partition of a topic of one log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PartitionId {
+    /// The topic's random id: a recreated topic has another.
+    pub log: u128,
+    pub topic: Topic,
+    pub partition: u16,
+}
+
+impl std::fmt::Display for PartitionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} partition {}", self.topic, self.partition)
+    }
+}
+
+/// A frame's place in the answers to one partition: the offset answered, and the part of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AnswerPos {
+    pub offset: u64,
+    pub part: u16,
+}
+
+impl std::fmt::Display for AnswerPos {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "offset {} part {}", self.offset, self.part)
+    }
+}
+
+/// What a frame answers, and what the same desk had sent there before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    pub source: PartitionId,
+    pub at: AnswerPos,
+    pub prev: Option<AnswerPos>,
+    /// Running hash of all that went there up to the previous one.
+    pub hash: u64,
+}

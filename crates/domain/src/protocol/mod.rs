@@ -1,0 +1,15 @@
+//! The partition protocol as data: what may stand in a partition, and what a desk answers to it.
+//!
+//! - [`behaviour`]: what may differ between builds, and what a build knows
+//! - [`genesis`]: the first record of a partition, which names the log that it belongs to
+//! - [`publish`]: how rules reach every partition, in one order
+//! - [`reject`]: a record of `scans` that is no frame, set aside
+//! - [`positions`]: the reader's rule: which frame may be applied
+//! - [`stage`]: a desk on one partition: what it takes, and what it answers
+
+pub mod behaviour;
+pub mod genesis;
+pub mod positions;
+pub mod publish;
+pub mod reject;
+pub mod stage;

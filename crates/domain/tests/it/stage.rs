@@ -1,0 +1,222 @@
+//! The protocol with a desk that does nothing but echo: markers, offsets, answers in parts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::frame::{Frame, Kind, PART_BYTES_MAX, decode, encode, seal};
+use domain::model::address::{Partitions, Topic};
+use domain::model::fact::{Fact, Metric, Scope, What};
+use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::{Attribution, Dedup, Rules};
+use domain::model::time::Millis;
+use domain::protocol::behaviour::{Behaviour, Build};
+use domain::protocol::positions::{Admission, FaultInjection, Positions, ProtocolError};
+use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Outbox, Output, Stage, StageOptions, marker_record};
+
+/// Answers every frame with so many large facts.
+#[derive(Clone, Default)]
+struct Echo {
+    facts: usize,
+    key: String,
+    orders: Vec<u32>,
+}
+
+impl Desk for Echo {
+    const TOPIC: Topic = Topic::Scans;
+
+    fn save(&self) -> Vec<u8> {
+        encode(&(self.facts, &self.key, &self.orders))
+    }
+
+    fn sizes(&self) -> Vec<(&'static str, usize)> {
+        Vec::new()
+    }
+
+    fn load(state: &[u8], _: &Library) -> Result<Self, String> {
+        let (facts, key, orders) = decode(state)?;
+        Ok(Self { facts, key, orders })
+    }
+
+    fn apply(&mut self, frame: &Frame<'_>, _: Millis, _: &Library, out: &mut Outbox) -> Result<Millis, String> {
+        let count = What::Count { scope: Scope::Store, key: &self.key, day: 1, metric: Metric::Scans, delta: 1 };
+        for _ in 0..self.facts {
+            out.fact(&Fact { merchant: "m", what: count });
+        }
+        Ok(frame.received)
+    }
+
+    fn switch(&mut self, marker: &Marker<'_>, _: &Library, _: &mut Outbox) -> Result<(), String> {
+        self.orders.push(marker.order);
+        Ok(())
+    }
+}
+
+fn echo(facts: usize) -> Stage<Echo> {
+    let desk = Echo { facts, key: "k".repeat(PART_BYTES_MAX / 3), orders: Vec::new() };
+    Stage::new(desk, 9, 0, Partitions::all(1))
+}
+
+fn library() -> Library {
+    let rules = Rules {
+        merchant: "m".to_owned(),
+        currency: "CNY".to_owned(),
+        time_zone: "UTC".to_owned(),
+        late_ms: 0,
+        dedup: Dedup::default(),
+        attribution: Attribution::default(),
+        commissions: vec![],
+        stores: vec![],
+        guides: vec![],
+        codes: vec![],
+        campaigns: vec![],
+        funnels: vec![],
+    };
+    let book = |order| Arc::new(Rulebook::new(rules.clone(), order, [0; 32], &BTreeMap::new()).expect("rules"));
+    (1..4).map(|order| (order, book(order))).collect()
+}
+
+fn step(stage: &mut Stage<Echo>, record: &[u8]) -> Result<Vec<Output>, ProtocolError> {
+    let mut answers = Vec::new();
+    stage.step(stage.next_offset(), 0, record, &library(), &mut answers).map(|_| answers)
+}
+
+/// Reads answers as a ledger would; how many were applied.
+fn read(positions: &mut Positions, answers: &[Output]) -> Result<usize, ProtocolError> {
+    let mut applied = 0;
+    for answer in answers {
+        let frame = Frame::open(&answer.record).expect("a frame");
+        applied += usize::from(positions.admit(&frame, &frame.tag.expect("a tag"))? == Admission::Apply);
+    }
+    Ok(applied)
+}
+
+#[test]
+fn an_answer_in_parts_is_one_chain() {
+    let record = seal(Kind::Events, 5, None, 0, &[]);
+    let mut stage = echo(8);
+    let first = step(&mut stage, &record).expect("answers");
+    let second = step(&mut stage, &record).expect("answers");
+    assert!(first.len() >= 4, "{} parts", first.len());
+    let mut positions = Positions::default();
+    assert_eq!(read(&mut positions, &first).expect("no alarm"), first.len());
+
+    // Gone after two parts of the second answer: the replay is dropped up to there and goes on.
+    assert_eq!(read(&mut positions, &second[..2]).expect("no alarm"), 2);
+    let mut again = echo(8);
+    let replayed: Vec<Output> = (0..2).flat_map(|_| step(&mut again, &record).expect("answers")).collect();
+    assert_eq!(read(&mut positions, &replayed).expect("no alarm"), second.len() - 2);
+
+    // A part that is missing is an alarm that names both places; what follows it waits until it comes again.
+    let third = step(&mut stage, &record).expect("answers");
+    let missing = [&third[..1], &third[2..]].concat();
+    assert_eq!(read(&mut positions, &missing).expect("reads on"), 1);
+    let alarm = positions.missing().next().expect("an alarm").to_string();
+    assert!(alarm.contains("but the last one applied was offset 2 part 0: a frame is lost"), "{alarm}");
+    assert_eq!(read(&mut positions, &third[1..2]).expect("the lost one"), 1);
+    assert_eq!(positions.missing().count(), 1, "what was early has not come again");
+    assert_eq!(read(&mut positions, &third).expect("healed"), third.len() - 2);
+    assert_eq!(positions.missing().count(), 0);
+}
+
+#[test]
+fn offsets_that_jump_are_refused_and_old_ones_dropped() {
+    let record = seal(Kind::Events, 5, None, 0, &[]);
+    let mut stage = echo(1);
+    let mut answers = Vec::new();
+    assert_eq!(stage.step(0, 0, &record, &library(), &mut answers), Ok(Admission::Apply));
+    assert_eq!(stage.step(0, 0, &record, &library(), &mut answers), Ok(Admission::Drop));
+    assert_eq!(answers.len(), 1);
+    let other = seal(Kind::Events, 6, None, 0, &[]);
+    let cut = stage.step(0, 0, &other, &library(), &mut answers).expect_err("another record").to_string();
+    assert!(cut.contains("scans partition 0: offset 0 holds another record"), "{cut}");
+    let alarm = stage.step(2, 0, &record, &library(), &mut answers).expect_err("a hole").to_string();
+    assert_eq!(alarm, "scans partition 0: offset 2 came, 1 was next: the log has a hole or was rewound");
+}
+
+#[test]
+fn a_marker_below_the_last_one_is_ignored_and_another_behaviour_refused() {
+    let marker = |order, behaviour| marker_record(&Marker { merchant: "m", order, sha256: [0; 32], behaviour });
+    let mut stage = echo(1);
+    // One that is ignored asks for nothing, not even for a behaviour that is known.
+    for (order, behaviour) in [(1, BEHAVIOUR), (3, BEHAVIOUR), (2, BEHAVIOUR), (3, BEHAVIOUR + 1)] {
+        step(&mut stage, &marker(order, behaviour)).expect("a marker");
+    }
+    assert_eq!(stage.desk().orders, [1, 3]);
+    let alarm = step(&mut stage, &marker(4, BEHAVIOUR)).expect_err("not at hand").to_string();
+    assert_eq!(alarm, "scans partition 0 offset 4: rules 4 of m are not at hand: publish them again");
+    let alarm = step(&mut echo(1), &marker(1, BEHAVIOUR + 1)).expect_err("another behaviour").to_string();
+    assert_eq!(alarm, "scans partition 0 offset 0: the marker asks for behaviour 2, this build has 1: upgrade it");
+}
+
+const OLD: &[Behaviour] = &[Behaviour { number: 1, part_bytes_max: PART_BYTES_MAX }];
+const BOTH: &[Behaviour] = &[OLD[0], Behaviour { number: 2, part_bytes_max: PART_BYTES_MAX / 8 }];
+const NEW: &[Behaviour] = &[BOTH[1], Behaviour { number: 3, part_bytes_max: PART_BYTES_MAX }];
+
+fn terms(behaviours: &'static [Behaviour]) -> StageOptions {
+    StageOptions { build: Build::new(behaviours), ..StageOptions::default() }
+}
+
+/// Answers of a build that is replaced by another at every record, by way of a snapshot.
+fn relay(builds: &[&'static [Behaviour]], records: &[Vec<u8>]) -> Result<Vec<Output>, String> {
+    let mut stage = Stage::new_under(terms(builds[0]), echo(3).desk().clone(), 9, 0, Partitions::all(1));
+    let mut all = Vec::new();
+    for (build, record) in builds.iter().zip(records) {
+        let saved = stage.save();
+        stage = Stage::restore_under(terms(build), &saved, 9, 0, Partitions::all(1), &library())?;
+        all.extend(step(&mut stage, record).map_err(|stop| stop.to_string())?);
+    }
+    Ok(all)
+}
+
+#[test]
+fn another_behaviour_begins_at_its_marker_and_never_ends_again() {
+    let marker = |order, behaviour| marker_record(&Marker { merchant: "m", order, sha256: [0; 32], behaviour });
+    let events = || seal(Kind::Events, 5, None, 0, &[]);
+    let records = [marker(1, 1), events(), marker(2, 2), events(), marker(3, 1), events()];
+    let answers = relay(&[BOTH; 6], &records).expect("known to it");
+    let parts = |offset: u64| {
+        let at = |o: &&Output| Frame::open(&o.record).expect("a frame").tag.expect("a tag").at.offset == offset;
+        answers.iter().filter(at).count()
+    };
+    // The items are as large as a part of the old behaviour takes two of, and one of the new.
+    assert_eq!([parts(1), parts(3), parts(5)], [2, 3, 3]);
+    // An old build gives the same up to the marker, and so does a mixture of both.
+    assert_eq!(relay(&[OLD, BOTH, BOTH, BOTH, BOTH, BOTH], &records), Ok(answers.clone()));
+    assert_eq!(relay(&[BOTH, OLD, BOTH, BOTH, BOTH, BOTH], &records), Ok(answers));
+    // From there on it stops, at the marker as well as at a snapshot from behind it.
+    let upgrade = relay(&[OLD; 6], &records).expect_err("it knows nothing of it");
+    assert_eq!(upgrade, "scans partition 0 offset 2: the marker asks for behaviour 2, this build has 1: upgrade it");
+    let upgrade = relay(&[BOTH, BOTH, BOTH, OLD, OLD, OLD], &records).expect_err("a snapshot");
+    assert_eq!(upgrade, "is of behaviour 2, this build has 1: upgrade it");
+    let downgrade = relay(&[BOTH, NEW, NEW, NEW, NEW, NEW], &records).expect_err("one before it is too old");
+    assert_eq!(downgrade, "is of behaviour 1, this build has 2 to 3: downgrade it");
+}
+
+#[test]
+fn without_the_log_id_another_log_passes() {
+    let saved = echo(1).save();
+    let restore = |guards| {
+        let terms = StageOptions { guards, ..StageOptions::default() };
+        Stage::<Echo>::restore_under(terms, &saved, 10, 0, Partitions::all(1), &library()).map(drop)
+    };
+    assert_eq!(
+        restore(FaultInjection::default()),
+        Err("is of another log, partition or number of partitions".to_owned())
+    );
+    assert_eq!(restore(FaultInjection { log_id: false, ..FaultInjection::default() }), Ok(()));
+}
+
+/// A partition that has sent nothing yet is not taken for the same one either.
+#[test]
+fn a_frame_of_another_log_is_noticed_by_what_is_known_of_its_topic() {
+    let record = seal(Kind::Events, 5, None, 0, &[]);
+    let answers = |log, partition| {
+        let mut stage = Stage::new(echo(1).desk().clone(), log, partition, Partitions::all(1));
+        step(&mut stage, &record).expect("answers")
+    };
+    let mut positions = Positions::default();
+    assert_eq!(read(&mut positions, &answers(9, 0)), Ok(1));
+    let alarm = read(&mut positions, &answers(10, 1)).expect_err("another log").to_string();
+    assert!(alarm.starts_with("scans partition 1: the frame names log 0000000000000000000000000000000a"), "{alarm}");
+    assert_eq!(read(&mut positions, &answers(9, 1)), Ok(1), "the same log");
+}

@@ -1,0 +1,312 @@
+//! A body becomes a parcel of events, and a row for everything that is wrong; whatever transport brought it.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use bumpalo::Bump;
+use serde::Serialize;
+use wire::batch::{self, Broken, ELEMENTS_MAX};
+use wire::event::cloud::{self, Headers};
+use wire::event::{self, Accepted, FieldError, KeylessScan, Merchants, Reason, Refused as Wrong};
+
+use crate::ingest::batcher::{Batcher, EventBatch};
+use crate::ingest::shopper_limit::ShopperLimiter;
+use crate::metrics::{Metrics, Shed, Transport};
+use web::auth::Grant;
+use web::merchants::MerchantCatalog;
+
+/// The answer to a body.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Answer {
+    pub(crate) accepted: u64,
+    pub(crate) durable: &'static str,
+    pub(crate) rejected: Vec<Row>,
+    /// How many of the rows are events that nothing is wrong with.
+    #[serde(skip)]
+    pub(crate) turned_away: u64,
+}
+
+impl Answer {
+    /// What is wrong, in a few words: the first error.
+    pub(crate) fn first_error(&self) -> &str {
+        self.rejected.first().map_or("", |row| &row.error)
+    }
+}
+
+/// One error of one event.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    field: String,
+    error: String,
+}
+
+/// How a body is cut into events.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shape<'h> {
+    Json,
+    Ndjson,
+    /// One CloudEvent, structured.
+    Cloud,
+    /// An array of them.
+    CloudBatch,
+    /// The data of one whose attributes are headers.
+    CloudData(Headers<'h>),
+}
+
+/// What a body is read with.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'d> {
+    pub(crate) served: &'d MerchantCatalog,
+    pub(crate) metrics: &'d Metrics,
+    pub(crate) hot: &'d ShopperLimiter,
+    pub(crate) grant: &'d Grant,
+    pub(crate) intake: &'d Batcher,
+}
+
+/// A body with more events than it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the body has more than {ELEMENTS_MAX} events; send several requests")]
+pub(crate) struct TooMany;
+
+/// A body that was read alone.
+pub(crate) struct Read {
+    pub(crate) parcel: EventBatch,
+    pub(crate) answer: Answer,
+    /// How many of its events are of each merchant that has a quota.
+    pub(crate) of_merchants: BTreeMap<String, u64>,
+}
+
+/// Reads the events of a body that came over HTTP.
+///
+/// # Errors
+/// It has more events than a body may have; none of them is taken.
+pub(crate) fn read(body: &[u8], shape: Shape<'_>, context: Context<'_>) -> Result<Read, TooMany> {
+    let merchants = context.grant.merchants(context.served);
+    let mut reading = Reading::new(context.metrics, context.hot, context.intake, Transport::Http);
+    let sender = Sender { grant: context.grant, merchants: &merchants };
+    let Body { answer, of_merchants, .. } = reading.body(body, shape, sender)?;
+    Ok(Read { parcel: reading.parcel, answer, of_merchants })
+}
+
+/// Reads a scan that a browser made, as if it were a body with one event.
+pub(crate) fn read_scan(scan: KeylessScan<'_>, context: Context<'_>) -> Read {
+    let merchants = context.grant.merchants(context.served);
+    let mut reading = Reading::new(context.metrics, context.hot, context.intake, Transport::Http);
+    let mut body = Body::of(Sender { grant: context.grant, merchants: &merchants });
+    reading.event(
+        &[],
+        |_, merchants, arena| {
+            let [merchant, shopper, id, code] =
+                [scan.merchant, scan.shopper, scan.id, scan.code].map(|text| &*arena.alloc_str(text));
+            event::keyless_scan(KeylessScan { merchant, shopper, id, code }, merchants, arena)
+        },
+        &mut body,
+    );
+    reading.count(&body);
+    Read { parcel: reading.parcel, answer: body.answer, of_merchants: body.of_merchants }
+}
+
+/// A body that could not even be unpacked counts as one event.
+pub(crate) fn unreadable(error: String, context: Context<'_>) -> Read {
+    let merchants = Merchants::default();
+    let reading = Reading::new(context.metrics, context.hot, context.intake, Transport::Http);
+    let mut body = Body::of(Sender { grant: context.grant, merchants: &merchants });
+    reading.refuse(&whole(error, Reason::Encoding), &mut body);
+    reading.count(&body);
+    Read { parcel: reading.parcel, answer: body.answer, of_merchants: body.of_merchants }
+}
+
+/// Whose body it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Sender<'s> {
+    pub(crate) grant: &'s Grant,
+    /// Those of the grant.
+    pub(crate) merchants: &'s Merchants,
+}
+
+/// One body, as far as it was read.
+pub(crate) struct Body<'s> {
+    sender: Sender<'s>,
+    index: usize,
+    unknown_fields: u64,
+    /// Right once the parcel is durable.
+    pub(crate) answer: Answer,
+    /// How many of its events are of each merchant that has a quota.
+    pub(crate) of_merchants: BTreeMap<String, u64>,
+}
+
+impl<'s> Body<'s> {
+    fn of(sender: Sender<'s>) -> Self {
+        let of_merchants = sender.grant.merchant_quotas.keys().map(|merchant| (merchant.clone(), 0)).collect();
+        Self {
+            sender,
+            index: 0,
+            unknown_fields: 0,
+            answer: Answer { durable: "log", ..Answer::default() },
+            of_merchants,
+        }
+    }
+}
+
+/// Bodies, of several senders if need be, that become one parcel.
+pub(crate) struct Reading<'d> {
+    metrics: &'d Metrics,
+    hot: &'d ShopperLimiter,
+    tick: u64,
+    intake: &'d Batcher,
+    transport: Transport,
+    arena: Bump,
+    parcel: EventBatch,
+}
+
+impl<'d> Reading<'d> {
+    pub(crate) fn new(
+        metrics: &'d Metrics,
+        hot: &'d ShopperLimiter,
+        intake: &'d Batcher,
+        transport: Transport,
+    ) -> Self {
+        let tick = hot.tick(Instant::now());
+        Self { metrics, hot, tick, intake, transport, arena: Bump::new(), parcel: intake.parcel() }
+    }
+
+    /// Reads one more body.
+    ///
+    /// # Errors
+    /// It has more events than a body may have; none of them is taken.
+    pub(crate) fn body<'s>(&mut self, text: &[u8], shape: Shape<'_>, sender: Sender<'s>) -> Result<Body<'s>, TooMany> {
+        let mut body = Body::of(sender);
+        match shape {
+            _ if text.trim_ascii().is_empty() => {}
+            Shape::Json => self.all(batch::json(text), event::read, &mut body)?,
+            Shape::CloudBatch => self.all(batch::elements(text), cloud::read_structured, &mut body)?,
+            Shape::Cloud => self.event(text, cloud::read_structured, &mut body),
+            Shape::CloudData(headers) => self.event(
+                text,
+                |data, merchants, arena| cloud::read_binary(&headers, data, merchants, arena),
+                &mut body,
+            ),
+            Shape::Ndjson => {
+                // Counted first: nothing of a body that is too large is taken.
+                if batch::lines(text).nth(ELEMENTS_MAX).is_some() {
+                    return Err(TooMany);
+                }
+                for line in batch::lines(text) {
+                    match line.object {
+                        Ok(object) => self.event(object, event::read, &mut body),
+                        Err(wrong) => self.refuse(&wrong, &mut body),
+                    }
+                }
+            }
+        }
+        if body.index == 0 {
+            let error = "the body is empty; send events".to_owned();
+            body.answer.rejected.push(Row { index: 0, id: None, field: String::new(), error });
+        }
+        self.count(&body);
+        Ok(body)
+    }
+
+    /// Counts the events of a body that was read; what was not read as an event counts as one.
+    fn count(&self, body: &Body<'_>) {
+        self.metrics.received.inc_by(body.index as u64);
+        self.metrics.unknown_fields.inc_by(body.unknown_fields);
+    }
+
+    /// What was read, whole.
+    pub(crate) fn into_parcel(self) -> EventBatch {
+        self.parcel
+    }
+
+    /// The events of a list, if it is one.
+    fn all(
+        &mut self,
+        list: Result<Vec<&[u8]>, Broken>,
+        read: impl for<'a> Fn(&'a [u8], &Merchants, &'a Bump) -> Result<Accepted<'a>, Wrong>,
+        body: &mut Body<'_>,
+    ) -> Result<(), TooMany> {
+        match list {
+            Ok(events) => events.into_iter().for_each(|event| self.event(event, &read, body)),
+            Err(broken @ Broken::Json { .. }) => self.refuse(&whole(broken.to_string(), Reason::Json), body),
+            Err(broken @ Broken::NoArray) => self.refuse(&whole(broken.to_string(), Reason::Type), body),
+            Err(Broken::TooMany) => return Err(TooMany),
+        }
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        text: &[u8],
+        read: impl for<'a> FnOnce(&'a [u8], &Merchants, &'a Bump) -> Result<Accepted<'a>, Wrong>,
+        body: &mut Body<'_>,
+    ) {
+        let grant = body.sender.grant;
+        let mut arena = std::mem::take(&mut self.arena);
+        arena.reset();
+        match read(text, body.sender.merchants, &arena) {
+            Err(wrong) => self.refuse(&wrong, body),
+            Ok(accepted) if !grant.may_send(accepted.event.action) => {
+                let error = format!("action: {} is not among the actions of key {}", accepted.event.action, grant.key);
+                let errors = vec![FieldError { field: "action".to_owned(), error, reason: Reason::Value }];
+                self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors }, body);
+            }
+            Ok(accepted) if self.is_too_hot(accepted.event.shopper_key) => self.turn_away(accepted.event.id, body),
+            Ok(accepted) => match self.intake.stamps.stamp(accepted.event.time, self.parcel.epoch()) {
+                Some(stamp) => {
+                    let mut event = accepted.event;
+                    event.stamp = stamp;
+                    self.parcel.push(&event, self.transport);
+                    if let Some(count) = body.of_merchants.get_mut(event.merchant) {
+                        *count += 1;
+                    }
+                    body.answer.accepted += 1;
+                    body.index += 1;
+                    body.unknown_fields += u64::from(accepted.unknown_fields);
+                }
+                None => {
+                    let error = "time: is missing; under --clock event the first event must have one".to_owned();
+                    let errors = vec![FieldError { field: "time".to_owned(), error, reason: Reason::Missing }];
+                    self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors }, body);
+                }
+            },
+        }
+        self.arena = arena;
+    }
+
+    /// Counts an event of a shopper; whether it finds no room that others have.
+    fn is_too_hot(&self, shopper_key: u128) -> bool {
+        let is_hot = self.hot.is_hot(shopper_key, self.tick);
+        if is_hot {
+            self.metrics.hot.inc();
+        }
+        is_hot && self.hot.is_little_room()
+    }
+
+    /// Reports an event that nothing is wrong with.
+    fn turn_away(&self, id: &str, body: &mut Body<'_>) {
+        self.metrics.shed(Shed::Shopper, 1);
+        let error =
+            "shopper: sends far more than its share, and there is little room now; send it again later".to_owned();
+        let field = "shopper".to_owned();
+        body.answer.rejected.push(Row { index: body.index, id: Some(id.to_owned()), field, error });
+        body.answer.turned_away += 1;
+        body.index += 1;
+    }
+
+    /// Reports an event with all its errors; counts it once.
+    fn refuse(&self, wrong: &Wrong, body: &mut Body<'_>) {
+        self.metrics.reject(wrong);
+        let index = body.index;
+        body.index += 1;
+        let row = |e: &FieldError| Row { index, id: wrong.id.clone(), field: e.field.clone(), error: e.error.clone() };
+        body.answer.rejected.extend(wrong.errors.iter().map(row));
+    }
+}
+
+fn whole(error: String, reason: Reason) -> Wrong {
+    Wrong { id: None, errors: vec![FieldError { field: String::new(), error, reason }] }
+}

@@ -1,0 +1,122 @@
+//! The stamp of every event (contract section 1, "Receive time").
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use domain::frame::{Frame, Kind};
+use domain::model::address::Topic;
+use domain::model::time::Millis;
+use eventlog::api::now_ms;
+use eventlog::api::{Consumer, read_all};
+use eventlog::error::LogError;
+use eventlog::local::meta::{Clock, Meta};
+
+/// Stamps events.
+#[derive(Debug)]
+pub enum Stamps {
+    /// The machine's clock.
+    Wall,
+    /// The running maximum of the times of all accepted events.
+    Event(Mutex<Running>),
+}
+
+/// A running maximum that can be taken back: only what was accepted counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Running {
+    /// Of all that was stamped, and of what is durable.
+    last: Option<Millis>,
+    durable: Option<Millis>,
+    epoch: Epoch,
+}
+
+/// Begins anew whenever something that was stamped was not accepted. What was stamped before must not be accepted either.
+pub type Epoch = u64;
+
+impl Stamps {
+    /// Takes the event clock up again from the log, and from what was accepted last and is not there yet.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn of(meta: &Meta, feed: &mut dyn Consumer, spooled: Option<Millis>) -> Result<Self, LogError> {
+        match meta.clock {
+            Clock::Wall => Ok(Self::Wall),
+            Clock::Event => {
+                let mut last = spooled;
+                for topic in [Topic::Scans, Topic::Draws, Topic::Awards, Topic::Facts] {
+                    for partition in 0..meta.partitions.of(topic) {
+                        last = last.max(last_received(feed, topic, partition)?);
+                    }
+                }
+                Ok(Self::Event(Mutex::new(Running { last, durable: last, epoch: 0 })))
+            }
+        }
+    }
+
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        match self {
+            Self::Wall => 0,
+            Self::Event(running) => lock(running).epoch,
+        }
+    }
+
+    /// The stamp of an event that happened at `time`; `None` if nothing says when.
+    pub fn stamp(&self, time: Option<Millis>, epoch: Epoch) -> Option<Millis> {
+        match self {
+            Self::Wall => Some(now_ms()),
+            Self::Event(running) => {
+                let mut running = lock(running);
+                let stamp = running.last.max(time);
+                if running.epoch == epoch {
+                    running.last = stamp;
+                }
+                stamp
+            }
+        }
+    }
+
+    /// Everything that was stamped up to this is accepted.
+    pub(crate) fn accepted(&self, last: Millis) {
+        if let Self::Event(running) = self {
+            let mut running = lock(running);
+            running.durable = running.durable.max(Some(last));
+        }
+    }
+
+    /// Something that was stamped is refused: back to what is durable. Says whether that matters.
+    pub(crate) fn refused(&self) -> bool {
+        match self {
+            Self::Wall => false,
+            Self::Event(running) => {
+                let mut running = lock(running);
+                running.last = running.durable;
+                running.epoch += 1;
+                true
+            }
+        }
+    }
+}
+
+fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The `received` of the last frame of a partition that has one: markers have none.
+fn last_received(feed: &mut dyn Consumer, topic: Topic, partition: u16) -> Result<Option<Millis>, LogError> {
+    let bounds = feed.bounds(topic, partition)?;
+    let mut back = 1;
+    loop {
+        let from = bounds.end.saturating_sub(back).max(bounds.start);
+        let mut last = None;
+        read_all(feed, topic, partition, from, "begin again", &mut |record| {
+            if let Ok(frame) = Frame::open(record.bytes)
+                && !matches!(frame.kind, Kind::Marker | Kind::Genesis)
+            {
+                last = last.max(Some(frame.received));
+            }
+        })?;
+        if last.is_some() || from == bounds.start {
+            return Ok(last);
+        }
+        back *= 8;
+    }
+}

@@ -1,0 +1,98 @@
+//! Memory of requests under way: taken as their bytes come, given back when their answers are written.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use prometheus::IntGauge;
+
+/// Memory is counted in units of so many bytes.
+pub(crate) const UNIT_BYTES: usize = 1024;
+/// It is taken in steps of so many units, where there is room.
+const STEP_UNITS: usize = 64;
+/// While a body is worked on, it takes so many times its bytes.
+const BODY_FACTOR: usize = 3;
+
+/// The units that a body of so many bytes takes.
+pub(crate) fn units(body_bytes: usize) -> usize {
+    (body_bytes * BODY_FACTOR).div_ceil(UNIT_BYTES)
+}
+
+/// The memory of all requests under way.
+#[derive(Debug)]
+pub(crate) struct MemoryBudget {
+    free_units: AtomicUsize,
+    gauge: IntGauge,
+}
+
+impl MemoryBudget {
+    pub(crate) fn new(bytes_max: usize, gauge: IntGauge) -> Arc<Self> {
+        Arc::new(Self { free_units: AtomicUsize::new(bytes_max / UNIT_BYTES), gauge })
+    }
+
+    pub(crate) fn free_units(&self) -> usize {
+        self.free_units.load(Ordering::Relaxed)
+    }
+
+    /// Takes so many units, or none if there are fewer.
+    fn take(&self, units: usize) -> bool {
+        let taken = self.free_units.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(units));
+        if taken.is_ok() {
+            self.gauge.add(bytes(units));
+        }
+        taken.is_ok()
+    }
+
+    fn give_back(&self, units: usize) {
+        self.free_units.fetch_add(units, Ordering::Relaxed);
+        self.gauge.sub(bytes(units));
+    }
+}
+
+/// What one request holds.
+#[derive(Debug)]
+pub(crate) struct MemoryPermit {
+    all: Arc<MemoryBudget>,
+    units: usize,
+}
+
+impl MemoryPermit {
+    pub(crate) fn new(all: &Arc<MemoryBudget>) -> Self {
+        Self { all: Arc::clone(all), units: 0 }
+    }
+
+    /// Holds what a body of so many bytes takes; `false` if there is no such room.
+    pub(crate) fn hold(&mut self, body_bytes: usize) -> bool {
+        let wanted = units(body_bytes).max(1);
+        if wanted <= self.units {
+            return true;
+        }
+        let least = wanted - self.units;
+        (self.units > 0 && self.take(least.max(STEP_UNITS))) || self.take(least)
+    }
+
+    /// Holds what an answer of so many bytes takes, as far as there is room: it is not refused any more.
+    pub(crate) fn hold_at_least(&mut self, answer_bytes: usize) {
+        let more = answer_bytes.div_ceil(UNIT_BYTES).saturating_sub(self.units);
+        if more > 0 && !self.take(more) {
+            self.take(self.all.free_units().min(more));
+        }
+    }
+
+    fn take(&mut self, units: usize) -> bool {
+        let taken = self.all.take(units);
+        if taken {
+            self.units += units;
+        }
+        taken
+    }
+}
+
+impl Drop for MemoryPermit {
+    fn drop(&mut self) {
+        self.all.give_back(self.units);
+    }
+}
+
+fn bytes(units: usize) -> i64 {
+    i64::try_from(units * UNIT_BYTES).unwrap_or(i64::MAX)
+}

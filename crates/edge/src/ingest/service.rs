@@ -1,0 +1,420 @@
+//! `POST /v1/events`: parse, check, stamp, frame; 202 once every accepted event is durable (contract section 9).
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use axum::routing::any;
+use eventlog::api::AppendError;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
+use wire::compression::{BODY_BYTES_MAX, Encoding, Packed, unpack};
+use wire::event::cloud::{Headers, is_json};
+
+use crate::ingest::batcher::{Batcher, SubmitError};
+use crate::ingest::body_reader::{Answer, Context, Read, Shape, read, unreadable};
+use crate::ingest::memory::{MemoryBudget, MemoryPermit, units};
+use crate::ingest::shopper_limit::ShopperLimiter;
+use crate::metrics::{Metrics, Shed};
+use web::auth::{Grant, Keys, Scope};
+use web::merchants::MerchantCatalog;
+use web::problem::{Problem, method_not_allowed};
+use web::quota::{Level, RATELIMIT, RATELIMIT_POLICY};
+
+/// Where events are sent to.
+pub const PATH: &str = "/v1/events";
+/// A body must have come within so long.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Of a body that is refused so much is read all the same, and for so long.
+const DISCARD_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
+thread_local! {
+    /// Threads that take requests are numbered.
+    static NUMBER: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// What the door knows.
+#[derive(Debug)]
+pub struct IngestService {
+    /// The shards; a thread is of one of them.
+    pub(crate) intakes: Vec<Arc<Batcher>>,
+    threads: AtomicUsize,
+    /// A key has fewer.
+    pub(crate) served: Arc<MerchantCatalog>,
+    pub keys: Option<Arc<Keys>>,
+    everything: Grant,
+    pub metrics: Metrics,
+    /// Memory of requests under way.
+    pub(crate) hall: Arc<MemoryBudget>,
+    pub(crate) hot: ShopperLimiter,
+}
+
+/// What a door takes at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Memory of all requests under way, bytes.
+    pub inflight_bytes_max: usize,
+    /// A shopper who sends more is turned away while there is little room; 0 for nobody.
+    pub shopper_events_per_s: u32,
+}
+
+impl IngestService {
+    #[must_use]
+    pub fn new(
+        intakes: Vec<Arc<Batcher>>,
+        served: Arc<MerchantCatalog>,
+        keys: Option<Arc<Keys>>,
+        metrics: Metrics,
+        limits: Limits,
+    ) -> Self {
+        assert!(!intakes.is_empty(), "a door has a shard at least");
+        let hall = MemoryBudget::new(limits.inflight_bytes_max, metrics.inflight_bytes.clone());
+        let hot = ShopperLimiter::new(limits.shopper_events_per_s, Arc::clone(&hall));
+        Self {
+            intakes,
+            threads: AtomicUsize::new(0),
+            served,
+            keys,
+            everything: Grant::everything(),
+            metrics,
+            hall,
+            hot,
+        }
+    }
+
+    /// What is told to whoever asks for [`PATH`] with another method than `POST`, which goes by no route.
+    pub fn routes() -> Router {
+        let refused =
+            async |method: Method, uri: Uri| ([(header::ALLOW, "POST")], method_not_allowed(method, uri).await);
+        Router::new().route(PATH, any(refused))
+    }
+
+    /// Takes the events of a `POST` to [`PATH`].
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Bytes> {
+        let began = Instant::now();
+        let response = self.take(request, began).await;
+        self.metrics.answered(response.status());
+        response
+    }
+
+    async fn take(&self, request: Request<Incoming>, began: Instant) -> Response<Bytes> {
+        let (head, mut body) = request.into_parts();
+        let mut quota = None;
+        let taken = match self.admit(&head, began) {
+            Ok(admitted) => {
+                quota.clone_from(&admitted.grant.quota);
+                self.take_body(&mut body, admitted, began).await
+            }
+            Err(problem) => Err(problem),
+        };
+        // Whoever waits to be told to go on has not sent the body.
+        if taken.is_err() && !head.headers.contains_key(header::EXPECT) {
+            discard(body).await;
+        }
+        let mut response = taken.unwrap_or_else(Problem::response);
+        if let Some(bucket) = quota {
+            tell_quota(response.headers_mut(), bucket.level(Instant::now()));
+        }
+        response
+    }
+
+    /// Decides by the head alone whether the body is read.
+    fn admit<'h>(&self, head: &'h Parts, began: Instant) -> Result<Admitted<'h>, Problem> {
+        let headers = &head.headers;
+        let grant = match &self.keys {
+            Some(keys) => match beacons_key(head) {
+                Some(key) => keys.grant_to(&key, Scope::Ingest)?,
+                None => keys.grant(headers, Scope::Ingest)?,
+            },
+            None => self.everything.clone(),
+        };
+        if grant.is_for_nobody(&self.served) {
+            let what = format!("key {} is of no merchant that is served here", grant.key);
+            return Err(Problem::new(StatusCode::FORBIDDEN, what));
+        }
+        let (shape, encoding) = (shape(headers)?, encoding(headers)?);
+        let length = length(headers)?;
+        match self.room(length.unwrap_or(0)) {
+            Some(room) => Ok(Admitted { grant, shape, encoding, room }),
+            None => Err(self.busy(began)),
+        }
+    }
+
+    /// Room for a request that says how large it is, if there is any. What it says must fit now; it is taken as it comes, so that
+    /// saying it alone keeps nobody out.
+    pub(crate) fn room(&self, length: usize) -> Option<MemoryPermit> {
+        let mut room = MemoryPermit::new(&self.hall);
+        (units(length) <= self.hall.free_units() && room.hold(0)).then_some(room)
+    }
+
+    /// What whoever has no key may send.
+    pub(crate) fn keyless_grant(&self) -> Grant {
+        self.keys.as_ref().map_or_else(|| self.everything.clone(), |keys| keys.keyless())
+    }
+
+    /// The shard of the thread that calls.
+    pub(crate) fn intake(&self) -> &Arc<Batcher> {
+        let number = match NUMBER.get() {
+            Some(number) => number,
+            None => {
+                let number = self.threads.fetch_add(1, Ordering::Relaxed);
+                NUMBER.set(Some(number));
+                number
+            }
+        };
+        &self.intakes[number % self.intakes.len()]
+    }
+
+    /// Turns a request away that was not read, or not to its end; it counts as one event.
+    pub(crate) fn busy(&self, began: Instant) -> Problem {
+        self.metrics.received.inc();
+        self.metrics.shed(Shed::Busy, 1);
+        Problem::busy("too much is under way; send it again", retry_after_s(began))
+    }
+
+    async fn take_body(
+        &self,
+        body: &mut Incoming,
+        admitted: Admitted<'_>,
+        began: Instant,
+    ) -> Result<Response<Bytes>, Problem> {
+        let Admitted { grant, shape, encoding, mut room } = admitted;
+        if let Err(wait) = grant.check_quota(began) {
+            self.metrics.received.inc();
+            self.metrics.shed(Shed::Quota, 1);
+            return Err(enough(&format!("key {}", grant.key), wait, began));
+        }
+        let Some(body) = read_body(body, &mut room).await? else { return Err(self.busy(began)) };
+        let intake = self.intake();
+        let context = Context { served: &self.served, metrics: &self.metrics, hot: &self.hot, grant: &grant, intake };
+        let read = match unpack(encoding, &body, &mut |bytes| room.hold(bytes)) {
+            Ok(body) => read(&body, shape, context).map_err(|e| too_large(e.to_string()))?,
+            Err(broken @ Packed::Broken { .. }) => unreadable(broken.to_string(), context),
+            Err(Packed::NoRoom) => return Err(self.busy(began)),
+            Err(packed @ (Packed::TooLarge | Packed::TooDense)) => return Err(too_large(packed.to_string())),
+        };
+        // It is not held while the log is waited for.
+        drop(body);
+        if read.parcel.events() == 0 {
+            if read.answer.turned_away > 0 {
+                return Err(hot(&read, began));
+            }
+            return Ok(json(StatusCode::BAD_REQUEST, &read.answer, room));
+        }
+        let answer = self.keep(read, &grant, intake, began).await?;
+        Ok(json(StatusCode::ACCEPTED, &answer, room))
+    }
+
+    /// Makes what was read durable; the answer is true then.
+    pub(crate) async fn keep(
+        &self,
+        read: Read,
+        grant: &Grant,
+        intake: &Batcher,
+        began: Instant,
+    ) -> Result<Answer, Problem> {
+        let Read { parcel, answer, of_merchants } = read;
+        let events = parcel.events();
+        if let Err((merchant, wait)) = grant.take_quotas(began, events, &of_merchants) {
+            self.metrics.shed(Shed::Quota, events);
+            return Err(enough(&format!("merchant {merchant}"), wait, began));
+        }
+        match intake.take(parcel).await {
+            Ok(durable) => {
+                self.metrics.ack_seconds.observe(began.elapsed().as_secs_f64());
+                Ok(Answer { durable: durable.as_str(), ..answer })
+            }
+            Err(SubmitError::Refused(AppendError::Full)) => Err(Problem::busy("the log has no room; send it again", 5)),
+            Err(SubmitError::Refused(AppendError::TooLarge)) => {
+                Err(too_large("an event is larger than the log takes".to_owned()))
+            }
+            Err(SubmitError::Refused(refused @ (AppendError::Failed | AppendError::Closed))) => {
+                Err(Problem::busy(format!("{refused}; send it again"), 2))
+            }
+            // It is counted as what it becomes.
+            Err(SubmitError::Late) => {
+                Err(Problem::busy("the log did not answer in time; send it again, nothing counts twice", 5))
+            }
+        }
+    }
+}
+
+/// A request whose body is read.
+struct Admitted<'h> {
+    grant: Grant,
+    shape: Shape<'h>,
+    encoding: Encoding,
+    room: MemoryPermit,
+}
+
+/// The key of a beacon, which cannot bear it in a header.
+fn beacons_key(head: &Parts) -> Option<Cow<'_, str>> {
+    if head.headers.contains_key(header::AUTHORIZATION) {
+        return None;
+    }
+    let key = head.uri.query()?.split('&').find_map(|pair| pair.strip_prefix("key="))?;
+    percent_decode_str(key).decode_utf8().ok()
+}
+
+/// Whether a page sent it without asking first, as `navigator.sendBeacon` does with a text: browsers say so, and pages cannot
+/// (Fetch Metadata).
+fn is_beacon(headers: &HeaderMap) -> bool {
+    headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode == "no-cors")
+}
+
+/// How a body is packed.
+fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
+    let Some(given) = headers.get(header::CONTENT_ENCODING) else { return Ok(Encoding::Identity) };
+    let given = given.to_str().unwrap_or("that");
+    Encoding::parse(given).ok_or_else(|| {
+        let what = format!("Content-Encoding is {given}; send gzip, zstd or the body as it is");
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what)
+    })
+}
+
+fn shape(headers: &HeaderMap) -> Result<Shape<'_>, Problem> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let media = given.split(';').next().unwrap_or("").trim();
+    let is = |name: &str| media.eq_ignore_ascii_case(name);
+    let value = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+    if let Some(specversion) = value("ce-specversion").filter(|_| media.is_empty() || is_json(media)) {
+        return Ok(Shape::CloudData(Headers {
+            specversion: Some(specversion),
+            id: value("ce-id"),
+            source: value("ce-source"),
+            kind: value("ce-type"),
+            time: value("ce-time"),
+        }));
+    }
+    match () {
+        () if is("application/json") => Ok(Shape::Json),
+        () if is("text/plain") && is_beacon(headers) => Ok(Shape::Json),
+        () if is("application/x-ndjson") => Ok(Shape::Ndjson),
+        () if is("application/cloudevents+json") => Ok(Shape::Cloud),
+        () if is("application/cloudevents-batch+json") => Ok(Shape::CloudBatch),
+        () => {
+            let what = if media.is_empty() { "is missing".to_owned() } else { format!("is {media}") };
+            let mend = "send application/json, application/x-ndjson or a CloudEvent in JSON";
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("Content-Type {what}; {mend}")))
+        }
+    }
+}
+
+/// The length that a request states, if it states one.
+fn length(headers: &HeaderMap) -> Result<Option<usize>, Problem> {
+    let Some(length) = headers.get(header::CONTENT_LENGTH) else { return Ok(None) };
+    let length = length.to_str().ok().and_then(|text| text.parse::<usize>().ok());
+    match length.filter(|&length| length <= BODY_BYTES_MAX) {
+        Some(length) => Ok(Some(length)),
+        None => Err(body_too_large()),
+    }
+}
+
+/// Reads a body as far as there is room; `None` if there is no more.
+async fn read_body(body: &mut Incoming, room: &mut MemoryPermit) -> Result<Option<Bytes>, Problem> {
+    let (mut first, mut bytes) = (Bytes::new(), Vec::new());
+    let read = async {
+        while let Some(frame) = body.frame().await {
+            let frame = frame
+                .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body ended early: {error}")))?;
+            let Ok(data) = frame.into_data() else { continue };
+            let had = first.len() + bytes.len();
+            if had + data.len() > BODY_BYTES_MAX {
+                return Err(body_too_large());
+            }
+            if !room.hold(had + data.len()) {
+                return Ok(false);
+            }
+            if had == 0 {
+                first = data;
+            } else {
+                bytes.extend_from_slice(&std::mem::take(&mut first));
+                bytes.extend_from_slice(&data);
+            }
+        }
+        Ok(true)
+    };
+    match tokio::time::timeout(BODY_TIMEOUT, read).await {
+        Ok(Ok(whole)) => Ok(whole.then(|| if bytes.is_empty() { first } else { Bytes::from(bytes) })),
+        Ok(Err(problem)) => Err(problem),
+        Err(_) => {
+            let what = format!("the body did not come within {} s", BODY_TIMEOUT.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, what))
+        }
+    }
+}
+
+/// Reads a body that is not wanted and forgets it, within bounds: whoever still sends does not read the answer.
+async fn discard(body: Incoming) {
+    let mut body = Limited::new(body, DISCARD_BYTES_MAX);
+    let over = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, over).await;
+}
+
+/// Tells a sender how much is left of its quota (draft-ietf-httpapi-ratelimit-headers).
+fn tell_quota(headers: &mut HeaderMap, Level { burst, left, full_in, window }: Level) {
+    let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    for (name, value) in [
+        (RATELIMIT_POLICY, format!("\"key\";q={burst};w={}", seconds(window))),
+        (RATELIMIT, format!("\"key\";r={left};t={}", seconds(full_in))),
+    ] {
+        headers.insert(name, HeaderValue::try_from(value).expect("ASCII"));
+    }
+}
+
+/// Turns away who has had its quota.
+fn enough(whose: &str, wait: Duration, began: Instant) -> Problem {
+    let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX - 4);
+    Problem::enough(format!("the quota of {whose} is used up; send it again later"), seconds + retry_after_s(began))
+}
+
+/// Turns away a request of which nothing was taken but for its shoppers' share.
+pub(crate) fn hot(read: &Read, began: Instant) -> Problem {
+    Problem::enough(read.answer.first_error(), retry_after_s(began))
+}
+
+fn body_too_large() -> Problem {
+    too_large(format!("the body has more than {BODY_BYTES_MAX} bytes; send several requests"))
+}
+
+fn too_large(what: String) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, what)
+}
+
+/// 1 to 3 seconds, so that those who are turned away do not all come back at once.
+fn retry_after_s(began: Instant) -> u32 {
+    1 + began.elapsed().subsec_nanos() % 3
+}
+
+/// The answer; what memory it was given is given back once it is written.
+fn json(status: StatusCode, answer: &Answer, mut room: MemoryPermit) -> Response<Bytes> {
+    let body = serde_json::to_vec(answer).expect("numbers and texts");
+    // An answer may be larger than its request; it is not refused any more, but it counts.
+    room.hold_at_least(body.len());
+    let mut response = Response::new(Bytes::from_owner(Held { body, _room: room }));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// An answer with the memory that it takes, until it is written.
+struct Held {
+    body: Vec<u8>,
+    _room: MemoryPermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}

@@ -1,0 +1,222 @@
+//! Scans that a phone's browser makes itself by opening the link of a code, without a key (contract section 9): `GET /c/{token}`
+//! and GS1 Digital Links. The scan is made durable, and the browser is sent on to the campaign's landing.
+
+mod cookie;
+pub(crate) mod visitor;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, any, get};
+use bumpalo::Bump;
+use domain::model::code::Link;
+use domain::model::event::Code;
+use domain::model::rulebook::Rulebook;
+use serde_json::json;
+use wire::code::parse_link;
+use wire::event::KeylessScan;
+
+use self::cookie::Shopper;
+use crate::ingest::body_reader::{Context, read_scan};
+use crate::ingest::service::{IngestService, hot};
+use crate::transport::browser::visitor::{NotAScan, uncounted};
+use web::client_address::Client;
+use web::merchants::Rulebooks;
+use web::problem::{Problem, method_not_allowed, not_found};
+use web::scan_id;
+
+/// The route of tokens.
+pub fn routes(door: &Arc<IngestService>) -> Router {
+    Router::new().route("/c/{token}", get(token)).with_state(Arc::clone(door))
+}
+
+/// What is at every other path: a GS1 Digital Link may begin anywhere.
+pub fn links(door: &Arc<IngestService>) -> MethodRouter {
+    any(link).with_state(Arc::clone(door))
+}
+
+/// `GET /c/{token}`.
+async fn token(
+    State(door): State<Arc<IngestService>>,
+    token: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    let (head, _) = request.into_parts();
+    match token {
+        Ok(Path(token)) => door.visit(&token, &head).await,
+        Err(error) => Problem::new(StatusCode::BAD_REQUEST, error.body_text()).into_response(),
+    }
+}
+
+/// Any other path: a GS1 Digital Link, or nothing.
+async fn link(State(door): State<Arc<IngestService>>, request: Request) -> Response {
+    let (head, _) = request.into_parts();
+    let url = url(&head);
+    if !matches!(parse_link(&url, &Bump::new()), Some(Link::Gtin(..) | Link::Gln(_) | Link::Gsrn(_))) {
+        return not_found(head.uri).await.into_response();
+    }
+    if !matches!(head.method, Method::GET | Method::HEAD) {
+        return method_not_allowed(head.method, head.uri).await.into_response();
+    }
+    door.visit(&url, &head).await
+}
+
+/// The address that was opened, as it stands in the code.
+fn url(head: &Parts) -> String {
+    let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    format!("https://{host}{}", head.uri.path_and_query().map_or("/", |path| path.as_str()))
+}
+
+/// Whose code it is, and where its campaign sends a browser.
+struct Target {
+    merchant: String,
+    landing: Option<String>,
+}
+
+impl IngestService {
+    /// Answers a browser that opens a code's link; every answer is for this once.
+    async fn visit(&self, text: &str, head: &Parts) -> Response {
+        let began = Instant::now();
+        let mut response = match target(&self.served.books(), text) {
+            None => {
+                let what = "nobody here knows this code; send it with POST /v1/events and its merchant";
+                Problem::new(StatusCode::NOT_FOUND, what).into_response()
+            }
+            Some(target) => match uncounted(&head.method, &head.headers) {
+                Some(why) => {
+                    self.metrics.uncounted(why);
+                    pass(why, target.landing.as_deref())
+                }
+                None => self.scan(text, &target, head, began).await,
+            },
+        };
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        self.metrics.answered(response.status());
+        response
+    }
+
+    async fn scan(&self, text: &str, target: &Target, head: &Parts, began: Instant) -> Response {
+        let shopper = Shopper::of(&head.headers);
+        let id = scan_id::new();
+        let taken = self.take_scan(text, target, &shopper, &id, began).await;
+        match taken {
+            Ok(durable) => {
+                let mut response = match &target.landing {
+                    Some(landing) => redirect(&with_result(landing, &id)),
+                    None => {
+                        let body = json!({ "accepted": 1, "durable": durable, "r": id });
+                        (StatusCode::ACCEPTED, axum::Json(body)).into_response()
+                    }
+                };
+                let is_secure = head.extensions.get::<Client>().is_some_and(|client| client.is_secure);
+                response.headers_mut().insert(header::SET_COOKIE, shopper.set_cookie(is_secure));
+                response
+            }
+            Err(problem) => {
+                let mut response = problem.into_response();
+                // A browser that was asked to come again does so by itself.
+                if let Some(after) = response.headers().get(header::RETRY_AFTER).cloned() {
+                    response.headers_mut().insert(header::REFRESH, after);
+                }
+                response
+            }
+        }
+    }
+
+    /// Makes a scan durable; says where.
+    async fn take_scan(
+        &self,
+        text: &str,
+        target: &Target,
+        shopper: &Shopper,
+        id: &str,
+        began: Instant,
+    ) -> Result<&'static str, Problem> {
+        let grant = self.keyless_grant();
+        let _room = self.room(0).ok_or_else(|| self.busy(began))?;
+        let intake = self.intake();
+        let context = Context { served: &self.served, metrics: &self.metrics, hot: &self.hot, grant: &grant, intake };
+        let scan = KeylessScan { merchant: &target.merchant, shopper: shopper.id(), id, code: text };
+        let read = read_scan(scan, context);
+        if read.parcel.events() == 0 {
+            return Err(match read.answer.turned_away {
+                0 => Problem::new(StatusCode::BAD_REQUEST, read.answer.first_error()),
+                _ => hot(&read, began),
+            });
+        }
+        self.keep(read, &grant, intake, began).await.map(|answer| answer.durable)
+    }
+}
+
+/// Whose code a text is: of the merchant that lists it, else of the only one that is served.
+fn target(books: &Rulebooks, text: &str) -> Option<Target> {
+    let arena = Bump::new();
+    let code = Code { text, link: parse_link(text, &arena) };
+    let lists = |book: &&Arc<Rulebook>| {
+        let found = book.resolve(&code);
+        found.listed.is_some() || found.place.is_some()
+    };
+    let mut own = books.values().filter(lists);
+    let book = match (own.next(), own.next()) {
+        (Some(only), None) => only,
+        (None, _) if books.len() == 1 => books.values().next()?,
+        _ => return None,
+    };
+    let terms = book.resolve(&code).listed.map(|index| &book.codes[index as usize]);
+    let campaign = terms.and_then(|terms| terms.campaign).map(|index| &book.rules.campaigns[index as usize]);
+    let landing = campaign.and_then(|campaign| campaign.landing.clone());
+    Some(Target { merchant: book.rules.merchant.clone(), landing })
+}
+
+/// Whoever does not count is shown where people are sent, and gets nothing to ask with. What is fetched ahead gets nothing at all:
+/// a browser that kept it would not come when its owner does.
+fn pass(why: NotAScan, landing: Option<&str>) -> Response {
+    match landing {
+        Some(landing) if why != NotAScan::Prefetch => redirect(landing),
+        _ => StatusCode::NO_CONTENT.into_response(),
+    }
+}
+
+fn redirect(to: &str) -> Response {
+    // Rules have absolute https URLs only, encoded where needed.
+    let Ok(location) = HeaderValue::from_str(to) else { return StatusCode::NO_CONTENT.into_response() };
+    (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, location)]).into_response()
+}
+
+/// A landing with `r=` in its query.
+fn with_result(landing: &str, id: &str) -> String {
+    let (before, fragment) = landing.find('#').map_or((landing, ""), |at| landing.split_at(at));
+    let and = match before.split_once('?') {
+        None => "?",
+        Some((_, query)) if query.is_empty() || query.ends_with('&') => "",
+        Some(_) => "&",
+    };
+    format!("{before}{and}r={id}{fragment}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_result_goes_into_the_query() {
+        for (landing, wanted) in [
+            ("https://m.example/wheel", "https://m.example/wheel?r=7"),
+            ("https://m.example", "https://m.example?r=7"),
+            ("https://m.example/?a=b", "https://m.example/?a=b&r=7"),
+            ("https://m.example/?", "https://m.example/?r=7"),
+            ("https://m.example/?a=b&", "https://m.example/?a=b&r=7"),
+            ("https://m.example/a&b", "https://m.example/a&b?r=7"),
+            ("https://m.example/a&", "https://m.example/a&?r=7"),
+            ("https://m.example/#top?x", "https://m.example/?r=7#top?x"),
+        ] {
+            assert_eq!(with_result(landing, "7"), wanted);
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! The thread of a socket: what comes in becomes one parcel a batch, and is answered, if at all, once the parcel is durable.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use eventlog::api::{AppendError, now_ms};
+use serde_json::json;
+use tracing::warn;
+use wire::batch;
+use wire::coap::{Code, JSON, Kind, Message, number};
+
+use super::exchanges::{Begun, Exchanges};
+use super::reply::{Body, REPLY_BYTES_MAX, Reply, Request};
+use super::socket::{Inbox, Socket, is_nothing};
+use crate::ingest::batcher::Batcher;
+use crate::ingest::body_reader::{Answer, Body as ReadBody, Reading, Sender, Shape};
+use crate::ingest::memory::MemoryPermit;
+use crate::ingest::service::IngestService;
+use crate::metrics::{DatagramReject, Shed, Transport};
+use crate::spool::Durable;
+use web::auth::{Grant, Scope, Signed, Unsigned};
+use web::networks::Trust;
+
+/// The clock of a signer may be off by so much.
+const TIME_OFF_MAX_S: u64 = 5 * 60;
+/// At the end so many batches are still taken from a socket: what was sent before is there.
+const LAST_BATCHES_MAX: usize = 1_000;
+/// A receive that failed is tried again so soon.
+const RECEIVE_PAUSE: Duration = Duration::from_millis(50);
+/// Where events are sent to.
+const PATH: [&str; 2] = ["v1", "events"];
+
+/// What a socket needs to be received from.
+#[derive(Debug)]
+pub struct Receiver {
+    number: usize,
+    line: Arc<Line>,
+    door: Arc<IngestService>,
+    trust: Arc<Trust>,
+    /// All of everything, of the merchants that are served.
+    everyone: Grant,
+}
+
+/// What answers are given through.
+#[derive(Debug)]
+struct Line {
+    socket: Socket,
+    exchanges: Mutex<Exchanges>,
+}
+
+/// A request that is answered when its parcel is durable.
+#[derive(Debug)]
+struct Waiting {
+    request: Request,
+    began: Instant,
+    /// What is told if not all of it was accepted; else empty.
+    told: Vec<u8>,
+}
+
+/// One batch of datagrams.
+struct Batch<'d> {
+    reading: Reading<'d>,
+    room: MemoryPermit,
+    bytes: usize,
+    waiting: Vec<Waiting>,
+    now: Instant,
+}
+
+impl Batch<'_> {
+    /// Holds memory for a body; `false` if there is none.
+    fn hold(&mut self, body_bytes: usize) -> bool {
+        let fits = self.room.hold(self.bytes + body_bytes);
+        if fits {
+            self.bytes += body_bytes;
+        }
+        fits
+    }
+
+    /// Whoever asked, if anybody did, is answered when the parcel is durable.
+    fn wait(&mut self, answer: &Answer, request: Option<Request>) {
+        if let Some(request) = request {
+            self.waiting.push(Waiting { told: told(answer, &request), request, began: self.now });
+        }
+    }
+}
+
+/// Why a request is not taken, and what its sender is told if it asked.
+struct Wrong {
+    unfit: DatagramReject,
+    code: Code,
+    says: &'static str,
+}
+
+impl Receiver {
+    /// For the socket of this number at a door.
+    #[must_use]
+    pub fn new(number: usize, socket: Socket, door: Arc<IngestService>, trust: Arc<Trust>) -> Self {
+        let line = Arc::new(Line { socket, exchanges: Mutex::default() });
+        Self { number, line, door, trust, everyone: Grant::everything() }
+    }
+
+    /// Receives until it is asked to stop; then what is in the socket already is taken too.
+    pub fn run(self, stop: &AtomicBool) {
+        // It holds pointers of the kernel's and so stays on this thread.
+        let mut inbox = Inbox::new();
+        let mut drops = 0;
+        while !stop.load(Ordering::Acquire) {
+            match inbox.receive(&self.line.socket, true) {
+                Ok(()) => self.batch(&inbox),
+                Err(error) if is_nothing(&error) => {}
+                Err(error) => {
+                    warn!(%error, "a datagram was not received");
+                    std::thread::sleep(RECEIVE_PAUSE);
+                }
+            }
+            self.door.metrics.udp.kernel_drops.inc_by(u64::from(inbox.drops().wrapping_sub(drops)));
+            drops = inbox.drops();
+        }
+        for _ in 0..LAST_BATCHES_MAX {
+            if inbox.receive(&self.line.socket, false).is_err() {
+                break;
+            }
+            self.batch(&inbox);
+        }
+    }
+
+    fn batch(&self, inbox: &Inbox) {
+        self.door.metrics.udp.datagrams.inc_by(inbox.len() as u64);
+        let merchants = self.door.served.merchants();
+        let everyone = Sender { grant: &self.everyone, merchants: &merchants };
+        let mut batch = self.open(Instant::now());
+        for (datagram, from) in inbox.datagrams() {
+            match datagram.first() {
+                // No message of CoAP begins so: its token would be longer than any.
+                Some(b'{' | b'[') => self.json(&mut batch, datagram, from, everyone),
+                _ => self.coap(&mut batch, datagram, from, everyone),
+            }
+        }
+        self.close(batch);
+    }
+
+    fn intake(&self) -> &Batcher {
+        &self.door.intakes[self.number % self.door.intakes.len()]
+    }
+
+    fn open(&self, now: Instant) -> Batch<'_> {
+        let metrics = &self.door.metrics;
+        Batch {
+            reading: Reading::new(metrics, &self.door.hot, self.intake(), Transport::Udp),
+            room: MemoryPermit::new(&self.door.hall),
+            bytes: 0,
+            waiting: Vec::new(),
+            now,
+        }
+    }
+
+    /// Gives what was read to the intake; whoever waits is answered once it is durable.
+    fn close(&self, batch: Batch<'_>) {
+        let Batch { reading, room, waiting, .. } = batch;
+        let parcel = reading.into_parcel();
+        if parcel.events() == 0 {
+            assert!(waiting.is_empty(), "whoever waits has sent events");
+            return;
+        }
+        let (line, door) = (Arc::clone(&self.line), Arc::clone(&self.door));
+        let told = move |result: Result<Durable, AppendError>| {
+            for request in &waiting {
+                line.conclude(&door, request, result);
+            }
+            drop(room);
+        };
+        self.intake().give(parcel, Box::new(told));
+    }
+
+    /// Events that nobody waits for.
+    fn json(&self, batch: &mut Batch<'_>, datagram: &[u8], from: SocketAddr, everyone: Sender<'_>) {
+        if !self.trust.contains(from.ip()) {
+            return self.door.metrics.udp.refuse(DatagramReject::Unauthenticated);
+        }
+        if !batch.hold(datagram.len()) {
+            return self.busy();
+        }
+        if batch.reading.body(datagram, shape(datagram), everyone).is_err() {
+            self.door.metrics.udp.refuse(DatagramReject::TooLarge);
+        }
+    }
+
+    fn coap(&self, batch: &mut Batch<'_>, datagram: &[u8], from: SocketAddr, everyone: Sender<'_>) {
+        let udp = &self.door.metrics.udp;
+        let is_trusted = self.trust.contains(from.ip());
+        let Ok(message) = Message::parse(datagram) else { return udp.refuse(DatagramReject::Malformed) };
+        let asks = matches!(message.kind, Kind::Confirmable | Kind::NonConfirmable);
+        if !asks || message.code.class() != 0 || message.code == Code::EMPTY {
+            let is_ping = message.kind == Kind::Confirmable && message.code == Code::EMPTY;
+            if is_ping && is_trusted {
+                self.line.socket.send(&reset(message.id), from);
+            }
+            return udp.refuse(if is_trusted { DatagramReject::Unexpected } else { DatagramReject::Unauthenticated });
+        }
+        let grant = self.grant(&message, is_trusted);
+        if let Err(Wrong { unfit: DatagramReject::Unauthenticated, .. }) = grant
+            && !is_trusted
+        {
+            return udp.refuse(DatagramReject::Unauthenticated);
+        }
+        // From here on whoever sent it may know.
+        let request = (message.kind == Kind::Confirmable).then(|| Request::new(&message, from, datagram.len()));
+        if let Some(request) = &request {
+            let mut exchanges = self.line.exchanges();
+            match exchanges.begin((from, message.id), batch.now) {
+                Begun::New => {}
+                Begun::TooMany => {
+                    // To answer is to remember the answer there.
+                    drop(exchanges);
+                    self.busy();
+                    let says = Body::Diagnostic("too many of your requests are under way; send fewer at once");
+                    let reply = Reply { max_age_s: Some(1), ..Reply::new(Code::TOO_MANY_REQUESTS, says) };
+                    return self.line.answer(&self.door, request, batch.now, reply);
+                }
+                Begun::UnderWay => return udp.retransmissions.inc(),
+                Begun::Answered(answer) => {
+                    udp.retransmissions.inc();
+                    // What is larger than this message was asked for by another one.
+                    if request.takes(answer.len()) {
+                        udp.answers.with_label_values(&[&Code(answer[1]).to_string()]).inc();
+                        self.line.socket.send(answer, from);
+                    }
+                    return;
+                }
+            }
+        }
+        let wrong = match grant.and_then(|grant| fits(&message).map(|()| grant)) {
+            Ok(None) => return self.take(batch, &message, everyone, request),
+            Ok(Some(grant)) => return self.take_signed(batch.now, &message, &grant, request),
+            Err(wrong) => wrong,
+        };
+        udp.refuse(wrong.unfit);
+        self.say(request.as_ref(), batch.now, Reply::new(wrong.code, Body::Diagnostic(wrong.says)));
+    }
+
+    /// What the sender of a request may do; `None` is everything.
+    fn grant(&self, message: &Message<'_>, is_trusted: bool) -> Result<Option<Grant>, Wrong> {
+        let unauthenticated = |says| Wrong { unfit: DatagramReject::Unauthenticated, code: Code::UNAUTHORIZED, says };
+        let [key, time, signature] = ["k", "t", "s"].map(|name| message.query(name));
+        let Some(keys) = self.door.keys.as_ref().filter(|_| [key, time, signature] != [None; 3]) else {
+            return if is_trusted { Ok(None) } else { Err(unauthenticated("")) };
+        };
+        let (Some(key), Some(time), Some(signature)) = (key.and_then(text), time.and_then(text), signature) else {
+            return Err(unauthenticated("a signature wants k=, t= and s="));
+        };
+        let now_s = u64::try_from(now_ms() / 1000).unwrap_or(0);
+        let is_near = time.parse::<u64>().is_ok_and(|time| time.abs_diff(now_s) <= TIME_OFF_MAX_S);
+        if !is_near {
+            return Err(unauthenticated("t is more than 5 minutes off, or no time in seconds"));
+        }
+        let signed = Signed { key, time, signature, payload: message.payload };
+        let forbidden = |says| Wrong { unfit: DatagramReject::Forbidden, code: Code::FORBIDDEN, says };
+        let grant = keys.signed(signed, Scope::Ingest).map_err(|unsigned| match unsigned {
+            Unsigned::Wrong => unauthenticated("the key is not known, or the signature is not right"),
+            Unsigned::Scope => forbidden("the key has no scope ingest"),
+        })?;
+        if grant.is_for_nobody(&self.door.served) {
+            return Err(forbidden("the key is of no merchant that is served here"));
+        }
+        Ok(Some(grant))
+    }
+
+    /// Takes the events of a request whose sender has a key. They are a parcel of their own: beyond a quota all are turned away.
+    fn take_signed(&self, now: Instant, message: &Message<'_>, grant: &Grant, request: Option<Request>) {
+        if let Err(wait) = grant.check_quota(now) {
+            self.door.metrics.received.inc();
+            self.door.metrics.shed(Shed::Quota, 1);
+            return self.say(
+                request.as_ref(),
+                now,
+                enough("the quota of the key is used up; send it again later", wait),
+            );
+        }
+        let own = grant.merchants(&self.door.served);
+        let mut batch = self.open(now);
+        let Some(body) = self.read(&mut batch, message, Sender { grant, merchants: &own }, request.as_ref()) else {
+            return;
+        };
+        let events = body.answer.accepted;
+        if let Err((_, wait)) = grant.take_quotas(now, events, &body.of_merchants) {
+            self.door.metrics.shed(Shed::Quota, events);
+            let reply = enough("the quota of the merchant is used up; send it again later", wait);
+            return self.say(request.as_ref(), now, reply);
+        }
+        batch.wait(&body.answer, request);
+        self.close(batch);
+    }
+
+    /// Takes the events of a request.
+    fn take(&self, batch: &mut Batch<'_>, message: &Message<'_>, sender: Sender<'_>, request: Option<Request>) {
+        if let Some(body) = self.read(batch, message, sender, request.as_ref()) {
+            batch.wait(&body.answer, request);
+        }
+    }
+
+    /// Reads the events of a request; if there are none to be taken it is answered at once.
+    fn read<'s>(
+        &self,
+        batch: &mut Batch<'_>,
+        message: &Message<'_>,
+        sender: Sender<'s>,
+        request: Option<&Request>,
+    ) -> Option<ReadBody<'s>> {
+        if !batch.hold(message.payload.len()) {
+            self.busy();
+            let soon = 1 + now_ms().unsigned_abs() as u32 % 3;
+            self.say(request, batch.now, busy("too much is under way; send it again", soon));
+            return None;
+        }
+        let Ok(body) = batch.reading.body(message.payload, shape(message.payload), sender) else {
+            self.door.metrics.udp.refuse(DatagramReject::TooLarge);
+            let reply = Reply::new(Code::TOO_LARGE, Body::Diagnostic("too many events; send several requests"));
+            self.say(request, batch.now, reply);
+            return None;
+        };
+        if body.answer.accepted == 0 {
+            let says = body.answer.first_error();
+            let reply = match body.answer.turned_away {
+                0 => Reply::new(Code::BAD_REQUEST, Body::Diagnostic(says)),
+                _ => enough(says, Duration::ZERO),
+            };
+            self.say(request, batch.now, reply);
+            return None;
+        }
+        Some(body)
+    }
+
+    /// Answers whoever asked.
+    fn say(&self, request: Option<&Request>, began: Instant, reply: Reply<'_>) {
+        if let Some(request) = request {
+            self.line.answer(&self.door, request, began, reply);
+        }
+    }
+
+    /// Turns a datagram away that was not read; it counts as one event.
+    fn busy(&self) {
+        self.door.metrics.received.inc();
+        self.door.metrics.shed(Shed::Busy, 1);
+    }
+}
+
+impl Line {
+    fn exchanges(&self) -> MutexGuard<'_, Exchanges> {
+        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers a request that waited for its parcel.
+    fn conclude(&self, door: &IngestService, waiting: &Waiting, result: Result<Durable, AppendError>) {
+        let reply = match result {
+            Ok(_) if waiting.told.is_empty() => Reply::new(Code::CHANGED, Body::Nothing),
+            Ok(_) => Reply::new(Code::CHANGED, Body::Json(&waiting.told)),
+            Err(AppendError::Full) => busy("the log has no room; send it again", 5),
+            Err(AppendError::TooLarge) => {
+                Reply::new(Code::TOO_LARGE, Body::Diagnostic("an event is larger than the log takes"))
+            }
+            Err(AppendError::Failed | AppendError::Closed) => busy("the log takes nothing now; send it again", 2),
+        };
+        if result.is_ok() {
+            door.metrics.ack_seconds.observe(waiting.began.elapsed().as_secs_f64());
+        }
+        self.answer(door, &waiting.request, waiting.began, reply);
+    }
+
+    /// Answers a request that began then, and remembers the answer.
+    fn answer(&self, door: &IngestService, request: &Request, began: Instant, reply: Reply<'_>) {
+        let mut buffer = [0; REPLY_BYTES_MAX];
+        let answer = request.answer(reply, &mut buffer);
+        self.exchanges().end((request.from, request.id), began, answer);
+        door.metrics.udp.answers.with_label_values(&[&reply.code.to_string()]).inc();
+        self.socket.send(answer, request.from);
+    }
+}
+
+/// Whether a message asks for what is here.
+fn fits(message: &Message<'_>) -> Result<(), Wrong> {
+    let wrong = |unfit, code, says| Err(Wrong { unfit, code, says });
+    match message.critical_unknown() {
+        Some(number::PROXY_URI | number::PROXY_SCHEME) => {
+            return wrong(DatagramReject::Option, Code::PROXYING_NOT_SUPPORTED, "this is no proxy");
+        }
+        Some(_) => return wrong(DatagramReject::Option, Code::BAD_OPTION, "a critical option is not known here"),
+        None => {}
+    }
+    if !message.path_is(&PATH) {
+        return wrong(DatagramReject::Path, Code::NOT_FOUND, "there is only /v1/events");
+    }
+    if message.code != Code::POST {
+        return wrong(DatagramReject::Method, Code::METHOD_NOT_ALLOWED, "only POST is taken");
+    }
+    if message.content_format().is_some_and(|format| format != JSON) {
+        return wrong(
+            DatagramReject::Format,
+            Code::UNSUPPORTED_FORMAT,
+            "send JSON: Content-Format 50, or none for NDJSON",
+        );
+    }
+    Ok(())
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+/// How a payload is cut into events. One object over several lines is JSON; several objects are NDJSON.
+fn shape(payload: &[u8]) -> Shape<'static> {
+    match payload.first() {
+        Some(b'[') => Shape::Json,
+        _ if payload.contains(&b'\n') && batch::is_json(payload) => Shape::Json,
+        _ => Shape::Ndjson,
+    }
+}
+
+/// What is told of a request of which only a part was accepted: as over HTTP, or as much of it as has room.
+fn told(answer: &Answer, request: &Request) -> Vec<u8> {
+    /// Content-Format, the marker of the payload, header and token at most.
+    const AROUND: usize = 2 + 1 + 12;
+    if answer.rejected.is_empty() {
+        return Vec::new();
+    }
+    // Where it will be durable is not known yet.
+    let whole = json!({ "accepted": answer.accepted, "rejected": answer.rejected }).to_string().into_bytes();
+    let fits = whole.len() + AROUND <= REPLY_BYTES_MAX && request.takes(whole.len() + AROUND);
+    if fits { whole } else { format!("{{\"accepted\":{}}}", answer.accepted).into_bytes() }
+}
+
+/// The answer to whoever has had its quota.
+fn enough(says: &str, wait: Duration) -> Reply<'_> {
+    let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX - 1) + 1;
+    Reply { max_age_s: Some(seconds), ..Reply::new(Code::TOO_MANY_REQUESTS, Body::Diagnostic(says)) }
+}
+
+fn busy(says: &str, max_age_s: u32) -> Reply<'_> {
+    Reply { max_age_s: Some(max_age_s), ..Reply::new(Code::UNAVAILABLE, Body::Diagnostic(says)) }
+}
+
+/// The answer to a ping (RFC 7252, section 4.3).
+fn reset(id: u16) -> [u8; 4] {
+    let [high, low] = id.to_be_bytes();
+    [1 << 6 | (Kind::Reset as u8) << 4, 0, high, low]
+}

@@ -1,0 +1,216 @@
+//! When an intake closes its rounds, whom it tells, and its end: what was brought before it is durable, though the log is closed
+//! right behind.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use domain::frame::Frame;
+use domain::model::address::Partitions;
+use domain::model::event::{Action, Event};
+use edge::ingest::batcher::{BatchPolicy, Batcher, SubmitError};
+use edge::ingest::clock::Stamps;
+use edge::metrics::{Metrics, Transport};
+use edge::spool::Durable;
+use edge::spool::append_target::AppendTarget;
+use eventlog::api::Append;
+use eventlog::api::Appender;
+use eventlog::api::{AppendError, Done, Health, OnFull};
+use eventlog::files::memory::Memory;
+use eventlog::local::log::Log;
+use eventlog::local::meta::{Clock, Meta};
+use eventlog::local::store::Sizes;
+use prometheus::Registry;
+
+const ENDS: u64 = 500;
+/// Nothing in these tests takes longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Nothing in these tests waits for it.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// Rounds as they are given to a log: their events, and what ends them.
+type Rounds = Receiver<(u32, Done)>;
+
+/// A log that answers when the test does.
+#[derive(Debug)]
+struct Slow(Mutex<Sender<(u32, Done)>>);
+
+impl Appender for Slow {
+    fn append(&self, records: Vec<Append>, _: OnFull, done: Done) {
+        let events = records.iter().map(|append| Frame::open(&append.record).expect("a frame").count).sum();
+        let _ = self.0.lock().expect("nobody panicked").send((events, done));
+    }
+
+    fn health(&self) -> Health {
+        Health::Good
+    }
+
+    fn close(&self) {}
+}
+
+/// An intake before a log that answers when the test does.
+fn slow(rounds_max: usize, linger: RangeInclusive<Duration>) -> (Arc<Batcher>, Rounds) {
+    let (tell, rounds) = channel();
+    let road = AppendTarget::Log(Arc::new(Slow(Mutex::new(tell))));
+    let metrics = Metrics::new(&Registry::new()).expect("once");
+    (Batcher::start(road, 2, Stamps::Wall, BatchPolicy { rounds_max, linger }, metrics), rounds)
+}
+
+/// Gives an intake so many events, for which nobody waits.
+fn give(intake: &Batcher, events: u32) {
+    let mut parcel = intake.parcel();
+    (0..events).for_each(|_| parcel.push(&visit("1"), Transport::Udp));
+    intake.give(parcel, Box::new(|_| {}));
+}
+
+/// The next round; its events, and what ends it.
+fn next(rounds: &Rounds) -> (u32, Done) {
+    rounds.recv_timeout(PATIENCE).expect("a round")
+}
+
+#[test]
+fn what_comes_while_the_log_is_busy_travels_together() {
+    let (intake, rounds) = slow(8, Duration::ZERO..=NEVER);
+    give(&intake, 1);
+    let (alone, done) = next(&rounds);
+    (0..5).for_each(|_| give(&intake, 2));
+    done(Ok(()));
+    let (together, done) = next(&rounds);
+    done(Ok(()));
+    assert_eq!((alone, together), (1, 10));
+    intake.close();
+}
+
+#[test]
+fn rounds_follow_each_other_at_a_distance() {
+    let (intake, rounds) = slow(8, NEVER..=NEVER);
+    give(&intake, 1);
+    let (first, done) = next(&rounds);
+    done(Ok(()));
+    (0..5).for_each(|_| give(&intake, 1));
+    // The end waits for nothing.
+    intake.close();
+    assert_eq!((first, next(&rounds).0), (1, 5));
+}
+
+#[test]
+fn a_large_frame_waits_for_nobody() {
+    let (intake, rounds) = slow(2, NEVER..=NEVER);
+    give(&intake, 1);
+    let first = next(&rounds);
+    give(&intake, 10_000);
+    let second = next(&rounds);
+    assert_eq!((first.0, second.0), (1, 10_000));
+    // But so many rounds may be under way.
+    give(&intake, 10_000);
+    give(&intake, 10_000);
+    (first.1)(Ok(()));
+    assert_eq!(next(&rounds).0, 20_000);
+    intake.close();
+}
+
+#[test]
+fn a_round_that_does_not_end_does_not_stop_the_next() {
+    let (intake, rounds) = slow(2, Duration::ZERO..=Duration::from_millis(1));
+    give(&intake, 1);
+    let _under_way = next(&rounds);
+    give(&intake, 2);
+    assert_eq!(next(&rounds).0, 2);
+    intake.close();
+}
+
+#[test]
+fn all_who_wait_on_a_thread_are_told() {
+    let (intake, rounds) = slow(8, Duration::ZERO..=NEVER);
+    // One runtime after the other on one thread: what the first one knew is of no use to the second.
+    for (answer, wanted) in
+        [(Ok(()), Ok(Durable::Log)), (Err(AppendError::Full), Err(SubmitError::Refused(AppendError::Full)))]
+    {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let wait = || {
+                let intake = Arc::clone(&intake);
+                tokio::spawn(async move {
+                    let mut parcel = intake.parcel();
+                    parcel.push(&visit("1"), Transport::Http);
+                    intake.take(parcel).await
+                })
+            };
+            let first = wait();
+            tokio::task::yield_now().await;
+            let (_, done) = next(&rounds);
+            let waiting: Vec<_> = (0..10).map(|_| wait()).collect();
+            tokio::task::yield_now().await;
+            // Whoever was the first to wait for the second round goes away; the others are told all the same.
+            waiting[0].abort();
+            std::thread::spawn(move || done(Ok(()))).join().expect("told");
+            let (events, done) = next(&rounds);
+            assert_eq!(events, 10);
+            std::thread::spawn(move || done(answer)).join().expect("told");
+            assert_eq!(first.await.expect("a task"), Ok(Durable::Log));
+            for waiting in waiting.into_iter().skip(1) {
+                assert_eq!(waiting.await.expect("a task"), wanted);
+            }
+        });
+    }
+    intake.close();
+}
+
+fn visit(id: &str) -> Event<'_> {
+    Event {
+        key: 1,
+        shopper_key: 2,
+        merchant: "acme",
+        id,
+        shopper: "u1",
+        action: Action::Visit,
+        stamp: 3,
+        time: None,
+        code: None,
+        store: None,
+        guide: None,
+        region: None,
+        channel: None,
+        device: None,
+        ticket: None,
+        order: None,
+        keyless: false,
+    }
+}
+
+#[test]
+fn what_was_brought_before_the_end_is_durable() {
+    let partitions = Partitions::all(1);
+    let pace = BatchPolicy { rounds_max: 2, linger: Duration::ZERO..=NEVER };
+    for end in 0..ENDS {
+        let meta = Meta::new(1, Clock::Wall, partitions);
+        let registry = Registry::new();
+        let log = Log::open(
+            Arc::new(Memory::default()),
+            Path::new("log"),
+            &meta,
+            Sizes { segment_bytes: 100_000, journal_bytes: 100_000 },
+            &registry,
+        );
+        let log = Arc::new(log.expect("a log"));
+        let metrics = Metrics::new(&registry).expect("once");
+        let road = AppendTarget::Log(Arc::<Log>::clone(&log));
+        let intake = Batcher::start(road.clone(), 1, Stamps::Wall, pace.clone(), metrics);
+        let (tell, told) = channel();
+        for _ in 0..3 {
+            let mut parcel = intake.parcel();
+            parcel.push(&visit("1"), Transport::Udp);
+            let tell = tell.clone();
+            let told = move |result| {
+                let _ = tell.send(result);
+            };
+            intake.give(parcel, Box::new(told));
+        }
+        intake.close();
+        road.close();
+        let told: Vec<_> = told.try_iter().collect();
+        assert_eq!(told, vec![Ok(Durable::Log); 3], "end {end}");
+    }
+}

@@ -1,0 +1,120 @@
+//! Appends to Kafka. What is acknowledged is in the log; what is refused may be there all the same.
+//!
+//! - `writer`: the thread that takes what is given and what the producer reports, from one channel
+//! - `pump`: what is sent when, and what is under way
+//! - `producer`: a producer and its thread
+//! - `options`: how an appender behaves
+//! - `shared`: what the thread and those who give know of each other
+//! - `room`: bytes held, metrics
+
+mod budget;
+mod options;
+mod producer;
+mod send_window;
+mod shared;
+mod writer;
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crate::api::Append;
+use crate::api::Appender;
+use crate::api::{AppendError, Done, Health, OnFull};
+use crate::error::LogError;
+use crate::kafka::appender::budget::QueueBudget;
+use crate::kafka::settings::Settings;
+use producer::Producer;
+use shared::{Event, Shared};
+use writer::{Maker, Writer};
+
+pub use crate::kafka::appender::budget::Metrics;
+pub use options::{OnFailure, Options};
+
+/// Appends to Kafka.
+#[derive(Debug)]
+pub struct KafkaAppender {
+    shared: Arc<Shared>,
+    events: Sender<Event>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl KafkaAppender {
+    /// Starts an appender. `client_id` names it in the brokers' logs and in ours.
+    ///
+    /// # Errors
+    /// The settings are refused.
+    ///
+    /// # Panics
+    /// If the system has no room for a thread.
+    pub fn start(settings: &Settings, client_id: &str, options: Options, metrics: &Metrics) -> Result<Self, LogError> {
+        let shared = Arc::new(Shared {
+            room: Arc::new(QueueBudget::new(options.queue_bytes_max, metrics.queue_bytes.clone())),
+            health: AtomicU8::new(Health::Good as u8),
+            is_closed: AtomicBool::new(false),
+        });
+        let (events, received) = channel();
+        let producer = Producer::new(settings, client_id, 0, events.clone())?;
+        let maker = Maker { settings: settings.clone(), client_id: client_id.to_owned(), events: events.clone() };
+        let writer = Writer::new(maker, producer, received, Arc::clone(&shared), options, metrics.clone());
+        let thread = std::thread::Builder::new().name("kafka-appender".to_owned()).spawn(move || writer.run_guarded());
+        let thread = Mutex::new(Some(thread.expect("the system has room for a thread")));
+        Ok(Self { shared, events, thread })
+    }
+
+    /// Appends records and waits.
+    ///
+    /// # Errors
+    /// They are refused; they may be in the log all the same.
+    pub fn append_and_wait(&self, records: Vec<Append>, on_full: OnFull) -> Result<(), AppendError> {
+        let (tell, told) = channel();
+        let done = move |result| {
+            let _ = tell.send(result);
+        };
+        self.append(records, on_full, Box::new(done));
+        told.recv().unwrap_or(Err(AppendError::Closed))
+    }
+}
+
+impl Appender for KafkaAppender {
+    fn append(&self, records: Vec<Append>, on_full: OnFull, done: Done) {
+        let Shared { room, .. } = &*self.shared;
+        if let Some(refused) = self.shared.refusal(on_full) {
+            return done(Err(refused));
+        }
+        let bytes = records.iter().map(|r| r.record.len()).sum();
+        match on_full {
+            OnFull::Wait => room.take(bytes),
+            OnFull::Refuse if room.try_take(bytes) => {}
+            OnFull::Refuse => return done(Err(AppendError::Full)),
+        }
+        let since = Instant::now();
+        if let Err(unsent) = self.events.send(Event::Append { records, on_full, since, done }) {
+            room.give_back(bytes);
+            if let Event::Append { done, .. } = unsent.0 {
+                done(Err(self.shared.refusal(on_full).unwrap_or(AppendError::Closed)));
+            }
+        }
+    }
+
+    fn health(&self) -> Health {
+        self.shared.health()
+    }
+
+    fn close(&self) {
+        self.shared.is_closed.store(true, Ordering::Release);
+        let _ = self.events.send(Event::Wake);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for KafkaAppender {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

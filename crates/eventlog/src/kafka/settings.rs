@@ -1,0 +1,269 @@
+//! Where Kafka is, and how its clients are set up.
+//!
+//! Every setting of librdkafka may be overridden, for all clients or for one kind, except those that a promise hangs on.
+
+use std::collections::BTreeMap;
+
+use domain::model::address::Topic;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
+
+use crate::error::LogError;
+
+/// The largest record that a client sends. A topic's own limit is lower.
+pub const CLIENT_BYTES_MAX: usize = 12 * 1024 * 1024;
+/// Several records are sent as one batch up to here; a topic must take as much (see `topics::check`).
+pub const BATCH_BYTES_MAX: u64 = 1_000_000;
+/// A broker remembers so many requests of a producer.
+const IN_FLIGHT_MAX: u64 = 5;
+
+/// Where Kafka is, and what is set differently from our defaults.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `HOST:PORT` of one or more brokers, with commas.
+    pub brokers: String,
+    /// Topics are `PREFIX.scans` and so on.
+    pub prefix: String,
+    /// Settings of librdkafka for all clients.
+    pub client: BTreeMap<String, String>,
+    /// For producers only.
+    pub producer: BTreeMap<String, String>,
+    /// For consumers only.
+    pub consumer: BTreeMap<String, String>,
+}
+
+/// Whose settings.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Admin,
+    Producer,
+    Consumer,
+}
+
+const ORDER: &str = "that nothing is lost, doubled or out of order hangs on it";
+const OFFSETS: &str = "where a partition is read from is the snapshot's to say";
+const CALLER: &str = "it is given by the role itself";
+const BROKERS: &str = "give the brokers with --brokers";
+const MADE: &str = "only `topics create` makes topics, with the settings that they need";
+
+/// Names, with their other names, that nobody may override, and why.
+const FIXED: &[(&str, &str)] = &[
+    ("acks", ORDER),
+    ("request.required.acks", ORDER),
+    ("enable.idempotence", ORDER),
+    ("enable.gapless.guarantee", ORDER),
+    ("message.timeout.ms", ORDER),
+    ("delivery.timeout.ms", ORDER),
+    ("retries", ORDER),
+    ("message.send.max.retries", ORDER),
+    ("queuing.strategy", ORDER),
+    ("delivery.report.only.error", ORDER),
+    ("transactional.id", ORDER),
+    ("check.crcs", ORDER),
+    ("isolation.level", ORDER),
+    ("message.max.bytes", "an answer of a desk must fit, whatever its size"),
+    ("enable.auto.commit", OFFSETS),
+    ("auto.commit.enable", OFFSETS),
+    ("auto.commit.interval.ms", OFFSETS),
+    ("enable.auto.offset.store", OFFSETS),
+    ("auto.offset.reset", OFFSETS),
+    ("offset.store.method", OFFSETS),
+    ("enable.partition.eof", OFFSETS),
+    ("partition.assignment.strategy", "members of different builds must share partitions in one way"),
+    ("group.protocol", "members of different builds must share partitions in one way"),
+    ("group.id", CALLER),
+    ("group.instance.id", CALLER),
+    ("client.id", CALLER),
+    ("session.timeout.ms", CALLER),
+    ("bootstrap.servers", BROKERS),
+    ("metadata.broker.list", BROKERS),
+    ("allow.auto.create.topics", MADE),
+];
+
+/// Settings that may be lowered, but not beyond a bound.
+const BOUNDED: &[(&str, u64, &str)] = &[
+    ("max.in.flight.requests.per.connection", IN_FLIGHT_MAX, "brokers remember 5 requests of a producer"),
+    ("max.in.flight", IN_FLIGHT_MAX, "brokers remember 5 requests of a producer"),
+    ("batch.size", BATCH_BYTES_MAX, "a topic takes a batch of 1000000 bytes for sure"),
+];
+
+/// Other names of settings that have a default of ours: only one of the two must be set.
+const ALIASES: &[(&str, &str)] = &[
+    ("max.in.flight", "max.in.flight.requests.per.connection"),
+    ("queue.buffering.max.ms", "linger.ms"),
+    ("compression.codec", "compression.type"),
+    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
+];
+
+const CLIENT: &[(&str, &str)] = &[
+    ("allow.auto.create.topics", "false"),
+    ("enable.metrics.push", "false"),
+    ("statistics.interval.ms", "0"),
+    ("log.connection.close", "false"),
+    ("socket.keepalive.enable", "true"),
+    ("socket.connection.setup.timeout.ms", "5000"),
+    ("reconnect.backoff.ms", "50"),
+    ("reconnect.backoff.max.ms", "1000"),
+    ("retry.backoff.ms", "50"),
+    ("retry.backoff.max.ms", "500"),
+];
+
+const PRODUCER: &[(&str, &str)] = &[
+    ("acks", "all"),
+    ("enable.idempotence", "true"),
+    ("enable.gapless.guarantee", "true"),
+    ("message.timeout.ms", "0"),
+    ("max.in.flight.requests.per.connection", "5"),
+    ("compression.type", "lz4"),
+    // What waits for an acknowledgement of the one before gathers by itself.
+    ("linger.ms", "0"),
+    ("batch.size", "1000000"),
+    ("request.timeout.ms", "10000"),
+];
+
+const CONSUMER: &[(&str, &str)] = &[
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("auto.offset.reset", "error"),
+    ("enable.partition.eof", "false"),
+    ("check.crcs", "true"),
+    // No writer of ours uses transactions: a stranger's would hide what is behind it without a word.
+    ("isolation.level", "read_uncommitted"),
+    ("group.protocol", "classic"),
+    ("partition.assignment.strategy", "cooperative-sticky"),
+    // Whatever else is asked of a broker waits for the request that is under way.
+    ("fetch.wait.max.ms", "50"),
+    ("fetch.error.backoff.ms", "100"),
+    // One second otherwise, each time that enough is read ahead.
+    ("fetch.queue.backoff.ms", "10"),
+    ("queued.max.messages.kbytes", "16384"),
+    ("fetch.message.max.bytes", "1048576"),
+    ("fetch.max.bytes", "16777216"),
+];
+
+impl Settings {
+    /// Those that serve, for brokers.
+    #[must_use]
+    pub fn new(brokers: &str) -> Self {
+        let [client, producer, consumer] = Default::default();
+        Self { brokers: brokers.to_owned(), prefix: "mashang".to_owned(), client, producer, consumer }
+    }
+
+    /// The name of a topic.
+    #[must_use]
+    pub fn topic(&self, topic: Topic) -> String {
+        format!("{}.{topic}", self.prefix)
+    }
+
+    /// `mashang.scans partition 0`, as messages name it.
+    #[must_use]
+    pub fn partition(&self, topic: Topic, partition: u16) -> String {
+        format!("{}.{topic} partition {partition}", self.prefix)
+    }
+
+    /// Looks through all of them, without asking Kafka.
+    ///
+    /// # Errors
+    /// One is not to be overridden, or not known to librdkafka.
+    pub fn check(&self) -> Result<(), LogError> {
+        for kind in [Kind::Admin, Kind::Producer, Kind::Consumer] {
+            self.config(kind, "check")?;
+        }
+        Ok(())
+    }
+
+    pub fn admin(&self, client_id: &str) -> Result<ClientConfig, LogError> {
+        self.config(Kind::Admin, client_id)
+    }
+
+    pub fn producer(&self, client_id: &str) -> Result<ClientConfig, LogError> {
+        self.config(Kind::Producer, client_id)
+    }
+
+    /// A consumer's. One that joins no group needs a name of one all the same.
+    pub fn consumer(&self, client_id: &str, group: Option<&str>) -> Result<ClientConfig, LogError> {
+        let mut config = self.config(Kind::Consumer, client_id)?;
+        config.set("group.id", group.map_or_else(|| format!("{}.reader", self.prefix), ToOwned::to_owned));
+        Ok(config)
+    }
+
+    fn config(&self, kind: Kind, client_id: &str) -> Result<ClientConfig, LogError> {
+        self.check_prefix()?;
+        let (defaults, own): (&[_], _) = match kind {
+            Kind::Admin => (&[], None),
+            Kind::Producer => (PRODUCER, Some(&self.producer)),
+            Kind::Consumer => (CONSUMER, Some(&self.consumer)),
+        };
+        let mut config = ClientConfig::new();
+        for (name, value) in CLIENT.iter().chain(defaults) {
+            config.set(*name, *value);
+        }
+        config.set("bootstrap.servers", &self.brokers);
+        config.set("client.id", client_id);
+        if kind != Kind::Admin {
+            config.set("message.max.bytes", CLIENT_BYTES_MAX.to_string());
+        }
+        for (name, value) in self.client.iter().chain(own.into_iter().flatten()) {
+            allow(name, value)?;
+            let known = ALIASES.iter().find(|(alias, _)| alias == name).map_or(name.as_str(), |(_, name)| *name);
+            config.set(known, value);
+        }
+        let talks = self.client.contains_key("debug") || own.is_some_and(|own| own.contains_key("debug"));
+        config.set_log_level(if talks { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
+        config.create_native_config().map_err(refused)?;
+        Ok(config)
+    }
+
+    fn check_prefix(&self) -> Result<(), LogError> {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        if !self.prefix.is_empty() && self.prefix.len() <= 200 && self.prefix.bytes().all(fits) {
+            return Ok(());
+        }
+        let why = "a topic's name is made of letters, digits, '.', '_' and '-', up to 200 of them".to_owned();
+        Err(LogError::Setting { name: format!("prefix {:?}", self.prefix), why })
+    }
+}
+
+/// Whether a setting may be overridden so.
+fn allow(name: &str, value: &str) -> Result<(), LogError> {
+    if let Some((_, why)) = FIXED.iter().find(|(fixed, _)| *fixed == name) {
+        return Err(LogError::Setting { name: name.to_owned(), why: format!("it cannot be overridden: {why}") });
+    }
+    if let Some((_, most, why)) = BOUNDED.iter().find(|(bounded, ..)| *bounded == name)
+        && value.trim().parse::<u64>().map_or(true, |value| value > *most)
+    {
+        return Err(LogError::Setting { name: name.to_owned(), why: format!("it can be {most} at most: {why}") });
+    }
+    Ok(())
+}
+
+/// librdkafka's own words, without a secret's value.
+pub fn refused(error: KafkaError) -> LogError {
+    match error {
+        KafkaError::ClientConfig(_, why, name, _) if !is_secret(&name) => LogError::Setting { name, why },
+        KafkaError::ClientConfig(_, _, name, _) => LogError::Setting { name, why: "its value does not fit".to_owned() },
+        other => LogError::Setting { name: "of a client".to_owned(), why: other.to_string() },
+    }
+}
+
+fn is_secret(name: &str) -> bool {
+    ["password", "passphrase", "secret", "pem", "oauthbearer.config", "_key"].iter().any(|part| name.contains(part))
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = |settings: &BTreeMap<String, String>| -> BTreeMap<String, String> {
+            let shown = |(name, value): (&String, &String)| {
+                (name.clone(), if is_secret(name) { "…".to_owned() } else { value.clone() })
+            };
+            settings.iter().map(shown).collect()
+        };
+        f.debug_struct("Settings")
+            .field("brokers", &self.brokers)
+            .field("prefix", &self.prefix)
+            .field("client", &shown(&self.client))
+            .field("producer", &shown(&self.producer))
+            .field("consumer", &shown(&self.consumer))
+            .finish()
+    }
+}

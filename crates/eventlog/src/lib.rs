@@ -1,0 +1,15 @@
+//! The log: records are appended to partitions of topics and read from them; only what is durable is read.
+//!
+//! - [`api`]: what a role asks of a log, the embedded one or Kafka
+//! - [`error`]: what fails, where, and the fix
+//! - [`files`]: the layer over the file system, so that tests can tear, lose and refuse writes
+//! - [`local`]: the embedded log
+//! - [`kafka`]: the same API over Kafka
+//! - [`spool`]: rounds that a log has not taken yet, in files of their own
+
+pub mod api;
+pub mod error;
+pub mod files;
+pub mod kafka;
+pub mod local;
+pub mod spool;

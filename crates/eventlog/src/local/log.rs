@@ -1,0 +1,460 @@
+//! The log with its committer: one thread writes what all others append, a round at a time, one sync a round.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use domain::model::address::Topic;
+use domain::model::time::Millis;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+use tracing::{error, info, warn};
+
+use crate::api::{Append, AppendError, Done, Health, OnFull, now_ms};
+use crate::error::LogError;
+use crate::files::Files;
+use crate::local::meta::Meta;
+use crate::local::partition::Partition;
+use crate::local::store::{Sizes, Store, Unsynced};
+
+/// A round takes at most so many bytes; the rest waits for the next one.
+const ROUND_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Rounds begin at least this far apart: what comes meanwhile shares a sync.
+const ROUND_INTERVAL: Duration = Duration::from_millis(2);
+/// How often a full disk is tried again.
+const FULL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The log. Shared by all who append and read.
+#[derive(Debug)]
+pub struct Log {
+    shared: Arc<Shared>,
+    meta: Meta,
+    partitions: BTreeMap<(Topic, u16), Arc<Partition>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    /// News of facts, and of all other topics.
+    news: [News; 2],
+    health: AtomicU8,
+    metrics: Metrics,
+}
+
+/// Whom a round concerns: whoever reads facts need not be woken for what the desks tell each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    Facts = 0,
+    Desks = 1,
+}
+
+#[derive(Debug, Default)]
+struct News {
+    version: Mutex<u64>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    entries: VecDeque<Entry>,
+    retire: Vec<(Topic, u16, u64, Millis)>,
+    is_closed: bool,
+}
+
+struct Entry {
+    records: Vec<Append>,
+    bytes: usize,
+    on_full: OnFull,
+    done: Done,
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry").field("bytes", &self.bytes).field("on_full", &self.on_full).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct Metrics {
+    fsyncs: IntCounter,
+    fsync_seconds: Histogram,
+    rounds: IntCounter,
+    frames: IntCounter,
+    bytes: IntCounter,
+    queue_bytes: IntGauge,
+}
+
+impl Metrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let buckets = prometheus::exponential_buckets(0.000_05, 2.0, 18)?;
+        let metrics = Self {
+            fsyncs: IntCounter::new("mashang_fsyncs_total", "Syncs of the log's files")?,
+            fsync_seconds: Histogram::with_opts(
+                HistogramOpts::new("mashang_fsync_seconds", "Writing and syncing one round of the log")
+                    .buckets(buckets),
+            )?,
+            rounds: IntCounter::new("mashang_log_rounds_total", "Rounds that were made durable")?,
+            frames: IntCounter::new("mashang_log_frames_total", "Frames that were appended")?,
+            bytes: IntCounter::new("mashang_log_bytes_total", "Bytes of the frames that were appended")?,
+            queue_bytes: IntGauge::new("mashang_log_queue_bytes", "Bytes that wait for a round")?,
+        };
+        registry.register(Box::new(metrics.fsyncs.clone()))?;
+        registry.register(Box::new(metrics.fsync_seconds.clone()))?;
+        registry.register(Box::new(metrics.rounds.clone()))?;
+        registry.register(Box::new(metrics.frames.clone()))?;
+        registry.register(Box::new(metrics.bytes.clone()))?;
+        registry.register(Box::new(metrics.queue_bytes.clone()))?;
+        Ok(metrics)
+    }
+}
+
+impl Log {
+    /// Opens a log, or makes one, and starts its committer.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    ///
+    /// # Panics
+    /// If metrics of these names are in the registry already.
+    pub fn open(
+        files: Arc<dyn Files>,
+        dir: &Path,
+        meta: &Meta,
+        sizes: Sizes,
+        registry: &Registry,
+    ) -> Result<Self, LogError> {
+        let store = Store::open(files, dir, meta, sizes)?;
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            news: Default::default(),
+            health: AtomicU8::new(Health::Good as u8),
+            metrics: Metrics::new(registry).expect("the log's metrics are registered once"),
+        });
+        let (meta, partitions) = (store.meta().clone(), store.partitions());
+        let (to_syncer, unsynced) = channel::<Unsynced>();
+        let (synced, from_syncer) = channel();
+        let committer = Committer { store, shared: Arc::clone(&shared), to_syncer: Some(to_syncer), from_syncer };
+        let threads = vec![
+            spawn("log-committer", move || committer.run_guarded()),
+            spawn("log-syncer", move || sync_segments(&unsynced, &synced)),
+        ];
+        Ok(Self { shared, meta, partitions, threads: Mutex::new(threads) })
+    }
+
+    #[must_use]
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// A partition, to read.
+    ///
+    /// # Panics
+    /// If the log has no such partition.
+    #[must_use]
+    pub fn partition(&self, topic: Topic, partition: u16) -> &Arc<Partition> {
+        &self.partitions[&(topic, partition)]
+    }
+
+    /// Appends records, all in one round; `done` is called once they are durable or refused.
+    pub fn append(&self, records: Vec<Append>, on_full: OnFull, done: Done) {
+        let bytes = records.iter().map(|r| r.record.len()).sum();
+        let mut queue = self.shared.queue();
+        if queue.is_closed {
+            drop(queue);
+            return done(Err(self.shared.refusal()));
+        }
+        self.shared.metrics.queue_bytes.add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        queue.entries.push_back(Entry { records, bytes, on_full, done });
+        drop(queue);
+        self.shared.wake.notify_one();
+    }
+
+    /// Appends records and waits.
+    ///
+    /// # Errors
+    /// They are refused.
+    pub fn append_and_wait(&self, records: Vec<Append>) -> Result<(), AppendError> {
+        let (tell, told) = channel();
+        self.append(
+            records,
+            OnFull::Refuse,
+            Box::new(move |result| {
+                let _ = tell.send(result);
+            }),
+        );
+        told.recv().unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Lets go of whole segments of a partition below an offset that were appended before a moment, some time later.
+    pub fn retire(&self, topic: Topic, partition: u16, below: u64, before: Millis) {
+        self.shared.queue().retire.push((topic, partition, below, before));
+    }
+
+    #[must_use]
+    pub fn health(&self) -> Health {
+        match self.shared.health.load(Ordering::Acquire) {
+            0 => Health::Good,
+            1 => Health::Full,
+            _ => Health::Failed,
+        }
+    }
+
+    /// A number that grows with every round for these readers, to be given to [`Log::wait`].
+    #[must_use]
+    pub fn version(&self, readers: Readers) -> u64 {
+        *self.shared.news[readers as usize].version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there may be more than at `version`, or the time is over.
+    pub fn wait(&self, readers: Readers, version: u64, timeout: Duration) {
+        let news = &self.shared.news[readers as usize];
+        let now = news.version.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(news.changed.wait_timeout_while(now, timeout, |now| *now == version));
+    }
+
+    /// Makes what is queued durable and stops; later appends are refused.
+    pub fn close(&self) {
+        self.shared.queue().is_closed = true;
+        self.shared.wake.notify_one();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refusal(&self) -> AppendError {
+        if self.health.load(Ordering::Acquire) == Health::Failed as u8 {
+            AppendError::Failed
+        } else {
+            AppendError::Closed
+        }
+    }
+
+    fn tell(&self, readers: Readers) {
+        let news = &self.news[readers as usize];
+        *news.version.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        news.changed.notify_all();
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).expect("the system has room for a thread")
+}
+
+/// Syncs segments beside the rounds.
+fn sync_segments(unsynced: &Receiver<Unsynced>, synced: &Sender<(Unsynced, Result<(), LogError>)>) {
+    for files in unsynced {
+        let result = files.sync();
+        if synced.send((files, result)).is_err() {
+            return;
+        }
+    }
+}
+
+struct Committer {
+    store: Store,
+    shared: Arc<Shared>,
+    to_syncer: Option<Sender<Unsynced>>,
+    from_syncer: Receiver<(Unsynced, Result<(), LogError>)>,
+}
+
+impl Committer {
+    /// Runs; a broken invariant is a failure that everybody is told of.
+    fn run_guarded(mut self) {
+        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run()));
+        if run.is_err() {
+            error!("the log stops at a broken invariant");
+            self.shared.health.store(Health::Failed as u8, Ordering::Release);
+        }
+        self.refuse_all();
+        // The syncer ends with its channel.
+        self.to_syncer = None;
+    }
+
+    fn run(&mut self) {
+        let mut last = Instant::now();
+        loop {
+            let Some(entries) = self.next_round(last) else { break };
+            last = Instant::now();
+            if !entries.is_empty() && self.round(entries).is_err() {
+                break;
+            }
+            let is_full = self.shared.health.load(Ordering::Acquire) == Health::Full as u8;
+            if is_full && self.shared.queue().is_closed {
+                // Nobody waits for room any more.
+                break;
+            }
+            if let Err(error) = self.housekeeping() {
+                self.fail(&error);
+                break;
+            }
+        }
+    }
+
+    /// Waits for something to do; `None` is the end.
+    fn next_round(&self, last: Instant) -> Option<Vec<Entry>> {
+        let mut queue = self.shared.queue();
+        while queue.entries.is_empty() && queue.retire.is_empty() {
+            if queue.is_closed {
+                return None;
+            }
+            queue = self.shared.wake.wait_timeout(queue, FULL_INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
+            if self.store.is_rotation_due() {
+                break;
+            }
+        }
+        let is_full = self.shared.health.load(Ordering::Acquire) == Health::Full as u8;
+        let pause = if is_full && queue.entries.iter().all(|e| e.on_full == OnFull::Wait) {
+            FULL_INTERVAL
+        } else {
+            ROUND_INTERVAL
+        };
+        if let Some(left) = pause.checked_sub(last.elapsed())
+            && !queue.is_closed
+        {
+            drop(queue);
+            std::thread::sleep(left);
+            queue = self.shared.queue();
+        }
+        let mut bytes = 0;
+        let count = queue.entries.iter().take_while(|entry| {
+            bytes += entry.bytes;
+            bytes <= ROUND_BYTES_MAX || bytes == entry.bytes
+        });
+        let count = count.count();
+        Some(queue.entries.drain(..count).collect())
+    }
+
+    fn round(&mut self, mut entries: Vec<Entry>) -> Result<(), ()> {
+        let records: Vec<Append> = entries.iter_mut().flat_map(|e| std::mem::take(&mut e.records)).collect();
+        let timer = self.shared.metrics.fsync_seconds.start_timer();
+        match self.store.append(&records, now_ms()) {
+            Ok(()) => {
+                timer.observe_duration();
+                if self.shared.health.swap(Health::Good as u8, Ordering::AcqRel) == Health::Full as u8 {
+                    info!("the disk of the log has room again");
+                }
+                let metrics = &self.shared.metrics;
+                metrics.fsyncs.inc();
+                metrics.rounds.inc();
+                metrics.frames.inc_by(records.len() as u64);
+                metrics.bytes.inc_by(entries.iter().map(|e| e.bytes as u64).sum());
+                for entry in entries {
+                    self.finish(entry, Ok(()));
+                }
+                self.tell_readers(&records);
+                Ok(())
+            }
+            Err(error) if error.is_full() && !self.store.is_broken() => {
+                timer.stop_and_discard();
+                if self.shared.health.swap(Health::Full as u8, Ordering::AcqRel) != Health::Full as u8 {
+                    warn!(%error, "the disk of the log is full: events are refused until there is room");
+                }
+                self.put_back(entries, records);
+                Ok(())
+            }
+            Err(error) => {
+                timer.stop_and_discard();
+                self.fail(&error);
+                entries.into_iter().for_each(|entry| self.finish(entry, Err(AppendError::Failed)));
+                Err(())
+            }
+        }
+    }
+
+    /// Refuses what does not wait, and gives what waits its place at the head of the queue again.
+    fn put_back(&self, entries: Vec<Entry>, records: Vec<Append>) {
+        let mut records = records.into_iter();
+        let mut waiting = Vec::new();
+        for mut entry in entries {
+            let mut bytes = 0;
+            while bytes < entry.bytes {
+                let record = records.next().expect("as many bytes as were taken");
+                bytes += record.record.len();
+                entry.records.push(record);
+            }
+            match entry.on_full {
+                OnFull::Refuse => self.finish(entry, Err(AppendError::Full)),
+                OnFull::Wait => waiting.push(entry),
+            }
+        }
+        let mut queue = self.shared.queue();
+        waiting.into_iter().rev().for_each(|entry| queue.entries.push_front(entry));
+    }
+
+    /// Begins another journal, lets go of old ones and of old segments.
+    fn housekeeping(&mut self) -> Result<(), LogError> {
+        while let Ok((unsynced, result)) = self.from_syncer.try_recv() {
+            result?;
+            self.store.synced(&unsynced)?;
+            self.shared.metrics.fsyncs.inc_by(unsynced.len() as u64 + 1);
+        }
+        if self.store.is_rotation_due() {
+            match self.store.rotate() {
+                Ok(unsynced) => {
+                    self.shared.metrics.fsyncs.inc_by(2);
+                    if let Some(to_syncer) = &self.to_syncer {
+                        let _ = to_syncer.send(unsynced);
+                    }
+                }
+                Err(error) if error.is_full() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let retire = std::mem::take(&mut self.shared.queue().retire);
+        for (topic, partition, below, before) in retire {
+            let gone = self.store.retire(topic, partition, below, before)?;
+            self.shared.metrics.fsyncs.inc_by(gone);
+        }
+        Ok(())
+    }
+
+    fn fail(&self, error: &LogError) {
+        error!(%error, "the log stops");
+        self.shared.health.store(Health::Failed as u8, Ordering::Release);
+    }
+
+    fn refuse_all(&self) {
+        let entries = {
+            let mut queue = self.shared.queue();
+            queue.is_closed = true;
+            std::mem::take(&mut queue.entries)
+        };
+        let refusal = self.shared.refusal();
+        entries.into_iter().for_each(|entry| self.finish(entry, Err(refusal)));
+        self.shared.tell(Readers::Facts);
+        self.shared.tell(Readers::Desks);
+    }
+
+    fn tell_readers(&self, records: &[Append]) {
+        if records.iter().any(|r| r.topic == Topic::Facts) {
+            self.shared.tell(Readers::Facts);
+        }
+        if records.iter().any(|r| r.topic != Topic::Facts) {
+            self.shared.tell(Readers::Desks);
+        }
+    }
+
+    fn finish(&self, entry: Entry, result: Result<(), AppendError>) {
+        self.shared.metrics.queue_bytes.sub(i64::try_from(entry.bytes).unwrap_or(i64::MAX));
+        (entry.done)(result);
+    }
+}

@@ -1,0 +1,121 @@
+//! What a log is, for good: its id, its clock, its partitions.
+
+use std::path::Path;
+
+use domain::model::address::{PartitionId, Partitions, Topic};
+use domain::model::ids::digest128;
+use domain::protocol::genesis::Genesis;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{LogError, at};
+use crate::files::{self, Files};
+
+/// Changes with what lies on the disk.
+const FORMAT: u32 = 1;
+pub const META: &str = "meta.json";
+pub const JOURNAL: &str = "journal";
+
+/// Who says what time it is. A log keeps to one of them, for its records mean nothing under the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clock {
+    /// `received` is the edge's clock, cut to the append time.
+    Wall,
+    /// `received` is the running maximum of the events' times; the append time plays no part.
+    Event,
+}
+
+/// What a log is, for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Meta {
+    format: u32,
+    /// A random number: another log has another one.
+    #[serde(with = "hex")]
+    id: u128,
+    pub clock: Clock,
+    pub partitions: Partitions,
+}
+
+impl Meta {
+    #[must_use]
+    pub fn new(id: u128, clock: Clock, partitions: Partitions) -> Self {
+        Self { format: FORMAT, id, clock, partitions }
+    }
+
+    /// What a first record says of the log that it is of.
+    #[must_use]
+    pub fn of(birth: &Genesis) -> Self {
+        let clock = if birth.is_event_clock { Clock::Event } else { Clock::Wall };
+        Self::new(birth.id, clock, birth.partitions)
+    }
+
+    /// The first record of a partition of this log.
+    #[must_use]
+    pub fn birth(&self, topic: Topic, partition: u16) -> Genesis {
+        let is_event_clock = self.clock == Clock::Event;
+        Genesis { source: self.source(topic, partition), id: self.id, is_event_clock, partitions: self.partitions }
+    }
+
+    #[must_use]
+    pub fn source(&self, topic: Topic, partition: u16) -> PartitionId {
+        PartitionId { log: self.topic_id(topic), topic, partition }
+    }
+
+    #[must_use]
+    pub fn id(&self) -> u128 {
+        self.id
+    }
+
+    /// The id of a topic of this log.
+    #[must_use]
+    pub fn topic_id(&self, topic: Topic) -> u128 {
+        digest128(&[&format!("{:032x}", self.id), topic.as_str()])
+    }
+
+    /// Every partition of every topic.
+    pub fn all(&self) -> impl Iterator<Item = (Topic, u16)> + '_ {
+        Topic::ALL.iter().flat_map(|&topic| (0..self.partitions.of(topic)).map(move |p| (topic, p)))
+    }
+}
+
+mod hex {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(id: &u128, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{id:032x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u128, D::Error> {
+        u128::from_str_radix(&String::deserialize(from)?, 16).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Reads what a log is; `None` if there is none.
+///
+/// # Errors
+/// There is something, and it is no log of this format.
+pub fn read_meta(files: &dyn Files, dir: &Path) -> Result<Option<Meta>, LogError> {
+    let names = files.list(dir).map_err(at(dir, "listed"))?;
+    if !names.iter().any(|name| name == META) {
+        // A log that was being made when it was cut off has no topic yet.
+        let topic = names.iter().find(|name| *name == JOURNAL || Topic::parse(name).is_some());
+        return topic.map_or(Ok(None), |name| {
+            let what = format!("{META} is missing beside {name}");
+            Err(LogError::Damaged { path: dir.join(META), byte: 0, what })
+        });
+    }
+    let path = dir.join(META);
+    let bytes = files::read(files, &path).map_err(at(&path, "read"))?;
+    let damaged = |what: String| LogError::Damaged { path: path.clone(), byte: 0, what };
+    let meta: Meta = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+    if meta.format != FORMAT {
+        return Err(LogError::Other {
+            dir: dir.to_owned(),
+            found: format!("format {}", meta.format),
+            wanted: format!("format {FORMAT}"),
+            mend: "use the build that wrote it",
+        });
+    }
+    Ok(Some(meta))
+}

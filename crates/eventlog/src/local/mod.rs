@@ -1,0 +1,23 @@
+//! The embedded log: topics and partitions in segments on the local disk.
+//!
+//! - [`log`]: the log with its committer: appends of many threads are one round, one sync
+//! - [`store`]: the log without threads: open and repair, append a round, retire old segments
+//! - [`consumer`]: the consumer of the embedded log
+//! - [`archive`]: a log that is only read
+//! - [`meta`]: the log's id, clock and number of partitions, fixed at its creation
+//! - [`partition`]: one partition, as its readers see it
+//! - `tail`: the same, as its writer sees it
+//! - [`reader`]: the records of one partition, in order
+//! - `segment`: the records of one partition, in files
+//! - `journal`: the latest appends to all partitions in one file, so that one sync makes a round durable
+
+pub mod archive;
+pub mod consumer;
+pub(crate) mod journal;
+pub mod log;
+pub mod meta;
+pub mod partition;
+pub mod reader;
+mod segment;
+pub mod store;
+mod tail;

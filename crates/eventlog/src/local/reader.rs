@@ -1,0 +1,96 @@
+//! The records of one partition, in order, as far as they are durable.
+
+use std::sync::Arc;
+
+use domain::model::address::PartitionId;
+
+use crate::api::Record;
+use crate::error::LogError;
+use crate::local::partition::Partition;
+use crate::local::segment::{Cursor, Segment};
+
+/// Reads a partition from an offset on.
+#[derive(Debug)]
+pub struct Reader {
+    partition: Arc<Partition>,
+    next: u64,
+    mend: &'static str,
+    at: Option<(Arc<Segment>, Cursor)>,
+}
+
+impl Reader {
+    /// A reader whose first record is the one at `from`.
+    ///
+    /// # Errors
+    /// The log begins later or ends earlier, or cannot be read up to there. `mend` says what helps if it begins later.
+    pub fn open(partition: Arc<Partition>, from: u64, mend: &'static str) -> Result<Self, LogError> {
+        let (start, end) = (partition.start(), partition.end());
+        if from < start {
+            return Err(LogError::Retired { partition: partition.name(), wanted: from, start, mend });
+        }
+        if from > end {
+            return Err(LogError::Short { partition: partition.name(), wanted: from, end });
+        }
+        let mut reader = Self { partition, next: start.max(from), mend, at: None };
+        if let Some(segment) = reader.partition.segment(from) {
+            let mut cursor = Cursor::new();
+            for expected in segment.base..from {
+                if cursor.next(&segment, segment.shown(), expected)?.is_none() {
+                    return Err(segment.damaged(cursor.at, format!("it ends before offset {expected}")));
+                }
+            }
+            reader.at = Some((segment, cursor));
+        }
+        Ok(reader)
+    }
+
+    #[must_use]
+    pub fn source(&self) -> PartitionId {
+        self.partition.source()
+    }
+
+    /// The offset of the record that comes next.
+    #[must_use]
+    pub fn next_offset(&self) -> u64 {
+        self.next
+    }
+
+    /// How many records are there and not read yet.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.partition.end() - self.next
+    }
+
+    /// The next record; `None` if there is none yet.
+    ///
+    /// # Errors
+    /// The record is damaged, or was let go before it was read: nothing is skipped.
+    pub fn next_record(&mut self) -> Result<Option<Record<'_>>, LogError> {
+        if self.next >= self.partition.end() {
+            return Ok(None);
+        }
+        let is_over = self.at.as_ref().is_none_or(|(segment, cursor)| cursor.at >= segment.shown());
+        if is_over {
+            let Some(segment) = self.partition.segment(self.next) else {
+                let (partition, start) = (self.partition.name(), self.partition.start());
+                return Err(LogError::Retired { partition, wanted: self.next, start, mend: self.mend });
+            };
+            if segment.base != self.next {
+                let what = format!("it ends before offset {}, which was written", self.next);
+                return Err(segment.damaged(segment.shown(), what));
+            }
+            self.at = Some((segment, Cursor::new()));
+        }
+        let Some((segment, cursor)) = &mut self.at else { return Ok(None) };
+        let offset = self.next;
+        let at = cursor.at;
+        match cursor.next(segment, segment.shown(), offset)? {
+            Some(f) => {
+                self.next += 1;
+                Ok(Some(Record { offset: f.offset, append: f.append, bytes: f.record }))
+            }
+            // It is below the partition's end, so it was written.
+            None => Err(segment.damaged(at, format!("it ends before offset {offset}, which was written"))),
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The log without threads: open and repair, append a round, read, let go of old segments.
+//!
+//! A round writes its records to the segments of their partitions, writes them as one block to the journal, syncs the
+//! journal, and only then shows them to readers. So the journal alone decides what is in the log since it began; the
+//! segments are synced before it is let go. If anything of a round fails, all of it is taken back.
+//!
+//! What lies where: `meta.json`, `journal/NUMBER.jrn`, `TOPIC/PARTITION/OFFSET.seg`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use domain::model::address::{PartitionId, Partitions, Topic};
+use domain::model::time::Millis;
+
+use crate::api::Append;
+use crate::error::{LogError, at};
+use crate::files::{self, Files, PARTIAL};
+use crate::local::journal::{self, Ends, Journal, Old};
+use crate::local::meta::{Clock, JOURNAL, META, Meta, read_meta};
+use crate::local::partition::Partition;
+use crate::local::segment::{HEADER_BYTES, Segment};
+use crate::local::tail::{Tail, first_append};
+
+/// Sizes; all have a default that serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// A segment is closed at so many bytes.
+    pub segment_bytes: u64,
+    /// A journal is let go at so many bytes.
+    pub journal_bytes: u64,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { segment_bytes: 64 * 1024 * 1024, journal_bytes: 64 * 1024 * 1024 }
+    }
+}
+
+/// The log. One owner appends; partitions are shared with readers.
+#[derive(Debug)]
+pub struct Store {
+    files: Arc<dyn Files>,
+    dir: PathBuf,
+    meta: Meta,
+    sizes: Sizes,
+    tails: BTreeMap<(Topic, u16), Tail>,
+    journal: Journal,
+    /// Journals before this one whose segments are not synced yet.
+    older: Vec<u64>,
+    append: Millis,
+    /// Segments that hold bytes that were never synced, by path.
+    dirty: BTreeMap<PathBuf, Arc<Segment>>,
+    is_broken: bool,
+}
+
+/// Files that must be synced before older journals are let go.
+#[derive(Debug)]
+pub struct Unsynced {
+    files: Arc<dyn Files>,
+    segments: Vec<Arc<Segment>>,
+    ends: Vec<((Topic, u16), u64)>,
+    journals: Vec<u64>,
+}
+
+impl Unsynced {
+    /// Makes the segments durable. May be done beside appends.
+    ///
+    /// # Errors
+    /// The disk refuses: the journals must stay.
+    pub fn sync(&self) -> Result<(), LogError> {
+        let mut dirs = BTreeSet::new();
+        for segment in &self.segments {
+            segment.file.sync().map_err(at(&segment.path, "synced"))?;
+            dirs.extend(segment.path.parent());
+        }
+        for dir in dirs {
+            self.files.sync_dir(dir).map_err(at(dir, "synced"))?;
+        }
+        Ok(())
+    }
+
+    /// How many syncs that takes, at most.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+}
+
+impl Store {
+    /// Opens a log, or makes one; repairs what a crash left behind.
+    ///
+    /// # Errors
+    /// The log is damaged, is another one than `meta` says (its id aside), or the disk refuses.
+    pub fn open(files: Arc<dyn Files>, dir: &Path, meta: &Meta, sizes: Sizes) -> Result<Self, LogError> {
+        files.create_dir(dir).map_err(at(dir, "made"))?;
+        let found = match read_meta(&*files, dir)? {
+            Some(found) => found,
+            None => {
+                let bytes = serde_json::to_vec(meta).expect("numbers and words");
+                files::publish(&*files, dir, META, &bytes).map_err(at(dir, "written"))?;
+                meta.clone()
+            }
+        };
+        let other = |found: String, wanted: String, mend| LogError::Other { dir: dir.to_owned(), found, wanted, mend };
+        if found.clock != meta.clock {
+            let name = |clock| if clock == Clock::Wall { "--clock wall" } else { "--clock event" };
+            return Err(other(name(found.clock).into(), name(meta.clock).into(), "start it as it was made"));
+        }
+        if found.partitions != meta.partitions {
+            let of = |p: Partitions| format!("{} partitions", p.scans);
+            return Err(other(of(found.partitions), of(meta.partitions), "give the number that it was made with"));
+        }
+        Self::recover(files, dir, found, sizes)
+    }
+
+    fn recover(files: Arc<dyn Files>, dir: &Path, meta: Meta, sizes: Sizes) -> Result<Self, LogError> {
+        let journals = dir.join(JOURNAL);
+        files.create_dir(&journals).map_err(at(&journals, "made"))?;
+        let names = files.list(&journals).map_err(at(&journals, "listed"))?;
+        for name in names.iter().filter(|name| name.ends_with(PARTIAL)) {
+            let path = journals.join(name);
+            files.remove(&path).map_err(at(&path, "removed"))?;
+        }
+        let numbers: Vec<u64> = names.iter().filter_map(|name| journal::number_of(name)).collect();
+        let old = numbers.iter().map(|&n| Old::open(&*files, &journals, n)).collect::<Result<Vec<_>, _>>()?;
+        if old.is_empty() {
+            check_nothing_is_there(&*files, dir, &meta)?;
+        }
+        let ends: BTreeMap<(Topic, u16), u64> =
+            old.first().map_or_else(BTreeMap::new, |j| j.ends.iter().copied().collect());
+        let mut tails = BTreeMap::new();
+        for (topic, partition) in meta.all() {
+            let source = PartitionId { log: meta.topic_id(topic), topic, partition };
+            let end = ends.get(&(topic, partition)).copied().unwrap_or(0);
+            tails.insert((topic, partition), Tail::open(&*files, dir, source, end)?);
+        }
+        // Replay what the journals hold beyond what was synced.
+        let mut dirty = BTreeMap::new();
+        let (mut append, mut next) = (0, 0);
+        for (i, journal) in old.iter().enumerate() {
+            if i > 0 && journal.number() != next {
+                let what = format!("journal {} begins with block {}, {next} must come", numbers[i], journal.number());
+                return Err(LogError::Damaged { path: journals.join(journal::name(numbers[i])), byte: 0, what });
+            }
+            let whole = journal.records(|place, offset, time, record| {
+                append = append.max(time);
+                let tail = tails.get_mut(&place).ok_or_else(|| LogError::Damaged {
+                    path: journals.join(journal::name(numbers[i])),
+                    byte: 0,
+                    what: format!("it holds a record of {} partition {}, which is not there", place.0, place.1),
+                })?;
+                tail.stage(&*files, sizes.segment_bytes, offset, time, record)
+            })?;
+            next = whole.next;
+            for tail in tails.values_mut() {
+                tail.write()?;
+                dirty.extend(tail.show().into_iter().map(|segment| (segment.path.clone(), segment)));
+            }
+        }
+        let ends = tails.iter().map(|(place, tail)| (*place, tail.next)).collect::<Ends>();
+        let number = numbers.last().map_or(0, |n| n + 1);
+        let unsynced = Unsynced {
+            files: Arc::clone(&files),
+            segments: tails.values().map(|tail| Arc::clone(&tail.segment)).chain(dirty.into_values()).collect(),
+            ends: ends.clone(),
+            journals: numbers,
+        };
+        unsynced.sync()?;
+        sync_dirs(&*files, dir, &meta)?;
+        let journal = Journal::create(&*files, &journals, number, next, &ends)?;
+        let mut store = Self {
+            files,
+            dir: dir.to_owned(),
+            meta,
+            sizes,
+            tails,
+            journal,
+            older: unsynced.journals.clone(),
+            append,
+            dirty: BTreeMap::new(),
+            is_broken: false,
+        };
+        store.synced(&unsynced)?;
+        Ok(store)
+    }
+
+    #[must_use]
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// A partition, to read.
+    ///
+    /// # Panics
+    /// If the log has no such partition.
+    #[must_use]
+    pub fn partition(&self, topic: Topic, partition: u16) -> Arc<Partition> {
+        Arc::clone(&self.tails[&(topic, partition)].partition)
+    }
+
+    /// Every partition, to read.
+    #[must_use]
+    pub fn partitions(&self) -> BTreeMap<(Topic, u16), Arc<Partition>> {
+        self.tails.iter().map(|(place, tail)| (*place, Arc::clone(&tail.partition))).collect()
+    }
+
+    /// Appends records, all or none of them, and makes them durable; `now` is the append time unless time went back.
+    ///
+    /// # Errors
+    /// The disk refuses, and nothing is appended. If it was not just full, the log [is broken](Store::is_broken).
+    ///
+    /// # Panics
+    /// If the log is broken, or has no such partition.
+    pub fn append(&mut self, records: &[Append], now: Millis) -> Result<(), LogError> {
+        assert!(!self.is_broken, "a broken log is thrown away");
+        let append = self.append.max(now);
+        if let Err(error) = self.try_append(records, append) {
+            self.is_broken = !error.is_full();
+            self.undo().inspect_err(|_| self.is_broken = true)?;
+            return Err(error);
+        }
+        self.append = append;
+        for tail in self.tails.values_mut().filter(|tail| tail.is_touched()) {
+            self.dirty.extend(tail.show().into_iter().map(|segment| (segment.path.clone(), segment)));
+        }
+        Ok(())
+    }
+
+    fn try_append(&mut self, records: &[Append], append: Millis) -> Result<(), LogError> {
+        self.journal.begin_round(append);
+        for Append { topic, partition, record } in records {
+            let tail = self.tails.get_mut(&(*topic, *partition)).expect("a partition of this log");
+            let offset = tail.next + tail.round.records;
+            tail.stage(&*self.files, self.sizes.segment_bytes, offset, append, record)?;
+            self.journal.put((*topic, *partition), offset, record);
+        }
+        for tail in self.tails.values_mut().filter(|tail| tail.is_touched()) {
+            tail.write()?;
+        }
+        let dir = self.dir.join(JOURNAL);
+        self.journal.commit().map_err(at(&dir, "written"))
+    }
+
+    fn undo(&mut self) -> Result<(), LogError> {
+        let dir = self.dir.join(JOURNAL);
+        self.journal.undo().map_err(at(&dir, "cut back"))?;
+        for tail in self.tails.values_mut().filter(|tail| tail.is_touched()) {
+            tail.undo(&*self.files)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the disk failed in a way after which nobody knows what is on it: what was shown stays readable, and opening
+    /// the log anew tells.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Whether the journal is so long that another should be begun.
+    #[must_use]
+    pub fn is_rotation_due(&self) -> bool {
+        self.journal.bytes() >= self.sizes.journal_bytes && self.older.is_empty()
+    }
+
+    /// Begins another journal. The older ones are let go by [`Store::synced`], once [`Unsynced::sync`] is done.
+    ///
+    /// # Errors
+    /// The disk refuses: the journal goes on.
+    pub fn rotate(&mut self) -> Result<Unsynced, LogError> {
+        // True once the older journals are let go; until then the oldest one's word holds.
+        let ends: Ends = self.tails.iter().map(|(place, tail)| (*place, tail.next)).collect();
+        let dir = self.dir.join(JOURNAL);
+        let next = self.journal.next_block();
+        let journal = Journal::create(&*self.files, &dir, self.journal.number + 1, next, &ends)?;
+        self.older.push(self.journal.number);
+        self.journal = journal;
+        Ok(Unsynced {
+            files: Arc::clone(&self.files),
+            segments: std::mem::take(&mut self.dirty).into_values().collect(),
+            ends,
+            journals: self.older.clone(),
+        })
+    }
+
+    /// Lets go of journals whose segments are synced.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn synced(&mut self, unsynced: &Unsynced) -> Result<(), LogError> {
+        let dir = self.dir.join(JOURNAL);
+        for number in &unsynced.journals {
+            let path = dir.join(journal::name(*number));
+            self.files.remove(&path).map_err(at(&path, "removed"))?;
+        }
+        self.files.sync_dir(&dir).map_err(at(&dir, "synced"))?;
+        self.older.retain(|number| !unsynced.journals.contains(number));
+        for (place, end) in &unsynced.ends {
+            if let Some(tail) = self.tails.get_mut(place) {
+                tail.synced = tail.synced.max(*end);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of whole segments below an offset that were appended before a moment. What is not synced yet stays.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn retire(&mut self, topic: Topic, partition: u16, below: u64, before: Millis) -> Result<u64, LogError> {
+        let Some(tail) = self.tails.get(&(topic, partition)) else { return Ok(0) };
+        let synced = tail.synced;
+        let gone: Vec<Arc<Segment>> = {
+            let mut shown = tail.partition.shown();
+            // The one after it must be on the disk by itself; its first record is no older than what goes.
+            let mut whole = 0;
+            while let Some(next) = shown.segments.get(whole + 1)
+                && next.base <= below
+                && next.base < synced
+                && (before == Millis::MAX || first_append(next)? < before)
+            {
+                whole += 1;
+            }
+            shown.segments.drain(..whole).collect()
+        };
+        // From the oldest on, so that a crash leaves no hole.
+        for segment in &gone {
+            self.files.remove(&segment.path).map_err(at(&segment.path, "removed"))?;
+            self.files.sync_dir(&tail.dir).map_err(at(&tail.dir, "synced"))?;
+            self.dirty.remove(&segment.path);
+        }
+        Ok(gone.len() as u64)
+    }
+}
+
+fn sync_dirs(files: &dyn Files, dir: &Path, meta: &Meta) -> Result<(), LogError> {
+    for (topic, partition) in meta.all() {
+        let topic = dir.join(topic.as_str());
+        let own = topic.join(partition.to_string());
+        files.sync_dir(&own).map_err(at(&own, "synced"))?;
+        files.sync_dir(&topic).map_err(at(&topic, "synced"))?;
+    }
+    files.sync_dir(dir).map_err(at(dir, "synced"))
+}
+
+/// A log whose journal is gone must not be taken for a new one.
+fn check_nothing_is_there(files: &dyn Files, dir: &Path, meta: &Meta) -> Result<(), LogError> {
+    for (topic, partition) in meta.all() {
+        let own = dir.join(topic.as_str()).join(partition.to_string());
+        for name in files.list(&own).map_err(at(&own, "listed"))? {
+            let path = own.join(&name);
+            let file = files.open(&path, false).map_err(at(&path, "opened"))?;
+            if file.len().map_err(at(&path, "measured"))? > HEADER_BYTES as u64 {
+                let what = "the journal is missing, and there are records".to_owned();
+                return Err(LogError::Damaged { path: dir.join(JOURNAL), byte: 0, what });
+            }
+        }
+    }
+    Ok(())
+}

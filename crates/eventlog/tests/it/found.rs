@@ -1,0 +1,61 @@
+//! What the simulation found.
+
+use domain::model::address::Topic;
+use eventlog::error::LogError;
+use eventlog::files::memory::{Loss, Memory};
+use eventlog::local::reader::Reader;
+use eventlog::local::store::Store;
+
+use crate::world::{append, open, read};
+
+fn fill(store: &mut Store, from: u64, to: u64) {
+    for i in from..to {
+        store.append(&[append(Topic::Scans, 0, &format!("{i:0100}"))], 0).expect("room");
+    }
+}
+
+/// A round for which there is no room in the middle of a new segment's header left the file behind. Later rounds were cut
+/// into segments elsewhere, and the next start found a segment among them whose header is torn.
+#[test]
+fn a_segment_that_could_not_be_begun_is_not_left_behind() {
+    for room in 0..900 {
+        let disk = Memory::default();
+        let mut store = open(&disk).expect("a new log");
+        // The round would begin a segment after its second record.
+        let large = format!("{:0300}", 0);
+        let round = [append(Topic::Scans, 0, &large), append(Topic::Scans, 0, &large), append(Topic::Scans, 0, "c")];
+        disk.set_room(Some(room));
+        let is_appended = store.append(&round, 0).is_ok();
+        disk.set_room(None);
+        let from = if is_appended { 3 } else { 0 };
+        fill(&mut store, from, 9);
+        let unsynced = store.rotate().expect("room");
+        unsynced.sync().expect("a disk");
+        store.synced(&unsynced).expect("a disk");
+        disk.crash(Loss::Everything);
+        let store = open(&disk).unwrap_or_else(|error| panic!("room {room}: {error}"));
+        assert_eq!(read(&store, Topic::Scans, 0, 0).expect("readable").len(), 9, "room {room}");
+    }
+}
+
+/// A reader that was overtaken by what lets go of segments saw nothing more, and said nothing.
+#[test]
+fn a_reader_is_told_that_its_records_were_let_go() {
+    let disk = Memory::default();
+    let mut store = open(&disk).expect("a new log");
+    fill(&mut store, 0, 4);
+    let mut reader = Reader::open(store.partition(Topic::Scans, 0), 0, "begin again").expect("a reader");
+    while reader.next_record().expect("readable").is_some() {}
+    fill(&mut store, 4, 20);
+    let unsynced = store.rotate().expect("room");
+    unsynced.sync().expect("a disk");
+    store.synced(&unsynced).expect("a disk");
+    store.retire(Topic::Scans, 0, 16, i64::MAX).expect("a disk");
+    let error = loop {
+        match reader.next_record() {
+            Ok(record) => assert!(record.is_some(), "there is more, and it is not seen"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, LogError::Retired { .. }), "{error}");
+}

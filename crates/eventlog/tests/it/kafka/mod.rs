@@ -1,0 +1,136 @@
+//! The log on a real Kafka, through a relay that hurts where a test says so.
+//!
+//! Tests share a broker and keep apart by their prefix; a test that hurts a broker has one of its own.
+
+mod appenders;
+mod basics;
+mod brokers;
+mod consumers;
+mod hands;
+mod members;
+mod setup;
+mod topics;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use domain::model::address::Partitions;
+use domain::model::address::Topic;
+use eventlog::api::Append;
+use eventlog::api::Consumer;
+use eventlog::error::LogError;
+use eventlog::kafka::appender::{KafkaAppender, Metrics, Options};
+use eventlog::kafka::consumer::KafkaConsumer;
+use eventlog::kafka::settings::Settings;
+use eventlog::kafka::topics::create::{Created, Wanted, create};
+use eventlog::local::meta::{Clock, Meta};
+use prometheus::Registry;
+use testkit::kafka::Kafka;
+
+/// Nothing here takes longer, on however slow a machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const MEND: &str = "begin again";
+pub(crate) const PARTITIONS: Partitions = Partitions { scans: 3, draws: 2, awards: 1, facts: 2 };
+
+/// A log of one test's own.
+pub(crate) struct World {
+    pub(crate) settings: Settings,
+    /// The same, through the relay.
+    pub(crate) relayed: Settings,
+    pub(crate) meta: Meta,
+}
+
+pub(crate) fn wanted() -> Wanted {
+    Wanted {
+        clock: Clock::Wall,
+        partitions: PARTITIONS,
+        replication: 1,
+        min_insync: 1,
+        retain_ms: 24 * 60 * 60 * 1000,
+        record_bytes_max: 2 * 1024 * 1024,
+    }
+}
+
+/// Settings with a prefix that no other test has.
+pub(crate) fn fresh(brokers: &str) -> Settings {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let prefix = format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    Settings { prefix, ..Settings::new(brokers) }
+}
+
+pub(crate) fn make(settings: &Settings) -> Created {
+    create(settings, &wanted()).expect("topics")
+}
+
+impl World {
+    pub(crate) fn new(kafka: &Kafka) -> Self {
+        let settings = fresh(kafka.bootstrap());
+        let meta = make(&settings).report.meta;
+        Self::of(kafka, settings, meta)
+    }
+
+    pub(crate) fn of(kafka: &Kafka, settings: Settings, meta: Meta) -> Self {
+        let mut relayed = Settings { brokers: kafka.relayed(), ..settings.clone() };
+        // So that there are requests to hurt.
+        relayed.producer.insert("batch.num.messages".to_owned(), "2".to_owned());
+        Self { settings, relayed, meta }
+    }
+
+    pub(crate) fn feed(&self) -> KafkaConsumer {
+        KafkaConsumer::new(&self.settings, &self.meta, &self.settings.prefix).expect("a feed")
+    }
+
+    /// An appender through the relay; its client id is the prefix.
+    pub(crate) fn appender(&self, options: Options) -> KafkaAppender {
+        let metrics = Metrics::new(&Registry::new());
+        KafkaAppender::start(&self.relayed, &self.settings.prefix, options, &metrics).expect("an appender")
+    }
+
+    /// The texts in a partition behind its first record.
+    pub(crate) fn texts(&self, topic: Topic, partition: u16) -> Vec<String> {
+        let mut feed = self.feed();
+        let bounds = feed.bounds(topic, partition).expect("bounds");
+        feed.assign(topic, partition, bounds.start, MEND).expect("assigned");
+        let want = usize::try_from(bounds.end - bounds.start).expect("few");
+        let records = read(&mut feed, want).expect("readable");
+        let skip = usize::from(bounds.start == 0);
+        records.into_values().flatten().skip(skip).map(|(_, text)| text).collect()
+    }
+}
+
+/// Offset and text by partition.
+pub(crate) type Found = BTreeMap<(Topic, u16), Vec<(u64, String)>>;
+
+/// Reads so many records, and what comes with them.
+pub(crate) fn read(feed: &mut KafkaConsumer, count: usize) -> Result<Found, LogError> {
+    let (mut found, mut left) = (Found::new(), count);
+    let end = Instant::now() + PATIENCE;
+    while left > 0 {
+        assert!(Instant::now() < end, "{left} records of {count} did not come: {found:?}");
+        left = left.saturating_sub(feed.poll(Duration::from_millis(200), &mut |topic, partition, record| {
+            let text = String::from_utf8_lossy(record.bytes).into_owned();
+            found.entry((topic, partition)).or_default().push((record.offset, text));
+            ControlFlow::Continue(())
+        })?);
+    }
+    Ok(found)
+}
+
+/// Waits until something is so.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub(crate) fn append(topic: Topic, partition: u16, text: &str) -> Append {
+    Append { topic, partition, record: text.as_bytes().to_vec() }
+}
+
+pub(crate) fn shared() -> Option<&'static Kafka> {
+    Kafka::shared()
+}

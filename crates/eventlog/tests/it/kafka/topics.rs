@@ -1,0 +1,228 @@
+//! Topics are made once; what was lost or recreated is never taken for what was there.
+
+use std::time::Duration;
+
+use domain::model::address::Partitions;
+use domain::model::address::Topic;
+use eventlog::api::Append;
+use eventlog::api::OnFull;
+use eventlog::error::LogError;
+use eventlog::kafka::appender::{KafkaAppender, Metrics, Options};
+use eventlog::kafka::settings::Settings;
+use eventlog::kafka::topics::check::{Needs, Report, check};
+use eventlog::kafka::topics::create::{Created, Wanted, create};
+use eventlog::kafka::topics::origin::meta;
+use eventlog::local::meta::{Clock, Meta};
+use prometheus::Registry;
+
+use super::hands::{Hands, RIGHT};
+use super::{PARTITIONS, World, append, fresh, make, shared, until, wanted};
+
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+fn checked(settings: &Settings) -> Report {
+    check(settings, &Needs { retain_ms: DAY }).expect("a report")
+}
+
+/// Appends without asking what the topics are.
+fn put(settings: &Settings, records: Vec<Append>) {
+    let metrics = Metrics::new(&Registry::new());
+    let appender = KafkaAppender::start(settings, "put", Options::lane(), &metrics).expect("an appender");
+    appender.append_and_wait(records, OnFull::Wait).expect("acknowledged");
+}
+
+fn birth(meta: &Meta, topic: Topic, partition: u16) -> Append {
+    Append { topic, partition, record: meta.birth(topic, partition).record() }
+}
+
+fn refusal(settings: &Settings) -> String {
+    create(settings, &wanted()).expect_err("refused").to_string()
+}
+
+fn has(texts: &[String], parts: &[&str]) -> bool {
+    texts.iter().any(|text| parts.iter().all(|part| text.contains(part)))
+}
+
+#[test]
+fn topics_are_made_once_and_say_what_they_are_of() {
+    let Some(kafka) = shared() else { return };
+    let settings = fresh(kafka.bootstrap());
+    let error = meta(&settings).expect_err("nothing is there").to_string();
+    assert!(error.contains("there is no log") && error.contains("topics create"), "{error}");
+    let created = make(&settings);
+    assert_eq!(created.made.len(), Topic::ALL.len(), "{created:?}");
+    assert_eq!(created.report.mistakes, Vec::<String>::new());
+    assert!(has(&created.report.warnings, &["scans", "one replica"]), "{:?}", created.report.warnings);
+    assert_eq!(meta(&settings).expect("a log"), created.report.meta);
+    let more = Wanted { clock: Clock::Event, partitions: Partitions { scans: 9, ..PARTITIONS }, ..wanted() };
+    let again = create(&settings, &more).expect("all is there");
+    assert_eq!((again.made.len(), again.differs.len()), (0, 2), "{again:?}");
+    assert_eq!(again.report.meta, created.report.meta);
+    let other = make(&fresh(kafka.bootstrap()));
+    assert_ne!(other.report.meta.id(), created.report.meta.id());
+}
+
+#[test]
+fn what_cannot_work_is_not_made() {
+    let settings = Settings::new("127.0.0.1:1");
+    for wrong in [
+        Wanted { min_insync: 2, ..wanted() },
+        Wanted { min_insync: 0, ..wanted() },
+        Wanted { record_bytes_max: 1000, ..wanted() },
+        Wanted { partitions: Partitions { facts: 0, ..PARTITIONS }, ..wanted() },
+    ] {
+        assert!(matches!(create(&settings, &wrong), Err(LogError::Setting { .. })), "{wrong:?}");
+    }
+}
+
+#[test]
+fn creators_at_once_make_one_log() {
+    let Some(kafka) = shared() else { return };
+    let settings = fresh(kafka.bootstrap());
+    // Each wants something else, and finds another stage of the work of those before.
+    let created: Vec<Created> = std::thread::scope(|scope| {
+        let creators: Vec<_> = (2..8)
+            .map(|scans| {
+                let settings = &settings;
+                let wanted = Wanted { partitions: Partitions { scans, ..PARTITIONS }, ..wanted() };
+                scope.spawn(move || {
+                    std::thread::sleep(Duration::from_millis(u64::from(scans) * 120));
+                    create(settings, &wanted).expect("topics")
+                })
+            })
+            .collect();
+        creators.into_iter().map(|creator| creator.join().expect("no panic")).collect()
+    });
+    assert!(created.iter().all(|one| one.report.meta == created[0].report.meta), "{created:?}");
+    assert_eq!(created.iter().filter(|one| one.differs.is_empty()).count(), 1, "{created:?}");
+    assert_eq!(created.iter().map(|one| one.made.len()).sum::<usize>(), Topic::ALL.len(), "{created:?}");
+    assert_eq!(checked(&settings).mistakes, Vec::<String>::new());
+}
+
+#[test]
+fn a_creation_that_was_interrupted_is_finished() {
+    let Some(kafka) = shared() else { return };
+    let known = Meta::new(77, Clock::Event, PARTITIONS);
+    // How far the one before came.
+    for steps in 0..4 {
+        let settings = fresh(kafka.bootstrap());
+        let hands = Hands::on(&settings);
+        let kept = [("retention.ms", "-1"), RIGHT[0], RIGHT[1]];
+        hands.make(&settings.topic(Topic::Rules), 1, &kept);
+        if steps > 0 {
+            put(&settings, vec![birth(&known, Topic::Rules, 0)]);
+            let report = checked(&settings);
+            assert!(has(&report.mistakes, &["never made to an end", "topics create"]), "{report:?}");
+        }
+        if steps > 1 {
+            hands.make(&settings.topic(Topic::Scans), 3, &RIGHT);
+        }
+        if steps > 2 {
+            put(&settings, vec![birth(&known, Topic::Scans, 1)]);
+        }
+        let created = make(&settings);
+        let missing = if steps > 1 { Topic::ALL.len() - 2 } else { Topic::ALL.len() - 1 };
+        assert_eq!((created.made.len(), created.report.mistakes.len()), (missing, 0), "{steps}: {created:?}");
+        assert_eq!(created.report.meta.id() == known.id(), steps > 0);
+        assert!(make(&settings).made.is_empty());
+    }
+}
+
+#[test]
+fn a_topic_that_was_lost_is_not_made_again() {
+    let Some(kafka) = shared() else { return };
+    let world = World::new(kafka);
+    let (settings, hands) = (&world.settings, Hands::on(&world.settings));
+    let draws = settings.topic(Topic::Draws);
+    hands.delete(&draws);
+    let error = refusal(settings);
+    assert!(error.contains(&draws) && error.contains("missing") && error.contains("restore"), "{error}");
+    assert!(has(&checked(settings).mistakes, &["draws", "missing"]));
+    hands.make(&draws, 2, &RIGHT);
+    let error = refusal(settings);
+    assert!(error.contains(&draws) && error.contains("empty"), "{error}");
+    assert!(has(&checked(settings).mistakes, &["draws", "partition 1", "empty"]));
+    let other = Meta::new(5, Clock::Wall, PARTITIONS);
+    put(settings, vec![birth(&world.meta, Topic::Draws, 0), birth(&other, Topic::Draws, 1)]);
+    let error = refusal(settings);
+    assert!(error.contains(&draws) && error.contains("recreated"), "{error}");
+    assert!(has(&checked(settings).mistakes, &["draws", "recreated"]));
+    hands.delete(&draws);
+    hands.make(&draws, 5, &RIGHT);
+    let error = refusal(settings);
+    assert!(error.contains("5 partitions") && error.contains("made with 2"), "{error}");
+    assert!(has(&checked(settings).mistakes, &["draws", "5 partitions"]));
+}
+
+#[test]
+fn without_rules_nothing_says_what_the_others_are() {
+    let Some(kafka) = shared() else { return };
+    let world = World::new(kafka);
+    let (settings, hands) = (&world.settings, Hands::on(&world.settings));
+    let rules = settings.topic(Topic::Rules);
+    hands.delete(&rules);
+    let error = refusal(settings);
+    assert!(error.contains(&rules) && error.contains("missing") && error.contains("--prefix"), "{error}");
+    assert!(matches!(check(settings, &Needs { retain_ms: DAY }), Err(LogError::Topic { .. })));
+    hands.make(&rules, 1, &RIGHT);
+    let error = refusal(settings);
+    assert!(error.contains("it is empty, but") && error.contains("is not"), "{error}");
+    put(settings, vec![append(Topic::Rules, 0, "a stranger's")]);
+    for error in [refusal(settings), meta(settings).expect_err("no birth").to_string()] {
+        assert!(error.contains(&rules) && error.contains("fewer than a frame's header"), "{error}");
+    }
+}
+
+#[test]
+fn what_was_let_go_by_age_is_no_loss() {
+    let Some(kafka) = shared() else { return };
+    let world = World::new(kafka);
+    let (settings, hands) = (&world.settings, Hands::on(&world.settings));
+    hands.cut(&settings.topic(Topic::Rejects), 0, 1);
+    put(settings, vec![append(Topic::Facts, 0, "1")]);
+    hands.cut(&settings.topic(Topic::Facts), 0, 1);
+    let again = make(settings);
+    assert_eq!((again.made, again.report.mistakes), (vec![], vec![]));
+    hands.cut(&settings.topic(Topic::Rules), 0, 1);
+    let error = refusal(settings);
+    assert!(error.contains("begins at offset 1"), "{error}");
+}
+
+#[test]
+fn every_setting_that_cannot_keep_the_promises_is_named() {
+    let Some(kafka) = shared() else { return };
+    let world = World::new(kafka);
+    let (settings, hands) = (&world.settings, Hands::on(&world.settings));
+    for (topic, name, value, mend) in [
+        (Topic::Scans, "cleanup.policy", "compact", "set it to delete"),
+        (Topic::Draws, "cleanup.policy", "compact,delete", "set it to delete"),
+        (Topic::Awards, "message.timestamp.type", "CreateTime", "set it to LogAppendTime"),
+        (Topic::Facts, "unclean.leader.election.enable", "true", "set it to false"),
+        (Topic::Rejects, "max.message.bytes", "100000", "set it to 1048576"),
+        (Topic::Scans, "min.insync.replicas", "2", "lower it"),
+        (Topic::Scans, "retention.ms", "3600000", "set it to 86400000"),
+        (Topic::Rules, "retention.ms", "86400000", "set both to -1"),
+        (Topic::Rules, "retention.bytes", "1000000", "set both to -1"),
+    ] {
+        let name_of_topic = settings.topic(topic);
+        let forever = if topic == Topic::Rules { "-1" } else { "86400000" };
+        let mut all = vec![("retention.ms", forever), RIGHT[0], RIGHT[1]];
+        hands.set(&name_of_topic, &all);
+        // Brokers follow a change a moment later.
+        until("a report without mistakes", || checked(settings).mistakes.is_empty());
+        all.retain(|(other, _)| *other != name);
+        all.push((name, value));
+        hands.set(&name_of_topic, &all);
+        until(&format!("{name} is {value}"), || {
+            let mistakes = checked(settings).mistakes;
+            mistakes.len() == 1 && has(&mistakes, &[&name_of_topic, name, mend])
+        });
+        all.pop();
+        all.extend((name == "retention.ms").then_some((name, forever)));
+        all.extend(RIGHT.iter().filter(|(right, _)| *right == name));
+        hands.set(&name_of_topic, &all);
+    }
+    hands.set(&settings.topic(Topic::Scans), &[RIGHT[0], RIGHT[1], ("retention.bytes", "1000000")]);
+    until("a warning", || has(&checked(settings).warnings, &["scans", "retention.bytes"]));
+    assert!(check(settings, &Needs { retain_ms: -1 }).is_ok_and(|report| has(&report.mistakes, &["retention.ms"])));
+}

@@ -1,0 +1,113 @@
+//! Many threads append; rounds are shared, order is kept, a full disk refuses and heals.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use domain::model::address::Topic;
+use eventlog::api::{AppendError, Health, OnFull};
+use eventlog::files::memory::{Loss, Memory};
+use eventlog::local::log::{Log, Readers};
+use eventlog::local::reader::Reader;
+use prometheus::Registry;
+
+use crate::world::{DIR, SMALL, append, meta, open, read};
+
+fn log(disk: &Memory) -> Log {
+    Log::open(Arc::new(disk.clone()), Path::new(DIR), &meta(), SMALL, &Registry::new()).expect("a log")
+}
+
+#[test]
+fn appends_of_many_threads_share_syncs_and_keep_their_order() {
+    let disk = Memory::default();
+    let log = Arc::new(log(&disk));
+    let threads: Vec<_> = (0..8)
+        .map(|thread| {
+            let log = Arc::clone(&log);
+            std::thread::spawn(move || {
+                for i in 0..50 {
+                    let record = append(Topic::Scans, thread % 2, &format!("{thread} {i}"));
+                    log.append_and_wait(vec![record]).expect("durable");
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().expect("no panic");
+    }
+    let syncs = disk.syncs();
+    log.close();
+    drop(log);
+    // Nothing that was answered needs the process to live.
+    disk.crash(Loss::Everything);
+    let store = open(&disk).expect("a log");
+    let mut total = 0;
+    for partition in 0..2 {
+        let found = read(&store, Topic::Scans, partition, 0).expect("readable");
+        total += found.len();
+        for thread in (partition..8).step_by(2) {
+            let own: Vec<&String> = found.iter().filter(|t| t.starts_with(&format!("{thread} "))).collect();
+            let wanted: Vec<String> = (0..50).map(|i| format!("{thread} {i}")).collect();
+            assert_eq!(own, wanted.iter().collect::<Vec<_>>());
+        }
+    }
+    assert_eq!(total, 400);
+    assert!(syncs < 400, "{syncs} syncs for 400 appends");
+}
+
+#[test]
+fn a_full_disk_refuses_what_may_be_refused_and_keeps_the_order_of_what_waits() {
+    let disk = Memory::default();
+    let log = log(&disk);
+    log.append_and_wait(vec![append(Topic::Scans, 0, "before")]).expect("room");
+    disk.set_room(Some(10));
+    let (tell, told) = channel();
+    for i in 0..5 {
+        let tell = tell.clone();
+        let done = move |result| tell.send((i, result)).expect("somebody listens");
+        log.append(vec![append(Topic::Draws, 0, &format!("answer {i}"))], OnFull::Wait, Box::new(done));
+    }
+    assert_eq!(log.append_and_wait(vec![append(Topic::Scans, 0, "refused")]), Err(AppendError::Full));
+    assert_eq!(log.health(), Health::Full);
+    assert!(told.try_recv().is_err(), "what waits is neither done nor refused");
+    disk.set_room(None);
+    let results: Vec<_> = told.iter().take(5).collect();
+    assert_eq!(results, (0..5).map(|i| (i, Ok(()))).collect::<Vec<_>>());
+    log.append_and_wait(vec![append(Topic::Scans, 0, "after")]).expect("room again");
+    assert_eq!(log.health(), Health::Good);
+    log.close();
+    assert_eq!(log.append_and_wait(vec![append(Topic::Scans, 0, "late")]), Err(AppendError::Closed));
+    drop(log);
+    let store = open(&disk).expect("a log");
+    assert_eq!(read(&store, Topic::Scans, 0, 0).expect("readable"), ["before", "after"]);
+    let answers = read(&store, Topic::Draws, 0, 0).expect("readable");
+    assert_eq!(answers, (0..5).map(|i| format!("answer {i}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn readers_see_only_what_is_durable_and_are_woken() {
+    let disk = Memory::default();
+    let log = Arc::new(log(&disk));
+    let mut reader = Reader::open(Arc::clone(log.partition(Topic::Scans, 0)), 0, "begin again").expect("a reader");
+    let writer = {
+        let log = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for i in 0..200 {
+                log.append_and_wait(vec![append(Topic::Scans, 0, &i.to_string())]).expect("durable");
+            }
+        })
+    };
+    let mut seen = 0;
+    while seen < 200 {
+        let version = log.version(Readers::Desks);
+        while let Some(record) = reader.next_record().expect("readable") {
+            assert_eq!(record.bytes, seen.to_string().as_bytes());
+            seen += 1;
+        }
+        if seen < 200 {
+            log.wait(Readers::Desks, version, Duration::from_secs(10));
+        }
+    }
+    writer.join().expect("no panic");
+}

@@ -1,0 +1,45 @@
+//! `mashang rules publish`.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use domain::model::rules::version_text;
+use domain::protocol::publish::Registry as Published;
+use eventlog::files::Files;
+use eventlog::kafka::appender::{KafkaAppender, Metrics, Options};
+use eventlog::kafka::consumer::KafkaConsumer;
+use eventlog::kafka::topics::origin::meta;
+use prometheus::Registry;
+use wire::rules::{object, version};
+
+use crate::cli::options::LogFormat;
+use crate::cli::output::answer;
+use crate::cli::role_args::RulesPublishArgs;
+use crate::commands::rules_check::read_all;
+use crate::config::roles::kafka_and_store;
+use crate::roles::serve::tell_as;
+use crate::rules::publish::RulesPublisher;
+
+const CLIENT_ID: &str = "mashang-rules";
+
+/// Publishes rules, one merchant after the other.
+pub(crate) fn publish(args: RulesPublishArgs, files: Arc<dyn Files>) -> Result<()> {
+    let (kafka, store) = kafka_and_store(args.kafka, args.store)?;
+    let given = read_all(&args.files, args.secrets.as_deref())?;
+    tell_as(LogFormat::Text, "warn");
+    let meta = meta(&kafka)?;
+    let mut feed = KafkaConsumer::new(&kafka, &meta, CLIENT_ID)?;
+    let appender = KafkaAppender::start(&kafka, CLIENT_ID, Options::edge(), &Metrics::new(&Registry::new()))?;
+    let mut published = Published::default();
+    let shelf = store.shelf(files);
+    let mut press =
+        RulesPublisher { meta: &meta, feed: &mut feed, appender: &appender, shelf: &shelf, registry: &mut published };
+    for checked in &given {
+        let merchant = &checked.rules.merchant;
+        let (order, is_new) = press.publish(&checked.rules).with_context(|| format!("rules of {merchant}"))?;
+        let version = version_text(&version(&object(&checked.rules)));
+        let how = if is_new { "published" } else { "in force already" };
+        answer(format_args!("{merchant}: version {version} {how}, number {order}"))?;
+    }
+    Ok(())
+}

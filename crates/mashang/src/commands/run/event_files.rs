@@ -1,0 +1,220 @@
+//! Events from a file: lines are read, checked, stamped and framed.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, Write};
+
+use crate::cli::output::tell;
+use crate::usage;
+use anyhow::{Context, Result};
+use bumpalo::Bump;
+use domain::frame::{Body, Kind, seal};
+use domain::model::time::Millis;
+use wire::batch::LINE_BYTES_MAX;
+use wire::event::{FieldError, Merchants, Reason, Refused, read};
+
+/// A frame is closed at so many bytes.
+const FRAME_BYTES: usize = 64 * 1024;
+
+/// What came in: received = accepted + rejected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) received: u64,
+    pub(crate) accepted: u64,
+    pub(crate) rejected: BTreeMap<&'static str, u64>,
+    pub(crate) unknown_fields: u64,
+}
+
+/// Where refused events are reported.
+pub(crate) enum Rejects {
+    /// On standard error, one line per error.
+    Told,
+    /// As NDJSON.
+    Written(Box<dyn Write>),
+}
+
+/// Takes lines to frames.
+pub(crate) struct EventFileReader {
+    merchants: Merchants,
+    arena: Bump,
+    body: Body,
+    count: u32,
+    /// The running maximum of the times of all accepted events.
+    received: Option<Millis>,
+    pub(crate) tally: Tally,
+    rejects: Rejects,
+}
+
+impl EventFileReader {
+    pub(crate) fn new(merchants: Merchants, rejects: Rejects) -> Self {
+        Self {
+            merchants: merchants.with_dump_lines(),
+            arena: Bump::new(),
+            body: Body::default(),
+            count: 0,
+            received: None,
+            tally: Tally::default(),
+            rejects,
+        }
+    }
+
+    /// Takes one line; hands a frame to `send` when one is full.
+    pub(crate) fn line(
+        &mut self,
+        number: u64,
+        line: &[u8],
+        send: &mut impl FnMut(Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
+        self.tally.received += 1;
+        self.arena.reset();
+        let accepted = match read(line, &self.merchants, &self.arena) {
+            Ok(accepted) => accepted,
+            Err(refused) => return self.reject(number, &refused),
+        };
+        let mut event = accepted.event;
+        let Some(stamp) = accepted.received.or(event.time).max(self.received) else {
+            let error = "time: is missing; the first event of a run must have one".to_owned();
+            let errors = vec![FieldError { field: "time".to_owned(), error, reason: Reason::Missing }];
+            let refused = Refused { id: Some(event.id.to_owned()), errors };
+            return self.reject(number, &refused);
+        };
+        event.stamp = stamp;
+        self.received = Some(stamp);
+        self.body.push(&event);
+        self.count += 1;
+        self.tally.accepted += 1;
+        self.tally.unknown_fields += u64::from(accepted.unknown_fields);
+        if self.body.len() >= FRAME_BYTES { self.flush(send) } else { Ok(()) }
+    }
+
+    /// Closes the frame under construction.
+    pub(crate) fn flush(&mut self, send: &mut impl FnMut(Vec<u8>) -> Result<()>) -> Result<()> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        self.count = 0;
+        let received = self.received.unwrap_or(0);
+        let mut sent = Ok(());
+        self.body.drain(|bytes, count| {
+            if sent.is_ok() {
+                sent = send(seal(Kind::Events, received, None, count, bytes));
+            }
+        });
+        sent
+    }
+
+    /// Counts a line that is too long to be looked at.
+    pub(crate) fn too_long(&mut self, number: u64) -> Result<()> {
+        self.tally.received += 1;
+        let error = format!("the line is longer than {LINE_BYTES_MAX} bytes: send one event a line");
+        let errors = vec![FieldError { field: String::new(), error, reason: Reason::Size }];
+        self.reject(number, &Refused { id: None, errors })
+    }
+
+    /// Reports an event that is refused: its line, its index among the events, its id, and every error.
+    fn reject(&mut self, number: u64, refused: &Refused) -> Result<()> {
+        *self.tally.rejected.entry(refused.reason().as_str()).or_default() += 1;
+        let index = self.tally.received - 1;
+        for FieldError { field, error, reason } in &refused.errors {
+            match &mut self.rejects {
+                Rejects::Told => {
+                    let id = refused.id.as_ref().map_or_else(String::new, |id| format!(", id {id}"));
+                    tell(format_args!("line {number} (event {index}{id}): {error}"));
+                }
+                Rejects::Written(file) => {
+                    let row = serde_json::json!({
+                        "line": number, "index": index, "id": refused.id, "field": field, "error": error, "reason": reason.as_str()
+                    });
+                    writeln!(file, "{row}").context("--rejects cannot be written")?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is left of the report.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        match &mut self.rejects {
+            Rejects::Told => Ok(()),
+            Rejects::Written(file) => file.flush().context("--rejects cannot be written"),
+        }
+    }
+}
+
+/// Hands every line that is not blank to `each`, with its number from 1 and the bytes read so far; `None` stands for one that
+/// is too long, the space around it aside, of which no more is kept than the limit.
+pub(crate) fn for_each_line(
+    mut input: impl BufRead,
+    mut each: impl FnMut(u64, Option<&[u8]>, u64) -> Result<()>,
+) -> Result<()> {
+    let mut line = Vec::new();
+    let mut bytes = 0;
+    for number in 1.. {
+        line.clear();
+        let (start, mut is_long) = (bytes, false);
+        loop {
+            let chunk = input.fill_buf().map_err(|e| usage(format!("--events: cannot be read: {e}")))?;
+            let end = memchr::memchr(b'\n', chunk);
+            let taken = end.map_or(chunk.len(), |end| end + 1);
+            let part = if line.is_empty() { chunk[..taken].trim_ascii_start() } else { &chunk[..taken] };
+            let room = (LINE_BYTES_MAX + BOM.len()).saturating_sub(line.len()).min(part.len());
+            line.extend_from_slice(&part[..room]);
+            is_long |= !part[room..].trim_ascii().is_empty();
+            let ended = end.is_some() || chunk.is_empty();
+            input.consume(taken);
+            bytes += taken as u64;
+            if ended {
+                break;
+            }
+        }
+        if bytes == start {
+            return Ok(());
+        }
+        let text = line.trim_ascii_end();
+        let text = if number == 1 { text.strip_prefix(BOM).unwrap_or(text) } else { text };
+        if is_long || text.len() > LINE_BYTES_MAX {
+            each(number, None, bytes)?;
+        } else if !text.is_empty() {
+            each(number, Some(text), bytes)?;
+        }
+    }
+    Ok(())
+}
+
+/// A byte order mark, which a file may begin with.
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &[u8], chunk: usize) -> Vec<(u64, Option<usize>)> {
+        let mut found = Vec::new();
+        let input = std::io::BufReader::with_capacity(chunk, text);
+        for_each_line(input, |number, line, _| {
+            found.push((number, line.map(<[u8]>::len)));
+            Ok(())
+        })
+        .expect("lines");
+        found
+    }
+
+    #[test]
+    fn lines_are_the_same_however_they_are_read() {
+        let text = [
+            b"\xEF\xBB\xBF{}\r\n\n  \n".as_slice(),
+            &[b' '; 300_000],
+            b"{\"a\":1}",
+            &[b' '; 100_000],
+            b"\n",
+            &[b'x'; LINE_BYTES_MAX],
+            b"\n",
+            &[b'x'; LINE_BYTES_MAX + 1],
+            b"\nlast",
+        ];
+        let text = text.concat();
+        let wanted = [(1, Some(2)), (4, Some(7)), (5, Some(LINE_BYTES_MAX)), (6, None), (7, Some(4))];
+        for chunk in [1, 7, 4096, 65_536, 65_537, 1 << 20] {
+            assert_eq!(lines(&text, chunk), wanted, "in chunks of {chunk}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! `mashang run`: a file of events through all desks into a ledger.
+
+pub(crate) mod event_files;
+pub(crate) mod pipeline;
+pub(crate) mod summary;
+use std::collections::BTreeSet;
+use std::fs::{File, TryLockError};
+use std::io::{BufReader, BufWriter, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use domain::model::fact::Metric;
+use domain::model::rulebook::Library;
+use ledger::schema::may_replace;
+use ledger::writer::Writer;
+use wire::event::Merchants;
+
+use crate::cli::output::{answer, show, tell};
+use crate::cli::{RunArgs, SummaryFormat};
+use crate::commands::rules_check::{Published, publish, read_all};
+use crate::commands::run::event_files::{EventFileReader, Rejects, for_each_line};
+use crate::commands::run::pipeline::InlinePipeline;
+use crate::commands::run::summary::Summary;
+use crate::usage;
+
+/// So many frames may wait between the reader and the desks.
+const FRAMES_WAITING_MAX: usize = 16;
+const READ_BYTES: usize = 1024 * 1024;
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+
+/// Runs and prints the summary.
+pub(crate) fn run(args: &RunArgs) -> Result<()> {
+    let (library, published) = publish(read_all(&args.rules, None)?)?;
+    let (input, size) = open_events(&args.events)?;
+    let files = prepare_out(&args.out, &published)?;
+    let unfinished = || format!("{} was not finished", files.partial.display());
+    let writer = Writer::create(&files.partial, [0]).with_context(unfinished)?;
+    let merchants = published.iter().map(|p| (p.book.rules.merchant.clone(), p.book.rules.currency.clone()));
+    let intake = EventFileReader::new(Merchants::new(merchants), rejects(args)?);
+
+    let (send, frames) = sync_channel(FRAMES_WAITING_MAX);
+    let (tally, finished) = std::thread::scope(|scope| {
+        let desks = scope.spawn(move || travel(library, writer, &frames));
+        let tally = feed(intake, input, size, &send);
+        drop(send);
+        let finished = desks.join().map_err(|_| anyhow!("the desks stopped at a broken invariant"));
+        (tally, finished)
+    });
+    // If the desks stopped, the reader only knows that nobody listens: their reason comes first.
+    let (mut ledger, waiting_refunds, touches_dropped) = finished?.with_context(unfinished)?;
+    let tally = tally?;
+    let summary = Summary {
+        tally,
+        duplicates: ledger.sum(Metric::Duplicates)?,
+        late: ledger.sum(Metric::Late)?,
+        waiting_refunds,
+        touches_dropped,
+        rules: published.iter().map(|p| (p.book.rules.merchant.clone(), p.book.version())).collect(),
+    };
+    files.keep(ledger)?;
+    match args.summary {
+        SummaryFormat::Json => answer(summary.json()),
+        SummaryFormat::Text => answer(format_args!("{}ledger: {}", summary.text(), files.ledger.display())),
+    }
+}
+
+fn open_events(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
+    if path == Path::new("-") {
+        return Ok((Box::new(std::io::stdin()), None));
+    }
+    let name = path.display();
+    let meta = std::fs::metadata(path).map_err(|e| usage(format!("--events {name}: cannot be read: {e}")))?;
+    if meta.is_dir() {
+        return Err(usage(format!("--events {name}: is a directory; name a file of NDJSON, or - for standard input")));
+    }
+    let file = File::open(path).map_err(|e| usage(format!("--events {name}: cannot be read: {e}")))?;
+    Ok((Box::new(file), Some(meta.len())))
+}
+
+fn rejects(args: &RunArgs) -> Result<Rejects> {
+    let Some(path) = &args.rejects else { return Ok(Rejects::Told) };
+    let file =
+        File::create(path).map_err(|e| usage(format!("--rejects {}: cannot be written: {e}", path.display())))?;
+    Ok(Rejects::Written(Box::new(BufWriter::new(file))))
+}
+
+/// The files of a run. The ledger is written beside its place and moved there when it is whole.
+struct Files {
+    ledger: PathBuf,
+    partial: PathBuf,
+    /// The directory, locked until the run ends.
+    dir: File,
+}
+
+fn prepare_out(out: &Path, published: &[Published]) -> Result<Files> {
+    let fail = |e: std::io::Error| usage(format!("--out {}: cannot be written: {e}", out.display()));
+    let rules = out.join("rules");
+    std::fs::create_dir_all(&rules).map_err(fail)?;
+    let dir = lock(out).map_err(|e| usage(format!("--out {}: {e}", out.display())))?;
+    let ledger = out.join("ledger.sqlite");
+    let merchants: BTreeSet<String> = published.iter().map(|p| p.book.rules.merchant.clone()).collect();
+    may_replace(&ledger, &merchants).map_err(usage)?;
+    for p in published {
+        let name: String = p.book.sha256.iter().map(|b| format!("{b:02x}")).collect();
+        std::fs::write(rules.join(format!("{name}.json")), &p.object).map_err(fail)?;
+    }
+    let partial = out.join("ledger.sqlite.partial");
+    match std::fs::remove_file(&partial) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(fail(e)),
+        _ => {}
+    }
+    Ok(Files { ledger, partial, dir })
+}
+
+/// Locks a directory until the file that this gives is closed.
+pub(crate) fn lock(dir: &Path) -> Result<File, String> {
+    let file = File::open(dir).map_err(|e| format!("cannot be written: {e}"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err("another process of mashang writes there: wait for it, stop it, or choose another".to_owned())
+        }
+        Err(TryLockError::Error(e)) => Err(format!("cannot be locked: {e}")),
+    }
+}
+
+impl Files {
+    fn keep(&self, ledger: Writer) -> Result<()> {
+        ledger.close()?;
+        File::open(&self.partial)?.sync_all()?;
+        std::fs::rename(&self.partial, &self.ledger)
+            .and_then(|()| self.dir.sync_all())
+            .with_context(|| format!("{} cannot be written", self.ledger.display()))
+    }
+}
+
+/// Reads, checks and frames events until they end.
+fn feed(
+    mut intake: EventFileReader,
+    input: impl Read,
+    size: Option<u64>,
+    send: &SyncSender<Vec<u8>>,
+) -> Result<event_files::Tally> {
+    let mut hand_over = |record| send.send(record).map_err(|_| anyhow!("the desks stopped"));
+    let mut progress = Progress::new(size);
+    for_each_line(BufReader::with_capacity(READ_BYTES, input), |number, line, bytes| {
+        match line {
+            Some(line) => intake.line(number, line, &mut hand_over)?,
+            None => intake.too_long(number)?,
+        }
+        progress.tell(intake.tally.received, bytes);
+        Ok(())
+    })?;
+    intake.flush(&mut hand_over)?;
+    intake.finish()?;
+    progress.end();
+    Ok(intake.tally)
+}
+
+/// Takes frames through the desks until they end.
+fn travel(library: Library, writer: Writer, frames: &Receiver<Vec<u8>>) -> Result<(Writer, usize, u64)> {
+    let mut road = InlinePipeline::open(library, writer)?;
+    for record in frames {
+        road.events(&record)?;
+    }
+    let (waiting, dropped) = road.waiting_and_dropped();
+    Ok((road.finish()?, waiting, dropped))
+}
+
+/// Tells a terminal how far it is.
+struct Progress {
+    size: Option<u64>,
+    began: Instant,
+    told: Option<Instant>,
+    shown: bool,
+}
+
+impl Progress {
+    fn new(size: Option<u64>) -> Self {
+        Self { size, began: Instant::now(), told: std::io::stderr().is_terminal().then(Instant::now), shown: false }
+    }
+
+    fn tell(&mut self, events: u64, bytes: u64) {
+        // The clock is asked now and then only.
+        let Some(told) = self.told.filter(|_| events.is_multiple_of(1024)) else { return };
+        let now = Instant::now();
+        if now - told < PROGRESS_EVERY {
+            return;
+        }
+        self.told = Some(now);
+        self.shown = true;
+        let rate = events / (now - self.began).as_secs().max(1);
+        let part = self.size.filter(|&s| s > 0).map_or_else(String::new, |s| format!("{:3} %, ", bytes * 100 / s));
+        show(format_args!("\r{part}{events} events, {rate}/s "));
+    }
+
+    fn end(&self) {
+        if self.shown {
+            tell("");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a run came to.
+
+use serde_json::{Map, Value, json};
+
+use crate::commands::run::event_files::Tally;
+
+/// Everything that the summary says.
+pub(crate) struct Summary {
+    pub(crate) tally: Tally,
+    pub(crate) duplicates: i64,
+    pub(crate) late: i64,
+    pub(crate) waiting_refunds: usize,
+    pub(crate) touches_dropped: u64,
+    /// Merchant and version.
+    pub(crate) rules: Vec<(String, String)>,
+}
+
+impl Summary {
+    pub(crate) fn json(&self) -> Value {
+        let rejected: Map<String, Value> =
+            self.tally.rejected.iter().map(|(&reason, &n)| (reason.to_owned(), n.into())).collect();
+        let rules: Map<String, Value> = self.rules.iter().map(|(m, v)| (m.clone(), v.clone().into())).collect();
+        json!({
+            "received": self.tally.received,
+            "accepted": self.tally.accepted,
+            "rejected": rejected,
+            "duplicates": self.duplicates,
+            "late": self.late,
+            "unknown_fields": self.tally.unknown_fields,
+            "waiting_refunds": self.waiting_refunds,
+            "touches_dropped": self.touches_dropped,
+            "rules": rules,
+        })
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let rejected: u64 = self.tally.rejected.values().sum();
+        let mut text = format!(
+            "received {} events: accepted {}, rejected {rejected}\namong the accepted: {} duplicates, {} late\n",
+            self.tally.received, self.tally.accepted, self.duplicates, self.late
+        );
+        for (reason, n) in &self.tally.rejected {
+            text.push_str(&format!("rejected for {reason}: {n}\n"));
+        }
+        if self.tally.unknown_fields > 0 {
+            text.push_str(&format!("fields that nobody knows, ignored: {}\n", self.tally.unknown_fields));
+        }
+        if self.waiting_refunds > 0 {
+            text.push_str(&format!("refunds that wait for their order: {}\n", self.waiting_refunds));
+        }
+        if self.touches_dropped > 0 {
+            text.push_str(&format!("touches dropped, a shopper had too many: {}\n", self.touches_dropped));
+        }
+        for (merchant, version) in &self.rules {
+            text.push_str(&format!("rules of {merchant}: version {version}\n"));
+        }
+        text
+    }
+}

@@ -1,0 +1,53 @@
+//! `mashang snapshots list|verify`.
+
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use eventlog::files::Files;
+use worker::snapshot::{Listed, Snapshots};
+
+use crate::cli::output::{answer, tell};
+use crate::cli::role_args::SnapshotsArgs;
+use crate::rules::object_store::Store;
+use crate::usage;
+
+/// Tells of every snapshot.
+pub(crate) fn list(args: &SnapshotsArgs, files: Arc<dyn Files>) -> Result<()> {
+    for listed in all(args, files)?.1 {
+        answer(line(&listed))?;
+    }
+    Ok(())
+}
+
+/// Reads every snapshot to its end.
+pub(crate) fn verify(args: &SnapshotsArgs, files: Arc<dyn Files>) -> Result<()> {
+    let (snapshots, all) = all(args, files)?;
+    let mut torn = 0;
+    for listed in &all {
+        match snapshots.read(listed) {
+            Ok(_) => answer(format_args!("{}: good", line(listed)))?,
+            Err(error) => {
+                torn += 1;
+                tell(error);
+            }
+        }
+    }
+    match torn {
+        0 => Ok(()),
+        _ => Err(anyhow!("{torn} of {} snapshots are not as they were written", all.len())),
+    }
+}
+
+fn all(args: &SnapshotsArgs, files: Arc<dyn Files>) -> Result<(Snapshots, Vec<Listed>)> {
+    let store: Store = args.store.parse().map_err(usage)?;
+    let snapshots = Snapshots::new(files, &store.snapshots());
+    let all = snapshots.list()?;
+    if all.is_empty() {
+        tell(format_args!("{store} has no snapshots"));
+    }
+    Ok((snapshots, all))
+}
+
+fn line(listed: &Listed) -> String {
+    format!("{} partition {} offset {}", listed.topic, listed.partition, listed.offset)
+}

@@ -1,0 +1,75 @@
+//! `mashang topics create|check`.
+
+use anyhow::{Result, anyhow};
+use domain::model::address::Partitions;
+use eventlog::error::LogError;
+use eventlog::kafka::topics::RECORD_BYTES_MIN;
+use eventlog::kafka::topics::check::{Needs, Report, check as check_topics};
+use eventlog::kafka::topics::create::{Wanted, create as create_topics};
+use eventlog::local::meta::{Clock, Meta};
+
+use crate::cli::options::ClockArg;
+use crate::cli::output::{answer, tell};
+use crate::cli::role_args::{TopicsCheckArgs, TopicsCreateArgs};
+use crate::config::roles::kafka;
+use crate::usage;
+
+/// Makes what is missing.
+pub(crate) fn create(args: TopicsCreateArgs) -> Result<()> {
+    let kafka = kafka(args.kafka)?;
+    let clock = match args.clock {
+        ClockArg::Wall => Clock::Wall,
+        ClockArg::Event => Clock::Event,
+    };
+    let wanted = Wanted {
+        clock,
+        partitions: Partitions { scans: args.scans, draws: args.draws, awards: args.awards, facts: args.facts },
+        replication: args.replication,
+        min_insync: args.min_insync,
+        retain_ms: i64::try_from(args.retain.as_millis()).unwrap_or(i64::MAX),
+        record_bytes_max: 8 * RECORD_BYTES_MIN,
+    };
+    let created = create_topics(&kafka, &wanted).map_err(refused)?;
+    for made in &created.made {
+        answer(format_args!("made {made}"))?;
+    }
+    for differs in &created.differs {
+        tell(format_args!("warning: {differs}"));
+    }
+    told(&created.report)
+}
+
+/// Tells what cannot keep the promises.
+pub(crate) fn check(args: TopicsCheckArgs) -> Result<()> {
+    let kafka = kafka(args.kafka)?;
+    let needs = Needs { retain_ms: i64::try_from(args.retain.as_millis()).unwrap_or(i64::MAX) };
+    told(&check_topics(&kafka, &needs).map_err(refused)?)
+}
+
+fn told(report: &Report) -> Result<()> {
+    for warning in &report.warnings {
+        tell(format_args!("warning: {warning}"));
+    }
+    for mistake in &report.mistakes {
+        tell(mistake);
+    }
+    match report.mistakes.len() {
+        0 => answer(line(&report.meta)),
+        1 => Err(anyhow!("1 mistake: these topics cannot keep what is promised")),
+        n => Err(anyhow!("{n} mistakes: these topics cannot keep what is promised")),
+    }
+}
+
+fn line(meta: &Meta) -> String {
+    let Partitions { scans, draws, awards, facts } = meta.partitions;
+    let clock = if meta.clock == Clock::Event { "event" } else { "wall" };
+    format!(
+        "log {:032x}, {clock} clock: {scans} partitions of scans, {draws} of draws, {awards} of awards, {facts} of facts",
+        meta.id()
+    )
+}
+
+/// What was asked cannot be done as it was asked, or Kafka did not do it.
+fn refused(error: LogError) -> anyhow::Error {
+    if matches!(error, LogError::Setting { .. }) { usage(error) } else { error.into() }
+}

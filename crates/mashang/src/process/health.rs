@@ -1,0 +1,98 @@
+//! The admin port: is it alive, can it do its work now, and everything that is measured.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Result;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use web::networks::Trust;
+use web::server::handler::Routes;
+use web::server::metrics::Http;
+use web::server::port::{Port, PortConfig};
+
+/// How a process stands. Asked on threads that may wait.
+pub(crate) trait HealthCheck: Send + Sync {
+    /// Whether it gets on with its work; if not, why, and it should be started again.
+    fn life(&self) -> Result<(), String>;
+
+    /// Whether it would do now what it is for; if not, why.
+    fn readiness(&self) -> Result<(), String>;
+
+    /// Everything measured, in Prometheus' text format.
+    fn metrics(&self) -> String;
+}
+
+/// So many connections may be open; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 1_000;
+
+/// The admin port of a process.
+pub(crate) struct Admin {
+    pub(crate) address: SocketAddr,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<()>,
+}
+
+impl Admin {
+    pub(crate) fn start(listener: TcpListener, standing: Arc<dyn HealthCheck>) -> Result<Self> {
+        let service = Routes(routes(standing));
+        let manner =
+            PortConfig { connections_max: CONNECTIONS_MAX, proxies: Trust::nobody(), expects_proxy: false, tls: None };
+        // Those who look at the metrics are not in them.
+        let port = Port::new(service, manner, Http::new(&Registry::new())?);
+        let (stop, stopped) = watch::channel(false);
+        let address = listener.local_addr()?;
+        let server = tokio::spawn(async move { port.serve(listener, stopped).await });
+        Ok(Self { address, stop, server })
+    }
+
+    pub(crate) async fn end(self) {
+        self.stop.send_replace(true);
+        let _ = self.server.await;
+    }
+}
+
+/// The routes of the admin port.
+fn routes(standing: Arc<dyn HealthCheck>) -> Router {
+    Router::new()
+        .route("/livez", get(alive))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(standing)
+}
+
+type RoleHealth = State<Arc<dyn HealthCheck>>;
+
+async fn alive(State(standing): RoleHealth) -> Response {
+    told("alive", ask(move || standing.life()).await)
+}
+
+async fn ready(State(standing): RoleHealth) -> Response {
+    told("ready", ask(move || standing.readiness()).await)
+}
+
+async fn metrics(State(standing): RoleHealth) -> Response {
+    let text = ask(move || Ok(standing.metrics())).await;
+    match text {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, why).into_response(),
+    }
+}
+
+async fn ask<T: Send + 'static>(question: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(question).await.unwrap_or_else(|e| Err(e.to_string()))
+}
+
+fn told(word: &str, answer: Result<(), String>) -> Response {
+    match answer {
+        Ok(()) => format!("{word}\n").into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not {word}: {why}\n")).into_response(),
+    }
+}

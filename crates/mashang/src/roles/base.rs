@@ -1,0 +1,167 @@
+//! What all roles begin with: topics that keep the promises, metrics, an admin port, an end.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use eventlog::api::Consumer;
+use eventlog::error::LogError;
+use eventlog::kafka::consumer::KafkaConsumer;
+use eventlog::kafka::settings::Settings as Kafka;
+use eventlog::kafka::topics::check::{Needs, check, same};
+use eventlog::local::meta::Meta;
+use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use crate::config::roles::Role;
+use crate::roles::serve::{Signals, tell_as};
+use crate::usage;
+
+/// Records must be kept at least so long, for a recovery to go through: a day.
+const RETAIN_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// How soon it is asked again whether the topics are still those of the log.
+const CHECK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Where what ends a role is told.
+pub(crate) type Failed = mpsc::UnboundedSender<anyhow::Error>;
+
+/// What a role begins with.
+pub(crate) struct Base {
+    pub(crate) kafka: Kafka,
+    pub(crate) meta: Meta,
+    pub(crate) instance: String,
+    pub(crate) registry: Registry,
+    check_topics_every: Duration,
+}
+
+impl Base {
+    /// Looks whether the topics can keep what is promised.
+    ///
+    /// # Errors
+    /// They cannot: usage, with everything that is wrong. Or Kafka does not answer.
+    pub(crate) fn begin(role: &Role) -> Result<Self> {
+        tell_as(role.log_format, "info");
+        Ok(Self::of(role, ask(&role.kafka)?))
+    }
+
+    /// For a log that was asked, or is known from before.
+    pub(crate) fn of(role: &Role, meta: Meta) -> Self {
+        let registry = Registry::new();
+        let build = gauges(&registry, "mashang_build_info", "The build that runs", &["version"]);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Self {
+            kafka: role.kafka.clone(),
+            meta,
+            instance: role.instance.clone(),
+            registry,
+            check_topics_every: role.check_topics_every,
+        }
+    }
+
+    /// Where what fails is told, to end the role; it fails when the topics are not those of this log any more. A feed hears
+    /// of that from its client, but not if a topic that was recreated grew past the feed's place meanwhile; an edge hears nothing.
+    pub(crate) fn failures(&self) -> (Failed, mpsc::UnboundedReceiver<anyhow::Error>) {
+        let (failed, failures) = mpsc::unbounded_channel();
+        let (kafka, meta, every) = (self.kafka.clone(), self.meta.clone(), self.check_topics_every);
+        thread("topics", &failed, move || {
+            loop {
+                std::thread::sleep(every);
+                // A broker that has just come may know less than there is: it is asked twice.
+                let changed = || same(&kafka, &meta).is_ok_and(|mistakes| !mistakes.is_empty());
+                if changed() {
+                    std::thread::sleep(CHECK_AGAIN);
+                    let mistakes = same(&kafka, &meta).unwrap_or_default();
+                    if !mistakes.is_empty() {
+                        return Err(anyhow!("the topics are not those of this log any more: {}", mistakes.join("; ")));
+                    }
+                }
+            }
+        });
+        (failed, failures)
+    }
+
+    /// A feed of its own for some purpose.
+    pub(crate) fn feed(&self, purpose: &str) -> Result<Box<dyn Consumer>> {
+        Ok(Box::new(KafkaConsumer::new(&self.kafka, &self.meta, &format!("{}-{purpose}", self.instance))?))
+    }
+}
+
+/// Looks whether the topics can keep what is promised, and which log they are.
+///
+/// # Errors
+/// As [`Base::begin`].
+pub(crate) fn ask(kafka: &Kafka) -> Result<Meta> {
+    let report = check(kafka, &Needs { retain_ms: RETAIN_MS })?;
+    for warning in &report.warnings {
+        warn!("{warning}");
+    }
+    match report.mistakes.as_slice() {
+        [] => Ok(report.meta),
+        mistakes => Err(usage(format!("the topics cannot keep what is promised: {}", mistakes.join("; ")))),
+    }
+}
+
+/// Whether an error only says that Kafka does not answer.
+pub(crate) fn is_away(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(LogError::Kafka { .. }))
+}
+
+/// Registered gauges.
+pub(crate) fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect("a name");
+    registry.register(Box::new(gauges.clone())).expect("registered once");
+    gauges
+}
+
+/// A registered gauge.
+pub(crate) fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    let gauge = IntGauge::new(name, help).expect("a name");
+    registry.register(Box::new(gauge.clone())).expect("registered once");
+    gauge
+}
+
+/// Does the asynchronous part of a role.
+pub(crate) fn on_runtime<T>(role: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(role)
+}
+
+/// Waits for SIGTERM or SIGINT, or for something that ends the role before.
+pub(crate) async fn until_stopped(
+    mut signals: Signals,
+    failures: &mut mpsc::UnboundedReceiver<anyhow::Error>,
+) -> Result<()> {
+    let failure = tokio::select! {
+        () = signals.asked() => None,
+        failure = failures.recv() => failure,
+    };
+    match failure {
+        None => {
+            info!("draining");
+            Ok(())
+        }
+        Some(failure) => {
+            error!(error = %format_args!("{failure:#}"), "stopping");
+            Err(failure)
+        }
+    }
+}
+
+/// A thread whose work ends the role if it fails.
+pub(crate) fn thread(
+    name: &str,
+    failed: &Failed,
+    work: impl FnOnce() -> Result<()> + Send + 'static,
+) -> std::thread::JoinHandle<()> {
+    let failed = failed.clone();
+    let told = name.to_owned();
+    let watched = move || {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        let result = result.unwrap_or_else(|_| Err(anyhow!("{told}: stopped at a broken invariant")));
+        if let Err(error) = result {
+            let _ = failed.send(error);
+        }
+    };
+    std::thread::Builder::new().name(name.to_owned()).spawn(watched).expect("the system has room for a thread")
+}

@@ -1,0 +1,233 @@
+//! What `mashang demo` shows: a brand that does not exist, its rules and registers as files, shoppers that come and go
+//! for as long as it runs, and a table of what that came to.
+//!
+//! `brand` knows who there is and writes it down; `cities` where; `journey` what shoppers do one after the other;
+//! `event` how that is told; `traffic` when; `table` what the terminal shows.
+
+use std::io::{IsTerminal, Write, stdout};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use domain::model::fact::Metric;
+use domain::model::time::{Millis, SECOND_MS};
+use eventlog::api::now_ms;
+use eventlog::files::Files;
+use ledger::reader::Ledger;
+use ledger::totals::Totals as Sums;
+use ledger::url::LedgerUrl;
+use serde::{Deserialize, Serialize};
+use web::networks::Trust;
+
+use crate::cli::DemoArgs;
+use crate::cli::http_args::HttpArgs;
+use crate::cli::options::{ClockArg, LogFormat, ShopperLimit};
+use crate::config::serve::Settings;
+use crate::process::sockets::Udp;
+use crate::roles::serve::{Service, tell_as};
+use crate::usage;
+use demo::brand::{self, Brand, MERCHANT};
+use demo::client::Client;
+use demo::table::{Pace, Ranked, Screen, Totals, View};
+use demo::traffic::Traffic;
+
+/// The promotion opens so long after the start: calm first, then the rush.
+const OPENS_AFTER_MS: Millis = 12 * SECOND_MS;
+/// Shoppers do something this often.
+const TICK: Duration = Duration::from_millis(100);
+/// The table is drawn anew after so many ticks.
+const TICKS_PER_TABLE: u32 = 10;
+
+/// Which brand it is; kept beside its files, so that a second demo on the same data goes on with it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Facts {
+    opens_ms: Millis,
+    seed: u64,
+}
+
+/// Runs the demo until it is stopped.
+pub(crate) fn demo(args: &DemoArgs, files: Arc<dyn Files>) -> Result<()> {
+    tell_as(LogFormat::Text, "warn");
+    let own = match args.data {
+        Some(_) => None,
+        None => Some(tempfile::tempdir().context("no directory for the demo's data")?),
+    };
+    let dir = args.data.clone().or(own.as_ref().map(|dir| dir.path().to_owned())).unwrap_or_default();
+    let (facts, rules) = brand_in(&dir.join("brand"))?;
+    let settings = Settings {
+        data: dir.join("data"),
+        rules: vec![rules],
+        http: args.http,
+        front: HttpArgs::default().check(HttpArgs::default())?,
+        udp: Udp::Nowhere,
+        udp_trust: Trust::loopback(),
+        admin: args.admin,
+        partitions: 4,
+        clock: ClockArg::Wall,
+        keys: None,
+        secrets: None,
+        retain: Duration::from_hours(24),
+        snapshot_every: Duration::from_mins(1),
+        segment_bytes: 64 * 1024 * 1024,
+        shopper_limit: ShopperLimit::default(),
+        inflight_bytes: 256 * 1024 * 1024,
+        drain_wait: Duration::ZERO,
+        log_format: LogFormat::Text,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    runtime.block_on(async {
+        let service = Service::start(settings, files).await?;
+        let page = format!("http://{}/", service.http);
+        let told = format!(
+            "a tea brand with {} stores; its promotion opens {}\npage: {page}   metrics: http://{}/metrics\nexport: mashang export counters --ledger {}\n",
+            brand::STORES,
+            if facts.opens_ms > now_ms() { "in a few seconds" } else { "is open" },
+            service.admin.address,
+            service.ledger.display(),
+        );
+        writeln!(stdout(), "{told}")?;
+        let live = tokio::spawn(live(facts, service.http.to_string(), service.ledger.clone(), page));
+        let result = service.run(args.duration).await;
+        live.abort();
+        result
+    })
+}
+
+/// The brand that is there, or a new one.
+fn brand_in(dir: &Path) -> Result<(Facts, PathBuf)> {
+    let kept = dir.join("facts.json");
+    if let Ok(bytes) = std::fs::read(&kept) {
+        let facts = serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} is torn: remove {}", kept.display(), dir.display()))?;
+        return Ok((facts, dir.join("rules.toml")));
+    }
+    let unwritten = || format!("{} cannot be written", dir.display());
+    let facts = Facts { opens_ms: now_ms() + OPENS_AFTER_MS, seed: 11 };
+    std::fs::create_dir_all(dir).map_err(|e| usage(format!("--data: {}: {e}: choose another", unwritten())))?;
+    let rules = brand::write(dir, facts.opens_ms, facts.seed).with_context(unwritten)?;
+    std::fs::write(&kept, serde_json::to_vec(&facts)?).with_context(unwritten)?;
+    Ok((facts, rules))
+}
+
+/// Sends what shoppers do, and shows what it came to, for ever.
+async fn live(facts: Facts, address: String, ledger: PathBuf, page: String) {
+    // Other shoppers each time, or the second demo would only send duplicates.
+    let mut traffic = Traffic::new(Brand::new(facts.opens_ms, facts.seed), now_ms().unsigned_abs());
+    let mut client = Client::new(address);
+    let mut screen = Screen::new(stdout().is_terminal());
+    let mut lines = Vec::new();
+    let mut tick = tokio::time::interval(TICK);
+    let (mut ticks, mut before) = (0_u32, 0);
+    loop {
+        tick.tick().await;
+        lines.clear();
+        traffic.until(now_ms(), &mut lines);
+        client.send(&lines).await;
+        ticks += 1;
+        if ticks.is_multiple_of(TICKS_PER_TABLE) {
+            let Ok(sums) = Ledger::open(&LedgerUrl::file(&ledger)).and_then(|mut db| db.totals(MERCHANT)) else {
+                continue;
+            };
+            let pace = client.pace(before);
+            before = client.accepted();
+            show(&mut screen, &sums, client.accepted(), pace, &page);
+        }
+    }
+}
+
+fn show(screen: &mut Screen, sums: &Sums, accepted: i64, pace: Pace, page: &str) {
+    let sum = |metric| sums.sum(metric);
+    let totals = Totals {
+        accepted,
+        scans: sum(Metric::Scans),
+        shoppers: sum(Metric::Shoppers),
+        orders: sum(Metric::Orders),
+        gmv: sum(Metric::Gmv),
+        commission: sum(Metric::Commission),
+        wins: sum(Metric::Wins),
+        prize_cash: sum(Metric::PrizeCash),
+        duplicates: sum(Metric::Duplicates),
+    };
+    let ranked = |rows: &[(String, i64)]| -> Vec<Ranked> {
+        rows.iter().map(|(name, amount)| Ranked { name: name.clone(), amount: *amount }).collect()
+    };
+    let (stores, guides) = (ranked(&sums.stores), ranked(&sums.guides));
+    let view = View { totals, pace, stores: &stores, guides: &guides, page };
+    if let Some(text) = screen.show(&view, now_ms()) {
+        let mut out = stdout();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::model::fact::Metric;
+    use ledger::writer::Writer;
+    use wire::event::Merchants;
+
+    use crate::commands::rules_check::{publish, read_all};
+    use crate::commands::run::event_files::{EventFileReader, Rejects};
+    use crate::commands::run::pipeline::InlinePipeline;
+    use demo::brand::{Brand, MERCHANT, STORES, write};
+    use demo::traffic::Traffic;
+
+    const OPENS: i64 = 1_794_326_400_000;
+
+    #[test]
+    fn its_rules_have_neither_mistakes_nor_warnings() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let rules = write(&dir.path().join("new"), OPENS, 7).expect("files");
+        let checked = read_all(&[rules], None).expect("rules without a mistake").remove(0);
+        assert_eq!(checked.warnings, []);
+        let rules = checked.rules;
+        assert_eq!((rules.merchant.as_str(), rules.stores.len()), (MERCHANT, STORES));
+        assert!((2_500..3_600).contains(&rules.guides.len()), "{} guides", rules.guides.len());
+        assert_eq!(rules.campaigns[0].from, OPENS);
+        assert!(rules.campaigns[0].prizes.iter().any(|prize| prize.unlock.is_some()));
+        let left = rules.guides.iter().filter(|guide| guide.left.is_some()).count();
+        assert!((10..100).contains(&left), "{left} guides have left");
+        for level in ["gold", "silver"] {
+            assert!(rules.guides.iter().any(|guide| guide.level.as_deref() == Some(level)), "{level}");
+        }
+    }
+
+    /// What the desks make of it: each number on the table moves, and none of them out of proportion.
+    #[test]
+    fn the_first_minutes_come_to_something() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let rules = write(dir.path(), OPENS, 3).expect("files");
+        let (library, _) = publish(read_all(&[rules], None).expect("rules")).expect("a library");
+        let path = dir.path().join("ledger.sqlite");
+        let writer = Writer::create(&path, [0]).expect("a ledger");
+        let mut road = InlinePipeline::open(library, writer).expect("a road");
+
+        let mut lines = Vec::new();
+        let mut traffic = Traffic::new(Brand::new(OPENS, 3), 3);
+        for second in -90..60 {
+            traffic.until(OPENS + second * 1_000, &mut lines);
+        }
+        let mut intake = EventFileReader::new(Merchants::new([(MERCHANT, "CNY")]), Rejects::Told);
+        let mut send = |record: Vec<u8>| Ok(road.events(&record)?);
+        for (number, line) in (1..).zip(&lines) {
+            intake.line(number, line.as_bytes(), &mut send).expect("a line");
+        }
+        intake.flush(&mut send).expect("a frame");
+        let mut ledger = road.finish().expect("a ledger");
+
+        let sums: Vec<i64> = Metric::ALL.iter().map(|&metric| ledger.sum(metric).expect("a sum")).collect();
+        let sum = |metric| sums[metric as usize];
+        let accepted = i64::try_from(intake.tally.accepted).expect("a count");
+        assert_eq!(usize::try_from(accepted), Ok(lines.len()), "{:?}", intake.tally.rejected);
+        let per_mille = |metric| sum(metric) * 1_000 / accepted;
+        assert!((6..14).contains(&per_mille(Metric::Duplicates)), "{} ‰ duplicates", per_mille(Metric::Duplicates));
+        assert!((400..900).contains(&per_mille(Metric::Scans)), "{} ‰ scans", per_mille(Metric::Scans));
+        assert!(sum(Metric::Late) > 0 && per_mille(Metric::Late) < 2, "{} late", sum(Metric::Late));
+        assert!(sum(Metric::Entries) > accepted / 3, "{} entries of {accepted}", sum(Metric::Entries));
+        let (wins, entries) = (sum(Metric::Wins), sum(Metric::Entries));
+        assert!((entries / 3..entries * 2 / 3).contains(&wins), "{wins} wins of {entries} entries");
+        let (orders, gmv) = (sum(Metric::Orders), sum(Metric::Gmv));
+        assert!(orders > 1_000 && (1_500..6_000).contains(&(gmv / orders)), "{gmv} over {orders} orders");
+        assert!(sum(Metric::PrizeCash) > 0 && sum(Metric::Joins) > 0 && sum(Metric::Follows) > 0);
+    }
+}

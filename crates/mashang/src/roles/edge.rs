@@ -1,0 +1,330 @@
+//! `mashang edge`: the door, and Kafka behind it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use domain::model::rulebook::Rulebook;
+use domain::protocol::publish::Registry as Published;
+use edge::ingest::batcher::{BatchPolicy, Batcher};
+use edge::ingest::clock::Stamps;
+use edge::ingest::service::{IngestService, Limits};
+use edge::metrics::Metrics;
+use edge::spool::append_target::AppendTarget;
+use edge::spool::{self, DeferredAppender, OpenedSpool, Spooled};
+use edge::transport::browser;
+use edge::transport::http::EdgeHandler;
+use eventlog::api::Health;
+use eventlog::api::{Appender, Consumer};
+use eventlog::files::disk::Disk;
+use eventlog::kafka::appender::{KafkaAppender, Metrics as AppenderMetrics, Options};
+use eventlog::kafka::settings::Settings as Kafka;
+use eventlog::local::meta::{Clock, Meta};
+use eventlog::spool::Sizes;
+use prometheus::{Registry, TextEncoder};
+use tracing::{info, warn};
+use web::auth::Keys;
+use web::merchants::{MerchantCatalog, Rulebooks};
+use web::public::public;
+use web::server::handler::Routes;
+use web::server::metrics::Http;
+use web::server::port::Port;
+
+use super::base::{Base, Failed, ask, is_away, on_runtime, thread, until_stopped};
+use crate::cli::role_args::EdgeArgs;
+use crate::commands::run::lock;
+use crate::config::roles::{Edge, Spool};
+use crate::process::health::{Admin, HealthCheck};
+use crate::process::sockets::{self, Listeners, Sockets};
+use crate::roles::edge_cache;
+use crate::roles::serve::Signals;
+use crate::rules::publish::{read_on, served};
+use crate::rules::store::RulesStore;
+use crate::usage;
+
+/// Each record costs an edge, a broker and a desk about as much as some dozens of events: rounds gather for a moment, and for as
+/// long as brokers are busy with the one before; not longer, for one broker that is slow holds up only its own partitions.
+const PACE: BatchPolicy = BatchPolicy { rounds_max: 8, linger: Duration::from_millis(2)..=Duration::from_millis(20) };
+/// A shard takes what so many processors read.
+const PROCESSORS_A_SHARD: usize = 4;
+/// A Kafka that was away at the start is asked again so soon.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How soon rules that others published are served.
+const RULES_EVERY: Duration = Duration::from_millis(500);
+
+/// Takes events until SIGTERM or SIGINT.
+pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
+    let settings = Edge::of(args)?;
+    let (base, from_before) = match Base::begin(&settings.role) {
+        Ok(base) => (base, None),
+        Err(error) => {
+            let Some((meta, books)) = known_before(&settings, &error)? else { return Err(error) };
+            warn!(error = %format_args!("{error:#}"), "Kafka does not answer: the edge begins with what it knew before");
+            (Base::of(&settings.role, meta), Some(books))
+        }
+    };
+    let spooled = settings.spool.as_ref().map(|spool| Kept::open(spool, &base.meta)).transpose()?;
+    let last = spooled.as_ref().and_then(|kept| kept.found.last);
+    let mut feed = base.feed("rules")?;
+    let stamps = |feed: &mut dyn Consumer| Stamps::of(&base.meta, feed, last);
+    // Under the event clock there is one running maximum, and so one shard.
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let shards = if base.meta.clock == Clock::Event { 1 } else { processors.div_ceil(PROCESSORS_A_SHARD) };
+    let stamps: Vec<Stamps> = (0..shards).map(|_| stamps(&mut *feed)).collect::<Result<_, _>>()?;
+    let mut rules = Rules {
+        feed,
+        published: Published::default(),
+        shelf: settings.store.shelf(Arc::new(Disk)),
+        served: Arc::new(MerchantCatalog::default()),
+        kept: settings.spool.as_ref().map(|spool| (spool.dir.clone(), base.meta.clone())),
+    };
+    let is_away = from_before.is_some();
+    match from_before {
+        Some(books) => rules.served.set_books(books),
+        None => rules.read()?,
+    }
+    on_runtime(run(settings, base, is_away, spooled, stamps, rules))
+}
+
+/// What an edge with a spool knew of its log before, if all that is wrong is that Kafka does not answer. Under the event clock the
+/// last time stands in the log alone.
+///
+/// # Errors
+/// What was known cannot be read.
+fn known_before(settings: &Edge, error: &anyhow::Error) -> Result<Option<(Meta, Rulebooks)>> {
+    let Some(spool) = settings.spool.as_ref().filter(|_| is_away(error)) else { return Ok(None) };
+    Ok(edge_cache::read(&spool.dir)?.filter(|(meta, _)| meta.clock == Clock::Wall))
+}
+
+/// A spool that is this process's alone.
+struct Kept {
+    found: OpenedSpool,
+    /// The directory is locked as long as this is open.
+    _lock: std::fs::File,
+}
+
+impl Kept {
+    /// # Errors
+    /// It is another process's, another log's, damaged, or cannot be written: usage.
+    fn open(spool: &Spool, log: &Meta) -> Result<Self> {
+        let dir = &spool.dir;
+        let refused = |e: &dyn std::fmt::Display| usage(format!("--spool {}: {e}", dir.display()));
+        std::fs::create_dir_all(dir)
+            .map_err(|e| refused(&format!("cannot be written: {e}: choose a directory that can be")))?;
+        let lock = lock(dir).map_err(|e| refused(&e))?;
+        let found = OpenedSpool::open(Arc::new(Disk), dir, log, Sizes::of(spool.bytes)).map_err(|e| refused(&e))?;
+        Ok(Self { found, _lock: lock })
+    }
+}
+
+/// Where the rounds of each shard go. With a spool all take one road: only one appender keeps what it is given in order.
+fn roads(
+    spool: Option<(&Spool, OpenedSpool)>,
+    base: &Base,
+    away: Option<&Failed>,
+    shards: usize,
+) -> Result<Vec<AppendTarget>> {
+    let metrics = AppenderMetrics::new(&base.registry);
+    let (kafka, instance) = (base.kafka.clone(), base.instance.clone());
+    let appender = move |shard: usize, options: Options| -> Result<Arc<dyn Appender>> {
+        Ok(Arc::new(KafkaAppender::start(&kafka, &format!("{instance}-{shard}"), options, &metrics)?))
+    };
+    let Some((spool, found)) = spool else {
+        return (0..shards).map(|shard| Ok(AppendTarget::Log(appender(shard, Options::edge())?))).collect();
+    };
+    let own = Options::edge();
+    let queue_bytes_max = own.queue_bytes_max * shards;
+    let options = Options { ack_timeout: spool.after, queue_bytes_max, ..own };
+    let log: Arc<dyn Appender> = match away {
+        None => appender(0, options)?,
+        Some(failed) => {
+            let later = Arc::new(DeferredAppender::default());
+            let (own, kafka, meta) = (Arc::clone(&later), base.kafka.clone(), base.meta.clone());
+            thread("log", failed, move || {
+                until_back(&kafka, &meta)?;
+                own.set(appender(0, options)?);
+                Ok(())
+            });
+            later
+        }
+    };
+    let metrics = spool::Metrics::new(&base.registry).context("metrics are registered once")?;
+    let road = AppendTarget::Spooled(Arc::new(Spooled::start(found, log, metrics)));
+    Ok(vec![road; shards])
+}
+
+/// Waits until Kafka answers.
+///
+/// # Errors
+/// Its topics cannot keep what is promised, or are not those of this log.
+fn until_back(kafka: &Kafka, meta: &Meta) -> Result<()> {
+    loop {
+        match ask(kafka) {
+            Ok(found) if found == *meta => return Ok(()),
+            Ok(_) => {
+                return Err(anyhow!(
+                    "the topics are those of another log than the spool's: give it back to an edge of its log, or give this edge another directory"
+                ));
+            }
+            Err(error) if is_away(&error) => std::thread::sleep(ASK_AGAIN),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn run(
+    settings: Edge,
+    base: Base,
+    is_away: bool,
+    spooled: Option<Kept>,
+    stamps: Vec<Stamps>,
+    rules: Rules,
+) -> Result<()> {
+    let keys = settings.door.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
+    let listeners = Listeners::bind(settings.door.http)?;
+    let udp = Sockets::bind(settings.udp)?;
+    let admin = sockets::admin(settings.role.admin).await?;
+    let metrics = Metrics::new(&base.registry).context("metrics are registered once")?;
+    let (found, _lock) = spooled.map(|Kept { found, _lock }| (found, _lock)).unzip();
+    let (failed, mut failures) = base.failures();
+    let roads = roads(settings.spool.as_ref().zip(found), &base, is_away.then_some(&failed), stamps.len())?;
+    let partitions = base.meta.partitions.scans;
+    let start = |(road, stamps): (&AppendTarget, Stamps)| {
+        Batcher::start(road.clone(), partitions, stamps, PACE, metrics.clone())
+    };
+    let intakes: Vec<Arc<Batcher>> = roads.iter().zip(stamps).map(start).collect();
+    let served = Arc::clone(&rules.served);
+    let standing = Arc::new(RoleHealth {
+        roads: roads.clone(),
+        served: Arc::clone(&served),
+        registry: base.registry.clone(),
+        draining: AtomicBool::new(false),
+    });
+    let stopping = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stopping);
+    let follower = thread("rules", &failed, move || {
+        rules.follow(&asked);
+        Ok(())
+    });
+
+    let connections = Http::new(&base.registry).context("metrics are registered once")?;
+    let limits = Limits {
+        inflight_bytes_max: settings.door.inflight_bytes as usize,
+        shopper_events_per_s: settings.shopper_limit.get(),
+    };
+    let door = IngestService::new(intakes.clone(), served, keys.clone(), metrics, limits);
+    let door = Arc::new(door);
+    let routes = public(IngestService::routes().merge(browser::routes(&door)), browser::links(&door));
+    let service = EdgeHandler { ingest: Arc::clone(&door), routes: Routes(routes) };
+    let port = Port::new(service, settings.door.front, connections);
+    let udp_address = udp.address().map(tracing::field::display);
+    let receivers = udp.receive(&door, settings.udp_trust, |name, work| thread(name, &failed, work));
+    let http = listeners.address()?;
+    let mut servers = listeners.serve(&port, |name, work| thread(name, &failed, work));
+    if let Some(keys) = keys {
+        tokio::spawn(async move { keys.reload().await });
+    }
+    let admin = Admin::start(admin, Arc::<RoleHealth>::clone(&standing))?;
+    let signals = Signals::listen()?;
+    info!(%http, udp = udp_address, admin = %admin.address, instance = base.instance, "ready");
+
+    let ended = until_stopped(signals, &mut failures).await;
+    standing.draining.store(true, Ordering::Release);
+    if ended.is_ok() {
+        tokio::time::sleep(settings.door.drain_wait).await;
+    }
+    receivers.stop();
+    servers.end().await;
+    tokio::task::spawn_blocking(move || receivers.join()).await?;
+    intakes.iter().for_each(|intake| intake.close());
+    stopping.store(true, Ordering::Release);
+    tokio::task::spawn_blocking(move || {
+        roads.iter().for_each(AppendTarget::close);
+        let _ = follower.join();
+    })
+    .await?;
+    admin.end().await;
+    info!("stopped");
+    ended
+}
+
+/// The rules that others publish: whose events may be taken.
+struct Rules {
+    feed: Box<dyn Consumer>,
+    published: Published,
+    shelf: RulesStore,
+    served: Arc<MerchantCatalog>,
+    /// Where what is known is kept, and of which log.
+    kept: Option<(PathBuf, Meta)>,
+}
+
+impl Rules {
+    fn read(&mut self) -> Result<()> {
+        read_on(&mut *self.feed, &mut self.published)?;
+        let known = self.served.books();
+        let now = served(&self.published, &self.shelf, &known)?;
+        let order = |(merchant, book): (&String, &Arc<Rulebook>)| (merchant.clone(), book.order);
+        if !now.iter().map(order).eq(known.iter().map(order)) {
+            info!(merchants = now.len(), "rules are served");
+            if let Some((dir, meta)) = &self.kept
+                && let Err(error) = edge_cache::keep(dir, meta, &now)
+            {
+                warn!(error = %format_args!("{error:#}"), "a start while Kafka is away would not know these rules");
+            }
+            self.served.set_books(now);
+        }
+        Ok(())
+    }
+
+    fn follow(mut self, stopping: &AtomicBool) {
+        let mut is_told = false;
+        while !stopping.load(Ordering::Acquire) {
+            std::thread::sleep(RULES_EVERY);
+            match self.read() {
+                Ok(()) => is_told = false,
+                Err(error) if !std::mem::replace(&mut is_told, true) => {
+                    warn!(error = %format_args!("{error:#}"), "new rules cannot be read; what was served goes on");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// How an edge stands.
+struct RoleHealth {
+    roads: Vec<AppendTarget>,
+    served: Arc<MerchantCatalog>,
+    registry: Registry,
+    draining: AtomicBool,
+}
+
+impl HealthCheck for RoleHealth {
+    fn life(&self) -> Result<(), String> {
+        match self.roads.iter().any(|road| road.health() == Health::Failed) {
+            true => Err("an appender or the spool failed".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a 202 would be given now.
+    fn readiness(&self) -> Result<(), String> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err("draining".to_owned());
+        }
+        if self.served.now().is_empty() {
+            return Err("no rules are published: see `mashang rules publish`".to_owned());
+        }
+        match self.roads.iter().map(AppendTarget::health).find(|&health| health != Health::Good) {
+            None => Ok(()),
+            Some(Health::Failed) => Err("an appender or the spool failed".to_owned()),
+            Some(_) => Err("the log does not answer, or too slowly, and no spool has room".to_owned()),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,11 @@
+//! Published rules: where they are stored, how they are published, what may change.
+//!
+//! - `store`: rules objects under their SHA-256
+//! - `object_store`: the store of a fleet
+//! - `publish`: rules into every partition of a log
+//! - `diff`: what new rules take back of what old ones promised
+
+pub(crate) mod diff;
+pub(crate) mod object_store;
+pub(crate) mod publish;
+pub(crate) mod store;

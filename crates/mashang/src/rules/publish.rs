@@ -1,0 +1,228 @@
+//! Rules in a log: what was published, what is new, and the books that desks work under.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use anyhow::{Context, Result};
+use domain::model::address::Topic;
+use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::{Rules, version_text};
+use domain::protocol::publish::{Act, Publisher, Registry, Version};
+use domain::protocol::stage::BEHAVIOUR;
+use eventlog::api::Append;
+use eventlog::api::OnFull;
+use eventlog::api::{Appender, Consumer, read_all};
+use eventlog::local::meta::Meta;
+use tracing::{info, warn};
+use web::merchants::Rulebooks;
+use wire::rules::{object, secret, version};
+
+use crate::commands::rules_check::read_secret;
+use crate::rules::diff;
+use crate::rules::store::RulesStore;
+use crate::usage;
+
+/// Rules are kept for good.
+const MEND: &str = "rules are kept for good: put the topic back";
+
+/// Reads what is new in `rules`.
+///
+/// # Errors
+/// It cannot be read, or has something that has no place there.
+pub(crate) fn read_on(feed: &mut dyn Consumer, registry: &mut Registry) -> Result<()> {
+    let mut wrong = None;
+    let next = registry.next_offset();
+    read_all(feed, Topic::Rules, 0, next, MEND, &mut |record| {
+        if wrong.is_none() {
+            wrong = registry.take(record.offset, record.bytes).err();
+        }
+    })?;
+    wrong.map_or(Ok(()), |stop| Err(stop.into()))
+}
+
+/// Where rules are published.
+pub(crate) struct RulesPublisher<'a> {
+    pub(crate) meta: &'a Meta,
+    pub(crate) feed: &'a mut dyn Consumer,
+    pub(crate) appender: &'a dyn Appender,
+    pub(crate) shelf: &'a RulesStore,
+    pub(crate) registry: &'a mut Registry,
+}
+
+impl RulesPublisher<'_> {
+    /// Publishes rules, unless they are those in force already; says under which number they stand, and whether that is new.
+    /// What others have left unfinished is completed first.
+    ///
+    /// # Errors
+    /// They cannot follow those in force (usage), or the log takes nothing.
+    pub(crate) fn publish(&mut self, rules: &Rules) -> Result<(u32, bool)> {
+        let object = object(rules);
+        let sha256 = version(&object);
+        read_on(self.feed, self.registry)?;
+        let mut publisher = Publisher::new(&rules.merchant, sha256, BEHAVIOUR.max(self.registry.behaviour()));
+        let mut is_new = false;
+        loop {
+            match publisher.next(self.registry).map_err(usage)? {
+                Act::Propose { follows, record } => {
+                    if let Some(last) = follows {
+                        check_against(&self.shelf.load(&last.sha256)?, rules)?;
+                    }
+                    is_new = true;
+                    self.shelf.put(&object)?;
+                    self.append(Topic::Rules, &record)?;
+                    read_on(self.feed, self.registry)?;
+                }
+                Act::Place { topic, record } => self.append(topic, &record)?,
+                Act::TellPlaced { record } => {
+                    self.append(Topic::Rules, &record)?;
+                    read_on(self.feed, self.registry)?;
+                }
+                Act::Done { order } => {
+                    if is_new {
+                        info!(merchant = rules.merchant, order, version = version_text(&sha256), "rules published");
+                    }
+                    return Ok((order, is_new));
+                }
+            }
+        }
+    }
+
+    /// A record for every partition of a topic, all durable.
+    fn append(&self, topic: Topic, record: &[u8]) -> Result<()> {
+        let places = 0..self.meta.partitions.of(topic);
+        let records = places.map(|partition| Append { topic, partition, record: record.to_vec() });
+        let (tell, told) = channel();
+        let done = move |result| {
+            let _ = tell.send(result);
+        };
+        self.appender.append(records.collect(), OnFull::Refuse, Box::new(done));
+        let taken = told.recv().context("the log was closed")?;
+        taken.context("the rules were not published; publish them again: what was begun is completed")
+    }
+}
+
+/// Where the secrets of campaigns are.
+#[derive(Clone, Debug)]
+pub(crate) struct Secrets {
+    pub(crate) dirs: Vec<PathBuf>,
+    /// Of these merchants, those of the rules in force must be at hand; others may be missing.
+    pub(crate) needed: Needed,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Needed {
+    /// Of nobody: no desk here draws.
+    Nobody,
+    Some(BTreeSet<String>),
+    Everybody,
+}
+
+impl Needed {
+    fn has(&self, merchant: &str) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Some(merchants) => merchants.contains(merchant),
+            Self::Everybody => true,
+        }
+    }
+}
+
+/// The books of everything published, beside those that are at hand already.
+///
+/// # Errors
+/// An object or a secret is missing, or not what it should be.
+pub(crate) fn books(registry: &Registry, shelf: &RulesStore, known: &Library, secrets: &Secrets) -> Result<Library> {
+    let mut library = known.clone();
+    for version in registry.published() {
+        if library.contains_key(&version.order) {
+            continue;
+        }
+        let rules = shelf.load(&version.sha256)?;
+        let is_last = registry.last(&version.merchant).is_some_and(|last| last.order == version.order);
+        let secrets = at_hand(&rules, secrets, is_last)?;
+        library.insert(version.order, book(rules, version.order, version.sha256, &secrets)?);
+    }
+    Ok(library)
+}
+
+/// The book of rules for a door, which does not draw.
+pub(crate) fn door_book(rules: Rules, order: u32, sha256: [u8; 32]) -> Result<Arc<Rulebook>> {
+    book(rules, order, sha256, &BTreeMap::new())
+}
+
+fn book(rules: Rules, order: u32, sha256: [u8; 32], secrets: &BTreeMap<String, [u8; 32]>) -> Result<Arc<Rulebook>> {
+    let book = Rulebook::new(rules, order, sha256, secrets);
+    Ok(Arc::new(book.map_err(anyhow::Error::msg).context("rules that passed the check cannot be worked with")?))
+}
+
+/// The secrets of rules, as far as they are needed and at hand.
+fn at_hand(rules: &Rules, secrets: &Secrets, is_last: bool) -> Result<BTreeMap<String, [u8; 32]>> {
+    let mut found = BTreeMap::new();
+    if matches!(secrets.needed, Needed::Nobody) {
+        return Ok(found);
+    }
+    for campaign in &rules.campaigns {
+        let place = &campaign.secret;
+        let read: Vec<_> = secrets.dirs.iter().map(|dir| read_secret(dir, place)).collect();
+        let own = read.iter().find_map(|bytes| secret(bytes.as_ref().ok()?, &campaign.commit));
+        let why = match read.first() {
+            _ if own.is_some() => String::new(),
+            _ if read.iter().any(Result::is_ok) => format!("is not the one that {} was committed to", campaign.commit),
+            Some(Err(why)) => why.clone(),
+            _ => "is not there".to_owned(),
+        };
+        match own {
+            Some(own) => drop(found.insert(campaign.id.clone(), own)),
+            None if is_last && secrets.needed.has(&rules.merchant) => {
+                let (merchant, id) = (&rules.merchant, &campaign.id);
+                return Err(usage(format!(
+                    "{merchant}: campaign {id}: the secret {place} {why}: put it where --secrets says"
+                )));
+            }
+            None => warn!(
+                merchant = rules.merchant,
+                campaign = campaign.id,
+                secret = place,
+                why,
+                "the secret of an earlier version is not there; put it back if its draws must be worked out again"
+            ),
+        }
+    }
+    Ok(found)
+}
+
+fn check_against(old: &Rules, new: &Rules) -> Result<()> {
+    for warning in diff::warnings(old, new) {
+        warn!(merchant = new.merchant, "{warning}");
+    }
+    match diff::mistakes(old, new).as_slice() {
+        [] => Ok(()),
+        mistakes => {
+            Err(usage(format!("{}: {}; these rules cannot follow those in force", new.merchant, mistakes.join("; "))))
+        }
+    }
+}
+
+/// Merchants whose rules stand in every partition, with the last of those: whose events may be taken.
+///
+/// # Errors
+/// An object is missing.
+pub(crate) fn served(registry: &Registry, shelf: &RulesStore, known: &Rulebooks) -> Result<Rulebooks> {
+    let mut last: BTreeMap<&str, &Version> = BTreeMap::new();
+    for version in registry.published().iter().filter(|version| registry.is_placed(version.order)) {
+        let place = last.entry(&version.merchant).or_insert(version);
+        if place.order < version.order {
+            *place = version;
+        }
+    }
+    let served = last.into_iter().map(|(merchant, version)| {
+        let book = match known.get(merchant).filter(|book| book.order == version.order) {
+            Some(book) => Arc::clone(book),
+            None => door_book(shelf.load(&version.sha256)?, version.order, version.sha256)?,
+        };
+        Ok((merchant.to_owned(), book))
+    });
+    served.collect()
+}

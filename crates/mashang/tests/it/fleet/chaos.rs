@@ -1,0 +1,202 @@
+//! A fleet under fire: roles are killed and frozen, brokers and the database restarted, workers come and go, the disk of the
+//! snapshots fills up; the ledger is that of an undisturbed run.
+//!
+//! `MASHANG_FIRE_SECONDS` says for how long (180), `MASHANG_SEED` how.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use testkit::disk::SmallDisk;
+use testkit::kafka::{Kafka, Options};
+use testkit::postgres::{Postgres, Wanted};
+use testkit::process::Signal;
+
+use super::roles::{Fleet, Made, PATIENCE, send};
+use crate::serve::chaos::Dice;
+use crate::serve::steady;
+
+const BATCH: usize = 20;
+const BY_ITSELF: &str = "ended by itself";
+/// Longer than the session timeout: the group takes the partitions of whoever is frozen for so long.
+const FROZEN: Duration = Duration::from_secs(9);
+const SECONDS: u64 = 180;
+/// A batch each so often, so that the fire has its time.
+const EVERY: Duration = Duration::from_millis(12);
+
+fn seconds() -> u64 {
+    std::env::var("MASHANG_FIRE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS)
+}
+
+/// What is done to a fleet, and how often it was.
+struct Fire<'a> {
+    fleet: Fleet,
+    kafka: &'a Kafka,
+    postgres: &'a Postgres,
+    store: &'a Path,
+    dice: Dice,
+    workers: usize,
+    done: std::collections::BTreeMap<&'static str, usize>,
+}
+
+impl Fire<'_> {
+    fn pick(&mut self, kind: &str) -> String {
+        let names = self.fleet.names(kind);
+        let at = self.dice.next(names.len() as u64);
+        names[usize::try_from(at).expect("small")].clone()
+    }
+
+    fn kind(&mut self) -> &'static str {
+        ["edge", "worker", "worker", "ledger", "console"][usize::try_from(self.dice.next(5)).expect("small")]
+    }
+
+    /// Some misfortune, and its end.
+    fn act(&mut self) {
+        for told in self.fleet.revive() {
+            println!("{told}");
+            *self.done.entry(BY_ITSELF).or_default() += 1;
+        }
+        let what = match self.dice.next(12) {
+            0..=4 => self.kill(),
+            5..=6 => self.freeze(),
+            7 => self.broker(),
+            8..=9 => self.scale(),
+            10 => self.full_disk(),
+            _ => self.database(),
+        };
+        *self.done.entry(what).or_default() += 1;
+    }
+
+    fn pause(&mut self, most_ms: u64) {
+        let ms = self.dice.next(most_ms);
+        std::thread::sleep(Duration::from_millis(ms));
+    }
+
+    fn kill(&mut self) -> &'static str {
+        let kind = self.kind();
+        let name = self.pick(kind);
+        println!("kill {name}");
+        self.fleet.kill(&name);
+        self.pause(3_000);
+        self.fleet.restart(&name);
+        "killed"
+    }
+
+    fn freeze(&mut self) -> &'static str {
+        let kind = self.kind();
+        let name = self.pick(kind);
+        println!("freeze {name}");
+        self.fleet.signal(&name, Signal::Stop);
+        std::thread::sleep(FROZEN);
+        self.fleet.signal(&name, Signal::Continue);
+        // A worker whose name nobody else took goes on as a zombie, and finds out.
+        self.pause(2_000);
+        "frozen"
+    }
+
+    fn broker(&mut self) -> &'static str {
+        println!("broker");
+        if self.dice.next(2) == 0 {
+            self.kafka.kill(1);
+        }
+        self.kafka.restart(1);
+        "broker restarted"
+    }
+
+    /// One worker, three, one, and so on.
+    fn scale(&mut self) -> &'static str {
+        let more = if self.workers == 1 { 3 } else { 1 };
+        println!("{more} workers");
+        for number in self.workers + 1..=more {
+            start_worker(&mut self.fleet, number);
+        }
+        for number in more + 1..=self.workers {
+            let name = format!("worker-{number}");
+            self.fleet.remove(&name);
+        }
+        self.workers = more;
+        "scaled"
+    }
+
+    fn full_disk(&mut self) -> &'static str {
+        println!("full disk");
+        let filler = self.store.join("filler");
+        let _ = std::fs::write(&filler, vec![1; 64 << 20]);
+        self.pause(6_000);
+        std::fs::remove_file(&filler).expect("a file");
+        "disk of snapshots filled"
+    }
+
+    fn database(&mut self) -> &'static str {
+        println!("database");
+        let mode = ["fast", "immediate"][usize::try_from(self.dice.next(2)).expect("small")];
+        self.postgres.restart(mode);
+        "database restarted"
+    }
+}
+
+fn start_worker(fleet: &mut Fleet, number: usize) {
+    fleet.start(&format!("worker-{number}"), &["--snapshot-every", "700ms", "--lanes", "2"]);
+}
+
+#[test]
+fn a_fleet_under_fire_writes_the_ledger_of_an_undisturbed_run() {
+    let (Some(kafka), Some(postgres)) = (Kafka::start(&Options::default()), Postgres::start(Wanted::default())) else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = dir.path().join("store");
+    std::fs::create_dir(&store).expect("a folder");
+    let Some(_disk) = SmallDisk::mount(&store, 64) else { return };
+    steady::write_rules(dir.path());
+    let made = Made {
+        kafka: kafka.bootstrap(),
+        prefix: "fire",
+        ledger: &postgres.create_database("fire"),
+        rules: "rules.toml",
+        clock: "event",
+        partitions: [6, 4, 2, 4],
+        copies: [1, 1],
+    };
+    let dice = Dice::new();
+    let mut fleet = Fleet::make(dir.path(), &made);
+    start_worker(&mut fleet, 1);
+    for name in ["ledger-1", "ledger-2", "console-1", "edge-1", "edge-2"] {
+        fleet.start(name, &[]);
+    }
+    let time = Duration::from_secs(seconds());
+    let total = (time.as_millis() / EVERY.as_millis()) as u64 * BATCH as u64;
+    let events = steady::events(total);
+    let batches: Vec<String> = events.chunks(BATCH).map(|batch| batch.join("\n")).collect();
+    let (sent, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (doors, told, ended) = (Arc::clone(&fleet.doors), Arc::clone(&sent), Arc::clone(&over));
+    let began = Instant::now();
+    let client = std::thread::spawn(move || {
+        let again = send(&doors, &batches, |number| {
+            told.store(number + 1, Ordering::Relaxed);
+            let due = EVERY * u32::try_from(number).expect("small");
+            std::thread::sleep(due.saturating_sub(began.elapsed()));
+            true
+        });
+        ended.store(true, Ordering::Release);
+        again
+    });
+    let mut fire =
+        Fire { fleet, kafka: &kafka, postgres: &postgres, store: &store, dice, workers: 1, done: Default::default() };
+    while !over.load(Ordering::Acquire) && began.elapsed() < time {
+        fire.act();
+        fire.pause(2_000);
+    }
+    let again = client.join().expect("every batch is taken in the end");
+    println!("{} batches sent, {again} of them more than once; {:?}", sent.load(Ordering::Relaxed), fire.done);
+    for told in fire.fleet.revive() {
+        println!("{told}");
+        *fire.done.entry(BY_ITSELF).or_default() += 1;
+    }
+    fire.fleet.settle(PATIENCE * 2);
+    fire.fleet.equals_a_run_over_its_dump();
+    assert_eq!(fire.fleet.dumped_ids().len(), events.len(), "every event that was accepted is in the log");
+    println!("{} events, every export identical", events.len());
+    assert_eq!(fire.done.get(BY_ITSELF), None, "whatever happens around a role, it goes on");
+}

@@ -1,0 +1,113 @@
+//! Who sends a request: the address of its connection, or what a proxy that is trusted says of whom it speaks for.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::{HeaderMap, HeaderName};
+
+use crate::networks::Trust;
+
+/// Headers of proxies, as most of them write them.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Who sent a request; among the extensions of every request that a route gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// An IPv4 address stands as itself, also where the connection is one of IPv6.
+    pub address: IpAddr,
+    /// Whether what goes between the client and the first of ours is encrypted, as far as is known.
+    pub is_secure: bool,
+}
+
+impl Client {
+    /// Whoever is at the other end of a connection that is not encrypted.
+    #[must_use]
+    pub fn peer(address: IpAddr) -> Self {
+        Self { address: address.to_canonical(), is_secure: false }
+    }
+
+    /// Whom the other end speaks for: the address that is the furthest to the right in `X-Forwarded-For` and not trusted; what
+    /// is left of it anybody may have written. Where something there is no address, whoever wrote it counts.
+    #[must_use]
+    pub fn behind(self, headers: &HeaderMap, trust: &Trust) -> Self {
+        if !trust.contains(self.address) {
+            return self;
+        }
+        let is_https = |value: &str| value.trim().eq_ignore_ascii_case("https");
+        let proto = headers.get_all(FORWARDED_PROTO).iter().next_back().and_then(|value| value.to_str().ok());
+        // What the nearest proxy says stands last.
+        let is_secure = self.is_secure || proto.and_then(|value| value.rsplit(',').next()).is_some_and(is_https);
+        let mut address = self.address;
+        let lines = headers.get_all(FORWARDED_FOR).iter().rev();
+        let texts = lines.map(|line| line.to_str().unwrap_or("?")).flat_map(|line| line.rsplit(','));
+        for text in texts {
+            let Some(before) = read(text.trim()) else { break };
+            address = before;
+            if !trust.contains(address) {
+                break;
+            }
+        }
+        Self { address, is_secure }
+    }
+}
+
+/// An address, as some proxies write it with its port.
+fn read(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let address = bare.parse().ok().or_else(|| text.parse().ok().map(|with_port: SocketAddr| with_port.ip()));
+    address.map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderMap, HeaderValue};
+
+    use super::{Client, FORWARDED_FOR, FORWARDED_PROTO};
+
+    fn told(peer: &str, lines: &[&str], protos: &[&str]) -> (String, bool) {
+        let trust = "10.0.0.0/8,127.0.0.1,2001:db8::/32".parse().expect("networks");
+        let mut headers = HeaderMap::new();
+        for (name, values) in [(FORWARDED_FOR, lines), (FORWARDED_PROTO, protos)] {
+            values.iter().for_each(|value| {
+                headers.append(&name, HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
+            });
+        }
+        let client = Client::peer(peer.parse().expect("an address")).behind(&headers, &trust);
+        (client.address.to_string(), client.is_secure)
+    }
+
+    #[test]
+    fn the_rightmost_address_that_is_not_trusted_is_the_client() {
+        let check = |peer: &str, lines: &[&str], wanted: &str| {
+            assert_eq!(told(peer, lines, &[]).0, wanted, "{peer} {lines:?}");
+        };
+        check("10.0.0.1", &[], "10.0.0.1");
+        check("10.0.0.1", &["203.0.113.9"], "203.0.113.9");
+        check("::ffff:10.0.0.1", &["203.0.113.9"], "203.0.113.9");
+        // Whoever is not trusted may say what it likes.
+        check("198.51.100.1", &["203.0.113.9"], "198.51.100.1");
+        check("10.0.0.1", &["1.1.1.1, 203.0.113.9"], "203.0.113.9");
+        check("10.0.0.1", &["1.1.1.1", "203.0.113.9"], "203.0.113.9");
+        check("10.0.0.1", &["1.1.1.1,203.0.113.9 , 10.9.9.9,127.0.0.1"], "203.0.113.9");
+        check("10.0.0.1", &["1.1.1.1, 203.0.113.9", "10.9.9.9"], "203.0.113.9");
+        // All of them trusted: the one that was first.
+        check("10.0.0.1", &["10.1.1.1, 10.2.2.2"], "10.1.1.1");
+        // What is no address was said by whoever is to the right of it.
+        check("10.0.0.1", &["203.0.113.9, unknown, 10.2.2.2"], "10.2.2.2");
+        check("10.0.0.1", &["203.0.113.9, "], "10.0.0.1");
+        check("10.0.0.1", &["203.0.113.9, \u{e9}"], "10.0.0.1");
+        check("10.0.0.1", &["203.0.113.9:4711"], "203.0.113.9");
+        check("10.0.0.1", &["[2001:db9::7]:443"], "2001:db9::7");
+        check("10.0.0.1", &["[2001:db9::7]"], "2001:db9::7");
+        check("2001:db8::1", &["::ffff:203.0.113.9"], "203.0.113.9");
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_whether_it_was_https() {
+        assert!(told("10.0.0.1", &[], &["https"]).1);
+        assert!(told("10.0.0.1", &["203.0.113.9"], &["http, HTTPS"]).1);
+        assert!(!told("10.0.0.1", &[], &["https, http"]).1);
+        assert!(!told("10.0.0.1", &[], &["https", "http"]).1);
+        assert!(!told("198.51.100.1", &[], &["https"]).1);
+    }
+}

@@ -1,0 +1,158 @@
+//! Quotas: so many events a second and a burst, per key and per merchant.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::http::HeaderName;
+use serde::Deserialize;
+
+/// What is left of a key's quota, in an answer (IETF draft "RateLimit header fields for HTTP").
+pub const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+/// The quota itself.
+pub const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// A second, in the unit in which buckets count.
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// What may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Quota {
+    pub events_per_second: u32,
+    /// What may come at once after a pause; a second's worth if left out.
+    pub burst: Option<u32>,
+}
+
+impl Quota {
+    /// # Errors
+    /// Nothing could ever come, or not even a second's worth.
+    pub fn check(self) -> Result<Self, String> {
+        if self.events_per_second == 0 {
+            return Err("events-per-second must be at least 1; remove the key instead".to_owned());
+        }
+        if self.burst.is_some_and(|burst| burst < self.events_per_second) {
+            return Err(format!("burst must be at least events-per-second, {}", self.events_per_second));
+        }
+        Ok(self)
+    }
+
+    fn burst(self) -> u32 {
+        self.burst.unwrap_or(self.events_per_second)
+    }
+}
+
+/// A token bucket. It is one number, the moment at which it will be full again.
+///
+/// Whoever is admitted may take more than is left: a request is never cut in half. The next ones wait until that is made up for.
+#[derive(Debug)]
+pub struct Bucket {
+    pub quota: Quota,
+    began: Instant,
+    full_at_ns: AtomicU64,
+}
+
+/// What a bucket holds, for `RateLimit` headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    pub burst: u32,
+    pub left: u32,
+    /// Until it is full.
+    pub full_in: Duration,
+    /// From empty to full.
+    pub window: Duration,
+}
+
+impl Bucket {
+    /// A full one.
+    #[must_use]
+    pub fn new(quota: Quota) -> Self {
+        Self { quota, began: Instant::now(), full_at_ns: AtomicU64::new(0) }
+    }
+
+    fn event_ns(&self) -> u64 {
+        SECOND_NS / u64::from(self.quota.events_per_second)
+    }
+
+    fn window_ns(&self) -> u64 {
+        self.event_ns() * u64::from(self.quota.burst())
+    }
+
+    fn since(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.began).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// How long until it is full.
+    fn full_in_ns(&self, now: Instant) -> u64 {
+        self.full_at_ns.load(Ordering::Relaxed).saturating_sub(self.since(now))
+    }
+
+    /// Whether an event is left.
+    ///
+    /// # Errors
+    /// None is, for so long.
+    pub fn check(&self, now: Instant) -> Result<(), Duration> {
+        let missing = (self.full_in_ns(now) + self.event_ns()).saturating_sub(self.window_ns());
+        if missing == 0 { Ok(()) } else { Err(Duration::from_nanos(missing)) }
+    }
+
+    /// Takes so many events.
+    pub fn take(&self, now: Instant, events: u64) {
+        let (now, more) = (self.since(now), self.event_ns().saturating_mul(events));
+        let later = |full_at: u64| Some(full_at.max(now).saturating_add(more));
+        let _ = self.full_at_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
+    }
+
+    pub fn level(&self, now: Instant) -> Level {
+        let (full_in, window) = (self.full_in_ns(now), self.window_ns());
+        let left = window.saturating_sub(full_in) / self.event_ns();
+        Level {
+            burst: self.quota.burst(),
+            left: u32::try_from(left).unwrap_or(u32::MAX),
+            full_in: Duration::from_nanos(full_in),
+            window: Duration::from_nanos(window),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bucket(events_per_second: u32, burst: Option<u32>) -> Bucket {
+        Bucket::new(Quota { events_per_second, burst })
+    }
+
+    #[test]
+    fn a_burst_then_a_rate() {
+        let bucket = bucket(10, Some(30));
+        let at = |ms: u64| bucket.began + Duration::from_millis(ms);
+        for left in (1..=30).rev() {
+            assert_eq!((bucket.check(at(0)), bucket.level(at(0)).left), (Ok(()), left));
+            bucket.take(at(0), 1);
+        }
+        assert_eq!(bucket.check(at(0)), Err(Duration::from_millis(100)));
+        assert_eq!(bucket.check(at(60)), Err(Duration::from_millis(40)));
+        assert_eq!(bucket.check(at(100)), Ok(()));
+        assert_eq!(bucket.level(at(1_000)).left, 10);
+        // Not more than a burst, however long the pause.
+        assert_eq!(bucket.level(at(1_000_000)).left, 30);
+    }
+
+    #[test]
+    fn what_was_admitted_is_made_up_for() {
+        let bucket = bucket(10, None);
+        let at = |ms: u64| bucket.began + Duration::from_millis(ms);
+        bucket.take(at(0), 25);
+        assert_eq!(bucket.level(at(0)).left, 0);
+        // Fifteen too many, and one to come.
+        assert_eq!(bucket.check(at(0)), Err(Duration::from_millis(1_600)));
+        assert_eq!((bucket.check(at(1_599)), bucket.check(at(1_600))), (Err(Duration::from_millis(1)), Ok(())));
+    }
+
+    #[test]
+    fn quotas_that_let_nothing_through_are_refused() {
+        assert!(Quota { events_per_second: 0, burst: None }.check().is_err());
+        assert!(Quota { events_per_second: 5, burst: Some(4) }.check().is_err());
+        assert!(Quota { events_per_second: 5, burst: Some(5) }.check().is_ok());
+    }
+}

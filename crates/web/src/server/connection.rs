@@ -1,0 +1,123 @@
+//! One connection, from its first byte to its last.
+
+use std::convert::Infallible;
+use std::error::Error as _;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::Watcher;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_io_timeout::TimeoutStream;
+use tracing::debug;
+
+use super::handler::Handler;
+use super::port::Port;
+use super::proxy;
+use crate::client_address::Client;
+use crate::server::metrics::DisconnectReason;
+
+/// What comes before the first request (what a proxy says, and TLS) must be over within so long.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The head of a request must come within so long, counted from the connection's begin or the last answer's end.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Whoever does not read its answer for so long is cut off.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The head of a request may have so many bytes, and (hyper's own limit) 100 headers.
+const HEADER_BYTES_MAX: usize = 32 * 1024;
+
+/// A connection that was accepted.
+pub(super) struct Connection<H: Handler> {
+    port: Arc<Port<H>>,
+    peer: IpAddr,
+}
+
+/// Why a connection ends before its time, and what the other side did.
+type Ended = (DisconnectReason, io::Error);
+
+impl<H: Handler> Connection<H> {
+    pub(super) fn new(port: &Arc<Port<H>>, peer: IpAddr) -> Self {
+        port.metrics.connections.inc();
+        Self { port: Arc::clone(port), peer: peer.to_canonical() }
+    }
+
+    /// Answers what comes in until either side ends it.
+    pub(super) async fn run(&self, stream: TcpStream, watcher: Watcher) {
+        if let Err((why, error)) = self.begin(stream, watcher).await {
+            debug!(%error, ?why, peer = %self.peer, "a connection was ended");
+            self.port.metrics.cut(why);
+        }
+    }
+
+    async fn begin(&self, mut stream: TcpStream, watcher: Watcher) -> Result<(), Ended> {
+        let _ = stream.set_nodelay(true);
+        let late = tokio::time::Instant::now() + HANDSHAKE_TIMEOUT;
+        let mut client = Client::peer(self.peer);
+        if self.port.manner.expects_proxy {
+            if !self.port.manner.proxies.contains(self.peer) {
+                let what = "it comes from no proxy that is trusted, and --proxy-protocol lets only those in";
+                return Err((DisconnectReason::Stranger, io::Error::other(what)));
+            }
+            let said = tokio::time::timeout_at(late, proxy::read(&mut stream)).await;
+            let said =
+                said.map_err(io::Error::from).flatten().map_err(|error| (DisconnectReason::ProxyHeader, error))?;
+            client = said.unwrap_or(client);
+        }
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(WRITE_TIMEOUT));
+        let stream = Box::pin(stream);
+        let Some(tls) = &self.port.manner.tls else { return self.answer(stream, client, watcher).await };
+        let stream = tokio::time::timeout_at(late, tls.acceptor().accept(stream)).await;
+        let stream = stream.map_err(io::Error::from).flatten().map_err(|error| (DisconnectReason::Tls, error))?;
+        self.answer(stream, Client { is_secure: true, ..client }, watcher).await
+    }
+
+    async fn answer(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+        client: Client,
+        watcher: Watcher,
+    ) -> Result<(), Ended> {
+        let answer = async |request| {
+            Ok::<_, Infallible>(self.port.handler.answer(request, client, &self.port.manner.proxies).await)
+        };
+        let service = service_fn(answer);
+        // Not `pipeline_flush`: it keeps back what is answered while anything lies in the read buffer, the rest of a head that
+        // was refused or the half of a next request among them.
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(HEADER_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        match watcher.watch(connection).await {
+            Err(error) if let Some(why) = cut(&error) => Err((why, io::Error::other(error))),
+            // The other side may end it as it likes.
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+impl<H: Handler> Drop for Connection<H> {
+    fn drop(&mut self) {
+        self.port.metrics.connections.dec();
+    }
+}
+
+/// Why a connection was ended from here; `None` if the other side did.
+fn cut(error: &hyper::Error) -> Option<DisconnectReason> {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    match () {
+        () if error.is_parse_too_large() => Some(DisconnectReason::HeadTooLarge),
+        () if error.is_parse() => Some(DisconnectReason::HeadMalformed),
+        () if error.is_timeout() => Some(DisconnectReason::HeadTimeout),
+        () if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut) => {
+            Some(DisconnectReason::AnswerNotRead)
+        }
+        () => None,
+    }
+}

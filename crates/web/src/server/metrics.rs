@@ -1,0 +1,75 @@
+//! The metrics of a port's connections.
+
+use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+
+/// Why a connection of HTTP was ended from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DisconnectReason {
+    /// The head of a request had too many bytes or headers: 431.
+    HeadTooLarge,
+    /// It was no head: 400.
+    HeadMalformed,
+    /// It did not come in time, or none at all.
+    HeadTimeout,
+    /// The answer was not read in time.
+    AnswerNotRead,
+    /// From no trusted proxy, where only those are let in.
+    Stranger,
+    /// What a proxy must say before anything else was broken, or did not come.
+    ProxyHeader,
+    /// TLS was not agreed upon, or not in time.
+    Tls,
+}
+
+impl DisconnectReason {
+    const ALL: [Self; 7] = [
+        Self::HeadTooLarge,
+        Self::HeadMalformed,
+        Self::HeadTimeout,
+        Self::AnswerNotRead,
+        Self::Stranger,
+        Self::ProxyHeader,
+        Self::Tls,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::HeadTooLarge => "head-too-large",
+            Self::HeadMalformed => "head-malformed",
+            Self::HeadTimeout => "head-timeout",
+            Self::AnswerNotRead => "answer-not-read",
+            Self::Stranger => "stranger",
+            Self::ProxyHeader => "proxy-header",
+            Self::Tls => "tls",
+        }
+    }
+}
+
+/// The metrics of a port's connections.
+#[derive(Clone, Debug)]
+pub struct Http {
+    pub connections: IntGauge,
+    cut: IntCounterVec,
+}
+
+impl Http {
+    /// # Errors
+    /// Metrics of these names are in the registry already.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let opts = Opts::new("mashang_http_cut_total", "Connections that were ended from here, by reason");
+        let http = Self {
+            connections: IntGauge::new("mashang_http_connections", "Connections that are open")?,
+            cut: IntCounterVec::new(opts, &["reason"])?,
+        };
+        for why in DisconnectReason::ALL {
+            http.cut.with_label_values(&[why.as_str()]);
+        }
+        registry.register(Box::new(http.connections.clone()))?;
+        registry.register(Box::new(http.cut.clone()))?;
+        Ok(http)
+    }
+
+    pub(crate) fn cut(&self, why: DisconnectReason) {
+        self.cut.with_label_values(&[why.as_str()]).inc();
+    }
+}

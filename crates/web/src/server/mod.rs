@@ -1,0 +1,22 @@
+//! Connections of HTTP/1.1: how many, how slow they may be, how they end, and which handler gets their requests.
+//!
+//! A connection stays on the thread that accepted it. There is one such thread per processor, each with a listener of its own
+//! at the same address, so that nothing of a request crosses from one thread to another but what it makes durable.
+//!
+//! - [`listen`]: listeners at one address, of which the kernel gives each connection one
+//! - [`port`]: what all listeners of an address share
+//! - [`handler`]: what answers the requests of a port
+//! - `serve`: the loop of one listener
+//! - `connection`: one connection
+//! - `proxy`: the header of the PROXY protocol
+//! - [`tls`]: certificates, and their change
+//! - [`metrics`]: connections and why they ended
+
+mod connection;
+pub mod handler;
+pub mod listen;
+pub mod metrics;
+pub mod port;
+mod proxy;
+mod serve;
+pub mod tls;
