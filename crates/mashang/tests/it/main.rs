@@ -6,6 +6,7 @@ mod cli;
 mod differential;
 mod fleet;
 mod journey;
+mod kept_log;
 mod program;
 mod protocol;
 mod serve;

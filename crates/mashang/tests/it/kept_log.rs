@@ -1,0 +1,159 @@
+//! A data directory that an earlier build wrote, held against this build byte for byte.
+//!
+//! `tests/kept_log` has the directory, its exports and its dump. Without snapshots and ledger every desk begins at the start
+//! of the log: what it answers must be what the earlier build answered, for the frames carry running hashes of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use domain::frame::{Frame, Kind};
+use domain::model::address::Topic;
+use domain::model::event::Event;
+use domain::model::time::Millis;
+use eventlog::files::disk::Disk;
+use eventlog::local::archive::Archive;
+use tempfile::TempDir;
+
+use crate::program::{TABLES, done};
+use crate::serve::server::Server;
+
+/// The version of the frames that the kept log has, at this byte of each.
+const VERSION: u8 = 2;
+const VERSION_AT: usize = 4;
+/// Events in the kept log.
+const EVENTS: usize = 404;
+const PARTITIONS: &str = "2";
+/// What desks write: a replay writes it again.
+const DERIVED: [Topic; 3] = [Topic::Draws, Topic::Awards, Topic::Facts];
+
+/// A record as it lies in a partition: append time and value.
+type Records = Vec<(Millis, Vec<u8>)>;
+
+fn kept() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kept_log")
+}
+
+/// Copies a directory; what is compressed is unpacked.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_str().expect("UTF-8");
+        if path.is_dir() {
+            copy(&path, &to.join(name));
+        } else if let Some(name) = name.strip_suffix(".zst") {
+            fs::write(to.join(name), unpacked(&path)).expect("a file");
+        } else {
+            fs::copy(&path, to.join(name)).expect("a file");
+        }
+    }
+}
+
+fn unpacked(path: &Path) -> Vec<u8> {
+    zstd::decode_all(fs::read(path).expect("a file").as_slice()).expect("zstd")
+}
+
+fn copied() -> TempDir {
+    let dir = tempfile::tempdir().expect("a directory");
+    copy(&kept(), dir.path());
+    dir
+}
+
+/// Starts the service on the copy, waits until all is in the ledger, and stops it.
+fn serve(dir: &Path) {
+    let server = Server::start(dir, &["--clock", "event", "--partitions", PARTITIONS]);
+    server.settle();
+    let (status, output) = server.stop();
+    assert!(status.success(), "{output}");
+    assert!(!output.contains("\"ERROR\""), "{output}");
+}
+
+/// Every record of a topic, by partition.
+fn records(dir: &Path, topic: Topic) -> Vec<Records> {
+    let archive = Archive::open(&Disk, &dir.join("data/log"), topic).expect("a log");
+    let partitions = archive.partitions.into_iter().map(|mut partition| {
+        let mut all = Vec::new();
+        while let Some(record) = partition.next_record().expect("a record") {
+            assert_eq!(record.offset, all.len() as u64, "{topic}");
+            all.push((record.append, record.bytes.to_vec()));
+        }
+        all
+    });
+    partitions.collect()
+}
+
+/// Every record of every topic.
+fn all(dir: &Path) -> Vec<(Topic, Vec<Records>)> {
+    Topic::ALL.iter().map(|&topic| (topic, records(dir, topic))).collect()
+}
+
+fn assert_exports_are_the_kept_ones(dir: &Path) {
+    for table in TABLES {
+        let expected = fs::read_to_string(kept().join(format!("exports/{table}.csv"))).expect("an export");
+        assert!(expected.lines().count() > 1, "{table} has no rows");
+        let found = done(dir, &["export", table, "--ledger", "data/ledger.sqlite"]);
+        assert!(found == expected, "{table} differs:\n{found}");
+    }
+}
+
+/// How often each answer of a desk is there.
+fn answers(records: &[(Millis, Vec<u8>)]) -> BTreeMap<&[u8], usize> {
+    let mut counts = BTreeMap::new();
+    for (_, record) in records {
+        if Frame::open(record).expect("a frame").tag.is_some() {
+            *counts.entry(record.as_slice()).or_default() += 1;
+        }
+    }
+    counts
+}
+
+#[test]
+fn kept_log_replays_to_same_exports_and_records() {
+    let dir = copied();
+    let before = all(dir.path());
+    fs::remove_dir_all(dir.path().join("data/snapshots")).expect("snapshots");
+    fs::remove_file(dir.path().join("data/ledger.sqlite")).expect("a ledger");
+    serve(dir.path());
+    assert_exports_are_the_kept_ones(dir.path());
+    for (topic, before) in before {
+        let mut derived = 0;
+        for (number, (before, after)) in before.iter().zip(records(dir.path(), topic)).enumerate() {
+            let (kept, again) = after.split_at(before.len());
+            assert!(kept == before, "{topic} partition {number}: the records that were there are changed");
+            let wanted = answers(before);
+            assert!(wanted.values().all(|&count| count == 1), "{topic} partition {number}: each answer is there once");
+            assert!(answers(again) == wanted, "{topic} partition {number}: the desks give other answers than before");
+            assert_eq!(again.len(), wanted.len(), "{topic} partition {number}: only desks write");
+            derived += wanted.len();
+        }
+        assert_eq!(derived > 0, DERIVED.contains(&topic), "{topic}: {derived} answers");
+    }
+}
+
+#[test]
+fn kept_data_directory_starts_from_its_snapshots() {
+    let dir = copied();
+    let before = all(dir.path());
+    serve(dir.path());
+    assert_exports_are_the_kept_ones(dir.path());
+    assert!(before == all(dir.path()), "a start from snapshots has nothing to write");
+}
+
+#[test]
+fn kept_frames_of_version_2_are_read() {
+    let dir = copied();
+    let mut events = 0;
+    for (topic, partitions) in all(dir.path()) {
+        for (_, record) in partitions.iter().flatten() {
+            assert_eq!(record[VERSION_AT], VERSION, "{topic}");
+            let frame = Frame::open(record).expect("a frame");
+            if frame.kind == Kind::Events {
+                events += frame.items::<Event<'_>>().map(|event| event.expect("an event")).count();
+            }
+        }
+    }
+    assert_eq!(events, EVENTS);
+    let dump = done(dir.path(), &["log", "dump", "--data", "data"]);
+    assert!(dump.as_bytes() == unpacked(&kept().join("dump.ndjson.zst")), "the dump differs:\n{dump}");
+}
