@@ -9,7 +9,7 @@ use crate::model::fact::{Answer, Award, Fact, Metric, Scope, Told, What, Win};
 use crate::model::rulebook::{Library, Rulebook};
 use crate::model::time::Millis;
 use crate::protocol::stage::{Desk, Outbox};
-use crate::table::uniform::{UniformMap, table_bytes};
+use crate::table::uniform::UniformMap;
 
 /// What a campaign has given so far.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ impl Desk for CampaignDesk {
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {
         let given = self.merchants.values().flat_map(HashMap::values);
-        vec![("wins", given.map(|given| table_bytes::<u32>(given.wins.capacity())).sum())]
+        vec![("wins", given.map(|given| given.wins.allocation_size()).sum())]
     }
 
     fn load(state: &[u8], _library: &Library) -> Result<Self, String> {

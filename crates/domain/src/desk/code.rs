@@ -37,8 +37,7 @@ impl Desk for CodeDesk {
     }
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {
-        let codes: usize = self.merchants.values().map(HashMap::capacity).sum();
-        vec![("codes", codes * (size_of::<(String, Item)>() + 1))]
+        vec![("codes", self.merchants.values().map(HashMap::allocation_size).sum())]
     }
 
     fn load(state: &[u8], _library: &Library) -> Result<Self, String> {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::uniform::{UniformMap, table_bytes};
+use super::uniform::UniformMap;
 
 /// Whole minutes since the epoch.
 pub type Minute = u32;
@@ -53,7 +53,7 @@ impl DedupWindow {
     /// About how many bytes of memory it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        table_bytes::<Minute>(self.first.capacity()) + self.queue.capacity() * size_of::<(Minute, u128)>()
+        self.first.allocation_size() + self.queue.capacity() * size_of::<(Minute, u128)>()
     }
 
     /// Keys held, expired ones that are not swept yet among them.

@@ -7,12 +7,6 @@ pub type UniformMap<V> = hashbrown::HashMap<u128, V, BuildHasherDefault<UniformH
 /// A set of uniform 128-bit keys.
 pub type UniformSet = hashbrown::HashSet<u128, BuildHasherDefault<UniformHasher>>;
 
-/// About how many bytes of memory a table takes, what its values own elsewhere aside: an entry and a control byte a place.
-#[must_use]
-pub fn table_bytes<V>(capacity: usize) -> usize {
-    capacity * (size_of::<(u128, V)>() + 1)
-}
-
 /// Takes the low half of a key as its hash; shards take the top.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UniformHasher(u64);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::uniform::{UniformSet, table_bytes};
+use super::uniform::UniformSet;
 use crate::model::time::Day;
 
 /// Which keys were seen on which day.
@@ -34,7 +34,7 @@ impl Uniques {
     /// About how many bytes of memory it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.days.values().map(|day| table_bytes::<()>(day.capacity())).sum()
+        self.days.values().map(UniformSet::allocation_size).sum()
     }
 
     #[must_use]

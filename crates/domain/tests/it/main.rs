@@ -3,3 +3,4 @@
 mod frame;
 mod publish;
 mod stage;
+mod tables;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::model::time::Millis;
-use crate::table::uniform::{UniformMap, table_bytes};
+use crate::table::uniform::UniformMap;
 
 /// At most so many forgotten scans are given back per question.
 const SWEEP_MAX: usize = 4;
@@ -44,7 +44,7 @@ impl ScanDebouncer {
 
     /// About how many bytes of memory it takes.
     pub(super) fn bytes(&self) -> usize {
-        table_bytes::<(Millis, Millis)>(self.last.capacity()) + self.queue.capacity() * size_of::<(Millis, u128)>()
+        self.last.allocation_size() + self.queue.capacity() * size_of::<(Millis, u128)>()
     }
 
     /// Forgets for good what is no longer remembered under rules that are about to change.

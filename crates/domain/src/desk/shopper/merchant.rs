@@ -24,7 +24,7 @@ use crate::model::rules::Rules;
 use crate::model::time::{AHEAD_MAX_MS, DAY_MS, MINUTE_MS, Millis};
 use crate::protocol::stage::Outbox;
 use crate::table::dedup_window::{DedupWindow, Minute};
-use crate::table::uniform::{UniformMap, UniformSet, table_bytes};
+use crate::table::uniform::{UniformMap, UniformSet};
 use crate::table::uniques::Uniques;
 
 /// At most so many shoppers are swept per event.
@@ -130,8 +130,8 @@ impl Merchant {
             ("duplicates", self.kept.delivered.bytes()),
             ("uniques", self.kept.uniques.bytes()),
             ("repeats", self.kept.repeats.bytes()),
-            ("shoppers", table_bytes::<Shopper>(self.kept.shoppers.capacity())),
-            ("for_good", table_bytes::<()>(self.kept.entered.capacity() + self.kept.closed.capacity())),
+            ("shoppers", self.kept.shoppers.allocation_size()),
+            ("for_good", self.kept.entered.allocation_size() + self.kept.closed.allocation_size()),
         ]
     }
 
