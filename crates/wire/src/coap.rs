@@ -9,6 +9,8 @@ use std::fmt;
 /// Type, code, id.
 const HEADER_BYTES: usize = 4;
 const TOKEN_BYTES_MAX: usize = 8;
+/// Version 1 and the type of a confirmable message: the upper half of the first byte.
+const CONFIRMABLE: u8 = 1 << 2 | Kind::Confirmable as u8;
 /// Between the options and the payload.
 const MARKER: u8 = 0xFF;
 /// An option's delta or length is in one more byte, or in two more.
@@ -25,12 +27,17 @@ pub mod number {
     pub const CONTENT_FORMAT: u16 = 12;
     pub const MAX_AGE: u16 = 14;
     pub const URI_QUERY: u16 = 15;
+    pub const ACCEPT: u16 = 17;
     pub const PROXY_URI: u16 = 35;
     pub const PROXY_SCHEME: u16 = 39;
+    /// RFC 7959, section 4.
+    pub const SIZE1: u16 = 60;
 }
 
 /// `application/json` as a Content-Format (section 12.3).
 pub const JSON: u32 = 50;
+/// `application/cbor` as a Content-Format (RFC 8949, section 9.4).
+pub const CBOR: u32 = 60;
 
 /// How a message is to be treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +67,7 @@ impl Code {
     pub const FORBIDDEN: Self = Self::of(4, 3);
     pub const NOT_FOUND: Self = Self::of(4, 4);
     pub const METHOD_NOT_ALLOWED: Self = Self::of(4, 5);
+    pub const NOT_ACCEPTABLE: Self = Self::of(4, 6);
     pub const TOO_LARGE: Self = Self::of(4, 13);
     pub const UNSUPPORTED_FORMAT: Self = Self::of(4, 15);
     pub const TOO_MANY_REQUESTS: Self = Self::of(4, 29);
@@ -173,6 +181,14 @@ impl<'a> Message<'a> {
         Ok(Self { kind, code, id: u16::from_be_bytes(id), token, options, payload })
     }
 
+    /// The id of a datagram that [`Message::parse`] refuses and whose sender waits for a reset (section 4.2): its header is that
+    /// of a confirmable message of version 1. All others are ignored in silence (sections 3 and 4.3).
+    #[must_use]
+    pub fn confirmable_id(datagram: &[u8]) -> Option<u16> {
+        let &[first, _, id @ ..] = datagram.first_chunk::<HEADER_BYTES>()?;
+        (first >> 4 == CONFIRMABLE).then(|| u16::from_be_bytes(id))
+    }
+
     /// Its options, in ascending order of their numbers.
     pub fn options(&self) -> impl Iterator<Item = Opt<'a>> + use<'a> {
         Options { rest: self.options, number: 0 }
@@ -201,17 +217,23 @@ impl<'a> Message<'a> {
         self.options().find(|option| option.number == number::CONTENT_FORMAT && option.value.len() <= 2)?.uint()
     }
 
-    /// The first critical option that a resource does not know which is asked for by path and query alone.
+    /// The Content-Format that the answer is wanted in (section 5.10.4). One that is too long is an unknown critical option.
+    #[must_use]
+    pub fn accept(&self) -> Option<u32> {
+        self.options().find(|option| option.number == number::ACCEPT)?.uint()
+    }
+
+    /// The first critical option that a resource does not know which is asked for by path, query and Accept alone.
     #[must_use]
     pub fn critical_unknown(&self) -> Option<u16> {
-        use number::{URI_HOST, URI_PATH, URI_PORT, URI_QUERY};
+        use number::{ACCEPT, URI_HOST, URI_PATH, URI_PORT, URI_QUERY};
         let mut before = None;
         let is_unknown = |option: &Opt<'_>| {
             let is_again = before.replace(option.number) == Some(option.number);
             let bytes = option.value.len();
             match option.number {
                 URI_HOST => is_again || !(1..=255).contains(&bytes),
-                URI_PORT => is_again || bytes > 2,
+                URI_PORT | ACCEPT => is_again || bytes > 2,
                 URI_PATH | URI_QUERY => bytes > 255,
                 _ => option.is_critical(),
             }

@@ -6,6 +6,7 @@
 //! - [`base64`]: bytes as text, for URLs
 //! - [`batch`]: bodies and files are cut into events: one object, an array, NDJSON
 //! - [`coap`]: messages of CoAP
+//! - [`datagram`]: what is JSON among datagrams
 //! - [`event`]: one JSON object becomes an event, borrowed from the input
 //! - [`code`]: what the text of a code says if it is a URL (GS1 Digital Link)
 //! - [`hex`]: hashes and secrets as hex digits
@@ -17,6 +18,7 @@ pub mod batch;
 pub mod coap;
 pub mod code;
 pub mod compression;
+pub mod datagram;
 pub mod event;
 pub mod hex;
 mod json;

@@ -89,7 +89,7 @@ fn a_request_is_asked_by_name() {
     assert_eq!(message.query("k"), Some(&b"2"[..]));
     assert_eq!(message.query("t"), None);
     assert_eq!(message.content_format(), Some(50));
-    assert_eq!(message.critical_unknown(), None);
+    assert_eq!((message.critical_unknown(), message.accept()), (None, None));
 }
 
 #[test]
@@ -111,8 +111,51 @@ fn critical_options_that_nobody_knows_are_named() {
     assert_eq!(first(&[(3, b"")], &[]), Some(3));
     assert_eq!(first(&[(7, &[1, 2, 3])], &[]), Some(7));
     assert_eq!(first(&[], &[(15, &[b'x'; 256])]), Some(15));
-    assert_eq!(first(&[], &[(17, &[50])]), Some(17));
+    assert_eq!(first(&[], &[(17, &[50])]), None);
+    assert_eq!(first(&[], &[(17, &[50]), (17, &[50])]), Some(17));
+    assert_eq!(first(&[], &[(17, &[0, 0, 50])]), Some(17));
     assert_eq!(first(&[], &[(27, &[6]), (35, b"coap://x")]), Some(27));
+}
+
+#[test]
+fn accept_is_read_as_a_number() {
+    let accept = |value: &[u8]| {
+        let mut buffer = [0; 64];
+        let message = request(&mut buffer, &[], &["v1"], &[Opt { number: number::ACCEPT, value }]);
+        Message::parse(message).expect("a message").accept()
+    };
+    assert_eq!(accept(&[50]), Some(50));
+    assert_eq!(accept(&[0, 60]), Some(60));
+    assert_eq!(accept(&[]), Some(0));
+    assert_eq!(accept(&[1, 0]), Some(256));
+}
+
+/// Section 4.2: only a confirmable message of this version is worth a reset.
+#[test]
+fn only_confirmables_of_version_1_are_reset() {
+    let check = |datagram: &[u8], wanted: Option<u16>| {
+        assert!(Message::parse(datagram).is_err(), "{datagram:?}");
+        assert_eq!(Message::confirmable_id(datagram), wanted, "{datagram:?}");
+    };
+    check(b"\x40\x02\x12\x34\xff", Some(0x1234));
+    check(b"\x49\x02\x00\x01123456789", Some(1));
+    check(b"\x4f\x02\x00\x01", Some(1));
+    check(b"\x42\x02\x00\x011", Some(1));
+    check(b"\x40\x02\x00\x01\xf0", Some(1));
+    // Code 0.00 with a token, an option or a payload.
+    check(b"\x41\x00\x00\x01t", Some(1));
+    check(b"\x41\x00\x00\x01", Some(1));
+    check(b"\x40\x00\x00\x01\xb1v", Some(1));
+    check(b"\x40\x00\x00\x01\xff1", Some(1));
+    // No header; other versions; other types.
+    check(b"", None);
+    check(b"\x40\x02\x00", None);
+    check(b"\x00\x02\x00\x01", None);
+    check(b"\x80\x02\x00\x01", None);
+    check(b"\xc0\x02\x00\x01", None);
+    check(b"\x50\x02\x00\x01\xff", None);
+    check(b"\x60\x44\x00\x01\xff", None);
+    check(b"\x70\x00\x00\x01\xff", None);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod coap;
 mod codes;
+mod datagrams;
 mod events;
 mod round_trips;
 mod rules;
