@@ -8,6 +8,10 @@ use eventlog::api::Append;
 use eventlog::api::Appender;
 use eventlog::api::{AppendError, Health, OnFull};
 
+/// Maximum number of events that the spool's thread has not taken; a round beyond it is refused as if the disk were full. Those
+/// who append have far fewer rounds in flight: it stops what breaks that rule.
+const EVENTS_WAITING_MAX: usize = 1024;
+
 /// Where an event is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durable {
@@ -105,15 +109,51 @@ impl Shared {
 
     pub(super) fn tell(&self, event: Event) {
         let mut queue = lock(&self.queue);
-        if queue.has_ended {
+        // What the log gives back was in flight there, and so has a bound of its own.
+        let is_full = queue.events.len() >= EVENTS_WAITING_MAX && matches!(event, Event::Round(_));
+        let refused = if queue.has_ended { Some(AppendError::Closed) } else { is_full.then_some(AppendError::Full) };
+        if let Some(refused) = refused {
             drop(queue);
             if let Event::Round(round) | Event::AppendError(round) = event {
-                (round.done)(Err(AppendError::Closed));
+                (round.done)(Err(refused));
             }
             return;
         }
         queue.events.push_back(event);
         drop(queue);
         self.wake.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+
+    use eventlog::api::AppendError;
+
+    use super::{EVENTS_WAITING_MAX, Event, Round, Shared, lock};
+    use crate::spool::DeferredAppender;
+
+    #[test]
+    fn a_round_beyond_the_queue_is_refused() {
+        let shared = Shared::new(Arc::new(DeferredAppender::default()), false);
+        let (tell, told) = channel();
+        let round = || {
+            let tell = tell.clone();
+            let done = move |result| tell.send(result).expect("the test waits");
+            Round { records: Vec::new(), done: Box::new(done) }
+        };
+        for _ in 0..EVENTS_WAITING_MAX {
+            shared.tell(Event::Round(round()));
+        }
+        assert!(told.try_recv().is_err(), "they wait");
+        shared.tell(Event::Round(round()));
+        assert_eq!(told.try_recv(), Ok(Err(AppendError::Full)));
+        // What the log gives back is never lost.
+        shared.tell(Event::AppendError(round()));
+        shared.tell(Event::Handed(0, Ok(())));
+        assert!(told.try_recv().is_err(), "it waits");
+        assert_eq!(lock(&shared.queue).events.len(), EVENTS_WAITING_MAX + 2);
     }
 }
