@@ -1,10 +1,14 @@
 //! Requests that were there already, and what they were answered (RFC 7252, sections 4.2 and 4.5).
+//!
+//! A retransmission is the same message, byte for byte. A sender that uses a message id again for anything else, too early as
+//! the RFC has it, has sent a new request: an answer that was given to another one would be a lie.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// A sender uses no message id twice within so long (EXCHANGE_LIFETIME).
+/// Time for which a request is remembered (EXCHANGE_LIFETIME); the same message later is a new request.
 const LIFETIME: Duration = Duration::from_secs(247);
 /// So many exchanges are remembered; beyond it the oldest are forgotten. Their events still count once: they have ids.
 const EXCHANGES_MAX: usize = 65_536;
@@ -13,8 +17,19 @@ const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A sender may have so many requests under way.
 const UNDER_WAY_MAX: usize = 256;
 
-/// What names an exchange: the sender and its message id.
-pub(super) type Key = (SocketAddr, u16);
+/// What names an exchange: the sender, its message id, and the fingerprint of the whole message.
+pub(super) type Key = (SocketAddr, u16, u64);
+
+/// Takes fingerprints of messages: token, options, payload and all. They hang on a secret of this process, so that no sender can
+/// find two messages that share one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fingerprints(RandomState);
+
+impl Fingerprints {
+    pub(super) fn key(&self, from: SocketAddr, id: u16, datagram: &[u8]) -> Key {
+        (from, id, self.0.hash_one(datagram))
+    }
+}
 
 /// What is to be done with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,10 +118,22 @@ impl Exchanges {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{ANSWER_BYTES_MAX, Begun, EXCHANGES_MAX, Exchanges, Key, LIFETIME, UNDER_WAY_MAX};
+    use super::{ANSWER_BYTES_MAX, Begun, EXCHANGES_MAX, Exchanges, Fingerprints, Key, LIFETIME, UNDER_WAY_MAX};
 
     fn key(port: u16, id: u16) -> Key {
-        (([192, 0, 2, 1], port).into(), id)
+        (([192, 0, 2, 1], port).into(), id, 0)
+    }
+
+    #[test]
+    fn only_the_same_message_has_the_same_key() {
+        let fingerprints = Fingerprints::default();
+        let (one, two) = (([192, 0, 2, 1], 1).into(), ([192, 0, 2, 1], 2).into());
+        let key = fingerprints.key(one, 1, b"message");
+        assert_eq!(fingerprints.key(one, 1, b"message"), key);
+        assert_ne!(fingerprints.key(one, 1, b"massage"), key);
+        assert_ne!(fingerprints.key(one, 1, b"message\0"), key);
+        assert_ne!(fingerprints.key(two, 1, b"message"), key);
+        assert_ne!(Fingerprints::default().key(one, 1, b"message"), key, "the secret is drawn anew");
     }
 
     #[test]
@@ -126,6 +153,34 @@ mod tests {
         exchanges.end(key(1, 7), began, b"first");
         assert_eq!(exchanges.begin(key(1, 7), began + LIFETIME), Begun::UnderWay);
         assert_eq!(exchanges.known.len(), 1);
+    }
+
+    #[test]
+    fn one_message_id_in_flight_twice_has_two_answers() {
+        let mut exchanges = Exchanges::default();
+        let now = Instant::now();
+        let [one, two] = [1, 2].map(|fingerprint| (([192, 0, 2, 1], 1).into(), 7, fingerprint));
+        assert_eq!(exchanges.begin(one, now), Begun::New);
+        assert_eq!(exchanges.begin(two, now), Begun::New);
+        exchanges.end(two, now, b"second");
+        assert_eq!(exchanges.begin(one, now), Begun::UnderWay);
+        assert_eq!(exchanges.begin(two, now), Begun::Answered(b"second"));
+        exchanges.end(one, now, b"first");
+        assert_eq!(exchanges.begin(one, now), Begun::Answered(b"first"));
+        assert!(exchanges.under_way.is_empty());
+    }
+
+    /// A sender that uses one message id for everything has no more room than any other.
+    #[test]
+    fn one_message_id_for_many_requests_is_bounded() {
+        let mut exchanges = Exchanges::default();
+        let now = Instant::now();
+        for fingerprint in 0..2 * EXCHANGES_MAX as u64 {
+            let begun = exchanges.begin((([192, 0, 2, 1], 1).into(), 7, fingerprint), now);
+            assert_eq!(begun, if fingerprint < UNDER_WAY_MAX as u64 { Begun::New } else { Begun::TooMany });
+            assert!(exchanges.known.len() <= EXCHANGES_MAX && exchanges.order.len() == exchanges.known.len());
+        }
+        assert_eq!(exchanges.under_way.len(), 1);
     }
 
     #[test]

@@ -6,16 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use eventlog::api::{AppendError, now_ms};
-use serde_json::json;
+use serde::Serialize;
 use tracing::warn;
-use wire::batch;
+use wire::batch::{self, ELEMENTS_MAX};
 use wire::coap::{Code, JSON, Kind, Message, number};
+use wire::datagram;
 
-use super::exchanges::{Begun, Exchanges};
-use super::reply::{Body, REPLY_BYTES_MAX, Reply, Request};
+use super::exchanges::{Begun, Exchanges, Fingerprints};
+use super::reply::{Body, Format, REPLY_BYTES_MAX, Reply, Request};
 use super::socket::{Inbox, Socket, is_nothing};
 use crate::ingest::batcher::Batcher;
-use crate::ingest::body_reader::{Answer, Body as ReadBody, Reading, Sender, Shape};
+use crate::ingest::body_reader::{Answer, Body as ReadBody, Reading, Row, Sender, Shape};
 use crate::ingest::memory::MemoryPermit;
 use crate::ingest::service::IngestService;
 use crate::metrics::{DatagramReject, Shed, Transport};
@@ -29,6 +30,9 @@ const TIME_OFF_MAX_S: u64 = 5 * 60;
 const LAST_BATCHES_MAX: usize = 1_000;
 /// A receive that failed is tried again so soon.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes of a body that never has too many events: the shortest has one byte, and one that parts it from the next.
+const BODY_BYTES_SAFE: u32 = 20_000;
+const _: () = assert!(BODY_BYTES_SAFE as usize == 2 * ELEMENTS_MAX, "no body of that size has more events");
 /// Where events are sent to.
 const PATH: [&str; 2] = ["v1", "events"];
 
@@ -39,6 +43,7 @@ pub struct Receiver {
     line: Arc<Line>,
     door: Arc<IngestService>,
     trust: Arc<Trust>,
+    fingerprints: Fingerprints,
     /// All of everything, of the merchants that are served.
     everyone: Grant,
 }
@@ -98,7 +103,7 @@ impl Receiver {
     #[must_use]
     pub fn new(number: usize, socket: Socket, door: Arc<IngestService>, trust: Arc<Trust>) -> Self {
         let line = Arc::new(Line { socket, exchanges: Mutex::default() });
-        Self { number, line, door, trust, everyone: Grant::everything() }
+        Self { number, line, door, trust, fingerprints: Fingerprints::default(), everyone: Grant::everything() }
     }
 
     /// Receives until it is asked to stop; then what is in the socket already is taken too.
@@ -132,10 +137,9 @@ impl Receiver {
         let everyone = Sender { grant: &self.everyone, merchants: &merchants };
         let mut batch = self.open(Instant::now());
         for (datagram, from) in inbox.datagrams() {
-            match datagram.first() {
-                // No message of CoAP begins so: its token would be longer than any.
-                Some(b'{' | b'[') => self.json(&mut batch, datagram, from, everyone),
-                _ => self.coap(&mut batch, datagram, from, everyone),
+            match datagram::json(datagram) {
+                Some(text) => self.json(&mut batch, (datagram.len(), text), from, everyone),
+                None => self.coap(&mut batch, datagram, from, everyone),
             }
         }
         self.close(batch);
@@ -174,15 +178,15 @@ impl Receiver {
         self.intake().give(parcel, Box::new(told));
     }
 
-    /// Events that nobody waits for.
-    fn json(&self, batch: &mut Batch<'_>, datagram: &[u8], from: SocketAddr, everyone: Sender<'_>) {
+    /// Events that nobody waits for: the text of a datagram of so many bytes.
+    fn json(&self, batch: &mut Batch<'_>, (bytes, text): (usize, &[u8]), from: SocketAddr, everyone: Sender<'_>) {
         if !self.trust.contains(from.ip()) {
             return self.door.metrics.udp.refuse(DatagramReject::Unauthenticated);
         }
-        if !batch.hold(datagram.len()) {
+        if !batch.hold(bytes) {
             return self.busy();
         }
-        if batch.reading.body(datagram, shape(datagram), everyone).is_err() {
+        if batch.reading.body(text, shape(text), everyone).is_err() {
             self.door.metrics.udp.refuse(DatagramReject::TooLarge);
         }
     }
@@ -190,13 +194,13 @@ impl Receiver {
     fn coap(&self, batch: &mut Batch<'_>, datagram: &[u8], from: SocketAddr, everyone: Sender<'_>) {
         let udp = &self.door.metrics.udp;
         let is_trusted = self.trust.contains(from.ip());
-        let Ok(message) = Message::parse(datagram) else { return udp.refuse(DatagramReject::Malformed) };
+        let Ok(message) = Message::parse(datagram) else {
+            self.reset(datagram, from, is_trusted);
+            return udp.refuse(DatagramReject::Malformed);
+        };
         let asks = matches!(message.kind, Kind::Confirmable | Kind::NonConfirmable);
         if !asks || message.code.class() != 0 || message.code == Code::EMPTY {
-            let is_ping = message.kind == Kind::Confirmable && message.code == Code::EMPTY;
-            if is_ping && is_trusted {
-                self.line.socket.send(&reset(message.id), from);
-            }
+            self.reset(datagram, from, is_trusted);
             return udp.refuse(if is_trusted { DatagramReject::Unexpected } else { DatagramReject::Unauthenticated });
         }
         let grant = self.grant(&message, is_trusted);
@@ -206,10 +210,12 @@ impl Receiver {
             return udp.refuse(DatagramReject::Unauthenticated);
         }
         // From here on whoever sent it may know.
-        let request = (message.kind == Kind::Confirmable).then(|| Request::new(&message, from, datagram.len()));
+        let key = || self.fingerprints.key(from, message.id, datagram);
+        let is_confirmable = message.kind == Kind::Confirmable;
+        let request = is_confirmable.then(|| Request::new(&message, key(), datagram.len()));
         if let Some(request) = &request {
             let mut exchanges = self.line.exchanges();
-            match exchanges.begin((from, message.id), batch.now) {
+            match exchanges.begin(request.key, batch.now) {
                 Begun::New => {}
                 Begun::TooMany => {
                     // To answer is to remember the answer there.
@@ -222,12 +228,8 @@ impl Receiver {
                 Begun::UnderWay => return udp.retransmissions.inc(),
                 Begun::Answered(answer) => {
                     udp.retransmissions.inc();
-                    // What is larger than this message was asked for by another one.
-                    if request.takes(answer.len()) {
-                        udp.answers.with_label_values(&[&Code(answer[1]).to_string()]).inc();
-                        self.line.socket.send(answer, from);
-                    }
-                    return;
+                    udp.answers.with_label_values(&[&Code(answer[1]).to_string()]).inc();
+                    return self.line.socket.send(answer, from);
                 }
             }
         }
@@ -314,9 +316,11 @@ impl Receiver {
             self.say(request, batch.now, busy("too much is under way; send it again", soon));
             return None;
         }
-        let Ok(body) = batch.reading.body(message.payload, shape(message.payload), sender) else {
+        let text = datagram::text(message.payload);
+        let Ok(body) = batch.reading.body(text, shape(text), sender) else {
             self.door.metrics.udp.refuse(DatagramReject::TooLarge);
-            let reply = Reply::new(Code::TOO_LARGE, Body::Diagnostic("too many events; send several requests"));
+            let says = Body::Diagnostic("too many events; send several requests");
+            let reply = Reply { size1: Some(BODY_BYTES_SAFE), ..Reply::new(Code::TOO_LARGE, says) };
             self.say(request, batch.now, reply);
             return None;
         };
@@ -330,6 +334,15 @@ impl Receiver {
             return None;
         }
         Some(body)
+    }
+
+    /// Rejects what no request is, if its sender waits for that and is trusted: a ping, or a confirmable message that is
+    /// malformed or of no class that is asked in (RFC 7252, sections 4.2 and 4.3).
+    fn reset(&self, datagram: &[u8], from: SocketAddr, is_trusted: bool) {
+        if let Some(id) = Message::confirmable_id(datagram).filter(|_| is_trusted) {
+            let [high, low] = id.to_be_bytes();
+            self.line.socket.send(&[1 << 6 | (Kind::Reset as u8) << 4, 0, high, low], from);
+        }
     }
 
     /// Answers whoever asked.
@@ -355,7 +368,7 @@ impl Line {
     fn conclude(&self, door: &IngestService, waiting: &Waiting, result: Result<Durable, AppendError>) {
         let reply = match result {
             Ok(_) if waiting.told.is_empty() => Reply::new(Code::CHANGED, Body::Nothing),
-            Ok(_) => Reply::new(Code::CHANGED, Body::Json(&waiting.told)),
+            Ok(_) => Reply::new(Code::CHANGED, Body::Content(&waiting.told)),
             Err(AppendError::Full) => busy("the log has no room; send it again", 5),
             Err(AppendError::TooLarge) => {
                 Reply::new(Code::TOO_LARGE, Body::Diagnostic("an event is larger than the log takes"))
@@ -372,9 +385,9 @@ impl Line {
     fn answer(&self, door: &IngestService, request: &Request, began: Instant, reply: Reply<'_>) {
         let mut buffer = [0; REPLY_BYTES_MAX];
         let answer = request.answer(reply, &mut buffer);
-        self.exchanges().end((request.from, request.id), began, answer);
+        self.exchanges().end(request.key, began, answer);
         door.metrics.udp.answers.with_label_values(&[&reply.code.to_string()]).inc();
-        self.socket.send(answer, request.from);
+        self.socket.send(answer, request.key.0);
     }
 }
 
@@ -401,6 +414,9 @@ fn fits(message: &Message<'_>) -> Result<(), Wrong> {
             "send JSON: Content-Format 50, or none for NDJSON",
         );
     }
+    if Format::of(message).is_none() {
+        return wrong(DatagramReject::Format, Code::NOT_ACCEPTABLE, "answers are JSON or CBOR: Accept 50, 60, or none");
+    }
     Ok(())
 }
 
@@ -410,11 +426,19 @@ fn text(bytes: &[u8]) -> Option<&str> {
 
 /// How a payload is cut into events. One object over several lines is JSON; several objects are NDJSON.
 fn shape(payload: &[u8]) -> Shape<'static> {
-    match payload.first() {
+    match payload.trim_ascii_start().first() {
         Some(b'[') => Shape::Json,
         _ if payload.contains(&b'\n') && batch::is_json(payload) => Shape::Json,
         _ => Shape::Ndjson,
     }
+}
+
+/// The content of an answer: as over HTTP, but for where the events are durable, which is not known yet when it is written.
+#[derive(Serialize)]
+struct Content<'a> {
+    accepted: u64,
+    #[serde(skip_serializing_if = "<[Row]>::is_empty")]
+    rejected: &'a [Row],
 }
 
 /// What is told of a request of which only a part was accepted: as over HTTP, or as much of it as has room.
@@ -424,10 +448,10 @@ fn told(answer: &Answer, request: &Request) -> Vec<u8> {
     if answer.rejected.is_empty() {
         return Vec::new();
     }
-    // Where it will be durable is not known yet.
-    let whole = json!({ "accepted": answer.accepted, "rejected": answer.rejected }).to_string().into_bytes();
+    let content = |rejected| request.format.write(&Content { accepted: answer.accepted, rejected });
+    let whole = content(&answer.rejected);
     let fits = whole.len() + AROUND <= REPLY_BYTES_MAX && request.takes(whole.len() + AROUND);
-    if fits { whole } else { format!("{{\"accepted\":{}}}", answer.accepted).into_bytes() }
+    if fits { whole } else { content(&[]) }
 }
 
 /// The answer to whoever has had its quota.
@@ -438,10 +462,4 @@ fn enough(says: &str, wait: Duration) -> Reply<'_> {
 
 fn busy(says: &str, max_age_s: u32) -> Reply<'_> {
     Reply { max_age_s: Some(max_age_s), ..Reply::new(Code::UNAVAILABLE, Body::Diagnostic(says)) }
-}
-
-/// The answer to a ping (RFC 7252, section 4.3).
-fn reset(id: u16) -> [u8; 4] {
-    let [high, low] = id.to_be_bytes();
-    [1 << 6 | (Kind::Reset as u8) << 4, 0, high, low]
 }

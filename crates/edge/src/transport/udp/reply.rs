@@ -1,8 +1,9 @@
 //! An answer that is no larger than its request.
 
-use std::net::SocketAddr;
+use serde::Serialize;
+use wire::coap::{CBOR, Code, JSON, Kind, Message, Writer, number};
 
-use wire::coap::{Code, JSON, Kind, Message, Writer, number};
+use super::exchanges::Key;
 
 /// An answer is never larger: it goes in one packet, and many are remembered.
 pub(super) const REPLY_BYTES_MAX: usize = 1152;
@@ -10,11 +11,46 @@ pub(super) const REPLY_BYTES_MAX: usize = 1152;
 /// Whom to answer, and how large the answer may be.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
-    pub(super) from: SocketAddr,
-    pub(super) id: u16,
+    pub(super) key: Key,
+    pub(super) format: Format,
     token: [u8; 8],
     token_bytes: usize,
     bytes: usize,
+}
+
+/// What the content of an answer is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Json,
+    Cbor,
+}
+
+impl Format {
+    /// That which a message accepts, JSON if it does not say; `None` if there is no such answer (RFC 7252, section 5.10.4).
+    pub(super) fn of(message: &Message<'_>) -> Option<Self> {
+        match message.accept() {
+            None | Some(JSON) => Some(Self::Json),
+            Some(CBOR) => Some(Self::Cbor),
+            Some(_) => None,
+        }
+    }
+
+    fn number(self) -> u32 {
+        match self {
+            Self::Json => JSON,
+            Self::Cbor => CBOR,
+        }
+    }
+
+    /// Writes some content.
+    pub(super) fn write(self, content: &impl Serialize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self {
+            Self::Json => serde_json::to_writer(&mut bytes, content).expect("memory takes it, and its keys are texts"),
+            Self::Cbor => ciborium::into_writer(content, &mut bytes).expect("memory takes it"),
+        }
+        bytes
+    }
 }
 
 /// What is said.
@@ -23,6 +59,8 @@ pub(super) struct Reply<'a> {
     pub(super) code: Code,
     /// When to come again.
     pub(super) max_age_s: Option<u32>,
+    /// How large a body may be (RFC 7959, section 4).
+    pub(super) size1: Option<u32>,
     pub(super) body: Body<'a>,
 }
 
@@ -31,21 +69,23 @@ pub(super) enum Body<'a> {
     Nothing,
     /// Text for people, which is cut where there is no room for it.
     Diagnostic(&'a str),
-    /// Left out unless there is room for all of it.
-    Json(&'a [u8]),
+    /// In the format of the request; left out unless there is room for all of it.
+    Content(&'a [u8]),
 }
 
 impl Reply<'_> {
     pub(super) fn new(code: Code, body: Body<'_>) -> Reply<'_> {
-        Reply { code, max_age_s: None, body }
+        Reply { code, max_age_s: None, size1: None, body }
     }
 }
 
 impl Request {
-    pub(super) fn new(message: &Message<'_>, from: SocketAddr, bytes: usize) -> Self {
+    /// That which a message of so many bytes asks for.
+    pub(super) fn new(message: &Message<'_>, key: Key, bytes: usize) -> Self {
         let mut token = [0; 8];
         token[..message.token.len()].copy_from_slice(message.token);
-        Self { from, id: message.id, token, token_bytes: message.token.len(), bytes }
+        let format = Format::of(message).unwrap_or(Format::Json);
+        Self { key, format, token, token_bytes: message.token.len(), bytes }
     }
 
     /// Whether an answer of so many bytes may be given.
@@ -55,7 +95,7 @@ impl Request {
 
     /// Writes the answer, with as much as there is room for.
     pub(super) fn answer<'b>(&self, reply: Reply<'_>, buffer: &'b mut [u8; REPLY_BYTES_MAX]) -> &'b [u8] {
-        let least = Reply { max_age_s: None, body: Body::Nothing, ..reply };
+        let least = Reply { max_age_s: None, size1: None, body: Body::Nothing, ..reply };
         let bare = Reply { body: Body::Nothing, ..reply };
         let bytes = [reply, bare, least].into_iter().find_map(|reply| self.write(reply, buffer));
         &buffer[..bytes.expect("an answer without more than a header and a token is no larger than its request")]
@@ -65,16 +105,19 @@ impl Request {
     fn write(&self, reply: Reply<'_>, buffer: &mut [u8; REPLY_BYTES_MAX]) -> Option<usize> {
         let room = self.bytes.min(REPLY_BYTES_MAX);
         let token = &self.token[..self.token_bytes];
-        let mut writer = Writer::new(&mut buffer[..room], Kind::Acknowledgement, reply.code, self.id, token);
-        if let Body::Json(_) = reply.body {
-            writer = writer.uint(number::CONTENT_FORMAT, JSON);
+        let mut writer = Writer::new(&mut buffer[..room], Kind::Acknowledgement, reply.code, self.key.1, token);
+        if let Body::Content(_) = reply.body {
+            writer = writer.uint(number::CONTENT_FORMAT, self.format.number());
         }
         if let Some(seconds) = reply.max_age_s {
             writer = writer.uint(number::MAX_AGE, seconds);
         }
+        if let Some(bytes) = reply.size1 {
+            writer = writer.uint(number::SIZE1, bytes);
+        }
         let payload = match reply.body {
             Body::Nothing => &[],
-            Body::Json(json) => json,
+            Body::Content(content) => content,
             Body::Diagnostic(text) => &text.as_bytes()[..text.floor_char_boundary(writer.room())],
         };
         writer.payload(payload).map(<[u8]>::len)
@@ -93,7 +136,7 @@ mod tests {
         let room = writer.room();
         writer.payload(&vec![b'x'; room]).expect("room");
         let message = Message::parse(&request).expect("a message");
-        let request = Request::new(&message, ([192, 0, 2, 1], 1).into(), bytes);
+        let request = Request::new(&message, (([192, 0, 2, 1], 1).into(), 7, 0), bytes);
         let mut buffer = [0; REPLY_BYTES_MAX];
         let answer = request.answer(reply, &mut buffer);
         assert!(answer.len() <= bytes && request.takes(answer.len()));
@@ -108,7 +151,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_cut_to_its_request() {
-        let busy = Reply { code: Code::UNAVAILABLE, max_age_s: Some(5), body: Body::Diagnostic("盘满 full") };
+        let busy = Reply { max_age_s: Some(5), ..Reply::new(Code::UNAVAILABLE, Body::Diagnostic("盘满 full")) };
         check(7, busy, (None, ""));
         check(8, busy, (None, ""));
         check(9, busy, (None, ""));
@@ -119,12 +162,12 @@ mod tests {
         check(17, busy, (Some(5), "盘满"));
         check(22, busy, (Some(5), "盘满 full"));
         check(60_000, busy, (Some(5), "盘满 full"));
-        let json = Reply::new(Code::CHANGED, Body::Json(b"{\"accepted\":1}"));
+        let json = Reply::new(Code::CHANGED, Body::Content(b"{\"accepted\":1}"));
         check(7, json, (None, ""));
         check(23, json, (None, ""));
         check(24, json, (None, "{\"accepted\":1}"));
         let long = "x".repeat(2_000);
         check(60_000, Reply::new(Code::BAD_REQUEST, Body::Diagnostic(&long)), (None, &long[..REPLY_BYTES_MAX - 8]));
-        check(60_000, Reply::new(Code::CHANGED, Body::Json(long.as_bytes())), (None, ""));
+        check(60_000, Reply::new(Code::CHANGED, Body::Content(long.as_bytes())), (None, ""));
     }
 }

@@ -2,6 +2,7 @@
 
 mod clients;
 mod door;
+mod field;
 mod fleet;
 mod keys;
 mod load;
@@ -40,6 +41,7 @@ struct Answer {
     id: u16,
     token: Vec<u8>,
     max_age: Option<u32>,
+    size1: Option<u32>,
     is_json: bool,
     payload: String,
 }
@@ -87,13 +89,15 @@ impl Client {
 impl Answer {
     fn of(bytes: &[u8]) -> Self {
         let message = Message::parse(bytes).expect("a message");
+        let uint = |number| message.options().find(|option| option.number == number).and_then(|option| option.uint());
         Self {
             bytes: bytes.to_vec(),
             kind: message.kind,
             code: message.code.to_string(),
             id: message.id,
             token: message.token.to_vec(),
-            max_age: message.options().find(|option| option.number == number::MAX_AGE).and_then(|option| option.uint()),
+            max_age: uint(number::MAX_AGE),
+            size1: uint(number::SIZE1),
             is_json: message.content_format() == Some(JSON),
             payload: String::from_utf8(message.payload.to_vec()).expect("UTF-8"),
         }
