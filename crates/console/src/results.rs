@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use domain::model::event::Action;
 use domain::model::fact::Told;
 use domain::model::ids::{event_key, keyless_answer_key};
 use domain::model::time::time_text;
@@ -206,7 +207,7 @@ async fn answer_to(console: &Arc<Console>, id: &str, asked: Asked, headers: &Hea
         }
     }
     let merchant = console.merchant(asked.merchant, &grant)?;
-    let answer = event_key(&merchant, &shopper, id);
+    let answer = event_key(&merchant, &shopper, Action::Scan.as_str(), id);
     console.wait_for(id, &Scan { answer, whose: (&merchant, &shopper) }, asked.wait).await
 }
 

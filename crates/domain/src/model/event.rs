@@ -28,7 +28,7 @@ super::text::words! {
 /// An event that passed every check of contract section 1. All texts borrow from the record that it was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event<'a> {
-    /// SHA-256 of merchant, shopper and id, cut to 16 bytes: worked out once, at the edge.
+    /// SHA-256 of merchant, shopper, action and id, cut to 16 bytes: worked out once, at the edge.
     pub key: u128,
     /// SHA-256 of merchant and shopper, cut to 16 bytes.
     pub shopper_key: u128,

@@ -21,10 +21,11 @@ pub fn digest128(parts: &[&str]) -> u128 {
     digest.iter().take(16).fold(0, |n, &b| n << 8 | u128::from(b))
 }
 
-/// The key of an event (contract section 1); its order as a number is its order as bytes.
+/// The key of an event (contract section 1), from its action's word: a refund may bear the id of its order. Its order as
+/// a number is its order as bytes.
 #[must_use]
-pub fn event_key(merchant: &str, shopper: &str, id: &str) -> u128 {
-    digest128(&[merchant, shopper, id])
+pub fn event_key(merchant: &str, shopper: &str, action: &str, id: &str) -> u128 {
+    digest128(&[merchant, shopper, action, id])
 }
 
 /// The key of the answer to a scan that was made without a key, from its random id. Two parts: no key of an event is one.
@@ -71,8 +72,9 @@ mod tests {
 
     #[test]
     fn the_event_key_is_sha256_of_the_joined_parts() {
-        // printf 'acme\x1fu1\x1f7f3a' | sha256sum | head -c 32
-        assert_eq!(format!("{:032x}", event_key("acme", "u1", "7f3a")), "8e27e9938c7636ce37406468685ab8a2");
+        // printf 'acme\x1fu1\x1forder\x1f7f3a' | sha256sum | head -c 32
+        assert_eq!(format!("{:032x}", event_key("acme", "u1", "order", "7f3a")), "793e9accdd23051af1e034aa33f4bd25");
+        assert_eq!(format!("{:032x}", event_key("acme", "u1", "refund", "7f3a")), "2d3a50eea725956a84a274fb4920295d");
     }
 
     #[test]

@@ -10,6 +10,9 @@ pub type Day = i32;
 
 /// The largest time that an event may carry: 9999-12-31T23:59:59.999Z (contract section 1).
 pub const TIME_MAX: Millis = 253_402_300_799_999;
+/// The smallest time that an event may carry as an integer, in ms: 1973-03-03T09:46:40Z. What is below was meant in seconds
+/// and is refused (contract section 1).
+pub const INTEGER_TIME_MIN: Millis = 100_000_000_000;
 /// How far ahead of `received` an event's time may be before it becomes `received` (contract section 1).
 pub const AHEAD_MAX_MS: i64 = 5 * 60 * 1000;
 

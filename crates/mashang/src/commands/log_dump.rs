@@ -7,13 +7,13 @@ use anyhow::{Context, Result, anyhow};
 use domain::frame::{Frame, Kind};
 use domain::model::address::Topic;
 use domain::model::event::{Action, Event};
-use domain::model::time::Millis;
+use domain::model::time::{INTEGER_TIME_MIN, Millis, time_text};
 use eventlog::error::LogError;
 use eventlog::files::disk::Disk;
 use eventlog::kafka::archive::open;
 use eventlog::local::archive::{Archive, Records};
 use eventlog::local::meta::Clock;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::cli::LogDumpArgs;
 use crate::config::roles::kafka;
@@ -115,7 +115,7 @@ struct Line<'a> {
 
 #[derive(Serialize)]
 struct Rest<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "time_again")]
     time: Option<Millis>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'a str>,
@@ -137,6 +137,14 @@ struct Rest<'a> {
     amount: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     part: Option<&'a str>,
+}
+
+/// A time as it may come in again: in milliseconds, or as a text where an integer would be taken for seconds.
+fn time_again<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
+    match *time {
+        Some(at) if at < INTEGER_TIME_MIN => time_text(at).serialize(serializer),
+        time => time.serialize(serializer),
+    }
 }
 
 impl<'a> Line<'a> {

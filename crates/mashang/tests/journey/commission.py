@@ -5,7 +5,7 @@
 
 Of each basket, the scan that comes last in (time, key) order among the household's scans of known products less than 15
 days before the basket gets the credit: its store earns floor(1 % of the basket). The key of an event is SHA-256 over
-merchant, shopper and id, joined by 0x1F; it only matters where two scans have the same millisecond.
+merchant, shopper, action and id, joined by 0x1F; it only matters where two scans have the same millisecond.
 """
 import hashlib
 import json
@@ -27,7 +27,7 @@ def main(out: Path) -> None:
     known = lines[lines.product_id.isin(set(data["products"].product_id))]
 
     def key(household: int, index: int) -> bytes:
-        return hashlib.sha256(f"journey\x1fh{household}\x1fs{index}".encode()).digest()[:16]
+        return hashlib.sha256(f"journey\x1fh{household}\x1fscan\x1fs{index}".encode()).digest()[:16]
 
     paid: dict[str, int] = {}
     scans = {household: group for household, group in known.groupby("household_id")}

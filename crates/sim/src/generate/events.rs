@@ -257,6 +257,15 @@ impl Maker<'_> {
         line
     }
 
+    /// Gives an event now and then the id of the same shopper's earlier one with another action: they are two events.
+    /// Without dice, so that what else a seed gives stays as it was.
+    fn bear_the_id_of(&self, old: &Map<String, Value>, action: &str, line: &mut Map<String, Value>) {
+        let is_keyless = |line: &Map<String, Value>| line.contains_key("keyless");
+        if old["action"] != action && self.next_id.is_multiple_of(2) && !is_keyless(old) && !is_keyless(line) {
+            line.insert("id".into(), old["id"].clone());
+        }
+    }
+
     fn send(&mut self, plan: usize, mut line: Map<String, Value>, time: Option<i64>) {
         match time {
             Some(ms) => {
@@ -342,6 +351,7 @@ impl Maker<'_> {
                 }
                 let mut line = self.line(plan, action, &shopper);
                 line.insert("order".into(), old["order"].clone());
+                self.bear_the_id_of(&old, action, &mut line);
                 let at = match self.rng.below(4) {
                     0 => Some(time - self.rng.range(0, self.unit)),
                     1 if which == 2 => Some(time + self.rng.range(0, 2)),
@@ -375,6 +385,7 @@ impl Maker<'_> {
                     return false;
                 }
                 let mut line = self.line(plan, action, &shopper);
+                self.bear_the_id_of(&old, action, &mut line);
                 if action == "scan" && self.rng.percent(60) && old.contains_key("code") {
                     line.insert("code".into(), old["code"].clone());
                 }

@@ -73,6 +73,8 @@ pub(crate) fn event(rules: &Rules, line: &Map<String, Value>, received: i64) -> 
     hash.update([0x1f]);
     hash.update(shopper.as_bytes());
     hash.update([0x1f]);
+    hash.update(action.as_bytes());
+    hash.update([0x1f]);
     hash.update(id.as_bytes());
     let code = field(line, "code").map(|text| resolve(rules, &text));
     let own_guide = field(line, "guide");

@@ -4,7 +4,7 @@ use bumpalo::Bump;
 use domain::model::event::{Action, Code, Event, Part, Payment};
 use domain::model::ids;
 use domain::model::money::AMOUNT_MAX;
-use domain::model::time::{Millis, in_range, parse_rfc3339};
+use domain::model::time::{INTEGER_TIME_MIN, Millis, in_range, parse_rfc3339};
 
 use super::fields::{Field, Fields, Scalar};
 use super::{Accepted, FieldError, Merchants, Reason, Refused};
@@ -57,7 +57,7 @@ pub(super) fn event<'a>(fields: &Fields<'a>, merchants: &Merchants, arena: &'a B
     };
     let merchant = given_merchant.unwrap_or_else(|| arena.alloc_str(merchant));
     let event = Event {
-        key: ids::event_key(merchant, shopper, id),
+        key: ids::event_key(merchant, shopper, action.as_str(), id),
         shopper_key: ids::shopper_key(merchant, shopper),
         merchant,
         id,
@@ -177,6 +177,10 @@ impl<'a> Check<'_, 'a> {
     fn time(&mut self, field: Field) -> Option<Millis> {
         const MEND: &str = "send RFC 3339 with an offset, in quotes, or integer milliseconds";
         let read = match self.fields.get(field)? {
+            // A log dump's own stamp is what this program has written.
+            Scalar::Integer(at) if (0..INTEGER_TIME_MIN).contains(&at) && field != Field::Received => {
+                Err((Reason::Range, format!("is {at}; seconds? milliseconds are wanted: {MEND}")))
+            }
             Scalar::Integer(at) => in_range(at).map_err(|what| (Reason::Range, format!("{what}: {at}"))),
             Scalar::Text(text) => {
                 parse_rfc3339(text).map_err(|what| (Reason::Value, format!("{what}: {}", quoted(text))))

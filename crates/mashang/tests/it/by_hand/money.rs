@@ -129,9 +129,54 @@ hold = "7d"
 }
 
 #[test]
+fn one_id_with_three_actions_is_three_events() {
+    // A scan, an order and its refund all bear the id 1. 10 % of 100 is 10; 40 back leave 60, due 6, so −4. The refund once
+    // more, within the horizon, is the one duplicate.
+    check(
+        r#"
+[[commission]]
+rate = "10%"
+"#,
+        r#"
+{"id":"1","action":"scan","shopper":"u1","time":"2026-11-02T10:00:00Z","code":"G1"}
+{"id":"1","action":"order","shopper":"u1","time":"2026-11-02T11:00:00Z","order":"o-1","amount":100}
+{"id":"1","action":"refund","shopper":"u1","time":"2026-11-02T12:00:00Z","order":"o-1","amount":40}
+{"id":"1","action":"refund","shopper":"u1","time":"2026-11-02T12:00:00Z","order":"o-1","amount":40}
+"#,
+        &[
+            (
+                "orders",
+                expect![[r#"
+                acme,o-1,u1,2026-11-02T11:00:00.000Z,100,40,CNY,guide,g-1,s-1
+            "#]],
+            ),
+            (
+                "postings",
+                expect![[r#"
+                    acme,o-1,u1,guide,g-1,-4,CNY,2026-11-02T12:00:00.000Z,1
+                    acme,o-1,u1,guide,g-1,10,CNY,2026-11-02T11:00:00.000Z,1
+                "#]],
+            ),
+            (
+                "counters ,scans, ,refunds, ,duplicates,",
+                expect![[r#"
+                    acme,guide,g-1,2026-11-02,scans,1
+                    acme,kind,guide,2026-11-02,scans,1
+                    acme,merchant,*,2026-11-02,duplicates,1
+                    acme,merchant,*,2026-11-02,refunds,1
+                    acme,merchant,*,2026-11-02,scans,1
+                    acme,region,330100,2026-11-02,scans,1
+                    acme,store,s-1,2026-11-02,scans,1
+                "#]],
+            ),
+        ],
+    );
+}
+
+#[test]
 fn refunds_of_one_time_are_ordered_by_key() {
-    // Two refunds of 600 at one ms of an order of 1000. The keys, SHA-256 of "acme\x1fu2\x1fr1" and "…r2", begin d0197ef0
-    // and a887995c: r2 is the first whatever came first, so s-2 gets 600 and s-1 the 400 left.
+    // Two refunds of 600 at one ms of an order of 1000. The keys, SHA-256 of "acme\x1fu2\x1frefund\x1fr1" and "…r2",
+    // begin e4a5923b and 65e492e6: r2 is the first whatever came first, so s-2 gets 600 and s-1 the 400 left.
     check(
         "",
         r#"

@@ -56,7 +56,7 @@ fn clients_that_go_away_are_counted_all_the_same() {
 }
 
 #[test]
-fn devices_that_stand_in_run_again_from_the_dump() {
+fn devices_and_old_times_run_again_from_the_dump() {
     let dir = shop();
     let server = Server::start(dir.path(), &EVENT);
     let device = "d".repeat(64);
@@ -64,8 +64,10 @@ fn devices_that_stand_in_run_again_from_the_dump() {
         json!({"id": "1", "action": "scan", "code": "POSTER", "device": device, "time": 1_794_326_400_000_u64}),
         json!({"id": "2", "action": "scan", "code": "G-1", "device": "d", "shopper": "device:d"}),
         json!({"id": "3", "action": "visit", "device": "d", "shopper": "u1"}),
+        // As an integer this time would be taken for seconds.
+        json!({"id": "4", "action": "visit", "shopper": "u1", "time": "1970-01-02T00:00:00Z"}),
     ];
-    assert_eq!(server.post(JSON, json!(scans).to_string().as_bytes()).expect("an answer").json()["accepted"], 3);
+    assert_eq!(server.post(JSON, json!(scans).to_string().as_bytes()).expect("an answer").json()["accepted"], 4);
     server.settle();
     assert!(server.stop().0.success());
     std::fs::write(dir.path().join("dump"), done(dir.path(), &["log", "dump", "--data", "data"])).expect("a file");

@@ -9,6 +9,7 @@ pub(crate) mod door;
 mod journey;
 mod power_loss;
 mod races;
+mod results;
 pub(crate) mod server;
 mod slow;
 mod start;

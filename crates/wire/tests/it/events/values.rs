@@ -228,8 +228,31 @@ fn amounts_are_integers() {
 }
 
 #[test]
+fn integers_that_are_seconds_are_refused() {
+    check_time(
+        "0",
+        expect![[r#"
+        e1
+        range: time: is 0; seconds? milliseconds are wanted: send RFC 3339 with an offset, in quotes, or integer milliseconds"#]],
+    );
+    check_time(
+        "1794326403",
+        expect![[r#"
+        e1
+        range: time: is 1794326403; seconds? milliseconds are wanted: send RFC 3339 with an offset, in quotes, or integer milliseconds"#]],
+    );
+    check_time(
+        "99999999999",
+        expect![[r#"
+        e1
+        range: time: is 99999999999; seconds? milliseconds are wanted: send RFC 3339 with an offset, in quotes, or integer milliseconds"#]],
+    );
+}
+
+#[test]
 fn times() {
-    check_time("0", expect!["visit e1 of u1 at acme, time 0"]);
+    check_time("\"1970-01-01T00:00:00Z\"", expect!["visit e1 of u1 at acme, time 0"]);
+    check_time("100000000000", expect!["visit e1 of u1 at acme, time 100000000000"]);
     check_time("253402300799999", expect!["visit e1 of u1 at acme, time 253402300799999"]);
     check_time("\"9999-12-31T23:59:59.9999999Z\"", expect!["visit e1 of u1 at acme, time 253402300799999"]);
     check_time("\"2026-11-11t00:00:00z\"", expect!["visit e1 of u1 at acme, time 1794355200000"]);
