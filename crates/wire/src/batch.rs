@@ -1,4 +1,5 @@
-//! Bodies and files are cut into events, each a slice of the input: one object, an array of objects, or NDJSON.
+//! Bodies and files are cut into events, each a slice of the input: one object, an array of objects, or NDJSON. A byte order
+//! mark before them is passed over.
 
 use std::fmt;
 
@@ -25,7 +26,7 @@ pub struct Line<'a> {
 
 /// The lines of an NDJSON body, ended by `\n` or `\r\n`, without the blank ones and a leading byte order mark.
 pub fn lines(body: &[u8]) -> impl Iterator<Item = Line<'_>> {
-    let mut rest = Some(body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body));
+    let mut rest = Some(json::without_bom(body));
     let raw = std::iter::from_fn(move || {
         let text = rest?;
         let (line, after) = match memchr::memchr(b'\n', text) {
@@ -62,10 +63,10 @@ pub enum Broken {
 /// # Errors
 /// Where an array is not JSON, or that it is too long. What is no array is not looked at.
 pub fn json(body: &[u8]) -> Result<Vec<&[u8]>, Broken> {
-    match body.trim_ascii() {
+    match json::without_bom(body).trim_ascii() {
         [] => Ok(Vec::new()),
         [b'[', ..] => elements(body),
-        // With the space before it, so that a mistake's byte is counted in the body.
+        // With what stands before it, so that a mistake's byte is counted in the body.
         _ => Ok(vec![body]),
     }
 }
@@ -75,16 +76,17 @@ pub fn json(body: &[u8]) -> Result<Vec<&[u8]>, Broken> {
 /// # Errors
 /// That it is no array, where it is not JSON, or that it is too long.
 pub fn elements(body: &[u8]) -> Result<Vec<&[u8]>, Broken> {
-    if !body.trim_ascii_start().starts_with(b"[") {
+    let text = json::without_bom(body);
+    if !text.trim_ascii_start().starts_with(b"[") {
         return Err(Broken::NoArray);
     }
-    let mut reader = serde_json::Deserializer::from_slice(body);
+    let mut reader = serde_json::Deserializer::from_slice(text);
     let read = reader.deserialize_seq(Elements).and_then(|elements| reader.end().map(|()| elements));
     match read {
         Ok(Some(elements)) => Ok(elements),
         Ok(None) => Err(Broken::TooMany),
         Err(error) => {
-            let json::Mistake { byte, message } = json::Mistake::new(body, &error);
+            let json::Mistake { byte, message } = json::Mistake::within(body, text, &error);
             Err(Broken::Json { byte, message })
         }
     }
@@ -93,7 +95,7 @@ pub fn elements(body: &[u8]) -> Result<Vec<&[u8]>, Broken> {
 /// Whether a body is one JSON text, and not several lines of NDJSON.
 #[must_use]
 pub fn is_json(body: &[u8]) -> bool {
-    serde_json::from_slice::<IgnoredAny>(body).is_ok()
+    serde_json::from_slice::<IgnoredAny>(json::without_bom(body)).is_ok()
 }
 
 /// Collects the elements as they are written; `None` if there are too many.

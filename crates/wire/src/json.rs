@@ -1,4 +1,12 @@
-//! How JSON's mistakes are told: by the byte, counted from 1.
+//! How JSON's mistakes are told: by the byte, counted from 1; what may stand before a text.
+
+/// The byte order mark of UTF-8, which editors and .NET write before a text.
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// A text without the byte order mark before it.
+pub(crate) fn without_bom(text: &[u8]) -> &[u8] {
+    text.strip_prefix(BOM).unwrap_or(text)
+}
 
 /// Where and why bytes are not JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +17,12 @@ pub(crate) struct Mistake {
 }
 
 impl Mistake {
+    /// Of the text that [`without_bom`] has left of a body.
+    pub(crate) fn within(body: &[u8], text: &[u8], error: &serde_json::Error) -> Self {
+        let mistake = Self::new(text, error);
+        Self { byte: mistake.byte + (body.len() - text.len()), ..mistake }
+    }
+
     pub(crate) fn new(text: &[u8], error: &serde_json::Error) -> Self {
         let line_start = match error.line() {
             0 | 1 => 0,

@@ -56,7 +56,9 @@ fuzz_target!(|body: &[u8]| {
     }
 });
 
+/// A byte order mark before it is passed over.
 fn is_json(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }
 

@@ -49,7 +49,7 @@ pub fn read_structured<'a>(object: &'a [u8], merchants: &Merchants, arena: &'a B
     let text = as_object(object)?;
     let mut reader = serde_json::Deserializer::from_str(text);
     let envelope = reader.deserialize_map(Envelope::default()).and_then(|envelope| reader.end().map(|()| envelope));
-    let envelope = envelope.map_err(|error| no_json(text, &error))?;
+    let envelope = envelope.map_err(|error| no_json(object, text, &error))?;
     let attribute = |attribute: Attribute| as_written(envelope.values[attribute as usize]?, arena);
     let mut cloud = Cloud { errors: Vec::new(), fields: Fields::default() };
     for (at, &name) in Attribute::NAMES.iter().enumerate() {
@@ -82,7 +82,7 @@ pub fn read_binary<'a>(
     arena: &'a Bump,
 ) -> Result<Accepted<'a>, Refused> {
     let text = as_object(data)?;
-    let fields = super::fields::read(text, false, arena).map_err(|error| no_json(text, &error))?;
+    let fields = super::fields::read(text, false, arena).map_err(|error| no_json(data, text, &error))?;
     let mut cloud = Cloud { errors: Vec::new(), fields };
     let decoded =
         |value: Option<&[u8]>| value.map(|value| header_text(value, arena).map_or(Scalar::NoText, Scalar::Text));
@@ -284,5 +284,5 @@ fn decoded<'a>(coded: Option<Scalar<'a>>, arena: &'a Bump) -> Option<&'a str> {
     let Some(Scalar::Text(coded)) = coded else { return None };
     let bytes = arena.alloc_slice_fill_default(base64::decoded_len_estimate(coded.len()));
     let length = STANDARD.decode_slice(coded, bytes).ok()?;
-    std::str::from_utf8(&bytes[..length]).ok()
+    std::str::from_utf8(crate::json::without_bom(&bytes[..length])).ok()
 }

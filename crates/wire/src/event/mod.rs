@@ -3,6 +3,7 @@
 mod check;
 pub mod cloud;
 mod fields;
+pub mod place;
 
 use std::collections::BTreeMap;
 
@@ -142,11 +143,31 @@ impl Reason {
 
 /// Reads one JSON object. Texts borrow from it, or from the arena where JSON escapes had to be undone.
 ///
+/// ```
+/// use bumpalo::Bump;
+/// use domain::model::event::Action;
+/// use crate::event::{Merchants, read};
+///
+/// let (merchants, arena) = (Merchants::new([("acme", "CNY")]), Bump::new());
+///
+/// let order = br#"{"id":"7f3a","action":"order","shopper":"u1","order":"o-9","amount":25900,"time":1794326403120}"#;
+/// let accepted = read(order, &merchants, &arena).expect("an event");
+/// assert_eq!((accepted.event.action, accepted.event.merchant), (Action::Order, "acme"));
+/// assert_eq!(accepted.event.order.map(|order| order.amount), Some(25900));
+///
+/// // Everything that is wrong is told at once.
+/// let wrong = br#"{"id":"7f3b","action":"order","shopper":"u1","order":"o-9","time":1794326403}"#;
+/// let refused = read(wrong, &merchants, &arena).expect_err("no event");
+/// let errors: Vec<&str> = refused.errors.iter().map(|error| error.error.as_str()).collect();
+/// assert!(errors[0].starts_with("time: is 1794326403; seconds? milliseconds are wanted"));
+/// assert_eq!(errors[1], "amount: is missing; the action order needs one");
+/// ```
+///
 /// # Errors
 /// Everything that is wrong about the event; a mistake of JSON alone, with its byte counted from 1.
 pub fn read<'a>(object: &'a [u8], merchants: &Merchants, arena: &'a Bump) -> Result<Accepted<'a>, Refused> {
     let text = as_object(object)?;
-    let fields = fields::read(text, merchants.dump_lines, arena).map_err(|error| no_json(text, &error))?;
+    let fields = fields::read(text, merchants.dump_lines, arena).map_err(|error| no_json(object, text, &error))?;
     check::event(&fields, merchants, arena)
 }
 
@@ -172,21 +193,21 @@ pub fn keyless_scan<'a>(
     check::event(&fields::Fields::of_keyless_scan(scan), merchants, arena)
 }
 
-/// A text that begins as an object does.
+/// A text that begins as an object does, without the byte order mark before it.
 fn as_object(object: &[u8]) -> Result<&str, Refused> {
-    let text = std::str::from_utf8(object).map_err(|error| {
-        let byte = error.valid_up_to() + 1;
+    let text = std::str::from_utf8(json::without_bom(object)).map_err(|error| {
+        let byte = object.len() - json::without_bom(object).len() + error.valid_up_to() + 1;
         Refused::whole(format!("the event is not UTF-8 at byte {byte}"), Reason::Utf8)
     })?;
     if text.trim_ascii_start().is_empty() {
         return Err(Refused::whole("the event is empty; send a JSON object".to_owned(), Reason::Json));
     }
-    if text.trim_ascii_start().starts_with('{') { Ok(text) } else { Err(no_object(text)) }
+    if text.trim_ascii_start().starts_with('{') { Ok(text) } else { Err(no_object(object, text)) }
 }
 
-fn no_object(text: &str) -> Refused {
+fn no_object(object: &[u8], text: &str) -> Refused {
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
-        return no_json(text, &error);
+        return no_json(object, text, &error);
     }
     let kind = match text.trim_ascii_start().as_bytes().first() {
         Some(b'[') => "a list",
@@ -198,7 +219,8 @@ fn no_object(text: &str) -> Refused {
     Refused::whole(format!("the event is {kind}; send a JSON object"), Reason::Object)
 }
 
-fn no_json(text: &str, error: &serde_json::Error) -> Refused {
-    let json::Mistake { byte, message } = json::Mistake::new(text.as_bytes(), error);
+/// What is wrong with the text of an object; its bytes are counted in the object as it came.
+fn no_json(object: &[u8], text: &str, error: &serde_json::Error) -> Refused {
+    let json::Mistake { byte, message } = json::Mistake::within(object, text.as_bytes(), error);
     Refused::whole(format!("the event is not JSON: {message} at byte {byte}"), Reason::Json)
 }

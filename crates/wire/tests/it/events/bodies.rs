@@ -51,6 +51,30 @@ fn lines() {
     );
 }
 
+#[test]
+fn bom_before_json_is_passed_over() {
+    let bom = |text: &str| format!("\u{FEFF}{text}");
+    check_json(bom(""), expect!["[]"]);
+    check_json(bom("[{}, {\"a\":1}]"), expect![[r#"["{}", "{\"a\":1}"]"#]]);
+    check_json(bom("[{},]"), expect!["the body is not JSON: trailing comma at byte 8"]);
+    assert!(batch::is_json(bom("{\n}").as_bytes()));
+    let body = bom(r#"{"id":"b1","action":"visit","shopper":"u1"}"#);
+    let objects = batch::json(body.as_bytes()).expect("an object");
+    super::check(objects[0], expect!["visit b1 of u1 at acme"]);
+    super::check(
+        bom("{]"),
+        expect![[r#"
+            -
+            json: the event is not JSON: key must be a string at byte 5"#]],
+    );
+    super::check(
+        b"\xef\xbb\xbf{\xff}",
+        expect![[r#"
+            -
+            utf8: the event is not UTF-8 at byte 5"#]],
+    );
+}
+
 fn check_json(body: impl AsRef<[u8]>, expect: Expect) {
     let cut = batch::json(body.as_ref());
     let told = match cut {

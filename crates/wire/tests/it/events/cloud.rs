@@ -45,11 +45,25 @@ fn attributes_and_data_make_one_event() {
 }
 
 #[test]
+fn bom_before_an_event_is_passed_over() {
+    structured(
+        "\u{FEFF}{\"specversion\":\"1.0\",\"id\":\"e1\",\"source\":\"s\",\"type\":\"t\",\"data\":{\"action\":\"visit\",\"shopper\":\"u1\"}}",
+        expect!["visit e1 of u1 at acme"],
+    );
+    structured(
+        r#"{"specversion":"1.0","id":"e1","source":"s","type":"t","data_base64":"77u/eyJhY3Rpb24iOiJ2aXNpdCIsInNob3BwZXIiOiJ1MSJ9"}"#,
+        expect!["visit e1 of u1 at acme"],
+    );
+    let data = "\u{FEFF}{\"action\":\"visit\",\"shopper\":\"u1\"}";
+    binary(HEADERS, data, expect!["visit e1 of u1 at acme, time 1794312000000"]);
+}
+
+#[test]
 fn attributes_go_before_fields_of_the_data() {
-    let data = r#"{"id":"other","time":5,"action":"visit","shopper":"u1"}"#;
+    let data = r#"{"id":"other","time":1794326403120,"action":"visit","shopper":"u1"}"#;
     binary(HEADERS, data, expect!["visit e1 of u1 at acme, time 1794312000000, 2 unknown"]);
     // A time that is no attribute may stand in the data; an id may not.
-    binary(Headers { time: None, ..HEADERS }, data, expect!["visit e1 of u1 at acme, time 5, 1 unknown"]);
+    binary(Headers { time: None, ..HEADERS }, data, expect!["visit e1 of u1 at acme, time 1794326403120, 1 unknown"]);
     binary(
         Headers { id: None, ..HEADERS },
         data,
