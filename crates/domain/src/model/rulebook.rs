@@ -37,7 +37,8 @@ pub struct Rulebook {
 
 #[derive(Debug)]
 pub struct GuideTerms {
-    pub store: u32,
+    /// None of a guide of the head office.
+    pub store: Option<u32>,
     pub left: Option<Millis>,
     pub successor: SuccessorTerms,
     /// The key of the guide's own shopper id.
@@ -46,7 +47,7 @@ pub struct GuideTerms {
 
 #[derive(Clone, Copy, Debug)]
 pub enum SuccessorTerms {
-    Store,
+    Store(u32),
     Keep,
     Guide(u32),
 }
@@ -152,11 +153,15 @@ impl Rulebook {
         };
         let find_in = |map, what, id: &Option<String>| id.as_ref().map(|id| find(map, what, id)).transpose();
         let guides = rules.guides.iter().map(|g| {
+            let store = find_in(&by_store, "store", &g.store)?;
             Ok(GuideTerms {
-                store: find(&by_store, "store", &g.store)?,
+                store,
                 left: g.left,
                 successor: match &g.successor {
-                    Successor::Store => SuccessorTerms::Store,
+                    Successor::Store => {
+                        let none = || format!("guide {} has no store that could succeed to the guide", g.id);
+                        SuccessorTerms::Store(store.ok_or_else(none)?)
+                    }
                     Successor::Keep => SuccessorTerms::Keep,
                     Successor::Guide(id) => SuccessorTerms::Guide(find(&by_guide, "guide", id)?),
                 },

@@ -95,7 +95,8 @@ pub struct Store {
 #[serde(deny_unknown_fields)]
 pub struct Guide {
     pub id: String,
-    pub store: String,
+    /// None of a guide of the head office.
+    pub store: Option<String>,
     pub level: Option<String>,
     /// The guide's own shopper id.
     pub shopper: Option<String>,
@@ -107,7 +108,7 @@ pub struct Guide {
 /// Who is paid in the place of a guide who has left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Successor {
-    /// The guide's store.
+    /// The guide's store, which there must be.
     Store,
     /// The guide, still.
     Keep,

@@ -221,14 +221,16 @@ fn stores_and_guides(rng: &mut Rng, s: &Scale, p: &mut Plan, t: &mut String) {
             3..=5 if i < many => Some(format!("g{}", rng.range(i + 1, many + 1))),
             _ => None,
         };
+        // Of three and more the last is of the head office. No dice: what else a seed gives stays as it was.
+        let has_store = i < 3 || i + 1 < many;
         guides.push(vec![
             Some(format!("g{i}")),
-            Some(store),
+            has_store.then_some(store),
             level,
             shopper,
             has_gsrn.then_some(gsrn),
             left,
-            successor,
+            successor.filter(|to| has_store || to != "store"),
         ]);
         p.guides.push(format!("g{i}"));
     }

@@ -137,6 +137,9 @@ fn payee(rules: &Rules, touch: &Touch, c: i64, seen: &mut Seen) -> Option<Payee>
     loop {
         let guide = &rules.guides[&id];
         if guide.left.is_none_or(|left| left > c) {
+            if guide.store.is_none() {
+                saw(seen, "payee: guide without a store");
+            }
             return Some(("guide", id));
         }
         match &guide.successor {
@@ -145,7 +148,7 @@ fn payee(rules: &Rules, touch: &Touch, c: i64, seen: &mut Seen) -> Option<Payee>
                 id = next.clone();
             }
             Successor::Keep => {
-                saw(seen, "payee: successor keep");
+                saw(seen, if guide.store.is_none() { "payee: keep without a store" } else { "payee: successor keep" });
                 return Some(("guide", id));
             }
             Successor::Store => {

@@ -320,6 +320,7 @@ pub(crate) fn read(base: &Path, file: &PathBuf) -> Rules {
             .iter()
             .map(|g| {
                 let successor = match text(g, "successor").as_deref() {
+                    None if text(g, "store").is_none() => Successor::Keep,
                     None | Some("store") => Successor::Store,
                     Some("keep") => Successor::Keep,
                     Some(other) => Successor::Guide(other.to_string()),

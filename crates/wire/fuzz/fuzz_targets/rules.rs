@@ -33,7 +33,9 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn check(rules: &Rules) {
-    let is_id = |id: &str| (1..=64).contains(&id.len()) && !id.chars().any(char::is_control);
+    let is_unseen = |char: char| char.is_whitespace() || matches!(char, '\u{200B}'..='\u{200F}' | '\u{FEFF}');
+    let is_plain = |id: &str| !id.chars().any(char::is_control) && !id.starts_with(is_unseen) && !id.ends_with(is_unseen);
+    let is_id = |id: &str| (1..=64).contains(&id.len()) && is_plain(id);
     let is_time = |at: i64| (0..=TIME_MAX).contains(&at);
     assert!(is_id(&rules.merchant));
     let stores: BTreeSet<&str> = rules.stores.iter().map(|store| store.id.as_str()).collect();
@@ -41,10 +43,12 @@ fn check(rules: &Rules) {
     let campaigns: BTreeSet<&str> = rules.campaigns.iter().map(|campaign| campaign.id.as_str()).collect();
     let codes: BTreeSet<&str> = rules.codes.iter().map(|code| code.id.as_str()).collect();
     assert!(stores.iter().chain(&guides).chain(&campaigns).all(|id| is_id(id)));
+    assert!(codes.iter().all(|id| (1..=512).contains(&id.len()) && is_plain(id)));
     let counts = [stores.len(), guides.len(), campaigns.len(), codes.len()];
     assert_eq!(counts, [rules.stores.len(), rules.guides.len(), rules.campaigns.len(), rules.codes.len()]);
     for guide in &rules.guides {
-        assert!(stores.contains(guide.store.as_str()) && guide.left.is_none_or(is_time));
+        assert!(guide.store.as_deref().is_none_or(|store| stores.contains(store)) && guide.left.is_none_or(is_time));
+        assert!(guide.store.is_some() || guide.successor != Successor::Store);
         let next = |id: &str| match &rules.guides.iter().find(|guide| guide.id == id)?.successor {
             Successor::Guide(to) => Some(to.clone()),
             Successor::Store | Successor::Keep => None,

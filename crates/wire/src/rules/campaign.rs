@@ -8,7 +8,7 @@ use num_bigint::BigUint;
 use sha2::{Digest, Sha256};
 
 use super::ids::Ids;
-use super::prize;
+use super::prize::{self, Cash};
 use super::reach::{Bounds, Reach};
 use super::register::{Known, named};
 use super::table::{Place, Table};
@@ -23,6 +23,7 @@ const AREAS_MAX: usize = 10_000;
 pub(super) fn campaign(
     mut table: Table<'_>,
     known: &mut Known,
+    currency: Option<&str>,
     open: &mut Open<'_>,
     secrets: &mut BTreeMap<String, [u8; 32]>,
 ) -> Option<Campaign> {
@@ -43,9 +44,16 @@ pub(super) fn campaign(
     let landing = table.get("landing", https_url);
     let secret = secret(&mut table, open);
     let mut prize_ids = Ids::of("prize");
-    let prizes = prize::prizes(&mut table, &mut prize_ids, budget.is_some());
+    let prizes = prize::prizes(&mut table, &mut prize_ids, Cash::of(currency, budget.is_some()));
     let bounds = Bounds::new(from, to, 1, limit_total.map(u64::from));
     let phases = phases(&mut table, &prize_ids, bounds);
+    table.refuse_unbuilt(&[
+        ("budget_day", "a budget of a day is"),
+        ("exclude_guides", "the exclusion of guides is"),
+        ("organiser", "the public notice is"),
+        ("contact", "the public notice is"),
+        ("redeem", "the public notice is"),
+    ]);
     table.end();
 
     let (reference, key, commit) = secret?;

@@ -1,4 +1,5 @@
-//! A register: a CSV file with a header whose rows stand for tables.
+//! A register: a CSV file with a header whose rows stand for tables. Rows of empty cells, as spreadsheets leave them, are
+//! passed over.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -7,6 +8,7 @@ use csv::{ByteRecord, ReaderBuilder};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::quotes;
 use super::table::{Notes, Place, Table, Text, unknown, written};
 
 /// What a register may and must have.
@@ -22,8 +24,11 @@ pub(super) fn each_row(notes: &Notes, file: &str, bytes: &[u8], shape: &Shape, m
     let file: Rc<str> = file.into();
     let place = |line: usize, key: &str| Place { file: Rc::clone(&file), line, key: written(key) };
     let whole = |line: usize| Place { file: Rc::clone(&file), line, key: String::new() };
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
+    let bytes = crate::json::without_bom(bytes);
+    let torn = quotes::torn(bytes);
+    // What a torn cell begins is not read: it may hold the rest of the file.
+    let whole_rows = torn.as_ref().map_or(bytes, |torn| &bytes[..torn.row_start]);
+    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(whole_rows);
     let mut record = ByteRecord::new();
     let mut names: Option<Vec<String>> = None;
     loop {
@@ -43,6 +48,9 @@ pub(super) fn each_row(notes: &Notes, file: &str, bytes: &[u8], shape: &Shape, m
             }
             continue;
         };
+        if cells.iter().all(|cell| cell.trim().is_empty()) {
+            continue;
+        }
         let Some(names) = &names else {
             if !header(notes, &cells, shape, |key| place(line, key)) {
                 return;
@@ -62,7 +70,11 @@ pub(super) fn each_row(notes: &Notes, file: &str, bytes: &[u8], shape: &Shape, m
         }
         row(Table::row(notes, &Text::of_row(&file, line), &table, shape.thing));
     }
-    if names.is_none() {
+    if let Some(torn) = torn {
+        let key = names.as_ref().and_then(|names| names.get(torn.cell));
+        let at = key.map_or_else(|| whole(torn.line), |key| place(torn.line, key));
+        notes.mistake(&at, torn.to_string());
+    } else if names.is_none() {
         notes.mistake(&whole(1), format!("is empty; begin with a header such as {}", shape.columns.join(",")));
     }
 }

@@ -36,8 +36,10 @@ pub(super) fn rules(
     let stores = register::stores(&mut root, &files, &mut known);
     let guides = register::guides(&mut root, &files, &mut known);
     let tables = root.tables("campaign", "campaign");
-    let campaigns =
-        tables.into_iter().filter_map(|table| campaign::campaign(table, &mut known, open, secrets)).collect();
+    let campaigns = tables
+        .into_iter()
+        .filter_map(|table| campaign::campaign(table, &mut known, currency.as_deref(), open, secrets))
+        .collect();
     let codes = register::codes(&mut root, &files, &mut known);
     let tables = root.tables("commission", "commission");
     let commissions = tables.into_iter().filter_map(|table| commission(table, &known)).collect();
@@ -49,6 +51,7 @@ pub(super) fn rules(
             root.notes.mistake(table.at(), format!("{feature} not in this build; take it out"));
         }
     }
+    root.refuse_unbuilt(&[("range", "ranges of batches are"), ("names_max", "a bound on unlisted names is")]);
     root.end();
     Some(Rules {
         merchant: merchant?,
@@ -87,6 +90,7 @@ fn attribution(mut table: Table<'_>) -> Attribution {
         refund_within_ms: table.get("refund_within", duration_ms).unwrap_or(default.refund_within_ms),
         touches_max: touches.unwrap_or(default.touches_max),
     };
+    table.refuse_unbuilt(&[("orders_max", "a bound on a shopper's orders is")]);
     table.end();
     attribution
 }

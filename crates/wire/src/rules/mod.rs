@@ -1,7 +1,7 @@
 //! A merchant's rules: TOML and CSV become [`Rules`], or every mistake at once (contract section 4).
 //!
 //! Read top-down: [`read`] here; `table` reads tables of TOML and rows of CSV key by key and notes what is wrong,
-//! `values` reads single values; `merchant`, `register`, `campaign` and `prize` know what the keys mean; `reach` finds
+//! `values` reads single values, `csv_rows` and `quotes` know CSV; `merchant`, `register`, `campaign` and `prize` know what the keys mean; `reach` finds
 //! phases that no entry reaches. [`object`] is what gets published.
 
 mod campaign;
@@ -9,6 +9,7 @@ mod csv_rows;
 mod ids;
 mod merchant;
 mod prize;
+mod quotes;
 mod reach;
 mod register;
 mod table;
@@ -78,6 +79,25 @@ impl fmt::Debug for Checked {
 }
 
 /// Reads the rules in `text`; `file` is its name in messages.
+///
+/// ```
+/// use crate::rules::{Reference, read};
+///
+/// let text = r#"
+/// merchant = "acme"
+/// currency = "CNY"
+/// time_zone = "Asia/Shanghai"
+/// [registers]
+/// guides = "guides.csv"
+/// "#;
+/// let mut open = |_: Reference<'_>| Ok(b"id,left,successor\ng-1,,\ng-2,2026-11-10T00:00:00+08:00,g-1\n".to_vec());
+/// let checked = read("acme.toml", text, &mut open).expect("rules");
+/// assert_eq!(checked.rules.guides[1].id, "g-2");
+///
+/// let mistakes = read("acme.toml", "merchant = \"acme\"\ncurrency = \"XAU\"\n", &mut open).expect_err("no rules");
+/// assert_eq!(mistakes[0].to_string(), "acme.toml:1: time_zone: is missing; a rules file needs it");
+/// assert_eq!((mistakes[1].line, mistakes[1].key.as_str()), (2, "currency"));
+/// ```
 ///
 /// # Errors
 /// Every mistake, in the order of the text, the registers' after the file's own. Where the text is no TOML, what may

@@ -13,12 +13,30 @@ const THANKS: &str = "thanks";
 /// What may unlock an award.
 const UNLOCKING: &[Action] = &[Action::Order, Action::Join, Action::Follow];
 
-/// Reads the prizes of a campaign, whose cash may have a budget.
-pub(super) fn prizes(campaign: &mut Table<'_>, ids: &mut Ids<String>, has_budget: bool) -> Vec<Prize> {
+/// What the law of a prize draw asks of its cash.
+#[derive(Clone, Copy)]
+pub(super) struct Cash {
+    /// Whether a budget bounds it.
+    pub(super) has_budget: bool,
+    /// The largest amount of a prize that is not odd, in minor units; what is above it is a warning.
+    pub(super) usual_max: Option<i64>,
+}
+
+impl Cash {
+    /// The largest prize of a draw in China, in fen: what is above it is a warning.
+    const CNY_USUAL_MAX: i64 = 5_000_000;
+
+    pub(super) fn of(currency: Option<&str>, has_budget: bool) -> Self {
+        Self { has_budget, usual_max: (currency == Some("CNY")).then_some(Self::CNY_USUAL_MAX) }
+    }
+}
+
+/// Reads the prizes of a campaign.
+pub(super) fn prizes(campaign: &mut Table<'_>, ids: &mut Ids<String>, cash: Cash) -> Vec<Prize> {
     let notes = campaign.notes;
     let mut arrows = Vec::new();
     let tables = campaign.tables("prize", "prize");
-    let prizes = tables.into_iter().filter_map(|table| prize(table, ids, &mut arrows, has_budget)).collect();
+    let prizes = tables.into_iter().filter_map(|table| prize(table, ids, &mut arrows, cash)).collect();
     for Arrow { to, at, .. } in &arrows {
         ids.check(notes, Some(to), at);
     }
@@ -26,7 +44,7 @@ pub(super) fn prizes(campaign: &mut Table<'_>, ids: &mut Ids<String>, has_budget
     prizes
 }
 
-fn prize(mut table: Table<'_>, ids: &mut Ids<String>, arrows: &mut Vec<Arrow>, has_budget: bool) -> Option<Prize> {
+fn prize(mut table: Table<'_>, ids: &mut Ids<String>, arrows: &mut Vec<Arrow>, cash: Cash) -> Option<Prize> {
     let id = named(&mut table, "id", ids, |value| match id(value)?.as_str() {
         THANKS => Err("is \"thanks\", which means no prize; choose another id".to_owned()),
         id => Ok(id.to_owned()),
@@ -38,8 +56,14 @@ fn prize(mut table: Table<'_>, ids: &mut Ids<String>, arrows: &mut Vec<Arrow>, h
         check_value(&table, kind);
     }
     let stock = table.get("stock", integer(0, i64::MAX)).and_then(|stock| u64::try_from(stock).ok());
-    if kind == Some(PrizeKind::Cash) && !has_budget && !table.has("stock") {
+    if kind == Some(PrizeKind::Cash) && !cash.has_budget && !table.has("stock") {
         table.notes.warning(table.at(), "is cash with neither stock nor budget: nothing bounds what it costs");
+    }
+    if let (Some(PrizeKind::Cash), Some(amount), Some(max)) = (kind, amount, cash.usual_max)
+        && amount > max
+    {
+        let what = format!("is {amount}, above {max} (50,000 yuan), which prize draws in China may not pass");
+        table.notes.warning(&table.place("amount"), what);
     }
     let unlock = unlock(&mut table);
     let otherwise = table.get("else", self::id).filter(|other| other != THANKS);
@@ -49,6 +73,11 @@ fn prize(mut table: Table<'_>, ids: &mut Ids<String>, arrows: &mut Vec<Arrow>, h
     if table.get("count", |_| Ok(())).is_some() {
         table.mistake("count", "is of sealed draws and moments, which are not in this build; write stock");
     }
+    table.refuse_unbuilt(&[
+        ("amount_max", "a range of amounts is"),
+        ("stock_day", "a stock of a day is"),
+        ("value", "the public notice is"),
+    ]);
     table.end();
     Some(Prize { id: id?, kind: kind?, amount, ticket, stock, unlock, otherwise })
 }

@@ -7,14 +7,14 @@ use toml::de::DeValue;
 use super::csv_rows::{Shape, each_row};
 use super::ids::{Arrow, Ids, check_cycles};
 use super::table::Table;
-use super::values::{CODE_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, gs1, guide_id, id, text, time, word};
+use super::values::{CODE_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, gs1, guide_id, id, plain_text, text, time, word};
 use super::{Open, Reference};
 
 const STORES: Shape = Shape { thing: "store", columns: &["id", "region", "name", "gln"], needed: &["id"] };
 const GUIDES: Shape = Shape {
     thing: "guide",
     columns: &["id", "store", "level", "shopper", "gsrn", "left", "successor"],
-    needed: &["id", "store"],
+    needed: &["id"],
 };
 const CODES: Shape =
     Shape { thing: "code", columns: &["id", "kind", "guide", "store", "campaign", "channel"], needed: &["id", "kind"] };
@@ -50,6 +50,7 @@ impl Files {
                 Err(why) => table.mistake(key, format!("names {path:?}, which cannot be read: {why}")),
             }
         }
+        table.refuse_unbuilt(&[("ranges", "ranges of batches are")]);
         table.end();
         files
     }
@@ -94,7 +95,7 @@ pub(super) fn guides(root: &mut Table<'_>, files: &Files, known: &mut Known) -> 
     let mut arrows = Vec::new();
     each(root, "guide", files.guides.as_ref(), &GUIDES, |table| {
         let id = named(table, "id", &mut known.guides, guide_id);
-        let store = table.need("store", self::id);
+        let store = table.get("store", self::id);
         known.stores.check(table.notes, store.as_ref(), &table.place("store"));
         let level = table.get("level", self::id);
         let shopper = table.get("shopper", self::id);
@@ -104,8 +105,15 @@ pub(super) fn guides(root: &mut Table<'_>, files: &Files, known: &mut Known) -> 
         }
         let left = table.get("left", time);
         let successor = match table.get("successor", self::id) {
-            None => Successor::Store,
-            Some(word) if word == "store" => Successor::Store,
+            None if table.has("store") => Successor::Store,
+            None => Successor::Keep,
+            Some(word) if word == "store" => {
+                if !table.has("store") {
+                    let what = "is \"store\", and the guide has no store; write a guide's id, or \"keep\"";
+                    table.notes.lack(&table.place("successor"), what);
+                }
+                Successor::Store
+            }
             Some(word) if word == "keep" => Successor::Keep,
             Some(to) => {
                 let from = id.clone().unwrap_or_default();
@@ -113,9 +121,7 @@ pub(super) fn guides(root: &mut Table<'_>, files: &Files, known: &mut Known) -> 
                 Successor::Guide(to)
             }
         };
-        if let (Some(id), Some(store)) = (id, store) {
-            guides.push(Guide { id, store, level, shopper, gsrn, left, successor });
-        }
+        guides.extend(id.map(|id| Guide { id, store, level, shopper, gsrn, left, successor }));
     });
     for Arrow { to, at, .. } in &arrows {
         known.guides.check(root.notes, Some(to), at);
@@ -130,7 +136,7 @@ pub(super) fn codes(root: &mut Table<'_>, files: &Files, known: &mut Known) -> V
     let kinds: Vec<Kind> =
         Kind::ALL.iter().copied().filter(|kind| !matches!(kind, Kind::Unknown | Kind::Forged)).collect();
     each(root, "code", files.codes.as_ref(), &CODES, |table| {
-        let id = named(table, "id", &mut ids, text(CODE_BYTES_MAX));
+        let id = named(table, "id", &mut ids, plain_text(CODE_BYTES_MAX));
         let kind = table.need("kind", word(&kinds, Kind::as_str));
         let guide = table.get("guide", self::id);
         known.guides.check(table.notes, guide.as_ref(), &table.place("guide"));

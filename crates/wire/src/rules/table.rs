@@ -164,6 +164,16 @@ impl<'t> Table<'t> {
         }
     }
 
+    /// Refuses by name what the contract has and this build has not.
+    pub(super) fn refuse_unbuilt(&mut self, keys: &[(&'static str, &str)]) {
+        for &(key, feature) in keys {
+            if self.has(key) {
+                self.known.push(key);
+                self.mistake(key, format!("{feature} not in this build; take it out"));
+            }
+        }
+    }
+
     /// `from` and `to`, the first before the second; either may be left out.
     pub(super) fn span(&mut self) -> (Option<Millis>, Option<Millis>) {
         let (from, to) = (self.get("from", time), self.get("to", time));

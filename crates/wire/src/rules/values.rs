@@ -55,9 +55,34 @@ pub(super) fn text(bytes_max: usize) -> impl Fn(&DeValue<'_>) -> Read<String> {
     }
 }
 
-/// An id, or another text of 1 to 64 bytes.
+/// An id, or another text of 1 to 64 bytes that is compared as it stands.
 pub(super) fn id(value: &DeValue<'_>) -> Read<String> {
-    text(TEXT_BYTES_MAX)(value)
+    plain_text(TEXT_BYTES_MAX)(value)
+}
+
+/// A text of 1 to so many bytes that is compared as it stands: nothing that is not seen is at its ends.
+pub(super) fn plain_text(bytes_max: usize) -> impl Fn(&DeValue<'_>) -> Read<String> {
+    move |value| {
+        let text = text(bytes_max)(value)?;
+        for (end, char) in [("begins", text.chars().next()), ("ends", text.chars().next_back())] {
+            if let Some(char) = char.filter(|&char| is_unseen(char)) {
+                let (shown, number) = (quoted(&text), u32::from(char));
+                let what = if char.is_whitespace() { "the blank" } else { "the invisible character" };
+                return Err(format!("is {shown}, which {end} with {what} U+{number:04X}; write it without"));
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// Blanks, and what takes no room on paper: Unicode's White_Space, and of its Default_Ignorable_Code_Point those that do not
+/// belong to the character before them (variation selectors and tags do: emoji end with them).
+fn is_unseen(char: char) -> bool {
+    char.is_whitespace()
+        || matches!(char,
+            '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180E}'
+            | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{3164}'
+            | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFF8}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}')
 }
 
 /// One of a closed set of words.

@@ -11,7 +11,7 @@ use domain::model::rules::{
     Attribution, Campaign, Commission, Dedup, Funnel, Guide, Members, Model, PayeeKind, Phase, Prize, PrizeKind, Rules,
     StaticCode, Step, Store, Successor, Unlock,
 };
-use domain::model::time::{TIME_MAX, time_text};
+use domain::model::time::{INTEGER_TIME_MIN, TIME_MAX, time_text};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -25,7 +25,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn time() -> impl Strategy<Value = i64> {
-    prop_oneof![0..=TIME_MAX, Just(0), Just(TIME_MAX)]
+    prop_oneof![0..=TIME_MAX, Just(0), Just(INTEGER_TIME_MIN), Just(TIME_MAX)]
 }
 
 /// How a valid event is written.
@@ -105,19 +105,25 @@ impl Written {
             }
         };
         let texts = |text: &Option<String>| text.as_deref().map(quote);
-        let mut fields = vec![
-            ("id", Some(quote(&self.id))),
-            ("action", Some(quote(self.action.as_str()))),
-            ("shopper", texts(&self.shopper)),
-            ("merchant", texts(&self.merchant)),
-            ("time", self.time.map(|(at, as_text)| if as_text { quote(&time_text(at)) } else { at.to_string() })),
-            ("code", texts(&self.code)),
-            ("order", self.order.as_ref().map(|order| quote(&order.0))),
-            ("amount", self.order.as_ref().map(|order| order.1.to_string())),
-            ("currency", self.has_currency.then(|| quote("CNY"))),
-            ("part", self.part.map(|part| quote(part.as_str()))),
-            ("ticket", texts(&self.ticket)),
-        ];
+        let mut fields =
+            vec![
+                ("id", Some(quote(&self.id))),
+                ("action", Some(quote(self.action.as_str()))),
+                ("shopper", texts(&self.shopper)),
+                ("merchant", texts(&self.merchant)),
+                (
+                    "time",
+                    self.time.map(|(at, as_text)| {
+                        if as_text || at < INTEGER_TIME_MIN { quote(&time_text(at)) } else { at.to_string() }
+                    }),
+                ),
+                ("code", texts(&self.code)),
+                ("order", self.order.as_ref().map(|order| quote(&order.0))),
+                ("amount", self.order.as_ref().map(|order| order.1.to_string())),
+                ("currency", self.has_currency.then(|| quote("CNY"))),
+                ("part", self.part.map(|part| quote(part.as_str()))),
+                ("ticket", texts(&self.ticket)),
+            ];
         fields.extend(PLACES.into_iter().zip(self.where_and_how.iter().map(texts)));
         fields.extend((0..self.unknown).map(|i| (["x", "y", "z"][i as usize], Some("[{\"id\": 1e999}]".to_owned()))));
         if self.backwards {
@@ -144,7 +150,7 @@ proptest! {
         let device = written.where_and_how[4].as_deref();
         let shopper = written.shopper.clone().unwrap_or_else(|| format!("device:{}", device.unwrap_or_default()));
         prop_assert_eq!(event.shopper, &shopper);
-        prop_assert_eq!(event.key, ids::event_key("acme", &shopper, &written.id));
+        prop_assert_eq!(event.key, ids::event_key("acme", &shopper, written.action.as_str(), &written.id));
         prop_assert_eq!(event.shopper_key, ids::shopper_key("acme", &shopper));
         prop_assert_eq!(event.code.map(|code| code.text), written.code.as_deref());
         prop_assert_eq!(event.code.and_then(|code| code.link), event.code.and_then(|code| parse_link(code.text, &arena)));
@@ -237,7 +243,7 @@ fn successor() -> impl Strategy<Value = Successor> {
 
 prop_compose! {
     fn guide()(
-        id in text(), store in text(), level in option::of(text()), shopper in option::of(text()),
+        id in text(), store in option::of(text()), level in option::of(text()), shopper in option::of(text()),
         gsrn: Option<u64>, left: Option<i64>, successor in successor(),
     ) -> Guide {
         Guide { id, store, level, shopper, gsrn, left, successor }

@@ -150,7 +150,8 @@ impl CompiledRules {
     }
 
     pub(super) fn store_of_guide(&self, sym: Symbol) -> Symbol {
-        self.guide_of(sym).map_or(NONE, |g| self.stores[self.book.guides[g as usize].store as usize].sym)
+        let store = self.guide_of(sym).and_then(|g| self.book.guides[g as usize].store);
+        store.map_or(NONE, |s| self.stores[s as usize].sym)
     }
 
     pub(super) fn region_of_store(&self, sym: Symbol) -> Symbol {

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{COMMIT, campaign, check, check_campaign, check_prize};
+use super::{COMMIT, HEAD, campaign, check, check_campaign, check_prize, read_with, told};
 
 #[test]
 fn campaigns() {
@@ -219,6 +219,24 @@ fn prizes() {
 }
 
 #[test]
+fn cash_above_the_usual_is_a_warning() {
+    let cash = |amount: u64| format!("[[campaign.prize]]\nid = \"q\"\nkind = \"cash\"\namount = {amount}\nstock = 1");
+    check_prize(&cash(5_000_000), "odds = {}", expect!["fine"]);
+    check_prize(
+        &cash(5_000_001),
+        "odds = {}",
+        expect![
+            "warning: acme.toml:19: campaign[0].prize[1].amount: is 5000001, above 5000000 (50,000 yuan), which prize draws in China may not pass"
+        ],
+    );
+    let points = cash(5_000_001).replace("cash", "points");
+    check_prize(&points, "odds = {}", expect!["fine"]);
+    let yen = format!("{HEAD}{}", campaign(&cash(5_000_001))).replace("CNY", "JPY");
+    expect!["warning: acme.toml:4: campaign[0]: has no phase, so that no entry wins anything"]
+        .assert_eq(&told(read_with(&yen, &[])));
+}
+
+#[test]
 fn odds() {
     check_prize(
         "",
@@ -324,6 +342,20 @@ fn what_this_build_does_not_have() {
     check(
         "[[incentive]]\nname = \"recruit\"\n",
         expect!["acme.toml:4: incentive[0]: incentives are not in this build; take it out"],
+    );
+    check(
+        "names_max = 5\n[attribution]\norders_max = 5\n[registers]\nranges = \"r.csv\"\n[[range]]\nbatch = 7\n",
+        expect![[r#"
+            acme.toml:4: names_max: a bound on unlisted names is not in this build; take it out
+            acme.toml:6: attribution.orders_max: a bound on a shopper's orders is not in this build; take it out
+            acme.toml:8: registers.ranges: ranges of batches are not in this build; take it out
+            acme.toml:9: range: ranges of batches are not in this build; take it out"#]],
+    );
+    check_campaign(
+        "budget_day = 5\n[[campaign.phase]]\nodds = { p = \"1\" }\n[[campaign.prize]]\nid = \"p\"\nkind = \"goods\"\nvalue = 5\n",
+        expect![[r#"
+            acme.toml:12: campaign[0].budget_day: a budget of a day is not in this build; take it out
+            acme.toml:18: campaign[0].prize[0].value: the public notice is not in this build; take it out"#]],
     );
     // The campaign's id is known all the same, and nothing else is told of it.
     let sealed = "[[campaign]]\nid = \"c\"\nmode = \"sealed\"\n[[campaign.prize]]\nid = \"p\"\ncount = 5\n";

@@ -33,7 +33,7 @@ fn stores_and_guides() {
         "[[store]]\nid = \"s-1\"\ngln = \"6901234000016\"\n[[store]]\nid = \"s-2\"\ngln = \"6901234000016\"\n",
         expect![[r#"acme.toml:9: store[1].gln: is "6901234000016", as is another store's at acme.toml:6"#]],
     );
-    check("[[guide]]\nid = \"g-1\"\n", expect!["acme.toml:4: guide[0].store: is missing; a guide needs it"]);
+    check("[[guide]]\nid = \"g-1\"\n", expect!["fine"]);
     check(
         "[[guide]]\nid = \"g-1\"\nstore = \"s-9\"\n",
         expect![[r#"acme.toml:6: guide[0].store: is "s-9", which is no store here"#]],
@@ -51,6 +51,90 @@ fn stores_and_guides() {
         "[[store]]\nid = \"s-1\"\n[[guide]]\nid = \"g-1\"\nstore = \"s-1\"\nleft = 2026-11-10\n",
         expect!["acme.toml:9: guide[0].left: is only half of a time; write a date and a time with an offset"],
     );
+}
+
+#[test]
+fn guides_without_store_are_kept_by_default() {
+    use domain::model::rules::Successor;
+    let text = format!("{HEAD}[[store]]\nid = \"s\"\n[[guide]]\nid = \"a\"\n[[guide]]\nid = \"b\"\nstore = \"s\"\n");
+    let guides = read_with(&text, &[]).expect("rules").rules.guides;
+    assert_eq!((guides[0].store.as_deref(), &guides[0].successor), (None, &Successor::Keep));
+    assert_eq!((guides[1].store.as_deref(), &guides[1].successor), (Some("s"), &Successor::Store));
+    check(
+        "[[guide]]\nid = \"a\"\nsuccessor = \"keep\"\n[[guide]]\nid = \"b\"\nsuccessor = \"store\"\n",
+        expect![[
+            r#"acme.toml:9: guide[1].successor: is "store", and the guide has no store; write a guide's id, or "keep""#
+        ]],
+    );
+    let text = format!("{HEAD}[registers]\nguides = \"g.csv\"\n");
+    let register = b"id,store,successor\na,,\nb,,store\nc,,a\n";
+    expect![[r#"g.csv:3: successor: is "store", and the guide has no store; write a guide's id, or "keep""#]]
+        .assert_eq(&told(read_with(&text, &[("g.csv", register)])));
+}
+
+#[test]
+fn ids_with_unseen_ends_are_refused() {
+    let code = |id: &str| format!("[[code]]\nid = \"{id}\"\nkind = \"media\"\n");
+    check(&code("QR 1"), expect!["fine"]);
+    check(&code("\u{2764}\u{FE0F}"), expect!["fine"]);
+    check(
+        &code("QR1 "),
+        expect![[r#"acme.toml:5: code[0].id: is "QR1 ", which ends with the blank U+0020; write it without"#]],
+    );
+    check(
+        &code("\u{A0}QR1"),
+        expect![[r#"acme.toml:5: code[0].id: is "\u{a0}QR1", which begins with the blank U+00A0; write it without"#]],
+    );
+    check(
+        &code("\u{FEFF}QR1"),
+        expect![[
+            r#"acme.toml:5: code[0].id: is "\u{feff}QR1", which begins with the invisible character U+FEFF; write it without"#
+        ]],
+    );
+    check(
+        &code("QR1\u{200B}"),
+        expect![[
+            r#"acme.toml:5: code[0].id: is "QR1\u{200b}", which ends with the invisible character U+200B; write it without"#
+        ]],
+    );
+    check(
+        "[[store]]\nid = \"s-1\u{3000}\"\n[[guide]]\nid = \"g-1\u{200D}\"\nstore = \"\u{2060}s-1\"\n",
+        expect![[r#"
+            acme.toml:5: store[0].id: is "s-1\u{3000}", which ends with the blank U+3000; write it without
+            acme.toml:7: guide[0].id: is "g-1\u{200d}", which ends with the invisible character U+200D; write it without
+            acme.toml:8: guide[0].store: is "\u{2060}s-1", which begins with the invisible character U+2060; write it without"#]],
+    );
+    check_stores(
+        "id,region\n s-1,33 \n",
+        "",
+        expect![[r#"
+        s.csv:2: id: is " s-1", which begins with the blank U+0020; write it without
+        s.csv:2: region: is "33 ", which ends with the blank U+0020; write it without"#]],
+    );
+}
+
+#[test]
+fn registers_with_torn_quotes_are_refused() {
+    let codes = |csv: &str| {
+        let text = format!("{HEAD}[registers]\ncodes = \"codes.csv\"\n[[store]]\nid = \"s-1\"\n");
+        told(read_with(&text, &[("codes.csv", csv.as_bytes())]))
+    };
+    expect![[r#"
+        codes.csv:2: id: is "QR1 ", which ends with the blank U+0020; write it without
+        codes.csv:3: channel: the quoted cell at column 12 does not end; send the whole file, or close the quote"#]]
+    .assert_eq(&codes("id,kind,store,channel\nQR1 ,store,s-1,\nQR4,media,,\"poster\n"));
+    expect![
+        "codes.csv:2: channel: the quoted cell at column 11 goes on behind its quote; write a quote within it twice"
+    ]
+    .assert_eq(&codes("id,kind,channel\nQR4,media,\"poster\nQR5,media,\"x\"\n"));
+    expect!["codes.csv:1: the quoted cell at column 4 does not end; send the whole file, or close the quote"]
+        .assert_eq(&codes("id,\"kind"));
+    expect!["fine"].assert_eq(&codes("id,kind,channel\nQR4,media,\"a \"\"poster\"\"\"\n"));
+}
+
+#[test]
+fn rows_of_commas_only_are_passed_over() {
+    check_stores(",,,\nid,region,name\ns-1,,\n,,\n , ,\u{A0}\n,,,,\n\ns-2,,\n,,", "", expect!["fine"]);
 }
 
 #[test]
@@ -166,7 +250,6 @@ fn registers() {
         "",
         expect![[r#"
             s.csv:4: gln: is "6901234000016", as is another store's at s.csv:3
-            s.csv:5: id: is missing; a store needs it
             s.csv:6: id: is "s-1", as is another store's at s.csv:3
             s.csv:6: gln: is "12"; a GLN has 13 digits"#]],
     );
