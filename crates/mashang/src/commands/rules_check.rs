@@ -1,6 +1,7 @@
 //! Rules from files: reading, checking, publishing into a library.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use wire::rules::{Checked, Mistake, Reference, object, read, version};
 
 use crate::cli::RulesCheckArgs;
 use crate::cli::output::{answer, tell};
+use crate::commands::input;
 use crate::rules::diff;
 use crate::usage;
 
@@ -100,14 +102,18 @@ pub(crate) fn read_all(files: &[impl AsRef<Path>], secrets: Option<&Path>) -> Re
 fn read_file(file: &Path, secrets: Option<&Path>) -> Result<Checked, Vec<Mistake>> {
     let name = file.display().to_string();
     let whole = |line, message| vec![Mistake { file: name.clone(), line, key: String::new(), message }];
-    let bytes = std::fs::read(file).map_err(|e| whole(1, format!("the rules cannot be read: {e}")))?;
+    let opened = File::open(file).map_err(|e| whole(1, format!("the rules cannot be read: {e}")))?;
+    let bytes = input::whole(opened).map_err(|what| whole(1, what))?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let good = &e.as_bytes()[..e.utf8_error().valid_up_to()];
-        whole(1 + good.iter().filter(|&&b| b == b'\n').count(), "the rules are not UTF-8".to_owned())
+        whole(
+            1 + good.iter().filter(|&&b| b == b'\n').count(),
+            "the rules are not UTF-8; save the file as UTF-8".to_owned(),
+        )
     })?;
     let beside = file.parent().unwrap_or(Path::new(""));
     let mut open = |reference: Reference<'_>| match reference {
-        Reference::Register(path) => read_beside(beside, path),
+        Reference::Register(path) => read_register(&beside.join(path)),
         Reference::Secret(place) => read_secret(secrets.unwrap_or(beside), place),
     };
     read(&name, &text, &mut open)
@@ -126,10 +132,19 @@ pub(crate) fn read_secret(dir: &Path, place: &str) -> Result<Vec<u8>, String> {
 
 fn read_beside(beside: &Path, path: &str) -> Result<Vec<u8>, String> {
     let path = beside.join(path);
-    std::fs::read(&path).map_err(|e| match e.kind() {
+    std::fs::read(&path).map_err(|e| unread(&path, &e))
+}
+
+fn read_register(path: &Path) -> Result<Vec<u8>, String> {
+    let file = File::open(path).map_err(|e| unread(path, &e))?;
+    input::whole(file).map_err(|what| format!("{} {what}", path.display()))
+}
+
+fn unread(path: &Path, error: &std::io::Error) -> String {
+    match error.kind() {
         std::io::ErrorKind::NotFound => format!("there is no file {}", path.display()),
-        _ => format!("{} cannot be read: {e}", path.display()),
-    })
+        _ => format!("{} cannot be read: {error}", path.display()),
+    }
 }
 
 /// Puts rules in order of publishing, from 1, ready for the desks.

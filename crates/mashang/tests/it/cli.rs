@@ -1,5 +1,6 @@
 //! The command line from outside: exit statuses, messages, summaries, exports.
 
+use std::io::Write;
 use std::path::Path;
 
 use expect_test::{Expect, expect};
@@ -81,12 +82,12 @@ fn refused_events_are_told_by_line_and_nothing_else_is_lost() {
             fields that nobody knows, ignored: 1
             rules of acme: version ea57bc06c379
             ledger: out/ledger.sqlite
-            line 1 (event 0, id a): time: is missing; the first event of a run must have one
-            line 4 (event 2, id c): amount: is the text "12"; send an integer of minor units, without quotes
-            line 4 (event 2, id c): order: is missing; the action order needs one
-            line 4 (event 2, id c): currency: is "USD"; "acme" has CNY: send that or leave it out
-            line 5 (event 3): the event is not JSON: the text ends inside a value at byte 19
-            line 6 (event 4): the event is a list; send a JSON object
+            events.ndjson:1: event 0, id a: time: is missing; the first event of a run must have one
+            events.ndjson:4:43: event 2, id c: amount: is the text "12"; send an integer of minor units, without quotes
+            events.ndjson:4: event 2, id c: order: is missing; the action order needs one
+            events.ndjson:4:57: event 2, id c: currency: is "USD"; "acme" has CNY: send that or leave it out
+            events.ndjson:5: event 3: the event is not JSON: the text ends inside a value at byte 19
+            events.ndjson:6: event 4: the event is a list; send a JSON object
             exit status 0
         "#]],
     );
@@ -105,6 +106,81 @@ fn refused_events_are_told_by_line_and_nothing_else_is_lost() {
     let of_c: Vec<&Value> = lines.iter().filter(|row| row["id"] == "c").map(|row| &row["field"]).collect();
     assert_eq!(of_c, ["amount", "order", "currency"]);
     assert_eq!(lines[0]["line"], 1);
+    let of_amount = lines.iter().find(|row| row["field"] == "amount").expect("a row");
+    assert_eq!((&of_amount["file"], &of_amount["column"]), (&json!("events.ndjson"), &json!(43)));
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("memory")
+}
+
+fn utf16(text: &str) -> Vec<u8> {
+    "\u{FEFF}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
+}
+
+#[test]
+fn packed_files_run_as_plain_ones_do() {
+    let events =
+        "\u{FEFF}{\"id\":\"b\",\"action\":\"scan\",\"shopper\":\"u1\",\"code\":\"Q\",\"time\":1794326400000}\n";
+    let rules = format!("{RULES}[registers]\ncodes = \"codes.csv\"\n");
+    let codes = "\u{FEFF}id,kind,channel\nQ,media,magazine\n";
+    let dir = shop(&rules, events);
+    let dir = dir.path();
+    std::fs::write(dir.join("codes.csv"), codes).expect("a file");
+    let plain = run(dir, &self::rules(), "out");
+    assert_eq!((&plain["accepted"], &plain["received"]), (&json!(1), &json!(1)));
+    let wanted = export(dir, "out", "counters");
+    assert!(wanted.contains("acme,channel,magazine,2026-11-11,scans,1\n"), "{wanted}");
+    let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 3).expect("memory");
+    for (pack, name) in [(&gzip as &dyn Fn(&[u8]) -> Vec<u8>, "gzip"), (&zstd, "zstd")] {
+        for (file, text) in [("rules.toml", &*rules), ("codes.csv", codes), ("events.ndjson", events)] {
+            std::fs::write(dir.join(file), pack(text.as_bytes())).expect("a file");
+        }
+        assert_eq!(run(dir, &self::rules(), name), plain);
+        assert_eq!(export(dir, name, "counters"), wanted);
+    }
+}
+
+#[test]
+fn files_that_are_no_text_replace_nothing() {
+    let event = "{\"id\":\"b\",\"action\":\"visit\",\"shopper\":\"u1\",\"time\":1794326400000}\n";
+    let dir = shop(RULES, event);
+    let dir = dir.path();
+    run(dir, &rules(), "out");
+    let ledger = std::fs::read(dir.join("out/ledger.sqlite")).expect("a ledger");
+    let packed = gzip(event.repeat(1_000).as_bytes());
+    for (file, bytes, told) in [
+        ("events.ndjson", utf16(event), "mashang: --events events.ndjson: is UTF-16; save it as UTF-8\n"),
+        (
+            "events.ndjson",
+            b"\x89PNG\r\n\x1a\n\0\0".to_vec(),
+            "mashang: --events events.ndjson: is no text: its byte 9 is NUL; name a text file in UTF-8\n",
+        ),
+        (
+            "events.ndjson",
+            packed[..packed.len() - 9].to_vec(),
+            "mashang: --events events.ndjson: cannot be read: the gzip file is broken or cut off (",
+        ),
+        (
+            "rules.toml",
+            utf16(RULES),
+            "rules.toml:1: is UTF-16; save it as UTF-8\nmashang: 1 mistake in the rules: nothing was done\n",
+        ),
+        (
+            "rules.toml",
+            b"merchant = \"\xE9\"\n".to_vec(),
+            "rules.toml:1: the rules are not UTF-8; save the file as UTF-8\n",
+        ),
+    ] {
+        let before = std::fs::read(dir.join(file)).expect("a file");
+        std::fs::write(dir.join(file), bytes).expect("a file");
+        let output = mashang(dir, &RUN);
+        let says = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && says.starts_with(told), "{told}: {says}");
+        assert_eq!(std::fs::read(dir.join("out/ledger.sqlite")).expect("a ledger"), ledger, "{told}");
+        std::fs::write(dir.join(file), before).expect("a file");
+    }
 }
 
 #[test]

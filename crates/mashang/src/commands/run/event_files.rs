@@ -10,6 +10,7 @@ use bumpalo::Bump;
 use domain::frame::{Body, Kind, seal};
 use domain::model::time::Millis;
 use wire::batch::LINE_BYTES_MAX;
+use wire::event::place::byte_of;
 use wire::event::{FieldError, Merchants, Reason, Refused, read};
 
 /// A frame is closed at so many bytes.
@@ -34,6 +35,8 @@ pub(crate) enum Rejects {
 
 /// Takes lines to frames.
 pub(crate) struct EventFileReader {
+    /// The name of the file, for reports.
+    file: String,
     merchants: Merchants,
     arena: Bump,
     body: Body,
@@ -45,8 +48,9 @@ pub(crate) struct EventFileReader {
 }
 
 impl EventFileReader {
-    pub(crate) fn new(merchants: Merchants, rejects: Rejects) -> Self {
+    pub(crate) fn new(file: String, merchants: Merchants, rejects: Rejects) -> Self {
         Self {
+            file,
             merchants: merchants.with_dump_lines(),
             arena: Bump::new(),
             body: Body::default(),
@@ -58,24 +62,19 @@ impl EventFileReader {
     }
 
     /// Takes one line; hands a frame to `send` when one is full.
-    pub(crate) fn line(
-        &mut self,
-        number: u64,
-        line: &[u8],
-        send: &mut impl FnMut(Vec<u8>) -> Result<()>,
-    ) -> Result<()> {
+    pub(crate) fn line(&mut self, line: Line<'_>, send: &mut impl FnMut(Vec<u8>) -> Result<()>) -> Result<()> {
         self.tally.received += 1;
         self.arena.reset();
-        let accepted = match read(line, &self.merchants, &self.arena) {
+        let accepted = match read(line.text, &self.merchants, &self.arena) {
             Ok(accepted) => accepted,
-            Err(refused) => return self.reject(number, &refused),
+            Err(refused) => return self.reject(line, &refused),
         };
         let mut event = accepted.event;
         let Some(stamp) = accepted.received.or(event.time).max(self.received) else {
             let error = "time: is missing; the first event of a run must have one".to_owned();
             let errors = vec![FieldError { field: "time".to_owned(), error, reason: Reason::Missing }];
             let refused = Refused { id: Some(event.id.to_owned()), errors };
-            return self.reject(number, &refused);
+            return self.reject(line, &refused);
         };
         event.stamp = stamp;
         self.received = Some(stamp);
@@ -103,26 +102,31 @@ impl EventFileReader {
     }
 
     /// Counts a line that is too long to be looked at.
-    pub(crate) fn too_long(&mut self, number: u64) -> Result<()> {
+    pub(crate) fn too_long(&mut self, line: Line<'_>) -> Result<()> {
         self.tally.received += 1;
         let error = format!("the line is longer than {LINE_BYTES_MAX} bytes: send one event a line");
         let errors = vec![FieldError { field: String::new(), error, reason: Reason::Size }];
-        self.reject(number, &Refused { id: None, errors })
+        self.reject(line, &Refused { id: None, errors })
     }
 
-    /// Reports an event that is refused: its line, its index among the events, its id, and every error.
-    fn reject(&mut self, number: u64, refused: &Refused) -> Result<()> {
+    /// Reports an event that is refused: its file, its line, the column where the field stands, its index among the events,
+    /// its id, and every error.
+    fn reject(&mut self, line: Line<'_>, refused: &Refused) -> Result<()> {
         *self.tally.rejected.entry(refused.reason().as_str()).or_default() += 1;
         let index = self.tally.received - 1;
         for FieldError { field, error, reason } in &refused.errors {
+            let column = line.column(field);
             match &mut self.rejects {
                 Rejects::Told => {
                     let id = refused.id.as_ref().map_or_else(String::new, |id| format!(", id {id}"));
-                    tell(format_args!("line {number} (event {index}{id}): {error}"));
+                    let column = column.map_or_else(String::new, |column| format!("{column}:"));
+                    let Line { number, .. } = line;
+                    tell(format_args!("{}:{number}:{column} event {index}{id}: {error}", self.file));
                 }
                 Rejects::Written(file) => {
                     let row = serde_json::json!({
-                        "line": number, "index": index, "id": refused.id, "field": field, "error": error, "reason": reason.as_str()
+                        "file": self.file, "line": line.number, "column": column, "index": index, "id": refused.id,
+                        "field": field, "error": error, "reason": reason.as_str()
                     });
                     writeln!(file, "{row}").context("--rejects cannot be written")?;
                 }
@@ -140,22 +144,43 @@ impl EventFileReader {
     }
 }
 
-/// Hands every line that is not blank to `each`, with its number from 1 and the bytes read so far; `None` stands for one that
-/// is too long, the space around it aside, of which no more is kept than the limit.
+/// A line that is not blank.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line<'l> {
+    /// From 1.
+    pub(crate) number: u64,
+    /// Bytes of space before the text.
+    indent: usize,
+    /// Without the space around it; no more than the limit of one that is too long.
+    pub(crate) text: &'l [u8],
+    pub(crate) is_too_long: bool,
+}
+
+impl Line<'_> {
+    /// Where a field stands, in characters from 1; none if it is not there.
+    fn column(&self, field: &str) -> Option<usize> {
+        let before = &self.text[..byte_of(self.text, field)?];
+        Some(self.indent + before.iter().filter(|&&byte| byte & 0xC0 != 0x80).count() + 1)
+    }
+}
+
+/// Hands every line that is not blank to `each`, with the bytes read so far. `name` is the file's, for messages.
 pub(crate) fn for_each_line(
+    name: &str,
     mut input: impl BufRead,
-    mut each: impl FnMut(u64, Option<&[u8]>, u64) -> Result<()>,
+    mut each: impl FnMut(Line<'_>, u64) -> Result<()>,
 ) -> Result<()> {
     let mut line = Vec::new();
     let mut bytes = 0;
     for number in 1.. {
         line.clear();
-        let (start, mut is_long) = (bytes, false);
+        let (start, mut indent, mut is_long) = (bytes, 0, false);
         loop {
-            let chunk = input.fill_buf().map_err(|e| usage(format!("--events: cannot be read: {e}")))?;
+            let chunk = input.fill_buf().map_err(|e| usage(format!("--events {name}: cannot be read: {e}")))?;
             let end = memchr::memchr(b'\n', chunk);
             let taken = end.map_or(chunk.len(), |end| end + 1);
             let part = if line.is_empty() { chunk[..taken].trim_ascii_start() } else { &chunk[..taken] };
+            indent += taken - part.len();
             let room = (LINE_BYTES_MAX + BOM.len()).saturating_sub(line.len()).min(part.len());
             line.extend_from_slice(&part[..room]);
             is_long |= !part[room..].trim_ascii().is_empty();
@@ -171,10 +196,9 @@ pub(crate) fn for_each_line(
         }
         let text = line.trim_ascii_end();
         let text = if number == 1 { text.strip_prefix(BOM).unwrap_or(text) } else { text };
-        if is_long || text.len() > LINE_BYTES_MAX {
-            each(number, None, bytes)?;
-        } else if !text.is_empty() {
-            each(number, Some(text), bytes)?;
+        let is_too_long = is_long || text.len() > LINE_BYTES_MAX;
+        if !text.is_empty() {
+            each(Line { number, indent, text, is_too_long }, bytes)?;
         }
     }
     Ok(())
@@ -190,8 +214,8 @@ mod tests {
     fn lines(text: &[u8], chunk: usize) -> Vec<(u64, Option<usize>)> {
         let mut found = Vec::new();
         let input = std::io::BufReader::with_capacity(chunk, text);
-        for_each_line(input, |number, line, _| {
-            found.push((number, line.map(<[u8]>::len)));
+        for_each_line("events", input, |line, _| {
+            found.push((line.number, (!line.is_too_long).then_some(line.text.len())));
             Ok(())
         })
         .expect("lines");

@@ -23,6 +23,7 @@ use crate::commands::rules_check::{Published, publish, read_all};
 use crate::commands::run::event_files::{EventFileReader, Rejects, for_each_line};
 use crate::commands::run::pipeline::InlinePipeline;
 use crate::commands::run::summary::Summary;
+use crate::commands::input::{self, Text};
 use crate::usage;
 
 /// So many frames may wait between the reader and the desks.
@@ -32,18 +33,19 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 
 /// Runs and prints the summary.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
+    let name = args.events.display().to_string();
     let (library, published) = publish(read_all(&args.rules, None)?)?;
     let (input, size) = open_events(&args.events)?;
     let files = prepare_out(&args.out, &published)?;
     let unfinished = || format!("{} was not finished", files.partial.display());
     let writer = Writer::create(&files.partial, [0]).with_context(unfinished)?;
     let merchants = published.iter().map(|p| (p.book.rules.merchant.clone(), p.book.rules.currency.clone()));
-    let intake = EventFileReader::new(Merchants::new(merchants), rejects(args)?);
+    let intake = EventFileReader::new(name.clone(), Merchants::new(merchants), rejects(args)?);
 
     let (send, frames) = sync_channel(FRAMES_WAITING_MAX);
     let (tally, finished) = std::thread::scope(|scope| {
         let desks = scope.spawn(move || travel(library, writer, &frames));
-        let tally = feed(intake, input, size, &send);
+        let tally = feed(&name, intake, input, size, &send);
         drop(send);
         let finished = desks.join().map_err(|_| anyhow!("the desks stopped at a broken invariant"));
         (tally, finished)
@@ -67,16 +69,18 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
 }
 
 fn open_events(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
-    if path == Path::new("-") {
-        return Ok((Box::new(std::io::stdin()), None));
-    }
     let name = path.display();
+    let as_text = |e: String| usage(format!("--events {name}: {e}"));
+    if path == Path::new("-") {
+        return Ok((input::text(std::io::stdin()).map_err(as_text)?.reader, None));
+    }
     let meta = std::fs::metadata(path).map_err(|e| usage(format!("--events {name}: cannot be read: {e}")))?;
     if meta.is_dir() {
         return Err(usage(format!("--events {name}: is a directory; name a file of NDJSON, or - for standard input")));
     }
     let file = File::open(path).map_err(|e| usage(format!("--events {name}: cannot be read: {e}")))?;
-    Ok((Box::new(file), Some(meta.len())))
+    let Text { reader, is_packed } = input::text(file).map_err(as_text)?;
+    Ok((reader, (!is_packed).then_some(meta.len())))
 }
 
 fn rejects(args: &RunArgs) -> Result<Rejects> {
@@ -138,6 +142,7 @@ impl Files {
 
 /// Reads, checks and frames events until they end.
 fn feed(
+    name: &str,
     mut intake: EventFileReader,
     input: impl Read,
     size: Option<u64>,
@@ -145,10 +150,11 @@ fn feed(
 ) -> Result<event_files::Tally> {
     let mut hand_over = |record| send.send(record).map_err(|_| anyhow!("the desks stopped"));
     let mut progress = Progress::new(size);
-    for_each_line(BufReader::with_capacity(READ_BYTES, input), |number, line, bytes| {
-        match line {
-            Some(line) => intake.line(number, line, &mut hand_over)?,
-            None => intake.too_long(number)?,
+    for_each_line(name, BufReader::with_capacity(READ_BYTES, input), |line, bytes| {
+        if line.is_too_long {
+            intake.too_long(line)?;
+        } else {
+            intake.line(line, &mut hand_over)?;
         }
         progress.tell(intake.tally.received, bytes);
         Ok(())
