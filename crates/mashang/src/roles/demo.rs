@@ -167,7 +167,7 @@ mod tests {
     use wire::event::Merchants;
 
     use crate::commands::rules_check::{publish, read_all};
-    use crate::commands::run::event_files::{EventFileReader, Rejects};
+    use crate::commands::run::event_files::{EventFileReader, Line, Rejects};
     use crate::commands::run::pipeline::InlinePipeline;
     use demo::brand::{Brand, MERCHANT, STORES, write};
     use demo::traffic::Traffic;
@@ -207,10 +207,10 @@ mod tests {
         for second in -90..60 {
             traffic.until(OPENS + second * 1_000, &mut lines);
         }
-        let mut intake = EventFileReader::new(Merchants::new([(MERCHANT, "CNY")]), Rejects::Told);
+        let mut intake = EventFileReader::new("demo".to_owned(), Merchants::new([(MERCHANT, "CNY")]), Rejects::Told);
         let mut send = |record: Vec<u8>| Ok(road.events(&record)?);
         for (number, line) in (1..).zip(&lines) {
-            intake.line(number, line.as_bytes(), &mut send).expect("a line");
+            intake.line(Line::new(number, line.as_bytes()), &mut send).expect("a line");
         }
         intake.flush(&mut send).expect("a frame");
         let mut ledger = road.finish().expect("a ledger");

@@ -110,6 +110,23 @@ fn refused_events_are_told_by_line_and_nothing_else_is_lost() {
     assert_eq!((&of_amount["file"], &of_amount["column"]), (&json!("events.ndjson"), &json!(43)));
 }
 
+#[test]
+fn torn_register_is_refused_with_line_and_column() {
+    let dir = shop(&format!("{RULES}[registers]\ncodes = \"codes.csv\"\n"), "");
+    std::fs::write(dir.path().join("codes.csv"), "id,kind,store,channel\nQR1 ,store,s-1,\nQR4,media,,\"poster")
+        .expect("a file");
+    check(
+        dir.path(),
+        &["rules", "check", "rules.toml"],
+        &expect![[r#"
+            codes.csv:2: id: is "QR1 ", which ends with the blank U+0020; write it without
+            codes.csv:3: channel: the quoted cell at column 12 does not end; send the whole file, or close the quote
+            mashang: 2 mistakes in the rules: nothing was done
+            exit status 2
+        "#]],
+    );
+}
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("memory")
@@ -646,7 +663,7 @@ fn nobody_who_listens_is_no_failure_and_a_full_disk_is_one() {
     assert!(status == 1 && told.contains("No space left"), "{status}: {told}");
     assert_eq!(shell("mashang rules check rules.toml > /dev/full").0, 1);
     let (status, told) = shell("mashang run --rules rules.toml --events /proc/self/mem --out out");
-    assert!(status == 2 && told.contains("--events: cannot be read"), "{status}: {told}");
+    assert!(status == 2 && told.contains("--events /proc/self/mem: cannot be read"), "{status}: {told}");
 }
 
 #[test]

@@ -156,7 +156,13 @@ pub(crate) struct Line<'l> {
     pub(crate) is_too_long: bool,
 }
 
-impl Line<'_> {
+impl<'l> Line<'l> {
+    /// A line of no more than the limit, without space around it.
+    #[cfg(test)]
+    pub(crate) fn new(number: u64, text: &'l [u8]) -> Self {
+        Self { number, indent: 0, text, is_too_long: false }
+    }
+
     /// Where a field stands, in characters from 1; none if it is not there.
     fn column(&self, field: &str) -> Option<usize> {
         let before = &self.text[..byte_of(self.text, field)?];

@@ -5,6 +5,82 @@ use expect_test::expect;
 use super::check;
 
 #[test]
+fn guides_of_the_head_office_have_no_store() {
+    // h-1, h-2 and h-3 have no store; the last two left on the 1st: h-2's successor is `keep` by default, h-3's is h-1.
+    // 10 % of each 100 is 10. u1 and u4 pay h-1, u2 h-2. u3 visits h-1 in s-1: h-1 is paid, the store is the visit's own.
+    check(
+        r#"
+[[commission]]
+rate = "10%"
+[[commission]]
+payee = "store"
+rate = "1%"
+[[guide]]
+id = "h-1"
+[[guide]]
+id = "h-2"
+left = 2026-11-01T00:00:00Z
+[[guide]]
+id = "h-3"
+left = 2026-11-01T00:00:00Z
+successor = "h-1"
+[[code]]
+id = "H1"
+kind = "guide"
+guide = "h-1"
+[[code]]
+id = "H2"
+kind = "guide"
+guide = "h-2"
+[[code]]
+id = "H3"
+kind = "guide"
+guide = "h-3"
+"#,
+        r#"
+{"id":"s","action":"scan","shopper":"u1","time":"2026-11-02T10:00:00Z","code":"H1"}
+{"id":"s","action":"scan","shopper":"u2","time":"2026-11-02T10:00:00Z","code":"H2"}
+{"id":"s","action":"visit","shopper":"u3","time":"2026-11-02T10:00:00Z","guide":"h-1","store":"s-1"}
+{"id":"s","action":"scan","shopper":"u4","time":"2026-11-02T10:00:00Z","code":"H3"}
+{"id":"o","action":"order","shopper":"u1","time":"2026-11-02T11:00:00Z","order":"o-1","amount":100}
+{"id":"o","action":"order","shopper":"u2","time":"2026-11-02T11:00:00Z","order":"o-2","amount":100}
+{"id":"o","action":"order","shopper":"u3","time":"2026-11-02T11:00:00Z","order":"o-3","amount":100}
+{"id":"o","action":"order","shopper":"u4","time":"2026-11-02T11:00:00Z","order":"o-4","amount":100}
+"#,
+        &[
+            (
+                "postings",
+                expect![[r#"
+                    acme,o-1,u1,guide,h-1,10,CNY,2026-11-02T11:00:00.000Z,o
+                    acme,o-2,u2,guide,h-2,10,CNY,2026-11-02T11:00:00.000Z,o
+                    acme,o-3,u3,guide,h-1,10,CNY,2026-11-02T11:00:00.000Z,o
+                    acme,o-4,u4,guide,h-1,10,CNY,2026-11-02T11:00:00.000Z,o
+                "#]],
+            ),
+            (
+                "orders",
+                expect![[r#"
+                    acme,o-1,u1,2026-11-02T11:00:00.000Z,100,0,CNY,guide,h-1,
+                    acme,o-2,u2,2026-11-02T11:00:00.000Z,100,0,CNY,guide,h-2,
+                    acme,o-3,u3,2026-11-02T11:00:00.000Z,100,0,CNY,guide,h-1,s-1
+                    acme,o-4,u4,2026-11-02T11:00:00.000Z,100,0,CNY,guide,h-3,
+                "#]],
+            ),
+            (
+                "counters ,scans,",
+                expect![[r#"
+                    acme,guide,h-1,2026-11-02,scans,1
+                    acme,guide,h-2,2026-11-02,scans,1
+                    acme,guide,h-3,2026-11-02,scans,1
+                    acme,kind,guide,2026-11-02,scans,3
+                    acme,merchant,*,2026-11-02,scans,3
+                "#]],
+            ),
+        ],
+    );
+}
+
+#[test]
 fn a_touch_exactly_one_window_earlier_is_out() {
     // Orders at c = 16 Nov 10:00:00.000; c − 15 d = 1 Nov 10:00:00.000.
     //   u1 touched at c − 15 d: out          u2 1 ms later: in, 10000 x 5 % = 500

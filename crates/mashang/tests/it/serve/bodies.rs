@@ -38,6 +38,30 @@ fn is_conserved(server: &Server) -> u64 {
 }
 
 #[test]
+fn bom_before_a_body_is_passed_over() {
+    let dir = shop();
+    let server = Server::start(dir.path(), &[]);
+    let visit = |id: &str| format!(r#"{{"id":"{id}","action":"visit","shopper":"u1"}}"#);
+    let cloud = r#"{"specversion":"1.0","id":"4","source":"s","type":"t","data":{"action":"visit","shopper":"u1"}}"#;
+    for (header, body, accepted) in [
+        (JSON, visit("1"), 1),
+        (JSON, format!("[{},{}]", visit("2"), visit("3")), 2),
+        (CLOUD, cloud.to_owned(), 1),
+        (BATCH, format!("[{}]", cloud.replace("\"4\"", "\"5\"")), 1),
+        (NDJSON, format!("{}\r\n{}", visit("6"), visit("7")), 2),
+    ] {
+        let answer = say(&server, &[header], format!("\u{FEFF}{body}"));
+        assert_eq!((answer.status, answer.json()["accepted"].as_u64()), (202, Some(accepted)), "{body}: {answer:?}");
+    }
+    let nothing = say(&server, &[JSON], "\u{FEFF}");
+    assert_eq!(
+        (nothing.status, nothing.json()["rejected"][0]["error"].as_str()),
+        (400, Some("the body is empty; send events"))
+    );
+    assert_eq!(is_conserved(&server), 7);
+}
+
+#[test]
 fn cloud_events_are_events() {
     let dir = shop();
     let server = Server::start(dir.path(), &[]);
