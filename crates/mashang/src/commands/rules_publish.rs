@@ -17,7 +17,7 @@ use crate::cli::output::answer;
 use crate::cli::role_args::RulesPublishArgs;
 use crate::commands::rules_check::read_all;
 use crate::config::roles::kafka_and_store;
-use crate::roles::serve::tell_as;
+use crate::process::logging::log_as;
 use crate::rules::publish::RulesPublisher;
 
 const CLIENT_ID: &str = "mashang-rules";
@@ -26,7 +26,7 @@ const CLIENT_ID: &str = "mashang-rules";
 pub(crate) fn publish(args: RulesPublishArgs, files: Arc<dyn Files>) -> Result<()> {
     let (kafka, store) = kafka_and_store(args.kafka, args.store)?;
     let given = read_all(&args.files, args.secrets.as_deref())?;
-    tell_as(LogFormat::Text, "warn");
+    log_as(LogFormat::Text, "warn");
     let meta = meta(&kafka)?;
     let mut feed = KafkaConsumer::new(&kafka, &meta, CLIENT_ID)?;
     let appender = KafkaAppender::start(&kafka, CLIENT_ID, Options::edge(), &Metrics::new(&Registry::new()))?;

@@ -10,11 +10,12 @@ use eventlog::kafka::settings::Settings as Kafka;
 use eventlog::kafka::topics::check::{Needs, check, same};
 use eventlog::local::meta::Meta;
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
-use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::config::roles::Role;
-use crate::roles::serve::{Signals, tell_as};
+use crate::process::logging::log_as;
+use crate::process::signals::Signals;
+use crate::process::thread::{Failed, Failures, failures, thread};
 use crate::usage;
 
 /// Records must be kept at least so long, for a recovery to go through: a day.
@@ -22,9 +23,6 @@ const RETAIN_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// How soon it is asked again whether the topics are still those of the log.
 const CHECK_AGAIN: Duration = Duration::from_secs(5);
-
-/// Where what ends a role is told.
-pub(crate) type Failed = mpsc::UnboundedSender<anyhow::Error>;
 
 /// What a role begins with.
 pub(crate) struct Base {
@@ -41,7 +39,7 @@ impl Base {
     /// # Errors
     /// They cannot: usage, with everything that is wrong. Or Kafka does not answer.
     pub(crate) fn begin(role: &Role) -> Result<Self> {
-        tell_as(role.log_format, "info");
+        log_as(role.log_format, "info");
         Ok(Self::of(role, ask(&role.kafka)?))
     }
 
@@ -61,8 +59,8 @@ impl Base {
 
     /// Where what fails is told, to end the role; it fails when the topics are not those of this log any more. A feed hears
     /// of that from its client, but not if a topic that was recreated grew past the feed's place meanwhile; an edge hears nothing.
-    pub(crate) fn failures(&self) -> (Failed, mpsc::UnboundedReceiver<anyhow::Error>) {
-        let (failed, failures) = mpsc::unbounded_channel();
+    pub(crate) fn failures(&self) -> (Failed, Failures) {
+        let (failed, failures) = failures();
         let (kafka, meta, every) = (self.kafka.clone(), self.meta.clone(), self.check_topics_every);
         thread("topics", &failed, move || {
             loop {
@@ -128,12 +126,9 @@ pub(crate) fn on_runtime<T>(role: impl Future<Output = Result<T>>) -> Result<T> 
 }
 
 /// Waits for SIGTERM or SIGINT, or for something that ends the role before.
-pub(crate) async fn until_stopped(
-    mut signals: Signals,
-    failures: &mut mpsc::UnboundedReceiver<anyhow::Error>,
-) -> Result<()> {
+pub(crate) async fn until_stopped(mut signals: Signals, failures: &mut Failures) -> Result<()> {
     let failure = tokio::select! {
-        () = signals.asked() => None,
+        () = signals.received() => None,
         failure = failures.recv() => failure,
     };
     match failure {
@@ -146,22 +141,4 @@ pub(crate) async fn until_stopped(
             Err(failure)
         }
     }
-}
-
-/// A thread whose work ends the role if it fails.
-pub(crate) fn thread(
-    name: &str,
-    failed: &Failed,
-    work: impl FnOnce() -> Result<()> + Send + 'static,
-) -> std::thread::JoinHandle<()> {
-    let failed = failed.clone();
-    let told = name.to_owned();
-    let watched = move || {
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        let result = result.unwrap_or_else(|_| Err(anyhow!("{told}: stopped at a broken invariant")));
-        if let Err(error) = result {
-            let _ = failed.send(error);
-        }
-    };
-    std::thread::Builder::new().name(name.to_owned()).spawn(watched).expect("the system has room for a thread")
 }

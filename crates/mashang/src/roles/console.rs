@@ -20,12 +20,13 @@ use web::server::handler::Routes;
 use web::server::metrics::Http;
 use web::server::port::Port;
 
-use super::base::{Base, on_runtime, thread, until_stopped};
+use super::base::{Base, on_runtime, until_stopped};
 use crate::cli::role_args::ConsoleArgs;
 use crate::config::roles::Console;
 use crate::process::health::{Admin, HealthCheck};
+use crate::process::signals::Signals;
 use crate::process::sockets::{self, Listeners};
-use crate::roles::serve::Signals;
+use crate::process::thread::thread;
 use crate::rules::publish::read_on;
 use crate::usage;
 

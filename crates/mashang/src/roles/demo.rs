@@ -24,8 +24,9 @@ use crate::cli::DemoArgs;
 use crate::cli::http_args::HttpArgs;
 use crate::cli::options::{ClockArg, LogFormat, ShopperLimit};
 use crate::config::serve::Settings;
+use crate::process::logging::log_as;
 use crate::process::sockets::Udp;
-use crate::roles::serve::{Service, tell_as};
+use crate::roles::serve::Service;
 use crate::usage;
 use demo::brand::{self, Brand, MERCHANT};
 use demo::client::Client;
@@ -48,7 +49,7 @@ struct Facts {
 
 /// Runs the demo until it is stopped.
 pub(crate) fn demo(args: &DemoArgs, files: Arc<dyn Files>) -> Result<()> {
-    tell_as(LogFormat::Text, "warn");
+    log_as(LogFormat::Text, "warn");
     let own = match args.data {
         Some(_) => None,
         None => Some(tempfile::tempdir().context("no directory for the demo's data")?),

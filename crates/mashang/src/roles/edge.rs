@@ -32,14 +32,15 @@ use web::server::handler::Routes;
 use web::server::metrics::Http;
 use web::server::port::Port;
 
-use super::base::{Base, Failed, ask, is_away, on_runtime, thread, until_stopped};
+use super::base::{Base, ask, is_away, on_runtime, until_stopped};
 use crate::cli::role_args::EdgeArgs;
-use crate::commands::run::lock;
 use crate::config::roles::{Edge, Spool};
+use crate::process::data_dir::lock;
 use crate::process::health::{Admin, HealthCheck};
+use crate::process::signals::Signals;
 use crate::process::sockets::{self, Listeners, Sockets};
+use crate::process::thread::{Failed, thread};
 use crate::roles::edge_cache;
-use crate::roles::serve::Signals;
 use crate::rules::publish::{read_on, served};
 use crate::rules::store::RulesStore;
 use crate::usage;

@@ -15,12 +15,13 @@ use ledger::writer::Writer;
 use prometheus::{IntGauge, IntGaugeVec, Registry, TextEncoder};
 use tracing::{info, warn};
 
-use super::base::{Base, gauge, gauges, on_runtime, thread, until_stopped};
+use super::base::{Base, gauge, gauges, on_runtime, until_stopped};
 use crate::cli::role_args::LedgerArgs;
 use crate::config::roles::Ledger;
 use crate::process::health::{Admin, HealthCheck};
+use crate::process::signals::Signals;
 use crate::process::sockets;
-use crate::roles::serve::Signals;
+use crate::process::thread::thread;
 use worker::ledger_consumer::{LedgerConsumer, Order, Owner, Progress};
 
 /// Writes until SIGTERM or SIGINT.

@@ -26,12 +26,13 @@ use worker::rules_cache::RulesCache;
 use worker::snapshot::Snapshots;
 use worker::supervisor::{Connect, LaneSupervisor};
 
-use super::base::{Base, gauge, gauges, on_runtime, thread, until_stopped};
+use super::base::{Base, gauge, gauges, on_runtime, until_stopped};
 use crate::cli::role_args::{DeskArg, WorkerArgs};
 use crate::config::roles::Worker;
 use crate::process::health::{Admin, HealthCheck};
+use crate::process::signals::Signals;
 use crate::process::sockets;
-use crate::roles::serve::Signals;
+use crate::process::thread::thread;
 use crate::rules::publish::{Needed, Secrets, books, read_on};
 use crate::rules::store::RulesStore;
 

@@ -4,7 +4,7 @@ pub(crate) mod event_files;
 pub(crate) mod pipeline;
 pub(crate) mod summary;
 use std::collections::BTreeSet;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{BufReader, BufWriter, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -19,11 +19,12 @@ use wire::event::Merchants;
 
 use crate::cli::output::{answer, show, tell};
 use crate::cli::{RunArgs, SummaryFormat};
+use crate::commands::input::{self, Text};
 use crate::commands::rules_check::{Published, publish, read_all};
 use crate::commands::run::event_files::{EventFileReader, Rejects, for_each_line};
 use crate::commands::run::pipeline::InlinePipeline;
 use crate::commands::run::summary::Summary;
-use crate::commands::input::{self, Text};
+use crate::process::data_dir::lock;
 use crate::usage;
 
 /// So many frames may wait between the reader and the desks.
@@ -116,18 +117,6 @@ fn prepare_out(out: &Path, published: &[Published]) -> Result<Files> {
         _ => {}
     }
     Ok(Files { ledger, partial, dir })
-}
-
-/// Locks a directory until the file that this gives is closed.
-pub(crate) fn lock(dir: &Path) -> Result<File, String> {
-    let file = File::open(dir).map_err(|e| format!("cannot be written: {e}"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err("another process of mashang writes there: wait for it, stop it, or choose another".to_owned())
-        }
-        Err(TryLockError::Error(e)) => Err(format!("cannot be locked: {e}")),
-    }
 }
 
 impl Files {

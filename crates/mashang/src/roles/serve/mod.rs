@@ -3,7 +3,7 @@
 //! - `admin`: health and metrics
 
 mod health;
-use std::io::IsTerminal;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,10 +38,7 @@ use eventlog::local::log::{Log, Readers};
 use eventlog::local::meta::{Clock, Meta};
 use eventlog::local::store::Sizes;
 use prometheus::Registry;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
 use web::auth::Keys;
 use web::merchants::MerchantCatalog;
 use web::public::public;
@@ -56,13 +53,15 @@ use worker::rules_cache::RulesCache;
 use worker::snapshot::Snapshots;
 use worker::task::TaskError;
 
-use crate::cli::options::{ClockArg, LogFormat};
-use crate::cli::output::tell;
+use crate::cli::options::ClockArg;
 use crate::commands::rules_check::read_all;
-use crate::commands::run::lock;
 use crate::config::serve::Settings;
+use crate::process::data_dir::lock;
 use crate::process::health::Admin;
+use crate::process::logging::log_as;
+use crate::process::signals::Signals;
 use crate::process::sockets::{Listeners, Receivers, Servers, Sockets};
+use crate::process::thread::{Failures, failures, thread};
 use crate::roles::serve::health::RoleHealth;
 use crate::rules::publish::{Needed, RulesPublisher, Secrets, books};
 use crate::rules::store::RulesStore;
@@ -80,52 +79,12 @@ const SETTLE_FULL: Duration = Duration::from_secs(5);
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) fn serve(settings: Settings, files: Arc<dyn Files>) -> Result<()> {
-    tell_as(settings.log_format, "info");
+    log_as(settings.log_format, "info");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let service = Service::start(settings, files).await?;
         service.run(None).await
     })
-}
-
-/// SIGTERM and SIGINT. They are listened for before a process says that it is ready: one that comes just then must drain it,
-/// not end it.
-#[derive(Debug)]
-pub(crate) struct Signals {
-    term: Signal,
-    int: Signal,
-}
-
-impl Signals {
-    pub(crate) fn listen() -> Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
-    }
-
-    /// Returns once the process is asked to stop.
-    pub(crate) async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.int.recv() => {}
-        }
-    }
-}
-
-/// Logs on standard error, from a level on unless MASHANG_LOG says otherwise.
-pub(crate) fn tell_as(format: LogFormat, level: &str) {
-    let filter = std::env::var("MASHANG_LOG").ok().and_then(|text| match EnvFilter::try_new(&text) {
-        Ok(filter) => Some(filter),
-        Err(error) => {
-            tell(format_args!("MASHANG_LOG={text}: {error}: give a level such as debug; {level} holds"));
-            None
-        }
-    });
-    let filter = filter.unwrap_or_else(|| EnvFilter::new(level));
-    let told = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second service in one process keeps to the first one's format.
-    let _ = match format {
-        LogFormat::Text => told.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => told.json().try_init(),
-    };
 }
 
 /// A running service.
@@ -143,7 +102,7 @@ pub(crate) struct Service {
     receivers: Receivers,
     ledger_progress: Arc<ledger_consumer::Progress>,
     threads: Vec<JoinHandle<()>>,
-    failures: mpsc::UnboundedReceiver<anyhow::Error>,
+    failures: Failures,
     servers: Servers,
     /// The task that reads the keys again.
     reload: Option<tokio::task::JoinHandle<()>>,
@@ -209,12 +168,12 @@ impl Service {
         let standing =
             RoleHealth::new(Arc::clone(&log), Arc::clone(&works), Arc::clone(&ledger_progress), registry.clone());
         let standing = Arc::new(standing);
-        let (failed, failures) = mpsc::unbounded_channel();
+        let (failed, failures) = failures();
         let tell_failure = failed.clone();
         let own = Arc::clone(&log);
         let connect =
             move || Ok::<Box<dyn Consumer>, LogError>(Box::new(LocalConsumer::new(Arc::clone(&own), Readers::Facts)));
-        let failed_too: Failed = Box::new(move |error| drop(tell_failure.send(error.into())));
+        let failed_too: Failed = Box::new(move |error| tell_failure.send(error.into()));
         let recent = PendingResults::follow(log.meta(), Box::new(connect), &url, &registry, Some(failed_too))?;
 
         let metrics = Metrics::new(&registry).context("metrics are registered once")?;
@@ -287,7 +246,7 @@ impl Service {
             }
         };
         let failure = tokio::select! {
-            () = self.signals.asked() => None,
+            () = self.signals.received() => None,
             () = over => None,
             failure = self.failures.recv() => failure,
             failure = log_fails(&self.log) => Some(failure),
@@ -451,22 +410,4 @@ fn run_lane(works: &Arc<WorkerContext>, log: Arc<Log>, stations: Vec<AnyTask>) -
         }
         done => Ok(done?),
     }
-}
-
-/// A thread whose end before its time ends the service.
-fn thread(
-    name: &str,
-    failed: &mpsc::UnboundedSender<anyhow::Error>,
-    work: impl FnOnce() -> Result<()> + Send + 'static,
-) -> JoinHandle<()> {
-    let failed = failed.clone();
-    let told = name.to_owned();
-    let watched = move || {
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        let result = result.unwrap_or_else(|_| Err(anyhow!("{told}: stopped at a broken invariant")));
-        if let Err(error) = result {
-            let _ = failed.send(error);
-        }
-    };
-    std::thread::Builder::new().name(name.to_owned()).spawn(watched).expect("the system has room for a thread")
 }
