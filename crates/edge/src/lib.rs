@@ -9,3 +9,4 @@ pub mod ingest;
 pub mod metrics;
 pub mod spool;
 pub mod transport;
+pub mod visitor;

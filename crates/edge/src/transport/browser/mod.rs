@@ -25,7 +25,7 @@ use wire::event::KeylessScan;
 use self::cookie::Shopper;
 use crate::ingest::body_reader::{Context, read_scan};
 use crate::ingest::service::{IngestService, hot};
-use crate::transport::browser::visitor::{NotAScan, uncounted};
+use crate::transport::browser::visitor::{self, NotAScan, uncounted};
 use web::client_address::Client;
 use web::merchants::Rulebooks;
 use web::problem::{Problem, method_not_allowed, not_found};
@@ -33,6 +33,7 @@ use web::scan_id;
 
 /// The route of tokens.
 pub fn routes(door: &Arc<IngestService>) -> Router {
+    visitor::prepare();
     Router::new().route("/c/{token}", get(token)).with_state(Arc::clone(door))
 }
 

@@ -1,6 +1,10 @@
 //! Who opens a link without meaning to scan.
+//!
+//! - `robots`: robots by their `User-Agent`
 
 use axum::http::{HeaderMap, HeaderName, Method, header};
+
+use crate::visitor::robots::is_robot;
 
 /// Why opening a link is no scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,38 +37,6 @@ static PURPOSES: [HeaderName; 4] = [
     HeaderName::from_static("x-moz"),
 ];
 
-/// Parts of the names, in lower case, by which robots call themselves; whole words, so that a telephone named CUBOT is none. Few, and
-/// of robots only: a person who is taken for one loses a scan.
-const ROBOTS: [&str; 25] = [
-    "facebookexternalhit",
-    "facebookcatalog",
-    "facebot",
-    "meta-externalagent",
-    "meta-externalfetcher",
-    "twitterbot",
-    "whatsapp",
-    "telegrambot",
-    "slackbot",
-    "slack-imgproxy",
-    "discordbot",
-    "linkedinbot",
-    "skypeuripreview",
-    "vkshare",
-    "redditbot",
-    "embedly",
-    "googlebot",
-    "google-inspectiontool",
-    "googleother",
-    "bingbot",
-    "bingpreview",
-    "applebot",
-    "yandexbot",
-    "baiduspider",
-    "bytespider",
-];
-/// Words by which the rest of them may be known.
-const ROBOT_WORDS: [&str; 5] = ["bot", "crawler", "spider", "preview", "robot"];
-
 /// Why a request for a code's link is no scan, if it is none.
 pub(crate) fn uncounted(method: &Method, headers: &HeaderMap) -> Option<NotAScan> {
     if method == Method::HEAD {
@@ -78,45 +50,18 @@ pub(crate) fn uncounted(method: &Method, headers: &HeaderMap) -> Option<NotAScan
     if purposes.any(fetches_ahead) {
         return Some(NotAScan::Prefetch);
     }
-    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
-    is_robot(agent).then_some(NotAScan::Robot)
+    let agent = headers.get(header::USER_AGENT)?;
+    is_robot(agent.as_bytes()).then_some(NotAScan::Robot)
 }
 
-fn is_robot(agent: &str) -> bool {
-    let agent = agent.to_ascii_lowercase();
-    let mut words = agent.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
-    let is_known = |word: &str| ROBOTS.contains(&word) || ROBOT_WORDS.contains(&word);
-    words.any(|word| is_known(word) || word.split('-').any(is_known))
+/// Makes ready what requests are compared with, so that the first one does not wait for it.
+pub(crate) fn prepare() {
+    robots::prepare();
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn robots_and_people() {
-        for robot in [
-            "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
-            "WhatsApp/2.23.20.0 A",
-            "TelegramBot (like TwitterBot)",
-            "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)",
-            "Mozilla/5.0 (compatible; Discordbot/2.0; +https://discordapp.com)",
-            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_5) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/13.1.1 Safari/605.1.15 (Applebot/0.1; +http://www.apple.com/go/applebot)",
-            "Mozilla/5.0 (Windows NT 6.1; WOW64) SkypeUriPreview Preview/0.5 skype-url-preview@microsoft.com",
-            "some-new bot/1.0",
-        ] {
-            assert!(is_robot(robot), "{robot}");
-        }
-        for person in [
-            "",
-            "Mozilla/5.0 (Linux; Android 11; CUBOT NOTE 20) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/108.0.0.0 Mobile Safari/537.36",
-            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 MicroMessenger/8.0.42(0x18002a2f) NetType/WIFI Language/zh_CN",
-            "Mozilla/5.0 (Linux; Android 13; SM-S911B) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/119.0 Mobile Safari/537.36 Instagram 309.0",
-            "Mozilla/5.0 (Linux; U; Android 12; zh-CN) AppleWebKit/537.36 Chrome/100.0 UCBrowser/15.5.2 Mobile Safari/537.36 AliApp(DingTalk/6.5.45)",
-        ] {
-            assert!(!is_robot(person), "{person}");
-        }
-    }
 
     #[test]
     fn what_is_fetched_ahead() {

@@ -1,0 +1,3 @@
+//! TODO head
+
+mod robots;
