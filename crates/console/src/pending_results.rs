@@ -207,7 +207,7 @@ impl Follower {
             if let Some(failed) = failed {
                 return failed(error);
             }
-            warn!(%error, cause = ?error.source(), "the facts cannot be followed; it is tried again");
+            warn!(%error, cause = error.source().map(tracing::field::display), "the facts cannot be followed; it is tried again");
             if self.own.stopping.load(Ordering::Acquire) {
                 return;
             }

@@ -9,4 +9,3 @@ pub mod ingest;
 pub mod metrics;
 pub mod spool;
 pub mod transport;
-pub mod visitor;

@@ -14,6 +14,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -46,6 +47,16 @@ pub enum Scope {
     Ingest,
     Read,
     Admin,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ingest => "ingest",
+            Self::Read => "read",
+            Self::Admin => "admin",
+        })
+    }
 }
 
 /// Why a file of keys cannot be used.
@@ -249,7 +260,7 @@ impl Keys {
         let key =
             known.filter(|_| is_right).ok_or_else(|| unauthorized("the key is not known, or its secret is wrong"))?;
         if !key.scopes.contains(&scope) {
-            let what = format!("key {id} is not for this; it has no scope {scope:?}").to_lowercase();
+            let what = format!("key {id} is not for this; it has no scope {scope}");
             return Err(Problem::new(StatusCode::FORBIDDEN, what));
         }
         Ok(key.grant.clone())

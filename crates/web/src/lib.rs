@@ -2,6 +2,7 @@
 //!
 //! - [`server`]: listeners and connections: limits, timeouts, TLS, the graceful end
 //! - [`client_address`]: the client of a request, also behind proxies
+//! - `host`: which host a request is for, and which page sends it
 //! - [`networks`]: sets of trusted networks
 //! - [`auth`]: API keys and their scopes
 //! - [`quota`]: events per second of a key or a merchant
@@ -12,6 +13,7 @@
 
 pub mod auth;
 pub mod client_address;
+mod host;
 pub mod merchants;
 pub mod networks;
 pub mod problem;

@@ -49,6 +49,8 @@ pub(crate) struct Row {
 pub(crate) enum Shape<'h> {
     Json,
     Ndjson,
+    /// A text that does not say which of the two it is.
+    Text,
     /// One CloudEvent, structured.
     Cloud,
     /// An array of them.
@@ -180,6 +182,7 @@ impl<'d> Reading<'d> {
     /// It has more events than a body may have; none of them is taken.
     pub(crate) fn body<'s>(&mut self, text: &[u8], shape: Shape<'_>, sender: Sender<'s>) -> Result<Body<'s>, TooMany> {
         let mut body = Body::of(sender);
+        let shape = if matches!(shape, Shape::Text) { text_shape(text) } else { shape };
         match shape {
             _ if text.trim_ascii().is_empty() => {}
             Shape::Json => self.all(batch::json(text), event::read, &mut body)?,
@@ -190,7 +193,7 @@ impl<'d> Reading<'d> {
                 |data, merchants, arena| cloud::read_binary(&headers, data, merchants, arena),
                 &mut body,
             ),
-            Shape::Ndjson => {
+            Shape::Ndjson | Shape::Text => {
                 // Counted first: nothing of a body that is too large is taken.
                 if batch::lines(text).nth(ELEMENTS_MAX).is_some() {
                     return Err(TooMany);
@@ -305,6 +308,13 @@ impl<'d> Reading<'d> {
         let row = |e: &FieldError| Row { index, id: wrong.id.clone(), field: e.field.clone(), error: e.error.clone() };
         body.answer.rejected.extend(wrong.errors.iter().map(row));
     }
+}
+
+/// Which of both a text is: several lines are NDJSON, unless all of them are one JSON text.
+fn text_shape(text: &[u8]) -> Shape<'static> {
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text).trim_ascii();
+    let is_json = text.starts_with(b"[") || !text.contains(&b'\n') || batch::is_json(text);
+    if is_json { Shape::Json } else { Shape::Ndjson }
 }
 
 fn whole(error: String, reason: Reason) -> Wrong {

@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::routing::any;
 use eventlog::api::AppendError;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use wire::compression::{BODY_BYTES_MAX, Encoding, Packed, unpack};
@@ -27,14 +27,12 @@ use web::auth::{Grant, Keys, Scope};
 use web::merchants::MerchantCatalog;
 use web::problem::{Problem, method_not_allowed};
 use web::quota::{Level, RATELIMIT, RATELIMIT_POLICY};
+use web::server::handler::discard;
 
 /// Where events are sent to.
 pub const PATH: &str = "/v1/events";
 /// A body must have come within so long.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Of a body that is refused so much is read all the same, and for so long.
-const DISCARD_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
-const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
@@ -142,7 +140,7 @@ impl IngestService {
             let what = format!("key {} is of no merchant that is served here", grant.key);
             return Err(Problem::new(StatusCode::FORBIDDEN, what));
         }
-        let (shape, encoding) = (shape(headers)?, encoding(headers)?);
+        let (shape, encoding) = (shape(head)?, encoding(headers)?);
         let length = length(headers)?;
         match self.room(length.unwrap_or(0)) {
             Some(room) => Ok(Admitted { grant, shape, encoding, room }),
@@ -266,10 +264,10 @@ fn beacons_key(head: &Parts) -> Option<Cow<'_, str>> {
     percent_decode_str(key).decode_utf8().ok()
 }
 
-/// Whether a page sent it without asking first, as `navigator.sendBeacon` does with a text: browsers say so, and pages cannot
-/// (Fetch Metadata).
-fn is_beacon(headers: &HeaderMap) -> bool {
-    headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode == "no-cors")
+/// Whether a page sent it without asking first, as `navigator.sendBeacon` does with a text: its key stands in the query, or the
+/// browser says so (Fetch Metadata), which older ones and those that speak to an http address do not.
+fn is_beacon(head: &Parts) -> bool {
+    beacons_key(head).is_some() || head.headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode == "no-cors")
 }
 
 /// How a body is packed.
@@ -282,7 +280,8 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
     })
 }
 
-fn shape(headers: &HeaderMap) -> Result<Shape<'_>, Problem> {
+fn shape(head: &Parts) -> Result<Shape<'_>, Problem> {
+    let headers = &head.headers;
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let media = given.split(';').next().unwrap_or("").trim();
     let is = |name: &str| media.eq_ignore_ascii_case(name);
@@ -298,7 +297,7 @@ fn shape(headers: &HeaderMap) -> Result<Shape<'_>, Problem> {
     }
     match () {
         () if is("application/json") => Ok(Shape::Json),
-        () if is("text/plain") && is_beacon(headers) => Ok(Shape::Json),
+        () if is("text/plain") && is_beacon(head) => Ok(Shape::Text),
         () if is("application/x-ndjson") => Ok(Shape::Ndjson),
         () if is("application/cloudevents+json") => Ok(Shape::Cloud),
         () if is("application/cloudevents-batch+json") => Ok(Shape::CloudBatch),
@@ -352,13 +351,6 @@ async fn read_body(body: &mut Incoming, room: &mut MemoryPermit) -> Result<Optio
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, what))
         }
     }
-}
-
-/// Reads a body that is not wanted and forgets it, within bounds: whoever still sends does not read the answer.
-async fn discard(body: Incoming) {
-    let mut body = Limited::new(body, DISCARD_BYTES_MAX);
-    let over = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
-    let _ = tokio::time::timeout(DISCARD_TIMEOUT, over).await;
 }
 
 /// Tells a sender how much is left of its quota (draft-ietf-httpapi-ratelimit-headers).

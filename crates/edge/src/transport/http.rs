@@ -23,6 +23,13 @@ pub struct EdgeHandler {
 
 impl Handler for EdgeHandler {
     async fn answer(&self, request: Request<Incoming>, peer: Client, proxies: &Trust) -> Answer {
+        let request = match self.routes.admit(request).await {
+            Ok(request) => request,
+            Err(refusal) => {
+                self.ingest.metrics.answered(refusal.status());
+                return refusal;
+            }
+        };
         if request.method() == Method::POST && request.uri().path() == PATH {
             let mut response = self.ingest.answer(request).await;
             open_to_pages(response.headers_mut());

@@ -30,10 +30,11 @@ struct Front {
 impl Front {
     fn start(proxies: &str, expects_proxy: bool) -> Self {
         let asked = async |Extension(client): Extension<Client>| format!("{} {}", client.address, client.is_secure);
-        let service = Routes(Router::new().route("/", get(asked)));
+        let service = Routes { router: Router::new().route("/", get(asked)), local_only: false };
         let proxies: Trust = proxies.parse().expect("networks");
         let registry = Registry::new();
-        let manner = PortConfig { connections_max: 10, proxies, expects_proxy, tls: None };
+        let idle_timeout = Duration::from_secs(75);
+        let manner = PortConfig { connections_max: 10, proxies, expects_proxy, idle_timeout, tls: None };
         let port = Port::new(service, manner, Http::new(&registry).expect("registered once"));
         let listener = bind_all(([127, 0, 0, 1], 0).into(), 1).expect("a port").remove(0);
         let address = listener.local_addr().expect("an address");

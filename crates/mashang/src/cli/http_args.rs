@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -10,11 +11,17 @@ use web::server::listen::raise_files;
 use web::server::port::PortConfig;
 use web::server::tls::Tls;
 
+use crate::cli::options::duration;
 use crate::usage;
 
 /// So many connections may be open unless it is said otherwise, or fewer where so many files cannot be.
 const CONNECTIONS: u64 = 20_000;
 const CONNECTIONS_MOST: u64 = 1_000_000;
+/// Time that a connection without a request is kept, unless it is set; longer than the 60 s of most balancers.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// Shortest and longest time that may be set; others are refused.
+const IDLE_TIMEOUT_LEAST: Duration = Duration::from_secs(1);
+const IDLE_TIMEOUT_MOST: Duration = Duration::from_hours(1);
 /// Files that a process has open beside its connections: segments of the log, the ledger, its threads' own.
 const FILES_BESIDE: u64 = 512;
 
@@ -30,6 +37,9 @@ pub(crate) struct HttpArgs {
     /// Take connections from those proxies alone, each beginning with a header of the PROXY protocol, version 1 or 2
     #[arg(long, env = "MASHANG_PROXY_PROTOCOL", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) proxy_protocol: Option<bool>,
+    /// How long a connection without a request is kept, longer than balancers keep theirs [default: 75s]
+    #[arg(long, env = "MASHANG_IDLE_TIMEOUT", value_name = "DURATION", value_parser = duration)]
+    pub(crate) idle_timeout: Option<Duration>,
     /// TLS: the certificate and those that signed it, in PEM; read again when it changes
     #[arg(long, env = "MASHANG_TLS_CERT", value_name = "FILE")]
     pub(crate) tls_cert: Option<PathBuf>,
@@ -60,6 +70,10 @@ impl HttpArgs {
         if expects_proxy && proxies == Trust::nobody() {
             return Err(usage("proxy-protocol: would let nobody in: give the proxies' networks in --proxy-trust"));
         }
+        let idle_timeout = self.idle_timeout.or(file.idle_timeout).unwrap_or(IDLE_TIMEOUT);
+        if !(IDLE_TIMEOUT_LEAST..=IDLE_TIMEOUT_MOST).contains(&idle_timeout) {
+            return Err(usage("idle-timeout: give 1s to 1h; balancers keep connections for 60s"));
+        }
         let tls = match (self.tls_cert.or(file.tls_cert), self.tls_key.or(file.tls_key)) {
             (None, None) => None,
             (Some(certificate), Some(key)) => Some(Arc::new(Tls::open(&certificate, &key).map_err(usage)?)),
@@ -72,6 +86,7 @@ impl HttpArgs {
             connections_max: usize::try_from(connections).expect("a million at most"),
             proxies,
             expects_proxy,
+            idle_timeout,
             tls,
         })
     }

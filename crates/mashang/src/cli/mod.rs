@@ -1,11 +1,10 @@
 //! The command line, as people see it.
 
+pub(crate) mod address;
 pub(crate) mod http_args;
 pub(crate) mod options;
 pub(crate) mod output;
 pub(crate) mod role_args;
-
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use domain::model::time::{Millis, in_range, parse_rfc3339};
 use ledger::export::{Format, Table};
 use web::networks::Trust;
 
+use crate::cli::address::Address;
 use crate::cli::http_args::HttpArgs;
 use crate::cli::options::{ClockArg, LogFormat, ShopperLimit, duration};
 use crate::cli::role_args::{
@@ -93,10 +93,13 @@ pub(crate) struct DemoArgs {
     pub(crate) data: Option<PathBuf>,
     /// The page and the door
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    pub(crate) http: SocketAddr,
+    pub(crate) http: Address,
     /// Health and metrics
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
-    pub(crate) admin: SocketAddr,
+    pub(crate) admin: Address,
+    /// How long a connection without a request is kept, longer than balancers keep theirs [default: 75s]
+    #[arg(long, env = "MASHANG_IDLE_TIMEOUT", value_name = "DURATION", value_parser = duration)]
+    pub(crate) idle_timeout: Option<Duration>,
     /// Stop by itself after so long, such as 30s
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     pub(crate) duration: Option<Duration>,
@@ -122,7 +125,7 @@ pub(crate) struct ServeArgs {
     pub(crate) rules: Option<Vec<PathBuf>>,
     /// The door and the console [default: 127.0.0.1:8080]
     #[arg(long, env = "MASHANG_HTTP", value_name = "ADDRESS")]
-    pub(crate) http: Option<SocketAddr>,
+    pub(crate) http: Option<Address>,
     #[command(flatten)]
     pub(crate) front: HttpArgs,
     /// The door for datagrams, or none [default: 127.0.0.1:5683, if it is free]
@@ -133,7 +136,7 @@ pub(crate) struct ServeArgs {
     pub(crate) udp_trust: Option<Trust>,
     /// Health and metrics [default: 127.0.0.1:9464]
     #[arg(long, env = "MASHANG_ADMIN", value_name = "ADDRESS")]
-    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) admin: Option<Address>,
     /// Partitions of every topic, chosen once [default: 4]
     #[arg(long, env = "MASHANG_PARTITIONS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) partitions: Option<u16>,

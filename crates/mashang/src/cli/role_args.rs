@@ -1,6 +1,5 @@
 //! The command line of a fleet's roles, and of what is done to its topics and its store.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use web::networks::Trust;
 
+use crate::cli::address::Address;
 use crate::cli::http_args::HttpArgs;
 use crate::cli::options::{ClockArg, LogFormat, ShopperLimit, duration};
 use crate::process::sockets::Udp;
@@ -33,7 +33,7 @@ pub(crate) struct RoleArgs {
     pub(crate) kafka: KafkaArgs,
     /// Health and metrics [default: 127.0.0.1:9464]
     #[arg(long, env = "MASHANG_ADMIN", value_name = "ADDRESS")]
-    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) admin: Option<Address>,
     /// The name of this process in its group, the same after a restart [default: the host's name]
     #[arg(long, env = "MASHANG_INSTANCE", value_name = "NAME")]
     pub(crate) instance: Option<String>,
@@ -63,7 +63,7 @@ pub(crate) struct EdgeArgs {
     pub(crate) store: Option<String>,
     /// The door [default: 127.0.0.1:8080]
     #[arg(long, env = "MASHANG_HTTP", value_name = "ADDRESS")]
-    pub(crate) http: Option<SocketAddr>,
+    pub(crate) http: Option<Address>,
     #[command(flatten)]
     pub(crate) front: HttpArgs,
     /// The door for datagrams, or none [default: 127.0.0.1:5683, if it is free]
@@ -146,7 +146,7 @@ pub(crate) struct ConsoleArgs {
     pub(crate) ledger: Option<String>,
     /// Results and the page [default: 127.0.0.1:8080]
     #[arg(long, env = "MASHANG_HTTP", value_name = "ADDRESS")]
-    pub(crate) http: Option<SocketAddr>,
+    pub(crate) http: Option<Address>,
     #[command(flatten)]
     pub(crate) front: HttpArgs,
     /// API keys (mode 0600); without them only addresses of this machine may be bound

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use web::networks::Trust;
 use web::server::port::PortConfig;
 
+use crate::cli::address::Address;
 use crate::cli::http_args::HttpArgs;
 use crate::cli::options::{LogFormat, ShopperLimit};
 use crate::cli::role_args::{ConsoleArgs, DeskArg, EdgeArgs, KafkaArgs, LedgerArgs, RoleArgs, WorkerArgs};
@@ -94,15 +95,16 @@ struct FromFile {
     prefix: Option<String>,
     store: Option<String>,
     ledger: Option<String>,
-    http: Option<SocketAddr>,
+    http: Option<Address>,
     connections: Option<u64>,
     proxy_trust: Option<Trust>,
     proxy_protocol: Option<bool>,
+    idle_timeout: Option<String>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     udp: Option<Udp>,
     udp_trust: Option<Trust>,
-    admin: Option<SocketAddr>,
+    admin: Option<Address>,
     instance: Option<String>,
     keys: Option<PathBuf>,
     secrets: Option<PathBuf>,
@@ -209,7 +211,7 @@ impl File {
         Ok(Role {
             check_topics_every: every,
             kafka: self.kafka(args.kafka)?,
-            admin: args.admin.or(self.said.admin).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9464))),
+            admin: args.admin.or(self.said.admin).unwrap_or(Address::local(9464)).get(),
             instance,
             secrets: args.secrets.or(self.here(secrets)).unwrap_or_default(),
             log_format: args.log_format.or(self.said.log_format).unwrap_or(LogFormat::Text),
@@ -226,8 +228,7 @@ impl File {
 
     fn lasts(&self, key: &str, given: Option<Duration>, text: Option<&String>, default: Duration) -> Result<Duration> {
         let Some(text) = text.filter(|_| given.is_none()) else { return Ok(given.unwrap_or(default)) };
-        let ms = wire::rules::duration_ms(text).map_err(|e| usage(format!("--config: {key}: {e}")))?;
-        Ok(Duration::from_millis(ms.unsigned_abs()))
+        lasts(key, text)
     }
 
     fn session_timeout(&self, given: Option<Duration>) -> Result<Duration> {
@@ -247,7 +248,7 @@ impl File {
     fn door(
         &mut self,
         (admin, udp): (SocketAddr, Option<SocketAddr>),
-        (http, front): (Option<SocketAddr>, HttpArgs),
+        (http, front): (Option<Address>, HttpArgs),
         keys: Option<PathBuf>,
         inflight_bytes: Option<u32>,
         drain_wait: Option<Duration>,
@@ -255,14 +256,17 @@ impl File {
         let own_keys = self.said.keys.take();
         let keys = keys.or(self.here(own_keys));
         let (tls_cert, tls_key) = (self.said.tls_cert.take(), self.said.tls_key.take());
+        let idle_timeout = self.said.idle_timeout.take();
+        let idle_timeout = idle_timeout.map(|text| lasts("idle-timeout", &text)).transpose()?;
         let front = front.check(HttpArgs {
             connections: self.said.connections,
             proxy_trust: self.said.proxy_trust.take(),
             proxy_protocol: self.said.proxy_protocol,
+            idle_timeout,
             tls_cert: self.here(tls_cert),
             tls_key: self.here(tls_key),
         })?;
-        let http = http.or(self.said.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
+        let http = http.or(self.said.http).unwrap_or(Address::local(8080)).get();
         let inflight_bytes = inflight_bytes.or(self.said.inflight_bytes).unwrap_or(INFLIGHT_BYTES);
         let doors = [("http", Some(http)), ("udp", udp), ("admin", Some(admin))];
         crate::config::serve::check_door(keys.is_some(), doors, inflight_bytes)?;
@@ -290,6 +294,12 @@ impl File {
         }
         Ok(Some(Spool { dir, bytes, after }))
     }
+}
+
+/// A duration of the file.
+fn lasts(key: &str, text: &str) -> Result<Duration> {
+    let ms = wire::rules::duration_ms(text).map_err(|e| usage(format!("--config: {key}: {e}")))?;
+    Ok(Duration::from_millis(ms.unsigned_abs()))
 }
 
 /// Where the log is, for a command that is no role.

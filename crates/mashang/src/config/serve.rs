@@ -10,6 +10,7 @@ use web::networks::Trust;
 use web::server::port::PortConfig;
 
 use crate::cli::ServeArgs;
+use crate::cli::address::Address;
 use crate::cli::http_args::HttpArgs;
 use crate::cli::options::{ClockArg, LogFormat, ShopperLimit};
 use crate::process::sockets::Udp;
@@ -48,15 +49,16 @@ pub(crate) struct Settings {
 struct FromFile {
     data: Option<PathBuf>,
     rules: Option<Vec<PathBuf>>,
-    http: Option<SocketAddr>,
+    http: Option<Address>,
     connections: Option<u64>,
     proxy_trust: Option<Trust>,
     proxy_protocol: Option<bool>,
+    idle_timeout: Option<String>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     udp: Option<Udp>,
     udp_trust: Option<Trust>,
-    admin: Option<SocketAddr>,
+    admin: Option<Address>,
     partitions: Option<u16>,
     clock: Option<ClockArg>,
     keys: Option<PathBuf>,
@@ -99,17 +101,18 @@ impl Settings {
                 .or(file.rules.map(|files| files.into_iter().map(here).collect()))
                 .filter(|files| !files.is_empty())
                 .ok_or_else(|| missing("rules"))?,
-            http: args.http.or(file.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            http: args.http.or(file.http).unwrap_or(Address::local(8080)).get(),
             front: args.front.check(HttpArgs {
                 connections: file.connections,
                 proxy_trust: file.proxy_trust,
                 proxy_protocol: file.proxy_protocol,
+                idle_timeout: lasts("idle-timeout", file.idle_timeout)?,
                 tls_cert: file.tls_cert.map(here),
                 tls_key: file.tls_key.map(here),
             })?,
             udp: args.udp.or(file.udp).unwrap_or_default(),
             udp_trust: args.udp_trust.or(file.udp_trust).unwrap_or_else(Trust::loopback),
-            admin: args.admin.or(file.admin).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9464))),
+            admin: args.admin.or(file.admin).unwrap_or(Address::local(9464)).get(),
             partitions: args.partitions.or(file.partitions).unwrap_or(4),
             clock: args.clock.or(file.clock).unwrap_or(ClockArg::Wall),
             keys: args.keys.or(file.keys.map(here)),
@@ -129,7 +132,11 @@ impl Settings {
         Ok(settings)
     }
 
-    fn check(&self) -> Result<()> {
+    /// Checks what depends on more than one setting.
+    ///
+    /// # Errors
+    /// Something is wrong: usage.
+    pub(crate) fn check(&self) -> Result<()> {
         if !(1..=256).contains(&self.partitions) {
             return Err(usage(format!("partitions is {}: give 1 to 256", self.partitions)));
         }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use axum::Router;
@@ -32,6 +33,8 @@ pub(crate) trait HealthCheck: Send + Sync {
 
 /// So many connections may be open; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 1_000;
+/// Time that a connection without a request is kept; longer than the minute between most scrapes.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// The admin port of a process.
 pub(crate) struct Admin {
@@ -42,9 +45,14 @@ pub(crate) struct Admin {
 
 impl Admin {
     pub(crate) fn start(listener: TcpListener, standing: Arc<dyn HealthCheck>) -> Result<Self> {
-        let service = Routes(routes(standing));
-        let manner =
-            PortConfig { connections_max: CONNECTIONS_MAX, proxies: Trust::nobody(), expects_proxy: false, tls: None };
+        let service = Routes { router: routes(standing), local_only: false };
+        let manner = PortConfig {
+            connections_max: CONNECTIONS_MAX,
+            proxies: Trust::nobody(),
+            expects_proxy: false,
+            idle_timeout: IDLE_TIMEOUT,
+            tls: None,
+        };
         // Those who look at the metrics are not in them.
         let port = Port::new(service, manner, Http::new(&Registry::new())?);
         let (stop, stopped) = watch::channel(false);

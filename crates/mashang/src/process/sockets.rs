@@ -20,6 +20,7 @@ use web::server::handler::Handler;
 use web::server::listen::bind_all;
 use web::server::port::Port;
 
+use crate::cli::address::Address;
 use crate::usage;
 
 /// A thread that ends the process if its work fails, as its caller makes them.
@@ -125,7 +126,7 @@ impl FromStr for Udp {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "none" => Ok(Self::Nowhere),
-            text => text.parse().map(Self::At).map_err(|e| format!("{e}: give an address and a port, or none")),
+            text => text.parse().map(|address: Address| Self::At(address.get())).map_err(|e| format!("{e}, or none")),
         }
     }
 }

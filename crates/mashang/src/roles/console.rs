@@ -64,7 +64,8 @@ async fn run(settings: Console, base: Base, recent: Arc<PendingResults>, merchan
     let page = console::page::routes(&answers, Arc::new(move || version.clone()));
     let routes = public(answers.routes().merge(page), nothing());
     let connections = Http::new(&base.registry).context("metrics are registered once")?;
-    let port = Port::new(Routes(routes), settings.door.front, connections);
+    let service = Routes { router: routes, local_only: keys.is_none() };
+    let port = Port::new(service, settings.door.front, connections);
     let http = listeners.address()?;
     let mut servers = listeners.serve(&port, |name, work| thread(name, &failed, work));
     if let Some(keys) = keys {

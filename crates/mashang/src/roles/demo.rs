@@ -59,11 +59,11 @@ pub(crate) fn demo(args: &DemoArgs, files: Arc<dyn Files>) -> Result<()> {
     let settings = Settings {
         data: dir.join("data"),
         rules: vec![rules],
-        http: args.http,
-        front: HttpArgs::default().check(HttpArgs::default())?,
+        http: args.http.get(),
+        front: HttpArgs { idle_timeout: args.idle_timeout, ..HttpArgs::default() }.check(HttpArgs::default())?,
         udp: Udp::Nowhere,
         udp_trust: Trust::loopback(),
-        admin: args.admin,
+        admin: args.admin.get(),
         partitions: 4,
         clock: ClockArg::Wall,
         keys: None,
@@ -76,6 +76,7 @@ pub(crate) fn demo(args: &DemoArgs, files: Arc<dyn Files>) -> Result<()> {
         drain_wait: Duration::ZERO,
         log_format: LogFormat::Text,
     };
+    settings.check()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let service = Service::start(settings, files).await?;

@@ -218,7 +218,8 @@ async fn run(
     let door = IngestService::new(intakes.clone(), served, keys.clone(), metrics, limits);
     let door = Arc::new(door);
     let routes = public(IngestService::routes().merge(browser::routes(&door)), browser::links(&door));
-    let service = EdgeHandler { ingest: Arc::clone(&door), routes: Routes(routes) };
+    let routes = Routes { router: routes, local_only: door.keys.is_none() };
+    let service = EdgeHandler { ingest: Arc::clone(&door), routes };
     let port = Port::new(service, settings.door.front, connections);
     let udp_address = udp.address().map(tracing::field::display);
     let receivers = udp.receive(&door, settings.udp_trust, |name, work| thread(name, &failed, work));

@@ -109,7 +109,8 @@ async fn run(settings: Worker, base: Base, works: Arc<WorkerContext>, (end, comm
     });
     let admin = Admin::start(admin, Arc::<RoleHealth>::clone(&standing))?;
     let signals = Signals::listen()?;
-    info!(admin = %admin.address, instance = base.instance, desks = ?settings.desks, "ready");
+    let desks: Vec<&str> = settings.desks.iter().map(|&desk| of(desk).0).collect();
+    info!(admin = %admin.address, instance = base.instance, desks = desks.join(","), "ready");
 
     let ended = until_stopped(signals, &mut failures).await;
     works.stop();

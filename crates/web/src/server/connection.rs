@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -17,6 +17,7 @@ use tokio_io_timeout::TimeoutStream;
 use tracing::debug;
 
 use super::handler::Handler;
+use super::head_timer::HeadTimer;
 use super::port::Port;
 use super::proxy;
 use crate::client_address::Client;
@@ -24,8 +25,6 @@ use crate::server::metrics::DisconnectReason;
 
 /// What comes before the first request (what a proxy says, and TLS) must be over within so long.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The head of a request must come within so long, counted from the connection's begin or the last answer's end.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Whoever does not read its answer for so long is cut off.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The head of a request may have so many bytes, and (hyper's own limit) 100 headers.
@@ -49,7 +48,7 @@ impl<H: Handler> Connection<H> {
     /// Answers what comes in until either side ends it.
     pub(super) async fn run(&self, stream: TcpStream, watcher: Watcher) {
         if let Err((why, error)) = self.begin(stream, watcher).await {
-            debug!(%error, ?why, peer = %self.peer, "a connection was ended");
+            debug!(%error, why = why.as_str(), peer = %self.peer, "a connection was ended");
             self.port.metrics.cut(why);
         }
     }
@@ -89,11 +88,12 @@ impl<H: Handler> Connection<H> {
         let service = service_fn(answer);
         // Not `pipeline_flush`: it keeps back what is answered while anything lies in the read buffer, the rest of a head that
         // was refused or the half of a next request among them.
+        let timer = HeadTimer::default();
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
+            .timer(timer.clone())
+            .header_read_timeout(self.port.manner.idle_timeout)
             .max_buf_size(HEADER_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(timer.watch(stream)), service);
         match watcher.watch(connection).await {
             Err(error) if let Some(why) = cut(&error) => Err((why, io::Error::other(error))),
             // The other side may end it as it likes.

@@ -2,16 +2,24 @@
 
 use std::convert::Infallible;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use http_body_util::{Either, Full};
+use axum::http::{HeaderValue, header};
+use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use tower_service::Service as _;
+use wire::compression::BODY_BYTES_MAX;
 
 use crate::client_address::Client;
+use crate::host;
 use crate::networks::Trust;
+
+/// Maximum number of bytes of a refused body that are read, and the time for it; then the connection ends.
+const DISCARD_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An answer: from a route, or from a handler that uses none.
 pub type Answer = Response<Either<Full<Bytes>, Body>>;
@@ -23,16 +31,35 @@ pub trait Handler: Debug + Send + Sync + 'static {
     fn answer(&self, request: Request<Incoming>, peer: Client, proxies: &Trust) -> impl Future<Output = Answer> + Send;
 }
 
-/// Routes that answer every request of a port.
+/// Routes that answer the requests of a port.
 #[derive(Clone, Debug)]
-pub struct Routes(pub Router);
+pub struct Routes {
+    pub router: Router,
+    /// Whether only requests for this machine, and from its own pages, are answered: the rule for ports without keys.
+    pub local_only: bool,
+}
 
 impl Routes {
+    /// Gives a request back if its host is one that this port answers for.
+    ///
+    /// # Errors
+    /// The refusal. It ends the connection, because a request of this kind may hide another one behind it.
+    pub async fn admit(&self, request: Request<Incoming>) -> Result<Request<Incoming>, Answer> {
+        let Err(problem) = host::check(&request, self.local_only) else { return Ok(request) };
+        let (head, body) = request.into_parts();
+        if !head.headers.contains_key(header::EXPECT) {
+            discard(body).await;
+        }
+        let mut response = problem.response();
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        Err(response.map(|body| Either::Left(Full::new(body))))
+    }
+
     /// Answers by a route, which finds the client among the request's extensions.
     pub async fn route(&self, mut request: Request<Incoming>, peer: Client, proxies: &Trust) -> Answer {
         let client = peer.behind(request.headers(), proxies);
         request.extensions_mut().insert(client);
-        let response: Result<_, Infallible> = self.0.clone().call(request.map(Body::new)).await;
+        let response: Result<_, Infallible> = self.router.clone().call(request.map(Body::new)).await;
         let Ok(response) = response;
         response.map(Either::Right)
     }
@@ -40,6 +67,16 @@ impl Routes {
 
 impl Handler for Routes {
     async fn answer(&self, request: Request<Incoming>, peer: Client, proxies: &Trust) -> Answer {
-        self.route(request, peer, proxies).await
+        match self.admit(request).await {
+            Ok(request) => self.route(request, peer, proxies).await,
+            Err(refusal) => refusal,
+        }
     }
+}
+
+/// Reads the body of a refused request and drops it, within bounds: a sender that is still writing does not read the answer.
+pub async fn discard(body: Incoming) {
+    let mut body = Limited::new(body, DISCARD_BYTES_MAX);
+    let over = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, over).await;
 }

@@ -32,7 +32,7 @@ impl DisconnectReason {
         Self::Tls,
     ];
 
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::HeadTooLarge => "head-too-large",
             Self::HeadMalformed => "head-malformed",

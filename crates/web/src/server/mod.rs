@@ -6,14 +6,16 @@
 //! - [`listen`]: listeners at one address, of which the kernel gives each connection one
 //! - [`port`]: what all listeners of an address share
 //! - [`handler`]: what answers the requests of a port
-//! - `serve`: the loop of one listener
 //! - `connection`: one connection
+//! - `head_timer`: how long a connection may be idle, and a head take
 //! - `proxy`: the header of the PROXY protocol
+//! - `serve`: the loop of one listener
 //! - [`tls`]: certificates, and their change
 //! - [`metrics`]: connections and why they ended
 
 mod connection;
 pub mod handler;
+mod head_timer;
 pub mod listen;
 pub mod metrics;
 pub mod port;

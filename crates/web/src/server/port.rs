@@ -1,6 +1,7 @@
 //! What all listeners of an address share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -18,6 +19,8 @@ pub struct PortConfig {
     pub proxies: Trust,
     /// Connections are taken from them alone, and begin with a header of the PROXY protocol.
     pub expects_proxy: bool,
+    /// How long a connection without a request is kept.
+    pub idle_timeout: Duration,
     /// What it is encrypted with, if it is.
     pub tls: Option<Arc<Tls>>,
 }

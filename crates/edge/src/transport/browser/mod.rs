@@ -25,7 +25,7 @@ use wire::event::KeylessScan;
 use self::cookie::Shopper;
 use crate::ingest::body_reader::{Context, read_scan};
 use crate::ingest::service::{IngestService, hot};
-use crate::transport::browser::visitor::{self, NotAScan, uncounted};
+use crate::transport::browser::visitor::{NotAScan, uncounted};
 use web::client_address::Client;
 use web::merchants::Rulebooks;
 use web::problem::{Problem, method_not_allowed, not_found};

@@ -195,7 +195,8 @@ impl Service {
             browser::links(&door),
         );
         let connections = Http::new(&registry).context("metrics are registered once")?;
-        let service = EdgeHandler { ingest: Arc::clone(&door), routes: Routes(routes) };
+        let routes = Routes { router: routes, local_only: settings.keys.is_none() };
+        let service = EdgeHandler { ingest: Arc::clone(&door), routes };
         let port = Port::new(service, settings.front.clone(), connections);
 
         let mut threads = vec![thread("ledger", &failed, move || ledger.run().map_err(Into::into))];

@@ -77,7 +77,7 @@ impl Kept {
         };
         stream.get_ref().set_read_timeout(Some(PATIENCE))?;
         let length = body.len();
-        let head = "POST /v1/events HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length:";
+        let head = "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length:";
         stream.get_mut().write_all(format!("{head} {length}\r\n\r\n{body}").as_bytes())?;
         let (mut line, mut status, mut length, mut closes) = (String::new(), 0, 0, false);
         while stream.read_line(&mut line)? > 2 {

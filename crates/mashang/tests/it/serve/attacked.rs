@@ -247,7 +247,7 @@ fn small_things_are_as_they_should_be() {
         assert_eq!((answer.status, answer.content_type.as_str()), (status, "application/problem+json"), "{answer:?}");
     }
     // Whoever asks before sending is told at once.
-    let mut asks = raw(&server, b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n");
+    let mut asks = raw(&server, b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n");
     let mut answer = [0; 12];
     asks.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 415");

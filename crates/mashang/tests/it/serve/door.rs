@@ -233,7 +233,7 @@ pub(crate) fn key(id: &str, secret: &str, rest: &str) -> String {
 fn keys_open_what_they_are_for_and_are_read_again() {
     let dir = shop();
     let ingest = key("till", "s3cret", "merchants = [\"steady\"]\nscopes = [\"ingest\"]\nactions = [\"visit\"]");
-    let read = key("board", "looks", "merchants = [\"steady\"]\nscopes = [\"read\"]");
+    let read = key("Board", "looks", "merchants = [\"steady\"]\nscopes = [\"read\"]");
     let other = key("other", "o", "merchants = [\"nobody\"]\nscopes = [\"ingest\", \"read\"]");
     write_keys(dir.path(), &[ingest.as_str(), &read, &other].concat());
     let server = Server::start(dir.path(), &["--keys", "keys.toml"]);
@@ -261,10 +261,10 @@ fn keys_open_what_they_are_for_and_are_read_again() {
     "#]],
     );
     check(
-        &with(Some("board.looks"), visit),
+        &with(Some("Board.looks"), visit),
         &expect![[r#"
         403 application/problem+json
-        {"detail":"key board is not for this; it has no scope ingest","status":403,"title":"Forbidden"}
+        {"detail":"key Board is not for this; it has no scope ingest","status":403,"title":"Forbidden"}
     "#]],
     );
     check(
@@ -283,9 +283,9 @@ fn keys_open_what_they_are_for_and_are_read_again() {
     );
     assert_eq!(with(Some("till.s3cret"), visit).status, 202);
     let result = |key| get(&format!("{}/v1/results/1?shopper=u1", server.http), key).expect("an answer").status;
-    assert_eq!([result(None), result(Some("till.s3cret")), result(Some("board.looks"))], [401, 403, 200]);
+    assert_eq!([result(None), result(Some("till.s3cret")), result(Some("Board.looks"))], [401, 403, 200]);
     let page = |key| get(&server.http, key).expect("an answer").status;
-    assert_eq!([page(None), page(Some("board.looks"))], [401, 200]);
+    assert_eq!([page(None), page(Some("Board.looks"))], [401, 200]);
     // A file that is wrong changes nothing; one that is right does.
     write_keys(dir.path(), "[[key]]\nid = 7");
     std::thread::sleep(Duration::from_millis(1_500));
@@ -311,7 +311,7 @@ pub(crate) fn raw(server: &Server, bytes: &[u8]) -> TcpStream {
 
 pub(crate) fn head(body_bytes: usize) -> String {
     format!(
-        "POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {body_bytes}\r\n\r\n"
+        "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {body_bytes}\r\n\r\n"
     )
 }
 
@@ -382,7 +382,8 @@ fn a_stop_lets_requests_end_and_takes_everything_into_the_ledger() {
 #[test]
 fn pages_of_other_origins_may_ask_and_everything_is_described() {
     let dir = shop();
-    let server = Server::start(dir.path(), &[]);
+    write_keys(dir.path(), &key("page", "s", "merchants = [\"steady\"]\nscopes = [\"ingest\"]"));
+    let server = Server::start(dir.path(), &["--keys", "keys.toml"]);
     let described = server.get("/openapi.json");
     assert_eq!((described.status, described.content_type.as_str()), (200, JSON));
     let described = described.json();
@@ -393,7 +394,7 @@ fn pages_of_other_origins_may_ask_and_everything_is_described() {
     }
     // What a browser asks before it sends.
     let mut stream = TcpStream::connect(server.http.trim_start_matches("http://")).expect("a connection");
-    let asked = "OPTIONS /v1/events HTTP/1.1\r\nHost: h\r\nOrigin: https://shop.example\r\nConnection: close\r\n\
+    let asked = "OPTIONS /v1/events HTTP/1.1\r\nHost: localhost\r\nOrigin: https://shop.example\r\nConnection: close\r\n\
         Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization,content-type\r\n\r\n";
     stream.write_all(asked.as_bytes()).expect("sent");
     let mut answer = String::new();
@@ -410,8 +411,8 @@ fn pages_of_other_origins_may_ask_and_everything_is_described() {
     }
     // And with what it sends then.
     let mut stream = TcpStream::connect(server.http.trim_start_matches("http://")).expect("a connection");
-    let sent = "POST /v1/events HTTP/1.1\r\nHost: h\r\nOrigin: https://shop.example\r\nConnection: close\r\n\
-        Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}";
+    let sent = "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nOrigin: https://shop.example\r\nConnection: close\r\n\
+        Authorization: Bearer page.s\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}";
     stream.write_all(sent.as_bytes()).expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
@@ -424,10 +425,129 @@ fn pages_of_other_origins_may_ask_and_everything_is_described() {
         lines
     };
     let mut routed = String::new();
-    let asked = "GET /nothing HTTP/1.1\r\nHost: h\r\nOrigin: https://shop.example\r\nConnection: close\r\n\r\n";
+    let asked = "GET /nothing HTTP/1.1\r\nHost: localhost\r\nOrigin: https://shop.example\r\nConnection: close\r\n\r\n";
     raw(&server, asked.as_bytes()).read_to_string(&mut routed).expect("an answer");
     assert_eq!(may(&answer), may(&routed));
     assert!(may(&answer).len() == 3 && routed.starts_with("HTTP/1.1 404"), "{routed}");
+}
+
+/// What raw bytes are answered on a connection of their own: the first line, and all of it.
+fn told(server: &Server, request: &str) -> (String, String) {
+    let mut answer = String::new();
+    raw(server, request.as_bytes()).read_to_string(&mut answer).expect("an answer");
+    (answer.lines().next().unwrap_or_default().to_owned(), answer)
+}
+
+#[test]
+fn a_request_without_one_host_is_refused() {
+    let dir = shop();
+    let server = Server::start(dir.path(), &[]);
+    let event = r#"{"id":"h1","action":"visit","shopper":"u1"}"#;
+    let post = |version: &str, hosts: &str| {
+        let length = event.len();
+        told(
+            &server,
+            &format!(
+                "POST /v1/events HTTP/{version}\r\n{hosts}Content-Type: {JSON}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{event}"
+            ),
+        )
+    };
+    for hosts in
+        ["Host: a.example\r\nHost: b.example\r\n", "Host: localhost\r\nHost: localhost\r\n", "", "Host: a b\r\n"]
+    {
+        let (status, answer) = post("1.1", hosts);
+        assert_eq!(status, "HTTP/1.1 400 Bad Request", "{hosts}");
+        assert!(
+            answer.to_lowercase().contains("connection: close") && answer.contains("application/problem+json"),
+            "{answer}"
+        );
+    }
+    assert_eq!(server.sum("mashang_events_received_total"), 0);
+    // The console and the admin port, too; HTTP/1.0 knows no Host.
+    assert_eq!(told(&server, "GET / HTTP/1.1\r\nConnection: close\r\n\r\n").0, "HTTP/1.1 400 Bad Request");
+    let mut admin = TcpStream::connect(server.admin.trim_start_matches("http://")).expect("it listens");
+    admin.write_all(b"GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    admin.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert_eq!(post("1.0", "").0, "HTTP/1.0 202 Accepted");
+    assert_eq!(post("1.1", "Host: localhost\r\n").0, "HTTP/1.1 202 Accepted");
+}
+
+#[test]
+fn without_keys_pages_of_other_machines_are_refused() {
+    let dir = shop();
+    let server = Server::start(dir.path(), &[]);
+    let event = r#"{"id":"ev1","action":"order","shopper":"mallory","order":"X","amount":1000000}"#;
+    let post = |head: &str| {
+        let length = event.len();
+        told(
+            &server,
+            &format!(
+                "POST /v1/events HTTP/1.1\r\n{head}Sec-Fetch-Mode: no-cors\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{event}"
+            ),
+        )
+    };
+    let port = server.http.rsplit(':').next().expect("a port").to_owned();
+    for head in [
+        "Host: evil.example\r\nOrigin: https://evil.example\r\nSec-Fetch-Site: cross-site\r\n".to_owned(),
+        // A name of an attacker that leads here: its page is of the same origin, and may not say where it is from.
+        format!("Host: evil.example:{port}\r\n"),
+        format!("Host: 127.0.0.1:{port}\r\nOrigin: https://evil.example\r\n"),
+        format!("Host: 127.0.0.1:{port}\r\nOrigin: null\r\n"),
+    ] {
+        let (status, answer) = post(&head);
+        assert_eq!(status, "HTTP/1.1 403 Forbidden", "{head}");
+        assert!(answer.contains("there are no keys") && !answer.contains("access-control-allow"), "{answer}");
+    }
+    for path in ["/", "/v1/results/1?shopper=u1", "/c/x", "/r/0123456789abcdef0123456789abcdef", "/openapi.json"] {
+        let asked = format!("GET {path} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
+        assert_eq!(told(&server, &asked).0, "HTTP/1.1 403 Forbidden", "{path}");
+    }
+    assert_eq!(server.sum("mashang_events_received_total"), 0);
+    assert_eq!(
+        post(&format!("Host: localhost:{port}\r\nOrigin: http://localhost:3000\r\n")).0,
+        "HTTP/1.1 202 Accepted"
+    );
+    assert_eq!(post("Host: [::1]\r\n").0, "HTTP/1.1 202 Accepted");
+
+    // With keys it is they that tell.
+    let dir = shop();
+    write_keys(dir.path(), &key("page", "s", "merchants = [\"steady\"]\nscopes = [\"ingest\"]"));
+    let server = Server::start(dir.path(), &["--keys", "keys.toml"]);
+    let asked =
+        "GET /nothing HTTP/1.1\r\nHost: door.example\r\nOrigin: https://shop.example\r\nConnection: close\r\n\r\n";
+    assert_eq!(told(&server, asked).0, "HTTP/1.1 404 Not Found");
+}
+
+#[test]
+fn a_text_with_the_key_in_the_query_is_a_beacon() {
+    let dir = shop();
+    write_keys(dir.path(), &key("page", "till-secret", "merchants = [\"steady\"]\nscopes = [\"ingest\"]"));
+    let server = Server::start(dir.path(), &["--keys", "keys.toml"]);
+    let event = |id: &str| format!("{{\"id\":\"{id}\",\"action\":\"visit\",\"shopper\":\"u1\"}}");
+    let beacon = |query: &str, head: &str, body: &str| {
+        let length = body.len();
+        let (status, answer) = told(
+            &server,
+            &format!(
+                "POST /v1/events{query} HTTP/1.1\r\nHost: door.example\r\nOrigin: https://shop.example\r\n{head}Content-Type: text/plain;charset=UTF-8\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            ),
+        );
+        let accepted = answer.split_once("\"accepted\":").and_then(|(_, rest)| rest.split(',').next()?.parse().ok());
+        (status.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0_u16), accepted.unwrap_or(0_u64))
+    };
+    let (with_key, none) = ("?key=page.till-secret", "");
+    assert_eq!(beacon(with_key, none, &event("1")), (202, 1));
+    assert_eq!(beacon(with_key, "Sec-Fetch-Mode: no-cors\r\n", &event("2")), (202, 1));
+    assert_eq!(beacon(with_key, none, &format!("[{},{}]", event("3"), event("4"))), (202, 2));
+    assert_eq!(beacon(with_key, none, &format!("{}\r\n{}\n", event("5"), event("6"))), (202, 2));
+    assert_eq!(beacon(with_key, none, &event("7").replace(',', ",\n ")), (202, 1));
+    assert_eq!(beacon(with_key, none, "{"), (400, 0));
+    assert_eq!(beacon("?key=page.wrong", none, &event("8")), (401, 0));
+    assert_eq!(beacon(none, none, &event("8")), (401, 0));
+    assert_eq!(beacon(none, "Authorization: Bearer page.till-secret\r\n", &event("8")), (415, 0));
+    assert_eq!(server.sum("mashang_events_accepted_total"), 7);
 }
 
 #[test]
@@ -499,8 +619,7 @@ fn a_shopper_beyond_its_share_does_not_keep_others_out() {
     assert!(server.metric("mashang_hot_shopper_events_total") >= 280);
     // Somebody's body, which does not end, takes more than half of it.
     let mut slow = TcpStream::connect(server.http.trim_start_matches("http://")).expect("a connection");
-    let head =
-        "POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 8000000\r\n\r\n";
+    let head = "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 8000000\r\n\r\n";
     slow.write_all(head.as_bytes()).expect("room");
     slow.write_all(&vec![b' '; ROOM / 3 / 2 + 500_000]).expect("room");
     let held = || server.metric("mashang_edge_inflight_bytes") as usize > ROOM / 2;

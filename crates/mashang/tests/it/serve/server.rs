@@ -52,9 +52,10 @@ impl Server {
     }
 
     pub(crate) fn start_with(mut command: Command, dir: &Path, more: &[&str]) -> Self {
-        let args = ["serve", "--log-format", "json", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        let args = ["serve", "--log-format", "json"];
         command.args(args).args(more).current_dir(dir).stdout(Stdio::null()).stderr(Stdio::piped());
-        for (option, value) in [("--data", "data"), ("--rules", "rules.toml")] {
+        let local = "127.0.0.1:0";
+        for (option, value) in [("--http", local), ("--admin", local), ("--data", "data"), ("--rules", "rules.toml")] {
             if !more.contains(&option) {
                 command.args([option, value]);
             }

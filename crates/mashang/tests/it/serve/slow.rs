@@ -50,7 +50,7 @@ fn a_head_that_is_too_large_or_none_is_refused() {
     let server = Server::start(dir.path(), &[]);
     let many = |headers: usize| {
         let headers: String = (0..headers).map(|n| format!("X-{n}: 1\r\n")).collect();
-        format!("GET /nothing HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n")
+        format!("GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n")
     };
     assert!(rest(raw(&server, many(98).as_bytes())).starts_with("HTTP/1.1 404"));
     let answer = rest(raw(&server, many(99).as_bytes()));
@@ -58,7 +58,7 @@ fn a_head_that_is_too_large_or_none_is_refused() {
     // The end of a megabyte may find the connection closed, and its answer gone with it.
     let address = server.http.strip_prefix("http://").expect("an address");
     let mut stream = TcpStream::connect(address).expect("it listens");
-    let large = format!("GET / HTTP/1.1\r\nHost: h\r\nX-Large: {}\r\n\r\n", "x".repeat(1024 * 1024));
+    let large = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX-Large: {}\r\n\r\n", "x".repeat(1024 * 1024));
     let _ = stream.write_all(large.as_bytes());
     let answer = rest(stream);
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
@@ -133,7 +133,7 @@ fn ten_thousand_that_say_nothing_keep_nobody_out() {
         return;
     }
     let dir = shop();
-    let server = Server::start(dir.path(), &[]);
+    let server = Server::start(dir.path(), &["--idle-timeout", "10s"]);
     let idle: Vec<TcpStream> = (0..IDLE).map(|_| raw(&server, b"")).collect();
     let seen = || server.metric("mashang_http_connections") + cut(&server, "head-timeout");
     until(|| seen() >= IDLE, "all are there");
@@ -141,6 +141,43 @@ fn ten_thousand_that_say_nothing_keep_nobody_out() {
     until(|| cut(&server, "head-timeout") == IDLE, "all are cut off");
     assert_eq!(idle.len() as u64, IDLE);
     is_taken(&server.http, "in the end");
+}
+
+/// Sends an event on a connection that stays; the status, or nothing where it was ended.
+fn ask(stream: &mut TcpStream, id: &str) -> Option<u16> {
+    let event = visit(id);
+    stream.write_all((head(event.len()) + &event).as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"}") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).ok()?;
+        answer.extend(byte);
+    }
+    String::from_utf8_lossy(&answer).split(' ').nth(1)?.parse().ok()
+}
+
+#[test]
+fn an_idle_connection_is_kept_and_a_slow_head_is_not() {
+    let dir = shop();
+    // Longer than a head may take.
+    let server = Server::start(dir.path(), &["--idle-timeout", "14s"]);
+    let mut kept = raw(&server, b"");
+    assert_eq!(ask(&mut kept, "a"), Some(202));
+    let (mut silent, slow) = (raw(&server, b""), raw(&server, b"POST /v1/events HTTP/1.1\r\n"));
+    let began = Instant::now();
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            rest(slow);
+            let held = began.elapsed().as_secs();
+            assert!((9..13).contains(&held), "a head has 10 s, not {held}");
+        });
+        std::thread::sleep(Duration::from_secs(12));
+        assert_eq!((ask(&mut kept, "b"), ask(&mut silent, "c")), (Some(202), Some(202)));
+    });
+    assert_eq!(cut(&server, "head-timeout"), 1);
+    rest(kept);
+    let held = began.elapsed().as_secs();
+    assert!((25..30).contains(&held), "14 s after the last answer, not {held} s after the first");
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn settings_that_are_wrong_are_named() {
         dir,
         &["--config", "serve.toml"],
         &expect![[r#"
-            mashang: --config serve.toml:3: unknown field `port`, expected one of `data`, `rules`, `http`, `connections`, `proxy-trust`, `proxy-protocol`, `tls-cert`, `tls-key`, `udp`, `udp-trust`, `admin`, `partitions`, `clock`, `keys`, `secrets`, `retain`, `snapshot-every`, `segment-bytes`, `shopper-limit`, `inflight-bytes`, `drain-wait`, `log-format`
+            mashang: --config serve.toml:3: unknown field `port`, expected one of `data`, `rules`, `http`, `connections`, `proxy-trust`, `proxy-protocol`, `idle-timeout`, `tls-cert`, `tls-key`, `udp`, `udp-trust`, `admin`, `partitions`, `clock`, `keys`, `secrets`, `retain`, `snapshot-every`, `segment-bytes`, `shopper-limit`, `inflight-bytes`, `drain-wait`, `log-format`
             exit status 2
         "#]],
     );
@@ -89,6 +89,31 @@ fn settings_that_are_wrong_are_named() {
         &["--config", "serve.toml"],
         &expect![[r#"
             mashang: --config: retain: is "a while"; write an integer and a unit, such as "500ms", "10s", "15m", "48h" or "15d"
+            exit status 2
+        "#]],
+    );
+    check(
+        dir,
+        &[&GOOD[..], &["--idle-timeout", "500ms"]].concat(),
+        &expect![[r#"
+            mashang: idle-timeout: give 1s to 1h; balancers keep connections for 60s
+            exit status 2
+        "#]],
+    );
+    let output = mashang(dir, &[&["serve"], &GOOD[..], &["--http", "shop.example:8080"]].concat());
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        told.contains("'--http <ADDRESS>': shop.example:8080 is no address with a port; give one such as"),
+        "{told}"
+    );
+    std::fs::write(dir.join("serve.toml"), "data = \"data\"\nrules = [\"rules.toml\"]\nhttp = \"8080\"\n")
+        .expect("a file");
+    check(
+        dir,
+        &["--config", "serve.toml"],
+        &expect![[r#"
+            mashang: --config serve.toml:3: 8080 is no address with a port; give one such as 127.0.0.1:8080, localhost:8080 or 0.0.0.0:8080
             exit status 2
         "#]],
     );
@@ -161,6 +186,24 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
     server.kill();
     let meta = std::fs::read_to_string(dir.path().join("data/log/meta.json")).expect("a file");
     assert!(meta.contains("\"clock\":\"wall\"") && meta.contains("\"scans\":3"), "{meta}");
+}
+
+#[test]
+fn addresses_are_taken_as_people_write_them() {
+    let dir = shop();
+    let server = Server::start(dir.path(), &["--http", "localhost:0", "--admin", ":0", "--udp", "localhost:0"]);
+    for address in [&server.http, &server.admin] {
+        assert!(address.starts_with("http://127.0.0.1:"), "{address}");
+    }
+    assert!(server.udp.is_some_and(|address| address.ip().is_loopback()));
+    server.kill();
+    let dir = shop();
+    std::fs::write(dir.path().join("serve.toml"), "rules = [\"rules.toml\"]\nudp = \":0\"\nidle-timeout = \"80s\"\n")
+        .expect("a file");
+    let mut command = super::server::binary();
+    command.env("MASHANG_CONFIG", "serve.toml").env("MASHANG_IDLE_TIMEOUT", "90s");
+    let server = Server::start_with(command, dir.path(), &["--rules", "rules.toml", "--http", ":0"]);
+    assert!(server.http.starts_with("http://127.0.0.1:") && server.udp.is_some());
 }
 
 #[test]

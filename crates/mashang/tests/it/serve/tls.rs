@@ -80,7 +80,7 @@ fn connect(server: &Server, trusted: &X509) -> Option<SslStream<TcpStream>> {
 /// Sends an event and ends the connection; the answer.
 fn say(mut stream: SslStream<TcpStream>, id: &str) -> String {
     let event = format!("{{\"id\":\"{id}\",\"action\":\"visit\",\"shopper\":\"u1\"}}");
-    let head = super::door::head(event.len()).replace("Host: x", "Host: x\r\nConnection: close");
+    let head = super::door::head(event.len()).replace("Host: localhost", "Host: localhost\r\nConnection: close");
     stream.write_all((head + &event).as_bytes()).expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
@@ -127,7 +127,7 @@ fn what_does_not_agree_upon_tls_is_ended_and_counted() {
     put_pair(dir.path(), &own);
     let server = Server::start(dir.path(), &TLS);
     let mut plain = tcp(&server);
-    plain.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");

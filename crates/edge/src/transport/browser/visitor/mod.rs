@@ -4,7 +4,9 @@
 
 use axum::http::{HeaderMap, HeaderName, Method, header};
 
-use crate::visitor::robots::is_robot;
+mod robots;
+
+use self::robots::is_robot;
 
 /// Why opening a link is no scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,3 +1,0 @@
-//! TODO head
-
-mod robots;
