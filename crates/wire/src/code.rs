@@ -1,16 +1,73 @@
-//! What the text of a code says if it is a URL (contract section 3, "Resolving `code`"; GS1 Digital Link URI syntax).
+//! What the text of a code says (contract section 3, "Resolving `code`"): what scanners add is taken off, and GS1 element
+//! strings and URLs (GS1 Digital Link URI syntax) are read.
+
+mod application_identifiers;
+mod element_string;
+mod primary_key;
 
 use bumpalo::Bump;
 use bumpalo::collections::Vec as BumpVec;
-use domain::model::code::{Link, checked_digits};
+use domain::model::code::Link;
 use percent_encoding::percent_decode_str;
 
-/// Reads a URL; `None` if the text has no `://` and so is none.
+use self::primary_key::{PrimaryKey, is_serial};
+
+/// Characters that scanners add at both ends.
+const ADDED_AT_ENDS: [char; 3] = [' ', '\r', '\n'];
+/// AIM symbology identifiers that scanners add in front (ISO/IEC 15424): GS1-128, GS1 DataMatrix, GS1 QR, GS1 DataBar, and EAN/UPC
+/// under the two ways of writing it.
+const AIM_IDENTIFIERS: [&str; 5] = ["]C1", "]d2", "]Q3", "]e0", "]E0"];
+
+/// Reads what a code's text says; `None` if it is a plain text that stands for itself.
 ///
-/// The first right primary key of GS1 in the path counts, else the query parameter `c`, else the last path segment
-/// that is not empty. A URL with none of them is its own text. Texts that were percent-encoded live in the arena.
+/// Blanks, line ends and an AIM identifier go first. An element string is read as the Digital Link of its keys. Of a URL the
+/// first right primary key of GS1 in the path counts, else the query parameter `c`, else the last path segment that is not
+/// empty; a URL with none of them is its own text. Texts that were percent-encoded live in the arena.
+///
+/// ```
+/// use bumpalo::Bump;
+/// use domain::model::code::Link;
+/// use crate::code::parse_link;
+///
+/// let arena = Bump::new();
+/// let read = |text| parse_link(text, &arena);
+/// let item = Some(Link::Gtin(6_901_234_567_892, Some("AB12")));
+///
+/// // A Digital Link, wherever it begins in the path, with AIs or their names.
+/// assert_eq!(read("https://m.example/shop/01/06901234567892/10/LOT/21/AB12?utm=x"), item);
+/// assert_eq!(read("https://m.example//gtin/6901234567892/ser/AB12/"), item);
+/// assert_eq!(read("https://m.example/414/6901234000016"), Some(Link::Gln(6_901_234_000_016)));
+///
+/// // The same keys as an element string: with brackets, with separators, or with the primary key first.
+/// assert_eq!(read("(01)06901234567892(10)LOT(21)AB12"), item);
+/// assert_eq!(read("]d2010690123456789210LOT\u{1D}21AB12\r\n"), item);
+/// assert_eq!(read("010690123456789221AB12"), item);
+///
+/// // No key, or a wrong check digit: the parameter `c`, else the last path segment.
+/// assert_eq!(read("https://m.example/x?c=G1"), Some(Link::Text("G1")));
+/// assert_eq!(read("https://m.example/01/06901234567893"), Some(Link::Text("06901234567893")));
+///
+/// // A plain text stands for itself, without what scanners add.
+/// assert_eq!(read("G1"), None);
+/// assert_eq!(read("]E06901234567892\r"), Some(Link::Text("6901234567892")));
+/// ```
 #[must_use]
 pub fn parse_link<'a>(text: &'a str, arena: &'a Bump) -> Option<Link<'a>> {
+    let bare = without_additions(text);
+    let link = element_string::parse(bare).or_else(|| url(bare, arena));
+    // A text of nothing but additions stands for itself.
+    link.or_else(|| (!bare.is_empty() && bare.len() < text.len()).then_some(Link::Text(bare)))
+}
+
+/// A text without what scanners add.
+fn without_additions(text: &str) -> &str {
+    let text = text.trim_matches(ADDED_AT_ENDS);
+    let after_identifier = AIM_IDENTIFIERS.iter().find_map(|identifier| text.strip_prefix(identifier));
+    after_identifier.map_or(text, |text| text.trim_start_matches(ADDED_AT_ENDS))
+}
+
+/// Reads a URL; none if the text has no `://`.
+fn url<'a>(text: &'a str, arena: &'a Bump) -> Option<Link<'a>> {
     let (_, after_scheme) = text.split_once("://")?;
     let (before_fragment, _) = after_scheme.split_once('#').unwrap_or((after_scheme, ""));
     let (authority_and_path, query) = before_fragment.split_once('?').unwrap_or((before_fragment, ""));
@@ -21,46 +78,25 @@ pub fn parse_link<'a>(text: &'a str, arena: &'a Bump) -> Option<Link<'a>> {
     Some(link.unwrap_or(Link::Text(text)))
 }
 
-/// The first primary key whose value has the right length and check digit, with its qualifiers.
+/// The first primary key whose value has a right length and check digit, with the first serial among the pairs of AI and value
+/// after it. Slashes that follow each other are one.
 fn digital_link<'a>(path: &'a str, arena: &'a Bump) -> Option<Link<'a>> {
-    let mut segments = path.split('/');
-    while let Some(segment) = segments.next() {
-        let Some(length) = key_length(segment) else { continue };
-        let mut after = segments.clone();
-        let Some(number) = after.next().and_then(|value| digits(value, length, arena)) else { continue };
-        return Some(match length {
-            14 => Link::Gtin(number, serial(after, arena)),
-            13 => Link::Gln(number),
-            _ => Link::Gsrn(number),
-        });
+    let mut segments = path.split('/').filter(|segment| !segment.is_empty()).map(|segment| decoded(segment, arena));
+    let mut ai = segments.next()?;
+    while let Some(value) = segments.next() {
+        if let Some(key) = PrimaryKey::of(ai, value) {
+            return Some(key.link(serial(segments)));
+        }
+        ai = value;
     }
     None
 }
 
-/// How many digits the value of a primary key has: AI 01 (GTIN), 414 (GLN), 8017 (GSRN).
-fn key_length(segment: &str) -> Option<usize> {
-    let is = |ai: &str| percent_decode_str(segment).eq(ai.bytes());
-    if is("01") {
-        Some(14)
-    } else if is("414") {
-        Some(13)
-    } else if is("8017") {
-        Some(18)
-    } else {
-        None
-    }
-}
-
-fn digits(value: &str, length: usize, arena: &Bump) -> Option<u64> {
-    let value = decoded(value, arena);
-    if value.len() == length { checked_digits(value) } else { None }
-}
-
-/// The value of the first AI 21 among (AI, value) pairs; an empty one is none.
-fn serial<'a>(mut qualifiers: std::str::Split<'a, char>, arena: &'a Bump) -> Option<&'a str> {
+/// The value of the first serial among pairs of AI and value.
+fn serial<'a>(mut qualifiers: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     while let (Some(ai), Some(value)) = (qualifiers.next(), qualifiers.next()) {
-        if percent_decode_str(ai).eq(*b"21") {
-            return (!value.is_empty()).then(|| decoded(value, arena));
+        if is_serial(ai) {
+            return Some(value);
         }
     }
     None

@@ -8,7 +8,7 @@
 //! - [`coap`]: messages of CoAP
 //! - [`datagram`]: what is JSON among datagrams
 //! - [`event`]: one JSON object becomes an event, borrowed from the input
-//! - [`code`]: what the text of a code says if it is a URL (GS1 Digital Link)
+//! - [`code`]: what the text of a code says (GS1 Digital Link, GS1 element strings, what scanners add)
 //! - [`hex`]: hashes and secrets as hex digits
 //! - [`packed`]: compressed bodies
 //! - [`rules`]: TOML and CSV become a merchant's rules and their published object

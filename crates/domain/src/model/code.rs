@@ -58,12 +58,13 @@ pub enum Rank {
     Guide,
 }
 
-/// What was read from the text of a code when it is a URL; made by `wire`, given its meaning by the rules.
+/// What was read from the text of a code that does not stand for itself; made by `wire`, given its meaning by the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Link<'a> {
-    /// No GS1 key: the query parameter `c`, or the last path segment.
+    /// No GS1 key: the query parameter `c`, the last path segment, or a text without what scanners add. Also a key of AI 01 in
+    /// fewer than 14 digits and without a serial: it resolves as these digits do.
     Text(#[serde(borrow)] &'a str),
-    /// GS1 AI 01, check digit right, with the serial of AI 21 if there is one.
+    /// GS1 AI 01, check digit right, with the serial of AI 21 if there is one; the number is that of its 14 digits.
     Gtin(u64, Option<&'a str>),
     /// GS1 AI 414, check digit right: a location.
     Gln(u64),

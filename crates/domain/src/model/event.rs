@@ -64,7 +64,7 @@ impl Event<'_> {
     }
 }
 
-/// The code of an event: its text as it came, and what the edge read from it if it is a URL.
+/// The code of an event: its text as it came, and what the edge read from it if it does not stand for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Code<'a> {
     #[serde(borrow)]

@@ -225,13 +225,8 @@ impl Rulebook {
     pub fn resolve<'a>(&self, code: &Code<'a>) -> Resolved<'a> {
         let unknown = |name| Resolved { kind: Kind::Unknown, listed: None, place: None, name };
         match code.link {
-            None => self
-                .listed(code.text)
-                .or_else(|| product(gtin(code.text)))
-                .unwrap_or_else(|| unknown(Name::Text(code.text))),
-            Some(Link::Text(text)) => {
-                self.listed(text).or_else(|| product(gtin(text))).unwrap_or_else(|| unknown(Name::Text(text)))
-            }
+            None => self.text(code.text),
+            Some(Link::Text(text)) => self.text(text),
             Some(Link::Gtin(gtin, serial)) => {
                 let found = match serial {
                     Some(serial) => self.listed(serial),
@@ -260,6 +255,15 @@ impl Rulebook {
                 self.listed_digits(gsrn, 18).or(place).unwrap_or_else(|| unknown(name))
             }
         }
+    }
+
+    /// A text without a link: a code id as it stands, else a GTIN, which is meant in its 14 digits.
+    fn text<'a>(&self, text: &'a str) -> Resolved<'a> {
+        let found = self.listed(text).or_else(|| {
+            let number = gtin(text)?;
+            self.listed_digits(number, 14).or_else(|| product(Some(number)))
+        });
+        found.unwrap_or(Resolved { kind: Kind::Unknown, listed: None, place: None, name: Name::Text(text) })
     }
 
     fn listed<'a>(&self, text: &'a str) -> Option<Resolved<'a>> {

@@ -69,7 +69,9 @@ fn check(event: &Event<'_>) {
     assert!(is_text(event.shopper, given));
     let others = [event.store, event.guide, event.region, event.channel, event.device, event.ticket];
     assert!(others.into_iter().flatten().all(|text| is_text(text, 64)));
-    assert!(event.code.is_none_or(|code| is_text(code.text, 512) && code.link.is_some() == code.text.contains("://")));
+    let without = |text: &str| text.replace(['\r', '\n', '\u{1D}'], "");
+    let is_code = |text: &str| (1..=512).contains(&text.len()) && !without(text).chars().any(char::is_control);
+    assert!(event.code.is_none_or(|code| is_code(code.text) && (code.link.is_some() || !code.text.contains("://"))));
     assert!(event.time.is_none_or(|at| (0..=TIME_MAX).contains(&at)));
     assert!(event.order.is_none_or(|order| is_text(order.number, 64) && (0..=AMOUNT_MAX).contains(&order.amount)));
     match event.action {

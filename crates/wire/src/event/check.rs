@@ -15,6 +15,8 @@ use crate::json::quoted;
 const TEXT_BYTES_MAX: usize = 64;
 /// Texts of codes may have so many bytes.
 const CODE_BYTES_MAX: usize = 512;
+/// Control characters that texts of codes may have: line ends and GS, which scanners send.
+const CODE_CONTROLS: [char; 3] = ['\r', '\n', '\u{1D}'];
 /// What a shopper's name begins with where a device stands in.
 const DEVICE_PREFIX: &str = "device:";
 
@@ -126,7 +128,8 @@ impl<'a> Check<'_, 'a> {
             self.wrong::<()>(field, Reason::Length, &format!("has {} bytes; send 1 to {bytes_max}", text.len()));
         }
         let is_plain = text.bytes().all(|b| (0x20..0x7F).contains(&b));
-        if !is_plain && let Some((at, control)) = text.char_indices().find(|(_, c)| c.is_control()) {
+        let is_wrong = |c: char| c.is_control() && !(field == Field::Code && CODE_CONTROLS.contains(&c));
+        if !is_plain && let Some((at, control)) = text.char_indices().find(|&(_, c)| is_wrong(c)) {
             let (number, byte) = (u32::from(control), at + 1);
             let what = format!("has the control character U+{number:04X} as its byte {byte}; send text without them");
             return self.wrong(field, Reason::Control, &what);
