@@ -1,4 +1,5 @@
 //! Acceptable events that go for the edges: windows, horizons, ties, retries, lateness.
+use super::codes::written;
 use super::rng::Rng;
 use super::rules::{Plan, Scale};
 use serde_json::{Map, Value, json};
@@ -197,7 +198,7 @@ impl Maker<'_> {
         // few codes are scanned often, so that they are repeated, and claimed by others
         let few = codes.len().min(if rng.percent(60) { 6 } else { usize::MAX });
         if action == "scan" || rng.percent(30) {
-            line.insert("code".into(), json!(codes[rng.below(few)]));
+            line.insert("code".into(), json!(written(&codes[rng.below(few)], self.next_id)));
         }
         let mut maybe = |percent: u64, key: &str, from: &[String]| {
             if rng.percent(percent) {

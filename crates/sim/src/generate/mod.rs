@@ -1,5 +1,7 @@
 //! Random but valid rules, and streams of acceptable events that go for their edges.
+mod codes;
 mod events;
+mod gtins;
 mod later;
 pub mod rng;
 mod rules;

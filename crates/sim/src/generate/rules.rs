@@ -1,5 +1,5 @@
 //! Random valid rules, and what the event maker has to know of them.
-use super::rng::Rng;
+use super::{gtins, rng::Rng};
 use sha2::{Digest, Sha256};
 
 /// The scale of time of a case.
@@ -68,7 +68,7 @@ pub(crate) fn rfc3339(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms).unwrap().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
-fn with_check_digit(digits: &str) -> String {
+pub(super) fn with_check_digit(digits: &str) -> String {
     let sum: u32 =
         digits.bytes().rev().enumerate().map(|(i, b)| (b - b'0') as u32 * if i % 2 == 0 { 3 } else { 1 }).sum();
     format!("{digits}{}", (10 - sum % 10) % 10)
@@ -349,6 +349,7 @@ fn codes(rng: &mut Rng, p: &mut Plan, t: &mut String, campaigns: &[String]) {
             p.codes.push(id);
         }
     }
+    rows.extend(gtins::rows(rows.len(), campaigns.first()));
     let mut registers = String::new();
     table(p, t, &mut registers, "code", false, &keys, &rows);
     if !registered.is_empty() {
