@@ -1,5 +1,6 @@
-//! Scans that a phone's browser makes itself by opening the link of a code, without a key (contract section 9): `GET /c/{token}`
-//! and GS1 Digital Links. The scan is made durable, and the browser is sent on to the campaign's landing.
+//! Scans that a phone's browser makes itself by opening the link of a code, without a key (contract section 9): `GET /c/{token}`,
+//! GS1 Digital Links, and every other path that is the link of a code. A link resolves as the same text does in an event. The scan
+//! is made durable, and the browser is sent on to the campaign's landing.
 
 mod cookie;
 pub(crate) mod visitor;
@@ -8,14 +9,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
 use bumpalo::Bump;
-use domain::model::code::Link;
+use domain::model::code::Kind;
 use domain::model::event::Code;
 use domain::model::rulebook::Rulebook;
 use serde_json::json;
@@ -34,65 +34,66 @@ use web::scan_id;
 /// The route of tokens.
 pub fn routes(door: &Arc<IngestService>) -> Router {
     visitor::prepare();
-    Router::new().route("/c/{token}", get(token)).with_state(Arc::clone(door))
+    Router::new().route("/c/{token}", get(link)).with_state(Arc::clone(door))
 }
 
-/// What is at every other path: a GS1 Digital Link may begin anywhere.
+/// What is at every other path: the link of a code may have any.
 pub fn links(door: &Arc<IngestService>) -> MethodRouter {
     any(link).with_state(Arc::clone(door))
 }
 
-/// `GET /c/{token}`.
-async fn token(
-    State(door): State<Arc<IngestService>>,
-    token: Result<Path<String>, PathRejection>,
-    request: Request,
-) -> Response {
-    let (head, _) = request.into_parts();
-    match token {
-        Ok(Path(token)) => door.visit(&token, &head).await,
-        Err(error) => Problem::new(StatusCode::BAD_REQUEST, error.body_text()).into_response(),
-    }
-}
-
-/// Any other path: a GS1 Digital Link, or nothing.
+/// Any path that is no other route: the link of a code, or nothing.
 async fn link(State(door): State<Arc<IngestService>>, request: Request) -> Response {
     let (head, _) = request.into_parts();
-    let url = url(&head);
-    if !matches!(parse_link(&url, &Bump::new()), Some(Link::Gtin(..) | Link::Gln(_) | Link::Gsrn(_))) {
+    let text = code_text(&head);
+    let target = target(&door.served.books(), &text);
+    let is_known = target.as_ref().is_some_and(|target| target.is_known);
+    if !is_known && is_of_software(head.uri.path()) {
         return not_found(head.uri).await.into_response();
     }
     if !matches!(head.method, Method::GET | Method::HEAD) {
-        return method_not_allowed(head.method, head.uri).await.into_response();
+        let problem =
+            if is_known { method_not_allowed(head.method, head.uri).await } else { not_found(head.uri).await };
+        return problem.into_response();
     }
-    door.visit(&url, &head).await
+    door.visit(&text, target, &head).await
 }
 
-/// The address that was opened, as it stands in the code.
-fn url(head: &Parts) -> String {
+/// The link that was opened, as the text of a code. A query that changes nothing is left out: what applications add to links is
+/// longer than the text of a code may be.
+fn code_text(head: &Parts) -> String {
     let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-    format!("https://{host}{}", head.uri.path_and_query().map_or("/", |path| path.as_str()))
+    let whole = format!("https://{host}{}", head.uri.path_and_query().map_or("/", |path| path.as_str()));
+    let bare = format!("https://{host}{}", head.uri.path());
+    let arena = Bump::new();
+    if parse_link(&whole, &arena) == parse_link(&bare, &arena) { bare } else { whole }
+}
+
+/// Whether a path is one that software asks for by itself: the front page, the interface, and files (`/favicon.ico`,
+/// `/.well-known/x`, `/index.php`). It is no scan of a code, unless the rules have the code.
+fn is_of_software(path: &str) -> bool {
+    let is_file = path.contains('.') && !path.starts_with("/c/");
+    path.trim_matches('/').is_empty() || path.starts_with("/v1/") || path.starts_with("/r/") || is_file
 }
 
 /// Whose code it is, and where its campaign sends a browser.
 struct Target {
     merchant: String,
     landing: Option<String>,
+    /// Whether the merchant's rules say what the code is.
+    is_known: bool,
 }
 
 impl IngestService {
     /// Answers a browser that opens a code's link; every answer is for this once.
-    async fn visit(&self, text: &str, head: &Parts) -> Response {
+    async fn visit(&self, text: &str, target: Option<Target>, head: &Parts) -> Response {
         let began = Instant::now();
-        let mut response = match target(&self.served.books(), text) {
-            None => {
-                let what = "nobody here knows this code; send it with POST /v1/events and its merchant";
-                Problem::new(StatusCode::NOT_FOUND, what).into_response()
-            }
+        let mut response = match target {
+            None => unknown(),
             Some(target) => match uncounted(&head.method, &head.headers) {
                 Some(why) => {
                     self.metrics.uncounted(why);
-                    pass(why, target.landing.as_deref())
+                    if target.is_known { pass(why, target.landing.as_deref()) } else { unknown() }
                 }
                 None => self.scan(text, &target, head, began).await,
             },
@@ -109,6 +110,7 @@ impl IngestService {
         match taken {
             Ok(durable) => {
                 let mut response = match &target.landing {
+                    _ if !target.is_known => unknown(),
                     Some(landing) => redirect(&with_result(landing, &id)),
                     None => {
                         let body = json!({ "accepted": 1, "durable": durable, "r": id });
@@ -169,10 +171,18 @@ fn target(books: &Rulebooks, text: &str) -> Option<Target> {
         (None, _) if books.len() == 1 => books.values().next()?,
         _ => return None,
     };
-    let terms = book.resolve(&code).listed.map(|index| &book.codes[index as usize]);
+    let found = book.resolve(&code);
+    let terms = found.listed.map(|index| &book.codes[index as usize]);
     let campaign = terms.and_then(|terms| terms.campaign).map(|index| &book.rules.campaigns[index as usize]);
     let landing = campaign.and_then(|campaign| campaign.landing.clone());
-    Some(Target { merchant: book.rules.merchant.clone(), landing })
+    let is_known = !matches!(found.kind, Kind::Unknown | Kind::Forged);
+    Some(Target { merchant: book.rules.merchant.clone(), landing, is_known })
+}
+
+/// The answer to a person whose code no merchant here has. It says nothing of the code: one that is forged gets the same.
+fn unknown() -> Response {
+    let what = "no merchant here has this code; compare the link with the printed one";
+    Problem::new(StatusCode::NOT_FOUND, what).into_response()
 }
 
 /// Whoever does not count is shown where people are sent, and gets nothing to ask with. What is fetched ahead gets nothing at all:

@@ -211,7 +211,6 @@ fn gs1_links_are_scans_wherever_they_stand_in_the_path() {
         "/414/6901234000016",
         "/8017/690123400000000018",
         "/c/PLAIN",
-        "/c/nobody-knows",
     ] {
         let page = scan(&server, path, None);
         let body: Value = serde_json::from_str(&page.body).expect("JSON");
@@ -221,13 +220,83 @@ fn gs1_links_are_scans_wherever_they_stand_in_the_path() {
     for (path, status) in [("/01/06901234567893", 404), ("/414/1", 404), ("/c/", 404), ("/c/a/b", 404), ("/", 200)] {
         assert_eq!(open(&server, "GET", path, &[]).status, status, "{path}");
     }
-    assert_eq!(open(&server, "POST", "/414/6901234000016", &[]).status, 405);
+    for (path, status) in [("/414/6901234000016", 405), ("/c/PLAIN", 405), ("/q/PLAIN", 405), ("/q/nobody-knows", 404)]
+    {
+        assert_eq!(open(&server, "POST", path, &[]).status, status, "{path}");
+    }
     assert_eq!(open(&server, "GET", &format!("/c/{}", "x".repeat(513)), &[]).status, 400);
     server.settle();
     let of_kind = |kind: &str| counter(dir.path(), "kind", kind, "scans");
-    assert_eq!(["product", "store", "guide", "interactive", "service", "unknown"].map(of_kind), [2, 1, 1, 1, 1, 1]);
+    assert_eq!(["product", "store", "guide", "interactive", "service", "unknown"].map(of_kind), [2, 1, 1, 1, 1, 4]);
     assert_eq!(counter(dir.path(), "guide", "g-1", "scans"), 1);
-    assert_eq!(server.sum("mashang_events_received_total"), 8);
+    assert_eq!(server.sum("mashang_events_received_total"), 11);
+}
+
+#[test]
+fn links_resolve_at_the_door_as_in_events() {
+    let dir = shop();
+    let server = Server::start(dir.path(), &[]);
+    let links = [
+        ("/c/BOTTLE-1/", "interactive", 307),
+        ("//c/BOTTLE-1", "interactive", 307),
+        ("/c//%42OTTLE-1//", "interactive", 307),
+        ("/01/6901234567892/21/BOTTLE-1", "interactive", 307),
+        ("/gtin/06901234567892/ser/BOTTLE-1", "interactive", 307),
+        ("/a//gtin/036000291452/lot/7//ser/BOTTLE-1/", "interactive", 307),
+        ("/BOTTLE-1", "interactive", 307),
+        ("/q?c=BOTTLE-1", "interactive", 307),
+        ("/c/PLAIN?c=BOTTLE-1", "interactive", 307),
+        ("/v.2/q/BOTTLE-1", "interactive", 307),
+        ("/01/96385074", "product", 202),
+        ("/gln/6901234000016/", "store", 202),
+        ("/gsrnp/690123400000000018", "guide", 202),
+        ("/c/BOTTLE-1%0A", "unknown", 404),
+        ("/c/%ff", "unknown", 404),
+        ("/c/(01)06901234567892(21)BOTTLE-1", "unknown", 404),
+        ("/c/a.b", "unknown", 404),
+        ("/q/nobody-knows", "unknown", 404),
+        ("/gtin/06901234567893", "unknown", 404),
+    ];
+    for (n, (path, _, status)) in links.iter().enumerate() {
+        let page = scan(&server, path, None);
+        assert_eq!((page.status, page.cookie.is_some()), (*status, true), "{path}: {page:?}");
+        let code = format!("https://m.example{path}");
+        let event = json!({ "id": n.to_string(), "action": "scan", "shopper": "u1", "code": code }).to_string();
+        assert_eq!(server.post("application/json", event.as_bytes()).expect("an answer").status, 202, "{path}");
+    }
+    server.settle();
+    for kind in ["interactive", "product", "store", "guide", "unknown"] {
+        let of_kind = links.iter().filter(|link| link.1 == kind).count() as u64;
+        assert_eq!(counter(dir.path(), "kind", kind, "scans"), 2 * of_kind, "{kind}");
+    }
+    assert_eq!(counter(dir.path(), "merchant", "*", "scans"), 2 * links.len() as u64);
+}
+
+#[test]
+fn long_query_that_says_nothing_is_left_out() {
+    let dir = shop();
+    let server = Server::start(dir.path(), &[]);
+    let long = "x".repeat(2_000);
+    scan(&server, &format!("/c/BOTTLE-1?fbclid={long}"), None).r();
+    scan(&server, &format!("/01/06901234567892/21/BOTTLE-2?fbclid={long}"), None).r();
+    assert_eq!(scan(&server, &format!("/q?c={long}"), None).status, 400);
+}
+
+#[test]
+fn unknown_links_of_software_are_not_counted() {
+    let dir = shop();
+    let server = Server::start(dir.path(), &[]);
+    for path in ["/favicon.ico", "/robots.txt", "/.well-known/x", "/x/index.php?c=nobody-knows", "/v1/x", "/r/x/y"] {
+        let page = open(&server, "GET", path, &[]);
+        assert_eq!((page.status, &page.cookie), (404, &None), "{path}");
+    }
+    for (method, headers) in [("HEAD", ("Accept", "*/*")), ("GET", ("User-Agent", "WhatsApp/2.23.20.0 A"))] {
+        let page = open(&server, method, "/c/nobody-knows", &[headers]);
+        assert_eq!((page.status, &page.cookie, page.cached.as_str()), (404, &None, "no-store"), "{method}");
+    }
+    assert_eq!(server.sum("mashang_events_received_total"), 0);
+    assert_eq!(scan(&server, "/c/nobody-knows", None).status, 404);
+    assert_eq!(server.sum("mashang_events_received_total"), 1);
 }
 
 #[test]
