@@ -27,7 +27,7 @@ const AIM_IDENTIFIERS: [&str; 5] = ["]C1", "]d2", "]Q3", "]e0", "]E0"];
 /// ```
 /// use bumpalo::Bump;
 /// use domain::model::code::Link;
-/// use crate::code::parse_link;
+/// use wire::code::parse_link;
 ///
 /// let arena = Bump::new();
 /// let read = |text| parse_link(text, &arena);

@@ -60,7 +60,7 @@ fn without_the_drop_rule() {
 #[test]
 fn without_the_previous_one_rule() {
     let previous = FaultInjection { previous: false, ..FaultInjection::default() };
-    check("previous-one rule", guards(previous), &[process(21, "differs"), fleet(0, "differs")]);
+    check("previous-one rule", guards(previous), &[process(27, "differs"), fleet(0, "differs")]);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn without_expiry_at_the_probe() {
 fn without_acks_before_the_manifest() {
     let acks = Safeguards { manifest_after_acks: false, ..Safeguards::default() };
     let lost = "a frame is lost";
-    check("manifest after acks", snapshots(acks), &[process(22, lost), fleet(1, lost)]);
+    check("manifest after acks", snapshots(acks), &[process(22, lost), fleet(3, lost)]);
 }
 
 #[test]

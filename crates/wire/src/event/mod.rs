@@ -146,7 +146,7 @@ impl Reason {
 /// ```
 /// use bumpalo::Bump;
 /// use domain::model::event::Action;
-/// use crate::event::{Merchants, read};
+/// use wire::event::{Merchants, read};
 ///
 /// let (merchants, arena) = (Merchants::new([("acme", "CNY")]), Bump::new());
 ///

@@ -81,7 +81,7 @@ impl fmt::Debug for Checked {
 /// Reads the rules in `text`; `file` is its name in messages.
 ///
 /// ```
-/// use crate::rules::{Reference, read};
+/// use wire::rules::{Reference, read};
 ///
 /// let text = r#"
 /// merchant = "acme"

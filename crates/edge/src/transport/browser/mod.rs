@@ -123,6 +123,10 @@ impl IngestService {
             }
             Err(problem) => {
                 let mut response = problem.into_response();
+                // A path that names no code is not found, also where a scan of it could not be counted.
+                if !target.is_known && response.status() == StatusCode::BAD_REQUEST {
+                    return unknown();
+                }
                 // A browser that was asked to come again does so by itself.
                 if let Some(after) = response.headers().get(header::RETRY_AFTER).cloned() {
                     response.headers_mut().insert(header::REFRESH, after);
