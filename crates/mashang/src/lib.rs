@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use eventlog::files::Files;
 
 use cli::{Cli, Command, ExplainCommand, LogCommand, RulesCommand, SnapshotsCommand, TopicsCommand};
@@ -31,25 +31,38 @@ pub(crate) struct Usage(pub(crate) String);
 /// Does what the command line says. `files` is the layer under the log and the snapshots of a service.
 #[must_use]
 pub fn main_with(args: impl IntoIterator<Item = OsString>, files: Arc<dyn Files>) -> ExitCode {
+    let args = match config::file::complete(&Cli::command(), args.into_iter().collect()) {
+        Ok(args) => args,
+        Err(error) => return failed(&error),
+    };
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(told) => {
-            // Help and version are printed as if they had failed.
-            let _ = told.print();
-            return if told.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        Err(error) => {
+            match config::file::missing(&error) {
+                Some(what) => cli::output::tell(format_args!("mashang: {what}")),
+                // Help and version are printed as errors are.
+                None => drop(error.print()),
+            }
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    let done = match cli.command {
+    match run(cli.command, files) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn run(command: Command, files: Arc<dyn Files>) -> anyhow::Result<()> {
+    match command {
         Command::Demo(args) => roles::demo::demo(&args, files),
-        Command::Serve(args) => {
-            config::serve::Settings::of(args).and_then(|settings| roles::serve::serve(settings, files))
-        }
+        Command::Serve(settings) => settings.check().and_then(|settings| roles::serve::serve(settings, files)),
         Command::Edge(args) => roles::edge::edge(args),
         Command::Worker(args) => roles::worker::worker(args, files),
         Command::Ledger(args) => roles::ledger::ledger(args),
         Command::Console(args) => roles::console::console(args),
-        Command::Topics(TopicsCommand::Create(args)) => commands::topics::create(args),
-        Command::Topics(TopicsCommand::Check(args)) => commands::topics::check(args),
+        Command::Topics(TopicsCommand::Create(args)) => commands::topics::create(&args),
+        Command::Topics(TopicsCommand::Check(args)) => commands::topics::check(&args),
         Command::Snapshots(SnapshotsCommand::List(args)) => commands::snapshots::list(&args, files),
         Command::Snapshots(SnapshotsCommand::Verify(args)) => commands::snapshots::verify(&args, files),
         Command::Log(LogCommand::Dump(args)) => commands::log_dump::dump(&args),
@@ -57,19 +70,17 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, files: Arc<dyn Files>
         Command::Export(args) => commands::export::export(&args),
         Command::Explain(ExplainCommand::Code(args)) => commands::explain::code(&args),
         Command::Rules(RulesCommand::Check(args)) => commands::rules_check::check(&args),
-        Command::Rules(RulesCommand::Publish(args)) => commands::rules_publish::publish(args, files),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            cli::output::tell(format_args!("mashang: {error:#}"));
-            if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
-        }
+        Command::Rules(RulesCommand::Publish(args)) => commands::rules_publish::publish(&args, files),
     }
 }
 
-/// Whoever reads our output has had enough, as `head` does: nothing failed.
+/// Reports why a command failed.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    cli::output::tell(format_args!("mashang: {error:#}"));
+    if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+/// The reader of our output closed it, as `head` does: nothing failed.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let io = cause.downcast_ref::<std::io::Error>();

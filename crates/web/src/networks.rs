@@ -3,8 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use serde::Deserialize;
-
 /// All addresses that begin with the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Network {
@@ -13,8 +11,7 @@ struct Network {
 }
 
 /// The networks that are trusted.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Vec<String>")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trust(Vec<Network>);
 
 /// What is no network.
@@ -92,22 +89,16 @@ impl Trust {
     }
 }
 
-impl TryFrom<Vec<String>> for Trust {
-    type Error = NoNetwork;
-
-    fn try_from(texts: Vec<String>) -> Result<Self, NoNetwork> {
-        let network = |text: String| text.parse().map_err(|what| NoNetwork { text, what });
-        texts.into_iter().map(network).collect::<Result<_, _>>().map(Self)
-    }
-}
-
 /// Networks with commas between them, or `none`.
 impl FromStr for Trust {
     type Err = NoNetwork;
 
     fn from_str(text: &str) -> Result<Self, NoNetwork> {
-        let texts = text.split(',').map(|text| text.trim().to_owned());
-        if text == "none" { Ok(Self::nobody()) } else { texts.collect::<Vec<_>>().try_into() }
+        if text == "none" {
+            return Ok(Self::nobody());
+        }
+        let network = |text: &str| text.parse().map_err(|what| NoNetwork { text: text.to_owned(), what });
+        text.split(',').map(|text| network(text.trim())).collect::<Result<_, _>>().map(Self)
     }
 }
 

@@ -3,11 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-use serde::Deserialize;
-
 /// An address and a port: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`; `:8080` is this machine's, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Address(SocketAddr);
 
 impl Address {
@@ -35,14 +32,6 @@ impl FromStr for Address {
         given.ok_or_else(|| {
             format!("{text} is no address with a port; give one such as 127.0.0.1:8080, localhost:8080 or 0.0.0.0:8080")
         })
-    }
-}
-
-impl TryFrom<String> for Address {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
     }
 }
 

@@ -1,10 +1,10 @@
 //! The command line, as people see it.
 
 pub(crate) mod address;
-pub(crate) mod http_args;
+pub(crate) mod fleet_args;
 pub(crate) mod options;
 pub(crate) mod output;
-pub(crate) mod role_args;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,16 +12,12 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::model::time::{Millis, in_range, parse_rfc3339};
 use ledger::export::{Format, Table};
-use web::networks::Trust;
 
-use crate::cli::address::Address;
-use crate::cli::http_args::HttpArgs;
-use crate::cli::options::{ClockArg, LogFormat, ShopperLimit, duration};
-use crate::cli::role_args::{
-    ConsoleArgs, EdgeArgs, KafkaArgs, LedgerArgs, RulesPublishArgs, SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs,
-    WorkerArgs,
-};
-use crate::process::sockets::Udp;
+use crate::cli::fleet_args::{RulesPublishArgs, SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs};
+use crate::cli::options::duration;
+use crate::config::groups::{HttpSettings, IngestSettings, KafkaArgs, ProcessSettings};
+use crate::config::roles::{ConsoleArgs, EdgeArgs, LedgerArgs, WorkerArgs};
+use crate::config::serve;
 
 /// Scan events in; counts, prizes and commission out, each once.
 #[derive(Debug, Parser)]
@@ -50,7 +46,7 @@ pub(crate) enum Command {
     /// A brand that does not exist and its traffic, live: prints where to look
     Demo(DemoArgs),
     /// Take events over HTTP and UDP, keep them, work on them and answer, in one process
-    Serve(ServeArgs),
+    Serve(serve::Settings),
     /// A role of a fleet: take events over HTTP and UDP into Kafka
     Edge(EdgeArgs),
     /// A role of a fleet: work on what is in Kafka, at one desk or all
@@ -91,88 +87,15 @@ pub(crate) struct DemoArgs {
     /// Where its data are kept; a directory that is removed at the end if left out
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// The page and the door
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    pub(crate) http: Address,
-    /// Health and metrics
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
-    pub(crate) admin: Address,
-    /// How long a connection without a request is kept, longer than balancers keep theirs [default: 75s]
-    #[arg(long, env = "MASHANG_IDLE_TIMEOUT", value_name = "DURATION", value_parser = duration)]
-    pub(crate) idle_timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) http: HttpSettings,
+    #[command(flatten)]
+    pub(crate) ingest: IngestSettings,
+    #[command(flatten)]
+    pub(crate) process: ProcessSettings,
     /// Stop by itself after so long, such as 30s
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     pub(crate) duration: Option<Duration>,
-}
-
-/// What was said on the command line and in the environment; what is left out may stand in the file, else has a default.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Every option may also stand in the environment (MASHANG_DATA, MASHANG_HTTP, …) or in the file that --config names, as
-`http = \"127.0.0.1:8080\"`; the command line goes before the environment, and that before the file. Lists in the
-environment are separated by commas.
-
-Examples:
-  mashang serve --data data --rules acme.toml
-  mashang serve --data data --rules acme.toml --keys keys.toml --http 0.0.0.0:8080 --log-format json
-  curl -H 'Content-Type: application/json' -d '{\"id\":\"1\",\"action\":\"visit\",\"shopper\":\"u1\"}' http://127.0.0.1:8080/v1/events")]
-pub(crate) struct ServeArgs {
-    /// Where log, snapshots, rules and ledger.sqlite are kept
-    #[arg(long, env = "MASHANG_DATA", value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
-    /// Rules, one file per merchant; published at the start if they are new
-    #[arg(long, env = "MASHANG_RULES", num_args = 1.., value_delimiter = ',', value_name = "FILE")]
-    pub(crate) rules: Option<Vec<PathBuf>>,
-    /// The door and the console [default: 127.0.0.1:8080]
-    #[arg(long, env = "MASHANG_HTTP", value_name = "ADDRESS")]
-    pub(crate) http: Option<Address>,
-    #[command(flatten)]
-    pub(crate) front: HttpArgs,
-    /// The door for datagrams, or none [default: 127.0.0.1:5683, if it is free]
-    #[arg(long, env = "MASHANG_UDP", value_name = "ADDRESS")]
-    pub(crate) udp: Option<Udp>,
-    /// Networks whose datagrams are taken without a signature, or none [default: this machine]
-    #[arg(long, env = "MASHANG_UDP_TRUST", value_name = "NETWORK,…")]
-    pub(crate) udp_trust: Option<Trust>,
-    /// Health and metrics [default: 127.0.0.1:9464]
-    #[arg(long, env = "MASHANG_ADMIN", value_name = "ADDRESS")]
-    pub(crate) admin: Option<Address>,
-    /// Partitions of every topic, chosen once [default: 4]
-    #[arg(long, env = "MASHANG_PARTITIONS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(crate) partitions: Option<u16>,
-    /// Who says what time it is, chosen once: event is for backfills [default: wall]
-    #[arg(long, env = "MASHANG_CLOCK", value_enum, value_name = "CLOCK")]
-    pub(crate) clock: Option<ClockArg>,
-    /// API keys (mode 0600); without them only addresses of this machine may be bound
-    #[arg(long, env = "MASHANG_KEYS", value_name = "FILE")]
-    pub(crate) keys: Option<PathBuf>,
-    /// Where `file:` secrets lie [default: beside the rules]
-    #[arg(long, env = "MASHANG_SECRETS", value_name = "DIR")]
-    pub(crate) secrets: Option<PathBuf>,
-    /// How long the log keeps events, such as 7d; at least until they are in a snapshot [default: 7d]
-    #[arg(long, env = "MASHANG_RETAIN", value_name = "DURATION", value_parser = duration)]
-    pub(crate) retain: Option<Duration>,
-    /// How often snapshots are taken, such as 60s [default: 60s]
-    #[arg(long, env = "MASHANG_SNAPSHOT_EVERY", value_name = "DURATION", value_parser = duration)]
-    pub(crate) snapshot_every: Option<Duration>,
-    /// A segment of the log is closed at so many bytes [default: 67108864]
-    #[arg(long, env = "MASHANG_SEGMENT_BYTES", value_name = "N", value_parser = clap::value_parser!(u64).range(4096..))]
-    pub(crate) segment_bytes: Option<u64>,
-    /// Memory of requests under way; more are asked to come again [default: 268435456]
-    #[arg(long, env = "MASHANG_INFLIGHT_BYTES", value_name = "N")]
-    pub(crate) inflight_bytes: Option<u32>,
-    /// A shopper who sends more events a second is turned away while there is little room; 0 for nobody [default: 1000]
-    #[arg(long, env = "MASHANG_SHOPPER_LIMIT", value_name = "N")]
-    pub(crate) shopper_limit: Option<ShopperLimit>,
-    /// How long a stop waits, not ready, before connections end, such as 5s [default: 0s]
-    #[arg(long, env = "MASHANG_DRAIN_WAIT", value_name = "DURATION", value_parser = duration)]
-    pub(crate) drain_wait: Option<Duration>,
-    /// How the process tells what it does [default: text]
-    #[arg(long, env = "MASHANG_LOG_FORMAT", value_enum, value_name = "FORMAT")]
-    pub(crate) log_format: Option<LogFormat>,
-    /// More of these settings
-    #[arg(long, env = "MASHANG_CONFIG", value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

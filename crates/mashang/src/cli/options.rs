@@ -6,8 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use edge::ingest::shopper_limit::EVENTS_PER_S_MAX;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ClockArg {
     /// The machine's clock
     Wall,
@@ -15,8 +14,7 @@ pub(crate) enum ClockArg {
     Event,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     Text,
     Json,
@@ -28,19 +26,12 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Events a second beyond which a shopper is hot; 0 is never.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(try_from = "u32")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ShopperLimit(u32);
 
 impl ShopperLimit {
     pub(crate) const fn get(self) -> u32 {
         self.0
-    }
-}
-
-impl Default for ShopperLimit {
-    fn default() -> Self {
-        Self(1000)
     }
 }
 

@@ -16,7 +16,6 @@ use eventlog::local::meta::Clock;
 use serde::{Serialize, Serializer};
 
 use crate::cli::LogDumpArgs;
-use crate::config::roles::kafka;
 use crate::usage;
 
 /// Writes the events to standard output.
@@ -25,7 +24,7 @@ pub(crate) fn dump(args: &LogDumpArgs) -> Result<()> {
     debug_assert_eq!(args.topic, Topic::Scans.as_str());
     let archive = match &args.data {
         Some(data) => Archive::open(&Disk, &data.join("log"), Topic::Scans),
-        None => open(&kafka(args.kafka.clone())?, "mashang-log-dump", Topic::Scans),
+        None => open(&args.kafka.settings()?, "mashang-log-dump", Topic::Scans),
     };
     let archive = archive.map_err(|e| match e {
         LogError::Missing { .. } => usage(e),

@@ -12,19 +12,21 @@ use eventlog::kafka::topics::origin::meta;
 use prometheus::Registry;
 use wire::rules::{object, version};
 
+use crate::cli::fleet_args::RulesPublishArgs;
 use crate::cli::options::LogFormat;
 use crate::cli::output::answer;
-use crate::cli::role_args::RulesPublishArgs;
 use crate::commands::rules_check::read_all;
-use crate::config::roles::kafka_and_store;
 use crate::process::logging::log_as;
+use crate::rules::object_store::Store;
 use crate::rules::publish::RulesPublisher;
+use crate::usage;
 
 const CLIENT_ID: &str = "mashang-rules";
 
 /// Publishes rules, one merchant after the other.
-pub(crate) fn publish(args: RulesPublishArgs, files: Arc<dyn Files>) -> Result<()> {
-    let (kafka, store) = kafka_and_store(args.kafka, args.store)?;
+pub(crate) fn publish(args: &RulesPublishArgs, files: Arc<dyn Files>) -> Result<()> {
+    let kafka = args.kafka.settings()?;
+    let store: Store = args.store.parse().map_err(usage)?;
     let given = read_all(&args.files, args.secrets.as_deref())?;
     log_as(LogFormat::Text, "warn");
     let meta = meta(&kafka)?;

@@ -6,8 +6,8 @@ use anyhow::{Result, anyhow};
 use eventlog::files::Files;
 use worker::snapshot::{Listed, Snapshots};
 
+use crate::cli::fleet_args::SnapshotsArgs;
 use crate::cli::output::{answer, tell};
-use crate::cli::role_args::SnapshotsArgs;
 use crate::rules::object_store::Store;
 use crate::usage;
 

@@ -8,15 +8,14 @@ use eventlog::kafka::topics::check::{Needs, Report, check as check_topics};
 use eventlog::kafka::topics::create::{Wanted, create as create_topics};
 use eventlog::local::meta::{Clock, Meta};
 
+use crate::cli::fleet_args::{TopicsCheckArgs, TopicsCreateArgs};
 use crate::cli::options::ClockArg;
 use crate::cli::output::{answer, tell};
-use crate::cli::role_args::{TopicsCheckArgs, TopicsCreateArgs};
-use crate::config::roles::kafka;
 use crate::usage;
 
 /// Makes what is missing.
-pub(crate) fn create(args: TopicsCreateArgs) -> Result<()> {
-    let kafka = kafka(args.kafka)?;
+pub(crate) fn create(args: &TopicsCreateArgs) -> Result<()> {
+    let kafka = args.kafka.settings()?;
     let clock = match args.clock {
         ClockArg::Wall => Clock::Wall,
         ClockArg::Event => Clock::Event,
@@ -40,8 +39,8 @@ pub(crate) fn create(args: TopicsCreateArgs) -> Result<()> {
 }
 
 /// Tells what cannot keep the promises.
-pub(crate) fn check(args: TopicsCheckArgs) -> Result<()> {
-    let kafka = kafka(args.kafka)?;
+pub(crate) fn check(args: &TopicsCheckArgs) -> Result<()> {
+    let kafka = args.kafka.settings()?;
     let needs = Needs { retain_ms: i64::try_from(args.retain.as_millis()).unwrap_or(i64::MAX) };
     told(&check_topics(&kafka, &needs).map_err(refused)?)
 }

@@ -1,7 +1,11 @@
-//! Settings as they were given, checked and completed.
+//! Settings: each is declared once and given on the command line, in the environment or in a file.
 //!
-//! - `serve`: the settings of the service in one process
-//! - `roles`: the settings of a fleet's roles
+//! - `groups`: settings that several commands take
+//! - `serve`: the service in one process
+//! - `roles`: the roles of a fleet
+//! - `file`: the file of `--config`
 
+pub(crate) mod file;
+pub(crate) mod groups;
 pub(crate) mod roles;
 pub(crate) mod serve;

@@ -11,7 +11,6 @@ use anyhow::Result;
 use edge::ingest::service::IngestService;
 use edge::transport::udp::receiver::Receiver;
 use edge::transport::udp::socket::{self, Socket};
-use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::warn;
@@ -100,8 +99,7 @@ fn refused(name: &str, address: SocketAddr, error: &io::Error) -> anyhow::Error 
 }
 
 /// Where datagrams are taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Udp {
     /// Nobody said where: at CoAP's port of this machine, if it is free.
     #[default]
@@ -128,14 +126,6 @@ impl FromStr for Udp {
             "none" => Ok(Self::Nowhere),
             text => text.parse().map(|address: Address| Self::At(address.get())).map_err(|e| format!("{e}, or none")),
         }
-    }
-}
-
-impl TryFrom<String> for Udp {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
     }
 }
 

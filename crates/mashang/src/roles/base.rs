@@ -39,7 +39,7 @@ impl Base {
     /// # Errors
     /// They cannot: usage, with everything that is wrong. Or Kafka does not answer.
     pub(crate) fn begin(role: &Role) -> Result<Self> {
-        log_as(role.log_format, "info");
+        log_as(role.process.log_format, "info");
         Ok(Self::of(role, ask(&role.kafka)?))
     }
 

@@ -21,8 +21,7 @@ use web::server::metrics::Http;
 use web::server::port::Port;
 
 use super::base::{Base, on_runtime, until_stopped};
-use crate::cli::role_args::ConsoleArgs;
-use crate::config::roles::Console;
+use crate::config::roles::{Console, ConsoleArgs};
 use crate::process::health::{Admin, HealthCheck};
 use crate::process::signals::Signals;
 use crate::process::sockets::{self, Listeners};
@@ -35,7 +34,7 @@ const RULES_EVERY: Duration = Duration::from_millis(500);
 
 /// Answers until SIGTERM or SIGINT.
 pub(crate) fn console(args: ConsoleArgs) -> Result<()> {
-    let settings = Console::of(args)?;
+    let settings = args.check()?;
     let base = Base::begin(&settings.role)?;
     let (kafka, meta, instance) = (base.kafka.clone(), base.meta.clone(), base.instance.clone());
     let connect = move || Ok::<Box<dyn Consumer>, LogError>(Box::new(KafkaConsumer::new(&kafka, &meta, &instance)?));
@@ -47,9 +46,9 @@ pub(crate) fn console(args: ConsoleArgs) -> Result<()> {
 }
 
 async fn run(settings: Console, base: Base, recent: Arc<PendingResults>, merchants: Merchants) -> Result<()> {
-    let keys = settings.door.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
-    let listeners = Listeners::bind(settings.door.http)?;
-    let admin = sockets::admin(settings.role.admin).await?;
+    let keys = settings.http.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
+    let listeners = Listeners::bind(settings.http.http.get())?;
+    let admin = sockets::admin(settings.role.process.admin.get()).await?;
     let standing = Arc::new(RoleHealth { registry: base.registry.clone(), draining: AtomicBool::new(false) });
     let served = Arc::clone(&merchants.served);
     let (failed, mut failures) = base.failures();
@@ -65,7 +64,7 @@ async fn run(settings: Console, base: Base, recent: Arc<PendingResults>, merchan
     let routes = public(answers.routes().merge(page), nothing());
     let connections = Http::new(&base.registry).context("metrics are registered once")?;
     let service = Routes { router: routes, local_only: keys.is_none() };
-    let port = Port::new(service, settings.door.front, connections);
+    let port = Port::new(service, settings.http.port()?, connections);
     let http = listeners.address()?;
     let mut servers = listeners.serve(&port, |name, work| thread(name, &failed, work));
     if let Some(keys) = keys {
@@ -78,7 +77,7 @@ async fn run(settings: Console, base: Base, recent: Arc<PendingResults>, merchan
     let ended = until_stopped(signals, &mut failures).await;
     standing.draining.store(true, Ordering::Release);
     if ended.is_ok() {
-        tokio::time::sleep(settings.door.drain_wait).await;
+        tokio::time::sleep(settings.http.drain_wait).await;
     }
     recent.release();
     servers.end().await;

@@ -18,14 +18,11 @@ use ledger::reader::Ledger;
 use ledger::totals::Totals as Sums;
 use ledger::url::LedgerUrl;
 use serde::{Deserialize, Serialize};
-use web::networks::Trust;
 
 use crate::cli::DemoArgs;
-use crate::cli::http_args::HttpArgs;
-use crate::cli::options::{ClockArg, LogFormat, ShopperLimit};
+use crate::cli::options::LogFormat;
 use crate::config::serve::Settings;
 use crate::process::logging::log_as;
-use crate::process::sockets::Udp;
 use crate::roles::serve::Service;
 use crate::usage;
 use demo::brand::{self, Brand, MERCHANT};
@@ -56,27 +53,7 @@ pub(crate) fn demo(args: &DemoArgs, files: Arc<dyn Files>) -> Result<()> {
     };
     let dir = args.data.clone().or(own.as_ref().map(|dir| dir.path().to_owned())).unwrap_or_default();
     let (facts, rules) = brand_in(&dir.join("brand"))?;
-    let settings = Settings {
-        data: dir.join("data"),
-        rules: vec![rules],
-        http: args.http.get(),
-        front: HttpArgs { idle_timeout: args.idle_timeout, ..HttpArgs::default() }.check(HttpArgs::default())?,
-        udp: Udp::Nowhere,
-        udp_trust: Trust::loopback(),
-        admin: args.admin.get(),
-        partitions: 4,
-        clock: ClockArg::Wall,
-        keys: None,
-        secrets: None,
-        retain: Duration::from_hours(24),
-        snapshot_every: Duration::from_mins(1),
-        segment_bytes: 64 * 1024 * 1024,
-        shopper_limit: ShopperLimit::default(),
-        inflight_bytes: 256 * 1024 * 1024,
-        drain_wait: Duration::ZERO,
-        log_format: LogFormat::Text,
-    };
-    settings.check()?;
+    let settings = Settings::demo(dir.join("data"), rules, args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let service = Service::start(settings, files).await?;

@@ -33,8 +33,8 @@ use web::server::metrics::Http;
 use web::server::port::Port;
 
 use super::base::{Base, ask, is_away, on_runtime, until_stopped};
-use crate::cli::role_args::EdgeArgs;
-use crate::config::roles::{Edge, Spool};
+use crate::config::groups::Spool;
+use crate::config::roles::{Edge, EdgeArgs};
 use crate::process::data_dir::lock;
 use crate::process::health::{Admin, HealthCheck};
 use crate::process::signals::Signals;
@@ -57,7 +57,7 @@ const RULES_EVERY: Duration = Duration::from_millis(500);
 
 /// Takes events until SIGTERM or SIGINT.
 pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
-    let settings = Edge::of(args)?;
+    let settings = args.check()?;
     let (base, from_before) = match Base::begin(&settings.role) {
         Ok(base) => (base, None),
         Err(error) => {
@@ -183,10 +183,10 @@ async fn run(
     stamps: Vec<Stamps>,
     rules: Rules,
 ) -> Result<()> {
-    let keys = settings.door.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
-    let listeners = Listeners::bind(settings.door.http)?;
-    let udp = Sockets::bind(settings.udp)?;
-    let admin = sockets::admin(settings.role.admin).await?;
+    let keys = settings.http.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
+    let listeners = Listeners::bind(settings.http.http.get())?;
+    let udp = Sockets::bind(settings.ingest.udp())?;
+    let admin = sockets::admin(settings.role.process.admin.get()).await?;
     let metrics = Metrics::new(&base.registry).context("metrics are registered once")?;
     let (found, _lock) = spooled.map(|Kept { found, _lock }| (found, _lock)).unzip();
     let (failed, mut failures) = base.failures();
@@ -212,17 +212,17 @@ async fn run(
 
     let connections = Http::new(&base.registry).context("metrics are registered once")?;
     let limits = Limits {
-        inflight_bytes_max: settings.door.inflight_bytes as usize,
-        shopper_events_per_s: settings.shopper_limit.get(),
+        inflight_bytes_max: settings.ingest.inflight_bytes as usize,
+        shopper_events_per_s: settings.ingest.shopper_limit.get(),
     };
     let door = IngestService::new(intakes.clone(), served, keys.clone(), metrics, limits);
     let door = Arc::new(door);
     let routes = public(IngestService::routes().merge(browser::routes(&door)), browser::links(&door));
     let routes = Routes { router: routes, local_only: door.keys.is_none() };
     let service = EdgeHandler { ingest: Arc::clone(&door), routes };
-    let port = Port::new(service, settings.door.front, connections);
+    let port = Port::new(service, settings.http.port()?, connections);
     let udp_address = udp.address().map(tracing::field::display);
-    let receivers = udp.receive(&door, settings.udp_trust, |name, work| thread(name, &failed, work));
+    let receivers = udp.receive(&door, settings.ingest.udp_trust(), |name, work| thread(name, &failed, work));
     let http = listeners.address()?;
     let mut servers = listeners.serve(&port, |name, work| thread(name, &failed, work));
     if let Some(keys) = keys {
@@ -235,7 +235,7 @@ async fn run(
     let ended = until_stopped(signals, &mut failures).await;
     standing.draining.store(true, Ordering::Release);
     if ended.is_ok() {
-        tokio::time::sleep(settings.door.drain_wait).await;
+        tokio::time::sleep(settings.http.drain_wait).await;
     }
     receivers.stop();
     servers.end().await;

@@ -16,8 +16,7 @@ use prometheus::{IntGauge, IntGaugeVec, Registry, TextEncoder};
 use tracing::{info, warn};
 
 use super::base::{Base, gauge, gauges, on_runtime, until_stopped};
-use crate::cli::role_args::LedgerArgs;
-use crate::config::roles::Ledger;
+use crate::config::roles::{Ledger, LedgerArgs};
 use crate::process::health::{Admin, HealthCheck};
 use crate::process::signals::Signals;
 use crate::process::sockets;
@@ -26,7 +25,7 @@ use worker::ledger_consumer::{LedgerConsumer, Order, Owner, Progress};
 
 /// Writes until SIGTERM or SIGINT.
 pub(crate) fn ledger(args: LedgerArgs) -> Result<()> {
-    let settings = Ledger::of(args)?;
+    let settings = args.check()?;
     let base = Base::begin(&settings.role)?;
     let writer = Writer::open(&settings.ledger, [])?;
     let (orders, ordered) = channel();
@@ -44,7 +43,7 @@ pub(crate) fn ledger(args: LedgerArgs) -> Result<()> {
         Box::new(committed),
         &base.registry,
     )?;
-    let standing = Arc::new(RoleHealth::new(&base, scribe.progress(), settings.stuck_after)?);
+    let standing = Arc::new(RoleHealth::new(&base, scribe.progress(), settings.group.stuck_after)?);
     on_runtime(run(settings, base, scribe, standing, orders, commits))
 }
 
@@ -56,12 +55,13 @@ async fn run(
     orders: Sender<Order>,
     commits: Receiver<(u16, u64)>,
 ) -> Result<()> {
-    let admin = sockets::admin(settings.role.admin).await?;
+    let admin = sockets::admin(settings.role.process.admin.get()).await?;
     let (failed, mut failures) = base.failures();
     let progress = scribe.progress();
     let writes = thread("ledger", &failed, move || Ok(scribe.run()?));
     let group = format!("{}.ledger", base.kafka.prefix);
-    let member = Membership::join(&base.kafka, &group, &base.instance, &[Topic::Facts], settings.session_timeout)?;
+    let member =
+        Membership::join(&base.kafka, &group, &base.instance, &[Topic::Facts], settings.group.session_timeout)?;
     let (changes, own) = (member.changes(), Arc::clone(&standing));
     thread("ledger-member", &failed, move || follow(&changes, &orders, &own));
     let committer = std::thread::spawn(move || {

@@ -27,8 +27,7 @@ use worker::snapshot::Snapshots;
 use worker::supervisor::{Connect, LaneSupervisor};
 
 use super::base::{Base, gauge, gauges, on_runtime, until_stopped};
-use crate::cli::role_args::{DeskArg, WorkerArgs};
-use crate::config::roles::Worker;
+use crate::config::roles::{DeskArg, Worker, WorkerArgs};
 use crate::process::health::{Admin, HealthCheck};
 use crate::process::signals::Signals;
 use crate::process::sockets;
@@ -41,7 +40,7 @@ type Commits = (Sender<Option<(Topic, u16, u64)>>, Receiver<Option<(Topic, u16, 
 
 /// Works until SIGTERM or SIGINT.
 pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
-    let settings = Worker::of(args)?;
+    let settings = args.check()?;
     let base = Base::begin(&settings.role)?;
     let draws = settings.desks.contains(&DeskArg::Code);
     let reader = Reader {
@@ -76,7 +75,7 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
 }
 
 async fn run(settings: Worker, base: Base, works: Arc<WorkerContext>, (end, commits): Commits) -> Result<()> {
-    let admin = sockets::admin(settings.role.admin).await?;
+    let admin = sockets::admin(settings.role.process.admin.get()).await?;
     let connect = Lines {
         kafka: base.kafka.clone(),
         meta: base.meta.clone(),
@@ -85,7 +84,7 @@ async fn run(settings: Worker, base: Base, works: Arc<WorkerContext>, (end, comm
     };
     let connect: Arc<dyn Connect> = Arc::new(connect);
     let crew = Arc::new(Mutex::new(Some(LaneSupervisor::start(&works, &connect, settings.lanes))));
-    let standing = Arc::new(RoleHealth::new(&base, &works, settings.stuck_after)?);
+    let standing = Arc::new(RoleHealth::new(&base, &works, settings.group.stuck_after)?);
     let (failed, mut failures) = base.failures();
     let mut memberships = Vec::new();
     for desk in [DeskArg::Shopper, DeskArg::Code, DeskArg::Campaign] {
@@ -94,7 +93,7 @@ async fn run(settings: Worker, base: Base, works: Arc<WorkerContext>, (end, comm
         }
         let (name, topic) = of(desk);
         let group = format!("{}.{name}", base.kafka.prefix);
-        let member = Membership::join(&base.kafka, &group, &base.instance, &[topic], settings.session_timeout)?;
+        let member = Membership::join(&base.kafka, &group, &base.instance, &[topic], settings.group.session_timeout)?;
         let (changes, crew, standing) = (member.changes(), Arc::clone(&crew), Arc::clone(&standing));
         thread(&format!("{name}-member"), &failed, move || follow(&changes, &crew, &standing));
         memberships.push((topic, member));

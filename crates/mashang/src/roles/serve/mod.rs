@@ -79,7 +79,7 @@ const SETTLE_FULL: Duration = Duration::from_secs(5);
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) fn serve(settings: Settings, files: Arc<dyn Files>) -> Result<()> {
-    log_as(settings.log_format, "info");
+    log_as(settings.process.log_format, "info");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let service = Service::start(settings, files).await?;
@@ -118,15 +118,15 @@ impl Service {
     /// What cannot be opened, and why. Exit status 2 where the settings are at fault.
     pub(crate) async fn start(settings: Settings, files: Arc<dyn Files>) -> Result<Self> {
         let given = read_all(&settings.rules, settings.secrets.as_deref())?;
-        let keys = settings.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
+        let keys = settings.http.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
         let data = &settings.data;
         let refused = |e: &dyn std::fmt::Display| usage(format!("--data {}: {e}", data.display()));
         std::fs::create_dir_all(data)
             .map_err(|e| refused(&format!("cannot be written: {e}: choose a directory that can be")))?;
         let lock = lock(data).map_err(|e| refused(&e))?;
-        let http = Listeners::bind(settings.http)?;
-        let udp = Sockets::bind(settings.udp)?;
-        let admin = crate::process::sockets::admin(settings.admin).await?;
+        let http = Listeners::bind(settings.http.http.get())?;
+        let udp = Sockets::bind(settings.ingest.udp())?;
+        let admin = crate::process::sockets::admin(settings.process.admin.get()).await?;
 
         let file = data.join("ledger.sqlite");
         may_serve(&file).map_err(|e| refused(&e))?;
@@ -181,8 +181,8 @@ impl Service {
         let appender: Arc<dyn Appender> = Arc::<Log>::clone(&log);
         let road = AppendTarget::Log(appender);
         let limits = Limits {
-            inflight_bytes_max: settings.inflight_bytes as usize,
-            shopper_events_per_s: settings.shopper_limit.get(),
+            inflight_bytes_max: settings.ingest.inflight_bytes as usize,
+            shopper_events_per_s: settings.ingest.shopper_limit.get(),
         };
         let intake = Batcher::start(road, log.meta().partitions.scans, stamps, PACE, metrics.clone());
         let door = IngestService::new(vec![Arc::clone(&intake)], Arc::clone(&served), keys.clone(), metrics, limits);
@@ -195,9 +195,9 @@ impl Service {
             browser::links(&door),
         );
         let connections = Http::new(&registry).context("metrics are registered once")?;
-        let routes = Routes { router: routes, local_only: settings.keys.is_none() };
+        let routes = Routes { router: routes, local_only: settings.http.keys.is_none() };
         let service = EdgeHandler { ingest: Arc::clone(&door), routes };
-        let port = Port::new(service, settings.front.clone(), connections);
+        let port = Port::new(service, settings.http.port()?, connections);
 
         let mut threads = vec![thread("ledger", &failed, move || ledger.run().map_err(Into::into))];
         for (number, stations) in lanes.into_iter().enumerate() {
@@ -205,7 +205,7 @@ impl Service {
             threads.push(thread(&format!("lane-{number}"), &failed, move || run_lane(&works, log, stations)));
         }
         let udp_address = udp.address();
-        let receivers = udp.receive(&door, settings.udp_trust.clone(), |name, work| thread(name, &failed, work));
+        let receivers = udp.receive(&door, settings.ingest.udp_trust(), |name, work| thread(name, &failed, work));
         let address = http.address()?;
         let servers = http.serve(&port, |name, work| thread(name, &failed, work));
         let reload = keys.map(|keys| tokio::spawn(async move { keys.reload().await }));
@@ -260,7 +260,7 @@ impl Service {
             return Err(failure);
         }
         info!("draining");
-        tokio::time::sleep(self.settings.drain_wait).await;
+        tokio::time::sleep(self.settings.http.drain_wait).await;
         self.recent.release();
         self.receivers.stop();
         self.servers.end().await;

@@ -1,0 +1,87 @@
+//! What is done to a fleet's topics, rules and store.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::options::{ClockArg, duration};
+use crate::config::groups::KafkaArgs;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Run again, it completes what was cut off; it never changes a topic that is there.
+
+Examples:
+  mashang topics create --kafka k1:9092,k2:9092,k3:9092
+  mashang topics create --kafka 127.0.0.1:9092 --replication 1 --min-insync 1 --scans 4 --draws 4 --awards 2 --facts 4")]
+pub(crate) struct TopicsCreateArgs {
+    #[command(flatten)]
+    pub(crate) kafka: KafkaArgs,
+    /// Partitions of scans: the most shopper desks that can work at once; chosen once
+    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) scans: u16,
+    /// Partitions of draws; chosen once
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) draws: u16,
+    /// Partitions of awards; chosen once
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) awards: u16,
+    /// Partitions of facts: the most ledger processes that can work at once; chosen once
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) facts: u16,
+    /// Brokers that keep each partition
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) replication: u16,
+    /// Brokers that must have a record before it counts
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub(crate) min_insync: u16,
+    /// How long records are kept, such as 7d; more than any recovery takes
+    #[arg(long, default_value = "7d", value_parser = duration, value_name = "DURATION")]
+    pub(crate) retain: Duration,
+    /// Who says what time it is, chosen once: event is for backfills
+    #[arg(long, value_enum, default_value_t = ClockArg::Wall, value_name = "CLOCK")]
+    pub(crate) clock: ClockArg,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Tells everything at once that cannot keep the promises, and what is only unwise. Exit status 1 if there is a mistake.
+
+Examples:
+  mashang topics check --kafka k1:9092")]
+pub(crate) struct TopicsCheckArgs {
+    #[command(flatten)]
+    pub(crate) kafka: KafkaArgs,
+    /// The least time for which records must be kept
+    #[arg(long, default_value = "1d", value_parser = duration, value_name = "DURATION")]
+    pub(crate) retain: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotsArgs {
+    /// The store: file:DIR
+    #[arg(long, env = "MASHANG_STORE", value_name = "URL")]
+    pub(crate) store: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every file is checked as `rules check` does, and against the rules in force. An interrupted publishing is completed first,
+whoever began it.
+
+Examples:
+  mashang rules publish acme.toml --kafka k1:9092 --store file:/srv/mashang")]
+pub(crate) struct RulesPublishArgs {
+    /// Rules, one file per merchant
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) kafka: KafkaArgs,
+    /// The store: file:DIR
+    #[arg(long, env = "MASHANG_STORE", value_name = "URL", required = true)]
+    pub(crate) store: String,
+    /// Where `file:` secrets lie [default: beside the rules]
+    #[arg(long, env = "MASHANG_SECRETS", value_name = "DIR")]
+    pub(crate) secrets: Option<PathBuf>,
+}
