@@ -134,10 +134,6 @@ impl File<'_> {
             let what = || self.wrong(&format!("{key} is no setting of {name}: see `mashang {name} --help`"));
             return if is_shared && key != CONFIG { Ok(Vec::new()) } else { Err(what()) };
         };
-        let given = matches.value_source(arg.get_id().as_str());
-        if matches!(given, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
-            return Ok(Vec::new());
-        }
         let texts = match value.get_ref() {
             DeValue::Array(values) => values.iter().map(|value| self.scalar(key, value.get_ref())).collect(),
             one => self.scalar(key, one).map(|text| vec![text]),
@@ -152,8 +148,11 @@ impl File<'_> {
         }
         let argument = |text: &String| OsString::from(format!("--{key}={text}"));
         let arguments: Vec<OsString> = texts.iter().map(argument).collect();
+        let given = matches.value_source(arg.get_id().as_str());
         let alone = std::iter::once(OsString::from("mashang")).chain(arguments.iter().cloned());
         match relaxed(command.clone()).try_get_matches_from(alone) {
+            // A mistake is reported even where another value goes before it.
+            Ok(_) if matches!(given, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) => Ok(Vec::new()),
             Ok(_) => Ok(arguments),
             Err(error) => Err(self.wrong(&format!("{key}: {}", reason(&error)))),
         }

@@ -78,7 +78,7 @@ fn settings_that_are_wrong_are_named() {
         dir,
         &["--config", "serve.toml"],
         &expect![[r#"
-            mashang: --config serve.toml:3: unknown field `port`, expected one of `data`, `rules`, `http`, `connections`, `proxy-trust`, `proxy-protocol`, `idle-timeout`, `tls-cert`, `tls-key`, `udp`, `udp-trust`, `admin`, `partitions`, `clock`, `keys`, `secrets`, `retain`, `snapshot-every`, `segment-bytes`, `shopper-limit`, `inflight-bytes`, `drain-wait`, `log-format`
+            mashang: --config serve.toml:3: port is no setting of serve: see `mashang serve --help`
             exit status 2
         "#]],
     );
@@ -88,7 +88,7 @@ fn settings_that_are_wrong_are_named() {
         dir,
         &["--config", "serve.toml"],
         &expect![[r#"
-            mashang: --config: retain: is "a while"; write an integer and a unit, such as "500ms", "10s", "15m", "48h" or "15d"
+            mashang: --config serve.toml:3: retain: is "a while"; write an integer and a unit, such as "500ms", "10s", "15m", "48h" or "15d"
             exit status 2
         "#]],
     );

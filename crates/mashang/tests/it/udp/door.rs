@@ -280,7 +280,7 @@ fn starts_that_must_not_be_are_refused() {
     start(
         &["--config", "serve.toml"],
         expect![
-            "2 mashang: --config serve.toml:1: home: is no network; give an address, or one with its bits such as 10.1.0.0/16"
+            "2 mashang: --config serve.toml:1: udp-trust: home: is no network; give an address, or one with its bits such as 10.1.0.0/16"
         ],
     );
     // Neither beside a stranger nor beside another one of ours.
