@@ -17,7 +17,7 @@ pub struct Record<'a> {
     pub bytes: &'a [u8],
 }
 
-/// A record that is to be appended.
+/// A record to append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {
     pub topic: Topic,
@@ -25,33 +25,33 @@ pub struct Append {
     pub record: Vec<u8>,
 }
 
-/// Why an append was refused. Nothing of it is in an embedded log; of Kafka nobody knows.
+/// Why an append was refused. An embedded log holds nothing of it; Kafka may hold some or all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
     #[error("the log has no room, or does not answer")]
     Full,
-    #[error("the log failed; whoever writes to it must begin again")]
+    #[error("the log failed; its writers must start again")]
     Failed,
     #[error("the log is being closed")]
     Closed,
-    /// Only of Kafka, and only if its topics take less than they were made to take.
-    #[error("a record is larger than its topic takes")]
+    /// Only from Kafka, and only if its topics accept less than they did at their creation.
+    #[error("a record is larger than its topic accepts")]
     TooLarge,
 }
 
-/// Called once the append is durable or refused. Runs on the committer's thread: it must not wait.
+/// Called once the append is durable or refused. It runs on the committer's thread and must not block.
 pub type Done = Box<dyn FnOnce(Result<(), AppendError>) + Send>;
 
 /// What an append does when the disk is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFull {
-    /// It is refused at once: whoever sent it is told.
+    /// It is refused without a wait, and its sender gets the error.
     Refuse,
-    /// It waits in its place: it is an answer that must not be lost.
+    /// It waits in its place in the queue: it is an answer that must not be lost.
     Wait,
 }
 
-/// The state that `/readyz` asks for.
+/// The state that `/readyz` reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Health {
@@ -60,28 +60,29 @@ pub enum Health {
     Failed = 2,
 }
 
-/// Reads some partitions of a log, each in order and without a hole.
+/// Reads some partitions of a log, each in order and without a gap.
 pub trait Consumer: Send {
-    /// The first offset that is still there, and the one after the last durable record, as of now.
+    /// The first offset that the log still holds, and the offset after the last durable record, as of now.
     ///
     /// # Errors
-    /// The log does not say.
+    /// The log does not answer.
     fn bounds(&mut self, topic: Topic, partition: u16) -> Result<Range<u64>, LogError>;
 
-    /// Begins to read a partition at an offset. `mend` says what helps if the log begins later.
+    /// Begins to read a partition at an offset. `mend` is the fix that the error names if the log begins later.
     ///
     /// # Errors
-    /// The log begins later or ends earlier, is another one, or cannot be read.
+    /// The log begins later or ends earlier, is another log, or cannot be read.
     fn assign(&mut self, topic: Topic, partition: u16, from: u64, mend: &'static str) -> Result<(), LogError>;
 
-    /// Reads a partition no more: no record of it is handed out from now on.
+    /// Stops reading a partition: from now on `poll` returns no record of it.
     fn revoke(&mut self, topic: Topic, partition: u16);
 
-    /// Hands out what is there, a bounded number of records of each partition, until `each` breaks; waits for so long if there is
-    /// nothing. Says how many it handed out.
+    /// Passes available records to `each`, a bounded number of each partition, until `each` breaks. If there are none, it waits
+    /// for `wait` at most. Returns the number of records that it passed.
     ///
     /// # Errors
-    /// A record is damaged, missing, or was let go before it was read: nothing is skipped. The feed must then be thrown away.
+    /// A record is damaged, missing, or was deleted before it was read; no record is skipped. The caller must then drop the
+    /// consumer.
     fn poll(
         &mut self,
         wait: Duration,
@@ -89,30 +90,31 @@ pub trait Consumer: Send {
     ) -> Result<usize, LogError>;
 }
 
-/// How long a log may be silent while what it has is read.
+/// Maximum time that a log may return nothing while records are left to read; after it, reading fails.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Maximum wait of one poll; the poll is then repeated.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Hands out every record of a partition that is there now, from an offset on.
+/// Passes every record that a partition holds now to `each`, from an offset on.
 ///
 /// # Errors
-/// As [`Consumer::assign`] and [`Consumer::poll`], or the log is silent for a minute.
+/// As [`Consumer::assign`] and [`Consumer::poll`], or the log returns nothing for a minute.
 pub fn read_all(
-    feed: &mut dyn Consumer,
+    consumer: &mut dyn Consumer,
     topic: Topic,
     partition: u16,
     from: u64,
     mend: &'static str,
     each: &mut dyn FnMut(Record<'_>),
 ) -> Result<(), LogError> {
-    let end = feed.bounds(topic, partition)?.end;
+    let end = consumer.bounds(topic, partition)?.end;
     if from >= end {
         return Ok(());
     }
-    feed.assign(topic, partition, from, mend)?;
-    let (mut next, mut heard) = (from, Instant::now());
+    consumer.assign(topic, partition, from, mend)?;
+    let (mut next, mut last_record) = (from, Instant::now());
     while next < end {
-        let taken = feed.poll(POLL, &mut |t, p, record| {
+        let taken = consumer.poll(POLL, &mut |t, p, record| {
             if (t, p) == (topic, partition) && record.offset < end {
                 next = record.offset + 1;
                 each(record);
@@ -120,27 +122,27 @@ pub fn read_all(
             if next < end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         if taken > 0 {
-            heard = Instant::now();
-        } else if heard.elapsed() > SILENCE_MAX {
-            feed.revoke(topic, partition);
+            last_record = Instant::now();
+        } else if last_record.elapsed() > SILENCE_MAX {
+            consumer.revoke(topic, partition);
             let partition = format!("{topic} partition {partition}");
             return Err(LogError::Silent { partition, wanted: next, end });
         }
     }
-    feed.revoke(topic, partition);
+    consumer.revoke(topic, partition);
     Ok(())
 }
 
-/// Appends records to a log. Records for one partition stay in the order in which they were given.
+/// Appends records to a log. Records for one partition keep the order in which they were submitted.
 pub trait Appender: Send + Sync + std::fmt::Debug {
-    /// Appends records; `done` is called once all of them are durable, or refused. Refused, an embedded log has none of them;
-    /// of Kafka nobody knows: they may be there. `done` runs on a thread of the log's and must not wait.
+    /// Appends records; `done` is called once all of them are durable, or refused. If they are refused, an embedded log holds none
+    /// of them, and Kafka may hold some or all. `done` runs on one of the log's threads and must not block.
     fn append(&self, records: Vec<Append>, on_full: OnFull, done: Done);
 
-    /// Whether it would take records now.
+    /// Whether it accepts records now.
     fn health(&self) -> Health;
 
-    /// Makes what was given durable, if that goes well soon, and refuses all that comes later.
+    /// Tries for a short time to make submitted records durable, and refuses all later ones.
     fn close(&self);
 }
 

@@ -1,4 +1,4 @@
-//! What goes wrong with a log: what, where, and the mend.
+//! What fails in a log: what, where, and the fix.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,29 +9,31 @@ pub enum LogError {
     #[error("{path}: cannot be {done}: {cause}")]
     Io { path: PathBuf, done: &'static str, cause: io::Error },
     #[error(
-        "{path} at byte {byte}: the log is damaged: {what}; put the data directory back from a copy, or begin a new one: nothing is skipped"
+        "{path} at byte {byte}: the log is damaged: {what}; no record is skipped: restore the data directory from a copy, or begin a new one"
     )]
     Damaged { path: PathBuf, byte: u64, what: String },
     #[error("{dir}: the log was made with {found}, not with {wanted}: {mend}")]
     Other { dir: PathBuf, found: String, wanted: String, mend: &'static str },
     #[error(
-        "{path} at byte {byte}: the spool is damaged: {what}; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"
+        "{path} at byte {byte}: the spool is damaged: {what}; no record is skipped: restore the file, or move the directory aside, which loses the events in it that were not drained"
     )]
     SpoolDamaged { path: PathBuf, byte: u64, what: String },
     #[error(
-        "{dir}: this spool holds events of log {found:032x}, and this edge writes to log {wanted:032x}: give it back to an edge of its log, or give this one another directory"
+        "{dir}: this spool holds events of log {found:032x}, but this edge writes to log {wanted:032x}: use it with an edge of its own log, or give this edge another directory"
     )]
     SpoolOther { dir: PathBuf, found: u128, wanted: u128 },
     #[error("{dir}: there is no log: name the directory that `serve --data` wrote")]
     Missing { dir: PathBuf },
-    #[error("{partition}: offset {wanted} was asked for, the log begins at {start}: what was there is let go; {mend}")]
+    #[error(
+        "{partition}: offset {wanted} was asked for, the log begins at {start}: earlier records were deleted; {mend}"
+    )]
     Retired { partition: String, wanted: u64, start: u64, mend: &'static str },
     #[error(
-        "{partition}: offset {wanted} was asked for, the log ends at {end}: the log is shorter than what was read of it; put it back whole"
+        "{partition}: offset {wanted} was asked for, the log ends at {end}: it is shorter than what was read of it before; restore all of it"
     )]
     Short { partition: String, wanted: u64, end: u64 },
     #[error(
-        "{partition}: the log ends at {end} and does not give what stands at {wanted}: see whether it can be reached"
+        "{partition}: the log ends at {end}, but does not return the record at {wanted}: check that the log can be reached"
     )]
     Silent { partition: String, wanted: u64, end: u64 },
     #[error(
@@ -49,20 +51,20 @@ pub enum LogError {
 }
 
 impl LogError {
-    /// Whether it is only that the disk is full: the same may go well later.
+    /// Whether the disk is full and nothing else is wrong: a retry may succeed later.
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Io { cause, .. } if is_full(cause))
     }
 }
 
-/// Whether the system had no room.
+/// Whether the error says that the disk or a quota is full.
 #[must_use]
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }
 
-/// Names the file and what was done to it.
+/// Adds the file and the operation that failed to an I/O error.
 pub fn at<'a>(path: &'a Path, done: &'static str) -> impl FnOnce(io::Error) -> LogError + 'a {
     move |cause| LogError::Io { path: path.to_owned(), done, cause }
 }

@@ -5,7 +5,7 @@
 //! - [`files`]: the layer over the file system, so that tests can tear, lose and refuse writes
 //! - [`local`]: the embedded log
 //! - [`kafka`]: the same API over Kafka
-//! - [`spool`]: rounds that a log has not taken yet, in files of their own
+//! - [`spool`]: rounds that a log has not accepted yet, in files of their own
 
 pub mod api;
 pub mod error;

@@ -1,10 +1,10 @@
-//! Rounds that a log did not take yet: bounded, checksummed, durable once [`Spool::append`] returns, handed out in their order.
+//! Rounds that a log did not accept yet: bounded, checksummed, durable once [`Spool::append`] returns, read in their order.
 //!
-//! The files are journals (see `journal`) that begin with an empty block. One is begun when the one before it is long enough, and
-//! removed, from the oldest on, when everything in it was drained. So after a restart what the oldest file holds may be handed out
-//! a second time.
+//! The files are journals (see `journal`) that begin with an empty block. A new file is begun when the last one is long enough.
+//! Files are removed from the oldest on, each when all of its blocks were drained. So after a restart the blocks of the oldest
+//! file may be read a second time.
 //!
-//! What lies where: `spool.json`, `NUMBER.jrn`.
+//! Files: `spool.json`, `NUMBER.jrn`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -16,24 +16,25 @@ use serde::{Deserialize, Serialize};
 use crate::api::Append;
 use crate::error::{LogError, at};
 use crate::files::{self, File, Files, PARTIAL};
-use crate::local::journal::{self, Journal, Old};
+use crate::local::journal::{self, Journal, OldJournal};
 
-/// Changes with what lies on the disk.
+/// Version of the format on the disk; another version is refused.
 const FORMAT: u32 = 1;
 const META: &str = "spool.json";
-/// How large a spool may be.
+
+/// Limits of a spool's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// All files together.
+    /// Maximum size of all files together, bytes; further records are refused.
     pub bytes_max: u64,
-    /// A file is closed at so many bytes.
+    /// Size from which on a file is closed, bytes; the next append begins another file.
     pub file_bytes: u64,
-    /// What is read at once: a block holds at most so many bytes of records, unless one record has more.
+    /// Maximum bytes of records in one block, which is the unit of reading; a single larger record has a block of its own.
     pub block_bytes: usize,
 }
 
 impl Sizes {
-    /// Files of a sixteenth of the whole, at most 8 MiB: what a restart hands out twice, and what a drained spool still holds.
+    /// Files of a sixteenth of `bytes_max`, at most 8 MiB. A restart may read one file twice, and a drained spool keeps one file.
     #[must_use]
     pub fn of(bytes_max: u64) -> Self {
         Self { bytes_max, file_bytes: (bytes_max / 16).min(8 * 1024 * 1024), block_bytes: 1024 * 1024 }
@@ -54,23 +55,23 @@ pub struct Spool {
     files: Arc<dyn Files>,
     dir: PathBuf,
     sizes: Sizes,
-    /// Files by age.
-    held: VecDeque<Held>,
-    /// Writes to the last of them, unless that is from before a restart.
+    /// Files, the oldest first.
+    spool_files: VecDeque<SpoolFile>,
+    /// Writes to the last file, unless that file is from before a restart.
     journal: Option<Journal>,
-    /// The numbers of the next block that is written, and of the next one that is handed out.
+    /// The number of the next block to write, and of the next block to read.
     next_written: u64,
     next_out: u64,
-    /// Where that one lies, once its file is open.
-    cursor: Option<(Opened, u64)>,
-    /// Blocks that were handed out and are not drained.
-    under_way: BTreeMap<u64, UnderWay>,
+    /// The file and the byte where the next block to read begins, once its file is open.
+    cursor: Option<(OpenFile, u64)>,
+    /// Blocks that were read and are not drained.
+    in_flight: BTreeMap<u64, InFlight>,
     is_broken: bool,
 }
 
-/// A file with blocks that are not all drained: those from `first`, which has no records, up to `next`.
+/// A file with the blocks from `first`, which has no records, up to `next`, not all of them drained.
 #[derive(Debug)]
-struct Held {
+struct SpoolFile {
     number: u64,
     first: u64,
     next: u64,
@@ -78,20 +79,20 @@ struct Held {
 }
 
 #[derive(Clone, Debug)]
-struct Opened {
+struct OpenFile {
     number: u64,
     path: PathBuf,
     file: Arc<dyn File>,
 }
 
 #[derive(Debug)]
-struct UnderWay {
-    file: Opened,
+struct InFlight {
+    file: OpenFile,
     at: u64,
     append: Millis,
 }
 
-/// A block of the spool: records in their order.
+/// A block of the spool: records in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     pub number: u64,
@@ -99,11 +100,11 @@ pub struct Block {
 }
 
 impl Spool {
-    /// Opens the spool of a log, or makes one. What a crash tore off at the end, which nobody was told of, is cut off. `each` is
-    /// shown every record that is there.
+    /// Opens the spool of a log, or creates one. A block at the end that a crash left torn was never acknowledged and is cut off.
+    /// Every record is passed to `each`.
     ///
     /// # Errors
-    /// It is another log's, it is damaged, or the disk refuses.
+    /// The spool belongs to another log or is damaged, or the disk fails.
     pub fn open(
         files: Arc<dyn Files>,
         dir: &Path,
@@ -119,10 +120,10 @@ impl Spool {
         }
         let numbers: Vec<u64> = names.iter().filter_map(|name| journal::number_of(name)).collect();
         check_meta(&*files, dir, log, !numbers.is_empty())?;
-        let mut held = VecDeque::new();
+        let mut spool_files = VecDeque::new();
         let mut next = 0;
         for (i, &number) in numbers.iter().enumerate() {
-            let old = Old::open(&*files, dir, number).map_err(of_a_spool)?;
+            let old = OldJournal::open(&*files, dir, number).map_err(of_a_spool)?;
             if i > 0 && (old.number() != next || number != numbers[i - 1] + 1) {
                 let what =
                     format!("it begins with block {}, {next} must come: a file before it is missing", old.number());
@@ -135,7 +136,7 @@ impl Spool {
                 })
                 .map_err(of_a_spool)?;
             if whole.bytes < old.bytes() {
-                // Only what was written last may be torn: files before it were synced to their ends.
+                // Only the last file may be torn: earlier files were synced to their ends.
                 if i + 1 < numbers.len() {
                     let at = usize::try_from(whole.bytes).unwrap_or(usize::MAX);
                     return Err(of_a_spool(old.damaged(at, format!("block {} is torn", whole.next))));
@@ -144,7 +145,7 @@ impl Spool {
                 let file = files.open(&path, false).map_err(at(&path, "opened"))?;
                 file.truncate(whole.bytes).and_then(|()| file.sync()).map_err(at(&path, "cut"))?;
             }
-            held.push_back(Held { number, first: old.number(), next: whole.next, bytes: whole.bytes });
+            spool_files.push_back(SpoolFile { number, first: old.number(), next: whole.next, bytes: whole.bytes });
             next = whole.next;
         }
         Ok(Self {
@@ -152,75 +153,76 @@ impl Spool {
             dir: dir.to_owned(),
             sizes,
             next_written: next,
-            next_out: held.front().map_or(next, |file: &Held| file.first),
-            held,
+            next_out: spool_files.front().map_or(next, |file: &SpoolFile| file.first),
+            spool_files,
             journal: None,
             cursor: None,
-            under_way: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
             is_broken: false,
         })
     }
 
-    /// Bytes of all files.
+    /// The size of all files, bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.held.iter().map(|file| file.bytes).sum()
+        self.spool_files.iter().map(|file| file.bytes).sum()
     }
 
-    /// Whether so many records of so many bytes together fit.
+    /// Whether the spool has space for a number of records with `bytes` in all.
     #[must_use]
     pub fn fits(&self, records: usize, bytes: usize) -> bool {
-        // However they are cut into blocks, and with the first block of another file.
+        // The upper bound for any division into blocks, and the first block of another file.
         let blocks = 2 * bytes.div_ceil(self.sizes.block_bytes) + 2;
         self.bytes() + blocks as u64 * journal::round_bytes(0, 0) + journal::round_bytes(records, bytes)
             <= self.sizes.bytes_max
     }
 
-    /// Whether there is nothing in it that is not drained.
+    /// Whether all of its blocks are drained.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.spool_files.is_empty()
     }
 
-    /// Whether everything in it was handed out.
+    /// Whether all of its blocks were read.
     #[must_use]
     pub fn is_handed_out(&self) -> bool {
         self.unread().is_none()
     }
 
-    /// The first file with a block that was not handed out, and the number of that.
+    /// The first file with a block that was not read, and that block's number.
     fn unread(&self) -> Option<(u64, u64)> {
-        let next = |file: &Held| self.next_out.max(file.first + 1);
-        self.held.iter().find(|file| file.next > next(file)).map(|file| (file.number, next(file)))
+        let next = |file: &SpoolFile| self.next_out.max(file.first + 1);
+        self.spool_files.iter().find(|file| file.next > next(file)).map(|file| (file.number, next(file)))
     }
 
-    /// How many blocks were handed out and are not drained.
+    /// The number of blocks that were read and are not drained.
     #[must_use]
     pub fn under_way(&self) -> usize {
-        self.under_way.len()
+        self.in_flight.len()
     }
 
-    /// When the oldest block was written that was handed out and is not drained.
+    /// The append time of the oldest block that was read and is not drained.
     #[must_use]
     pub fn oldest(&self) -> Option<Millis> {
-        self.under_way.values().next().map(|block| block.append)
+        self.in_flight.values().next().map(|block| block.append)
     }
 
-    /// Whether the disk failed in a way after which nobody knows what is on it. It takes no more; opening it anew tells.
+    /// Whether the disk failed in a way that leaves its contents unknown. The spool accepts no more records; opening it again shows
+    /// what it holds.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.is_broken
     }
 
-    /// Makes records durable, all or none of them, in one sync if they are few; `now` is when.
+    /// Makes records durable, all or none of them, with one sync for each block; `now` is their append time.
     ///
     /// # Errors
-    /// The disk refuses. If it was not just full, the spool [is broken](Spool::is_broken).
+    /// The disk fails. Unless it is only full, the spool [is broken](Spool::is_broken).
     ///
     /// # Panics
     /// If the spool is broken.
     pub fn append(&mut self, records: &[Append], now: Millis) -> Result<(), LogError> {
-        assert!(!self.is_broken, "a broken spool is thrown away");
+        assert!(!self.is_broken, "a broken spool is not written to");
         if records.is_empty() {
             return Ok(());
         }
@@ -236,10 +238,15 @@ impl Spool {
         let mut journal = match self.journal.take().filter(|journal| !is_long(journal)) {
             Some(journal) => journal,
             None => {
-                let (number, first) = (self.held.back().map_or(0, |file| file.number + 1), self.next_written);
+                let (number, first) = (self.spool_files.back().map_or(0, |file| file.number + 1), self.next_written);
                 let journal = Journal::create(&*self.files, &self.dir, number, first, &Vec::new())?;
                 self.next_written = journal.next_block();
-                self.held.push_back(Held { number, first, next: self.next_written, bytes: journal.bytes() });
+                self.spool_files.push_back(SpoolFile {
+                    number,
+                    first,
+                    next: self.next_written,
+                    bytes: journal.bytes(),
+                });
                 journal
             }
         };
@@ -255,8 +262,8 @@ impl Spool {
             let (block, after) = rest.split_at(fits.count().max(1));
             rest = after;
             journal.begin_round(now);
-            for (place, Append { topic, partition, record }) in (0..).zip(block) {
-                journal.put((*topic, *partition), place, record);
+            for (byte, Append { topic, partition, record }) in (0..).zip(block) {
+                journal.put((*topic, *partition), byte, record);
             }
             written = journal.commit();
         }
@@ -269,108 +276,108 @@ impl Spool {
             self.journal = Some(journal);
             return Err(at(&path, "written")(cause));
         }
-        let last = self.held.back_mut().expect("the one that is written");
+        let last = self.spool_files.back_mut().expect("the one that is written");
         self.next_written = journal.next_block();
         (last.next, last.bytes) = (journal.next_block(), journal.bytes());
         self.journal = Some(journal);
         Ok(())
     }
 
-    /// Hands out the next block; `None` if all were.
+    /// Reads the next block; `None` if all were read.
     ///
     /// # Errors
-    /// It is damaged, or the disk refuses: nothing is skipped.
+    /// The block is damaged, or the disk fails; no block is skipped.
     pub fn next_block(&mut self) -> Result<Option<Block>, LogError> {
         let Some((file, wanted)) = self.unread() else { return Ok(None) };
-        let (file, place) = match self.cursor.take().filter(|(opened, _)| opened.number == file) {
+        let (file, byte) = match self.cursor.take().filter(|(opened, _)| opened.number == file) {
             Some(cursor) => cursor,
             None => {
                 let path = self.dir.join(journal::name(file));
                 let opened = self.files.open(&path, false).map_err(at(&path, "opened"))?;
-                let opened = Opened { number: file, path, file: opened };
+                let opened = OpenFile { number: file, path, file: opened };
                 let (_, first) = read_block(&opened, 0)?;
                 (opened, first)
             }
         };
-        let (bytes, end) = read_block(&file, place)?;
-        let (block, append) = take_apart(&bytes).filter(|(block, _)| block.number == wanted).ok_or_else(|| {
+        let (bytes, end) = read_block(&file, byte)?;
+        let (block, append) = decode_block(&bytes).filter(|(block, _)| block.number == wanted).ok_or_else(|| {
             let what = format!("it does not hold block {wanted}");
-            LogError::SpoolDamaged { path: file.path.clone(), byte: place, what }
+            LogError::SpoolDamaged { path: file.path.clone(), byte, what }
         })?;
         self.next_out = wanted + 1;
-        self.under_way.insert(wanted, UnderWay { file: file.clone(), at: place, append });
+        self.in_flight.insert(wanted, InFlight { file: file.clone(), at: byte, append });
         self.cursor = Some((file, end));
         Ok(Some(block))
     }
 
-    /// Hands out a block again that was not drained.
+    /// Reads a block again that was read before and is not drained.
     ///
     /// # Errors
     /// As [`Spool::next_block`].
     ///
     /// # Panics
-    /// If no such block was handed out.
+    /// If the block was not read before, or is drained.
     pub fn again(&self, number: u64) -> Result<Block, LogError> {
-        let UnderWay { file, at, .. } = self.under_way.get(&number).expect("a block that was handed out");
+        let InFlight { file, at, .. } = self.in_flight.get(&number).expect("a block that was read");
         let (bytes, _) = read_block(file, *at)?;
-        let (block, _) = take_apart(&bytes).filter(|(block, _)| block.number == number).ok_or_else(|| {
+        let (block, _) = decode_block(&bytes).filter(|(block, _)| block.number == number).ok_or_else(|| {
             let what = format!("it does not hold block {number}");
             LogError::SpoolDamaged { path: file.path.clone(), byte: *at, what }
         })?;
         Ok(block)
     }
 
-    /// A block is in the log. Files that are drained go, but for the last one.
+    /// Notes that the log holds a block. Drained files are removed, except the last one.
     ///
     /// # Errors
-    /// The disk refuses; the spool [is broken](Spool::is_broken).
+    /// The disk fails; the spool [is broken](Spool::is_broken).
     pub fn drained(&mut self, number: u64) -> Result<(), LogError> {
-        self.under_way.remove(&number);
-        self.let_go(1)
+        self.in_flight.remove(&number);
+        self.remove_drained(1)
     }
 
-    /// Lets go of the last file too, if it is drained: another one costs some syncs.
+    /// Removes the last file too, if it is drained. The next append must begin another one, which costs some syncs.
     ///
     /// # Errors
     /// As [`Spool::drained`].
     pub fn rest(&mut self) -> Result<(), LogError> {
-        self.let_go(0)
+        self.remove_drained(0)
     }
 
-    fn let_go(&mut self, files_min: usize) -> Result<(), LogError> {
+    fn remove_drained(&mut self, files_min: usize) -> Result<(), LogError> {
         let read = if self.is_handed_out() { self.next_written } else { self.next_out };
-        let drained = self.under_way.keys().next().copied().unwrap_or(read);
-        while self.held.len() > files_min
-            && let Some(file) = self.held.front().filter(|file| file.next <= drained)
+        let drained = self.in_flight.keys().next().copied().unwrap_or(read);
+        while self.spool_files.len() > files_min
+            && let Some(file) = self.spool_files.front().filter(|file| file.next <= drained)
         {
-            if self.held.len() == 1 {
+            if self.spool_files.len() == 1 {
                 (self.journal, self.cursor) = (None, None);
             }
             let path = self.dir.join(journal::name(file.number));
-            // From the oldest on, each for good before the next, so that a crash leaves no hole.
+            // From the oldest on, and each removal is durable before the next, so that a crash leaves no gap.
             let gone = self.files.remove(&path).map_err(at(&path, "removed"));
             let gone = gone.and_then(|()| self.files.sync_dir(&self.dir).map_err(at(&self.dir, "synced")));
             gone.inspect_err(|_| self.is_broken = true)?;
-            self.held.pop_front();
+            self.spool_files.pop_front();
         }
         Ok(())
     }
 }
 
-/// The block of a file that begins at a byte, and where it ends.
-fn read_block(file: &Opened, place: u64) -> Result<(Vec<u8>, u64), LogError> {
-    let read = journal::read_block(&*file.file, place).map_err(at(&file.path, "read"))?;
+/// The block that begins at a byte of a file, and the byte where it ends.
+fn read_block(file: &OpenFile, byte: u64) -> Result<(Vec<u8>, u64), LogError> {
+    let read = journal::read_block(&*file.file, byte).map_err(at(&file.path, "read"))?;
     let bytes = read.ok_or_else(|| LogError::SpoolDamaged {
         path: file.path.clone(),
-        byte: place,
+        byte,
         what: "a block that was written is torn".to_owned(),
     })?;
-    let end = place + bytes.len() as u64;
+    let end = byte + bytes.len() as u64;
     Ok((bytes, end))
 }
 
-/// A block and when it was written.
-fn take_apart(bytes: &[u8]) -> Option<(Block, Millis)> {
+/// Decodes a block and its append time.
+fn decode_block(bytes: &[u8]) -> Option<(Block, Millis)> {
     let mut records = Vec::new();
     let opened = journal::open_round(bytes, |(topic, partition), record| {
         records.push(Append { topic, partition, record: record.to_vec() });
@@ -378,7 +385,7 @@ fn take_apart(bytes: &[u8]) -> Option<(Block, Millis)> {
     opened.map(|(number, append)| (Block { number, records }, append))
 }
 
-/// Sees to it that the spool is this log's.
+/// Checks that the spool belongs to this log; creates the metadata of a new spool.
 fn check_meta(files: &dyn Files, dir: &Path, log: u128, has_blocks: bool) -> Result<(), LogError> {
     let path = dir.join(META);
     let damaged = |what: String| LogError::SpoolDamaged { path: path.clone(), byte: 0, what };
@@ -390,7 +397,7 @@ fn check_meta(files: &dyn Files, dir: &Path, log: u128, has_blocks: bool) -> Res
             let meta = Meta { format: FORMAT, log: format!("{log:032x}") };
             let bytes = serde_json::to_vec(&meta).expect("a number and a text");
             files::publish(files, dir, META, &bytes).map_err(at(&path, "written"))?;
-            // The directory itself may be new.
+            // The spool's directory may be new: its name must be durable too.
             let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
             return files.sync_dir(above).map_err(at(above, "synced"));
         }
@@ -408,7 +415,7 @@ fn check_meta(files: &dyn Files, dir: &Path, log: u128, has_blocks: bool) -> Res
     Ok(())
 }
 
-/// Damage of a journal is mended otherwise if it is a spool's.
+/// Turns damage of a journal into damage of a spool, which has another fix.
 fn of_a_spool(error: LogError) -> LogError {
     match error {
         LogError::Damaged { path, byte, what } => LogError::SpoolDamaged { path, byte, what },

@@ -1,4 +1,4 @@
-//! The file system as it is.
+//! The real file system.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{File, Files};
 
-/// The real file system.
+/// The operating system's files.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disk;
 

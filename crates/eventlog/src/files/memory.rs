@@ -1,4 +1,4 @@
-//! A file system in memory that a test can crash: what was not synced is lost, or there in part, as the seed says.
+//! A file system in memory that a test can crash. Writes that were not synced are then lost or survive in part, by a seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -7,28 +7,28 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{File, Files};
 
-/// A disk in memory. Clones are the same disk.
+/// A disk in memory. All clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Memory(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Names as they are now, and as a crash would leave them.
+    /// Names of files as they are now, and as a crash leaves them.
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
     contents: Vec<Content>,
     syncs: u64,
     /// Bytes that may still be written before the disk is full.
     room: Option<u64>,
-    /// Counts crashes: a handle from before one is dead.
-    life: u64,
+    /// The number of crashes; a handle from before the last one fails.
+    crashes: u64,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Content {
     now: Vec<u8>,
     durable: Vec<u8>,
-    /// What was done since the last sync.
+    /// Changes since the last sync.
     pending: Vec<Change>,
 }
 
@@ -38,56 +38,56 @@ enum Change {
     Truncate(usize),
 }
 
-/// What a crash does to the writes that were not synced.
+/// What a crash does to writes that were not synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// Nothing: only the process is gone.
+    /// They survive: only the process ends.
     Nothing,
-    /// Everything.
+    /// All of them are lost.
     Everything,
-    /// Each write survives or not, or in part, by the seed.
+    /// Each write survives, is lost, or survives in part, by the seed.
     Torn(u64),
 }
 
 impl Memory {
-    /// Handles that are open die; what was not synced is lost as `loss` says.
+    /// Crashes the disk: open handles fail from now on, and `loss` says what becomes of writes that were not synced.
     pub fn crash(&self, loss: Loss) {
         let mut state = self.state();
-        state.life += 1;
-        let mut dice = match loss {
+        state.crashes += 1;
+        let mut random = match loss {
             Loss::Nothing => return,
             Loss::Everything => None,
-            Loss::Torn(seed) => Some(Dice(seed)),
+            Loss::Torn(seed) => Some(Random(seed)),
         };
-        // A name that came, went or changed and was not synced is as it was or as it is, each by itself.
-        let mut kept = state.durable_names.clone();
-        if let Some(dice) = &mut dice {
+        // Each name that was added, removed or changed without a sync has its old or its new state.
+        let mut survivors = state.durable_names.clone();
+        if let Some(random) = &mut random {
             let all: BTreeSet<&PathBuf> = state.names.keys().chain(state.durable_names.keys()).collect();
             for path in all {
                 let (now, durable) = (state.names.get(path), state.durable_names.get(path));
-                if now != durable && dice.next(2) == 0 {
+                if now != durable && random.next(2) == 0 {
                     match now {
-                        Some(&content) => drop(kept.insert(path.clone(), content)),
-                        None => drop(kept.remove(path)),
+                        Some(&content) => drop(survivors.insert(path.clone(), content)),
+                        None => drop(survivors.remove(path)),
                     }
                 }
             }
         }
-        state.names = kept;
+        state.names = survivors;
         state.durable_names = state.names.clone();
         for content in &mut state.contents {
             let pending = std::mem::take(&mut content.pending);
-            if let Some(dice) = &mut dice {
+            if let Some(random) = &mut random {
                 for change in pending {
-                    let survives = dice.next(4);
+                    let survives = random.next(4);
                     match change {
                         Change::Write(at, bytes) => {
-                            let kept = match survives {
+                            let survivors = match survives {
                                 0 => 0,
-                                1 => usize::try_from(dice.next(bytes.len() as u64 + 1)).unwrap_or(0),
+                                1 => usize::try_from(random.next(bytes.len() as u64 + 1)).unwrap_or(0),
                                 _ => bytes.len(),
                             };
-                            put(&mut content.durable, at, &bytes[..kept]);
+                            put(&mut content.durable, at, &bytes[..survivors]);
                         }
                         Change::Truncate(len) if survives > 0 => content.durable.truncate(len),
                         Change::Truncate(_) => {}
@@ -98,18 +98,18 @@ impl Memory {
         }
     }
 
-    /// From now on only so many bytes may be written; `None` is no limit.
+    /// Sets how many more bytes may be written before the disk is full; `None` is no limit.
     pub fn set_room(&self, room: Option<u64>) {
         self.state().room = room;
     }
 
-    /// How often files and directories were synced.
+    /// The number of syncs of files and directories.
     #[must_use]
     pub fn syncs(&self) -> u64 {
         self.state().syncs
     }
 
-    /// Changes a byte of a file, durable at once.
+    /// Flips one bit of a byte of a file; the change is durable.
     ///
     /// # Panics
     /// If there is no such file or byte.
@@ -120,7 +120,7 @@ impl Memory {
         state.contents[content].durable[at] ^= 1;
     }
 
-    /// The names of all files.
+    /// The paths of all files.
     #[must_use]
     pub fn paths(&self) -> Vec<PathBuf> {
         self.state().names.keys().cloned().collect()
@@ -131,10 +131,10 @@ impl Memory {
     }
 }
 
-/// A small generator (SplitMix64): enough for tearing.
-struct Dice(u64);
+/// A small generator of random numbers (SplitMix64).
+struct Random(u64);
 
-impl Dice {
+impl Random {
     fn next(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -194,8 +194,8 @@ impl Files for Memory {
             }
             None => return Err(not_found(path)),
         };
-        let life = state.life;
-        Ok(Arc::new(MemoryFile { disk: self.clone(), content, life }))
+        let crashes = state.crashes;
+        Ok(Arc::new(MemoryFile { disk: self.clone(), content, crashes }))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -224,14 +224,18 @@ impl Files for Memory {
 struct MemoryFile {
     disk: Memory,
     content: usize,
-    life: u64,
+    crashes: u64,
 }
 
 impl MemoryFile {
-    /// The disk, unless it crashed since the file was opened.
+    /// The disk's state; an error if the disk crashed since the file was opened.
     fn disk(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = self.disk.state();
-        if state.life == self.life { Ok(state) } else { Err(io::Error::other("the handle is from before a crash")) }
+        if state.crashes == self.crashes {
+            Ok(state)
+        } else {
+            Err(io::Error::other("the handle is from before a crash"))
+        }
     }
 }
 
@@ -251,8 +255,8 @@ impl File for MemoryFile {
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         let mut state = self.disk()?;
-        let room = usize::try_from(state.room.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-        let (written, full) = (&bytes[..room.min(bytes.len())], room < bytes.len());
+        let space = usize::try_from(state.room.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+        let (written, full) = (&bytes[..space.min(bytes.len())], space < bytes.len());
         if let Some(room) = &mut state.room {
             *room -= written.len() as u64;
         }

@@ -1,6 +1,6 @@
-//! The layer over the file system. The real one is [`disk`]; [`memory`] loses, tears and refuses under a seed.
+//! The layer over the file system. [`disk`] is the real one; [`memory`] loses, tears and refuses writes, by a seed.
 //!
-//! What a file holds, and that it is there at all, counts as durable only after [`File::sync`] and [`Files::sync_dir`].
+//! A file's contents are durable only after [`File::sync`], and its name only after [`Files::sync_dir`].
 
 pub mod disk;
 pub mod memory;
@@ -12,19 +12,19 @@ use std::sync::Arc;
 
 /// The operations on directories and names.
 pub trait Files: Debug + Send + Sync {
-    /// Makes a directory and those above it.
+    /// Creates a directory and its parents.
     ///
     /// # Errors
     /// As the system says.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// The names in a directory, sorted; none if it is not there.
+    /// The names in a directory, sorted; none if the directory does not exist.
     ///
     /// # Errors
     /// As the system says.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
 
-    /// Opens a file to read and write; makes it if `create` says so.
+    /// Opens a file to read and write. If `create` is set, a missing file is created.
     ///
     /// # Errors
     /// As the system says.
@@ -34,7 +34,7 @@ pub trait Files: Debug + Send + Sync {
     /// As the system says.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Gives a file another name, in one step.
+    /// Renames a file in one atomic step.
     ///
     /// # Errors
     /// As the system says.
@@ -47,13 +47,13 @@ pub trait Files: Debug + Send + Sync {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 }
 
-/// The operations on what a file holds.
+/// The operations on a file's contents.
 pub trait File: Debug + Send + Sync {
     /// # Errors
     /// As the system says.
     fn len(&self) -> io::Result<u64>;
 
-    /// Whether it holds nothing.
+    /// Whether the file is empty.
     ///
     /// # Errors
     /// As the system says.
@@ -61,13 +61,13 @@ pub trait File: Debug + Send + Sync {
         Ok(self.len()? == 0)
     }
 
-    /// Fills as much of the buffer as there is from `at` on; says how much.
+    /// Reads from byte `at` until the buffer is full or the file ends; returns the number of bytes.
     ///
     /// # Errors
     /// As the system says.
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
 
-    /// Writes all of the bytes, or an unknown part of them if it fails.
+    /// Writes all of the bytes; on an error, an unknown part of them is written.
     ///
     /// # Errors
     /// As the system says.
@@ -77,20 +77,20 @@ pub trait File: Debug + Send + Sync {
     /// As the system says.
     fn truncate(&self, len: u64) -> io::Result<()>;
 
-    /// Makes what was written durable.
+    /// Makes all writes to the file durable.
     ///
     /// # Errors
     /// As the system says.
     fn sync(&self) -> io::Result<()>;
 }
 
-/// Writes a whole file under another name, syncs it and moves it to its place: it is there whole or not at all, also where
-/// several processes write it at once.
+/// Writes a whole file under a temporary name, syncs it and renames it. So the file is whole or absent, also when several
+/// processes write it at the same time.
 ///
 /// # Errors
-/// As the system says; the place is then as it was.
+/// As the system says; the file is then as it was before.
 pub fn publish(files: &dyn Files, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    // Who writes something else writes it under another name; who writes the same changes nothing of it.
+    // Writers of other contents use another temporary name; writers of the same contents do not change the file.
     let partial = dir.join(format!("{name}-{:08x}{PARTIAL}", crc32c::crc32c(bytes)));
     let written = files.open(&partial, true).and_then(|file| {
         file.write_at(bytes, 0)?;
@@ -103,14 +103,14 @@ pub fn publish(files: &dyn Files, dir: &Path, name: &str, bytes: &[u8]) -> io::R
     written?;
     let place = dir.join(name);
     match files.rename(&partial, &place) {
-        // Another one has moved it.
+        // Another process has renamed it.
         Err(error) if error.kind() == io::ErrorKind::NotFound && read(files, &place)? == bytes => {}
         moved => moved?,
     }
     files.sync_dir(dir)
 }
 
-/// The end of the names of files that are not whole yet.
+/// The suffix of temporary names of files that are not whole yet.
 pub const PARTIAL: &str = ".partial";
 
 /// All bytes of a file.

@@ -1,7 +1,7 @@
-//! A topic of Kafka, read once from its start to its end: what was there when it was opened.
+//! Reads a topic of Kafka once, from its start to the end that it had when it was opened.
 //!
-//! Partitions are handed out one by one, in whatever order they are asked for. What came of the others meanwhile is kept
-//! up to a bound; a partition that has reached it is read on once that was handed out.
+//! The caller may read the partitions in any order. Records of other partitions that arrive meanwhile are buffered up to a
+//! limit; a partition that has reached the limit pauses until its buffer is empty.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -19,28 +19,29 @@ use crate::kafka::settings::Settings;
 use crate::kafka::topics::origin::meta;
 use crate::local::archive::{Archive, Next, Records};
 
-/// So much is read ahead of a partition.
+/// Limit of one partition's buffered records, bytes; a partition that has reached it pauses.
 const AHEAD_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// If nothing comes for so long, it is an error.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum time without the wanted record; after it, reading fails.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Maximum wait of one poll; the poll is then repeated.
 const WAIT: Duration = Duration::from_millis(500);
-const MEND: &str = "it was let go while it was read; read it again";
+const MEND: &str = "records were deleted while they were read; read the topic again";
 
-/// Opens a topic, to be read from its partitions' starts.
+/// Opens a topic at its partitions' starts.
 ///
 /// # Errors
-/// There is no log, or Kafka does not answer.
+/// There is no log, or Kafka does not answer in time.
 pub fn open(settings: &Settings, client_id: &str, topic: Topic) -> Result<Archive, LogError> {
     let meta = meta(settings)?;
-    let mut feed = KafkaConsumer::new(settings, &meta, client_id)?;
+    let mut consumer = KafkaConsumer::new(settings, &meta, client_id)?;
     let mut partitions = Vec::new();
     for partition in 0..meta.partitions.of(topic) {
-        let bounds = feed.bounds(topic, partition)?;
+        let bounds = consumer.bounds(topic, partition)?;
         let (next, end) = (bounds.start, bounds.end);
-        partitions.push(Part { next, end, is_read: false, ahead: VecDeque::new(), ahead_bytes: 0 });
+        partitions.push(PartitionState { next, end, is_read: false, ahead: VecDeque::new(), ahead_bytes: 0 });
     }
     let count = partitions.len();
-    let shared = Arc::new(Mutex::new(Shared { feed, settings: settings.clone(), topic, partitions }));
+    let shared = Arc::new(Mutex::new(Shared { consumer, settings: settings.clone(), topic, partitions }));
     let records = (0..count).map(|at| {
         let shared = Arc::clone(&shared);
         Records::of(Box::new(KafkaRecords { shared, at, last: None }))
@@ -50,83 +51,88 @@ pub fn open(settings: &Settings, client_id: &str, topic: Topic) -> Result<Archiv
 
 #[derive(Debug)]
 struct Shared {
-    feed: KafkaConsumer,
+    consumer: KafkaConsumer,
     settings: Settings,
     topic: Topic,
-    partitions: Vec<Part>,
+    partitions: Vec<PartitionState>,
 }
 
 #[derive(Debug)]
-struct Part {
-    /// What the feed hands out next, and where it ends.
+struct PartitionState {
+    /// The next offset to receive, and the end at the time of opening.
     next: u64,
     end: u64,
-    /// Whether the feed reads it now.
+    /// Whether the partition is assigned now.
     is_read: bool,
-    ahead: VecDeque<Kept>,
+    ahead: VecDeque<BufferedRecord>,
     ahead_bytes: usize,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct BufferedRecord {
     offset: u64,
     append: Millis,
     bytes: Vec<u8>,
 }
 
-/// One partition of it.
+/// The records of one partition.
 #[derive(Debug)]
 struct KafkaRecords {
     shared: Arc<Mutex<Shared>>,
     at: usize,
-    last: Option<Kept>,
+    last: Option<BufferedRecord>,
 }
 
 impl Next for KafkaRecords {
     fn next_record(&mut self) -> Result<Option<Record<'_>>, LogError> {
         self.last = self.shared.lock().unwrap_or_else(PoisonError::into_inner).next(self.at)?;
-        Ok(self.last.as_ref().map(|kept| Record { offset: kept.offset, append: kept.append, bytes: &kept.bytes }))
+        Ok(self.last.as_ref().map(|record| Record {
+            offset: record.offset,
+            append: record.append,
+            bytes: &record.bytes,
+        }))
     }
 }
 
 impl Shared {
-    fn next(&mut self, at: usize) -> Result<Option<Kept>, LogError> {
-        let late = Instant::now() + PATIENCE;
+    fn next(&mut self, at: usize) -> Result<Option<BufferedRecord>, LogError> {
+        let deadline = Instant::now() + STALL_TIMEOUT;
         loop {
             let part = &mut self.partitions[at];
-            if let Some(kept) = part.ahead.pop_front() {
-                part.ahead_bytes -= kept.bytes.len();
-                return Ok(Some(kept));
+            if let Some(record) = part.ahead.pop_front() {
+                part.ahead_bytes -= record.bytes.len();
+                return Ok(Some(record));
             }
             if part.next >= part.end {
                 return Ok(None);
             }
-            if Instant::now() > late {
+            if Instant::now() > deadline {
                 return Err(self.stalled(at));
             }
             self.read()?;
         }
     }
 
-    /// Reads on whatever has nothing ahead, and no more of what has much.
+    /// Polls once. Partitions with an empty buffer are assigned before, those with a full one are paused.
     fn read(&mut self) -> Result<(), LogError> {
-        let Self { feed, topic, partitions, .. } = self;
+        let Self { consumer, topic, partitions, .. } = self;
         for (number, part) in (0..).zip(partitions.iter_mut()) {
             let is_over = part.next >= part.end;
             if part.is_read && (is_over || part.ahead_bytes >= AHEAD_BYTES_MAX) {
-                feed.revoke(*topic, number);
+                consumer.revoke(*topic, number);
                 part.is_read = false;
             } else if !part.is_read && !is_over && part.ahead.is_empty() {
-                feed.assign(*topic, number, part.next, MEND)?;
+                consumer.assign(*topic, number, part.next, MEND)?;
                 part.is_read = true;
             }
         }
-        feed.poll(WAIT, &mut |_, partition, record| {
+        consumer.poll(WAIT, &mut |_, partition, record| {
             let part = &mut partitions[usize::from(partition)];
             if record.offset < part.end {
-                let kept = Kept { offset: record.offset, append: record.append, bytes: record.bytes.to_vec() };
-                part.ahead_bytes += kept.bytes.len();
-                part.ahead.push_back(kept);
+                let record =
+                    BufferedRecord { offset: record.offset, append: record.append, bytes: record.bytes.to_vec() };
+                part.ahead_bytes += record.bytes.len();
+                part.ahead.push_back(record);
             }
             part.next = record.offset + 1;
             ControlFlow::Continue(())
@@ -139,7 +145,7 @@ impl Shared {
         LogError::Kafka {
             brokers: self.settings.brokers.clone(),
             what: format!("{} cannot be read", self.settings.partition(self.topic, partition)),
-            cause: format!("nothing came for {} s", PATIENCE.as_secs()),
+            cause: format!("no record arrived within {} s", STALL_TIMEOUT.as_secs()),
             mend: "check that the brokers are up",
         }
     }

@@ -1,4 +1,4 @@
-//! Reads partitions of Kafka, each at an exact offset, as a member of no group.
+//! Reads partitions of Kafka, each from an exact offset, without a consumer group.
 
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
@@ -17,21 +17,23 @@ use crate::api::Consumer;
 use crate::api::Record;
 use crate::error::LogError;
 use crate::kafka::metadata::bounds;
-use crate::kafka::observer::{ClientObserver, Returned, passes_by};
+use crate::kafka::observer::{ClientObserver, RecoveryCheck, is_transient};
 use crate::kafka::settings::{Settings, refused};
 use crate::local::meta::Meta;
 
-/// So much is handed out in one call.
+/// Maximum number of records of one poll; the rest waits for the next poll.
 const RECORDS_MAX: usize = 256;
+/// Size from which on a poll returns, bytes; the rest waits for the next poll.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Reads partitions of Kafka.
 pub struct KafkaConsumer {
     consumer: BaseConsumer<ClientObserver>,
-    seats: AssignedPartitions,
-    returned: Returned,
+    assigned: AssignedPartitions,
+    recovery: RecoveryCheck,
 }
 
-/// What is read, and how far.
+/// The partitions that are read, and their next offsets.
 struct AssignedPartitions {
     settings: Settings,
     meta: Meta,
@@ -45,37 +47,37 @@ struct AssignedPartition {
 }
 
 impl KafkaConsumer {
-    /// A feed that reads nothing yet. `client_id` names it in the brokers' logs and in ours.
+    /// A consumer without partitions. `client_id` is its name in the brokers' logs and in ours.
     ///
     /// # Errors
     /// The settings are refused.
     pub fn new(settings: &Settings, meta: &Meta, client_id: &str) -> Result<Self, LogError> {
         let config = settings.consumer(client_id, None)?;
         let consumer = config.create_with_context(ClientObserver::new(client_id)).map_err(refused)?;
-        let seats = AssignedPartitions { settings: settings.clone(), meta: meta.clone(), next: BTreeMap::new() };
-        Ok(Self { consumer, seats, returned: Returned::default() })
+        let assigned = AssignedPartitions { settings: settings.clone(), meta: meta.clone(), next: BTreeMap::new() };
+        Ok(Self { consumer, assigned, recovery: RecoveryCheck::default() })
     }
 
-    /// What `poll` said that is no record: passes by, or ends the feed.
-    fn note(&self, error: &KafkaError) -> Result<(), LogError> {
+    /// Handles an error of `poll`: either it is transient, or the consumer fails.
+    fn handle_error(&self, error: &KafkaError) -> Result<(), LogError> {
         match error.rdkafka_error_code() {
-            // librdkafka asks for the group's coordinator, although nothing is asked of the group.
+            // librdkafka asks for the group's coordinator, although the consumer does not use the group.
             Some(Code::GroupAuthorizationFailed) => Ok(()),
-            // It says so once, and then the partition is silent for good.
+            // librdkafka reports this once; after that the partition returns nothing more.
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation) => Err(self.out_of_range(error)),
-            _ if passes_by(error) && !matches!(error, KafkaError::MessageConsumptionFatal(_)) => Ok(()),
+            _ if is_transient(error) && !matches!(error, KafkaError::MessageConsumptionFatal(_)) => Ok(()),
             _ => Err(self.explain("a partition cannot be read", error)),
         }
     }
 
-    /// Which partition is out of its bounds, and how.
+    /// Finds the partition whose next offset is out of its bounds.
     fn out_of_range(&self, error: &KafkaError) -> LogError {
-        // Said of the partition, if its bounds say no more.
-        let cut = self.explain("a partition was cut, and has grown again", error);
-        for (&(topic, partition), seat) in &self.seats.next {
-            match bounds(&self.consumer, &self.seats.settings, topic, partition) {
+        // The error if all offsets are within bounds again.
+        let cut = self.explain("a partition was truncated, and has grown again", error);
+        for (&(topic, partition), position) in &self.assigned.next {
+            match bounds(&self.consumer, &self.assigned.settings, topic, partition) {
                 Ok(bounds) => {
-                    if let Err(error) = self.seats.check(topic, partition, seat.next, &bounds, seat.mend) {
+                    if let Err(error) = self.assigned.check(topic, partition, position.next, &bounds, position.mend) {
                         return error;
                     }
                 }
@@ -86,39 +88,39 @@ impl KafkaConsumer {
     }
 
     fn explain(&self, what: &str, error: &KafkaError) -> LogError {
-        self.consumer.context().explain(&self.seats.settings, what.to_owned(), error)
+        self.consumer.context().explain(&self.assigned.settings, what.to_owned(), error)
     }
 
     fn list(&self, topic: Topic, partition: u16, from: Offset) -> Result<TopicPartitionList, LogError> {
         let mut list = TopicPartitionList::new();
-        let added = list.add_partition_offset(&self.seats.settings.topic(topic), i32::from(partition), from);
-        added.map_err(|e| self.explain("an offset cannot be asked for", &e))?;
+        let added = list.add_partition_offset(&self.assigned.settings.topic(topic), i32::from(partition), from);
+        added.map_err(|e| self.explain("an offset cannot be requested", &e))?;
         Ok(list)
     }
 }
 
 impl Consumer for KafkaConsumer {
     fn bounds(&mut self, topic: Topic, partition: u16) -> Result<Range<u64>, LogError> {
-        bounds(&self.consumer, &self.seats.settings, topic, partition)
+        bounds(&self.consumer, &self.assigned.settings, topic, partition)
     }
 
     fn assign(&mut self, topic: Topic, partition: u16, from: u64, mend: &'static str) -> Result<(), LogError> {
         self.revoke(topic, partition);
-        let bounds = bounds(&self.consumer, &self.seats.settings, topic, partition)?;
-        self.seats.check(topic, partition, from, &bounds, mend)?;
+        let bounds = bounds(&self.consumer, &self.assigned.settings, topic, partition)?;
+        self.assigned.check(topic, partition, from, &bounds, mend)?;
         let offset = i64::try_from(from).expect("it is within the log's bounds");
         let list = self.list(topic, partition, Offset::Offset(offset))?;
         let assigned = self.consumer.incremental_assign(&list);
         assigned.map_err(|e| self.explain("a partition cannot be assigned", &e))?;
-        self.seats.next.insert((topic, partition), AssignedPartition { next: from, mend });
+        self.assigned.next.insert((topic, partition), AssignedPartition { next: from, mend });
         Ok(())
     }
 
     fn revoke(&mut self, topic: Topic, partition: u16) {
-        if self.seats.next.remove(&(topic, partition)).is_none() {
+        if self.assigned.next.remove(&(topic, partition)).is_none() {
             return;
         }
-        // What is still on its way is not handed out, whatever the client answers.
+        // Records in flight are not passed on, even if the client fails here.
         if let Ok(list) = self.list(topic, partition, Offset::Invalid)
             && let Err(error) = self.consumer.incremental_unassign(&list)
         {
@@ -137,22 +139,22 @@ impl Consumer for KafkaConsumer {
             let left = if count == 0 { end.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             match self.consumer.poll(left) {
                 Some(Ok(message)) => {
-                    let Some((topic, partition, record)) = self.seats.take(&message)? else { continue };
+                    let Some((topic, partition, record)) = self.assigned.take(&message)? else { continue };
                     count += 1;
                     bytes += record.bytes.len();
                     if each(topic, partition, record).is_break() {
                         break;
                     }
                 }
-                Some(Err(error)) => self.note(&error)?,
+                Some(Err(error)) => self.handle_error(&error)?,
                 None if count > 0 || Instant::now() >= end => break,
                 None => {}
             }
         }
         if count > 0 {
-            self.consumer.context().is_back();
+            self.consumer.context().outage_ends();
         } else {
-            self.returned.ask(&self.consumer, self.consumer.context());
+            self.recovery.ask(&self.consumer, self.consumer.context());
         }
         Ok(count)
     }
@@ -178,30 +180,31 @@ impl AssignedPartitions {
         Ok(())
     }
 
-    /// The record in a message; `None` if its partition is not read any more.
+    /// The record in a message; `None` if its partition is no longer read.
     fn take<'a>(&mut self, message: &'a BorrowedMessage<'_>) -> Result<Option<(Topic, u16, Record<'a>)>, LogError> {
         let name = message.topic().strip_prefix(&self.settings.prefix).and_then(|name| name.strip_prefix('.'));
         let place = name.and_then(Topic::parse).zip(u16::try_from(message.partition()).ok());
         let Some((topic, partition)) = place else { return Ok(None) };
-        let Some(seat) = self.next.get_mut(&(topic, partition)) else { return Ok(None) };
+        let Some(position) = self.next.get_mut(&(topic, partition)) else { return Ok(None) };
         let found = u64::try_from(message.offset()).unwrap_or(u64::MAX);
-        if found != seat.next {
+        if found != position.next {
             let partition = self.settings.partition(topic, partition);
-            return Err(LogError::Hole { partition, expected: seat.next, found });
+            return Err(LogError::Hole { partition, expected: position.next, found });
         }
         let bytes = message.payload().unwrap_or_default();
         if found == 0 {
-            self.check_birth(topic, partition, bytes)?;
+            self.check_genesis(topic, partition, bytes)?;
         }
         let append = self.append_time(topic, partition, message)?;
-        self.next.entry((topic, partition)).and_modify(|seat| seat.next += 1);
+        self.next.entry((topic, partition)).and_modify(|position| position.next += 1);
         Ok(Some((topic, partition, Record { offset: found, append, bytes })))
     }
 
-    fn check_birth(&self, topic: Topic, partition: u16, bytes: &[u8]) -> Result<(), LogError> {
+    fn check_genesis(&self, topic: Topic, partition: u16, bytes: &[u8]) -> Result<(), LogError> {
         let source = self.meta.source(topic, partition);
-        let checked = Frame::open(bytes).map_err(|e| format!("{NO_BIRTH}: {e}"));
-        let checked = checked.and_then(|frame| Genesis::check(&frame, source).map_err(|e| format!("{NO_BIRTH}: {e}")));
+        let checked = Frame::open(bytes).map_err(|e| format!("{NO_GENESIS}: {e}"));
+        let checked =
+            checked.and_then(|frame| Genesis::check(&frame, source).map_err(|e| format!("{NO_GENESIS}: {e}")));
         checked.map_err(|what| self.foreign(topic, partition, 0, what))
     }
 
@@ -218,11 +221,11 @@ impl AssignedPartitions {
     }
 }
 
-const NO_BIRTH: &str = "the partition does not begin as `topics create` begins it";
-const NO_APPEND_TIME: &str = "the record bears its writer's time, not the log's: set message.timestamp.type=LogAppendTime; what was written before cannot be mended";
+const NO_GENESIS: &str = "the partition does not begin as `topics create` begins it";
+const NO_APPEND_TIME: &str = "the record has its writer's time, not the log's: set message.timestamp.type=LogAppendTime; earlier records cannot be repaired";
 
 impl std::fmt::Debug for KafkaConsumer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KafkaFeed").field("settings", &self.seats.settings).finish_non_exhaustive()
+        f.debug_struct("KafkaConsumer").field("settings", &self.assigned.settings).finish_non_exhaustive()
     }
 }

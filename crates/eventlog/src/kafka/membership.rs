@@ -1,8 +1,8 @@
-//! Who of a group owns which partitions. It reads nothing: whoever owns a partition reads it with a feed, from where its
-//! own snapshot says. Two owners for a moment do no harm, for both write the same.
+//! Decides which member of a group owns which partitions. It reads no records: the owner of a partition reads it with a
+//! consumer, from the offset in its own snapshot. Two owners at the same time do no harm, because both write the same records.
 //!
-//! Members are static: one that ends and comes back with its name within the session timeout gets its partitions again,
-//! and no other member is disturbed.
+//! Members are static: a member that ends and returns under its name within the session timeout gets its partitions back, and
+//! the partitions of other members do not move.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -22,34 +22,35 @@ use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use tracing::{debug, warn};
 
 use crate::error::LogError;
-use crate::kafka::observer::{ClientObserver, Returned, passes_by};
+use crate::kafka::observer::{ClientObserver, RecoveryCheck, is_transient};
 use crate::kafka::settings::{Settings, refused};
 
-/// Rebalances are answered within so long, and a member is never taken for stuck.
+/// Interval of polls: the longest delay before a rebalance is answered.
 const POLL: Duration = Duration::from_millis(50);
 
-/// The brokers hear of a member so often at least.
+/// Maximum interval of heartbeats to the brokers; a short session has a shorter one.
 const HEARTBEAT_MAX: Duration = Duration::from_secs(3);
-/// It may not be shorter than the session.
+/// Minimum of the poll interval that the broker accepts; a longer session makes it longer.
 const POLL_INTERVAL_MIN: Duration = Duration::from_secs(300);
-/// One that is shut out joins again: a broker that fails may shut out the member that it has just let in. If it is shut out so
-/// often within so long, another process has its name.
+/// Period in which fenced joins are counted. A fenced member joins again, because a failing broker may fence a member that has
+/// just joined.
 const TWIN_WITHIN: Duration = Duration::from_secs(60);
+/// Number of times that a member is fenced within the period before it gives up: another process then has its name.
 const TWIN_TIMES: usize = 3;
 
-/// What a member is told. Partitions are those that came or went, not all that it has.
+/// A change of what a member owns. It lists the partitions that came or went, not all that the member has.
 #[derive(Debug)]
 pub enum Change {
     Assigned(Vec<(Topic, u16)>),
-    /// Another member gets them now.
+    /// Another member may take them from now on.
     Revoked(Vec<(Topic, u16)>),
-    /// Another member may have had them for a while.
+    /// Another member may have taken them some time ago.
     Lost(Vec<(Topic, u16)>),
-    /// The membership is over: another process has this member's name, or the group cannot be joined.
+    /// The membership has ended: another process has this member's name, or the group cannot be joined.
     Over(LogError),
 }
 
-/// A member of a group, as long as it is not dropped.
+/// A membership in a group, until it is dropped.
 #[derive(Debug)]
 pub struct Membership {
     commits: Sender<Vec<(Topic, u16, u64)>>,
@@ -59,7 +60,7 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Joins a group, for some topics. `instance` is this member's name: no other process may bear it.
+    /// Joins a group, for some topics. `instance` is this member's name: no other process may have it.
     ///
     /// # Errors
     /// The settings are refused.
@@ -81,23 +82,23 @@ impl Membership {
         set("session.timeout.ms", session_timeout);
         set("heartbeat.interval.ms", (session_timeout / 4).min(HEARTBEAT_MAX));
         set("max.poll.interval.ms", session_timeout.max(POLL_INTERVAL_MIN));
-        let (tell, changes) = channel();
+        let (change_tx, changes) = channel();
         let (commits, to_commit) = channel();
-        let place = Place {
+        let join_config = JoinConfig {
             config,
             settings: settings.clone(),
             group: group.to_owned(),
             instance: instance.to_owned(),
             topics: topics.iter().map(|&topic| settings.topic(topic)).collect(),
-            tell,
+            change_tx,
         };
         let ends = Arc::new(AtomicBool::new(false));
         let member = Member {
-            consumer: place.take()?,
-            place,
+            consumer: join_config.join()?,
+            join_config,
             to_commit,
             ends: Arc::clone(&ends),
-            returned: Returned::default(),
+            recovery: RecoveryCheck::default(),
             shut_out: Vec::new(),
         };
         let thread = std::thread::Builder::new().name("kafka-member".to_owned()).spawn(move || member.run());
@@ -105,7 +106,7 @@ impl Membership {
         Ok(Self { commits, changes: Mutex::new(Some(changes)), ends, thread })
     }
 
-    /// What changes, from the beginning. It can be taken once.
+    /// The receiver of all changes since the join. It can be taken once.
     ///
     /// # Panics
     /// If it was taken before.
@@ -115,12 +116,12 @@ impl Membership {
         changes.expect("the changes are taken once")
     }
 
-    /// Says how far partitions are, for tools that show a lag. Nobody waits for it, and nothing reads it.
+    /// Commits offsets, for tools that show consumer lag. It does not wait, and Mashang never reads these offsets.
     pub fn commit(&self, offsets: &[(Topic, u16, u64)]) {
         let _ = self.commits.send(offsets.to_vec());
     }
 
-    /// Ends. The group keeps this member's place for the session timeout.
+    /// Ends the membership. The group keeps this member's partitions for it until the session timeout.
     pub fn leave(mut self) {
         self.end();
     }
@@ -139,22 +140,22 @@ impl Drop for Membership {
     }
 }
 
-/// A member's place in its group.
-struct Place {
+/// What a member needs to join its group.
+struct JoinConfig {
     config: ClientConfig,
     settings: Settings,
     group: String,
     instance: String,
     topics: Vec<String>,
-    tell: Sender<Change>,
+    change_tx: Sender<Change>,
 }
 
-impl Place {
-    /// Takes it; whoever has it is shut out.
-    fn take(&self) -> Result<BaseConsumer<Listener>, LogError> {
-        let watch = ClientObserver::new(&self.instance);
-        let (settings, tell) = (self.settings.clone(), self.tell.clone());
-        let listener = Listener { watch, settings, tell, held: Mutex::default() };
+impl JoinConfig {
+    /// Joins the group. The broker fences another process that has joined under this name.
+    fn join(&self) -> Result<BaseConsumer<Listener>, LogError> {
+        let observer = ClientObserver::new(&self.instance);
+        let (settings, change_tx) = (self.settings.clone(), self.change_tx.clone());
+        let listener = Listener { observer, settings, change_tx, owned: Mutex::default() };
         let consumer: BaseConsumer<Listener> = self.config.create_with_context(listener).map_err(refused)?;
         let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
         let subscribed = consumer.subscribe(&topics);
@@ -163,19 +164,19 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for JoinConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of group {}", self.instance, self.group)
     }
 }
 
 struct Member {
-    place: Place,
+    join_config: JoinConfig,
     consumer: BaseConsumer<Listener>,
     to_commit: Receiver<Vec<(Topic, u16, u64)>>,
     ends: Arc<AtomicBool>,
-    returned: Returned,
-    /// When it was shut out lately.
+    recovery: RecoveryCheck,
+    /// The times at which the broker fenced the member lately.
     shut_out: Vec<Instant>,
 }
 
@@ -183,11 +184,11 @@ impl Member {
     fn run(mut self) {
         while !self.ends.load(Ordering::Acquire) {
             match self.consumer.poll(POLL) {
-                // Partitions are paused; a record that was on its way is not for us.
-                Some(Ok(_)) | None => self.returned.ask(&self.consumer, &self.consumer.context().watch),
+                // Partitions are paused; a record that was in flight is dropped.
+                Some(Ok(_)) | None => self.recovery.ask(&self.consumer, &self.consumer.context().observer),
                 Some(Err(error)) => {
-                    if let Err(over) = self.note(&error) {
-                        let _ = self.place.tell.send(Change::Over(over));
+                    if let Err(over) = self.handle_error(&error) {
+                        let _ = self.join_config.change_tx.send(Change::Over(over));
                         return;
                     }
                 }
@@ -197,55 +198,55 @@ impl Member {
         self.commit();
     }
 
-    /// Goes on, or the membership is over.
-    fn note(&mut self, error: &KafkaError) -> Result<(), LogError> {
+    /// Handles an error of `poll`: either the member goes on, or the membership has ended.
+    fn handle_error(&mut self, error: &KafkaError) -> Result<(), LogError> {
         let explain = |what: String| Err(self.consumer.context().explain(&what, error));
-        let name = &self.place;
-        // A fatal error says no more than that it is one.
+        let name = &self.join_config;
+        // The error of `poll` does not name the cause of a fatal error.
         let fatal = self.consumer.client().fatal_error();
         match fatal.as_ref().map(|(code, _)| *code).or(error.rdkafka_error_code()) {
-            Some(Code::FencedInstanceId) => self.come_back(),
+            Some(Code::FencedInstanceId) => self.rejoin(),
             Some(Code::GroupAuthorizationFailed | Code::TopicAuthorizationFailed | Code::InvalidSessionTimeout) => {
                 explain(format!("member {name} cannot join"))
             }
             _ if fatal.is_some() => explain(format!("member {name} ends")),
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset) => Ok(()),
-            _ if passes_by(error) => Ok(()),
+            _ if is_transient(error) => Ok(()),
             _ => {
-                warn!(target: "kafka", %error, member = %name, "a member is told of an error; it goes on");
+                warn!(target: "kafka", %error, member = %name, "a member received an error; it goes on");
                 Ok(())
             }
         }
     }
 
-    /// Joins again. All partitions are told to have gone.
-    fn come_back(&mut self) -> Result<(), LogError> {
+    /// Joins again, and reports all partitions as lost.
+    fn rejoin(&mut self) -> Result<(), LogError> {
         self.shut_out.retain(|at| at.elapsed() < TWIN_WITHIN);
         self.shut_out.push(Instant::now());
         if self.shut_out.len() >= TWIN_TIMES {
             return Err(LogError::Kafka {
-                brokers: self.place.settings.brokers.clone(),
-                what: format!("member {} was shut out", self.place),
+                brokers: self.join_config.settings.brokers.clone(),
+                what: format!("member {} was shut out", self.join_config),
                 cause: "another process joined with this name".to_owned(),
                 mend: "give every process a name of its own, and end the other one",
             });
         }
-        warn!(target: "kafka", member = %self.place, "a member was shut out of its group; it joins again");
-        let before = std::mem::replace(&mut self.consumer, self.place.take()?);
-        let lost = std::mem::take(&mut *before.context().held());
-        let _ = self.place.tell.send(Change::Lost(lost.into_iter().collect()));
+        warn!(target: "kafka", member = %self.join_config, "a member was shut out of its group; it joins again");
+        let before = std::mem::replace(&mut self.consumer, self.join_config.join()?);
+        let lost = std::mem::take(&mut *before.context().owned());
+        let _ = self.join_config.change_tx.send(Change::Lost(lost.into_iter().collect()));
         Ok(())
     }
 
-    /// Only of what it has: a commit for a partition that was lost, while the member joins under a new id, is answered as if
-    /// another process had its name.
+    /// Commits offsets of owned partitions only: while the member joins again, the broker would answer a commit of a lost partition
+    /// as if another process had this member's name.
     fn commit(&self) {
-        let held = self.consumer.context().held().clone();
+        let owned = self.consumer.context().owned().clone();
         let mut last: Option<TopicPartitionList> = None;
         for (topic, partition, offset) in self.to_commit.try_iter().flatten() {
-            if held.contains(&(topic, partition)) {
+            if owned.contains(&(topic, partition)) {
                 let list = last.get_or_insert_with(TopicPartitionList::new);
-                let (name, partition) = (self.place.settings.topic(topic), i32::from(partition));
+                let (name, partition) = (self.join_config.settings.topic(topic), i32::from(partition));
                 let offset = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
                 if list.set_partition_offset(&name, partition, offset).is_err() {
                     let _ = list.add_partition_offset(&name, partition, offset);
@@ -255,23 +256,23 @@ impl Member {
         if let Some(list) = last
             && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
         {
-            debug!(target: "kafka", %error, member = %self.place, "offsets were not committed");
+            debug!(target: "kafka", %error, member = %self.join_config, "offsets were not committed");
         }
     }
 }
 
-/// Hears of rebalances; runs inside `poll`.
+/// Receives rebalances; runs inside `poll`.
 struct Listener {
-    watch: ClientObserver,
+    observer: ClientObserver,
     settings: Settings,
-    tell: Sender<Change>,
-    /// What it was told to have, and not yet that it went.
-    held: Mutex<BTreeSet<(Topic, u16)>>,
+    change_tx: Sender<Change>,
+    /// Partitions that were reported as assigned, and not yet as revoked or lost.
+    owned: Mutex<BTreeSet<(Topic, u16)>>,
 }
 
 impl Listener {
     fn explain(&self, what: &str, error: &KafkaError) -> LogError {
-        self.watch.explain(&self.settings, what.to_owned(), error)
+        self.observer.explain(&self.settings, what.to_owned(), error)
     }
 
     fn partitions(&self, list: &TopicPartitionList) -> Vec<(Topic, u16)> {
@@ -282,49 +283,49 @@ impl Listener {
         list.elements().iter().filter_map(|e| place(e.topic(), e.partition())).collect()
     }
 
-    fn held(&self) -> MutexGuard<'_, BTreeSet<(Topic, u16)>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn owned(&self) -> MutexGuard<'_, BTreeSet<(Topic, u16)>> {
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, change: Change) {
-        let _ = self.tell.send(change);
+    fn report(&self, change: Change) {
+        let _ = self.change_tx.send(change);
     }
 }
 
 impl ClientContext for Listener {
     fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
-        self.watch.log(level, kind, line);
+        self.observer.log(level, kind, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.watch.error(error, reason);
+        self.observer.error(error, reason);
     }
 }
 
 impl ConsumerContext for Listener {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        self.watch.is_back();
+        self.observer.outage_ends();
         let mut partitions = self.partitions(list);
         let done = if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            // The place is held, nothing is fetched.
+            // The member owns the partitions, and fetches no records.
             let done = consumer.incremental_assign(list).and_then(|()| consumer.pause(list));
-            self.held().extend(partitions.iter().copied());
-            self.tell(Change::Assigned(partitions));
+            self.owned().extend(partitions.iter().copied());
+            self.report(Change::Assigned(partitions));
             done
         } else {
             let is_lost = consumer.assignment_lost();
-            partitions.retain(|partition| self.held().remove(partition));
-            self.tell(if is_lost { Change::Lost(partitions) } else { Change::Revoked(partitions) });
+            partitions.retain(|partition| self.owned().remove(partition));
+            self.report(if is_lost { Change::Lost(partitions) } else { Change::Revoked(partitions) });
             consumer.incremental_unassign(list)
         };
         if let Err(error) = done {
-            warn!(target: "kafka", %error, "a rebalance was not followed");
+            warn!(target: "kafka", %error, "a rebalance failed");
         }
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         match result {
-            Ok(()) => self.watch.is_back(),
+            Ok(()) => self.observer.outage_ends(),
             Err(error) => debug!(target: "kafka", %error, "offsets were not committed"),
         }
     }

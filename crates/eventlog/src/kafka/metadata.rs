@@ -1,4 +1,4 @@
-//! Questions that are asked of Kafka before a role starts, or while topics are made.
+//! Requests for Kafka's metadata, before a role starts or while topics are created.
 
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
@@ -16,21 +16,21 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::error::LogError;
-use crate::kafka::observer::{ClientObserver, passes_by};
+use crate::kafka::observer::{ClientObserver, is_transient};
 use crate::kafka::settings::{Settings, refused};
 
-/// One question is asked for at most so long.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
-/// A topic that was listed and is not known is asked for again for so long.
-const UNKNOWN_FOR: Duration = Duration::from_secs(5);
-const LOOK_FOR: Duration = Duration::from_secs(2);
-/// A question that was not answered is asked again after so long.
-const AGAIN: Duration = Duration::from_millis(100);
+/// Timeout of one request with its retries; after it, the request fails.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time for which a listed topic that a broker does not know is retried; after it, the request fails.
+const UNKNOWN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout of the request that looks up an unknown partition; after it, the partition counts as unknown.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
+/// Interval between retries of a request.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+/// Maximum number of pending client events that are read before an error is explained; later ones are not used.
+const EVENTS_MAX: usize = 256;
 
-/// What is said beside an answer, at most.
-const SAID_MAX: usize = 256;
-
-/// A topic as it is.
+/// The partitions and replicas of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogInfo {
     pub partitions: usize,
@@ -38,7 +38,7 @@ pub struct LogInfo {
     pub replicas: usize,
 }
 
-/// Asks; lives for a moment.
+/// A client for a few requests.
 pub struct MetadataClient {
     pub settings: Settings,
     consumer: BaseConsumer<ClientObserver>,
@@ -47,13 +47,13 @@ pub struct MetadataClient {
 impl MetadataClient {
     pub fn open(settings: &Settings, client_id: &str) -> Result<Self, LogError> {
         let mut config = settings.consumer(client_id, None)?;
-        // First records are asked for, and little more.
+        // It reads the first records, and little more.
         config.set("queued.min.messages", "1").set("fetch.message.max.bytes", "65536");
         let consumer = config.create_with_context(ClientObserver::new(client_id)).map_err(refused)?;
         Ok(Self { settings: settings.clone(), consumer })
     }
 
-    /// The topics of this prefix that there are, as one broker knows them at one moment.
+    /// The existing topics of this prefix, as one broker knows them now.
     pub fn topics(&self) -> Result<BTreeMap<Topic, LogInfo>, LogError> {
         let all = until_answered(|left| self.consumer.fetch_metadata(None, left));
         let all = all.map_err(|e| self.explain("the topics cannot be listed".to_owned(), &e))?;
@@ -65,19 +65,19 @@ impl MetadataClient {
         Ok(found.collect())
     }
 
-    /// The numbers of all brokers.
+    /// The ids of all brokers.
     pub fn brokers(&self) -> Result<Vec<i32>, LogError> {
         let all = until_answered(|left| self.consumer.fetch_metadata(None, left));
         let all = all.map_err(|e| self.explain("the brokers cannot be listed".to_owned(), &e))?;
         Ok(all.brokers().iter().map(|broker| broker.id()).collect())
     }
 
-    /// The first offset that is there and the one after the last.
+    /// The first offset of a partition, and the offset after the last.
     pub fn bounds(&self, topic: Topic, partition: u16) -> Result<Range<u64>, LogError> {
         bounds(&self.consumer, &self.settings, topic, partition)
     }
 
-    /// The first record of each of some partitions that have one.
+    /// The first records of partitions, each of which must have one.
     pub fn firsts(&self, partitions: &[(Topic, u16)]) -> Result<BTreeMap<(Topic, u16), Vec<u8>>, LogError> {
         let mut firsts = BTreeMap::new();
         self.read(partitions, |topic, partition, offset, bytes| {
@@ -89,7 +89,7 @@ impl MetadataClient {
         Ok(firsts)
     }
 
-    /// Reads partitions that have records from offset 0 on, until `each` breaks.
+    /// Reads partitions from offset 0 on, until `each` breaks. Each must have a record.
     pub fn read(
         &self,
         partitions: &[(Topic, u16)],
@@ -105,9 +105,9 @@ impl MetadataClient {
             added.map_err(|e| self.explain(what(), &e))?;
         }
         self.consumer.assign(&list).map_err(|e| self.explain(what(), &e))?;
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + REQUEST_TIMEOUT;
         let result = loop {
-            match self.consumer.poll(AGAIN) {
+            match self.consumer.poll(RETRY_INTERVAL) {
                 Some(Ok(record)) => {
                     let name = record.topic().strip_prefix(&self.settings.prefix).and_then(|n| n.strip_prefix('.'));
                     let place = name.and_then(Topic::parse).zip(u16::try_from(record.partition()).ok());
@@ -118,7 +118,7 @@ impl MetadataClient {
                         break Ok(());
                     }
                 }
-                Some(Err(error)) if !passes_by(&error) => break Err(self.explain(what(), &error)),
+                Some(Err(error)) if !is_transient(&error) => break Err(self.explain(what(), &error)),
                 Some(Err(_)) | None => {}
             }
             if Instant::now() > end {
@@ -131,15 +131,15 @@ impl MetadataClient {
     }
 
     pub fn explain(&self, what: String, error: &KafkaError) -> LogError {
-        // Why it could not connect is said beside the answers, between lines of its log.
-        for _ in 0..SAID_MAX {
+        // The client reports why it cannot connect as an event, among other events.
+        for _ in 0..EVENTS_MAX {
             self.consumer.poll(Duration::ZERO);
         }
         self.consumer.context().explain(&self.settings, what, error)
     }
 }
 
-/// The first offset of a partition that is there and the one after the last.
+/// The first offset of a partition, and the offset after the last.
 pub(super) fn bounds(
     consumer: &BaseConsumer<ClientObserver>,
     settings: &Settings,
@@ -150,34 +150,34 @@ pub(super) fn bounds(
     let number = i32::from(partition);
     let asked = until_answered(|left| {
         let asked = consumer.fetch_watermarks(&name, number, left);
-        asked.map_err(|error| if is_unknown(&error) { look_again(consumer, &name, number, error) } else { error })
+        asked.map_err(|error| if is_unknown(&error) { check_unknown(consumer, &name, number, error) } else { error })
     });
     let (start, end) = asked.map_err(|e| {
-        let what = format!("the bounds of {} cannot be asked for", settings.partition(topic, partition));
+        let what = format!("the bounds of {} cannot be read", settings.partition(topic, partition));
         consumer.context().explain(settings, what, &e)
     })?;
-    consumer.context().is_back();
+    consumer.context().outage_ends();
     Ok(u64::try_from(start).unwrap_or(0)..u64::try_from(end).unwrap_or(0))
 }
 
-/// Asks until there is an answer, or an error that does not pass by.
+/// Repeats a request until it succeeds, fails with an error that is not transient, or times out.
 pub(super) fn until_answered<T>(mut ask: impl FnMut(Duration) -> KafkaResult<T>) -> KafkaResult<T> {
     let begin = Instant::now();
     loop {
-        let left = PATIENCE.saturating_sub(begin.elapsed()).max(AGAIN);
+        let left = REQUEST_TIMEOUT.saturating_sub(begin.elapsed()).max(RETRY_INTERVAL);
         match ask(left) {
-            Err(error) if begin.elapsed() + AGAIN < patience(&error) => std::thread::sleep(AGAIN),
+            Err(error) if begin.elapsed() + RETRY_INTERVAL < retry_time(&error) => std::thread::sleep(RETRY_INTERVAL),
             done => return done,
         }
     }
 }
 
-/// For how long a question is asked again after an error.
-fn patience(error: &KafkaError) -> Duration {
+/// The time for which a request is retried after an error.
+fn retry_time(error: &KafkaError) -> Duration {
     match error {
-        // A topic that was made a moment ago is not known everywhere.
-        error if is_unknown(error) => UNKNOWN_FOR,
-        error if passes_by(error) => PATIENCE,
+        // Some brokers may not know a topic yet that has just been created.
+        error if is_unknown(error) => UNKNOWN_TIMEOUT,
+        error if is_transient(error) => REQUEST_TIMEOUT,
         _ => Duration::ZERO,
     }
 }
@@ -187,15 +187,20 @@ fn is_unknown(error: &KafkaError) -> bool {
     error.rdkafka_error_code().is_some_and(|code| unknown.contains(&code))
 }
 
-/// Why a partition is unknown. librdkafka says so, too, of one that had no leader when it was heard of last, and for a
-/// quarter of an hour hears no more of it unless it is asked.
-fn look_again(consumer: &BaseConsumer<ClientObserver>, topic: &str, partition: i32, error: KafkaError) -> KafkaError {
-    let Ok(known) = consumer.fetch_metadata(Some(topic), LOOK_FOR) else { return error };
+/// Finds out why a partition is unknown. librdkafka also reports a partition as unknown that had no leader in its last metadata,
+/// and refreshes those metadata only after 15 minutes unless it is asked.
+fn check_unknown(
+    consumer: &BaseConsumer<ClientObserver>,
+    topic: &str,
+    partition: i32,
+    error: KafkaError,
+) -> KafkaError {
+    let Ok(known) = consumer.fetch_metadata(Some(topic), LOOKUP_TIMEOUT) else { return error };
     let is_there = known.topics().iter().flat_map(|topic| topic.partitions()).any(|known| known.id() == partition);
     if is_there { KafkaError::MetadataFetch(Code::LeaderNotAvailable) } else { error }
 }
 
-/// The client that changes and describes; lives for a moment.
+/// An admin client for a few requests.
 pub(super) struct Admin(AdminClient<ClientObserver>);
 
 impl Admin {
@@ -204,12 +209,13 @@ impl Admin {
         Ok(Self(config.create_with_context(ClientObserver::new(client_id)).map_err(refused)?))
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a request and waits for the answer.
     pub(super) fn ask<T, F>(&self, ask: impl FnOnce(&AdminClient<ClientObserver>, &AdminOptions) -> F) -> KafkaResult<T>
     where
         F: Future<Output = KafkaResult<T>>,
     {
-        let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
+        let options =
+            AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT));
         wait_for(ask(&self.0, &options))
     }
 }
@@ -222,7 +228,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Answers come from a thread of the client's: there is nothing to drive meanwhile.
+/// Blocks until the answer is ready. The client's own thread completes it.
 fn wait_for<T>(answer: impl Future<Output = T>) -> T {
     let mut answer = pin!(answer);
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));

@@ -1,13 +1,13 @@
-//! The log that is shared: Kafka. Nothing outside this module knows of it (`docs/decisions/0006`).
+//! The log over Kafka, which many processes share. No code outside this module uses a client of Kafka (`docs/decisions/0006`).
 //!
 //! - [`settings`]: where Kafka is, and which of its settings are ours alone
-//! - `watch`: what a client says beside its answers: log lines, outages
-//! - `probe`: questions that are asked before a role starts
-//! - [`topics`]: the topics of a log: made, checked, and what their log is
-//! - [`feed`]: reads partitions at exact offsets
-//! - [`archive`]: a topic, read once from its start to its end
-//! - [`appender`]: appends; what is acknowledged is in the log
-//! - [`membership`]: who of a group owns which partitions
+//! - `observer`: a client's log lines and outages
+//! - `metadata`: requests for metadata, before a role starts
+//! - [`topics`]: creates and checks the topics of a log, and reads the log's identity
+//! - [`consumer`]: reads partitions at exact offsets
+//! - [`archive`]: reads a topic once from its start to its end
+//! - [`appender`]: appends; an acknowledged record is in the log
+//! - [`membership`]: which member of a group owns which partitions
 
 pub mod appender;
 pub mod archive;

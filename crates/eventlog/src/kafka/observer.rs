@@ -1,4 +1,4 @@
-//! What a client says beside its answers: log lines, and that it cannot reach Kafka.
+//! Receives a client's log lines and connection errors, and logs outages of Kafka.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,14 +12,15 @@ use tracing::{debug, error, info, warn};
 use crate::error::LogError;
 use crate::kafka::settings::Settings;
 
-/// Lines of these kinds repeat what [`ClientObserver::error`] is told, once per attempt.
+/// Kinds of log lines that repeat what [`ClientObserver::error`] receives, once for each attempt.
 const REPEATED: &[&str] = &["FAIL", "ERROR", "REQTMOUT", "GETPID"];
 
-/// How often it is asked whether an outage is over, and for how long an answer is waited for.
-const ASK_EVERY: Duration = Duration::from_secs(2);
-const ASK_FOR: Duration = Duration::from_millis(100);
+/// Interval between checks whether an outage has ended.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// Timeout of such a check; after it, the outage goes on.
+const CHECK_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Listens to one client. Outages are told of once when they begin and once when they end.
+/// Observes one client. It logs an outage once when it begins and once when it ends.
 #[derive(Debug)]
 pub(super) struct ClientObserver {
     client: String,
@@ -29,7 +30,7 @@ pub(super) struct ClientObserver {
 #[derive(Debug, Default)]
 struct Outage {
     lasts: bool,
-    /// The last thing that went wrong, in librdkafka's words.
+    /// The last error, with librdkafka's reason.
     last: Option<(KafkaError, String)>,
 }
 
@@ -38,8 +39,8 @@ impl ClientObserver {
         Self { client: client.to_owned(), outage: Mutex::default() }
     }
 
-    /// Kafka could not be reached, or does not answer.
-    fn is_away(&self, reason: &str) {
+    /// Notes that Kafka cannot be reached, or does not answer.
+    fn outage_begins(&self, reason: &str) {
         if std::mem::replace(&mut self.outage().lasts, true) {
             debug!(target: "kafka", client = %self.client, reason, "still out of reach");
         } else {
@@ -47,18 +48,18 @@ impl ClientObserver {
         }
     }
 
-    /// Kafka answered.
-    pub(super) fn is_back(&self) {
+    /// Notes that Kafka answered.
+    pub(super) fn outage_ends(&self) {
         if std::mem::take(&mut *self.outage()).lasts {
             info!(target: "kafka", client = %self.client, "Kafka is in reach again");
         }
     }
 
-    pub(super) fn lasts(&self) -> bool {
+    pub(super) fn is_outage(&self) -> bool {
         self.outage().lasts
     }
 
-    /// An error with what is known of its cause.
+    /// The error with its last known cause and the fix.
     pub(super) fn explain(&self, settings: &Settings, what: String, error: &KafkaError) -> LogError {
         let last = self.outage().last.clone();
         let mend = mend(last.as_ref().map_or(error, |(last, _)| last));
@@ -71,24 +72,24 @@ impl ClientObserver {
     }
 }
 
-/// Whether an outage is over, even if nothing comes: asked now and then while one lasts.
+/// Checks during an outage whether it has ended, because a quiet partition would not show it.
 #[derive(Debug)]
-pub(super) struct Returned {
+pub(super) struct RecoveryCheck {
     last_asked: Instant,
 }
 
-impl Default for Returned {
+impl Default for RecoveryCheck {
     fn default() -> Self {
         Self { last_asked: Instant::now() }
     }
 }
 
-impl Returned {
-    pub(super) fn ask<C: ConsumerContext>(&mut self, consumer: &BaseConsumer<C>, watch: &ClientObserver) {
-        if watch.lasts() && self.last_asked.elapsed() >= ASK_EVERY {
+impl RecoveryCheck {
+    pub(super) fn ask<C: ConsumerContext>(&mut self, consumer: &BaseConsumer<C>, observer: &ClientObserver) {
+        if observer.is_outage() && self.last_asked.elapsed() >= CHECK_INTERVAL {
             self.last_asked = Instant::now();
-            if consumer.fetch_metadata(None, ASK_FOR).is_ok() {
-                watch.is_back();
+            if consumer.fetch_metadata(None, CHECK_TIMEOUT).is_ok() {
+                observer.outage_ends();
             }
         }
     }
@@ -118,8 +119,8 @@ fn mend(error: &KafkaError) -> &'static str {
     }
 }
 
-/// Whether an error passes by itself once Kafka is in reach and in order again: librdkafka goes on trying.
-pub(super) fn passes_by(error: &KafkaError) -> bool {
+/// Whether an error is transient: librdkafka retries until Kafka is in reach and works again.
+pub(super) fn is_transient(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(
@@ -155,7 +156,7 @@ impl ClientContext for ClientObserver {
     fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
         let client = &self.client;
         match level {
-            // That what we hang on is called experimental is known (`docs/decisions/0006`); a setting that is refused is an error.
+            // CONFWARN calls a setting experimental that we need (`docs/decisions/0006`); refused settings are errors elsewhere.
             _ if kind == "CONFWARN" || REPEATED.contains(&kind) => debug!(target: "librdkafka", %client, kind, line),
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 error!(target: "librdkafka", %client, kind, line);
@@ -167,12 +168,12 @@ impl ClientContext for ClientObserver {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if passes_by(&error) {
-            self.is_away(reason);
+        if is_transient(&error) {
+            self.outage_begins(reason);
         } else {
-            debug!(target: "kafka", client = %self.client, %error, reason, "an error");
+            debug!(target: "kafka", client = %self.client, %error, reason, "the client reports an error");
         }
-        // That all brokers are down says less than why the last one is.
+        // AllBrokersDown hides the reason, which the error before it names.
         if error.rdkafka_error_code() != Some(Code::AllBrokersDown) {
             self.outage().last = Some((error, reason.to_owned()));
         }

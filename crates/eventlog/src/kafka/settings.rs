@@ -1,6 +1,6 @@
-//! Where Kafka is, and how its clients are set up.
+//! The addresses of Kafka, and the settings of its clients.
 //!
-//! Every setting of librdkafka may be overridden, for all clients or for one kind, except those that a promise hangs on.
+//! Every setting of librdkafka may be overridden, for all clients or for one kind, except those that a guarantee depends on.
 
 use std::collections::BTreeMap;
 
@@ -10,29 +10,29 @@ use rdkafka::error::KafkaError;
 
 use crate::error::LogError;
 
-/// The largest record that a client sends. A topic's own limit is lower.
+/// Maximum size of a record that a client sends, bytes; a larger one is refused. A topic's own limit is lower.
 pub const CLIENT_BYTES_MAX: usize = 12 * 1024 * 1024;
-/// Several records are sent as one batch up to here; a topic must take as much (see `topics::check`).
+/// Maximum size of a batch of several records, bytes; a larger record is sent alone. Topics must accept it (see `topics::check`).
 pub const BATCH_BYTES_MAX: u64 = 1_000_000;
-/// A broker remembers so many requests of a producer.
+/// Number of a producer's requests that a broker remembers; more in flight could be duplicated.
 const IN_FLIGHT_MAX: u64 = 5;
 
-/// Where Kafka is, and what is set differently from our defaults.
+/// The addresses of Kafka, and overrides of our defaults.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// `HOST:PORT` of one or more brokers, with commas.
+    /// `HOST:PORT` of one or more brokers, separated by commas.
     pub brokers: String,
-    /// Topics are `PREFIX.scans` and so on.
+    /// Prefix of the topics' names: `PREFIX.scans` and so on.
     pub prefix: String,
-    /// Settings of librdkafka for all clients.
+    /// Overrides of librdkafka's settings for all clients.
     pub client: BTreeMap<String, String>,
-    /// For producers only.
+    /// Overrides for producers only.
     pub producer: BTreeMap<String, String>,
-    /// For consumers only.
+    /// Overrides for consumers only.
     pub consumer: BTreeMap<String, String>,
 }
 
-/// Whose settings.
+/// The kinds of clients.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Admin,
@@ -40,13 +40,13 @@ enum Kind {
     Consumer,
 }
 
-const ORDER: &str = "that nothing is lost, doubled or out of order hangs on it";
-const OFFSETS: &str = "where a partition is read from is the snapshot's to say";
-const CALLER: &str = "it is given by the role itself";
+const ORDER: &str = "without it, records could be lost, duplicated or reordered";
+const OFFSETS: &str = "the snapshot decides where a partition is read from";
+const CALLER: &str = "the role itself sets it";
 const BROKERS: &str = "give the brokers with --brokers";
 const MADE: &str = "only `topics create` makes topics, with the settings that they need";
 
-/// Names, with their other names, that nobody may override, and why.
+/// Settings that must not be overridden, with their aliases, and why.
 const FIXED: &[(&str, &str)] = &[
     ("acks", ORDER),
     ("request.required.acks", ORDER),
@@ -80,14 +80,14 @@ const FIXED: &[(&str, &str)] = &[
     ("allow.auto.create.topics", MADE),
 ];
 
-/// Settings that may be lowered, but not beyond a bound.
+/// Settings that may be lowered, but not raised above a maximum.
 const BOUNDED: &[(&str, u64, &str)] = &[
     ("max.in.flight.requests.per.connection", IN_FLIGHT_MAX, "brokers remember 5 requests of a producer"),
     ("max.in.flight", IN_FLIGHT_MAX, "brokers remember 5 requests of a producer"),
     ("batch.size", BATCH_BYTES_MAX, "a topic takes a batch of 1000000 bytes for sure"),
 ];
 
-/// Other names of settings that have a default of ours: only one of the two must be set.
+/// Aliases of settings that have a default of ours: only one of the two names may be set.
 const ALIASES: &[(&str, &str)] = &[
     ("max.in.flight", "max.in.flight.requests.per.connection"),
     ("queue.buffering.max.ms", "linger.ms"),
@@ -115,7 +115,7 @@ const PRODUCER: &[(&str, &str)] = &[
     ("message.timeout.ms", "0"),
     ("max.in.flight.requests.per.connection", "5"),
     ("compression.type", "lz4"),
-    // What waits for an acknowledgement of the one before gathers by itself.
+    // Records gather without a linger while they wait for the acknowledgement of an earlier batch.
     ("linger.ms", "0"),
     ("batch.size", "1000000"),
     ("request.timeout.ms", "10000"),
@@ -127,14 +127,14 @@ const CONSUMER: &[(&str, &str)] = &[
     ("auto.offset.reset", "error"),
     ("enable.partition.eof", "false"),
     ("check.crcs", "true"),
-    // No writer of ours uses transactions: a stranger's would hide what is behind it without a word.
+    // Our writers use no transactions; an open transaction of another writer would silently hide later records.
     ("isolation.level", "read_uncommitted"),
     ("group.protocol", "classic"),
     ("partition.assignment.strategy", "cooperative-sticky"),
-    // Whatever else is asked of a broker waits for the request that is under way.
+    // Other requests to a broker wait for the fetch that is in flight.
     ("fetch.wait.max.ms", "50"),
     ("fetch.error.backoff.ms", "100"),
-    // One second otherwise, each time that enough is read ahead.
+    // The default is one second, each time that the prefetch queue is full.
     ("fetch.queue.backoff.ms", "10"),
     ("queued.max.messages.kbytes", "16384"),
     ("fetch.message.max.bytes", "1048576"),
@@ -142,14 +142,14 @@ const CONSUMER: &[(&str, &str)] = &[
 ];
 
 impl Settings {
-    /// Those that serve, for brokers.
+    /// The default settings for some brokers.
     #[must_use]
     pub fn new(brokers: &str) -> Self {
         let [client, producer, consumer] = Default::default();
         Self { brokers: brokers.to_owned(), prefix: "mashang".to_owned(), client, producer, consumer }
     }
 
-    /// The name of a topic.
+    /// The full name of a topic.
     #[must_use]
     pub fn topic(&self, topic: Topic) -> String {
         format!("{}.{topic}", self.prefix)
@@ -161,10 +161,10 @@ impl Settings {
         format!("{}.{topic} partition {partition}", self.prefix)
     }
 
-    /// Looks through all of them, without asking Kafka.
+    /// Checks all overrides, without asking Kafka.
     ///
     /// # Errors
-    /// One is not to be overridden, or not known to librdkafka.
+    /// A setting must not be overridden, or librdkafka does not know it or its value.
     pub fn check(&self) -> Result<(), LogError> {
         for kind in [Kind::Admin, Kind::Producer, Kind::Consumer] {
             self.config(kind, "check")?;
@@ -180,7 +180,7 @@ impl Settings {
         self.config(Kind::Producer, client_id)
     }
 
-    /// A consumer's. One that joins no group needs a name of one all the same.
+    /// The settings of a consumer. librdkafka requires the name of a group even if the consumer joins none.
     pub fn consumer(&self, client_id: &str, group: Option<&str>) -> Result<ClientConfig, LogError> {
         let mut config = self.config(Kind::Consumer, client_id)?;
         config.set("group.id", group.map_or_else(|| format!("{}.reader", self.prefix), ToOwned::to_owned));
@@ -224,7 +224,7 @@ impl Settings {
     }
 }
 
-/// Whether a setting may be overridden so.
+/// Refuses an override that is not permitted.
 fn allow(name: &str, value: &str) -> Result<(), LogError> {
     if let Some((_, why)) = FIXED.iter().find(|(fixed, _)| *fixed == name) {
         return Err(LogError::Setting { name: name.to_owned(), why: format!("it cannot be overridden: {why}") });
@@ -237,7 +237,7 @@ fn allow(name: &str, value: &str) -> Result<(), LogError> {
     Ok(())
 }
 
-/// librdkafka's own words, without a secret's value.
+/// The error for a setting that librdkafka refuses, with its reason, but without the value of a secret.
 pub fn refused(error: KafkaError) -> LogError {
     match error {
         KafkaError::ClientConfig(_, why, name, _) if !is_secret(&name) => LogError::Setting { name, why },

@@ -1,7 +1,7 @@
-//! A log that is only read, by another process too: nothing is repaired, locked or changed.
+//! Reads a log without repairing, locking or changing it; another process may have it open.
 //!
-//! The journals are read first, then the segments up to where the journals begin. Of a log that is written meanwhile this
-//! is what was there when it was opened.
+//! The journals are read first, then the segments up to where the journals begin. If the log is written meanwhile, the reader
+//! sees what it held when it was opened.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,13 +13,13 @@ use domain::model::time::Millis;
 use crate::api::Record;
 use crate::error::{LogError, at};
 use crate::files::Files;
-use crate::local::journal::{self, Old};
+use crate::local::journal::{self, OldJournal};
 use crate::local::meta::{JOURNAL, Meta, read_meta};
 use crate::local::partition::{Partition, partition_dir};
 use crate::local::reader::Reader;
 use crate::local::segment::Segment;
 
-const MEND: &str = "it was let go while it was read; read it again";
+const MEND: &str = "records were deleted while they were read; read the log again";
 
 /// The partitions of one topic.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct Archive {
 #[derive(Debug)]
 pub struct Records(Box<dyn Next>);
 
-/// Where they come from.
+/// A source of the records of one partition.
 pub trait Next: Send + std::fmt::Debug {
     fn next_record(&mut self) -> Result<Option<Record<'_>>, LogError>;
 }
@@ -41,7 +41,7 @@ pub trait Next: Send + std::fmt::Debug {
 #[derive(Debug)]
 struct FileRecords {
     reader: Reader,
-    /// What only the journals have.
+    /// Records that only the journals hold.
     tail: std::vec::IntoIter<Tail>,
     last: Option<Tail>,
 }
@@ -57,7 +57,7 @@ impl Archive {
     /// Opens the log in a directory to read a topic.
     ///
     /// # Errors
-    /// There is none, or it is damaged.
+    /// There is no log, or it is damaged.
     pub fn open(files: &dyn Files, dir: &Path, topic: Topic) -> Result<Self, LogError> {
         let meta = read_meta(files, dir)?.ok_or_else(|| LogError::Missing { dir: dir.to_owned() })?;
         let journals = dir.join(JOURNAL);
@@ -65,7 +65,7 @@ impl Archive {
         let mut ends: Option<BTreeMap<(Topic, u16), u64>> = None;
         let mut tails: BTreeMap<u16, Vec<Tail>> = BTreeMap::new();
         for number in names.iter().filter_map(|name| journal::number_of(name)) {
-            let old = Old::open(files, &journals, number)?;
+            let old = OldJournal::open(files, &journals, number)?;
             ends.get_or_insert_with(|| old.ends.iter().copied().collect());
             old.records(|(of, partition), offset, append, record| {
                 if of == topic {
@@ -109,7 +109,7 @@ impl Records {
     /// The next record; `None` at the end.
     ///
     /// # Errors
-    /// It is damaged: nothing is skipped.
+    /// The record is damaged; no record is skipped.
     pub fn next_record(&mut self) -> Result<Option<Record<'_>>, LogError> {
         self.0.next_record()
     }

@@ -1,4 +1,5 @@
-//! The embedded log as roles ask for it: readers of some partitions, woken when a round is durable, and its committer.
+//! The embedded log behind the API of roles: a consumer of some partitions, which wakes when a round is durable, and an
+//! appender.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::error::LogError;
 use crate::local::log::{Log, Readers};
 use crate::local::reader::Reader;
 
-/// A partition is let run so far before the next one has its turn.
+/// Maximum number of records of one partition in a row; the next partition then has its turn.
 const RECORDS_MAX: usize = 64;
 
 /// Reads some partitions of an embedded log.
@@ -22,9 +23,9 @@ const RECORDS_MAX: usize = 64;
 pub struct LocalConsumer {
     log: Arc<Log>,
     readers: Vec<Reader>,
-    /// Whose turn is first: after one that broke off, the next one.
+    /// The reader that the next poll begins with: the one after the reader at which the last poll stopped.
     first: usize,
-    /// Which rounds wake it.
+    /// The kind of rounds that wake it.
     woken_by: Readers,
 }
 
@@ -56,7 +57,7 @@ impl Consumer for LocalConsumer {
         wait: Duration,
         each: &mut dyn FnMut(Topic, u16, Record<'_>) -> ControlFlow<()>,
     ) -> Result<usize, LogError> {
-        // Asked before the readers, so that what comes meanwhile ends the wait at once.
+        // Read before the records are, so that a round in between ends the wait.
         let version = self.log.version(self.woken_by);
         let mut taken = 0;
         let count = self.readers.len();

@@ -1,9 +1,9 @@
-//! What was appended lately to all partitions, in one file: one sync makes a round durable, however many partitions it
-//! touches. The segments are written in the same round and synced later, before the journal is let go.
+//! The latest appends to all partitions in one file, so that one sync makes a round durable, however many partitions it
+//! touches. The segments are written in the same round and synced later, before the journal is removed.
 //!
-//! A journal begins with a block that says how far each partition was synced when it began. Then each round is a block:
+//! A journal begins with a block of the offsets up to which each partition was synced at that time. Then each round is a block:
 //!
-//! | block | what |
+//! | block | contents |
 //! |---|---|
 //! | 0–7 | `MSHJRNL1` |
 //! | 8–11 | CRC-32C of all that follows |
@@ -11,8 +11,8 @@
 //! | 16–23 | number of the block, one more than the one before it |
 //! | 24– | the body |
 //!
-//! A block was synced before the next one was begun. So a block that is torn is the last one; a good one after a bad one
-//! is damage.
+//! Each block is synced before the next one is begun. So only the last block can be torn; a valid block after an invalid one is
+//! damage.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,10 +27,10 @@ const MAGIC: [u8; 8] = *b"MSHJRNL1";
 const HEAD_BYTES: usize = 24;
 const RECORD_HEAD_BYTES: usize = 16;
 
-/// The end of a partition: its next offset.
+/// The ends of partitions: their next offsets.
 pub(crate) type Ends = Vec<((Topic, u16), u64)>;
 
-/// The journal that is written.
+/// The journal that rounds are written to.
 #[derive(Debug)]
 pub(crate) struct Journal {
     pub number: u64,
@@ -50,7 +50,7 @@ pub(crate) fn number_of(name: &str) -> Option<u64> {
 }
 
 impl Journal {
-    /// Begins a journal, durable at once; `next` is the number of its first block.
+    /// Creates a journal and makes it durable; `next` is the number of its first block.
     pub(crate) fn create(files: &dyn Files, dir: &Path, number: u64, next: u64, ends: &Ends) -> Result<Self, LogError> {
         let mut block = begin();
         for ((topic, partition), end) in ends {
@@ -90,7 +90,7 @@ impl Journal {
         self.block.extend_from_slice(record);
     }
 
-    /// Writes the round and syncs it. If it fails, [`Journal::undo`] takes it back.
+    /// Writes the round and syncs it. If that fails, the caller takes the round back with [`Journal::undo`].
     pub(crate) fn commit(&mut self) -> std::io::Result<()> {
         finish(&mut self.block, self.next);
         self.file.write_at(&self.block, self.bytes)?;
@@ -105,12 +105,12 @@ impl Journal {
         self.file.truncate(self.bytes)
     }
 
-    /// Where it stands, for [`Journal::rewind`].
+    /// The current position, for [`Journal::rewind`].
     pub(crate) fn mark(&self) -> Mark {
         Mark { bytes: self.bytes, next: self.next }
     }
 
-    /// Takes back the rounds since a mark, for good: one that were left behind a torn one would be taken for damage.
+    /// Takes back the rounds since a mark, and makes that durable: a whole round behind a torn one would count as damage.
     pub(crate) fn rewind(&mut self, mark: Mark) -> std::io::Result<()> {
         (self.bytes, self.next) = (mark.bytes, mark.next);
         self.undo()?;
@@ -118,14 +118,14 @@ impl Journal {
     }
 }
 
-/// Where a journal stood.
+/// An earlier position of a journal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
     bytes: u64,
     next: u64,
 }
 
-/// How many bytes a round takes that holds so many records of so many bytes together.
+/// The size of a round with a number of records that have `bytes` in all, bytes.
 pub(crate) fn round_bytes(records: usize, bytes: usize) -> u64 {
     (HEAD_BYTES + size_of::<Millis>() + records * RECORD_HEAD_BYTES + bytes) as u64
 }
@@ -143,7 +143,7 @@ fn finish(block: &mut [u8], number: u64) {
     block[8..12].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// A block of a journal as read.
+/// A block of a journal that was read.
 #[derive(Clone, Copy, Debug)]
 struct Block<'a> {
     number: u64,
@@ -163,7 +163,7 @@ fn block(bytes: &[u8]) -> Option<Block<'_>> {
     Some(Block { number: u64::from_le_bytes(std::array::from_fn(|i| head[16 + i])), body: &rest[..len] })
 }
 
-/// Bytes of a block of a journal that was written and synced; `None` if no whole one begins there.
+/// Reads the block that begins at a byte of a synced journal; `None` if no whole block begins there.
 pub(crate) fn read_block(file: &dyn File, at: u64) -> std::io::Result<Option<Vec<u8>>> {
     let mut head = [0; HEAD_BYTES];
     if file.read_at(&mut head, at)? < HEAD_BYTES {
@@ -178,7 +178,7 @@ pub(crate) fn read_block(file: &dyn File, at: u64) -> std::io::Result<Option<Vec
     Ok((read == bytes.len() && block(&bytes).is_some()).then_some(bytes))
 }
 
-/// Takes a round apart that [`read_block`] gave: its number, its append time and, by `each`, its records.
+/// Decodes a round that [`read_block`] returned: its number and append time; its records are passed to `each`.
 pub(crate) fn open_round(bytes: &[u8], mut each: impl FnMut((Topic, u16), &[u8])) -> Option<(u64, Millis)> {
     let Block { number, body } = block(bytes)?;
     let append = i64::from_le_bytes(*body.first_chunk()?);
@@ -189,27 +189,27 @@ pub(crate) fn open_round(bytes: &[u8], mut each: impl FnMut((Topic, u16), &[u8])
     taken.is_ok().then_some((number, append))
 }
 
-/// How far the whole blocks of a journal reach.
+/// The end of a journal's whole blocks.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Whole {
+pub(crate) struct WholeBlocks {
     /// The number that the next block must have.
     pub next: u64,
-    /// Bytes of the whole blocks; what follows was torn.
+    /// The size of the whole blocks, bytes; what follows is torn.
     pub bytes: u64,
 }
 
-/// A journal as found on the disk.
-pub(crate) struct Old {
-    /// How far each partition was synced when it began.
+/// A journal that was found on the disk.
+pub(crate) struct OldJournal {
+    /// The offsets up to which partitions were synced when it began.
     pub ends: Ends,
     bytes: Vec<u8>,
     path: std::path::PathBuf,
-    /// Where the rounds begin, and the number of the first.
+    /// The byte where the rounds begin, and the number of the first one.
     from: usize,
     first: u64,
 }
 
-impl Old {
+impl OldJournal {
     pub(crate) fn open(files: &dyn Files, dir: &Path, number: u64) -> Result<Self, LogError> {
         let path = dir.join(name(number));
         let bytes = files::read(files, &path).map_err(at(&path, "read"))?;
@@ -226,19 +226,19 @@ impl Old {
         Ok(Self { ends, bytes, path, from, first })
     }
 
-    /// The number of its own first block.
+    /// The number of its first block, which holds the ends.
     pub(crate) fn number(&self) -> u64 {
         self.first - 1
     }
 
-    /// Hands out every record of every round, in order; says how far they reach.
+    /// Passes every record of every round to `each`, in order; returns where the whole rounds end.
     ///
     /// # Errors
-    /// A good block after a bad one, or records that cannot be.
+    /// A valid block follows an invalid one, or records are impossible.
     pub(crate) fn records(
         &self,
         mut each: impl FnMut((Topic, u16), u64, Millis, &[u8]) -> Result<(), LogError>,
-    ) -> Result<Whole, LogError> {
+    ) -> Result<WholeBlocks, LogError> {
         let mut at = self.from;
         let mut next = self.first;
         while let Some(found) = self.bytes.get(at..).and_then(block) {
@@ -252,7 +252,7 @@ impl Old {
             at += HEAD_BYTES + found.body.len();
             next += 1;
         }
-        // What follows was never synced, unless a good block comes after it.
+        // The rest was never synced, unless a valid block follows.
         let mut search = at + 1;
         while let Some(found) = self.bytes.get(search..).and_then(|rest| memchr::memmem::find(rest, &MAGIC)) {
             let place = search + found;
@@ -261,7 +261,7 @@ impl Old {
             }
             search = place + 1;
         }
-        Ok(Whole { next, bytes: at as u64 })
+        Ok(WholeBlocks { next, bytes: at as u64 })
     }
 
     pub(crate) fn bytes(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! The log with its committer: one thread writes what all others append, a round at a time, one sync a round.
+//! The log with its committer: one thread writes the appends of all others in rounds, with one sync for each round.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -20,14 +20,14 @@ use crate::local::meta::Meta;
 use crate::local::partition::Partition;
 use crate::local::store::{Sizes, Store, Unsynced};
 
-/// A round takes at most so many bytes; the rest waits for the next one.
+/// Maximum bytes of records in one round, unless one append has more; further appends wait for the next round.
 const ROUND_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Rounds begin at least this far apart: what comes meanwhile shares a sync.
+/// Minimum time between the beginnings of two rounds; appends that arrive meanwhile share a sync.
 const ROUND_INTERVAL: Duration = Duration::from_millis(2);
-/// How often a full disk is tried again.
+/// Interval between retries while the disk is full.
 const FULL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The log. Shared by all who append and read.
+/// The log. All writers and readers share it.
 #[derive(Debug)]
 pub struct Log {
     shared: Arc<Shared>,
@@ -40,13 +40,13 @@ pub struct Log {
 struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
-    /// News of facts, and of all other topics.
+    /// The newest rounds with facts, and with records of all other topics.
     news: [News; 2],
     health: AtomicU8,
     metrics: Metrics,
 }
 
-/// Whom a round concerns: whoever reads facts need not be woken for what the desks tell each other.
+/// The readers that a round wakes: readers of facts sleep on while only desks write to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readers {
     Facts = 0,
@@ -114,7 +114,7 @@ impl Metrics {
 }
 
 impl Log {
-    /// Opens a log, or makes one, and starts its committer.
+    /// Opens a log, or creates one, and starts its committer.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -162,6 +162,8 @@ impl Log {
     }
 
     /// Appends records, all in one round; `done` is called once they are durable or refused.
+    ///
+    /// The queue has no limit of its own. Callers bound it: the edge by its memory budget, each lane by what it reads in one turn.
     pub fn append(&self, records: Vec<Append>, on_full: OnFull, done: Done) {
         let bytes = records.iter().map(|r| r.record.len()).sum();
         let mut queue = self.shared.queue();
@@ -175,23 +177,23 @@ impl Log {
         self.shared.wake.notify_one();
     }
 
-    /// Appends records and waits.
+    /// Appends records and waits until they are durable.
     ///
     /// # Errors
-    /// They are refused.
+    /// The append is refused.
     pub fn append_and_wait(&self, records: Vec<Append>) -> Result<(), AppendError> {
-        let (tell, told) = channel();
+        let (result_tx, result_rx) = channel();
         self.append(
             records,
             OnFull::Refuse,
             Box::new(move |result| {
-                let _ = tell.send(result);
+                let _ = result_tx.send(result);
             }),
         );
-        told.recv().unwrap_or(Err(AppendError::Closed))
+        result_rx.recv().unwrap_or(Err(AppendError::Closed))
     }
 
-    /// Lets go of whole segments of a partition below an offset that were appended before a moment, some time later.
+    /// Asks the committer to delete whole segments of a partition below an offset that were appended before a time.
     pub fn retire(&self, topic: Topic, partition: u16, below: u64, before: Millis) {
         self.shared.queue().retire.push((topic, partition, below, before));
     }
@@ -205,20 +207,20 @@ impl Log {
         }
     }
 
-    /// A number that grows with every round for these readers, to be given to [`Log::wait`].
+    /// A number that grows with every round that wakes these readers, for [`Log::wait`].
     #[must_use]
     pub fn version(&self, readers: Readers) -> u64 {
         *self.shared.news[readers as usize].version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there may be more than at `version`, or the time is over.
+    /// Waits until a round has followed `version`, or until the timeout.
     pub fn wait(&self, readers: Readers, version: u64, timeout: Duration) {
         let news = &self.shared.news[readers as usize];
         let now = news.version.lock().unwrap_or_else(PoisonError::into_inner);
         drop(news.changed.wait_timeout_while(now, timeout, |now| *now == version));
     }
 
-    /// Makes what is queued durable and stops; later appends are refused.
+    /// Makes queued records durable and stops; later appends are refused.
     pub fn close(&self) {
         self.shared.queue().is_closed = true;
         self.shared.wake.notify_one();
@@ -248,7 +250,7 @@ impl Shared {
         }
     }
 
-    fn tell(&self, readers: Readers) {
+    fn notify(&self, readers: Readers) {
         let news = &self.news[readers as usize];
         *news.version.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         news.changed.notify_all();
@@ -277,7 +279,7 @@ struct Committer {
 }
 
 impl Committer {
-    /// Runs; a broken invariant is a failure that everybody is told of.
+    /// Runs until the end. A broken invariant makes the log fail, and every waiting append is refused.
     fn run_guarded(mut self) {
         let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run()));
         if run.is_err() {
@@ -299,7 +301,7 @@ impl Committer {
             }
             let is_full = self.shared.health.load(Ordering::Acquire) == Health::Full as u8;
             if is_full && self.shared.queue().is_closed {
-                // Nobody waits for room any more.
+                // Nothing frees space any more: what still waits is refused.
                 break;
             }
             if let Err(error) = self.housekeeping() {
@@ -309,7 +311,7 @@ impl Committer {
         }
     }
 
-    /// Waits for something to do; `None` is the end.
+    /// Waits for work; `None` once the log is closed and the queue is empty.
     fn next_round(&self, last: Instant) -> Option<Vec<Entry>> {
         let mut queue = self.shared.queue();
         while queue.entries.is_empty() && queue.retire.is_empty() {
@@ -360,7 +362,7 @@ impl Committer {
                 for entry in entries {
                     self.finish(entry, Ok(()));
                 }
-                self.tell_readers(&records);
+                self.notify_readers(&records);
                 Ok(())
             }
             Err(error) if error.is_full() && !self.store.is_broken() => {
@@ -380,14 +382,14 @@ impl Committer {
         }
     }
 
-    /// Refuses what does not wait, and gives what waits its place at the head of the queue again.
+    /// Refuses the appends that do not wait, and puts those that wait back at the head of the queue.
     fn put_back(&self, entries: Vec<Entry>, records: Vec<Append>) {
         let mut records = records.into_iter();
         let mut waiting = Vec::new();
         for mut entry in entries {
             let mut bytes = 0;
             while bytes < entry.bytes {
-                let record = records.next().expect("as many bytes as were taken");
+                let record = records.next().expect("a round holds all records of its entries");
                 bytes += record.record.len();
                 entry.records.push(record);
             }
@@ -400,7 +402,7 @@ impl Committer {
         waiting.into_iter().rev().for_each(|entry| queue.entries.push_front(entry));
     }
 
-    /// Begins another journal, lets go of old ones and of old segments.
+    /// Begins another journal when one is due, and removes old journals and old segments.
     fn housekeeping(&mut self) -> Result<(), LogError> {
         while let Ok((unsynced, result)) = self.from_syncer.try_recv() {
             result?;
@@ -440,16 +442,16 @@ impl Committer {
         };
         let refusal = self.shared.refusal();
         entries.into_iter().for_each(|entry| self.finish(entry, Err(refusal)));
-        self.shared.tell(Readers::Facts);
-        self.shared.tell(Readers::Desks);
+        self.shared.notify(Readers::Facts);
+        self.shared.notify(Readers::Desks);
     }
 
-    fn tell_readers(&self, records: &[Append]) {
+    fn notify_readers(&self, records: &[Append]) {
         if records.iter().any(|r| r.topic == Topic::Facts) {
-            self.shared.tell(Readers::Facts);
+            self.shared.notify(Readers::Facts);
         }
         if records.iter().any(|r| r.topic != Topic::Facts) {
-            self.shared.tell(Readers::Desks);
+            self.shared.notify(Readers::Desks);
         }
     }
 

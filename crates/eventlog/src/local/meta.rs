@@ -1,4 +1,4 @@
-//! What a log is, for good: its id, its clock, its partitions.
+//! The identity of a log, fixed at its creation: its id, its clock, its partitions.
 
 use std::path::Path;
 
@@ -10,27 +10,27 @@ use serde::{Deserialize, Serialize};
 use crate::error::{LogError, at};
 use crate::files::{self, Files};
 
-/// Changes with what lies on the disk.
+/// Version of the format on the disk; another version is refused.
 const FORMAT: u32 = 1;
 pub const META: &str = "meta.json";
 pub const JOURNAL: &str = "journal";
 
-/// Who says what time it is. A log keeps to one of them, for its records mean nothing under the other.
+/// The source of time. A log has one for its whole life: its records have no meaning under the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Clock {
-    /// `received` is the edge's clock, cut to the append time.
+    /// `received` is the edge's clock, limited to the append time.
     Wall,
-    /// `received` is the running maximum of the events' times; the append time plays no part.
+    /// `received` is the running maximum of the events' times; the append time has no effect.
     Event,
 }
 
-/// What a log is, for good.
+/// The identity of a log, fixed at its creation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Meta {
     format: u32,
-    /// A random number: another log has another one.
+    /// A random number that no other log has.
     #[serde(with = "hex")]
     id: u128,
     pub clock: Clock,
@@ -43,11 +43,11 @@ impl Meta {
         Self { format: FORMAT, id, clock, partitions }
     }
 
-    /// What a first record says of the log that it is of.
+    /// The identity that a partition's first record holds.
     #[must_use]
-    pub fn of(birth: &Genesis) -> Self {
-        let clock = if birth.is_event_clock { Clock::Event } else { Clock::Wall };
-        Self::new(birth.id, clock, birth.partitions)
+    pub fn of(genesis: &Genesis) -> Self {
+        let clock = if genesis.is_event_clock { Clock::Event } else { Clock::Wall };
+        Self::new(genesis.id, clock, genesis.partitions)
     }
 
     /// The first record of a partition of this log.
@@ -91,14 +91,14 @@ mod hex {
     }
 }
 
-/// Reads what a log is; `None` if there is none.
+/// Reads the identity of the log in a directory; `None` if there is no log.
 ///
 /// # Errors
-/// There is something, and it is no log of this format.
+/// The directory holds something else than a log of this format.
 pub fn read_meta(files: &dyn Files, dir: &Path) -> Result<Option<Meta>, LogError> {
     let names = files.list(dir).map_err(at(dir, "listed"))?;
     if !names.iter().any(|name| name == META) {
-        // A log that was being made when it was cut off has no topic yet.
+        // A log whose creation was interrupted has no topic yet.
         let topic = names.iter().find(|name| *name == JOURNAL || Topic::parse(name).is_some());
         return topic.map_or(Ok(None), |name| {
             let what = format!("{META} is missing beside {name}");

@@ -3,10 +3,10 @@
 //! - [`log`]: the log with its committer: appends of many threads are one round, one sync
 //! - [`store`]: the log without threads: open and repair, append a round, retire old segments
 //! - [`consumer`]: the consumer of the embedded log
-//! - [`archive`]: a log that is only read
+//! - [`archive`]: reads a log without changing it
 //! - [`meta`]: the log's id, clock and number of partitions, fixed at its creation
-//! - [`partition`]: one partition, as its readers see it
-//! - `tail`: the same, as its writer sees it
+//! - [`partition`]: the readers' side of one partition
+//! - `tail`: the writer's side of one partition
 //! - [`reader`]: the records of one partition, in order
 //! - `segment`: the records of one partition, in files
 //! - `journal`: the latest appends to all partitions in one file, so that one sync makes a round durable

@@ -1,4 +1,4 @@
-//! One partition, as its readers see it: only what is durable.
+//! The readers' side of a partition: durable records only.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use domain::model::address::PartitionId;
 
 use crate::local::segment::Segment;
 
-/// One partition, as its readers see it.
+/// The readers' side of a partition.
 #[derive(Debug)]
 pub struct Partition {
     source: PartitionId,
@@ -26,7 +26,7 @@ impl Partition {
         Self { source, shown: Mutex::new(Shown { segments, end }) }
     }
 
-    /// The first offset that is still there.
+    /// The first offset that the log still holds.
     #[must_use]
     pub fn start(&self) -> u64 {
         self.shown().segments.first().map_or(0, |s| s.base)
@@ -49,7 +49,7 @@ impl Partition {
         format!("{} partition {}", self.source.topic, self.source.partition)
     }
 
-    /// The segment that holds an offset, and the one after it; the last one for the end itself.
+    /// The segment that holds an offset; for the partition's end, the last segment.
     pub fn segment(&self, offset: u64) -> Option<Arc<Segment>> {
         let shown = self.shown();
         let after = shown.segments.partition_point(|s| s.base <= offset);
@@ -61,7 +61,7 @@ impl Partition {
     }
 }
 
-/// Where the segments of a partition lie.
+/// The directory of a partition's segments.
 pub fn partition_dir(dir: &Path, source: &PartitionId) -> PathBuf {
     dir.join(source.topic.as_str()).join(source.partition.to_string())
 }

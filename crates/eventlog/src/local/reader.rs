@@ -1,4 +1,4 @@
-//! The records of one partition, in order, as far as they are durable.
+//! The durable records of one partition, in order.
 
 use std::sync::Arc;
 
@@ -22,7 +22,8 @@ impl Reader {
     /// A reader whose first record is the one at `from`.
     ///
     /// # Errors
-    /// The log begins later or ends earlier, or cannot be read up to there. `mend` says what helps if it begins later.
+    /// The log begins later or ends earlier, or cannot be read up to `from`. `mend` is the fix that the error names if the log
+    /// begins later.
     pub fn open(partition: Arc<Partition>, from: u64, mend: &'static str) -> Result<Self, LogError> {
         let (start, end) = (partition.start(), partition.end());
         if from < start {
@@ -49,13 +50,13 @@ impl Reader {
         self.partition.source()
     }
 
-    /// The offset of the record that comes next.
+    /// The offset of the next record.
     #[must_use]
     pub fn next_offset(&self) -> u64 {
         self.next
     }
 
-    /// How many records are there and not read yet.
+    /// The number of durable records that are not read yet.
     #[must_use]
     pub fn lag(&self) -> u64 {
         self.partition.end() - self.next
@@ -64,7 +65,7 @@ impl Reader {
     /// The next record; `None` if there is none yet.
     ///
     /// # Errors
-    /// The record is damaged, or was let go before it was read: nothing is skipped.
+    /// The record is damaged, or was deleted before it was read; no record is skipped.
     pub fn next_record(&mut self) -> Result<Option<Record<'_>>, LogError> {
         if self.next >= self.partition.end() {
             return Ok(None);
@@ -89,7 +90,7 @@ impl Reader {
                 self.next += 1;
                 Ok(Some(Record { offset: f.offset, append: f.append, bytes: f.record }))
             }
-            // It is below the partition's end, so it was written.
+            // The offset is below the partition's end, so its record was written.
             None => Err(segment.damaged(at, format!("it ends before offset {offset}, which was written"))),
         }
     }

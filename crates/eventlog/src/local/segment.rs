@@ -1,9 +1,9 @@
-//! The records of one partition, in files that each begin at an offset.
+//! The records of one partition, in files that each begin with a given offset.
 //!
 //! A segment is a header of [`HEADER_BYTES`] and records, each a head of [`HEAD_BYTES`] and its bytes. Numbers are
 //! little-endian.
 //!
-//! | header | what | | head | what |
+//! | header | contents | | head | contents |
 //! |---|---|---|---|---|
 //! | 0–7 | `MSHSEG1\n` | | 0–3 | CRC-32C of the rest of the head and the record |
 //! | 8–23 | id of the topic | | 4–7 | bytes of the record |
@@ -24,20 +24,20 @@ use crate::files::{File, Files};
 
 pub(super) const HEADER_BYTES: usize = 40;
 pub(super) const HEAD_BYTES: usize = 24;
-/// A record may have so many bytes; a frame is far smaller.
+/// Maximum size of a record, bytes; a longer one counts as damage. Frames are far smaller.
 pub(super) const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
 const MAGIC: [u8; 8] = *b"MSHSEG1\n";
-/// A segment is read in chunks of so many bytes.
+/// Size of the chunks in which a segment is read, bytes; a longer record makes its chunk longer.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// A file of records. Readers share it with the one who writes.
+/// A file of records. Its writer shares it with readers.
 #[derive(Debug)]
 pub struct Segment {
     /// The offset of its first record.
     pub base: u64,
     pub path: PathBuf,
     pub file: Arc<dyn File>,
-    /// Bytes that readers may see: what is durable.
+    /// The number of durable bytes, which readers may see.
     shown: AtomicU64,
 }
 
@@ -51,8 +51,8 @@ impl Segment {
         name.strip_suffix(".seg")?.parse().ok()
     }
 
-    /// Makes an empty segment, or empties one that was never shown. One that cannot be begun is not left behind: the next
-    /// start would take it for damage once the log has gone on past its offset.
+    /// Creates an empty segment, or empties one that was never shown. If its header cannot be written, the file is removed:
+    /// otherwise the next start would report damage once the log has grown past its offset.
     pub fn create(files: &dyn Files, dir: &Path, source: &PartitionId, base: u64) -> Result<Self, LogError> {
         let path = dir.join(Self::name(base));
         let file = files.open(&path, true).map_err(at(&path, "made"))?;
@@ -63,7 +63,7 @@ impl Segment {
         Ok(Self { base, path, file, shown: AtomicU64::new(HEADER_BYTES as u64) })
     }
 
-    /// Opens a segment and checks its header; nothing of it is shown yet.
+    /// Opens a segment and checks its header; readers see none of its records yet.
     pub fn open(files: &dyn Files, dir: &Path, source: &PartitionId, base: u64) -> Result<Self, LogError> {
         let path = dir.join(Self::name(base));
         let file = files.open(&path, false).map_err(at(&path, "opened"))?;
@@ -101,7 +101,7 @@ fn header(source: &PartitionId, base: u64) -> [u8; HEADER_BYTES] {
     bytes
 }
 
-/// Adds a record to bytes that are about to be written.
+/// Encodes a record at the end of a buffer.
 pub(super) fn put(to: &mut Vec<u8>, offset: u64, append: Millis, record: &[u8]) {
     let len = u32::try_from(record.len()).expect("records are bounded");
     let start = to.len();
@@ -114,7 +114,7 @@ pub(super) fn put(to: &mut Vec<u8>, offset: u64, append: Millis, record: &[u8]) 
     to[start..start + 4].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// A record as it lies in memory.
+/// A record that was read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found<'a> {
     pub offset: u64,
@@ -125,7 +125,7 @@ pub(super) struct Found<'a> {
 /// Reads a segment's records one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Cursor {
-    /// Where in the file the buffer's unread part begins.
+    /// The byte of the file where the buffer's unread part begins.
     pub at: u64,
     buffer: Vec<u8>,
     from: usize,
@@ -136,7 +136,7 @@ impl Cursor {
         Self { at: HEADER_BYTES as u64, buffer: Vec::new(), from: 0 }
     }
 
-    /// The next record below `limit` bytes of the file, which must be `offset`; `None` at the limit.
+    /// The next record, which must have this offset; `None` at byte `limit` of the file.
     pub(super) fn next(&mut self, segment: &Segment, limit: u64, offset: u64) -> Result<Option<Found<'_>>, LogError> {
         if self.at >= limit {
             return Ok(None);
@@ -166,7 +166,7 @@ impl Cursor {
         Ok(Some(Found { offset, append, record: &bytes[HEAD_BYTES..] }))
     }
 
-    /// Sees to it that `wanted` bytes are in the buffer, if the file has them.
+    /// Reads until the buffer holds `wanted` unread bytes, or the limit is reached.
     fn fill(&mut self, segment: &Segment, limit: u64, wanted: usize) -> Result<(), LogError> {
         let have = self.buffer.len() - self.from;
         if have >= wanted {

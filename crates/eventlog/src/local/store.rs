@@ -1,10 +1,10 @@
-//! The log without threads: open and repair, append a round, read, let go of old segments.
+//! The log without threads: open and repair, append a round, read, delete old segments.
 //!
 //! A round writes its records to the segments of their partitions, writes them as one block to the journal, syncs the
-//! journal, and only then shows them to readers. So the journal alone decides what is in the log since it began; the
-//! segments are synced before it is let go. If anything of a round fails, all of it is taken back.
+//! journal, and only then shows them to readers. So the journal alone decides what the log holds since the journal began; the
+//! segments are synced before the journal is removed. If any step of a round fails, the whole round is taken back.
 //!
-//! What lies where: `meta.json`, `journal/NUMBER.jrn`, `TOPIC/PARTITION/OFFSET.seg`.
+//! Files: `meta.json`, `journal/NUMBER.jrn`, `TOPIC/PARTITION/OFFSET.seg`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,18 +16,18 @@ use domain::model::time::Millis;
 use crate::api::Append;
 use crate::error::{LogError, at};
 use crate::files::{self, Files, PARTIAL};
-use crate::local::journal::{self, Ends, Journal, Old};
+use crate::local::journal::{self, Ends, Journal, OldJournal};
 use crate::local::meta::{Clock, JOURNAL, META, Meta, read_meta};
 use crate::local::partition::Partition;
 use crate::local::segment::{HEADER_BYTES, Segment};
 use crate::local::tail::{Tail, first_append};
 
-/// Sizes; all have a default that serves.
+/// Sizes of the log's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// A segment is closed at so many bytes.
+    /// Size from which on a segment is closed, bytes; the next record begins another one.
     pub segment_bytes: u64,
-    /// A journal is let go at so many bytes.
+    /// Size from which on a journal is closed, bytes; the next round begins another one.
     pub journal_bytes: u64,
 }
 
@@ -46,15 +46,15 @@ pub struct Store {
     sizes: Sizes,
     tails: BTreeMap<(Topic, u16), Tail>,
     journal: Journal,
-    /// Journals before this one whose segments are not synced yet.
+    /// Earlier journals, whose segments are not synced yet.
     older: Vec<u64>,
     append: Millis,
-    /// Segments that hold bytes that were never synced, by path.
+    /// Segments with bytes that were not synced yet, by path.
     dirty: BTreeMap<PathBuf, Arc<Segment>>,
     is_broken: bool,
 }
 
-/// Files that must be synced before older journals are let go.
+/// Segments that must be synced before older journals are removed.
 #[derive(Debug)]
 pub struct Unsynced {
     files: Arc<dyn Files>,
@@ -64,10 +64,10 @@ pub struct Unsynced {
 }
 
 impl Unsynced {
-    /// Makes the segments durable. May be done beside appends.
+    /// Makes the segments durable. Appends may run at the same time.
     ///
     /// # Errors
-    /// The disk refuses: the journals must stay.
+    /// The disk fails; the journals must stay.
     pub fn sync(&self) -> Result<(), LogError> {
         let mut dirs = BTreeSet::new();
         for segment in &self.segments {
@@ -80,7 +80,7 @@ impl Unsynced {
         Ok(())
     }
 
-    /// How many syncs that takes, at most.
+    /// The number of segments to sync.
     #[must_use]
     pub fn len(&self) -> usize {
         self.segments.len()
@@ -93,10 +93,10 @@ impl Unsynced {
 }
 
 impl Store {
-    /// Opens a log, or makes one; repairs what a crash left behind.
+    /// Opens a log, or creates one; repairs what a crash left.
     ///
     /// # Errors
-    /// The log is damaged, is another one than `meta` says (its id aside), or the disk refuses.
+    /// The log is damaged, differs from `meta` (ids are not compared), or the disk fails.
     pub fn open(files: Arc<dyn Files>, dir: &Path, meta: &Meta, sizes: Sizes) -> Result<Self, LogError> {
         files.create_dir(dir).map_err(at(dir, "made"))?;
         let found = match read_meta(&*files, dir)? {
@@ -128,7 +128,7 @@ impl Store {
             files.remove(&path).map_err(at(&path, "removed"))?;
         }
         let numbers: Vec<u64> = names.iter().filter_map(|name| journal::number_of(name)).collect();
-        let old = numbers.iter().map(|&n| Old::open(&*files, &journals, n)).collect::<Result<Vec<_>, _>>()?;
+        let old = numbers.iter().map(|&n| OldJournal::open(&*files, &journals, n)).collect::<Result<Vec<_>, _>>()?;
         if old.is_empty() {
             check_nothing_is_there(&*files, dir, &meta)?;
         }
@@ -140,7 +140,7 @@ impl Store {
             let end = ends.get(&(topic, partition)).copied().unwrap_or(0);
             tails.insert((topic, partition), Tail::open(&*files, dir, source, end)?);
         }
-        // Replay what the journals hold beyond what was synced.
+        // Replay the records of the journals that are not in synced segments.
         let mut dirty = BTreeMap::new();
         let (mut append, mut next) = (0, 0);
         for (i, journal) in old.iter().enumerate() {
@@ -148,12 +148,12 @@ impl Store {
                 let what = format!("journal {} begins with block {}, {next} must come", numbers[i], journal.number());
                 return Err(LogError::Damaged { path: journals.join(journal::name(numbers[i])), byte: 0, what });
             }
-            let whole = journal.records(|place, offset, time, record| {
+            let whole = journal.records(|key, offset, time, record| {
                 append = append.max(time);
-                let tail = tails.get_mut(&place).ok_or_else(|| LogError::Damaged {
+                let tail = tails.get_mut(&key).ok_or_else(|| LogError::Damaged {
                     path: journals.join(journal::name(numbers[i])),
                     byte: 0,
-                    what: format!("it holds a record of {} partition {}, which is not there", place.0, place.1),
+                    what: format!("it holds a record of {} partition {}, which is not there", key.0, key.1),
                 })?;
                 tail.stage(&*files, sizes.segment_bytes, offset, time, record)
             })?;
@@ -163,7 +163,7 @@ impl Store {
                 dirty.extend(tail.show().into_iter().map(|segment| (segment.path.clone(), segment)));
             }
         }
-        let ends = tails.iter().map(|(place, tail)| (*place, tail.next)).collect::<Ends>();
+        let ends = tails.iter().map(|(key, tail)| (*key, tail.next)).collect::<Ends>();
         let number = numbers.last().map_or(0, |n| n + 1);
         let unsynced = Unsynced {
             files: Arc::clone(&files),
@@ -207,18 +207,19 @@ impl Store {
     /// Every partition, to read.
     #[must_use]
     pub fn partitions(&self) -> BTreeMap<(Topic, u16), Arc<Partition>> {
-        self.tails.iter().map(|(place, tail)| (*place, Arc::clone(&tail.partition))).collect()
+        self.tails.iter().map(|(key, tail)| (*key, Arc::clone(&tail.partition))).collect()
     }
 
-    /// Appends records, all or none of them, and makes them durable; `now` is the append time unless time went back.
+    /// Appends records, all or none of them, and makes them durable. The append time is `now`, or the last append time if that is
+    /// later.
     ///
     /// # Errors
-    /// The disk refuses, and nothing is appended. If it was not just full, the log [is broken](Store::is_broken).
+    /// The disk fails, and nothing is appended. Unless it is only full, the log [is broken](Store::is_broken).
     ///
     /// # Panics
     /// If the log is broken, or has no such partition.
     pub fn append(&mut self, records: &[Append], now: Millis) -> Result<(), LogError> {
-        assert!(!self.is_broken, "a broken log is thrown away");
+        assert!(!self.is_broken, "a broken log is not written to");
         let append = self.append.max(now);
         if let Err(error) = self.try_append(records, append) {
             self.is_broken = !error.is_full();
@@ -256,26 +257,26 @@ impl Store {
         Ok(())
     }
 
-    /// Whether the disk failed in a way after which nobody knows what is on it: what was shown stays readable, and opening
-    /// the log anew tells.
+    /// Whether the disk failed in a way that leaves its contents unknown. Records that were shown stay readable, and opening the
+    /// log again shows what it holds.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.is_broken
     }
 
-    /// Whether the journal is so long that another should be begun.
+    /// Whether the journal has reached [`Sizes::journal_bytes`] and another may be begun.
     #[must_use]
     pub fn is_rotation_due(&self) -> bool {
         self.journal.bytes() >= self.sizes.journal_bytes && self.older.is_empty()
     }
 
-    /// Begins another journal. The older ones are let go by [`Store::synced`], once [`Unsynced::sync`] is done.
+    /// Begins another journal. [`Store::synced`] removes the older ones, once [`Unsynced::sync`] is done.
     ///
     /// # Errors
-    /// The disk refuses: the journal goes on.
+    /// The disk fails; the current journal stays in use.
     pub fn rotate(&mut self) -> Result<Unsynced, LogError> {
-        // True once the older journals are let go; until then the oldest one's word holds.
-        let ends: Ends = self.tails.iter().map(|(place, tail)| (*place, tail.next)).collect();
+        // These ends are valid once the older journals are removed; until then the oldest journal's ends count.
+        let ends: Ends = self.tails.iter().map(|(key, tail)| (*key, tail.next)).collect();
         let dir = self.dir.join(JOURNAL);
         let next = self.journal.next_block();
         let journal = Journal::create(&*self.files, &dir, self.journal.number + 1, next, &ends)?;
@@ -289,10 +290,10 @@ impl Store {
         })
     }
 
-    /// Lets go of journals whose segments are synced.
+    /// Removes journals whose segments are synced.
     ///
     /// # Errors
-    /// The disk refuses.
+    /// The disk fails.
     pub fn synced(&mut self, unsynced: &Unsynced) -> Result<(), LogError> {
         let dir = self.dir.join(JOURNAL);
         for number in &unsynced.journals {
@@ -301,24 +302,25 @@ impl Store {
         }
         self.files.sync_dir(&dir).map_err(at(&dir, "synced"))?;
         self.older.retain(|number| !unsynced.journals.contains(number));
-        for (place, end) in &unsynced.ends {
-            if let Some(tail) = self.tails.get_mut(place) {
+        for (key, end) in &unsynced.ends {
+            if let Some(tail) = self.tails.get_mut(key) {
                 tail.synced = tail.synced.max(*end);
             }
         }
         Ok(())
     }
 
-    /// Lets go of whole segments below an offset that were appended before a moment. What is not synced yet stays.
+    /// Deletes whole segments below an offset that were appended before a time. Records that are not synced yet stay. Returns the
+    /// number of segments.
     ///
     /// # Errors
-    /// The disk refuses.
+    /// The disk fails.
     pub fn retire(&mut self, topic: Topic, partition: u16, below: u64, before: Millis) -> Result<u64, LogError> {
         let Some(tail) = self.tails.get(&(topic, partition)) else { return Ok(0) };
         let synced = tail.synced;
         let gone: Vec<Arc<Segment>> = {
             let mut shown = tail.partition.shown();
-            // The one after it must be on the disk by itself; its first record is no older than what goes.
+            // The next segment must be durable without the journal; its first record is not older than the deleted ones.
             let mut whole = 0;
             while let Some(next) = shown.segments.get(whole + 1)
                 && next.base <= below
@@ -329,7 +331,7 @@ impl Store {
             }
             shown.segments.drain(..whole).collect()
         };
-        // From the oldest on, so that a crash leaves no hole.
+        // From the oldest on, so that a crash leaves no gap.
         for segment in &gone {
             self.files.remove(&segment.path).map_err(at(&segment.path, "removed"))?;
             self.files.sync_dir(&tail.dir).map_err(at(&tail.dir, "synced"))?;
@@ -349,7 +351,7 @@ fn sync_dirs(files: &dyn Files, dir: &Path, meta: &Meta) -> Result<(), LogError>
     files.sync_dir(dir).map_err(at(dir, "synced"))
 }
 
-/// A log whose journal is gone must not be taken for a new one.
+/// Checks that no segment holds a record: a log whose journal is missing must not count as a new one.
 fn check_nothing_is_there(files: &dyn Files, dir: &Path, meta: &Meta) -> Result<(), LogError> {
     for (topic, partition) in meta.all() {
         let own = dir.join(topic.as_str()).join(partition.to_string());

@@ -1,4 +1,4 @@
-//! The writer's side of a partition: what a round adds to its segments, until it is shown or taken back.
+//! The writer's side of a partition: what a round adds to its segments, until the round is shown or taken back.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(super) struct Tail {
     pub partition: Arc<Partition>,
     pub dir: PathBuf,
     pub segment: Arc<Segment>,
-    /// Bytes of the last segment, and the next offset, as of the last round that went well.
+    /// The size of the last segment in bytes, and the next offset, both as of the last durable round.
     pub bytes: u64,
     pub next: u64,
     /// The next offset as of the last sync of the segments.
@@ -25,25 +25,25 @@ pub(super) struct Tail {
     pub round: Round,
 }
 
-/// What a round adds to a partition, until it is shown or taken back.
+/// What a round adds to a partition, until the round is shown or taken back.
 #[derive(Debug, Default)]
 pub(super) struct Round {
-    /// Bytes of the last segment with what the round wrote to it.
+    /// The size of the last segment with what the round wrote to it, bytes.
     bytes: u64,
-    /// Segments that the round began, and their bytes.
+    /// Segments that the round began, and their sizes in bytes.
     begun: Vec<(Arc<Segment>, u64)>,
     buffer: Vec<u8>,
     pub records: u64,
 }
 
 impl Tail {
-    /// Opens a partition up to the end that was synced; what lies behind it is cut off, for the journal has it.
+    /// Opens a partition up to the end that was synced. Later records are cut off; the journal holds them.
     pub(super) fn open(files: &dyn Files, dir: &Path, source: PartitionId, end: u64) -> Result<Self, LogError> {
         let dir = partition_dir(dir, &source);
         files.create_dir(&dir).map_err(at(&dir, "made"))?;
         let names = files.list(&dir).map_err(at(&dir, "listed"))?;
         let bases: Vec<u64> = names.iter().filter_map(|name| Segment::base_of(name)).collect();
-        // One that begins at the end was begun after the last sync, like all behind it.
+        // Segments that begin at the end or later were begun after the last sync.
         let (kept, begun): (Vec<u64>, Vec<u64>) = bases.into_iter().partition(|&base| base < end);
         if kept.is_empty() && end > 0 {
             let what = format!("offsets up to {end} were synced, and no segment holds them");
@@ -62,7 +62,7 @@ impl Tail {
         if segments.is_empty() {
             segments.push(Arc::new(Segment::create(files, &dir, &source, 0)?));
         }
-        let segment = Arc::clone(segments.last().expect("there is one"));
+        let segment = Arc::clone(segments.last().expect("a partition has a segment"));
         let bytes = place_of(&segment, end)?;
         segment.file.truncate(bytes).map_err(at(&segment.path, "cut"))?;
         segment.show(bytes);
@@ -75,7 +75,7 @@ impl Tail {
         self.round.records > 0 || !self.round.begun.is_empty()
     }
 
-    /// Takes a record into the round under way.
+    /// Adds a record to the current round.
     pub(super) fn stage(
         &mut self,
         files: &dyn Files,
@@ -101,7 +101,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Writes what the round holds.
+    /// Writes the records that the round has buffered.
     pub(super) fn write(&mut self) -> Result<(), LogError> {
         let Round { bytes, begun, buffer, .. } = &mut self.round;
         let (segment, bytes) = begun.last_mut().map_or((&self.segment, bytes), |(segment, bytes)| (&*segment, bytes));
@@ -111,7 +111,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Shows the round to readers; hands out the segments that it wrote to.
+    /// Shows the round to readers; returns the segments that it wrote to.
     pub(super) fn show(&mut self) -> Vec<Arc<Segment>> {
         let mut touched = vec![(Arc::clone(&self.segment), self.round.bytes)];
         touched.append(&mut self.round.begun);
@@ -125,7 +125,7 @@ impl Tail {
                 segment
             })
             .collect();
-        self.segment = Arc::clone(touched.last().expect("the last one at least"));
+        self.segment = Arc::clone(touched.last().expect("the last segment is always in the list"));
         self.round.bytes = self.bytes;
         self.next += std::mem::take(&mut self.round.records);
         let mut shown = self.partition.shown();
@@ -135,7 +135,7 @@ impl Tail {
         touched
     }
 
-    /// Takes back the round.
+    /// Takes the round back.
     pub(super) fn undo(&mut self, files: &dyn Files) -> Result<(), LogError> {
         let begun = std::mem::take(&mut self.round.begun);
         self.round = Round { bytes: self.bytes, buffer: std::mem::take(&mut self.round.buffer), ..Round::default() };
@@ -148,13 +148,13 @@ impl Tail {
     }
 }
 
-/// When the first record of a segment was appended.
+/// The append time of a segment's first record.
 pub(super) fn first_append(segment: &Segment) -> Result<Millis, LogError> {
     let first = Cursor::new().next(segment, segment.shown(), segment.base)?.map(|found| found.append);
     Ok(first.unwrap_or(Millis::MAX))
 }
 
-/// Where in a segment an offset begins. Everything before it must be whole.
+/// The byte where an offset begins in a segment. All records before it must be whole.
 fn place_of(segment: &Segment, offset: u64) -> Result<u64, LogError> {
     let mut cursor = Cursor::new();
     for expected in segment.base..offset {

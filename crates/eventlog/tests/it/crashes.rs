@@ -1,4 +1,4 @@
-//! Whatever was answered is there after any crash; what was not is there whole or not at all.
+//! Acknowledged rounds survive any crash; a round without an acknowledgement survives whole or is lost.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use crate::world::{append, losses, open, read};
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// A round of so many records of so many bytes.
+    /// A round of records with `bytes` each.
     Append {
         records: usize,
         bytes: usize,
     },
-    /// The disk has only so much room for this round.
+    /// A round while the disk has `room` bytes left.
     Full {
         records: usize,
         room: u64,
@@ -30,7 +30,7 @@ enum Op {
     Crash {
         loss: Loss,
     },
-    /// The process is gone in the middle of a round: after so many bytes of it.
+    /// The process ends in the middle of a round, after `room` bytes of it.
     Torn {
         records: usize,
         room: u64,
@@ -50,7 +50,7 @@ fn ops() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What must be in each partition, from the first record ever on.
+/// What each partition must hold, from its first record on.
 type Model = BTreeMap<u16, Vec<String>>;
 
 struct World {
@@ -93,16 +93,16 @@ impl World {
         (0..2).map(read).filter(|(_, texts)| !texts.is_empty()).collect()
     }
 
-    /// Opens it anew. A round that was never answered may be there, whole.
-    fn reopen(&mut self, loss: Loss, unanswered: Vec<(u16, String)>) {
+    /// Crashes and opens the log again. It may hold the whole round that had no acknowledgement.
+    fn reopen(&mut self, loss: Loss, unacknowledged: Vec<(u16, String)>) {
         self.store = None;
         self.unsynced = None;
         self.disk.set_room(None);
         self.disk.crash(loss);
         self.store = Some(open(&self.disk).expect("a crash is no damage"));
         let found = self.found();
-        if found != self.model && !unanswered.is_empty() {
-            self.keep(unanswered);
+        if found != self.model && !unacknowledged.is_empty() {
+            self.keep(unacknowledged);
         }
         assert_eq!(found, self.model);
     }
@@ -142,13 +142,13 @@ impl World {
             Op::Torn { records, room, loss } => {
                 let round = self.round(records, 100);
                 self.disk.set_room(Some(room));
-                let unanswered = if self.append(&round) {
+                let unacknowledged = if self.append(&round) {
                     self.keep(round);
                     Vec::new()
                 } else {
                     round
                 };
-                self.reopen(loss, unanswered);
+                self.reopen(loss, unacknowledged);
             }
         }
         assert_eq!(self.found(), self.model);
@@ -159,7 +159,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_was_answered_survives_every_crash(ops in proptest::collection::vec(ops(), 1..60)) {
+    fn acknowledged_rounds_survive_every_crash(ops in proptest::collection::vec(ops(), 1..60)) {
         let disk = Memory::default();
         let store = open(&disk).expect("a new log");
         let mut world = World { disk, store: Some(store), unsynced: None, model: Model::new(), counter: 0 };

@@ -1,4 +1,4 @@
-//! Damage is an error that names the place; never an empty start, never something skipped.
+//! Damage is an error that names the file and the byte; the log never starts empty and never skips a record.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,40 +38,40 @@ fn check(result: Result<Store, eventlog::error::LogError>, expect: &Expect) {
 }
 
 #[test]
-fn a_journal_with_a_good_block_after_a_bad_one_is_damaged() {
+fn valid_block_after_an_invalid_one_is_damage() {
     let disk = filled();
-    // The first block says how far all was synced; the byte is in the middle of a round.
+    // The byte is behind the first block, in the middle of a round.
     disk.flip(&path(&disk, ".jrn"), 400);
     check(
         open(&disk),
         &expect![
-            "data/journal/00000000000000000001.jrn at byte 282: the log is damaged: block 23 is torn, and a good one follows at byte 430; put the data directory back from a copy, or begin a new one: nothing is skipped"
+            "data/journal/00000000000000000001.jrn at byte 282: the log is damaged: block 23 is torn, and a good one follows at byte 430; no record is skipped: restore the data directory from a copy, or begin a new one"
         ],
     );
 }
 
 #[test]
-fn a_torn_end_of_the_journal_is_cut_off() {
+fn torn_end_of_the_journal_is_cut_off() {
     let disk = filled();
     let journal = path(&disk, ".jrn");
     let file = disk.open(&journal, false).expect("a file");
     file.truncate(file.len().expect("a length") - 10).expect("a disk");
     file.sync().expect("a disk");
-    let store = open(&disk).expect("the end of a round that was never answered");
+    let store = open(&disk).expect("the torn round had no acknowledgement");
     assert_eq!(read(&store, Topic::Scans, 0, 0).expect("readable").len(), 29);
 }
 
 #[test]
-fn a_damaged_record_is_named_when_it_is_read() {
+fn damaged_record_fails_the_read() {
     let disk = filled();
     disk.flip(&path(&disk, "scans/0/00000000000000000000"), 100);
-    let store = open(&disk).expect("nobody has read it yet");
+    let store = open(&disk).expect("the start does not read it");
     let error = read(&store, Topic::Scans, 0, 0).expect_err("damage");
-    expect!["data/scans/0/00000000000000000000.seg at byte 40: the log is damaged: the checksum of offset 0 is wrong; put the data directory back from a copy, or begin a new one: nothing is skipped"].assert_eq(&error.to_string());
+    expect!["data/scans/0/00000000000000000000.seg at byte 40: the log is damaged: the checksum of offset 0 is wrong; no record is skipped: restore the data directory from a copy, or begin a new one"].assert_eq(&error.to_string());
 }
 
 #[test]
-fn a_damaged_record_that_must_be_whole_stops_the_start() {
+fn damage_in_a_synced_segment_stops_the_start() {
     let disk = filled();
     let mut segments = disk.paths().into_iter().filter(|p| p.starts_with("data/scans/0"));
     let base = |p: &PathBuf| p.file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse::<u64>().ok());
@@ -82,7 +82,7 @@ fn a_damaged_record_that_must_be_whole_stops_the_start() {
 }
 
 #[test]
-fn what_is_missing_is_never_an_empty_start() {
+fn missing_files_never_give_an_empty_log() {
     let gone = |part: &str| {
         let disk = filled();
         disk.remove(&path(&disk, part)).expect("a file");
@@ -91,13 +91,13 @@ fn what_is_missing_is_never_an_empty_start() {
     check(
         gone("meta.json"),
         &expect![
-            "data/meta.json at byte 0: the log is damaged: meta.json is missing beside awards; put the data directory back from a copy, or begin a new one: nothing is skipped"
+            "data/meta.json at byte 0: the log is damaged: meta.json is missing beside awards; no record is skipped: restore the data directory from a copy, or begin a new one"
         ],
     );
     check(
         gone(".jrn"),
         &expect![
-            "data/journal at byte 0: the log is damaged: the journal is missing, and there are records; put the data directory back from a copy, or begin a new one: nothing is skipped"
+            "data/journal at byte 0: the log is damaged: the journal is missing, and there are records; no record is skipped: restore the data directory from a copy, or begin a new one"
         ],
     );
     let disk = filled();
@@ -107,13 +107,13 @@ fn what_is_missing_is_never_an_empty_start() {
     check(
         open(&disk),
         &expect![
-            "data/scans/0 at byte 0: the log is damaged: offsets up to 20 were synced, and no segment holds them; put the data directory back from a copy, or begin a new one: nothing is skipped"
+            "data/scans/0 at byte 0: the log is damaged: offsets up to 20 were synced, and no segment holds them; no record is skipped: restore the data directory from a copy, or begin a new one"
         ],
     );
 }
 
 #[test]
-fn another_clock_or_number_of_partitions_is_refused() {
+fn other_clock_or_partition_count_is_refused() {
     let disk = filled();
     let with = |meta: &Meta| Store::open(Arc::new(disk.clone()), Path::new(DIR), meta, SMALL);
     check(
@@ -130,15 +130,17 @@ fn another_clock_or_number_of_partitions_is_refused() {
 }
 
 #[test]
-fn offsets_that_are_let_go_or_not_there_yet_are_named() {
+fn deleted_and_future_offsets_are_errors() {
     let disk = filled();
     let mut store = open(&disk).expect("a log");
     store.retire(Topic::Scans, 0, 18, i64::MAX).expect("a disk");
-    let error = read(&store, Topic::Scans, 0, 2).expect_err("let go");
-    expect!["scans partition 0: offset 2 was asked for, the log begins at 18: what was there is let go; begin again"]
-        .assert_eq(&error.to_string());
-    let error = read(&store, Topic::Scans, 0, 31).expect_err("not there");
-    expect!["scans partition 0: offset 31 was asked for, the log ends at 30: the log is shorter than what was read of it; put it back whole"].assert_eq(&error.to_string());
+    let error = read(&store, Topic::Scans, 0, 2).expect_err("deleted");
+    expect![
+        "scans partition 0: offset 2 was asked for, the log begins at 18: earlier records were deleted; begin again"
+    ]
+    .assert_eq(&error.to_string());
+    let error = read(&store, Topic::Scans, 0, 31).expect_err("behind the end");
+    expect!["scans partition 0: offset 31 was asked for, the log ends at 30: it is shorter than what was read of it before; restore all of it"].assert_eq(&error.to_string());
     let start = store.partition(Topic::Scans, 0).start();
     assert!((10..=18).contains(&start), "{start}");
     assert_eq!(read(&store, Topic::Scans, 0, start).expect("readable").len() as u64, 30 - start);
@@ -147,11 +149,11 @@ fn offsets_that_are_let_go_or_not_there_yet_are_named() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever byte of whatever file is wrong, or wherever it ends: an error, or what was written; never a panic, never
-    /// anything else. The journal alone cannot tell a last round that is damaged from one that was torn, nor that its end
-    /// was cut off; then those who have read further notice.
+    /// Any byte of any file is changed, or any file is truncated: the log gives an error or the written records, but no panic and
+    /// no other records. The journal alone cannot distinguish a damaged last round from a torn one, nor notice that its end is
+    /// missing; readers with a later offset notice it.
     #[test]
-    fn no_damage_gives_wrong_records(file in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), cut in any::<bool>()) {
+    fn damage_never_gives_wrong_records(file in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), cut in any::<bool>()) {
         let disk = filled();
         let paths = disk.paths();
         let path = file.get(&paths);

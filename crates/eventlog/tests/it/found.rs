@@ -1,4 +1,4 @@
-//! What the simulation found.
+//! Faults that the simulation found.
 
 use domain::model::address::Topic;
 use eventlog::error::LogError;
@@ -14,14 +14,14 @@ fn fill(store: &mut Store, from: u64, to: u64) {
     }
 }
 
-/// A round for which there is no room in the middle of a new segment's header left the file behind. Later rounds were cut
-/// into segments elsewhere, and the next start found a segment among them whose header is torn.
+/// The disk was full in the middle of a new segment's header, and the file stayed. Later rounds began segments at other
+/// offsets, and the next start found a segment with a torn header among them.
 #[test]
-fn a_segment_that_could_not_be_begun_is_not_left_behind() {
+fn segment_without_a_whole_header_is_removed() {
     for room in 0..900 {
         let disk = Memory::default();
         let mut store = open(&disk).expect("a new log");
-        // The round would begin a segment after its second record.
+        // The round begins a segment after its second record.
         let large = format!("{:0300}", 0);
         let round = [append(Topic::Scans, 0, &large), append(Topic::Scans, 0, &large), append(Topic::Scans, 0, "c")];
         disk.set_room(Some(room));
@@ -38,9 +38,9 @@ fn a_segment_that_could_not_be_begun_is_not_left_behind() {
     }
 }
 
-/// A reader that was overtaken by what lets go of segments saw nothing more, and said nothing.
+/// A reader saw no more records, and no error, after its segments were deleted.
 #[test]
-fn a_reader_is_told_that_its_records_were_let_go() {
+fn reader_of_deleted_records_gets_an_error() {
     let disk = Memory::default();
     let mut store = open(&disk).expect("a new log");
     fill(&mut store, 0, 4);
@@ -53,7 +53,7 @@ fn a_reader_is_told_that_its_records_were_let_go() {
     store.retire(Topic::Scans, 0, 16, i64::MAX).expect("a disk");
     let error = loop {
         match reader.next_record() {
-            Ok(record) => assert!(record.is_some(), "there is more, and it is not seen"),
+            Ok(record) => assert!(record.is_some(), "the reader misses later records"),
             Err(error) => break error,
         }
     };

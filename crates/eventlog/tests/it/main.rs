@@ -1,4 +1,4 @@
-//! The log under fire: crashes that tear, full disks, damage, many threads.
+//! The log under faults: crashes with torn writes, full disks, damage, many threads, and a real Kafka.
 
 mod crashes;
 mod damage;

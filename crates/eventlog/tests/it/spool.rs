@@ -1,4 +1,4 @@
-//! Whatever was answered from the spool is handed out after any crash, in order, and nothing is invented.
+//! Every acknowledged record of the spool is read after any crash, in order, and no other record appears.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -31,18 +31,18 @@ fn open(disk: &Memory, sizes: Sizes) -> Result<(Spool, Vec<String>), LogError> {
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// A round of so many records of so many bytes.
+    /// A round of records with `bytes` each.
     Append {
         records: usize,
         bytes: usize,
     },
-    /// The disk has only so much room for this round.
+    /// A round while the disk has `room` bytes left.
     Full {
         records: usize,
         room: u64,
     },
-    HandOut,
-    /// One of those that were handed out is in the log.
+    ReadBlock,
+    /// The log holds one of the blocks that were read.
     Drained {
         which: usize,
     },
@@ -53,7 +53,7 @@ enum Op {
     Crash {
         loss: Loss,
     },
-    /// The process is gone in the middle of a round: after so many bytes of it.
+    /// The process ends in the middle of a round, after `room` bytes of it.
     Torn {
         records: usize,
         room: u64,
@@ -65,7 +65,7 @@ fn ops() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (1..6_usize, 1..200_usize).prop_map(|(records, bytes)| Op::Append { records, bytes }),
         1 => (1..6_usize, 0..900_u64).prop_map(|(records, room)| Op::Full { records, room }),
-        6 => Just(Op::HandOut),
+        6 => Just(Op::ReadBlock),
         5 => (0..9_usize).prop_map(|which| Op::Drained { which }),
         1 => (0..9_usize).prop_map(|which| Op::Again { which }),
         1 => Just(Op::Rest),
@@ -74,9 +74,9 @@ fn ops() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A block that was handed out: its number, and its place among all records.
+/// A block that was read: its number, and the range of its records.
 #[derive(Clone, Debug)]
-struct Out {
+struct ReadBlock {
     number: u64,
     from: usize,
     to: usize,
@@ -85,13 +85,13 @@ struct Out {
 struct World {
     disk: Memory,
     spool: Option<Spool>,
-    /// All that was ever answered, or found after a crash.
+    /// All records that were acknowledged, or found after a crash.
     written: Vec<String>,
-    /// Which of them are in the log.
+    /// The records that the log holds.
     drained: BTreeSet<usize>,
-    /// How many of them were handed out, since the last start.
+    /// The end of the records that were read since the last start.
     out: usize,
-    under_way: Vec<Out>,
+    in_flight: Vec<ReadBlock>,
     counter: u64,
 }
 
@@ -116,51 +116,51 @@ impl World {
         is_written
     }
 
-    /// Everything before this is in the log.
+    /// The log holds all records before this one.
     fn drained_up_to(&self) -> usize {
         (0..).find(|at| !self.drained.contains(at)).expect("an end")
     }
 
-    /// Opens it anew. What is there is the end of what was written, at least all that is not drained, and of a round that was
-    /// never answered any beginning.
-    fn reopen(&mut self, loss: Loss, unanswered: &[Append]) {
+    /// Crashes and opens the spool again. It must hold the last of the written records, among them all that are not drained, and
+    /// may hold the first records of a round without an acknowledgement.
+    fn reopen(&mut self, loss: Loss, unacknowledged: &[Append]) {
         self.spool = None;
         self.disk.set_room(None);
         self.disk.crash(loss);
         let (mut spool, found) = open(&self.disk, SMALL).expect("a crash is no damage");
-        let mut handed = Vec::new();
+        let mut read = Vec::new();
         while let Some(block) = spool.next_block().expect("readable") {
-            handed.extend(block.records.iter().map(text));
+            read.extend(block.records.iter().map(text));
         }
-        assert!(found.iter().zip(&handed).all(|(record, handed)| handed.ends_with(record.as_str())));
-        assert_eq!(found.len(), handed.len());
-        let possible: Vec<String> = self.written.iter().cloned().chain(unanswered.iter().map(text)).collect();
-        let fits = |to: usize| handed.len() <= to && possible[to - handed.len()..to] == handed;
+        assert!(found.iter().zip(&read).all(|(record, read)| read.ends_with(record.as_str())));
+        assert_eq!(found.len(), read.len());
+        let possible: Vec<String> = self.written.iter().cloned().chain(unacknowledged.iter().map(text)).collect();
+        let fits = |to: usize| read.len() <= to && possible[to - read.len()..to] == read;
         let to = (self.written.len()..=possible.len()).find(|&to| fits(to)).unwrap_or_else(|| {
-            panic!("{handed:?} is no end of {possible:?}, of which {} were answered", self.written.len())
+            panic!("{read:?} is no suffix of {possible:?}, of which {} were acknowledged", self.written.len())
         });
-        let from = to - handed.len();
+        let from = to - read.len();
         assert!(from <= self.drained_up_to(), "{from} of {} and {possible:?} are gone", self.drained_up_to());
         self.written = possible[..to].to_vec();
         self.out = from;
-        self.under_way.clear();
-        self.spool = Some(open(&self.disk, SMALL).expect("it was whole").0);
+        self.in_flight.clear();
+        self.spool = Some(open(&self.disk, SMALL).expect("a whole spool").0);
     }
 
-    fn hand_out(&mut self) -> bool {
+    fn read_block(&mut self) -> bool {
         let Some(block) = self.spool().next_block().expect("readable") else {
-            assert_eq!(self.out, self.written.len(), "all of it was handed out");
+            assert_eq!(self.out, self.written.len(), "all records were read");
             return false;
         };
         let (from, to) = (self.out, self.out + block.records.len());
         assert_eq!(block.records.iter().map(text).collect::<Vec<_>>(), self.written[from..to]);
         self.out = to;
-        self.under_way.push(Out { number: block.number, from, to });
+        self.in_flight.push(ReadBlock { number: block.number, from, to });
         true
     }
 
     fn drain(&mut self, which: usize) {
-        let out = self.under_way.remove(which);
+        let out = self.in_flight.remove(which);
         self.spool().drained(out.number).expect("a disk");
         self.drained.extend(out.from..out.to);
     }
@@ -176,12 +176,12 @@ impl World {
                 self.disk.set_room(Some(room));
                 self.append(&round);
                 self.disk.set_room(None);
-                assert!(!self.spool().is_broken(), "a full disk is no more than full");
+                assert!(!self.spool().is_broken(), "a full disk does not break the spool");
             }
-            Op::HandOut => drop(self.hand_out()),
-            Op::Drained { which } if !self.under_way.is_empty() => self.drain(which % self.under_way.len()),
-            Op::Again { which } if !self.under_way.is_empty() => {
-                let out = self.under_way[which % self.under_way.len()].clone();
+            Op::ReadBlock => drop(self.read_block()),
+            Op::Drained { which } if !self.in_flight.is_empty() => self.drain(which % self.in_flight.len()),
+            Op::Again { which } if !self.in_flight.is_empty() => {
+                let out = self.in_flight[which % self.in_flight.len()].clone();
                 let block = self.spool().again(out.number).expect("readable");
                 assert_eq!(block.records.iter().map(text).collect::<Vec<_>>(), self.written[out.from..out.to]);
             }
@@ -191,16 +191,16 @@ impl World {
             Op::Torn { records, room, loss } => {
                 let round = self.round(records, 100);
                 self.disk.set_room(Some(room));
-                let unanswered = if self.append(&round) { Vec::new() } else { round };
-                self.reopen(loss, &unanswered);
+                let unacknowledged = if self.append(&round) { Vec::new() } else { round };
+                self.reopen(loss, &unacknowledged);
             }
         }
     }
 
-    /// Drains all of it; nothing is left on the disk.
+    /// Drains all records; no file of events may be left.
     fn drain_all(&mut self) {
-        while self.hand_out() {}
-        while !self.under_way.is_empty() {
+        while self.read_block() {}
+        while !self.in_flight.is_empty() {
             self.drain(0);
         }
         self.spool().rest().expect("a disk");
@@ -214,11 +214,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_was_answered_is_handed_out_in_order_after_every_crash(ops in proptest::collection::vec(ops(), 1..60)) {
+    fn acknowledged_records_are_read_in_order_after_crashes(ops in proptest::collection::vec(ops(), 1..60)) {
         let disk = Memory::default();
         let spool = Some(open(&disk, SMALL).expect("a new spool").0);
-        let (written, drained, under_way) = Default::default();
-        let mut world = World { disk, spool, written, drained, out: 0, under_way, counter: 0 };
+        let (written, drained, in_flight) = Default::default();
+        let mut world = World { disk, spool, written, drained, out: 0, in_flight, counter: 0 };
         for op in &ops {
             world.act(op);
         }
@@ -227,7 +227,7 @@ proptest! {
     }
 }
 
-/// Three files, of which the last is written; their paths by age.
+/// A spool of three files; their paths, the oldest first.
 fn three_files() -> (Memory, Vec<PathBuf>) {
     let disk = Memory::default();
     let (mut spool, _) = open(&disk, SMALL).expect("a new spool");
@@ -257,7 +257,7 @@ fn damage_in_the_middle_names_file_and_byte() {
     check(
         &refusal(&disk),
         &expect![
-            "spool/00000000000000000001.jrn at byte 24: the spool is damaged: block 5 is torn, and a good one follows at byte 272; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"
+            "spool/00000000000000000001.jrn at byte 24: the spool is damaged: block 5 is torn, and a good one follows at byte 272; no record is skipped: restore the file, or move the directory aside, which loses the events in it that were not drained"
         ],
     );
     let (disk, paths) = three_files();
@@ -267,7 +267,7 @@ fn damage_in_the_middle_names_file_and_byte() {
     check(
         &refusal(&disk),
         &expect![
-            "spool/00000000000000000000.jrn at byte 520: the spool is damaged: block 3 is torn; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"
+            "spool/00000000000000000000.jrn at byte 520: the spool is damaged: block 3 is torn; no record is skipped: restore the file, or move the directory aside, which loses the events in it that were not drained"
         ],
     );
     let (disk, paths) = three_files();
@@ -275,7 +275,7 @@ fn damage_in_the_middle_names_file_and_byte() {
     check(
         &refusal(&disk),
         &expect![
-            "spool/00000000000000000002.jrn at byte 0: the spool is damaged: the journal's first block is torn; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"
+            "spool/00000000000000000002.jrn at byte 0: the spool is damaged: the journal's first block is torn; no record is skipped: restore the file, or move the directory aside, which loses the events in it that were not drained"
         ],
     );
     let (disk, paths) = three_files();
@@ -283,7 +283,7 @@ fn damage_in_the_middle_names_file_and_byte() {
     check(
         &refusal(&disk),
         &expect![
-            "spool/00000000000000000002.jrn at byte 0: the spool is damaged: it begins with block 8, 4 must come: a file before it is missing; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"
+            "spool/00000000000000000002.jrn at byte 0: the spool is damaged: it begins with block 8, 4 must come: a file before it is missing; no record is skipped: restore the file, or move the directory aside, which loses the events in it that were not drained"
         ],
     );
     let (disk, _) = three_files();
@@ -291,27 +291,27 @@ fn damage_in_the_middle_names_file_and_byte() {
     check(
         &refusal(&disk),
         &expect![
-            "spool/spool.json at byte 0: the spool is damaged: it is missing beside files of events; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"
+            "spool/spool.json at byte 0: the spool is damaged: it is missing beside files of events; no record is skipped: restore the file, or move the directory aside, which loses the events in it that were not drained"
         ],
     );
 }
 
 #[test]
-fn damage_after_the_start_is_noticed_when_it_is_read() {
+fn damage_after_the_start_fails_the_read() {
     let (disk, paths) = three_files();
     let (mut spool, _) = open(&disk, SMALL).expect("whole");
     disk.flip(&paths[1], 100);
     while spool.next_block().is_ok_and(|block| block.is_some()) {}
     check(
-        &spool.next_block().expect_err("nothing is skipped").to_string(),
+        &spool.next_block().expect_err("no block is skipped").to_string(),
         &expect![
-            "spool/00000000000000000001.jrn at byte 24: the spool is damaged: a block that was written is torn; nothing is skipped: put the file back whole, or move the directory aside and begin an empty one: what it holds that was not drained is then lost"
+            "spool/00000000000000000001.jrn at byte 24: the spool is damaged: a block that was written is torn; no record is skipped: restore the file, or move the directory aside, which loses the events in it that were not drained"
         ],
     );
 }
 
 #[test]
-fn the_last_block_of_all_may_be_torn_and_is_cut_off() {
+fn torn_last_block_is_cut_off() {
     let (disk, paths) = three_files();
     let end = usize::try_from(disk_len(&disk, &paths[2])).expect("small");
     disk.flip(&paths[2], end - 1);
@@ -328,19 +328,19 @@ fn disk_len(disk: &Memory, path: &Path) -> u64 {
 }
 
 #[test]
-fn another_logs_spool_is_refused() {
+fn spool_of_another_log_is_refused() {
     let (disk, _) = three_files();
     let other = Spool::open(Arc::new(disk), Path::new(DIR), LOG + 1, SMALL, |_| {});
     check(
         &other.expect_err("another log").to_string(),
         &expect![
-            "spool: this spool holds events of log 00000000000000000000000000000007, and this edge writes to log 00000000000000000000000000000008: give it back to an edge of its log, or give this one another directory"
+            "spool: this spool holds events of log 00000000000000000000000000000007, but this edge writes to log 00000000000000000000000000000008: use it with an edge of its own log, or give this edge another directory"
         ],
     );
 }
 
 #[test]
-fn it_is_never_larger_than_it_may_be() {
+fn spool_is_never_larger_than_its_limit() {
     let sizes = Sizes { bytes_max: 4_000, ..SMALL };
     let disk = Memory::default();
     let (mut spool, _) = open(&disk, sizes).expect("a new spool");
@@ -353,8 +353,8 @@ fn it_is_never_larger_than_it_may_be() {
         let paths = disk.paths().into_iter().filter(|path| path.extension().is_some_and(|e| e == "jrn"));
         assert_eq!(paths.map(|path| disk_len(&disk, &path)).sum::<u64>(), spool.bytes());
     }
-    assert!(count > 3, "it is of use: {count}");
-    // Room comes back as it is drained.
+    assert!(count > 3, "{count} rounds fit");
+    // Draining frees space.
     while let Some(block) = spool.next_block().expect("readable") {
         spool.drained(block.number).expect("a disk");
     }

@@ -1,4 +1,4 @@
-//! Many threads append; rounds are shared, order is kept, a full disk refuses and heals.
+//! Many threads append: they share rounds and keep their order; a full disk refuses appends until it has space.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ fn appends_of_many_threads_share_syncs_and_keep_their_order() {
     let syncs = disk.syncs();
     log.close();
     drop(log);
-    // Nothing that was answered needs the process to live.
+    // Acknowledged records survive the end of the process.
     disk.crash(Loss::Everything);
     let store = open(&disk).expect("a log");
     let mut total = 0;
@@ -57,22 +57,22 @@ fn appends_of_many_threads_share_syncs_and_keep_their_order() {
 }
 
 #[test]
-fn a_full_disk_refuses_what_may_be_refused_and_keeps_the_order_of_what_waits() {
+fn full_disk_refuses_appends_but_keeps_waiting_ones_ordered() {
     let disk = Memory::default();
     let log = log(&disk);
     log.append_and_wait(vec![append(Topic::Scans, 0, "before")]).expect("room");
     disk.set_room(Some(10));
-    let (tell, told) = channel();
+    let (result_tx, result_rx) = channel();
     for i in 0..5 {
-        let tell = tell.clone();
-        let done = move |result| tell.send((i, result)).expect("somebody listens");
+        let result_tx = result_tx.clone();
+        let done = move |result| result_tx.send((i, result)).expect("the test holds the receiver");
         log.append(vec![append(Topic::Draws, 0, &format!("answer {i}"))], OnFull::Wait, Box::new(done));
     }
     assert_eq!(log.append_and_wait(vec![append(Topic::Scans, 0, "refused")]), Err(AppendError::Full));
     assert_eq!(log.health(), Health::Full);
-    assert!(told.try_recv().is_err(), "what waits is neither done nor refused");
+    assert!(result_rx.try_recv().is_err(), "a waiting append is neither done nor refused");
     disk.set_room(None);
-    let results: Vec<_> = told.iter().take(5).collect();
+    let results: Vec<_> = result_rx.iter().take(5).collect();
     assert_eq!(results, (0..5).map(|i| (i, Ok(()))).collect::<Vec<_>>());
     log.append_and_wait(vec![append(Topic::Scans, 0, "after")]).expect("room again");
     assert_eq!(log.health(), Health::Good);
@@ -86,7 +86,7 @@ fn a_full_disk_refuses_what_may_be_refused_and_keeps_the_order_of_what_waits() {
 }
 
 #[test]
-fn readers_see_only_what_is_durable_and_are_woken() {
+fn readers_wake_and_see_only_durable_records() {
     let disk = Memory::default();
     let log = Arc::new(log(&disk));
     let mut reader = Reader::open(Arc::clone(log.partition(Topic::Scans, 0)), 0, "begin again").expect("a reader");

@@ -27,7 +27,7 @@ pub(crate) fn append(topic: Topic, partition: u16, text: &str) -> Append {
     Append { topic, partition, record: text.as_bytes().to_vec() }
 }
 
-/// All that a partition holds from an offset on.
+/// The texts of all records of a partition from an offset on.
 pub(crate) fn read(store: &Store, topic: Topic, partition: u16, from: u64) -> Result<Vec<String>, LogError> {
     let mut reader = Reader::open(store.partition(topic, partition), from, "begin again")?;
     let mut found = Vec::new();
@@ -38,7 +38,7 @@ pub(crate) fn read(store: &Store, topic: Topic, partition: u16, from: u64) -> Re
     Ok(found)
 }
 
-/// What of the bytes that were not synced a crash loses.
+/// How many of the unsynced bytes a crash loses.
 pub(crate) fn losses() -> impl Strategy<Value = Loss> {
     prop_oneof![Just(Loss::Nothing), Just(Loss::Everything), any::<u64>().prop_map(Loss::Torn)]
 }

@@ -1,4 +1,4 @@
-//! How many bytes an appender holds, and what it counts.
+//! The budget of bytes that an appender holds, and its metrics.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -27,9 +27,12 @@ impl Metrics {
         let metrics = Self {
             frames: IntCounter::new("mashang_log_frames_total", "Frames that were appended")?,
             bytes: IntCounter::new("mashang_log_bytes_total", "Bytes of the frames that were appended")?,
-            failures: IntCounter::new("mashang_log_failures_total", "Producers that failed and were thrown away")?,
+            failures: IntCounter::new(
+                "mashang_log_failures_total",
+                "Producers that failed and were replaced or ended",
+            )?,
             ack_seconds: Histogram::with_opts(
-                HistogramOpts::new("mashang_log_ack_seconds", "Until an append was acknowledged").buckets(buckets),
+                HistogramOpts::new("mashang_log_ack_seconds", "Time until an append was acknowledged").buckets(buckets),
             )?,
             queue_bytes: IntGauge::new("mashang_log_queue_bytes", "Bytes that are not acknowledged")?,
         };
@@ -42,22 +45,22 @@ impl Metrics {
     }
 }
 
-/// The bytes that an appender holds: given, and neither acknowledged nor let go.
+/// The bytes that an appender holds: submitted, and neither acknowledged nor dropped.
 #[derive(Debug)]
 pub(super) struct QueueBudget {
     held: AtomicUsize,
-    most: usize,
+    limit: usize,
     gauge: IntGauge,
 }
 
 impl QueueBudget {
-    pub(super) fn new(most: usize, gauge: IntGauge) -> Self {
-        Self { held: AtomicUsize::new(0), most, gauge }
+    pub(super) fn new(limit: usize, gauge: IntGauge) -> Self {
+        Self { held: AtomicUsize::new(0), limit, gauge }
     }
 
-    /// Takes room, if there is any.
-    pub(super) fn try_take(&self, bytes: usize) -> bool {
-        let fits = |held: usize| held.checked_add(bytes).filter(|&held| held <= self.most);
+    /// Reserves bytes, if they fit in the budget.
+    pub(super) fn try_reserve(&self, bytes: usize) -> bool {
+        let fits = |held: usize| held.checked_add(bytes).filter(|&held| held <= self.limit);
         let is_taken = self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok();
         if is_taken {
             self.gauge.add(i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -65,15 +68,15 @@ impl QueueBudget {
         is_taken
     }
 
-    /// Takes room that is needed in any case.
-    pub(super) fn take(&self, bytes: usize) {
+    /// Reserves bytes, even beyond the budget.
+    pub(super) fn reserve(&self, bytes: usize) {
         self.held.fetch_add(bytes, Ordering::AcqRel);
         self.gauge.add(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    pub(super) fn give_back(&self, bytes: usize) {
+    pub(super) fn release(&self, bytes: usize) {
         let before = self.held.fetch_sub(bytes, Ordering::AcqRel);
-        assert!(before >= bytes, "no more is given back than was taken");
+        assert!(before >= bytes, "no more bytes are released than were reserved");
         self.gauge.sub(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 

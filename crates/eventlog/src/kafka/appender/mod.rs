@@ -1,11 +1,11 @@
-//! Appends to Kafka. What is acknowledged is in the log; what is refused may be there all the same.
+//! Appends to Kafka. An acknowledged record is in the log; a refused record may be in the log too.
 //!
-//! - `writer`: the thread that takes what is given and what the producer reports, from one channel
-//! - `pump`: what is sent when, and what is under way
+//! - `writer`: the thread that takes appends and delivery reports from one channel
+//! - `send_window`: which records are sent when, and which are in flight
 //! - `producer`: a producer and its thread
-//! - `options`: how an appender behaves
-//! - `shared`: what the thread and those who give know of each other
-//! - `room`: bytes held, metrics
+//! - `options`: the options of an appender
+//! - `shared`: the state that the thread and its callers share
+//! - `budget`: the budget of bytes, and the metrics
 
 mod budget;
 mod options;
@@ -28,7 +28,7 @@ use crate::kafka::appender::budget::QueueBudget;
 use crate::kafka::settings::Settings;
 use producer::Producer;
 use shared::{Event, Shared};
-use writer::{Maker, Writer};
+use writer::{ProducerFactory, Writer};
 
 pub use crate::kafka::appender::budget::Metrics;
 pub use options::{OnFailure, Options};
@@ -42,7 +42,7 @@ pub struct KafkaAppender {
 }
 
 impl KafkaAppender {
-    /// Starts an appender. `client_id` names it in the brokers' logs and in ours.
+    /// Starts an appender. `client_id` is its name in the brokers' logs and in ours.
     ///
     /// # Errors
     /// The settings are refused.
@@ -51,48 +51,49 @@ impl KafkaAppender {
     /// If the system has no room for a thread.
     pub fn start(settings: &Settings, client_id: &str, options: Options, metrics: &Metrics) -> Result<Self, LogError> {
         let shared = Arc::new(Shared {
-            room: Arc::new(QueueBudget::new(options.queue_bytes_max, metrics.queue_bytes.clone())),
+            budget: Arc::new(QueueBudget::new(options.queue_bytes_max, metrics.queue_bytes.clone())),
             health: AtomicU8::new(Health::Good as u8),
             is_closed: AtomicBool::new(false),
         });
         let (events, received) = channel();
         let producer = Producer::new(settings, client_id, 0, events.clone())?;
-        let maker = Maker { settings: settings.clone(), client_id: client_id.to_owned(), events: events.clone() };
-        let writer = Writer::new(maker, producer, received, Arc::clone(&shared), options, metrics.clone());
+        let factory =
+            ProducerFactory { settings: settings.clone(), client_id: client_id.to_owned(), events: events.clone() };
+        let writer = Writer::new(factory, producer, received, Arc::clone(&shared), options, metrics.clone());
         let thread = std::thread::Builder::new().name("kafka-appender".to_owned()).spawn(move || writer.run_guarded());
         let thread = Mutex::new(Some(thread.expect("the system has room for a thread")));
         Ok(Self { shared, events, thread })
     }
 
-    /// Appends records and waits.
+    /// Appends records and waits until they are acknowledged.
     ///
     /// # Errors
-    /// They are refused; they may be in the log all the same.
+    /// The append is refused; its records may be in the log too.
     pub fn append_and_wait(&self, records: Vec<Append>, on_full: OnFull) -> Result<(), AppendError> {
-        let (tell, told) = channel();
+        let (result_tx, result_rx) = channel();
         let done = move |result| {
-            let _ = tell.send(result);
+            let _ = result_tx.send(result);
         };
         self.append(records, on_full, Box::new(done));
-        told.recv().unwrap_or(Err(AppendError::Closed))
+        result_rx.recv().unwrap_or(Err(AppendError::Closed))
     }
 }
 
 impl Appender for KafkaAppender {
     fn append(&self, records: Vec<Append>, on_full: OnFull, done: Done) {
-        let Shared { room, .. } = &*self.shared;
+        let Shared { budget, .. } = &*self.shared;
         if let Some(refused) = self.shared.refusal(on_full) {
             return done(Err(refused));
         }
         let bytes = records.iter().map(|r| r.record.len()).sum();
         match on_full {
-            OnFull::Wait => room.take(bytes),
-            OnFull::Refuse if room.try_take(bytes) => {}
+            OnFull::Wait => budget.reserve(bytes),
+            OnFull::Refuse if budget.try_reserve(bytes) => {}
             OnFull::Refuse => return done(Err(AppendError::Full)),
         }
         let since = Instant::now();
         if let Err(unsent) = self.events.send(Event::Append { records, on_full, since, done }) {
-            room.give_back(bytes);
+            budget.release(bytes);
             if let Event::Append { done, .. } = unsent.0 {
                 done(Err(self.shared.refusal(on_full).unwrap_or(AppendError::Closed)));
             }

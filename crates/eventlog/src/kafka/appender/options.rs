@@ -1,34 +1,35 @@
-//! How an appender behaves.
+//! The options of an appender.
 
 use std::time::Duration;
 
-/// What happens once a producer fails. It is thrown away in any case.
+/// What an appender does when its producer fails. It never uses that producer again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFailure {
-    /// Everything is refused from then on: a lane begins again from its snapshot, with another appender.
+    /// It refuses all appends from then on. A lane then starts again from its snapshot, with another appender.
     End,
-    /// What is not acknowledged is sent again, by another producer: what was there already is there twice.
+    /// It sends records without an acknowledgement again, with another producer. A record that was in the log is then there twice.
     Resend,
 }
 
-/// How an appender behaves.
+/// The options of an appender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     pub on_failure: OnFailure,
-    /// Appends that may be refused are, while so many bytes are not acknowledged.
+    /// Maximum size of records without an acknowledgement, bytes; further appends with `OnFull::Refuse` are refused.
     pub queue_bytes_max: usize,
-    /// Appends that may be refused are, if they are not acknowledged for so long; and new ones, while there is such a one.
+    /// Maximum time until an acknowledgement. After it, an append with `OnFull::Refuse` is refused, and so are new ones while a
+    /// record is late.
     pub ack_timeout: Duration,
 }
 
 impl Options {
-    /// For a lane: its answers wait, and a failure ends it.
+    /// For a lane: its answers wait, and a failure ends the appender.
     #[must_use]
     pub fn lane() -> Self {
         Self { on_failure: OnFailure::End, ..Self::edge() }
     }
 
-    /// For an edge: whoever sends events is told if they are not taken soon.
+    /// For an edge: the sender of events gets an error if they are not acknowledged in time.
     #[must_use]
     pub fn edge() -> Self {
         let (queue_bytes_max, ack_timeout) = (64 * 1024 * 1024, Duration::from_secs(10));

@@ -1,4 +1,4 @@
-//! A producer with its thread, which takes its reports and hands them on at once.
+//! A producer with the thread that forwards its delivery reports.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,24 +19,24 @@ use crate::kafka::appender::shared::{Event, Fault};
 use crate::kafka::observer::ClientObserver;
 use crate::kafka::settings::{Settings, refused};
 
-/// rdkafka's `poll` takes what comes meanwhile at once, but waits out all of its time.
+/// Duration of one `poll`, which handles reports as they arrive but never returns early.
 const SLICE: Duration = Duration::from_millis(50);
-/// A producer that has nothing to do ends within so long.
-const END_WITHIN: Duration = Duration::from_secs(1);
+/// Maximum time to wait for the end of an idle producer; after it, its thread is left to end alone.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// One producer. It is never mended: another one takes its place.
+/// One producer. After a failure it is not repaired but replaced.
 pub(super) struct Producer {
     client: Arc<BaseProducer<Reports>>,
     ends: Arc<AtomicBool>,
     thread: JoinHandle<()>,
     topics: [String; Topic::ALL.len()],
-    /// Reports name it, so that those of one that was thrown away are known.
+    /// The number of this producer. Reports carry it, so that those of an earlier producer are recognised.
     pub(super) generation: u64,
 }
 
-/// Hands on what a producer reports.
+/// Forwards a producer's delivery reports.
 pub(super) struct Reports {
-    watch: ClientObserver,
+    observer: ClientObserver,
     generation: u64,
     events: Sender<Event>,
 }
@@ -48,7 +48,7 @@ impl Producer {
         generation: u64,
         events: Sender<Event>,
     ) -> Result<Self, LogError> {
-        let reports = Reports { watch: ClientObserver::new(client_id), generation, events };
+        let reports = Reports { observer: ClientObserver::new(client_id), generation, events };
         let client: BaseProducer<Reports> =
             settings.producer(client_id)?.create_with_context(reports).map_err(refused)?;
         let client = Arc::new(client);
@@ -73,30 +73,30 @@ impl Producer {
             .payload(record);
         match self.client.send(record) {
             Ok(()) => Sent::Taken,
-            Err((KafkaError::MessageProduction(Code::QueueFull), _)) => Sent::Later,
+            Err((KafkaError::MessageProduction(Code::QueueFull), _)) => Sent::QueueFull,
             Err((KafkaError::MessageProduction(Code::MessageSizeTooLarge), _)) => Sent::TooLarge,
-            Err((error, _)) => Sent::Failed(Fault { why: error.to_string(), is_for_good: false }),
+            Err((error, _)) => Sent::Failed(Fault { why: error.to_string(), is_permanent: false }),
         }
     }
 
-    /// Whether it will never send again.
+    /// The fatal error after which the producer never sends again.
     pub(super) fn fatal_error(&self) -> Option<Fault> {
         let (code, why) = self.client.client().fatal_error()?;
-        Some(Fault { why: format!("{code}: {why}"), is_for_good: false })
+        Some(Fault { why: format!("{code}: {why}"), is_permanent: false })
     }
 
-    /// Throws it away, whatever is under way. Nobody waits: that can take a while.
-    pub(super) fn throw_away(self) {
+    /// Drops the producer with all records in flight. It does not wait for the end, which can take a long time.
+    pub(super) fn abandon(self) {
         self.ends.store(true, Ordering::Release);
     }
 
-    /// Ends one that has nothing to do, so that the process can end without its threads.
+    /// Ends an idle producer, and waits for its threads so that the process can end without them.
     pub(super) fn end(self) {
         let Self { client, ends, thread, .. } = self;
         ends.store(true, Ordering::Release);
         drop(client);
-        let late = Instant::now() + END_WITHIN;
-        while !thread.is_finished() && Instant::now() < late {
+        let deadline = Instant::now() + END_TIMEOUT;
+        while !thread.is_finished() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -110,15 +110,15 @@ impl std::fmt::Debug for Producer {
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
-        self.watch.log(level, kind, line);
+        self.observer.log(level, kind, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(Code::Fatal) {
-            // Asked for its reason as soon as the appender wakes.
+            // The appender wakes and reads the reason.
             let _ = self.events.send(Event::Wake);
         }
-        self.watch.error(error, reason);
+        self.observer.error(error, reason);
     }
 }
 
@@ -127,22 +127,23 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         let result = match result {
-            // librdkafka says so of a record that nobody has (decision 6).
-            Ok(message) if message.offset() < 0 => {
-                Err(Fault { why: "it was reported as delivered, without an offset".to_owned(), is_for_good: false })
-            }
+            // librdkafka reports this for a record that no broker holds (decision 6).
+            Ok(message) if message.offset() < 0 => Err(Fault {
+                why: "a record was reported as delivered, without an offset".to_owned(),
+                is_permanent: false,
+            }),
             Ok(_) => {
-                self.watch.is_back();
+                self.observer.outage_ends();
                 Ok(())
             }
-            Err((error, _)) => Err(Fault { why: error.to_string(), is_for_good: is_for_good(error) }),
+            Err((error, _)) => Err(Fault { why: error.to_string(), is_permanent: is_permanent(error) }),
         };
         let _ = self.events.send(Event::Report { generation: self.generation, number, result });
     }
 }
 
-/// Whether the record itself is the cause.
-fn is_for_good(error: &KafkaError) -> bool {
+/// Whether the record itself is the cause, so that a retry cannot help.
+fn is_permanent(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(

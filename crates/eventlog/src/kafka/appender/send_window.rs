@@ -1,7 +1,7 @@
-//! What is to be sent to which partition, and what is under way. It decides; it sends and waits for nothing.
+//! Decides which records are sent next and tracks those in flight. It does no I/O and never waits.
 //!
-//! A partition with nothing under way sends one record alone, until it is acknowledged: only then does the broker surely
-//! remember the producer, and a later request cannot be taken for its first one (decision 6).
+//! A partition with nothing in flight sends one record alone, until it is acknowledged. Only then does the broker certainly
+//! remember the producer, so that it cannot mistake a later request for the producer's first one (decision 6).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -13,38 +13,39 @@ use crate::api::Append;
 use crate::api::{AppendError, Done, OnFull};
 use crate::kafka::appender::budget::QueueBudget;
 
-/// So much of one partition is under way at most.
-const UNDER_WAY_MAX: usize = 256;
-const UNDER_WAY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Maximum number of records in flight to one partition; further records wait.
+const IN_FLIGHT_MAX: usize = 256;
+/// Maximum size of the records in flight to one partition, bytes; further records wait.
+const IN_FLIGHT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// What became of a record that was handed over.
+/// The client's answer to a record that was handed to it.
 #[derive(Debug)]
 pub(super) enum Sent<F> {
     Taken,
-    /// There is no room now.
-    Later,
-    /// It is too large, and always will be.
+    /// The client's queue is full now.
+    QueueFull,
+    /// The record is too large, so that a retry cannot help.
     TooLarge,
     Failed(F),
 }
 
-/// What was given and is not acknowledged.
+/// The appends that are not acknowledged yet.
 #[derive(Debug)]
 pub(super) struct SendWindow {
-    /// By age.
+    /// Appends, the oldest first.
     entries: BTreeMap<u64, Entry>,
     queues: BTreeMap<(Topic, u16), Queue>,
-    /// Where the records are that are under way, by number.
-    under_way: BTreeMap<usize, (Topic, u16)>,
+    /// The partitions of the records in flight, by record number.
+    in_flight: BTreeMap<usize, (Topic, u16)>,
     next_entry: u64,
     next_record: usize,
-    /// Whether records are kept until they are acknowledged, to be sent again.
-    keeps: bool,
-    room: Arc<QueueBudget>,
+    /// Whether records are kept until they are acknowledged, so that they can be sent again.
+    keeps_records: bool,
+    budget: Arc<QueueBudget>,
 }
 
 struct Entry {
-    /// Records that are not acknowledged.
+    /// The number of records that are not acknowledged.
     left: usize,
     on_full: OnFull,
     since: Instant,
@@ -60,9 +61,9 @@ impl std::fmt::Debug for Entry {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Pending>,
-    under_way: VecDeque<Pending>,
-    under_way_bytes: usize,
-    /// Whether a record was acknowledged since there was last nothing to do.
+    in_flight: VecDeque<Pending>,
+    in_flight_bytes: usize,
+    /// Whether a record was acknowledged since the partition was last idle.
     is_proven: bool,
 }
 
@@ -73,47 +74,47 @@ struct Pending {
     since: Instant,
     len: usize,
     record: Vec<u8>,
-    /// It, or one that was sent with it, was refused for good: it is sent with no other.
+    /// Whether this record, or one in its batch, was refused as too large; it is then sent alone.
     is_suspect: bool,
 }
 
 impl Queue {
-    /// Whether the next one may be sent.
+    /// Whether the next record may be sent.
     fn is_open(&self) -> bool {
-        match (self.waiting.front(), self.under_way.is_empty()) {
+        match (self.waiting.front(), self.in_flight.is_empty()) {
             (None, _) => false,
             (Some(_), true) => true,
             (Some(next), false) => {
-                let is_alone = !self.is_proven || self.under_way.iter().any(|p| p.is_suspect);
+                let is_alone = !self.is_proven || self.in_flight.iter().any(|p| p.is_suspect);
                 let is_full =
-                    self.under_way.len() >= UNDER_WAY_MAX || self.under_way_bytes + next.len > UNDER_WAY_BYTES_MAX;
+                    self.in_flight.len() >= IN_FLIGHT_MAX || self.in_flight_bytes + next.len > IN_FLIGHT_BYTES_MAX;
                 !is_alone && !next.is_suspect && !is_full
             }
         }
     }
 
     fn oldest(&self) -> Option<Instant> {
-        self.under_way.front().or(self.waiting.front()).map(|pending| pending.since)
+        self.in_flight.front().or(self.waiting.front()).map(|pending| pending.since)
     }
 }
 
 impl SendWindow {
-    pub(super) fn new(keeps: bool, room: Arc<QueueBudget>) -> Self {
-        let (entries, queues, under_way) = Default::default();
-        Self { entries, queues, under_way, next_entry: 0, next_record: 0, keeps, room }
+    pub(super) fn new(keeps_records: bool, budget: Arc<QueueBudget>) -> Self {
+        let (entries, queues, in_flight) = Default::default();
+        Self { entries, queues, in_flight, next_entry: 0, next_record: 0, keeps_records, budget }
     }
 
-    /// Whether everything that was given is done or refused, and nothing is under way.
+    /// Whether all appends are done or refused, and no record is in flight.
     pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.under_way.is_empty()
+        self.entries.is_empty() && self.in_flight.is_empty()
     }
 
-    /// When the oldest record that is not acknowledged was given.
+    /// The time at which the oldest record without an acknowledgement was submitted.
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.queues.values().filter_map(Queue::oldest).min()
     }
 
-    /// Takes records, for which there is room.
+    /// Adds an append whose bytes are reserved.
     pub(super) fn push(&mut self, records: Vec<Append>, on_full: OnFull, since: Instant, done: Done) {
         if records.is_empty() {
             return done(Ok(()));
@@ -129,10 +130,10 @@ impl SendWindow {
         }
     }
 
-    /// Hands over what may be sent now.
+    /// Hands every record to the client that may be sent now.
     ///
     /// # Errors
-    /// Handing over failed; with the number of the record, if it is too large and records are not kept.
+    /// The client failed, or a record is too large and records are not kept.
     pub(super) fn send<F>(
         &mut self,
         mut send: impl FnMut(Topic, u16, &[u8], usize) -> Sent<F>,
@@ -143,15 +144,15 @@ impl SendWindow {
                 let Some(mut next) = queue.waiting.pop_front() else { break };
                 match send(topic, partition, &next.record, next.number) {
                     Sent::Taken => {
-                        if !self.keeps {
+                        if !self.keeps_records {
                             next.record = Vec::new();
                         }
-                        self.under_way.insert(next.number, (topic, partition));
-                        queue.under_way_bytes += next.len;
-                        queue.under_way.push_back(next);
+                        self.in_flight.insert(next.number, (topic, partition));
+                        queue.in_flight_bytes += next.len;
+                        queue.in_flight.push_back(next);
                     }
-                    Sent::TooLarge if self.keeps => {
-                        self.room.give_back(next.len);
+                    Sent::TooLarge if self.keeps_records => {
+                        self.budget.release(next.len);
                         too_large.push(next.entry);
                     }
                     not_taken => {
@@ -160,8 +161,8 @@ impl SendWindow {
                         match not_taken {
                             Sent::TooLarge => return Err(Failure::TooLarge { topic, partition, bytes }),
                             Sent::Failed(failure) => return Err(Failure::Other(failure)),
-                            // Reports will make room.
-                            Sent::Taken | Sent::Later => return Ok(()),
+                            // Sending goes on once reports have freed the client's queue.
+                            Sent::Taken | Sent::QueueFull => return Ok(()),
                         }
                     }
                 }
@@ -174,57 +175,58 @@ impl SendWindow {
         Ok(())
     }
 
-    /// A record is in the log. Says how many bytes it has and, if it was the last one of an entry, when that was given.
+    /// Notes that the log holds a record. Returns the record's size and, if the record completes its append, the time at which that
+    /// was submitted.
     ///
     /// # Errors
-    /// It is not the one that must come next in its partition: an invariant of the client's is broken.
+    /// Another record is next in this partition: the client has broken the order of its reports.
     pub(super) fn delivered(&mut self, number: usize) -> Result<(usize, Option<Instant>), ()> {
-        let place = self.under_way.remove(&number).ok_or(())?;
+        let place = self.in_flight.remove(&number).ok_or(())?;
         let queue = self.queues.get_mut(&place).ok_or(())?;
-        let pending = queue.under_way.pop_front().ok_or(())?;
+        let pending = queue.in_flight.pop_front().ok_or(())?;
         if pending.number != number {
-            queue.under_way.push_front(pending);
+            queue.in_flight.push_front(pending);
             return Err(());
         }
-        queue.under_way_bytes -= pending.len;
-        queue.is_proven = !(queue.waiting.is_empty() && queue.under_way.is_empty());
-        self.room.give_back(pending.len);
+        queue.in_flight_bytes -= pending.len;
+        queue.is_proven = !(queue.waiting.is_empty() && queue.in_flight.is_empty());
+        self.budget.release(pending.len);
         let Some(entry) = self.entries.get_mut(&pending.entry) else { return Ok((pending.len, None)) };
         entry.left -= 1;
         if entry.left > 0 {
             return Ok((pending.len, None));
         }
-        let Entry { since, done, .. } = self.entries.remove(&pending.entry).expect("it was there");
+        let Entry { since, done, .. } = self.entries.remove(&pending.entry).expect("the entry was found above");
         done(Ok(()));
         Ok((pending.len, Some(since)))
     }
 
-    /// A record, or the batch that it was sent in, is refused for good. Whoever gave it is told, once it was sent alone.
+    /// Notes that Kafka refuses a record, or its whole batch, as too large. The append is refused once the record was sent alone.
     pub(super) fn too_large(&mut self, number: usize) {
-        let Some(place) = self.under_way.get(&number) else { return };
+        let Some(place) = self.in_flight.get(&number) else { return };
         let Some(queue) = self.queues.get_mut(place) else { return };
-        if let [alone] = queue.under_way.make_contiguous() {
+        if let [alone] = queue.in_flight.make_contiguous() {
             let entry = alone.entry;
             self.refuse(entry, AppendError::TooLarge);
         } else {
-            queue.under_way.iter_mut().for_each(|pending| pending.is_suspect = true);
+            queue.in_flight.iter_mut().for_each(|pending| pending.is_suspect = true);
         }
     }
 
-    /// The client is gone: what was under way is to be sent again, in its order.
+    /// Moves the records in flight back to their queues, in order, after the producer has failed.
     pub(super) fn rewind(&mut self) {
-        self.under_way.clear();
+        self.in_flight.clear();
         for queue in self.queues.values_mut() {
             queue.is_proven = false;
-            queue.under_way_bytes = 0;
-            while let Some(pending) = queue.under_way.pop_back() {
+            queue.in_flight_bytes = 0;
+            while let Some(pending) = queue.in_flight.pop_back() {
                 queue.waiting.push_front(pending);
             }
         }
         self.sweep();
     }
 
-    /// Refuses what may be refused and was given before a moment. It may still arrive.
+    /// Refuses appends with `OnFull::Refuse` that were submitted before a time. Their records may still reach the log.
     pub(super) fn expire(&mut self, before: Instant) {
         let is_late = |entry: &Entry| entry.on_full == OnFull::Refuse && entry.since < before;
         let late: Vec<u64> = self.entries.iter().filter(|(_, entry)| is_late(entry)).map(|(&id, _)| id).collect();
@@ -234,7 +236,7 @@ impl SendWindow {
         }
     }
 
-    /// Refuses everything.
+    /// Refuses all appends.
     pub(super) fn refuse_all(&mut self, refused: AppendError) {
         for (_, entry) in std::mem::take(&mut self.entries) {
             (entry.done)(Err(refused));
@@ -248,14 +250,14 @@ impl SendWindow {
         }
     }
 
-    /// Lets go of records that nobody waits for and that were not sent.
+    /// Drops records of refused appends that are not in flight.
     fn sweep(&mut self) {
-        let (entries, room) = (&self.entries, &self.room);
+        let (entries, budget) = (&self.entries, &self.budget);
         for queue in self.queues.values_mut() {
             queue.waiting.retain(|pending| {
                 let is_wanted = entries.contains_key(&pending.entry);
                 if !is_wanted {
-                    room.give_back(pending.len);
+                    budget.release(pending.len);
                 }
                 is_wanted
             });
@@ -279,37 +281,37 @@ mod tests {
 
     use super::*;
 
-    /// A pump whose records are handed over to a list, and what became of its entries.
-    struct World {
-        pump: SendWindow,
-        room: Arc<QueueBudget>,
+    /// A send window whose records go to a list.
+    struct TestWindow {
+        window: SendWindow,
+        budget: Arc<QueueBudget>,
         now: Instant,
     }
 
     type Outcome = Receiver<Result<(), AppendError>>;
 
-    impl World {
-        fn new(keeps: bool) -> Self {
+    impl TestWindow {
+        fn new(keeps_records: bool) -> Self {
             let gauge = IntGauge::new("bytes", "bytes").expect("a gauge");
-            let room = Arc::new(QueueBudget::new(1 << 20, gauge));
-            Self { pump: SendWindow::new(keeps, Arc::clone(&room)), room, now: Instant::now() }
+            let budget = Arc::new(QueueBudget::new(1 << 20, gauge));
+            Self { window: SendWindow::new(keeps_records, Arc::clone(&budget)), budget, now: Instant::now() }
         }
 
-        /// Gives one entry; its records are one byte each, by partition.
+        /// Submits one append with a record of one byte for each partition.
         fn give(&mut self, partitions: &[u16], on_full: OnFull) -> Outcome {
-            let (tell, told) = channel();
+            let (result_tx, result_rx) = channel();
             let append = |partition: &u16| Append { topic: Topic::Scans, partition: *partition, record: vec![1] };
-            self.room.take(partitions.len());
-            let done = move |result| tell.send(result).expect("somebody listens");
-            self.pump.push(partitions.iter().map(append).collect(), on_full, self.now, Box::new(done));
-            told
+            self.budget.reserve(partitions.len());
+            let done = move |result| result_tx.send(result).expect("the test holds the receiver");
+            self.window.push(partitions.iter().map(append).collect(), on_full, self.now, Box::new(done));
+            result_rx
         }
 
-        /// The numbers of what is sent now.
+        /// Sends what may be sent now; returns the numbers of the records.
         fn send(&mut self) -> Vec<usize> {
             let mut sent = Vec::new();
-            let result = self.pump.send::<()>(|_, _, record, number| {
-                assert_eq!(record, [1], "what is sent again is whole");
+            let result = self.window.send::<()>(|_, _, record, number| {
+                assert_eq!(record, [1], "a record that is sent again is whole");
                 sent.push(number);
                 Sent::Taken
             });
@@ -318,134 +320,136 @@ mod tests {
         }
 
         fn ack(&mut self, numbers: impl IntoIterator<Item = usize>) {
-            numbers.into_iter().for_each(|number| assert!(self.pump.delivered(number).is_ok()));
+            numbers.into_iter().for_each(|number| assert!(self.window.delivered(number).is_ok()));
         }
     }
 
     #[test]
-    fn the_first_one_goes_alone_at_the_start_and_after_every_idle_time() {
-        let mut world = World::new(false);
-        let _told: Vec<_> = (0..4).map(|_| world.give(&[0], OnFull::Wait)).collect();
+    fn first_record_is_sent_alone_after_every_idle_time() {
+        let mut world = TestWindow::new(false);
+        let _result_rx: Vec<_> = (0..4).map(|_| world.give(&[0], OnFull::Wait)).collect();
         assert_eq!(world.send(), [0]);
         assert_eq!(world.send(), [0; 0]);
         world.ack([0]);
         assert_eq!(world.send(), [1, 2, 3]);
         world.ack([1, 2]);
-        let _told = world.give(&[0], OnFull::Wait);
-        assert_eq!(world.send(), [4], "something is under way: it was never idle");
+        let _result_rx = world.give(&[0], OnFull::Wait);
+        assert_eq!(world.send(), [4], "records are in flight: the partition was never idle");
         world.ack([3, 4]);
-        let _told = [world.give(&[0], OnFull::Wait), world.give(&[0, 1, 1], OnFull::Wait)];
-        assert_eq!(world.send(), [5, 7], "each partition for itself");
+        let _result_rx = [world.give(&[0], OnFull::Wait), world.give(&[0, 1, 1], OnFull::Wait)];
+        assert_eq!(world.send(), [5, 7], "each partition by itself");
         world.ack([7, 5]);
         assert_eq!(world.send(), [6, 8]);
     }
 
     #[test]
-    fn an_entry_is_done_once_all_of_it_is_there() {
-        let mut world = World::new(false);
-        let told = world.give(&[0, 1], OnFull::Wait);
+    fn append_is_done_once_all_its_records_are_acknowledged() {
+        let mut world = TestWindow::new(false);
+        let result_rx = world.give(&[0, 1], OnFull::Wait);
         assert_eq!(world.send(), [0, 1]);
         world.ack([1]);
-        assert!(told.try_recv().is_err());
+        assert!(result_rx.try_recv().is_err());
         world.ack([0]);
-        assert_eq!(told.try_recv(), Ok(Ok(())));
-        assert!(world.pump.is_empty() && world.room.held() == 0);
+        assert_eq!(result_rx.try_recv(), Ok(Ok(())));
+        assert!(world.window.is_empty() && world.budget.held() == 0);
         assert_eq!(world.give(&[], OnFull::Wait).try_recv(), Ok(Ok(())));
     }
 
     #[test]
-    fn after_a_failure_everything_is_sent_again_in_its_order_and_alone_first() {
-        let mut world = World::new(true);
-        let told: Vec<_> = (0..5).map(|_| world.give(&[0], OnFull::Refuse)).collect();
+    fn failure_sends_records_again_in_order_first_alone() {
+        let mut world = TestWindow::new(true);
+        let result_rx: Vec<_> = (0..5).map(|_| world.give(&[0], OnFull::Refuse)).collect();
         let first = world.send();
         world.ack(first);
         assert_eq!(world.send(), [1, 2, 3, 4]);
         world.ack([1]);
-        world.pump.rewind();
+        world.window.rewind();
         assert_eq!(world.send(), [2]);
         world.ack([2]);
         assert_eq!(world.send(), [3, 4]);
         world.ack([3, 4]);
-        assert!(told.iter().all(|told| told.try_recv() == Ok(Ok(()))));
-        assert_eq!(world.room.held(), 0);
+        assert!(result_rx.iter().all(|result_rx| result_rx.try_recv() == Ok(Ok(()))));
+        assert_eq!(world.budget.held(), 0);
     }
 
     #[test]
-    fn a_report_out_of_order_is_noticed() {
-        let mut world = World::new(true);
-        let _told: Vec<_> = (0..3).map(|_| world.give(&[0], OnFull::Refuse)).collect();
+    fn report_out_of_order_is_an_error() {
+        let mut world = TestWindow::new(true);
+        let _result_rx: Vec<_> = (0..3).map(|_| world.give(&[0], OnFull::Refuse)).collect();
         let first = world.send();
         world.ack(first);
         world.send();
-        assert_eq!(world.pump.delivered(2), Err(()));
-        assert_eq!(world.pump.delivered(9), Err(()));
+        assert_eq!(world.window.delivered(2), Err(()));
+        assert_eq!(world.window.delivered(9), Err(()));
     }
 
     #[test]
-    fn what_is_late_is_refused_and_only_what_is_under_way_keeps_its_room() {
-        let mut world = World::new(true);
+    fn late_append_is_refused_and_releases_unsent_bytes() {
+        let mut world = TestWindow::new(true);
         let late = [world.give(&[0, 1], OnFull::Refuse), world.give(&[0], OnFull::Refuse)];
         let waits = world.give(&[0], OnFull::Wait);
         assert_eq!(world.send(), [0, 1]);
         world.now += Duration::from_secs(1);
         let fresh = world.give(&[0], OnFull::Refuse);
-        world.pump.expire(world.now);
-        assert!(late.iter().all(|told| told.try_recv() == Ok(Err(AppendError::Full))));
+        world.window.expire(world.now);
+        assert!(late.iter().all(|result_rx| result_rx.try_recv() == Ok(Err(AppendError::Full))));
         assert!(waits.try_recv().is_err() && fresh.try_recv().is_err());
-        assert_eq!(world.room.held(), 2 + 2, "what is under way, and what is still wanted");
+        assert_eq!(world.budget.held(), 2 + 2, "the records in flight, and those still wanted");
         world.ack([0, 1]);
         assert_eq!(world.send(), [3, 4]);
         world.ack([3, 4]);
         assert_eq!((waits.try_recv(), fresh.try_recv()), (Ok(Ok(())), Ok(Ok(()))));
-        assert!(world.pump.is_empty() && world.room.held() == 0 && world.pump.oldest().is_none());
+        assert!(world.window.is_empty() && world.budget.held() == 0 && world.window.oldest().is_none());
     }
 
     #[test]
-    fn of_a_batch_that_is_too_large_only_the_one_to_blame_is_refused() {
-        let mut world = World::new(true);
-        let told: Vec<_> = (0..4).map(|_| world.give(&[0], OnFull::Refuse)).collect();
+    fn batch_too_large_refuses_only_the_record_to_blame() {
+        let mut world = TestWindow::new(true);
+        let result_rx: Vec<_> = (0..4).map(|_| world.give(&[0], OnFull::Refuse)).collect();
         let first = world.send();
         world.ack(first);
         assert_eq!(world.send(), [1, 2, 3]);
-        world.pump.too_large(1);
-        world.pump.rewind();
+        world.window.too_large(1);
+        world.window.rewind();
         assert_eq!(world.send(), [1]);
         world.ack([1]);
-        assert_eq!(world.send(), [2], "one that may be to blame goes with no other");
-        world.pump.too_large(2);
-        world.pump.rewind();
+        assert_eq!(world.send(), [2], "a suspect record is sent alone");
+        world.window.too_large(2);
+        world.window.rewind();
         assert_eq!(world.send(), [3]);
         world.ack([3]);
-        let results: Vec<_> = told.iter().map(|told| told.try_recv().expect("an outcome")).collect();
+        let results: Vec<_> = result_rx.iter().map(|result_rx| result_rx.try_recv().expect("an outcome")).collect();
         assert_eq!(results, [Ok(()), Ok(()), Err(AppendError::TooLarge), Ok(())]);
-        assert_eq!(world.room.held(), 0);
+        assert_eq!(world.budget.held(), 0);
     }
 
     #[test]
-    fn what_the_client_finds_too_large_is_refused_or_ends_a_lane() {
-        let mut world = World::new(true);
-        let told = [world.give(&[0, 1], OnFull::Refuse), world.give(&[0], OnFull::Refuse)];
-        let sent = world.pump.send::<()>(|_, _, _, number| if number == 0 { Sent::TooLarge } else { Sent::Taken });
+    fn record_too_large_is_refused_or_ends_a_lane() {
+        let mut world = TestWindow::new(true);
+        let result_rx = [world.give(&[0, 1], OnFull::Refuse), world.give(&[0], OnFull::Refuse)];
+        let sent = world.window.send::<()>(|_, _, _, number| if number == 0 { Sent::TooLarge } else { Sent::Taken });
         assert!(sent.is_ok());
-        assert_eq!(told[0].try_recv(), Ok(Err(AppendError::TooLarge)));
+        assert_eq!(result_rx[0].try_recv(), Ok(Err(AppendError::TooLarge)));
         world.ack([2, 1]);
-        assert_eq!(told[1].try_recv(), Ok(Ok(())));
-        assert_eq!(world.room.held(), 0);
-        let mut lane = World::new(false);
-        let told = lane.give(&[0, 1], OnFull::Wait);
-        assert!(matches!(lane.pump.send::<()>(|_, _, _, _| Sent::TooLarge), Err(Failure::TooLarge { bytes: 1, .. })));
-        lane.pump.refuse_all(AppendError::Failed);
-        assert_eq!(told.try_recv(), Ok(Err(AppendError::Failed)));
-        assert_eq!(lane.room.held(), 0);
+        assert_eq!(result_rx[1].try_recv(), Ok(Ok(())));
+        assert_eq!(world.budget.held(), 0);
+        let mut lane = TestWindow::new(false);
+        let result_rx = lane.give(&[0, 1], OnFull::Wait);
+        assert!(matches!(lane.window.send::<()>(|_, _, _, _| Sent::TooLarge), Err(Failure::TooLarge { bytes: 1, .. })));
+        lane.window.refuse_all(AppendError::Failed);
+        assert_eq!(result_rx.try_recv(), Ok(Err(AppendError::Failed)));
+        assert_eq!(lane.budget.held(), 0);
     }
 
     #[test]
-    fn what_there_is_no_room_for_waits_in_its_place() {
-        let mut world = World::new(true);
-        let _told: Vec<_> = (0..3).map(|_| world.give(&[0], OnFull::Refuse)).collect();
+    fn full_client_queue_keeps_the_order() {
+        let mut world = TestWindow::new(true);
+        let _result_rx: Vec<_> = (0..3).map(|_| world.give(&[0], OnFull::Refuse)).collect();
         let first = world.send();
         world.ack(first);
-        assert!(world.pump.send::<()>(|_, _, _, number| if number == 2 { Sent::Later } else { Sent::Taken }).is_ok());
+        assert!(
+            world.window.send::<()>(|_, _, _, number| if number == 2 { Sent::QueueFull } else { Sent::Taken }).is_ok()
+        );
         assert_eq!(world.send(), [2]);
     }
 }

@@ -1,4 +1,4 @@
-//! What the thread of an appender and those who give to it know of each other.
+//! The state that an appender's thread and its callers share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -8,10 +8,10 @@ use crate::api::Append;
 use crate::api::{AppendError, Done, Health, OnFull};
 use crate::kafka::appender::budget::QueueBudget;
 
-/// What is known of an appender from outside of its thread.
+/// The state of an appender that its callers see.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) room: Arc<QueueBudget>,
+    pub(super) budget: Arc<QueueBudget>,
     pub(super) health: AtomicU8,
     pub(super) is_closed: AtomicBool,
 }
@@ -35,17 +35,17 @@ impl Shared {
     }
 }
 
-/// What the thread is told.
+/// An event for the thread.
 pub(super) enum Event {
     Append { records: Vec<Append>, on_full: OnFull, since: Instant, done: Done },
     Report { generation: u64, number: usize, result: Result<(), Fault> },
     Wake,
 }
 
-/// Why a record, or a producer, failed; in words.
+/// Why a record or a producer failed, for a message.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
     pub(super) why: String,
-    /// The record is the cause: it will never be taken.
-    pub(super) is_for_good: bool,
+    /// Whether the record is the cause, so that a retry cannot help.
+    pub(super) is_permanent: bool,
 }

@@ -1,5 +1,4 @@
-//! The thread of an appender: takes what is given and what the producer reports, from one channel, so that neither waits for
-//! the other.
+//! The thread of an appender. It takes appends and delivery reports from one channel, so that neither waits for the other.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,24 +16,25 @@ use crate::kafka::appender::send_window::{Failure, SendWindow};
 use crate::kafka::appender::shared::{Event, Fault, Shared};
 use crate::kafka::settings::Settings;
 
-/// How often it looks at the time, at least.
+/// Maximum interval between two checks of timeouts.
 const TICK: Duration = Duration::from_millis(100);
-/// What waits is taken in turns of so many.
+/// Maximum number of events in one turn; further events wait until the thread has checked timeouts and sent records.
 const EVENTS_MAX: usize = 1024;
-/// How long `close` waits for what is under way.
-const CLOSE_WITHIN: Duration = Duration::from_secs(5);
-/// A producer takes the place of one that failed after so long, and each time after twice as long.
-const REBUILD_FIRST: Duration = Duration::from_millis(50);
-const REBUILD_LAST: Duration = Duration::from_secs(5);
+/// Maximum time that `close` waits for acknowledgements; after it, the rest is refused.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Wait before the first replacement of a failed producer; each further wait is twice as long.
+const REBUILD_WAIT_MIN: Duration = Duration::from_millis(50);
+/// Maximum wait before a replacement.
+const REBUILD_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// What a producer is made of.
-pub(super) struct Maker {
+/// Creates producers.
+pub(super) struct ProducerFactory {
     pub(super) settings: Settings,
     pub(super) client_id: String,
     pub(super) events: Sender<Event>,
 }
 
-impl Maker {
+impl ProducerFactory {
     fn producer(&self, generation: u64) -> Result<Producer, LogError> {
         Producer::new(&self.settings, &self.client_id, generation, self.events.clone())
     }
@@ -42,47 +42,47 @@ impl Maker {
 
 /// The thread of an appender.
 pub(super) struct Writer {
-    maker: Maker,
+    factory: ProducerFactory,
     options: Options,
-    pump: SendWindow,
+    window: SendWindow,
     shared: Arc<Shared>,
     metrics: Metrics,
     received: Receiver<Event>,
-    /// None after a failure, until another takes its place.
+    /// `None` after a failure, until another one replaces it.
     producer: Option<Producer>,
     generation: u64,
-    /// When, and how long to wait the next time.
+    /// The time of the next replacement, and the wait before the one after it.
     rebuild: (Instant, Duration),
 }
 
 impl Writer {
     pub(super) fn new(
-        maker: Maker,
+        factory: ProducerFactory,
         producer: Producer,
         received: Receiver<Event>,
         shared: Arc<Shared>,
         options: Options,
         metrics: Metrics,
     ) -> Self {
-        let pump = SendWindow::new(options.on_failure == OnFailure::Resend, Arc::clone(&shared.room));
-        let (generation, rebuild) = (producer.generation, (Instant::now(), REBUILD_FIRST));
+        let window = SendWindow::new(options.on_failure == OnFailure::Resend, Arc::clone(&shared.budget));
+        let (generation, rebuild) = (producer.generation, (Instant::now(), REBUILD_WAIT_MIN));
         let producer = Some(producer);
-        Self { maker, options, pump, shared, metrics, received, producer, generation, rebuild }
+        Self { factory, options, window, shared, metrics, received, producer, generation, rebuild }
     }
 
-    /// Runs; a broken invariant is a failure that everybody is told of.
+    /// Runs until the end. A broken invariant makes the appender fail, and every append is refused.
     pub(super) fn run_guarded(mut self) {
         let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run()));
         if run.is_err() {
-            error!(target: "kafka", client = %self.maker.client_id, "an appender stops at a broken invariant");
+            error!(target: "kafka", client = %self.factory.client_id, "an appender stops at a broken invariant");
             self.shared.health.store(Health::Failed as u8, Ordering::Release);
         }
         self.shared.is_closed.store(true, Ordering::Release);
-        self.pump.refuse_all(self.shared.refusal(OnFull::Wait).unwrap_or(AppendError::Closed));
+        self.window.refuse_all(self.shared.refusal(OnFull::Wait).unwrap_or(AppendError::Closed));
         while let Ok(event) = self.received.try_recv() {
             self.take(event);
         }
-        self.pump.refuse_all(self.shared.refusal(OnFull::Wait).unwrap_or(AppendError::Closed));
+        self.window.refuse_all(self.shared.refusal(OnFull::Wait).unwrap_or(AppendError::Closed));
         if let Some(producer) = self.producer.take() {
             producer.end();
         }
@@ -103,11 +103,11 @@ impl Writer {
             if let Some(fault) = self.producer.as_ref().and_then(Producer::fatal_error) {
                 self.fail(&fault.why);
             }
-            self.look_at_the_time();
+            self.check_timeouts();
             self.send();
             if self.shared.is_closed.load(Ordering::Acquire) {
-                let until = *closes.get_or_insert_with(|| Instant::now() + CLOSE_WITHIN);
-                if self.pump.is_empty() || Instant::now() > until || self.shared.health() == Health::Failed {
+                let until = *closes.get_or_insert_with(|| Instant::now() + CLOSE_TIMEOUT);
+                if self.window.is_empty() || Instant::now() > until || self.shared.health() == Health::Failed {
                     return;
                 }
             }
@@ -118,13 +118,13 @@ impl Writer {
         match event {
             Event::Append { records, on_full, since, done } => match self.shared.health() {
                 Health::Failed => {
-                    self.shared.room.give_back(records.iter().map(|r| r.record.len()).sum());
+                    self.shared.budget.release(records.iter().map(|r| r.record.len()).sum());
                     done(Err(AppendError::Failed));
                 }
-                _ => self.pump.push(records, on_full, since, done),
+                _ => self.window.push(records, on_full, since, done),
             },
             Event::Report { generation, number, result } => {
-                // What a producer reports that was thrown away counts no more.
+                // Reports of an earlier producer are ignored.
                 if self.producer.as_ref().is_some_and(|producer| producer.generation == generation) {
                     self.reported(number, result);
                 }
@@ -135,44 +135,44 @@ impl Writer {
 
     fn reported(&mut self, number: usize, result: Result<(), Fault>) {
         match result {
-            Ok(()) => match self.pump.delivered(number) {
+            Ok(()) => match self.window.delivered(number) {
                 Ok((bytes, done)) => {
-                    self.rebuild.1 = REBUILD_FIRST;
+                    self.rebuild.1 = REBUILD_WAIT_MIN;
                     self.metrics.frames.inc();
                     self.metrics.bytes.inc_by(bytes as u64);
                     if let Some(since) = done {
                         self.metrics.ack_seconds.observe(since.elapsed().as_secs_f64());
                     }
                 }
-                Err(()) => self.fail("records were reported out of their order"),
+                Err(()) => self.fail("records were reported out of order"),
             },
             Err(fault) => {
-                if fault.is_for_good && self.options.on_failure == OnFailure::Resend {
-                    self.pump.too_large(number);
+                if fault.is_permanent && self.options.on_failure == OnFailure::Resend {
+                    self.window.too_large(number);
                 }
                 self.fail(&fault.why);
             }
         }
     }
 
-    /// Refuses what waits for too long, and says how things are.
-    fn look_at_the_time(&mut self) {
+    /// Refuses appends that have waited too long, and updates the health.
+    fn check_timeouts(&mut self) {
         if self.shared.health() == Health::Failed {
             return;
         }
         let is_late = |oldest: Instant| oldest.elapsed() > self.options.ack_timeout;
-        if self.pump.oldest().is_some_and(is_late)
+        if self.window.oldest().is_some_and(is_late)
             && let Some(before) = Instant::now().checked_sub(self.options.ack_timeout)
         {
-            self.pump.expire(before);
+            self.window.expire(before);
         }
-        let is_full = self.pump.oldest().is_some_and(is_late);
+        let is_full = self.window.oldest().is_some_and(is_late);
         let health = if is_full { Health::Full } else { Health::Good };
         match (self.shared.health.swap(health as u8, Ordering::AcqRel) == Health::Full as u8, is_full) {
             (false, true) => {
-                warn!(target: "kafka", client = %self.maker.client_id, "Kafka has not acknowledged in time: appends are refused");
+                warn!(target: "kafka", client = %self.factory.client_id, "Kafka has not acknowledged in time: appends are refused");
             }
-            (true, false) => info!(target: "kafka", client = %self.maker.client_id, "Kafka acknowledges again"),
+            (true, false) => info!(target: "kafka", client = %self.factory.client_id, "Kafka acknowledges again"),
             _ => {}
         }
     }
@@ -183,7 +183,7 @@ impl Writer {
         }
         if self.producer.is_none() && Instant::now() >= self.rebuild.0 {
             self.generation += 1;
-            match self.maker.producer(self.generation) {
+            match self.factory.producer(self.generation) {
                 Ok(producer) => self.producer = Some(producer),
                 Err(error) => {
                     error!(target: "kafka", %error, "no producer can be made; trying again");
@@ -192,7 +192,7 @@ impl Writer {
             }
         }
         let Some(producer) = &self.producer else { return };
-        match self.pump.send(|topic, partition, record, number| producer.send(topic, partition, record, number)) {
+        match self.window.send(|topic, partition, record, number| producer.send(topic, partition, record, number)) {
             Ok(()) => {}
             Err(Failure::TooLarge { topic, partition, bytes }) => {
                 self.fail(&format!("a record of {bytes} bytes for {topic} partition {partition} is too large"));
@@ -201,20 +201,20 @@ impl Writer {
         }
     }
 
-    /// The producer is thrown away; what it had is refused, or sent again.
+    /// Drops the producer. Its records are refused, or sent again.
     fn fail(&mut self, why: &str) {
         let Some(producer) = self.producer.take() else { return };
-        producer.throw_away();
+        producer.abandon();
         self.metrics.failures.inc();
         match self.options.on_failure {
             OnFailure::End => {
-                error!(target: "kafka", client = %self.maker.client_id, why, "a producer failed: what it had is refused");
+                error!(target: "kafka", client = %self.factory.client_id, why, "a producer failed: its records are refused");
                 self.shared.health.store(Health::Failed as u8, Ordering::Release);
-                self.pump.refuse_all(AppendError::Failed);
+                self.window.refuse_all(AppendError::Failed);
             }
             OnFailure::Resend => {
-                warn!(target: "kafka", client = %self.maker.client_id, why, "a producer failed: what it had is sent again");
-                self.pump.rewind();
+                warn!(target: "kafka", client = %self.factory.client_id, why, "a producer failed: its records are sent again");
+                self.window.rewind();
                 self.wait_to_rebuild();
             }
         }
@@ -222,6 +222,6 @@ impl Writer {
 
     fn wait_to_rebuild(&mut self) {
         let (_, wait) = self.rebuild;
-        self.rebuild = (Instant::now() + wait, (wait * 2).min(REBUILD_LAST));
+        self.rebuild = (Instant::now() + wait, (wait * 2).min(REBUILD_WAIT_MAX));
     }
 }

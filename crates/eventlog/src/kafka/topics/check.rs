@@ -1,4 +1,4 @@
-//! Whether the topics can keep what is promised. Every role asks at its start.
+//! Checks whether the topics can keep Mashang's guarantees. Every role runs it at its start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,76 +14,83 @@ use crate::kafka::topics::origin::{self, Origin, wrong_first};
 use crate::kafka::topics::{CLIENT_ID, RECORD_BYTES_MIN};
 use crate::local::meta::Meta;
 
-/// An outage may last so long without the brokers forgetting the producers.
-const PRODUCERS_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Time for which brokers must remember an idle producer; a longer outage may need a replay.
+const PRODUCER_EXPIRATION_MIN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// What is asked of the topics.
+/// What the topics must provide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
-    /// How long records must be kept at least; -1: for ever.
+    /// Minimum time for which records are kept, ms; -1 means without an end.
     pub retain_ms: i64,
 }
 
-/// What was found.
+/// The result of a check.
 #[derive(Clone, Debug)]
 pub struct Report {
     pub meta: Meta,
-    /// What cannot keep the promises, with its mend: a role does not start.
+    /// Faults that break a guarantee, each with its fix; a role does not start with one.
     pub mistakes: Vec<String>,
-    /// What keeps them less well than it could.
+    /// Weaknesses that break no guarantee.
     pub warnings: Vec<String>,
 }
 
-/// Looks at all topics of a log.
+/// Checks all topics of a log.
 ///
 /// # Errors
 /// There is no log, or Kafka does not answer.
 pub fn check(settings: &Settings, needs: &Needs) -> Result<Report, LogError> {
-    let probe = MetadataClient::open(settings, CLIENT_ID)?;
-    let Origin { meta, is_complete } = origin::read(&probe)?.ok_or_else(|| origin::missing(settings))?;
-    let found = probe.topics()?;
-    let mistakes = strangers(&probe, &meta, &found)?;
+    let client = MetadataClient::open(settings, CLIENT_ID)?;
+    let Origin { meta, is_complete } = origin::read(&client)?.ok_or_else(|| origin::missing(settings))?;
+    let found = client.topics()?;
+    let mistakes = check_identity(&client, &meta, &found)?;
     let report = Report { meta, mistakes, warnings: Vec::new() };
     let mut checker = Checker { settings, needs, report };
     if !is_complete {
-        checker.report.mistakes.push("the topics were never made to an end; run `topics create` again".to_owned());
+        checker
+            .report
+            .mistakes
+            .push("the creation of the topics was interrupted; run `topics create` again".to_owned());
     }
     let admin = Admin::open(settings, CLIENT_ID)?;
-    for (topic, values) in describe_topics(&probe, &admin, settings, &found)? {
+    for (topic, values) in describe_topics(&client, &admin, settings, &found)? {
         checker.values(topic, &values, found[&topic].replicas);
     }
-    checker.brokers(&probe, &admin)?;
+    checker.brokers(&client, &admin)?;
     Ok(checker.report)
 }
 
-/// Whether the topics are still those of a log: what shows that they are not, as mistakes.
+/// Checks whether the topics still belong to a log; returns the differences as mistakes.
 ///
 /// # Errors
 /// Kafka does not answer.
 pub fn same(settings: &Settings, meta: &Meta) -> Result<Vec<String>, LogError> {
-    let probe = MetadataClient::open(settings, CLIENT_ID)?;
-    let found = probe.topics()?;
-    strangers(&probe, meta, &found)
+    let client = MetadataClient::open(settings, CLIENT_ID)?;
+    let found = client.topics()?;
+    check_identity(&client, meta, &found)
 }
 
-/// Topics that are not those of a log, with what shows it.
-fn strangers(probe: &MetadataClient, meta: &Meta, found: &BTreeMap<Topic, LogInfo>) -> Result<Vec<String>, LogError> {
+/// The topics that do not belong to a log, each with the reason.
+fn check_identity(
+    client: &MetadataClient,
+    meta: &Meta,
+    found: &BTreeMap<Topic, LogInfo>,
+) -> Result<Vec<String>, LogError> {
     let (mut mistakes, mut begun) = (Vec::new(), Vec::new());
-    let mut mistake = |topic: Topic, what: &str| mistakes.push(format!("{}: {what}", probe.settings.topic(topic)));
+    let mut mistake = |topic: Topic, what: &str| mistakes.push(format!("{}: {what}", client.settings.topic(topic)));
     for &topic in Topic::ALL {
         let count = meta.partitions.of(topic);
         match found.get(&topic) {
             None => mistake(topic, "is missing: restore it; while nothing was written yet, `topics create` makes it"),
             Some(found) if found.partitions != usize::from(count) => {
                 let what = format!(
-                    "has {} partitions, the log was made with {count}: keys are with others now; restore it or begin a new deployment",
+                    "has {} partitions, the log was made with {count}: keys now fall into other partitions; restore it or begin a new deployment",
                     found.partitions
                 );
                 mistake(topic, &what);
             }
             Some(_) => {
                 for partition in 0..count {
-                    let bounds = probe.bounds(topic, partition)?;
+                    let bounds = client.bounds(topic, partition)?;
                     if bounds.end == 0 {
                         let what = format!(
                             "partition {partition} is empty: the topic was recreated; restore it or begin a new deployment"
@@ -96,7 +103,7 @@ fn strangers(probe: &MetadataClient, meta: &Meta, found: &BTreeMap<Topic, LogInf
             }
         }
     }
-    for ((topic, partition), record) in probe.firsts(&begun)? {
+    for ((topic, partition), record) in client.firsts(&begun)? {
         if let Some(what) = wrong_first(meta, topic, partition, &record) {
             mistake(topic, &what);
         }
@@ -104,19 +111,19 @@ fn strangers(probe: &MetadataClient, meta: &Meta, found: &BTreeMap<Topic, LogInf
     Ok(mistakes)
 }
 
-/// Settings by name, as they are in force.
+/// The settings in force, by name.
 type Values = BTreeMap<String, String>;
 
 fn describe_topics(
-    probe: &MetadataClient,
+    client: &MetadataClient,
     admin: &Admin,
     settings: &Settings,
     found: &BTreeMap<Topic, LogInfo>,
 ) -> Result<Vec<(Topic, Values)>, LogError> {
     let names: BTreeMap<String, Topic> = found.keys().map(|&topic| (settings.topic(topic), topic)).collect();
     let resources: Vec<_> = names.keys().map(|name| ResourceSpecifier::Topic(name)).collect();
-    let explain = |e| probe.explain("the topics' settings cannot be asked for".to_owned(), &e);
-    let described = admin.ask(|client, options| client.describe_configs(&resources, options)).map_err(explain)?;
+    let explain = |e| client.explain("the topics' settings cannot be read".to_owned(), &e);
+    let described = admin.ask(|admin, options| admin.describe_configs(&resources, options)).map_err(explain)?;
     let mut values = Vec::new();
     for resource in described {
         let resource = resource.map_err(|code| explain(KafkaError::AdminOp(code)))?;
@@ -182,12 +189,12 @@ impl Checker<'_> {
         self.redundancy(topic, insync, replicas);
     }
 
-    /// What is wrong with how long records are kept.
+    /// What is wrong with the retention of records.
     fn retention(&mut self, topic: Topic, ms: i64, bytes: i64) -> Option<String> {
         if topic == Topic::Rules {
             let is_kept = ms == -1 && bytes == -1;
             return (!is_kept).then(|| {
-                format!("retention.ms is {ms} and retention.bytes {bytes}, set both to -1: rules are kept for ever")
+                format!("retention.ms is {ms} and retention.bytes {bytes}, set both to -1: rules must never be deleted")
             });
         }
         if bytes != -1 {
@@ -213,19 +220,19 @@ impl Checker<'_> {
         }
     }
 
-    fn brokers(&mut self, probe: &MetadataClient, admin: &Admin) -> Result<(), LogError> {
+    fn brokers(&mut self, client: &MetadataClient, admin: &Admin) -> Result<(), LogError> {
         const NAME: &str = "producer.id.expiration.ms";
-        for broker in probe.brokers()? {
+        for broker in client.brokers()? {
             let resource = [ResourceSpecifier::Broker(broker)];
-            let asked = admin.ask(|client, options| client.describe_configs(&resource, options));
+            let asked = admin.ask(|admin, options| admin.describe_configs(&resource, options));
             let values = asked.ok().and_then(|mut all| all.pop()).and_then(Result::ok).map(values_of);
             let Some(values) = values else {
-                let what = format!("broker {broker} does not tell its settings: see that {NAME} is 604800000");
+                let what = format!("broker {broker} does not show its settings: check that {NAME} is 604800000");
                 self.report.warnings.push(what);
                 continue;
             };
             let ms = values.get(NAME).and_then(|value| value.parse::<u64>().ok()).unwrap_or(0);
-            if u128::from(ms) < PRODUCERS_KEPT.as_millis() {
+            if u128::from(ms) < PRODUCER_EXPIRATION_MIN.as_millis() {
                 self.report.warnings.push(format!(
                     "broker {broker}: {NAME} is {ms}, set it to 604800000: an outage that is longer may need a replay"
                 ));

@@ -1,4 +1,4 @@
-//! Makes the topics of a log. Safe to run again, also after it was interrupted, also by two at once.
+//! Creates the topics of a log. It is safe to run again, also after an interruption, and safe to run twice at the same time.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,29 +14,30 @@ use crate::api::Append;
 use crate::api::OnFull;
 use crate::error::LogError;
 use crate::kafka::appender::{KafkaAppender, Metrics, OnFailure, Options};
-use crate::kafka::metadata::{Admin, LogInfo, MetadataClient, PATIENCE};
+use crate::kafka::metadata::{Admin, LogInfo, MetadataClient, REQUEST_TIMEOUT};
 use crate::kafka::settings::Settings;
 use crate::kafka::topics::check::{Needs, Report, check};
 use crate::kafka::topics::origin::{self, Origin, wrong_first};
 use crate::kafka::topics::{CLIENT_ID, LOST, RECORD_BYTES_MIN};
 use crate::local::meta::{Clock, Meta};
 
-/// A topic that was made is known to all brokers within so long.
-const KNOWN_WITHIN: Duration = Duration::from_secs(5);
-const AGAIN: Duration = Duration::from_millis(100);
+/// Maximum time to wait until a broker knows all new topics; after it, missing topics are an error.
+const CREATED_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval between retries.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The topics that are to be there.
+/// The topics to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     pub clock: Clock,
     pub partitions: Partitions,
-    /// How many brokers hold each partition.
+    /// Number of brokers that hold each partition.
     pub replication: u16,
-    /// An append is acknowledged once so many of them have it.
+    /// Number of brokers that must hold an append before it is acknowledged.
     pub min_insync: u16,
-    /// How long records are kept, except those of `rules`; -1: for ever.
+    /// Time for which records are kept, except those of `rules`, ms; -1 means without an end.
     pub retain_ms: i64,
-    /// The largest record of a topic; those of `rejects` and `rules` may be larger.
+    /// Maximum size of a record, bytes; records of `rejects` and `rules` may be larger.
     pub record_bytes_max: u64,
 }
 
@@ -59,25 +60,25 @@ impl Wanted {
     }
 }
 
-/// What came of it.
+/// The result of a creation.
 #[derive(Clone, Debug)]
 pub struct Created {
-    /// The topics that were made now, by their full names. None: all were there.
+    /// The full names of the topics that were created; empty if all existed.
     pub made: Vec<String>,
-    /// What is otherwise than it was wanted, because the log was there already.
+    /// The differences between an existing log and what was wanted.
     pub differs: Vec<String>,
-    /// As [`check`] says.
+    /// The result of [`check`].
     pub report: Report,
 }
 
-/// Makes the topics that are missing, and writes what log they are of.
+/// Creates the topics that are missing, and writes the log's identity to each partition.
 ///
 /// # Errors
-/// A topic was lost or recreated, is of another log, or cannot be made; or what is wanted cannot be.
+/// A topic was lost or recreated, belongs to another log, or cannot be created; or `wanted` is not valid.
 pub fn create(settings: &Settings, wanted: &Wanted) -> Result<Created, LogError> {
     wanted.check()?;
-    let creator = Creator { settings, wanted, probe: MetadataClient::open(settings, CLIENT_ID)? };
-    let mut found = creator.probe.topics()?;
+    let creator = Creator { settings, wanted, client: MetadataClient::open(settings, CLIENT_ID)? };
+    let mut found = creator.client.topics()?;
     let mut made = Vec::new();
     if !found.contains_key(&Topic::Rules) {
         creator.refuse_orphans(&found)?;
@@ -93,7 +94,7 @@ pub fn create(settings: &Settings, wanted: &Wanted) -> Result<Created, LogError>
         made.extend(creator.make(&missing)?);
         found = creator.all_found()?;
     } else if found.len() < Topic::ALL.len() {
-        // Somebody else may have made them since.
+        // Another process may have created them since.
         found = creator.all_found()?;
     }
     creator.begin_partitions(&meta, is_complete, &found)?;
@@ -121,7 +122,7 @@ fn differs(wanted: &Wanted, meta: &Meta) -> Vec<String> {
 /// The settings of a topic.
 fn settings_of(topic: Topic, wanted: &Wanted) -> Vec<(&'static str, String)> {
     let record_bytes_max = match topic {
-        // A reject holds a record, a rules object is as large as its file.
+        // A reject holds a whole record; a record of rules is as large as the rules file.
         Topic::Rejects => wanted.record_bytes_max.saturating_mul(2),
         Topic::Rules => wanted.record_bytes_max.max(8 * RECORD_BYTES_MIN),
         _ => wanted.record_bytes_max,
@@ -141,7 +142,7 @@ fn settings_of(topic: Topic, wanted: &Wanted) -> Vec<(&'static str, String)> {
 struct Creator<'a> {
     settings: &'a Settings,
     wanted: &'a Wanted,
-    probe: MetadataClient,
+    client: MetadataClient,
 }
 
 impl Creator<'_> {
@@ -149,7 +150,7 @@ impl Creator<'_> {
         LogError::Topic { topic: self.settings.topic(topic), what: what.into(), mend }
     }
 
-    /// `rules` is made first: topics without it are what is left of a log.
+    /// Refuses topics without `rules`. Since `rules` is created first, they are the rest of a lost log.
     fn refuse_orphans(&self, found: &BTreeMap<Topic, LogInfo>) -> Result<(), LogError> {
         let Some(topic) = found.keys().next() else { return Ok(()) };
         let what = format!("it is missing, but {} is there", self.settings.topic(*topic));
@@ -157,7 +158,7 @@ impl Creator<'_> {
         Err(self.wrong(Topic::Rules, what, mend))
     }
 
-    /// Makes topics. One that somebody else made meanwhile is as good.
+    /// Creates topics. A topic that another process created meanwhile is fine too.
     fn make(&self, topics: &[(Topic, u16)]) -> Result<Vec<String>, LogError> {
         if topics.is_empty() {
             return Ok(Vec::new());
@@ -173,8 +174,8 @@ impl Creator<'_> {
             })
             .collect();
         let admin = Admin::open(self.settings, CLIENT_ID)?;
-        let results = admin.ask(|client, options| client.create_topics(&new, options));
-        let results = results.map_err(|e| self.probe.explain("the topics cannot be made".to_owned(), &e))?;
+        let results = admin.ask(|admin, options| admin.create_topics(&new, options));
+        let results = results.map_err(|e| self.client.explain("the topics cannot be made".to_owned(), &e))?;
         let mut made = Vec::new();
         for result in results {
             match result {
@@ -182,7 +183,7 @@ impl Creator<'_> {
                 Err((_, Code::TopicAlreadyExists)) => {}
                 Err((name, code)) => {
                     let what = format!("topic {name} cannot be made");
-                    return Err(self.probe.explain(what, &KafkaError::AdminOp(code)));
+                    return Err(self.client.explain(what, &KafkaError::AdminOp(code)));
                 }
             }
         }
@@ -199,7 +200,7 @@ impl Creator<'_> {
         if bounds.end == 0 {
             for (&topic, found) in found.iter().filter(|(topic, _)| **topic != Topic::Rules) {
                 for partition in 0..u16::try_from(found.partitions).unwrap_or(u16::MAX) {
-                    if self.probe.bounds(topic, partition)?.end > 0 {
+                    if self.client.bounds(topic, partition)?.end > 0 {
                         let what = format!("it is empty, but {} is not", self.settings.partition(topic, partition));
                         return Err(self.wrong(Topic::Rules, what, LOST));
                     }
@@ -208,33 +209,33 @@ impl Creator<'_> {
             let meta = Meta::new(random_id(), self.wanted.clock, self.wanted.partitions);
             self.write(&[(Topic::Rules, 0, meta.birth(Topic::Rules, 0).record())])?;
         }
-        origin::read(&self.probe)?.ok_or_else(|| origin::missing(self.settings))
+        origin::read(&self.client)?.ok_or_else(|| origin::missing(self.settings))
     }
 
-    /// The topics, once all of them are known everywhere; or those that there are, after a while.
+    /// Waits until a broker knows all topics; returns those that it knows at the end.
     fn all_found(&self) -> Result<BTreeMap<Topic, LogInfo>, LogError> {
-        let end = Instant::now() + KNOWN_WITHIN;
+        let end = Instant::now() + CREATED_TIMEOUT;
         loop {
-            let found = self.probe.topics()?;
+            let found = self.client.topics()?;
             if found.len() == Topic::ALL.len() || Instant::now() > end {
                 return Ok(found);
             }
-            std::thread::sleep(AGAIN);
+            std::thread::sleep(RETRY_INTERVAL);
         }
     }
 
-    /// The bounds of a partition of a topic that may have been made a moment ago: not every broker knows it yet.
+    /// The bounds of a partition of a new topic. It retries, because not every broker knows the topic yet.
     fn new_bounds(&self, topic: Topic, partition: u16) -> Result<Range<u64>, LogError> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + REQUEST_TIMEOUT;
         loop {
-            match self.probe.bounds(topic, partition) {
-                Err(_) if Instant::now() < end => std::thread::sleep(AGAIN),
+            match self.client.bounds(topic, partition) {
+                Err(_) if Instant::now() < end => std::thread::sleep(RETRY_INTERVAL),
                 bounds => return bounds,
             }
         }
     }
 
-    /// Every partition begins with what log it is of: where it is missing, it is written, unless the log was complete.
+    /// Writes the log's identity to every empty partition. In a complete log an empty partition is an error instead.
     fn begin_partitions(
         &self,
         meta: &Meta,
@@ -252,25 +253,29 @@ impl Creator<'_> {
                 return Err(self.wrong(topic, what, LOST));
             }
             for partition in 0..count {
-                let bounds =
-                    if is_complete { self.probe.bounds(topic, partition)? } else { self.new_bounds(topic, partition)? };
+                let bounds = if is_complete {
+                    self.client.bounds(topic, partition)?
+                } else {
+                    self.new_bounds(topic, partition)?
+                };
                 match (bounds.start, bounds.end) {
                     (0, 0) if is_complete => {
                         return Err(self.wrong(topic, format!("partition {partition} is empty"), LOST));
                     }
                     (0, 0) => empty.push((topic, partition, meta.birth(topic, partition).record())),
                     (0, _) => begun.push((topic, partition)),
-                    // What was let go by age took the first record with it.
+                    // Retention has deleted the first record.
                     _ if is_complete => {}
                     (start, _) => {
-                        let what =
-                            format!("partition {partition} begins at offset {start}, in a log that was never whole");
+                        let what = format!(
+                            "partition {partition} begins at offset {start}, in a log whose creation was interrupted"
+                        );
                         return Err(self.wrong(topic, what, LOST));
                     }
                 }
             }
         }
-        for ((topic, partition), record) in self.probe.firsts(&begun)? {
+        for ((topic, partition), record) in self.client.firsts(&begun)? {
             if let Some(what) = wrong_first(meta, topic, partition, &record) {
                 return Err(self.wrong(topic, what, LOST));
             }
@@ -278,12 +283,12 @@ impl Creator<'_> {
         self.write(&empty)
     }
 
-    /// Appends, until all of it is acknowledged. What is there twice in the end does no harm.
+    /// Appends records until all are acknowledged. Duplicates do no harm.
     fn write(&self, records: &[(Topic, u16, Vec<u8>)]) -> Result<(), LogError> {
         if records.is_empty() {
             return Ok(());
         }
-        let options = Options { on_failure: OnFailure::Resend, ack_timeout: PATIENCE, ..Options::edge() };
+        let options = Options { on_failure: OnFailure::Resend, ack_timeout: REQUEST_TIMEOUT, ..Options::edge() };
         let appender = KafkaAppender::start(self.settings, CLIENT_ID, options, &Metrics::new(&Registry::new()))?;
         let append = |(topic, partition, record): &(Topic, u16, Vec<u8>)| {
             let (topic, partition, record) = (*topic, *partition, record.clone());

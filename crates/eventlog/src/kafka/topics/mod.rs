@@ -1,13 +1,13 @@
-//! The topics of a log: made once, checked at every start, and what their log is.
+//! The topics of a log: created once, checked at every start.
 //!
-//! - [`create`]: makes them, or finishes what was interrupted
-//! - [`check`]: whether they can keep what is promised
-//! - [`origin`]: what log they are of
+//! - [`create`]: creates them, or finishes an interrupted creation
+//! - [`check`]: checks whether they can keep the guarantees
+//! - [`origin`]: reads which log they belong to
 //!
-//! The first record of `rules` says what the log is: its id, its clock, its partitions. It is written before any other topic
-//! is made, and every partition begins with a record that names the same log. Once all of them do, `rules` gets its own
-//! first record a second time: from then on a topic that is missing or empty was lost, and is never made again. Whoever
-//! reads `rules` passes over such records (`Kind::Genesis`), also over one of another log, which lost a race of two creators.
+//! The first record of `rules` holds the log's identity: its id, its clock, its partitions. It is written before any other topic
+//! is created, and every partition begins with a record that names the same log. Once all of them do, the first record of
+//! `rules` is appended to it a second time. From then on a topic that is missing or empty was lost, and is never created again.
+//! Readers of `rules` ignore such records (`Kind::Genesis`), also those of another log, whose creator lost a race.
 
 pub mod check;
 pub mod create;
@@ -17,9 +17,9 @@ use domain::frame::{HEADER_BYTES, PART_BYTES_MAX};
 
 use crate::kafka::settings::BATCH_BYTES_MAX;
 
-/// What a topic takes at least: a part of an answer, or several that travel together.
+/// Minimum size of a record that a topic must accept, bytes: a part of an answer, or a batch of several.
 pub const RECORD_BYTES_MIN: u64 = 1024 * 1024;
 const _: () = assert!(RECORD_BYTES_MIN > (PART_BYTES_MAX + HEADER_BYTES) as u64 && RECORD_BYTES_MIN > BATCH_BYTES_MAX);
-/// How the clients that ask and make are named.
+/// Client id of the clients that check and create topics.
 const CLIENT_ID: &str = "mashang-topics";
 const LOST: &str = "a topic was lost or recreated: restore it, or delete all of them and begin a new deployment";

@@ -1,4 +1,4 @@
-//! What log some topics are of.
+//! Reads which log the topics belong to.
 
 use std::ops::ControlFlow;
 
@@ -12,69 +12,72 @@ use crate::kafka::settings::Settings;
 use crate::kafka::topics::{CLIENT_ID, LOST};
 use crate::local::meta::Meta;
 
-/// What the first records of `rules` say.
+/// The contents of the first records of `rules`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     pub meta: Meta,
-    /// Whether all topics were made and begun.
+    /// Whether the creation of all topics was finished.
     pub is_complete: bool,
 }
 
-/// What the log is.
+/// The identity of the log.
 ///
 /// # Errors
-/// There is none, or Kafka does not answer.
+/// There is no log, or Kafka does not answer.
 pub fn meta(settings: &Settings) -> Result<Meta, LogError> {
-    let probe = MetadataClient::open(settings, CLIENT_ID)?;
-    read(&probe)?.map(|origin| origin.meta).ok_or_else(|| missing(settings))
+    let client = MetadataClient::open(settings, CLIENT_ID)?;
+    read(&client)?.map(|origin| origin.meta).ok_or_else(|| missing(settings))
 }
 
-/// There is no log.
+/// The error if there is no log.
 pub fn missing(settings: &Settings) -> LogError {
     let topic = settings.topic(Topic::Rules);
     let what = "it is not there, or empty: there is no log".to_owned();
     LogError::Topic { topic, what, mend: "make it with `topics create`, or give the --prefix that it was made with" }
 }
 
-/// Reads what log it is; `None` if nothing says so yet.
-pub fn read(probe: &MetadataClient) -> Result<Option<Origin>, LogError> {
-    if !probe.topics()?.contains_key(&Topic::Rules) {
+/// Reads the identity of the log; `None` if it is not written yet.
+pub fn read(client: &MetadataClient) -> Result<Option<Origin>, LogError> {
+    if !client.topics()?.contains_key(&Topic::Rules) {
         return Ok(None);
     }
-    let bounds = probe.bounds(Topic::Rules, 0)?;
-    let wrong = |what: String| LogError::Topic { topic: probe.settings.topic(Topic::Rules), what, mend: LOST };
+    let bounds = client.bounds(Topic::Rules, 0)?;
+    let wrong = |what: String| LogError::Topic { topic: client.settings.topic(Topic::Rules), what, mend: LOST };
     if bounds.start > 0 {
-        return Err(wrong(format!("it begins at offset {}: what the log is was let go", bounds.start)));
+        return Err(wrong(format!(
+            "it begins at offset {}: the record of the log's identity was deleted",
+            bounds.start
+        )));
     }
     if bounds.end == 0 {
         return Ok(None);
     }
     let (mut first, mut is_complete) = (None, false);
-    probe.read(&[(Topic::Rules, 0)], |_, _, offset, bytes| {
-        let birth = Frame::open(bytes).map_err(|e| e.to_string()).and_then(|frame| Genesis::of(&frame));
+    client.read(&[(Topic::Rules, 0)], |_, _, offset, bytes| {
+        let genesis = Frame::open(bytes).map_err(|e| e.to_string()).and_then(|frame| Genesis::of(&frame));
         match &first {
             None => {
-                let is_wrong = offset != 0 || birth.is_err();
-                first = Some(birth);
+                let is_wrong = offset != 0 || genesis.is_err();
+                first = Some(genesis);
                 if is_wrong {
                     return ControlFlow::Break(());
                 }
             }
-            // Rules, or the first record again. Another birth lost a race.
-            Some(Ok(first)) => is_complete = birth.map_or(true, |birth| birth.id == first.id),
+            // A record of rules, or the first record again. A first record of another log lost a race.
+            Some(Ok(first)) => is_complete = genesis.map_or(true, |genesis| genesis.id == first.id),
             Some(Err(_)) => {}
         }
         if is_complete || offset + 1 >= bounds.end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    let birth = first.unwrap_or_else(|| Err("it has no first record".to_owned())).map_err(wrong)?;
-    let meta = Meta::of(&birth);
-    if birth.source != meta.source(Topic::Rules, 0) {
-        return Err(wrong("its first record is of another partition".to_owned()));
+    let genesis = first.unwrap_or_else(|| Err("it has no first record".to_owned())).map_err(wrong)?;
+    let meta = Meta::of(&genesis);
+    if genesis.source != meta.source(Topic::Rules, 0) {
+        return Err(wrong("its first record belongs to another partition".to_owned()));
     }
     Ok(Some(Origin { meta, is_complete }))
 }
 
-/// What is wrong with the first record of a partition; nothing, if it is of this log.
+/// What is wrong with the first record of a partition; `None` if it belongs to this log.
 pub fn wrong_first(meta: &Meta, topic: Topic, partition: u16, record: &[u8]) -> Option<String> {
     let frame = Frame::open(record).map_err(|e| format!("partition {partition} offset 0: {e}"));
     frame.and_then(|frame| Genesis::check(&frame, meta.source(topic, partition))).err()

@@ -1,4 +1,4 @@
-//! All of it together, undisturbed.
+//! All parts together, without faults.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use eventlog::kafka::topics::origin::meta;
 use super::{MEND, World, append, make, read, shared};
 
 #[test]
-fn what_is_appended_is_read_from_where_it_is_asked_for() {
+fn appended_records_are_read_from_any_offset() {
     let Some(kafka) = shared() else { return };
     let world = World::new(kafka);
     assert_eq!(meta(&world.settings).expect("a log"), world.meta);
@@ -26,18 +26,18 @@ fn what_is_appended_is_read_from_where_it_is_asked_for() {
         appender.append_and_wait(records, OnFull::Wait).expect("acknowledged");
     }
     assert_eq!(appender.health(), Health::Good);
-    let mut feed = world.feed();
-    feed.assign(Topic::Facts, 1, 0, MEND).expect("assigned");
-    feed.assign(Topic::Scans, 1, 3, MEND).expect("assigned");
-    let found = read(&mut feed, 21 + 5).expect("readable");
+    let mut consumer = world.consumer();
+    consumer.assign(Topic::Facts, 1, 0, MEND).expect("assigned");
+    consumer.assign(Topic::Scans, 1, 3, MEND).expect("assigned");
+    let found = read(&mut consumer, 21 + 5).expect("readable");
     let texts: Vec<&str> = found[&(Topic::Facts, 1)].iter().skip(1).map(|(_, text)| text.as_str()).collect();
     assert_eq!(texts, (0..20).map(|i| i.to_string()).collect::<Vec<_>>());
     assert_eq!(found[&(Topic::Scans, 1)][0], (3, "7".to_owned()));
-    feed.revoke(Topic::Facts, 1);
+    consumer.revoke(Topic::Facts, 1);
     appender
         .append_and_wait(vec![append(Topic::Facts, 1, "late"), append(Topic::Scans, 1, "late")], OnFull::Wait)
         .expect("acknowledged");
-    let found = read(&mut feed, 1).expect("readable");
+    let found = read(&mut consumer, 1).expect("readable");
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[&(Topic::Scans, 1)][0].1, "late");
     appender.close();

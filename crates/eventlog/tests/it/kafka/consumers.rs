@@ -1,4 +1,4 @@
-//! A feed hands out every record of what it reads, in order, or says why it cannot.
+//! A consumer returns every record of its partitions in order, or an error that says why it cannot.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use eventlog::kafka::settings::Settings;
 use eventlog::local::meta::{Clock, Meta};
 use testkit::kafka::Kafka;
 
-use super::hands::{Hands, RIGHT};
+use super::operator::{Operator, RIGHT};
 use super::{MEND, PARTITIONS, World, append, read, shared, until};
 
-/// A log with so many records in `scans` partition 0 behind the first one: their offsets as text.
+/// A log with `count` records in `scans` partition 0 after the first one; each text is the record's offset.
 fn filled(kafka: &Kafka, count: usize) -> World {
     let world = World::new(kafka);
     let appender = world.appender(Options::lane());
@@ -26,99 +26,100 @@ fn filled(kafka: &Kafka, count: usize) -> World {
     world
 }
 
-fn assign(feed: &mut KafkaConsumer, from: u64) {
-    feed.assign(Topic::Scans, 0, from, MEND).expect("assigned");
+fn assign(consumer: &mut KafkaConsumer, from: u64) {
+    consumer.assign(Topic::Scans, 0, from, MEND).expect("assigned");
 }
 
-/// Reads until the feed ends.
-fn end_of(feed: &mut KafkaConsumer) -> LogError {
+/// Polls until the consumer fails.
+fn failure_of(consumer: &mut KafkaConsumer) -> LogError {
     let mut error = None;
-    until("the end of the feed", || {
-        error = feed.poll(Duration::from_millis(200), &mut |_, _, _| ControlFlow::Continue(())).err();
+    until("error of the consumer", || {
+        error = consumer.poll(Duration::from_millis(200), &mut |_, _, _| ControlFlow::Continue(())).err();
         error.is_some()
     });
     error.expect("it was waited for")
 }
 
 #[test]
-fn a_partition_is_read_from_any_offset_and_again() {
+fn partition_is_read_from_any_offset_repeatedly() {
     let Some(kafka) = shared() else { return };
     let world = filled(kafka, 400);
-    let mut feed = world.feed();
-    assert_eq!(feed.bounds(Topic::Scans, 0).expect("bounds"), 0..401);
+    let mut consumer = world.consumer();
+    assert_eq!(consumer.bounds(Topic::Scans, 0).expect("bounds"), 0..401);
     for round in 0..40_u64 {
         let from = round * 137 % 400 + 1;
-        assign(&mut feed, from);
+        assign(&mut consumer, from);
         let (mut next, want) = (from, round % 3 * 50);
-        // Some of what was read ahead is still on its way when the next round begins.
+        // Some prefetched records are still in flight when the next round begins.
         while next < (from + want).min(401) {
-            feed.poll(Duration::from_millis(200), &mut |topic, partition, record| {
-                assert_eq!((topic, partition, record.offset), (Topic::Scans, 0, next));
-                assert_eq!(record.bytes, next.to_string().as_bytes());
-                assert!(record.append > 1_600_000_000_000, "{}", record.append);
-                next += 1;
-                ControlFlow::Continue(())
-            })
-            .expect("readable");
+            consumer
+                .poll(Duration::from_millis(200), &mut |topic, partition, record| {
+                    assert_eq!((topic, partition, record.offset), (Topic::Scans, 0, next));
+                    assert_eq!(record.bytes, next.to_string().as_bytes());
+                    assert!(record.append > 1_600_000_000_000, "{}", record.append);
+                    next += 1;
+                    ControlFlow::Continue(())
+                })
+                .expect("readable");
         }
         if round % 2 == 0 {
-            feed.revoke(Topic::Scans, 0);
-            let count = feed.poll(Duration::from_millis(20), &mut |_, _, _| ControlFlow::Continue(()));
-            assert_eq!(count.expect("readable"), 0, "nothing of it is handed out any more");
+            consumer.revoke(Topic::Scans, 0);
+            let count = consumer.poll(Duration::from_millis(20), &mut |_, _, _| ControlFlow::Continue(()));
+            assert_eq!(count.expect("readable"), 0, "a revoked partition returns no record");
         }
     }
 }
 
 #[test]
-fn a_call_hands_out_a_bounded_number_and_stops_when_it_is_told() {
+fn poll_is_bounded_and_stops_at_a_break() {
     let Some(kafka) = shared() else { return };
     let world = filled(kafka, 1000);
-    let mut feed = world.feed();
-    assign(&mut feed, 0);
+    let mut consumer = world.consumer();
+    assign(&mut consumer, 0);
     let (mut offsets, mut calls) = (Vec::new(), 0);
     while offsets.len() < 1001 {
         calls += 1;
         let before = offsets.len();
-        let count = feed.poll(Duration::from_secs(1), &mut |_, _, record| {
+        let count = consumer.poll(Duration::from_secs(1), &mut |_, _, record| {
             offsets.push(record.offset);
             if offsets.len() == 10 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let count = count.expect("readable");
         assert_eq!(count, offsets.len() - before);
-        assert!(count <= 256 && (before >= 10 || offsets.len() <= 10), "{count} at once");
+        assert!(count <= 256 && (before >= 10 || offsets.len() <= 10), "{count} in one poll");
     }
     assert!(calls >= 5);
     assert_eq!(offsets, (0..1001).collect::<Vec<_>>());
 }
 
 #[test]
-fn an_offset_outside_of_the_bounds_is_an_error_at_once() {
+fn assign_outside_of_the_bounds_fails() {
     let Some(kafka) = shared() else { return };
     let world = filled(kafka, 20);
-    Hands::on(&world.settings).cut(&world.settings.topic(Topic::Scans), 0, 11);
-    let mut feed = world.feed();
+    Operator::on(&world.settings).cut(&world.settings.topic(Topic::Scans), 0, 11);
+    let mut consumer = world.consumer();
     let name = world.settings.partition(Topic::Scans, 0);
-    let error = feed.assign(Topic::Scans, 0, 10, MEND).expect_err("it was let go");
+    let error = consumer.assign(Topic::Scans, 0, 10, MEND).expect_err("it was deleted");
     assert!(
         matches!(&error, LogError::Retired { partition, wanted: 10, start: 11, .. } if *partition == name),
         "{error}"
     );
-    let error = feed.assign(Topic::Scans, 0, 22, MEND).expect_err("it was never there");
+    let error = consumer.assign(Topic::Scans, 0, 22, MEND).expect_err("it is behind the end");
     assert!(matches!(&error, LogError::Short { partition, wanted: 22, end: 21 } if *partition == name), "{error}");
-    feed.assign(Topic::Scans, 0, 21, MEND).expect("the end");
-    assign(&mut feed, 11);
-    let found = read(&mut feed, 10).expect("readable");
+    consumer.assign(Topic::Scans, 0, 21, MEND).expect("the end");
+    assign(&mut consumer, 11);
+    let found = read(&mut consumer, 10).expect("readable");
     assert_eq!(found[&(Topic::Scans, 0)][0].0, 11);
-    let error = feed.assign(Topic::Scans, 99, 0, MEND).expect_err("there is no such partition").to_string();
+    let error = consumer.assign(Topic::Scans, 99, 0, MEND).expect_err("there is no such partition").to_string();
     assert!(error.contains("scans partition 99") && error.contains("topics create"), "{error}");
 }
 
 #[test]
-fn a_feed_that_is_overtaken_by_retention_ends() {
+fn consumer_overtaken_by_retention_fails() {
     let Some(kafka) = shared() else { return };
     let mut world = World::new(kafka);
     let appender = world.appender(Options::lane());
-    // Numbers that do not compress: little is read ahead.
+    // Numbers that do not compress, so that few records are prefetched.
     let mut state = 1_u64;
     let mut noise = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -131,81 +132,81 @@ fn a_feed_that_is_overtaken_by_retention_ends() {
     }
     let little = [("queued.max.messages.kbytes", "300"), ("fetch.message.max.bytes", "100000")];
     world.settings.consumer.extend(little.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let mut feed = world.feed();
-    assign(&mut feed, 0);
-    read(&mut feed, 1).expect("readable");
-    Hands::on(&world.settings).cut(&world.settings.topic(Topic::Scans), 0, 55);
-    let error = end_of(&mut feed);
+    let mut consumer = world.consumer();
+    assign(&mut consumer, 0);
+    read(&mut consumer, 1).expect("readable");
+    Operator::on(&world.settings).cut(&world.settings.topic(Topic::Scans), 0, 55);
+    let error = failure_of(&mut consumer);
     assert!(matches!(error, LogError::Retired { start: 55, wanted: 1..55, .. }), "{error}");
 }
 
 #[test]
-fn a_topic_that_is_recreated_under_a_feed_ends_it() {
+fn recreated_topic_fails_its_consumer() {
     let Some(kafka) = shared() else { return };
     let world = filled(kafka, 20);
-    let (hands, scans) = (Hands::on(&world.settings), world.settings.topic(Topic::Scans));
-    let mut feed = world.feed();
-    assign(&mut feed, 0);
-    read(&mut feed, 21).expect("readable");
-    hands.delete(&scans);
-    hands.make(&scans, 3, &RIGHT);
-    hands.put(&scans, 0, Some(b"other"));
-    let error = end_of(&mut feed);
-    // Whichever it notices first.
+    let (operator, scans) = (Operator::on(&world.settings), world.settings.topic(Topic::Scans));
+    let mut consumer = world.consumer();
+    assign(&mut consumer, 0);
+    read(&mut consumer, 21).expect("readable");
+    operator.delete(&scans);
+    operator.make(&scans, 3, &RIGHT);
+    operator.put(&scans, 0, Some(b"other"));
+    let error = failure_of(&mut consumer);
+    // The order in which the client notices them varies.
     let is_gone = matches!(&error, LogError::Kafka { what, mend, .. } if what.contains("cannot be read") && mend.contains("topics"));
     assert!(is_gone || matches!(error, LogError::Short { wanted: 21, end: 1, .. }), "{error}");
 }
 
 #[test]
-fn a_partition_that_begins_otherwise_is_of_another_log() {
+fn other_first_record_is_of_another_log() {
     let Some(kafka) = shared() else { return };
     let world = World::new(kafka);
     let other = Meta::new(7, Clock::Wall, PARTITIONS);
-    let mut feed = KafkaConsumer::new(&world.settings, &other, "other").expect("a feed");
-    assign(&mut feed, 0);
-    let error = end_of(&mut feed);
+    let mut consumer = KafkaConsumer::new(&world.settings, &other, "other").expect("a consumer");
+    assign(&mut consumer, 0);
+    let error = failure_of(&mut consumer);
     assert!(matches!(&error, LogError::Foreign { offset: 0, what, .. } if what.contains("recreated")), "{error}");
     let stranger = Settings { prefix: format!("{}-s", world.settings.prefix), ..world.settings.clone() };
-    let hands = Hands::on(&stranger);
-    hands.make(&stranger.topic(Topic::Scans), 1, &RIGHT);
-    hands.put(&stranger.topic(Topic::Scans), 0, Some(b"no frame"));
-    let mut feed = KafkaConsumer::new(&stranger, &world.meta, "stranger").expect("a feed");
-    assign(&mut feed, 0);
-    let error = end_of(&mut feed);
+    let operator = Operator::on(&stranger);
+    operator.make(&stranger.topic(Topic::Scans), 1, &RIGHT);
+    operator.put(&stranger.topic(Topic::Scans), 0, Some(b"no frame"));
+    let mut consumer = KafkaConsumer::new(&stranger, &world.meta, "stranger").expect("a consumer");
+    assign(&mut consumer, 0);
+    let error = failure_of(&mut consumer);
     assert!(matches!(&error, LogError::Foreign { offset: 0, what, .. } if what.contains("topics create")), "{error}");
 }
 
 #[test]
-fn a_hole_is_an_error() {
+fn gap_in_the_offsets_is_an_error() {
     let Some(kafka) = shared() else { return };
     let world = filled(kafka, 3);
-    let (hands, scans) = (Hands::on(&world.settings), world.settings.topic(Topic::Scans));
-    let mut feed = world.feed();
-    hands.put_in_transaction(&scans, b"4");
-    // Its end is written a moment after it is acknowledged.
-    until("the end of the transaction", || feed.bounds(Topic::Scans, 0).expect("bounds").end == 6);
-    hands.put(&scans, 0, Some(b"6"));
-    assign(&mut feed, 0);
-    let error = end_of(&mut feed);
+    let (operator, scans) = (Operator::on(&world.settings), world.settings.topic(Topic::Scans));
+    let mut consumer = world.consumer();
+    operator.put_in_transaction(&scans, b"4");
+    // The broker writes the transaction's end after its acknowledgement.
+    until("end of the transaction", || consumer.bounds(Topic::Scans, 0).expect("bounds").end == 6);
+    operator.put(&scans, 0, Some(b"6"));
+    assign(&mut consumer, 0);
+    let error = failure_of(&mut consumer);
     assert!(matches!(error, LogError::Hole { expected: 5, found: 6, .. }), "{error}");
 }
 
 #[test]
-fn a_record_without_a_payload_is_empty_and_a_writers_time_is_refused() {
+fn missing_payload_is_empty_and_writers_time_refused() {
     let Some(kafka) = shared() else { return };
     let world = filled(kafka, 1);
-    let (hands, scans) = (Hands::on(&world.settings), world.settings.topic(Topic::Scans));
-    hands.put(&scans, 0, None);
-    let mut feed = world.feed();
-    assign(&mut feed, 1);
-    let found = read(&mut feed, 2).expect("readable");
+    let (operator, scans) = (Operator::on(&world.settings), world.settings.topic(Topic::Scans));
+    operator.put(&scans, 0, None);
+    let mut consumer = world.consumer();
+    assign(&mut consumer, 1);
+    let found = read(&mut consumer, 2).expect("readable");
     assert_eq!(found[&(Topic::Scans, 0)], [(1, "1".to_owned()), (2, String::new())]);
-    hands.set(&scans, &[("message.timestamp.type", "CreateTime")]);
-    // Brokers follow a change a moment later.
+    operator.set(&scans, &[("message.timestamp.type", "CreateTime")]);
+    // Brokers apply a change of settings with a delay.
     let mut error = None;
-    until("a writer's time", || {
-        hands.put(&scans, 0, Some(b"more"));
-        error = feed.poll(Duration::from_millis(200), &mut |_, _, _| ControlFlow::Continue(())).err();
+    until("refusal of a writer's time", || {
+        operator.put(&scans, 0, Some(b"more"));
+        error = consumer.poll(Duration::from_millis(200), &mut |_, _, _| ControlFlow::Continue(())).err();
         error.is_some()
     });
     let error = error.expect("it was waited for");
@@ -213,17 +214,17 @@ fn a_record_without_a_payload_is_empty_and_a_writers_time_is_refused() {
 }
 
 #[test]
-fn an_archive_hands_out_partitions_in_whatever_order() {
+fn archive_reads_partitions_in_any_order() {
     let Some(kafka) = shared() else { return };
     let world = World::new(kafka);
     let appender = world.appender(Options::lane());
-    // More than is read ahead of a partition.
+    // More than the limit of a partition's buffered records.
     let large = "0123456789abcdef".repeat(20_000);
     for i in 0..40 {
         let records = (0..3).map(|p| append(Topic::Scans, p, &format!("{i} {large}"))).collect();
         appender.append_and_wait(records, OnFull::Wait).expect("acknowledged");
     }
-    Hands::on(&world.settings).cut(&world.settings.topic(Topic::Scans), 1, 5);
+    Operator::on(&world.settings).cut(&world.settings.topic(Topic::Scans), 1, 5);
     let mut archive = archive::open(&world.settings, "archive", Topic::Scans).expect("an archive");
     appender.append_and_wait(vec![append(Topic::Scans, 0, "later")], OnFull::Wait).expect("acknowledged");
     assert_eq!(archive.meta, world.meta);
@@ -240,18 +241,18 @@ fn an_archive_hands_out_partitions_in_whatever_order() {
 }
 
 #[test]
-fn an_outage_passes_by() {
+fn consumer_survives_an_outage() {
     let Some(kafka) = Kafka::start(&testkit::kafka::Options { relay: true, ..Default::default() }) else { return };
     let world = filled(&kafka, 5);
-    let mut feed = world.feed();
-    assign(&mut feed, 0);
-    read(&mut feed, 6).expect("readable");
+    let mut consumer = world.consumer();
+    assign(&mut consumer, 0);
+    read(&mut consumer, 6).expect("readable");
     kafka.kill(1);
-    let count = feed.poll(Duration::from_secs(2), &mut |_, _, _| ControlFlow::Continue(()));
+    let count = consumer.poll(Duration::from_secs(2), &mut |_, _, _| ControlFlow::Continue(()));
     assert_eq!(count.expect("an outage is no error"), 0);
     kafka.restart(1);
     let appender = world.appender(Options::lane());
     appender.append_and_wait(vec![append(Topic::Scans, 0, "back")], OnFull::Wait).expect("acknowledged");
-    let found = read(&mut feed, 1).expect("readable");
+    let found = read(&mut consumer, 1).expect("readable");
     assert_eq!(found[&(Topic::Scans, 0)], [(6, "back".to_owned())]);
 }

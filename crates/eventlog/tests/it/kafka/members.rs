@@ -1,4 +1,4 @@
-//! Partitions have one owner; who comes back in time finds its own.
+//! Partitions have one owner; a member that returns in time gets its partitions back.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -10,15 +10,15 @@ use eventlog::kafka::settings::Settings;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use super::{PATIENCE, World, shared};
+use super::{TIMEOUT, World, shared};
 
-/// As short as brokers allow, so that tests need not wait long for one that is gone.
+/// Session timeout: the shortest that brokers allow, so that tests wait less for a member that has ended.
 const SESSION: Duration = Duration::from_secs(6);
 const TOPICS: [Topic; 2] = [Topic::Scans, Topic::Facts];
-/// Partitions of both.
+/// Number of partitions of both topics.
 const ALL: usize = 5;
 
-/// A member, what it owns, and all that it was told.
+/// A member, what it owns, and the number of its changes.
 struct Member {
     membership: Option<Membership>,
     changes: Receiver<Change>,
@@ -39,8 +39,8 @@ impl Member {
         Self { membership: Some(membership), changes, owned: BTreeSet::new(), changed: 0 }
     }
 
-    /// Takes what it was told until now.
-    fn look(&mut self) {
+    /// Applies the changes until now.
+    fn apply_changes(&mut self) {
         loop {
             match self.changes.recv_timeout(Duration::from_millis(10)) {
                 Ok(Change::Assigned(partitions)) => {
@@ -66,11 +66,11 @@ impl Member {
     }
 }
 
-/// Waits until each of some members owns so many, together all of them, each once.
+/// Waits until the members own `counts` partitions, in any order of the members, and together all of them.
 fn settle(members: &mut [&mut Member], counts: &[usize]) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     loop {
-        members.iter_mut().for_each(|member| member.look());
+        members.iter_mut().for_each(|member| member.apply_changes());
         let mut owned: Vec<usize> = members.iter().map(|member| member.owned.len()).collect();
         owned.sort_unstable();
         let together: BTreeSet<_> = members.iter().flat_map(|member| &member.owned).collect();
@@ -98,11 +98,11 @@ fn members_share_and_take_over() {
 }
 
 #[test]
-fn one_that_comes_back_in_time_disturbs_nobody() {
+fn returning_member_moves_no_partition() {
     let Some(kafka) = shared() else { return };
     let world = World::new(kafka);
-    // Longer than anything here takes.
-    let session = PATIENCE;
+    // Longer than the whole test.
+    let session = TIMEOUT;
     let mut one = Member::join_for(&world.settings, "one", session);
     let mut two = Member::join_for(&world.settings, "two", session);
     settle(&mut [&mut one, &mut two], &[2, 3]);
@@ -117,17 +117,17 @@ fn one_that_comes_back_in_time_disturbs_nobody() {
 }
 
 #[test]
-fn a_twin_shuts_out_the_one_before_it_and_is_named() {
+fn twin_shuts_out_the_earlier_member() {
     let Some(kafka) = shared() else { return };
     let world = World::new(kafka);
     let mut one = Member::join(&world.settings, "twin");
     settle(&mut [&mut one], &[ALL]);
     let mut twin = Member::join(&world.settings, "twin");
     settle(&mut [&mut twin], &[ALL]);
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     let error = loop {
-        assert!(Instant::now() < end, "it was not shut out");
-        match one.changes.recv_timeout(PATIENCE).expect("a change") {
+        assert!(Instant::now() < end, "the member was not shut out");
+        match one.changes.recv_timeout(TIMEOUT).expect("a change") {
             Change::Over(error) => break error.to_string(),
             Change::Assigned(_) | Change::Revoked(_) | Change::Lost(_) => {}
         }
@@ -136,13 +136,13 @@ fn a_twin_shuts_out_the_one_before_it_and_is_named() {
 }
 
 #[test]
-fn one_that_is_shut_out_once_comes_back() {
+fn member_shut_out_once_joins_again() {
     let Some(kafka) = shared() else { return };
     let world = World::new(kafka);
     let mut one = Member::join(&world.settings, "one");
     settle(&mut [&mut one], &[ALL]);
     let changed = one.changed;
-    // Somebody takes its place, and does not insist.
+    // Another process takes its name, and gives up.
     let (group, instance) = (format!("{}.worker", world.settings.prefix), format!("{}-one", world.settings.prefix));
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &world.settings.brokers).set("partition.assignment.strategy", "cooperative-sticky");
@@ -151,30 +151,30 @@ fn one_that_is_shut_out_once_comes_back() {
     let intruder: BaseConsumer = config.create().expect("a consumer");
     let topics = TOPICS.map(|topic| world.settings.topic(topic));
     intruder.subscribe(&topics.each_ref().map(String::as_str)).expect("topics");
-    let end = Instant::now() + PATIENCE;
-    // It is asked to poll until it was shut out itself.
+    let end = Instant::now() + TIMEOUT;
+    // The intruder polls until the member has shut it out.
     while intruder.client().fatal_error().is_none() {
-        assert!(Instant::now() < end, "nobody came back");
+        assert!(Instant::now() < end, "the member did not join again");
         intruder.poll(Duration::from_millis(50));
-        one.look();
+        one.apply_changes();
     }
     settle(&mut [&mut one], &[ALL]);
-    assert!(one.changed > changed, "it was shut out");
+    assert!(one.changed > changed, "the member was shut out");
 }
 
 #[test]
-fn a_group_that_cannot_be_joined_is_named_with_the_mend() {
+fn failed_join_names_the_group_and_the_fix() {
     let Some(kafka) = shared() else { return };
     let world = World::new(kafka);
     // More than brokers allow.
     let one = Member::join_for(&world.settings, "one", Duration::from_secs(3000));
-    let Change::Over(error) = one.changes.recv_timeout(PATIENCE).expect("a change") else { panic!("it joined") };
+    let Change::Over(error) = one.changes.recv_timeout(TIMEOUT).expect("a change") else { panic!("it joined") };
     let error = error.to_string();
     assert!(error.contains("-one of group") && error.contains("group.max.session.timeout.ms"), "{error}");
 }
 
 #[test]
-fn how_far_a_member_is_can_be_asked_by_tools() {
+fn tools_can_read_committed_offsets() {
     let Some(kafka) = shared() else { return };
     let world = World::new(kafka);
     let mut one = Member::join(&world.settings, "one");
@@ -186,14 +186,14 @@ fn how_far_a_member_is_can_be_asked_by_tools() {
     let group = format!("{}.worker", world.settings.prefix);
     let mut tool = kafka.tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand");
     tool.args(["--bootstrap-server", kafka.bootstrap(), "--describe", "--offsets", "--group", &group]);
-    let told = tool.output().expect("it runs");
-    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let results = tool.output().expect("it runs");
+    let results = String::from_utf8_lossy(&results.stdout).into_owned();
     for (partition, offset) in [("0", "2"), ("1", "7")] {
         let is_it = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
             words.get(1) == Some(&world.settings.topic(Topic::Scans).as_str())
                 && words.get(2..4) == Some(&[partition, offset][..])
         };
-        assert!(told.lines().any(is_it), "{told}");
+        assert!(results.lines().any(is_it), "{results}");
     }
 }

@@ -1,13 +1,13 @@
-//! The log on a real Kafka, through a relay that hurts where a test says so.
+//! The log on a real Kafka, through a relay that injects the faults that a test plans.
 //!
-//! Tests share a broker and keep apart by their prefix; a test that hurts a broker has one of its own.
+//! Tests share a broker and differ in their prefix; a test that disturbs a broker has a broker of its own.
 
 mod appenders;
 mod basics;
 mod brokers;
 mod consumers;
-mod hands;
 mod members;
+mod operator;
 mod setup;
 mod topics;
 
@@ -29,15 +29,15 @@ use eventlog::local::meta::{Clock, Meta};
 use prometheus::Registry;
 use testkit::kafka::Kafka;
 
-/// Nothing here takes longer, on however slow a machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// Timeout of every wait, long enough for a slow machine; after it, the test fails.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
 pub(crate) const MEND: &str = "begin again";
 pub(crate) const PARTITIONS: Partitions = Partitions { scans: 3, draws: 2, awards: 1, facts: 2 };
 
-/// A log of one test's own.
+/// A log that only one test uses.
 pub(crate) struct World {
     pub(crate) settings: Settings,
-    /// The same, through the relay.
+    /// The same settings, through the relay.
     pub(crate) relayed: Settings,
     pub(crate) meta: Meta,
 }
@@ -73,13 +73,13 @@ impl World {
 
     pub(crate) fn of(kafka: &Kafka, settings: Settings, meta: Meta) -> Self {
         let mut relayed = Settings { brokers: kafka.relayed(), ..settings.clone() };
-        // So that there are requests to hurt.
+        // Small batches give the relay more requests.
         relayed.producer.insert("batch.num.messages".to_owned(), "2".to_owned());
         Self { settings, relayed, meta }
     }
 
-    pub(crate) fn feed(&self) -> KafkaConsumer {
-        KafkaConsumer::new(&self.settings, &self.meta, &self.settings.prefix).expect("a feed")
+    pub(crate) fn consumer(&self) -> KafkaConsumer {
+        KafkaConsumer::new(&self.settings, &self.meta, &self.settings.prefix).expect("a consumer")
     }
 
     /// An appender through the relay; its client id is the prefix.
@@ -88,13 +88,13 @@ impl World {
         KafkaAppender::start(&self.relayed, &self.settings.prefix, options, &metrics).expect("an appender")
     }
 
-    /// The texts in a partition behind its first record.
+    /// The texts of a partition's records after the first one.
     pub(crate) fn texts(&self, topic: Topic, partition: u16) -> Vec<String> {
-        let mut feed = self.feed();
-        let bounds = feed.bounds(topic, partition).expect("bounds");
-        feed.assign(topic, partition, bounds.start, MEND).expect("assigned");
+        let mut consumer = self.consumer();
+        let bounds = consumer.bounds(topic, partition).expect("bounds");
+        consumer.assign(topic, partition, bounds.start, MEND).expect("assigned");
         let want = usize::try_from(bounds.end - bounds.start).expect("few");
-        let records = read(&mut feed, want).expect("readable");
+        let records = read(&mut consumer, want).expect("readable");
         let skip = usize::from(bounds.start == 0);
         records.into_values().flatten().skip(skip).map(|(_, text)| text).collect()
     }
@@ -103,13 +103,13 @@ impl World {
 /// Offset and text by partition.
 pub(crate) type Found = BTreeMap<(Topic, u16), Vec<(u64, String)>>;
 
-/// Reads so many records, and what comes with them.
-pub(crate) fn read(feed: &mut KafkaConsumer, count: usize) -> Result<Found, LogError> {
+/// Reads `count` records, and those that arrive in the same poll.
+pub(crate) fn read(consumer: &mut KafkaConsumer, count: usize) -> Result<Found, LogError> {
     let (mut found, mut left) = (Found::new(), count);
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while left > 0 {
-        assert!(Instant::now() < end, "{left} records of {count} did not come: {found:?}");
-        left = left.saturating_sub(feed.poll(Duration::from_millis(200), &mut |topic, partition, record| {
+        assert!(Instant::now() < end, "{left} records of {count} did not arrive: {found:?}");
+        left = left.saturating_sub(consumer.poll(Duration::from_millis(200), &mut |topic, partition, record| {
             let text = String::from_utf8_lossy(record.bytes).into_owned();
             found.entry((topic, partition)).or_default().push((record.offset, text));
             ControlFlow::Continue(())
@@ -118,11 +118,11 @@ pub(crate) fn read(feed: &mut KafkaConsumer, count: usize) -> Result<Found, LogE
     Ok(found)
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while !is_so() {
-        assert!(Instant::now() < end, "{what} did not come");
+        assert!(Instant::now() < end, "no {what} in time");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

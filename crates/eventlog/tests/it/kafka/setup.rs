@@ -1,4 +1,4 @@
-//! Settings: what may be overridden, and what is told of secrets.
+//! Settings: which may be overridden, and that no secret is shown.
 
 use eventlog::error::LogError;
 use eventlog::kafka::settings::Settings;
@@ -14,7 +14,7 @@ fn with(name: &str, value: &str) -> Settings {
 }
 
 #[test]
-fn what_a_promise_hangs_on_cannot_be_overridden() {
+fn settings_of_guarantees_cannot_be_overridden() {
     for name in [
         "acks",
         "request.required.acks",
@@ -46,11 +46,11 @@ fn what_a_promise_hangs_on_cannot_be_overridden() {
     let mut settings = with("socket.timeout.ms", "7000");
     settings.producer.extend([("queue.buffering.max.ms".to_owned(), "3".to_owned())]);
     settings.consumer.extend([("fetch.wait.max.ms".to_owned(), "30".to_owned())]);
-    settings.check().expect("these may");
+    settings.check().expect("these may be overridden");
 }
 
 #[test]
-fn what_librdkafka_does_not_know_is_said_in_its_words() {
+fn unknown_setting_gives_the_error_of_librdkafka() {
     let error = with("no.such.setting", "1").check().expect_err("refused").to_string();
     assert!(error.contains("no.such.setting") && error.contains("No such configuration property"), "{error}");
     let error = with("socket.timeout.ms", "soon").check().expect_err("refused").to_string();
@@ -60,10 +60,10 @@ fn what_librdkafka_does_not_know_is_said_in_its_words() {
 }
 
 #[test]
-fn secrets_are_not_told() {
+fn secrets_are_not_shown() {
     for name in ["sasl.password", "ssl.key.password", "ssl.key.pem", "sasl.oauthbearer.client.secret"] {
-        let told = format!("{:?}", with(name, "hush"));
-        assert!(told.contains(name) && !told.contains("hush"), "{told}");
+        let results = format!("{:?}", with(name, "hush"));
+        assert!(results.contains(name) && !results.contains("hush"), "{results}");
     }
     let error = with("enable.ssl.certificate.verification", "hush").check().expect_err("refused").to_string();
     assert!(error.contains("enable.ssl.certificate.verification"), "{error}");
@@ -72,13 +72,13 @@ fn secrets_are_not_told() {
 }
 
 #[test]
-fn a_kafka_that_is_not_there_is_named_with_its_cause() {
-    let error = meta(&with("reconnect.backoff.max.ms", "100")).expect_err("nobody listens").to_string();
+fn unreachable_kafka_is_named_with_the_cause() {
+    let error = meta(&with("reconnect.backoff.max.ms", "100")).expect_err("no process listens").to_string();
     assert!(error.contains("127.0.0.1:1") && error.contains("Connection refused"), "{error}");
 }
 
 #[test]
-fn users_and_certificates_go_through_the_settings() {
+fn users_and_certificates_are_settings() {
     let Some(kafka) = Kafka::start(&Options { secure: true, ..Options::default() }) else { return };
     let secure = kafka.secure().expect("it was asked for");
     let mut settings = Settings::new(&secure.sasl);

@@ -1,4 +1,4 @@
-//! Topics are made once; what was lost or recreated is never taken for what was there.
+//! Topics are created once; a lost or recreated topic is always an error.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use eventlog::kafka::topics::origin::meta;
 use eventlog::local::meta::{Clock, Meta};
 use prometheus::Registry;
 
-use super::hands::{Hands, RIGHT};
+use super::operator::{Operator, RIGHT};
 use super::{PARTITIONS, World, append, fresh, make, shared, until, wanted};
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
@@ -24,14 +24,14 @@ fn checked(settings: &Settings) -> Report {
     check(settings, &Needs { retain_ms: DAY }).expect("a report")
 }
 
-/// Appends without asking what the topics are.
+/// Appends without checking the topics.
 fn put(settings: &Settings, records: Vec<Append>) {
     let metrics = Metrics::new(&Registry::new());
     let appender = KafkaAppender::start(settings, "put", Options::lane(), &metrics).expect("an appender");
     appender.append_and_wait(records, OnFull::Wait).expect("acknowledged");
 }
 
-fn birth(meta: &Meta, topic: Topic, partition: u16) -> Append {
+fn genesis(meta: &Meta, topic: Topic, partition: u16) -> Append {
     Append { topic, partition, record: meta.birth(topic, partition).record() }
 }
 
@@ -44,7 +44,7 @@ fn has(texts: &[String], parts: &[&str]) -> bool {
 }
 
 #[test]
-fn topics_are_made_once_and_say_what_they_are_of() {
+fn topics_are_created_once_and_name_their_log() {
     let Some(kafka) = shared() else { return };
     let settings = fresh(kafka.bootstrap());
     let error = meta(&settings).expect_err("nothing is there").to_string();
@@ -63,7 +63,7 @@ fn topics_are_made_once_and_say_what_they_are_of() {
 }
 
 #[test]
-fn what_cannot_work_is_not_made() {
+fn impossible_settings_create_no_topic() {
     let settings = Settings::new("127.0.0.1:1");
     for wrong in [
         Wanted { min_insync: 2, ..wanted() },
@@ -76,10 +76,10 @@ fn what_cannot_work_is_not_made() {
 }
 
 #[test]
-fn creators_at_once_make_one_log() {
+fn concurrent_creators_make_one_log() {
     let Some(kafka) = shared() else { return };
     let settings = fresh(kafka.bootstrap());
-    // Each wants something else, and finds another stage of the work of those before.
+    // Each wants another number of partitions, and begins at another stage of the creation.
     let created: Vec<Created> = std::thread::scope(|scope| {
         let creators: Vec<_> = (2..8)
             .map(|scans| {
@@ -100,25 +100,25 @@ fn creators_at_once_make_one_log() {
 }
 
 #[test]
-fn a_creation_that_was_interrupted_is_finished() {
+fn interrupted_creation_is_finished() {
     let Some(kafka) = shared() else { return };
     let known = Meta::new(77, Clock::Event, PARTITIONS);
-    // How far the one before came.
+    // The number of steps before the interruption.
     for steps in 0..4 {
         let settings = fresh(kafka.bootstrap());
-        let hands = Hands::on(&settings);
+        let operator = Operator::on(&settings);
         let kept = [("retention.ms", "-1"), RIGHT[0], RIGHT[1]];
-        hands.make(&settings.topic(Topic::Rules), 1, &kept);
+        operator.make(&settings.topic(Topic::Rules), 1, &kept);
         if steps > 0 {
-            put(&settings, vec![birth(&known, Topic::Rules, 0)]);
+            put(&settings, vec![genesis(&known, Topic::Rules, 0)]);
             let report = checked(&settings);
-            assert!(has(&report.mistakes, &["never made to an end", "topics create"]), "{report:?}");
+            assert!(has(&report.mistakes, &["creation of the topics was interrupted", "topics create"]), "{report:?}");
         }
         if steps > 1 {
-            hands.make(&settings.topic(Topic::Scans), 3, &RIGHT);
+            operator.make(&settings.topic(Topic::Scans), 3, &RIGHT);
         }
         if steps > 2 {
-            put(&settings, vec![birth(&known, Topic::Scans, 1)]);
+            put(&settings, vec![genesis(&known, Topic::Scans, 1)]);
         }
         let created = make(&settings);
         let missing = if steps > 1 { Topic::ALL.len() - 2 } else { Topic::ALL.len() - 1 };
@@ -129,70 +129,70 @@ fn a_creation_that_was_interrupted_is_finished() {
 }
 
 #[test]
-fn a_topic_that_was_lost_is_not_made_again() {
+fn lost_topic_is_not_created_again() {
     let Some(kafka) = shared() else { return };
     let world = World::new(kafka);
-    let (settings, hands) = (&world.settings, Hands::on(&world.settings));
+    let (settings, operator) = (&world.settings, Operator::on(&world.settings));
     let draws = settings.topic(Topic::Draws);
-    hands.delete(&draws);
+    operator.delete(&draws);
     let error = refusal(settings);
     assert!(error.contains(&draws) && error.contains("missing") && error.contains("restore"), "{error}");
     assert!(has(&checked(settings).mistakes, &["draws", "missing"]));
-    hands.make(&draws, 2, &RIGHT);
+    operator.make(&draws, 2, &RIGHT);
     let error = refusal(settings);
     assert!(error.contains(&draws) && error.contains("empty"), "{error}");
     assert!(has(&checked(settings).mistakes, &["draws", "partition 1", "empty"]));
     let other = Meta::new(5, Clock::Wall, PARTITIONS);
-    put(settings, vec![birth(&world.meta, Topic::Draws, 0), birth(&other, Topic::Draws, 1)]);
+    put(settings, vec![genesis(&world.meta, Topic::Draws, 0), genesis(&other, Topic::Draws, 1)]);
     let error = refusal(settings);
     assert!(error.contains(&draws) && error.contains("recreated"), "{error}");
     assert!(has(&checked(settings).mistakes, &["draws", "recreated"]));
-    hands.delete(&draws);
-    hands.make(&draws, 5, &RIGHT);
+    operator.delete(&draws);
+    operator.make(&draws, 5, &RIGHT);
     let error = refusal(settings);
     assert!(error.contains("5 partitions") && error.contains("made with 2"), "{error}");
     assert!(has(&checked(settings).mistakes, &["draws", "5 partitions"]));
 }
 
 #[test]
-fn without_rules_nothing_says_what_the_others_are() {
+fn topics_without_rules_are_refused() {
     let Some(kafka) = shared() else { return };
     let world = World::new(kafka);
-    let (settings, hands) = (&world.settings, Hands::on(&world.settings));
+    let (settings, operator) = (&world.settings, Operator::on(&world.settings));
     let rules = settings.topic(Topic::Rules);
-    hands.delete(&rules);
+    operator.delete(&rules);
     let error = refusal(settings);
     assert!(error.contains(&rules) && error.contains("missing") && error.contains("--prefix"), "{error}");
     assert!(matches!(check(settings, &Needs { retain_ms: DAY }), Err(LogError::Topic { .. })));
-    hands.make(&rules, 1, &RIGHT);
+    operator.make(&rules, 1, &RIGHT);
     let error = refusal(settings);
     assert!(error.contains("it is empty, but") && error.contains("is not"), "{error}");
     put(settings, vec![append(Topic::Rules, 0, "a stranger's")]);
-    for error in [refusal(settings), meta(settings).expect_err("no birth").to_string()] {
+    for error in [refusal(settings), meta(settings).expect_err("no first record").to_string()] {
         assert!(error.contains(&rules) && error.contains("fewer than a frame's header"), "{error}");
     }
 }
 
 #[test]
-fn what_was_let_go_by_age_is_no_loss() {
+fn deletion_by_retention_is_no_loss() {
     let Some(kafka) = shared() else { return };
     let world = World::new(kafka);
-    let (settings, hands) = (&world.settings, Hands::on(&world.settings));
-    hands.cut(&settings.topic(Topic::Rejects), 0, 1);
+    let (settings, operator) = (&world.settings, Operator::on(&world.settings));
+    operator.cut(&settings.topic(Topic::Rejects), 0, 1);
     put(settings, vec![append(Topic::Facts, 0, "1")]);
-    hands.cut(&settings.topic(Topic::Facts), 0, 1);
+    operator.cut(&settings.topic(Topic::Facts), 0, 1);
     let again = make(settings);
     assert_eq!((again.made, again.report.mistakes), (vec![], vec![]));
-    hands.cut(&settings.topic(Topic::Rules), 0, 1);
+    operator.cut(&settings.topic(Topic::Rules), 0, 1);
     let error = refusal(settings);
     assert!(error.contains("begins at offset 1"), "{error}");
 }
 
 #[test]
-fn every_setting_that_cannot_keep_the_promises_is_named() {
+fn every_setting_that_breaks_a_guarantee_is_named() {
     let Some(kafka) = shared() else { return };
     let world = World::new(kafka);
-    let (settings, hands) = (&world.settings, Hands::on(&world.settings));
+    let (settings, operator) = (&world.settings, Operator::on(&world.settings));
     for (topic, name, value, mend) in [
         (Topic::Scans, "cleanup.policy", "compact", "set it to delete"),
         (Topic::Draws, "cleanup.policy", "compact,delete", "set it to delete"),
@@ -207,12 +207,12 @@ fn every_setting_that_cannot_keep_the_promises_is_named() {
         let name_of_topic = settings.topic(topic);
         let forever = if topic == Topic::Rules { "-1" } else { "86400000" };
         let mut all = vec![("retention.ms", forever), RIGHT[0], RIGHT[1]];
-        hands.set(&name_of_topic, &all);
-        // Brokers follow a change a moment later.
-        until("a report without mistakes", || checked(settings).mistakes.is_empty());
+        operator.set(&name_of_topic, &all);
+        // Brokers apply a change of settings with a delay.
+        until("report without mistakes", || checked(settings).mistakes.is_empty());
         all.retain(|(other, _)| *other != name);
         all.push((name, value));
-        hands.set(&name_of_topic, &all);
+        operator.set(&name_of_topic, &all);
         until(&format!("{name} is {value}"), || {
             let mistakes = checked(settings).mistakes;
             mistakes.len() == 1 && has(&mistakes, &[&name_of_topic, name, mend])
@@ -220,9 +220,9 @@ fn every_setting_that_cannot_keep_the_promises_is_named() {
         all.pop();
         all.extend((name == "retention.ms").then_some((name, forever)));
         all.extend(RIGHT.iter().filter(|(right, _)| *right == name));
-        hands.set(&name_of_topic, &all);
+        operator.set(&name_of_topic, &all);
     }
-    hands.set(&settings.topic(Topic::Scans), &[RIGHT[0], RIGHT[1], ("retention.bytes", "1000000")]);
-    until("a warning", || has(&checked(settings).warnings, &["scans", "retention.bytes"]));
+    operator.set(&settings.topic(Topic::Scans), &[RIGHT[0], RIGHT[1], ("retention.bytes", "1000000")]);
+    until("warning", || has(&checked(settings).warnings, &["scans", "retention.bytes"]));
     assert!(check(settings, &Needs { retain_ms: -1 }).is_ok_and(|report| has(&report.mistakes, &["retention.ms"])));
 }

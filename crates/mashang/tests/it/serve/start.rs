@@ -310,7 +310,7 @@ fn damage_stops_the_start_with_its_place() {
         dir.path(),
         &AGAIN,
         &expect![[r#"
-        mashang: data/log/scans/0/00000000000000000000.seg at byte 185: the log is damaged: the checksum of offset 1 is wrong; put the data directory back from a copy, or begin a new one: nothing is skipped
+        mashang: data/log/scans/0/00000000000000000000.seg at byte 185: the log is damaged: the checksum of offset 1 is wrong; no record is skipped: restore the data directory from a copy, or begin a new one
         exit status 1
     "#]],
     );

@@ -1,4 +1,4 @@
-//! What an operator might do to topics by hand.
+//! Changes that an operator may make to topics by hand.
 
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -9,23 +9,23 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::{PATIENCE, until};
+use super::{TIMEOUT, until};
 
 /// The settings that a topic of ours needs.
 pub(crate) const RIGHT: [(&str, &str); 2] =
     [("message.timestamp.type", "LogAppendTime"), ("max.message.bytes", "2097152")];
 
-/// Hands that reach into a cluster.
-pub(crate) struct Hands {
+/// An operator's access to a cluster.
+pub(crate) struct Operator {
     brokers: String,
     admin: AdminClient<DefaultClientContext>,
     options: AdminOptions,
 }
 
-impl Hands {
+impl Operator {
     pub(crate) fn on(settings: &Settings) -> Self {
         let admin = ClientConfig::new().set("bootstrap.servers", &settings.brokers).create().expect("a client");
-        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
         Self { brokers: settings.brokers.clone(), admin, options }
     }
 
@@ -39,13 +39,13 @@ impl Hands {
     pub(crate) fn delete(&self, topic: &str) {
         let gone = wait(self.admin.delete_topics(&[topic], &self.options)).expect("an answer");
         gone.into_iter().for_each(|gone| drop(gone.expect("deleted")));
-        until("the end of a topic", || {
-            let known = self.admin.inner().fetch_metadata(None, PATIENCE).expect("an answer");
+        until("end of a topic", || {
+            let known = self.admin.inner().fetch_metadata(None, TIMEOUT).expect("an answer");
             known.topics().iter().all(|known| known.name() != topic)
         });
     }
 
-    /// Sets these, and all others to their defaults.
+    /// Sets these settings, and resets all others to their defaults.
     pub(crate) fn set(&self, topic: &str, settings: &[(&str, &str)]) {
         let change = AlterConfig::new(ResourceSpecifier::Topic(topic));
         let change = settings.iter().fold(change, |change, (name, value)| change.set(name, value));
@@ -54,12 +54,12 @@ impl Hands {
     }
 
     pub(crate) fn has_leader(&self, topic: &str, partition: u16) -> bool {
-        let known = self.admin.inner().fetch_metadata(Some(topic), PATIENCE).expect("an answer");
+        let known = self.admin.inner().fetch_metadata(Some(topic), TIMEOUT).expect("an answer");
         let mut partitions = known.topics().iter().flat_map(|topic| topic.partitions());
         partitions.any(|known| known.id() == i32::from(partition) && known.leader() >= 0)
     }
 
-    /// Lets go of what is before an offset.
+    /// Deletes the records before an offset.
     pub(crate) fn cut(&self, topic: &str, partition: i32, before: i64) {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(before)).expect("a list");
@@ -73,24 +73,24 @@ impl Hands {
             ClientConfig::new().set("bootstrap.servers", &self.brokers).create().expect("a client");
         let record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition);
         let record = payload.map_or(record, |payload| BaseRecord::to(topic).partition(partition).payload(payload));
-        producer.send(record).map_err(|(error, _)| error).expect("there is room");
-        producer.flush(PATIENCE).expect("acknowledged");
+        producer.send(record).map_err(|(error, _)| error).expect("a free queue");
+        producer.flush(TIMEOUT).expect("acknowledged");
     }
 
-    /// Appends a record in a transaction: the end of one takes an offset, too.
+    /// Appends a record in a transaction, whose end takes an offset too.
     pub(crate) fn put_in_transaction(&self, topic: &str, payload: &[u8]) {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers).set("transactional.id", topic);
         let producer: BaseProducer = config.create().expect("a client");
-        producer.init_transactions(PATIENCE).expect("begun");
+        producer.init_transactions(TIMEOUT).expect("begun");
         producer.begin_transaction().expect("begun");
         let record = BaseRecord::<[u8], [u8]>::to(topic).partition(0).payload(payload);
-        producer.send(record).map_err(|(error, _)| error).expect("there is room");
-        producer.commit_transaction(PATIENCE).expect("committed");
+        producer.send(record).map_err(|(error, _)| error).expect("a free queue");
+        producer.commit_transaction(TIMEOUT).expect("committed");
     }
 }
 
-/// Waits for an answer, which comes by itself.
+/// Polls until the answer is ready; the client's own thread completes it.
 fn wait<T>(answer: impl Future<Output = T>) -> T {
     let mut answer = std::pin::pin!(answer);
     loop {
