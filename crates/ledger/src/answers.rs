@@ -1,4 +1,4 @@
-//! What a scan's sender is told, as the ledger knows it.
+//! The answers that senders of scans get, from the ledger.
 
 use domain::model::fact::Told;
 use domain::model::time::{HOUR_MS, Millis};
@@ -8,24 +8,24 @@ use crate::reader::Ledger;
 use crate::store::{Row, Value, first};
 use crate::writer::ANSWERS_KEEP_MS;
 
-/// What became of one scan.
+/// The answer to one scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub received: Millis,
-    /// How far down the road: 1 the shopper desk, 2 the code desk, 3 the campaign desk.
+    /// The last desk that answered: 1 the shopper desk, 2 the code desk, 3 the campaign desk.
     pub desk: u8,
     pub told: Told,
-    /// Of entries, and of scans that are told an earlier entry's answer again.
+    /// Set for entries, and for scans that repeat an earlier entry's answer.
     pub code: Option<String>,
     pub campaign: Option<String>,
     pub prize: Option<String>,
-    /// Where another shopper came first: when, and in which region.
+    /// The earlier claim of another shopper: its time and region.
     pub claim: Option<(Millis, Option<String>)>,
-    /// Merchant and shopper of the earlier entry that is told again, where whoever asks does not know them: of keyless scans.
+    /// The merchant and shopper of the earlier entry that a keyless scan repeats, because a query does not know them.
     pub whose: Option<(String, String)>,
 }
 
-/// `seen` says when, the campaign and the number of the entry; in the order of the log, for that is which was first.
+/// Reads time, campaign and number of the first entry in the order of the log from `seen`.
 const ENTRY: &str = "SELECT event, time, outcome, campaign, entry FROM seen WHERE merchant = $1 AND code = $2
   AND shopper = $3 AND outcome IN ('entered', 'already-claimed') ORDER BY place, item LIMIT 1";
 
@@ -39,15 +39,15 @@ struct Entry {
 }
 
 impl Ledger {
-    /// The answer to an event, if it is kept.
+    /// The answer to an event, if the ledger still holds it.
     ///
     /// # Errors
-    /// The database refuses.
+    /// The database fails.
     pub fn answer(&mut self, event: u128) -> Result<Option<Answer>, LedgerError> {
         let store = self.store.as_mut();
         let newest = first(store, "SELECT MAX(hour) FROM answers", &[], |row| row.int(0))?.flatten();
         let Some(newest) = newest else { return Ok(None) };
-        // Each hour is looked up by its key, in one question.
+        // One query looks up every hour by its key.
         let hours = 0..=ANSWERS_KEEP_MS / HOUR_MS;
         let places = hours.clone().map(|ago| format!("${}", ago + 2)).collect::<Vec<_>>().join(", ");
         let sql = format!(
@@ -60,10 +60,10 @@ impl Ledger {
         first(store, &sql, &params, read)
     }
 
-    /// The entry of a one-item code by a shopper: its event, and its answer as it stands in the tables that keep it for good.
+    /// The entry of a one-item code by a shopper: its event, and its answer from the permanent tables.
     ///
     /// # Errors
-    /// The database refuses.
+    /// The database fails.
     pub fn entry(&mut self, merchant: &str, code: &str, shopper: &str) -> Result<Option<(u128, Answer)>, LedgerError> {
         let store = self.store.as_mut();
         let found = first(store, ENTRY, &[merchant.into(), code.into(), shopper.into()], |row| {

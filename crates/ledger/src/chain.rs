@@ -1,4 +1,4 @@
-//! One facts partition on its way into the ledger: what was taken, what waits, and where the database is.
+//! One facts partition on its way into the ledger: its next offset, its waiting batches, and its stored positions.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ const PROGRESS: Insert = Insert {
     conflict: "ON CONFLICT(facts) DO UPDATE SET next = excluded.next, received = excluded.received",
 };
 
-/// Positions as the database holds them.
+/// The positions that the database holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) next: u64,
@@ -40,38 +40,38 @@ pub(crate) struct Stored {
     pub(crate) positions: BTreeMap<(Topic, u16), Position>,
 }
 
-/// A batch that is on its way: it stays as it is until the database has it.
+/// A batch that is being committed. It does not change until the commit has succeeded.
 #[derive(Debug)]
 pub(crate) struct Sealed {
     pub(crate) batch: Batch,
-    /// What the database holds once it has it.
+    /// The positions that the database holds after the commit.
     pub(crate) now: Stored,
-    /// Whether a COMMIT was sent to which no answer came: the database may have it.
+    /// Whether a COMMIT was sent that had no answer yet: the database may hold the batch.
     pub(crate) is_sent: bool,
 }
 
 /// One facts partition.
 #[derive(Debug)]
 pub(crate) struct Chain {
-    /// The offset that must come next.
+    /// The next offset.
     pub(crate) next: u64,
-    /// Where that was when the last batch was sealed.
+    /// The next offset at the time of the last sealing.
     sealed_at: u64,
-    /// The first record that was early, while it has not come again: the stored offset stays at it.
+    /// The first record that arrived before its predecessor. The stored offset stays at it until the record arrives again.
     early: Option<u64>,
     pub(crate) received: Millis,
     pub(crate) positions: Positions,
     batch: Batch,
     pub(crate) sealed: Option<Sealed>,
-    /// What the database held when the batch began.
+    /// The positions that the database held when the batch began.
     pub(crate) began: Stored,
 }
 
 impl Chain {
-    /// Goes on from what the database holds.
-    pub(crate) fn over(stored: Stored, guards: FaultInjection) -> Self {
+    /// Begins at the stored positions.
+    pub(crate) fn over(stored: Stored, faults: FaultInjection) -> Self {
         let mut positions = Positions::default();
-        positions.guards = guards;
+        positions.guards = faults;
         for (&(topic, partition), &position) in &stored.positions {
             positions.restore(topic, partition, position);
         }
@@ -87,17 +87,17 @@ impl Chain {
         }
     }
 
-    /// Whether there is something to commit.
+    /// Whether records wait for a commit.
     pub(crate) fn is_dirty(&self) -> bool {
         self.next != self.sealed_at || self.sealed.is_some()
     }
 
-    /// Facts that wait for the next transaction.
+    /// The number of facts that wait for a commit.
     pub(crate) fn pending(&self) -> usize {
         self.batch.facts() + self.sealed.as_ref().map_or(0, |sealed| sealed.batch.facts())
     }
 
-    /// Takes the record at an offset.
+    /// Adds the record at an offset.
     pub(crate) fn apply(
         &mut self,
         facts: u16,
@@ -119,11 +119,11 @@ impl Chain {
             return Ok(Admission::Apply);
         }
         let (Some(tag), Kind::Facts) = (&frame.tag, frame.kind) else {
-            let what = format!("a frame of {:?} has no place in facts", frame.kind);
+            let what = format!("a frame of {:?} cannot be in facts", frame.kind);
             return Err(ProtocolError::Unexpected { partition: partition(), offset, what }.into());
         };
-        let verdict = self.positions.admit(&frame, tag)?;
-        if verdict == Admission::Apply {
+        let admission = self.positions.admit(&frame, tag)?;
+        if admission == Admission::Apply {
             for (item, fact) in (0..).zip(frame.items::<Fact<'_>>()) {
                 let fact = fact.map_err(broken)?;
                 if keeps_answers || !matches!(fact.what, What::Answer(_)) {
@@ -134,10 +134,10 @@ impl Chain {
         }
         self.next = offset + 1;
         self.early = self.positions.missing().next().map(|_| self.early.unwrap_or(offset));
-        Ok(verdict)
+        Ok(admission)
     }
 
-    /// Closes the batch, unless one is still on its way.
+    /// Closes the batch, unless an earlier one is still being committed.
     pub(crate) fn seal(&mut self) {
         if self.sealed.is_some() || self.next == self.sealed_at {
             return;
@@ -149,7 +149,7 @@ impl Chain {
         self.sealed_at = self.next;
     }
 
-    /// The database has the sealed batch; so many duplicates were in it.
+    /// Notes that the database holds the sealed batch; returns the number of duplicates in it.
     pub(crate) fn settle(&mut self) -> i64 {
         let Some(sealed) = self.sealed.take() else { return 0 };
         self.began = sealed.now;
@@ -158,8 +158,8 @@ impl Chain {
 }
 
 impl Stored {
-    /// Reads positions of some partitions, in ascending order. To change them, their rows are locked first, in that
-    /// order; whoever had them before us is done then.
+    /// Reads the positions of partitions, in ascending order. For a change it first locks their rows in that order, so an earlier
+    /// writer has finished.
     pub(crate) fn read(
         store: &mut dyn Store,
         facts: &[u16],
@@ -191,7 +191,7 @@ impl Stored {
         Ok(all)
     }
 
-    /// Writes positions, of partitions in ascending order.
+    /// Writes the positions of partitions, in ascending order.
     pub(crate) fn write(store: &mut dyn Store, all: &[(u16, &Self)]) -> Result<(), LedgerError> {
         store.insert(&POSITIONS, &mut |rows| {
             for &(facts, stored) in all {
@@ -217,7 +217,7 @@ impl Stored {
         })
     }
 
-    /// Makes the row that is locked by whoever writes the partition, if it is not there.
+    /// Creates the row that the partition's writer locks, if it is missing.
     pub(crate) fn make(store: &mut dyn Store, facts: u16) -> Result<(), LedgerError> {
         let sql = "INSERT INTO progress(facts, next, received) VALUES ($1, 0, 0) ON CONFLICT(facts) DO NOTHING";
         store.execute(sql, &[i64::from(facts).into()]).map(drop)

@@ -3,7 +3,7 @@
 use domain::model::fact::{Metric, Scope};
 use rusqlite::ErrorCode;
 
-/// What went wrong, where, and the mend. A password is in none of it.
+/// What failed, where, and the fix. No message contains a password.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     #[error("{0}: there is no such ledger; name the file that `run` or `serve` wrote, DIR/ledger.sqlite")]
@@ -23,7 +23,7 @@ pub enum LedgerError {
     #[error("{0}: the ledger was written by `serve`; `run` does not replace it: choose another --out")]
     Service(String),
     #[error(
-        "{0}: the ledger is of another log: put back the one that belongs to this log; or remove it with its -wal and -shm, and it is made anew if the log still has everything"
+        "{0}: the ledger is of another log: restore the ledger of this log; or, if the log still holds all records, remove the file with its -wal and -shm"
     )]
     OtherLog(String),
     #[error("{0}: the ledger was written by `run`; `serve` does not go on with it: choose another directory")]
@@ -34,7 +34,7 @@ pub enum LedgerError {
     )]
     Sum { merchant: String, scope: Scope, key: String, day: String, metric: Metric },
     #[error(
-        "facts partition {facts}: the positions in the ledger are not those that this batch began from: another writer went on, and nothing of this batch is written"
+        "facts partition {facts}: the positions in the ledger are not those that this batch began from: another writer has committed, and nothing of this batch is written"
     )]
     Moved { facts: u16 },
     #[error(transparent)]
@@ -43,14 +43,14 @@ pub enum LedgerError {
     Sqlite(#[from] rusqlite::Error),
     #[error("{at}: the ledger cannot be written or read: {what}")]
     Postgres { at: String, what: String, is_passing: bool },
-    #[error("the ledger holds what cannot be: {0}")]
+    #[error("the ledger holds an impossible value: {0}")]
     Damaged(String),
     #[error("cannot write")]
     Io(#[from] std::io::Error),
 }
 
 impl LedgerError {
-    /// Whether the same may go well later: the database is busy, restarting or out of reach, or there is no room.
+    /// Whether a retry may succeed later: the database is busy, restarting or out of reach, or its disk is full.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
@@ -62,7 +62,7 @@ impl LedgerError {
         }
     }
 
-    /// What the database says, where it says something that the message itself does not.
+    /// The database's own message, where the error's text does not contain it.
     #[must_use]
     pub fn cause(&self) -> String {
         let Self::Sqlite(error) = self else { return String::new() };

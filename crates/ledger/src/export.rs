@@ -29,7 +29,7 @@ pub enum Format {
 impl Format {
     pub const ALL: [Self; 2] = [Self::Csv, Self::Ndjson];
 
-    /// The name that the command line knows it by.
+    /// The name on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -53,7 +53,7 @@ impl Table {
     pub const ALL: [Self; 7] =
         [Self::Postings, Self::Orders, Self::Members, Self::Awards, Self::Counters, Self::Funnels, Self::Codes];
 
-    /// The name that the command line knows it by.
+    /// The name on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ impl Table {
         }
     }
 
-    /// Columns, and the SELECT that gives them in this order.
+    /// The columns, and the SELECT that returns them in this order.
     fn query(self) -> (&'static [(&'static str, Kind)], &'static str) {
         match self {
             Self::Postings => (
@@ -162,14 +162,14 @@ impl Table {
 }
 
 impl Ledger {
-    /// Writes a table, as it is at one moment.
+    /// Writes one consistent state of a table.
     ///
     /// # Errors
-    /// The database or the output refuses.
+    /// The database or the output fails.
     pub fn export(&mut self, table: Table, format: Format, to: &mut dyn Write) -> Result<(), LedgerError> {
         let (columns, _) = table.query();
         let sql = sorted(table, self.store.dialect());
-        let mut out = Out::new(format, columns, to)?;
+        let mut out = Output::new(format, columns, to)?;
         let mut cells = vec![String::new(); columns.len()];
         let mut empty = vec![false; columns.len()];
         reading(self.store.as_mut(), |store| {
@@ -185,16 +185,16 @@ impl Ledger {
     }
 }
 
-/// A table's SELECT with its order: rows as text, bytewise, by all columns.
+/// A table's SELECT with its order: by all columns, compared bytewise as text.
 fn sorted(table: Table, dialect: Dialect) -> String {
     let (columns, select) = table.query();
-    // Postgres orders a number's text as its locale does, unless it is told.
+    // Postgres orders text by its locale, unless the query says otherwise.
     let bytewise = match dialect {
         Dialect::Sqlite => "",
         Dialect::Postgres => " COLLATE \"C\"",
     };
-    // Times and days sort as numbers as they do as text, but for years of five digits, which stand before all others that
-    // there are (from 1969 on); amounts must be compared as the text that is written.
+    // Times and days have the same order as numbers and as text, except years of five digits: as text they come before all other
+    // years (from 1969 on). Amounts must be compared as the text that is written.
     let order = (1..).zip(columns).map(|(i, (_, kind))| match kind {
         Time => format!("c{i} <= {TIME_MAX}, c{i}"),
         Date => format!("c{i} <= {}, c{i}", TIME_MAX / DAY_MS),
@@ -205,7 +205,7 @@ fn sorted(table: Table, dialect: Dialect) -> String {
     format!("WITH t({names}) AS ({select}) SELECT * FROM t ORDER BY {order}")
 }
 
-/// Writes a cell; `false` if there is nothing in it.
+/// Writes a cell; returns `false` if it is empty.
 fn write_cell(cell: &mut String, kind: Kind, row: &dyn Row, at: usize) -> Result<bool, LedgerError> {
     if let Text = kind {
         let text = row.text(at)?;
@@ -221,7 +221,7 @@ fn write_cell(cell: &mut String, kind: Kind, row: &dyn Row, at: usize) -> Result
     Ok(true)
 }
 
-/// What really failed, so that a closed pipe is known as one.
+/// The I/O error inside a CSV error, so that callers recognise a closed pipe.
 fn io_error(error: csv::Error) -> std::io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
@@ -229,12 +229,12 @@ fn io_error(error: csv::Error) -> std::io::Error {
     }
 }
 
-enum Out<'a> {
+enum Output<'a> {
     Csv(Box<csv::Writer<&'a mut dyn Write>>),
     Ndjson(&'a mut dyn Write),
 }
 
-impl<'a> Out<'a> {
+impl<'a> Output<'a> {
     fn new(format: Format, columns: &[(&str, Kind)], to: &'a mut dyn Write) -> Result<Self, LedgerError> {
         Ok(match format {
             Format::Ndjson => Self::Ndjson(to),

@@ -1,4 +1,4 @@
-//! What the ledger knows of one code: `explain code`.
+//! The history of one code, for `explain code`.
 
 use std::io::Write;
 
@@ -11,7 +11,7 @@ use crate::store::{Row, Store, all, first, reading};
 const MERCHANTS: &str = "SELECT merchant FROM codes WHERE code = $1 UNION SELECT merchant FROM seen WHERE code = $1
   UNION SELECT merchant FROM awards WHERE code = $1 ORDER BY 1";
 const ITEM: &str = "SELECT kind, scans, first_time, first_region FROM codes WHERE merchant = $1 AND code = $2";
-/// In the order of the log: of the code desk's partition, in which all facts of a code are.
+/// In the order of the log: all facts of a code are in one partition of the code desk.
 const SEEN: &str = "SELECT time, shopper, region, outcome, campaign, entry FROM seen WHERE merchant = $1 AND code = $2
   AND (CAST($3 AS TEXT) IS NULL OR shopper = $3) ORDER BY place, item";
 const AWARDS: &str = "SELECT time, shopper, campaign, entry, drawn, COALESCE(awarded, 'thanks'),
@@ -19,10 +19,10 @@ const AWARDS: &str = "SELECT time, shopper, campaign, entry, drawn, COALESCE(awa
   AND (CAST($3 AS TEXT) IS NULL OR shopper = $3) ORDER BY time, campaign, shopper, entry";
 
 impl Ledger {
-    /// Writes a code's history: what it is, each scan in order, each draw. `Ok(false)` if no merchant has seen it.
+    /// Writes a code's history: its kind, each scan in order, each draw. `Ok(false)` if no merchant has seen the code.
     ///
     /// # Errors
-    /// The database or the output refuses.
+    /// The database or the output fails.
     pub fn explain_code(&mut self, code: &str, shopper: Option<&str>, to: &mut dyn Write) -> Result<bool, LedgerError> {
         reading(self.store.as_mut(), |store| {
             let merchants = all(store, MERCHANTS, &[code.into()], |row| Ok(row.text_of(0)?.to_owned()))?;

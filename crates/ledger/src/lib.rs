@@ -1,17 +1,17 @@
-//! The ledger: facts in, tables out, in SQLite or in Postgres.
+//! The ledger: turns facts into tables, in SQLite or in Postgres.
 //!
-//! - [`url`]: where a ledger is
-//! - [`error`]: why it cannot be used
-//! - [`schema`]: which databases are ledgers, and how they become one
-//! - [`batch`]: facts added up in memory between two transactions
-//! - [`writer`]: one transaction writes rows, counters and positions, or nothing
-//! - [`reader`]: a ledger to ask
-//! - [`answers`]: what a scan's sender is told
+//! - [`url`]: the address of a ledger
+//! - [`error`]: why a ledger cannot be used
+//! - [`schema`]: recognises, creates and upgrades ledgers
+//! - [`batch`]: sums facts in memory between two transactions
+//! - [`writer`]: writes rows, counters and positions in one transaction, or nothing
+//! - [`reader`]: a connection for queries
+//! - [`answers`]: the answers that senders of scans get
 //! - [`export`]: the tables of contract section 8, sorted, as CSV or NDJSON
 //! - [`totals`]: sums over all days
-//! - [`history`]: what `explain code` tells
+//! - [`history`]: the output of `explain code`
 //! - `chain`: one facts partition on its way into the ledger
-//! - `store`: the little that is asked of a database, and the two that answer
+//! - `store`: the operations that the ledger needs of a database, for SQLite and Postgres
 
 pub mod answers;
 pub mod batch;

@@ -1,4 +1,4 @@
-//! A ledger to ask. What it is asked stands in `answers`, `export`, `history` and `totals`, and here how far it is.
+//! A connection for queries. Queries are in `answers`, `export`, `history` and `totals`; those about progress are here.
 
 use domain::model::address::Topic;
 use rusqlite::Connection;
@@ -9,10 +9,10 @@ use crate::store::sqlite::Sqlite;
 use crate::store::{Store, all};
 use crate::url::LedgerUrl;
 
-/// A connection that reads. One that breaks is made anew by the next question; an export that is cut off is an error.
+/// A connection that reads. After a failure the next query connects again; an export that is interrupted is an error.
 ///
-/// It waits for its database: it is asked on threads that may block (`spawn_blocking`), never on those of an asynchronous
-/// runtime, where Postgres would panic. It may be dropped anywhere.
+/// Its calls block: use it on threads that may block (`spawn_blocking`), never on those of an asynchronous runtime, where
+/// Postgres would panic. It may be dropped on any thread.
 #[derive(Debug)]
 pub struct Ledger {
     pub(crate) store: Box<dyn Store>,
@@ -22,21 +22,21 @@ impl Ledger {
     /// Opens a ledger for reading.
     ///
     /// # Errors
-    /// There is none, or it is none of ours, or of another schema, or cannot be reached.
+    /// There is no ledger, it has another schema, the database holds something else, or it cannot be reached.
     pub fn open(url: &LedgerUrl) -> Result<Self, LedgerError> {
         Ok(Self { store: open_to_read(url)? })
     }
 
-    /// Reads over a connection to SQLite that is there already.
+    /// Reads over an open connection to SQLite.
     #[must_use]
     pub fn over(db: Connection) -> Self {
         Self { store: Box::new(Sqlite::new(db)) }
     }
 
-    /// How far the ledger is: per facts partition of which it has something, the offset up to which it has everything.
+    /// The progress of the ledger: for each facts partition with records in it, the offset before which it holds all facts.
     ///
     /// # Errors
-    /// The database refuses.
+    /// The database fails.
     pub fn progress(&mut self) -> Result<Vec<(u16, u64)>, LedgerError> {
         all(self.store.as_mut(), "SELECT facts, next FROM progress ORDER BY facts", &[], |row| {
             let facts = row.int_of(0)?;
@@ -45,10 +45,10 @@ impl Ledger {
         })
     }
 
-    /// The logs that it has read.
+    /// The ids of the logs that the ledger was written from.
     ///
     /// # Errors
-    /// The database refuses.
+    /// The database fails.
     pub fn logs(&mut self) -> Result<Vec<(Topic, u128)>, LedgerError> {
         all(self.store.as_mut(), "SELECT DISTINCT topic, log FROM positions ORDER BY topic, log", &[], |row| {
             let (topic, log) = (row.text_of(0)?, row.text_of(1)?);

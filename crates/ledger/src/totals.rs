@@ -1,4 +1,4 @@
-//! Sums over all days: what a page or a table on a terminal shows.
+//! Sums over all days, for a page or a table on a terminal.
 
 use domain::model::fact::{Metric, Scope};
 
@@ -6,15 +6,15 @@ use crate::error::LedgerError;
 use crate::reader::Ledger;
 use crate::store::{Store, all, first};
 
-/// So many of the best are told.
+/// Number of stores, and of guides, in a ranking; lower ranks are left out.
 const RANKS: i64 = 5;
 
 /// A merchant's sums.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// At the merchant's own scope, what is not 0, in the order of the metrics.
+    /// The sums of the merchant's own scope that are not 0, in the order of the metrics.
     pub sums: Vec<(Metric, i64)>,
-    /// The stores with most gmv, and the guides with most commission.
+    /// The stores with the highest gmv, and the guides with the highest commission.
     pub stores: Vec<(String, i64)>,
     pub guides: Vec<(String, i64)>,
 }
@@ -28,10 +28,10 @@ impl Totals {
 }
 
 impl Ledger {
-    /// Adds up what a merchant's counters say.
+    /// Adds up a merchant's counters.
     ///
     /// # Errors
-    /// The database refuses.
+    /// The database fails.
     pub fn totals(&mut self, merchant: &str) -> Result<Totals, LedgerError> {
         let store = self.store.as_mut();
         let sql = "SELECT metric, CAST(SUM(value) AS BIGINT) FROM counters WHERE merchant = $1 AND scope = 'merchant'
@@ -43,7 +43,7 @@ impl Ledger {
         let sql = "SELECT CAST(COALESCE(SUM(value), 0) AS BIGINT) FROM counters
           WHERE merchant = $1 AND scope = 'kind' AND metric = 'commission'";
         let commission = first(store, sql, &[merchant.into()], |row| row.int_of(0))?.unwrap_or_default();
-        // Attribution is counted apart; by kind each sum stands once.
+        // Commission has no counter of the merchant's scope; the scope `kind` holds each sum once.
         sums.extend((commission != 0).then_some((Metric::Commission, commission)));
         Ok(Totals {
             sums,

@@ -1,4 +1,4 @@
-//! Where a ledger is: `sqlite:FILE`, a bare path, or `postgres://…`.
+//! The address of a ledger: `sqlite:FILE`, a bare path, or `postgres://…`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,33 +11,33 @@ use crate::error::LedgerError;
 
 const POSTGRES: [&str; 2] = ["postgres://", "postgresql://"];
 
-/// A ledger's place. What it prints holds no password.
+/// The address of a ledger. Its text form contains no password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum LedgerUrl {
     Sqlite(PathBuf),
     Postgres(Box<PostgresUrl>),
 }
 
-/// How a database of Postgres is reached.
+/// The address of a Postgres database.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl {
-    /// All but the files of TLS; what libpq calls `verify-ca` and `verify-full` stands in `check`.
+    /// All settings but the TLS files; `check` holds what libpq calls `verify-ca` and `verify-full`.
     pub(crate) config: Config,
     pub(crate) check: Check,
-    /// Whom to trust instead of those that the system trusts.
+    /// The root certificates to trust instead of the system's.
     pub(crate) root: Option<PathBuf>,
     /// Our own certificate and its key.
     pub(crate) own: Option<(PathBuf, PathBuf)>,
 }
 
-/// How far a server's certificate is checked, as libpq does.
+/// How far a server's certificate is checked, as in libpq.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Check {
-    /// `sslmode` disable, prefer or require: whoever answers.
+    /// `sslmode` disable, prefer or require: no check.
     Nothing,
-    /// `verify-ca`, and `require` with a root certificate: somebody trusted vouches for it.
+    /// `verify-ca`, and `require` with a root certificate: a trusted authority has signed it.
     Authority,
-    /// `verify-full`: and it is this host.
+    /// `verify-full`: a trusted authority has signed it for this host.
     Host,
 }
 
@@ -53,7 +53,7 @@ impl FromStr for LedgerUrl {
     type Err = LedgerError;
 
     /// # Errors
-    /// [`LedgerError::Url`]: the scheme is of no database that a ledger can be in, or the rest cannot be read.
+    /// [`LedgerError::Url`]: no ledger can be in a database of this scheme, or the rest cannot be read.
     fn from_str(text: &str) -> Result<Self, LedgerError> {
         if let Some(file) = text.strip_prefix("sqlite:") {
             return Ok(Self::Sqlite(file.into()));
@@ -75,7 +75,7 @@ impl FromStr for PostgresUrl {
     type Err = LedgerError;
 
     fn from_str(text: &str) -> Result<Self, LedgerError> {
-        // Nothing of the text itself is repeated: where it cannot be read, nobody knows which part is the password.
+        // No message repeats the text: in a text that cannot be read, any part may be the password.
         let bad = |what: &str| LedgerError::Url { at: "postgres://…".to_owned(), what: what.to_owned() };
         let Some(rest) = POSTGRES.iter().find_map(|scheme| text.strip_prefix(scheme)) else {
             return Err(bad("write it postgres://USER:PASSWORD@HOST/DATABASE"));
@@ -83,7 +83,7 @@ impl FromStr for PostgresUrl {
         let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
         if rest.matches('@').count() > 1 || rest.contains('@') != authority.contains('@') || rest.contains('#') {
             return Err(bad(
-                "in a user, password or setting write @ as %40, / as %2F, ? as %3F, # as %23 and % as %25: otherwise it cannot be told where the host begins",
+                "in a user, password or setting write @ as %40, / as %2F, ? as %3F, # as %23 and % as %25: otherwise the host cannot be found",
             ));
         }
         let (base, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -132,7 +132,7 @@ impl PostgresUrl {
     }
 }
 
-/// What the driver's parser says: it names settings, and repeats no value.
+/// The message of the driver's parser, which names settings but contains no value.
 fn reason(error: &tokio_postgres::Error) -> String {
     let source = std::error::Error::source(error).map_or_else(String::new, |source| format!(": {source}"));
     format!("{error}{source}")
@@ -165,7 +165,7 @@ impl fmt::Display for PostgresUrl {
                 #[cfg(unix)]
                 Host::Unix(folder) => write!(f, "{}", folder.display())?,
             }
-            // One port may stand for all hosts.
+            // A single port is for all hosts.
             if let Some(port) = ports.get(i).or(ports.first()) {
                 write!(f, ":{port}")?;
             }
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_is_read_and_none_shows_its_password() {
+    fn every_form_is_read_and_shows_no_password() {
         assert_eq!(shown("sqlite:a/b.sqlite"), "a/b.sqlite");
         assert_eq!(shown("a/b.sqlite"), "a/b.sqlite");
         assert_eq!(shown("postgres://u:s3cr3t@h/d"), "postgres://u@h:5432/d");
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn sslmode_is_as_in_libpq() {
+    fn sslmode_has_the_meaning_of_libpq() {
         let check = |query: &str| {
             let url: PostgresUrl = format!("postgres://h/d?{query}").parse().expect("a URL");
             (url.config.get_ssl_mode(), url.check)

@@ -1,10 +1,10 @@
-//! The writer: one transaction writes rows, counters and positions, or nothing.
+//! The writer: it writes rows, counters and positions in one transaction, or nothing.
 //!
-//! The transaction first compares the positions in the database with those that the batch began from. A paused process
-//! that wakes up, or a second one on the same facts, changes nothing. Several writers share a ledger, each with its own
-//! facts partitions, and partitions pass from one to the other: whoever takes one up goes on where the database is.
+//! The transaction first compares the positions in the database with those that the batch began from. So a process that wakes
+//! after a pause, or a second process on the same facts, changes nothing. Several writers share a ledger, each with its own
+//! facts partitions. A partition may move to another writer, which continues from the positions in the database.
 //!
-//! A writer waits for its database: it is called on threads that may block, never on those of an asynchronous runtime.
+//! The calls of a writer block: use it on threads that may block, never on those of an asynchronous runtime.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,18 +24,20 @@ use crate::store::sqlite::Sqlite;
 use crate::store::{Dialect, Store, Task, first, transaction};
 use crate::url::LedgerUrl;
 
-/// How long answers are kept, by `received` (contract section 9).
+/// Time for which answers are kept, by `received`, ms (contract section 9); older ones are deleted.
 pub const ANSWERS_KEEP_MS: i64 = DAY_MS;
-/// So many old answers are let go after a commit: what a busy second brings, and little enough not to hold up the next.
+/// Maximum number of old answers deleted after one commit: as many as a busy second adds, and few enough not to delay the next
+/// commit. The rest is deleted after later commits.
 const SWEPT_MAX: i64 = 50_000;
+/// Wait before SQLite is tried again while another connection opens the file.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// How SQLite meets a crash. Postgres is always asked for the first.
+/// How much SQLite keeps in a crash. Postgres always works as with `Commit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// A commit is on the disk before it returns.
+    /// A commit is durable before it returns.
     Commit,
-    /// Only the finished file counts: it is made anew after a crash.
+    /// Only the finished file is durable; after a crash it is built again.
     Rebuild,
 }
 
@@ -45,7 +47,7 @@ impl Durability {
             Self::Commit => "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL",
             Self::Rebuild => "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF",
         };
-        // Where another connection is just opening the same new file, SQLite does not wait by itself.
+        // SQLite does not wait by itself while another connection opens the same new file.
         let until = Instant::now() + BUSY_TIMEOUT;
         loop {
             match store.batch(pragmas) {
@@ -56,21 +58,21 @@ impl Durability {
     }
 }
 
-/// Reads facts partitions into the ledger.
+/// Writes facts partitions into the ledger.
 #[derive(Debug)]
 pub struct Writer {
     store: Box<dyn Store>,
-    /// Where the ledger is, for messages.
+    /// The address of the ledger, for messages.
     at: String,
     chains: BTreeMap<u16, Chain>,
-    guards: FaultInjection,
-    /// Answers are kept for whoever asks; `run` has nobody who would.
+    faults: FaultInjection,
+    /// Whether answers are kept for later queries; `run` has no such queries.
     keeps_answers: bool,
-    /// Duplicates that were written since it was opened.
+    /// Duplicates that were written since the writer was opened.
     duplicates: i64,
-    /// The hour up to which answers were let go.
+    /// The hour before which old answers were deleted.
     swept: i64,
-    /// Whether the positions in the database must be those that the batch began from; off only to show what for.
+    /// Whether a commit compares positions; only tests switch it off, to show what the comparison prevents.
     pub compare: bool,
 }
 
@@ -78,27 +80,27 @@ impl Writer {
     /// Creates the ledger of a `run` in a new file.
     ///
     /// # Errors
-    /// The file cannot be made.
+    /// The file cannot be created.
     pub fn create(file: &Path, facts: impl IntoIterator<Item = u16>) -> Result<Self, LedgerError> {
         let db = Connection::open(file)?;
         create(&db, Origin::Run)?;
         Self::over(db, Durability::Rebuild, facts)
     }
 
-    /// Goes on with the ledger of a service where its positions are; makes a new one of an empty database, and brings up
-    /// an older one.
+    /// Opens the ledger of a service at its stored positions. An empty database becomes a new ledger, and an older ledger is
+    /// upgraded.
     ///
     /// # Errors
-    /// The database holds something else, a ledger of `run` or of a newer schema, or cannot be reached.
+    /// The database holds something else, a ledger of `run`, or a ledger of a newer schema; or it cannot be reached.
     pub fn open(url: &LedgerUrl, facts: impl IntoIterator<Item = u16>) -> Result<Self, LedgerError> {
         let store = open_to_write(url)?;
         Self::new(store, url.to_string(), Durability::Commit)?.with(facts)
     }
 
-    /// Goes on with a ledger in SQLite where its positions are.
+    /// Opens a ledger over a connection to SQLite, at its stored positions.
     ///
     /// # Errors
-    /// The database refuses.
+    /// The database fails.
     pub fn over(
         db: Connection,
         durability: Durability,
@@ -116,7 +118,7 @@ impl Writer {
             store,
             at,
             chains: BTreeMap::new(),
-            guards: FaultInjection::default(),
+            faults: FaultInjection::default(),
             keeps_answers: durability == Durability::Commit,
             duplicates: 0,
             swept: i64::MIN,
@@ -129,16 +131,16 @@ impl Writer {
         Ok(self)
     }
 
-    /// Takes up a facts partition where the database is. What was not committed of it, if it was here before, is thrown
-    /// away.
+    /// Begins a facts partition at its stored positions. If the writer had the partition before, facts that were not committed are
+    /// dropped.
     ///
     /// # Errors
-    /// The database refuses.
+    /// The database fails.
     pub fn adopt(&mut self, facts: u16) -> Result<(), LedgerError> {
         if self.store.dialect() == Dialect::Postgres {
             Stored::make(self.store.as_mut(), facts)?;
         }
-        // The offset and the positions of one moment: whoever had the partition may be committing.
+        // One transaction reads the offset and the positions: the partition's earlier writer may be committing.
         let read = |store: &mut dyn Store| Stored::read(store, &[facts], true);
         let stored = if self.store.dialect() == Dialect::Postgres {
             transaction(self.store.as_mut(), Task::Write, read)?
@@ -146,92 +148,92 @@ impl Writer {
             crate::store::reading(self.store.as_mut(), read)?
         };
         let stored = stored.into_values().next().unwrap_or_default();
-        self.chains.insert(facts, Chain::over(stored, self.guards));
+        self.chains.insert(facts, Chain::over(stored, self.faults));
         Ok(())
     }
 
-    /// Lets go of a facts partition. What was not committed of it is thrown away: whoever takes it up reads it again.
+    /// Gives up a facts partition. Facts that were not committed are dropped; the partition's next writer reads them again.
     pub fn release(&mut self, facts: u16) {
         self.chains.remove(&facts);
     }
 
-    /// The facts partitions that it reads.
+    /// The facts partitions that the writer has.
     pub fn partitions(&self) -> impl Iterator<Item = u16> {
         self.chains.keys().copied()
     }
 
-    /// The offset of a facts partition that must come next.
+    /// The next offset of a facts partition.
     #[must_use]
     pub fn next_offset(&self, facts: u16) -> u64 {
         self.chains.get(&facts).map_or(0, |chain| chain.next)
     }
 
-    /// The offset of a facts partition up to which everything is in the database.
+    /// The offset of a facts partition before which the database holds all facts.
     #[must_use]
     pub fn committed(&self, facts: u16) -> u64 {
         self.chains.get(&facts).map_or(0, |chain| chain.began.next)
     }
 
-    /// The logs that it has read.
+    /// The ids of the logs that the ledger was written from.
     pub fn logs(&self) -> impl Iterator<Item = (Topic, u128)> {
         let positions = self.chains.values().flat_map(|chain| chain.began.positions.iter());
         positions.map(|((topic, _), position)| (*topic, position.log))
     }
 
-    /// Facts that wait for the next transaction.
+    /// The number of facts that wait for the next transaction.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.chains.values().map(Chain::pending).sum()
     }
 
-    /// Duplicates that were written since it was opened.
+    /// The number of duplicates that were written since the writer was opened.
     #[must_use]
     pub fn duplicates(&self) -> i64 {
         self.duplicates
     }
 
-    /// Whether there is something to commit.
+    /// Whether records wait for a commit.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
         self.chains.values().any(Chain::is_dirty)
     }
 
-    /// Frames that came before one that they follow; an alarm if nothing more is to be read.
+    /// Frames that arrived before their predecessors; an alarm if the facts partition has no more records.
     pub fn missing(&self) -> impl Iterator<Item = Missing> {
         self.chains.values().flat_map(|chain| chain.positions.missing())
     }
 
-    /// Switches safeguards off, in tests that show what each is for.
-    pub fn set_guards(&mut self, guards: FaultInjection) {
-        self.guards = guards;
+    /// Switches safeguards off, for tests that show what each one prevents.
+    pub fn set_guards(&mut self, faults: FaultInjection) {
+        self.faults = faults;
         for chain in self.chains.values_mut() {
-            chain.positions.guards = guards;
+            chain.positions.guards = faults;
         }
     }
 
-    /// Takes the record at an offset of a facts partition.
+    /// Adds the record at an offset of a facts partition.
     ///
     /// # Errors
-    /// The record does not follow, or is no frame of facts. The writer must then be thrown away.
+    /// The record is not the next one, or is no frame of facts. The caller must then drop the writer.
     ///
     /// # Panics
-    /// If the partition is none of [`Writer::partitions`].
+    /// If the partition is not one of [`Writer::partitions`].
     pub fn apply(&mut self, facts: u16, offset: u64, record: &[u8]) -> Result<Admission, LedgerError> {
         let keeps_answers = self.keeps_answers;
-        let chain = self.chains.get_mut(&facts).expect("one of the partitions that the writer has taken up");
+        let chain = self.chains.get_mut(&facts).expect("one of the writer's partitions");
         chain.apply(facts, offset, record, keeps_answers)
     }
 
-    /// Writes what was taken since the last commit.
+    /// Writes the records that were added since the last commit.
     ///
     /// # Errors
-    /// [`LedgerError::Moved`] if another writer went on in a partition from where this one began; nothing is changed then, and
-    /// that partition is to be let go or taken up anew before the next commit. If the database refuses or is out of
-    /// reach, the same commit may be tried again, over a new connection where that is needed; records may be taken
-    /// meanwhile. A batch whose COMMIT was not answered counts as written if its positions are found.
+    /// [`LedgerError::Moved`] if another writer has committed to a partition since this batch began. Nothing is changed then, and
+    /// the caller must [release](Writer::release) or [adopt](Writer::adopt) that partition before the next commit. If the database
+    /// fails or is out of reach, the caller may try the same commit again, and may add records meanwhile; the writer connects again
+    /// if it must. A batch whose COMMIT had no answer counts as written if its positions are found.
     pub fn commit(&mut self) -> Result<(), LedgerError> {
         while self.is_dirty() {
-            // A batch that a failed commit left goes first, as it is; what came behind it, in a transaction of its own.
+            // The batch of a failed commit goes first, unchanged; later records go in a transaction of their own.
             self.chains.values_mut().for_each(Chain::seal);
             self.write_sealed()?;
         }
@@ -245,7 +247,7 @@ impl Writer {
             store.rollback();
             return Err(error);
         }
-        // From here on only the answer says whether the database has it.
+        // From here on only the answer shows whether the batch is committed.
         for sealed in self.chains.values_mut().filter_map(|chain| chain.sealed.as_mut()) {
             sealed.is_sent = true;
         }
@@ -257,9 +259,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Lets go of old answers, a few at a time, whoever wrote them. By the latest `received` of our own partitions: whoever
-    /// has the latest of all keeps to the contract for all. A transaction of its own, which waits for nobody's rows, so
-    /// that no two writers ever wait for each other.
+    /// Deletes old answers of all writers, a bounded number at a time. Their age counts from the latest `received` of this writer's
+    /// partitions, so the writer with the latest of all keeps the contract for all. The transaction does not wait for locked rows,
+    /// so that no two writers wait for each other.
     fn sweep(&mut self) -> Result<(), LedgerError> {
         let received = self.chains.values().map(|chain| chain.received).max().unwrap_or(0);
         let oldest = (received - ANSWERS_KEEP_MS).div_euclid(HOUR_MS);
@@ -275,7 +277,7 @@ impl Writer {
         let swept = transaction(store, Task::Write, |store| store.execute(&sql, &[oldest.into(), SWEPT_MAX.into()]));
         match swept {
             Ok(rows) if rows < SWEPT_MAX.cast_unsigned() => self.swept = oldest,
-            // The rest goes after the next commit.
+            // The rest is deleted after the next commit.
             Ok(_) => {}
             Err(error) if error.is_passing() => {}
             Err(error) => return Err(error),
@@ -286,7 +288,7 @@ impl Writer {
     /// The sum of a metric over all merchants and days, as of the last commit.
     ///
     /// # Errors
-    /// The database refuses.
+    /// The database fails.
     pub fn sum(&mut self, metric: Metric) -> Result<i64, LedgerError> {
         let sql =
             "SELECT CAST(COALESCE(SUM(value), 0) AS BIGINT) FROM counters WHERE scope = 'merchant' AND metric = $1";
@@ -294,7 +296,8 @@ impl Writer {
         Ok(sum.unwrap_or_default())
     }
 
-    /// Ends with a last commit; in SQLite, all of it is in the one file then, unless somebody reads an older state of it.
+    /// Commits a last time and closes the database. SQLite then has all of it in one file, unless another connection still reads an
+    /// older state.
     ///
     /// # Errors
     /// As [`Writer::commit`].
@@ -304,7 +307,7 @@ impl Writer {
     }
 }
 
-/// Compares positions and writes what is not in the database yet, within a transaction.
+/// Within a transaction, compares positions and writes the batches that the database does not hold yet.
 fn write(store: &mut dyn Store, chains: &BTreeMap<u16, Chain>, compare: bool, at: &str) -> Result<(), LedgerError> {
     let sealed: Vec<(u16, &Chain, &Sealed)> =
         chains.iter().filter_map(|(&facts, chain)| Some((facts, chain, chain.sealed.as_ref()?))).collect();
@@ -316,7 +319,7 @@ fn write(store: &mut dyn Store, chains: &BTreeMap<u16, Chain>, compare: bool, at
     for (facts, chain, sealed) in sealed {
         let found = &stored[&facts];
         if compare && *found != chain.began {
-            // The answer to an earlier COMMIT was lost, and it went well: of one batch there is one end.
+            // An earlier COMMIT succeeded but its answer was lost: only this batch leads to these positions.
             if sealed.is_sent && *found == sealed.now {
                 continue;
             }

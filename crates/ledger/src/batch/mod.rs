@@ -1,4 +1,4 @@
-//! Facts added up in memory between two transactions.
+//! Sums facts in memory between two transactions.
 
 mod tables;
 pub(crate) mod write;
@@ -14,7 +14,7 @@ use crate::error::LedgerError;
 /// A merchant's name as a small number, within one batch.
 type MerchantNumber = u32;
 
-/// What facts of one facts partition come to.
+/// The rows and sums that facts of one facts partition add up to. One commit's facts bound its size.
 #[derive(Debug, Default)]
 pub struct Batch {
     merchants: Vec<String>,
@@ -23,13 +23,13 @@ pub struct Batch {
     /// By merchant and scope, then by key.
     counters: BTreeMap<(MerchantNumber, Scope), HashMap<String, Sums>>,
     funnels: BTreeMap<(MerchantNumber, String, u8, Step, String, Day), i64>,
-    /// By event; the last word of each.
-    answers: BTreeMap<(i64, u128), Kept>,
-    /// Rows that stand for something as it is now: the last one of each.
+    /// The latest answer of each event.
+    answers: BTreeMap<(i64, u128), OwnedAnswer>,
+    /// Rows of current states: the latest of each.
     orders: BTreeMap<(MerchantNumber, String, String), Cells>,
     members: BTreeMap<(MerchantNumber, String), Cells>,
     codes: BTreeMap<(MerchantNumber, String), Cells>,
-    /// Rows that are added, in the order in which they came.
+    /// Rows that are added, in the order of their arrival.
     postings: Vec<Row>,
     awards: Vec<Row>,
     unlocking: Vec<Row>,
@@ -42,7 +42,7 @@ pub struct Batch {
 /// A counter's values.
 type Sums = HashMap<(Day, Metric), i64>;
 
-/// What rules a version is.
+/// The rules of one version.
 #[derive(Debug)]
 struct Rules {
     merchant: MerchantNumber,
@@ -52,7 +52,7 @@ struct Rules {
 
 /// An answer, owned.
 #[derive(Debug)]
-struct Kept {
+struct OwnedAnswer {
     received: Millis,
     desk: u8,
     told: Told,
@@ -75,7 +75,7 @@ enum Cell {
     Event([u8; 16]),
 }
 
-/// Values of a row behind its merchant, or behind its key.
+/// The values of a row after its merchant, or after its key.
 type Cells = Box<[Cell]>;
 
 #[derive(Debug)]
@@ -107,10 +107,10 @@ macro_rules! cells {
 }
 
 impl Batch {
-    /// Adds a fact that is at an offset of its facts partition, the so-manieth in its record.
+    /// Adds a fact: `offset` is its record's in the facts partition, `item` its index in the record.
     ///
     /// # Errors
-    /// [`LedgerError::Sum`] where a counter would not fit any more.
+    /// [`LedgerError::Sum`] if a counter overflows.
     pub fn add(&mut self, fact: &Fact<'_>, (offset, item): (u64, i64)) -> Result<(), LedgerError> {
         let merchant = self.merchant(fact.merchant);
         self.facts += 1;
@@ -163,13 +163,13 @@ impl Batch {
         Ok(())
     }
 
-    /// Facts added since the last write.
+    /// The number of facts added since the last write.
     #[must_use]
     pub fn facts(&self) -> usize {
         self.facts
     }
 
-    /// Duplicates among the facts added since the last write.
+    /// The number of duplicates among the facts added since the last write.
     #[must_use]
     pub fn duplicates(&self) -> i64 {
         self.duplicates
@@ -210,15 +210,15 @@ impl Batch {
         Ok(())
     }
 
-    /// What a later desk says stands, and what is said of a later delivery.
+    /// Adds an answer. The answer to a later delivery replaces an earlier one, and then the answer of a later desk.
     fn answer(&mut self, merchant: &str, a: &Answer<'_>) {
-        let kept = self.answers.entry((a.received.div_euclid(HOUR_MS), a.key));
-        if let std::collections::btree_map::Entry::Occupied(kept) = &kept
-            && (kept.get().received, kept.get().desk) >= (a.received, a.desk)
+        let answer = self.answers.entry((a.received.div_euclid(HOUR_MS), a.key));
+        if let std::collections::btree_map::Entry::Occupied(answer) = &answer
+            && (answer.get().received, answer.get().desk) >= (a.received, a.desk)
         {
             return;
         }
-        kept.insert_entry(Kept {
+        answer.insert_entry(OwnedAnswer {
             received: a.received,
             desk: a.desk,
             told: a.told,

@@ -1,4 +1,4 @@
-//! The tables that facts go to: their columns, and what becomes of a row that is there.
+//! The tables that facts are written to: their columns, and how an existing row changes.
 
 use crate::store::Insert;
 use crate::store::Type::{Bytes, Int, Text};
@@ -127,7 +127,7 @@ pub(super) const SEEN: Insert = Insert {
     ],
     conflict: "",
 };
-/// The later word stands, whichever comes first.
+/// The later answer wins, in any order of arrival.
 pub(super) const ANSWERS: Insert = Insert {
     table: "answers",
     columns: &[

@@ -1,18 +1,18 @@
-//! Batches on their way into the tables.
+//! Writes batches into the tables.
 //!
-//! Tables are written in one order, and rows that two facts partitions may share (rules, answers) in the order of their
-//! keys: so two writers that meet at a row wait for each other one after the other, never in a ring.
+//! Tables are written in a fixed order, and rows that two facts partitions may share (rules, answers) in the order of their
+//! keys. So two writers of the same rows wait one after the other and never deadlock.
 
 use std::collections::BTreeMap;
 
 use super::tables::{ANSWERS, AWARDS, CODES, COUNTERS, FUNNELS, MEMBERS, ORDERS, POSTINGS, RULES, SEEN, UNLOCKING};
-use super::{Batch, Cell, Cells, Kept, MerchantNumber, Row};
+use super::{Batch, Cell, Cells, MerchantNumber, OwnedAnswer, Row};
 use crate::error::LedgerError;
 use crate::store::{Insert, Sink, Store, Value};
 
 type Written = Result<(), LedgerError>;
 
-/// Writes batches of facts partitions, in ascending order of these, within a transaction.
+/// Writes batches within a transaction, in ascending order of their facts partitions.
 pub(crate) fn write(batches: &[(u16, &Batch)], store: &mut dyn Store) -> Written {
     store.insert(&RULES, &mut |rows| put_rules(batches, rows))?;
     let mut each = |table: &'static Insert, put: fn(&Batch, i64, &mut dyn Sink) -> Written| {
@@ -37,7 +37,7 @@ pub(crate) fn write(batches: &[(u16, &Batch)], store: &mut dyn Store) -> Written
 }
 
 fn put_rules(batches: &[(u16, &Batch)], rows: &mut dyn Sink) -> Written {
-    // Every partition says so.
+    // Every partition holds the same rules.
     let all: BTreeMap<u32, _> = batches
         .iter()
         .flat_map(|(_, batch)| batch.rules.iter().map(|(version, rules)| (*version, (*batch, rules))))
@@ -56,20 +56,20 @@ fn put_rules(batches: &[(u16, &Batch)], rows: &mut dyn Sink) -> Written {
 
 fn put_answers(batches: &[(u16, &Batch)], rows: &mut dyn Sink) -> Written {
     if let [(_, only)] = batches {
-        return only.answers.iter().try_for_each(|(key, kept)| put_answer(*key, kept, rows));
+        return only.answers.iter().try_for_each(|(key, answer)| put_answer(*key, answer, rows));
     }
-    // The desks on a scan's road may tell of it in different partitions.
-    let mut all: BTreeMap<(i64, u128), &Kept> = BTreeMap::new();
-    for (key, kept) in batches.iter().flat_map(|(_, batch)| &batch.answers) {
-        let last = all.entry(*key).or_insert(kept);
-        if (kept.received, kept.desk) > (last.received, last.desk) {
-            *last = kept;
+    // The answers of several desks to one scan may be in different partitions.
+    let mut all: BTreeMap<(i64, u128), &OwnedAnswer> = BTreeMap::new();
+    for (key, answer) in batches.iter().flat_map(|(_, batch)| &batch.answers) {
+        let last = all.entry(*key).or_insert(answer);
+        if (answer.received, answer.desk) > (last.received, last.desk) {
+            *last = answer;
         }
     }
-    all.into_iter().try_for_each(|(key, kept)| put_answer(key, kept, rows))
+    all.into_iter().try_for_each(|(key, answer)| put_answer(key, answer, rows))
 }
 
-fn put_answer((hour, event): (i64, u128), a: &Kept, rows: &mut dyn Sink) -> Written {
+fn put_answer((hour, event): (i64, u128), a: &OwnedAnswer, rows: &mut dyn Sink) -> Written {
     let claim = a.claim.as_ref();
     rows.put(&[
         hour.into(),
@@ -87,7 +87,7 @@ fn put_answer((hour, event): (i64, u128), a: &Kept, rows: &mut dyn Sink) -> Writ
     ])
 }
 
-/// Writes a row: its first values, and its cells behind them.
+/// Writes a row: its first values, then its cells.
 fn put_cells(first: &[Value<'_>], cells: &[Cell], rows: &mut dyn Sink) -> Written {
     let mut row = [Value::Null; COLUMNS_MAX];
     row[..first.len()].copy_from_slice(first);
@@ -103,7 +103,7 @@ fn put_cells(first: &[Value<'_>], cells: &[Cell], rows: &mut dyn Sink) -> Writte
     rows.put(&row[..first.len() + cells.len()])
 }
 
-/// No table has more columns.
+/// Maximum number of columns of a table; a wider row panics.
 const COLUMNS_MAX: usize = 16;
 
 impl Batch {
@@ -113,7 +113,7 @@ impl Batch {
 
     fn put_counters(&self, facts: i64, rows: &mut dyn Sink) -> Written {
         for ((merchant, scope), keys) in &self.counters {
-            // In order, so that the same facts write the same pages, one beside the other.
+            // In order, so that neighbouring rows are written to the same pages.
             let mut keys: Vec<_> = keys.iter().collect();
             keys.sort_unstable_by_key(|(key, _)| *key);
             for (key, sums) in keys {

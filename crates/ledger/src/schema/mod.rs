@@ -1,4 +1,4 @@
-//! Which databases are ledgers, of which schema, and how one becomes a ledger of this build's.
+//! Recognises ledgers and their schemas, creates ledgers, and upgrades older ones to this build's schema.
 
 mod steps;
 
@@ -15,22 +15,21 @@ use crate::store::sqlite::Sqlite;
 use crate::store::{Dialect, Store, Task, all, first, transaction};
 use crate::url::LedgerUrl;
 
-/// The schema that this build works with. An older ledger is brought up by the service that opens it.
+/// Version of the schema that this build uses. A service upgrades an older ledger when it opens it.
 pub const SCHEMA: i64 = STEPS[STEPS.len() - 1].to;
-/// The oldest one from which a way leads here.
+/// Oldest version of the schema that can be upgraded; older ledgers are refused.
 const OLDEST: i64 = STEPS[0].to;
 
-/// How long a writer waits for another connection to let go of a SQLite database.
+/// Maximum time that a writer waits for another connection's lock on a SQLite database; after it, the call fails.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Postgres: whoever changes the tables holds this lock; any number, the same for all builds.
+/// Number of the advisory lock that a process holds while it changes tables in Postgres; the same in all builds.
 const MIGRATING: i64 = 0x6d61_7368_616e_6700;
 
 const NEWER: &str = "use the build that wrote it, or make it anew with `run`";
-const OLDER: &str =
-    "start `serve` or `ledger` of this build on it, which brings it up; one that `run` wrote is made anew with `run`";
-const OLDEST_MEND: &str = "make it anew, with `run`, or from the log if that still has everything";
+const OLDER: &str = "start `serve` or `ledger` of this build on it, which upgrades it; a ledger that `run` wrote is made anew with `run`";
+const OLDEST_MEND: &str = "make it anew with `run`, or from the log if that still holds all records";
 
-/// Who writes a ledger: a `run` makes its own anew each time, a service goes on with it.
+/// The command that writes a ledger: `run` makes a new one each time, a service continues the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     Run,
@@ -46,18 +45,18 @@ impl Origin {
     }
 }
 
-/// Makes the tables of a new ledger in SQLite.
+/// Creates the tables of a new ledger in SQLite.
 ///
 /// # Errors
-/// The database refuses.
+/// The database fails.
 pub fn create(db: &Connection, origin: Origin) -> Result<(), LedgerError> {
-    // All or nothing: a file that was begun is as good as none.
+    // One transaction, so that an interrupted creation leaves an empty database.
     let tx = rusqlite::Transaction::new_unchecked(db, rusqlite::TransactionBehavior::Immediate)?;
     tx.execute_batch(&steps_from(Dialect::Sqlite, None, origin))?;
     Ok(tx.commit()?)
 }
 
-/// The statements that make a ledger of this build's schema out of what there is.
+/// The statements that turn a ledger of schema `found`, or an empty database, into one of this build's schema.
 fn steps_from(dialect: Dialect, found: Option<i64>, origin: Origin) -> String {
     let mut sql: String =
         STEPS.iter().filter(|step| found.is_none_or(|found| step.to > found)).map(|step| step.sql(dialect)).collect();
@@ -92,7 +91,7 @@ fn open_file(file: &Path) -> Result<Connection, LedgerError> {
     Connection::open_with_flags(file, flags).map_err(|_| LedgerError::Foreign(name()))
 }
 
-/// Opens the ledger of a service to write it; an empty database becomes one, an older ledger is brought up.
+/// Opens the ledger of a service to write it. An empty database becomes a ledger, and an older ledger is upgraded.
 pub(crate) fn open_to_write(url: &LedgerUrl) -> Result<Box<dyn Store>, LedgerError> {
     let mut store: Box<dyn Store> = match url {
         LedgerUrl::Sqlite(file) => Box::new(open_file_to_write(file)?),
@@ -109,7 +108,7 @@ fn open_file_to_write(file: &Path) -> Result<Sqlite, LedgerError> {
     Ok(Sqlite::new(db))
 }
 
-/// Takes the steps that lead to this build's schema: one process does, and others that come meanwhile wait for it.
+/// Upgrades to this build's schema. One process does it, and others wait for it.
 fn bring_up(store: &mut dyn Store, at: &str) -> Result<(), LedgerError> {
     if needs_steps(store, at)?.is_none() {
         return Ok(());
@@ -118,17 +117,17 @@ fn bring_up(store: &mut dyn Store, at: &str) -> Result<(), LedgerError> {
         if store.dialect() == Dialect::Postgres {
             store.batch(&format!("SELECT pg_advisory_xact_lock({MIGRATING})"))?;
         }
-        // Another process may have done it meanwhile.
+        // Another process may have upgraded it meanwhile.
         let Some(found) = needs_steps(store, at)? else { return Ok(()) };
         if store.dialect() == Dialect::Postgres && found.is_some() {
-            // A commit of an older build is over, and the next one finds that it is too old.
+            // The lock waits for commits of an older build; its next commit finds the newer schema.
             store.batch("LOCK TABLE progress IN ACCESS EXCLUSIVE MODE")?;
         }
         store.batch(&steps_from(store.dialect(), found, Origin::Service))
     })
 }
 
-/// The schema to begin from, if there are steps to take; within, `None` is an empty database.
+/// `Some` if the ledger needs an upgrade: the schema that it has, or `None` for an empty database.
 fn needs_steps(store: &mut dyn Store, at: &str) -> Result<Option<Option<i64>>, LedgerError> {
     match found(store, at)? {
         Some(SCHEMA) => Ok(None),
@@ -138,7 +137,7 @@ fn needs_steps(store: &mut dyn Store, at: &str) -> Result<Option<Option<i64>>, L
     }
 }
 
-/// Whether this build may go on writing: a newer one may have changed the tables since the ledger was opened.
+/// Checks that the schema is still this build's: a newer build may have upgraded the ledger since it was opened.
 pub(crate) fn check_unchanged(store: &mut dyn Store, at: &str) -> Result<(), LedgerError> {
     match schema(store)? {
         Some(SCHEMA) => Ok(()),
@@ -151,7 +150,7 @@ fn schema(store: &mut dyn Store) -> Result<Option<i64>, LedgerError> {
     first(store, "SELECT value FROM meta WHERE key = 'schema'", &[], read)
 }
 
-/// The schema of the ledger in a database; `None` if there is no table at all.
+/// The schema of the ledger in a database; `None` if the database has no table.
 fn found(store: &mut dyn Store, at: &str) -> Result<Option<i64>, LedgerError> {
     let foreign = || match store.dialect() {
         Dialect::Sqlite => LedgerError::Foreign(at.to_owned()),
@@ -178,7 +177,7 @@ fn found(store: &mut dyn Store, at: &str) -> Result<Option<i64>, LedgerError> {
     match schema(store) {
         Ok(Some(found)) => Ok(Some(found)),
         Err(error) if error.is_passing() => Err(error),
-        // Somebody else's `meta`.
+        // A table `meta` of another program.
         Ok(None) | Err(_) => Err(foreign),
     }
 }
@@ -196,10 +195,10 @@ fn other_schema(at: &str, found: i64) -> LedgerError {
     LedgerError::Schema { at: at.to_owned(), found: found.to_string(), wanted: SCHEMA, mend }
 }
 
-/// Whether a service may go on with what stands at `file`.
+/// Checks that a service may continue the ledger in `file`.
 ///
 /// # Errors
-/// It is none of ours, of a schema that no way leads from, or was written by `run`.
+/// The file holds no ledger, one of a schema that cannot be upgraded, or one that `run` wrote.
 pub fn may_serve(file: &Path) -> Result<(), LedgerError> {
     if std::fs::metadata(file).map_or(true, |meta| meta.len() == 0) {
         return Ok(());
@@ -207,7 +206,7 @@ pub fn may_serve(file: &Path) -> Result<(), LedgerError> {
     let name = file.display().to_string();
     let mut store = Sqlite::new(Connection::open(file)?);
     match needs_steps(&mut store, &name)? {
-        // One that was being made when it was cut off has no table yet.
+        // A ledger whose creation was interrupted has no table yet.
         Some(None) => Ok(()),
         _ if origin(&mut store)?.as_deref() == Some(Origin::Service.as_str()) => Ok(()),
         _ => Err(LedgerError::Run(name)),
@@ -218,10 +217,10 @@ fn origin(store: &mut dyn Store) -> Result<Option<String>, LedgerError> {
     first(store, "SELECT value FROM meta WHERE key = 'origin'", &[], |row| row.text_of(0).map(ToOwned::to_owned))
 }
 
-/// Whether `run` may put a ledger of these merchants in the place of `file`.
+/// Checks that `run` may replace `file` by a ledger of these merchants.
 ///
 /// # Errors
-/// What stands there is no ledger, is of a newer schema or of other merchants, or belongs to a service.
+/// The file holds no ledger, or one of a newer schema, of other merchants, or of a service.
 pub fn may_replace(file: &Path, merchants: &BTreeSet<String>) -> Result<(), LedgerError> {
     let name = file.display().to_string();
     let mut store = match open_file(file) {

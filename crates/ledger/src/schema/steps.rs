@@ -1,13 +1,13 @@
-//! The tables, as the steps that made them what they are: a ledger made anew takes all of them, an older one those that it
-//! has not taken yet. A step that was released is never changed.
+//! The steps that create the tables: a new ledger runs all of them, an older one those that it has not run yet. A released step
+//! never changes.
 //!
-//! Counters and funnels are kept per facts partition and added when read. Times are ms, days and hours count from
-//! 1970-01-01, money is minor units, log ids and hashes are hex, events are by their keys. Only a service keeps answers.
-//! In Postgres every text is ordered bytewise, as in SQLite and as exports are.
+//! Counters and funnels are stored for each facts partition and summed by queries. Times are ms, days and hours count from
+//! 1970-01-01, money is in minor units, log ids and hashes are hexadecimal, events are named by their keys. Only a service
+//! stores answers. In Postgres every text is ordered bytewise, as in SQLite and in exports.
 
 use crate::store::Dialect;
 
-/// What makes a ledger of the schema before it one of schema `to`.
+/// A step from the schema before it to schema `to`.
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) to: i64,
@@ -26,9 +26,9 @@ impl Step {
 
 pub(crate) const STEPS: [Step; 3] = [
     Step { to: 2, sqlite: include_str!("2.sqlite.sql"), postgres: include_str!("2.postgres.sql") },
-    // A code's history is told in the order of its facts, by their places in the log: SQLite's own row numbers, in which
-    // the older ones are, Postgres does not have. There rows lie in the order in which they were added.
+    // The history of a code is ordered by its facts' positions in the log. Rows from before this step are ordered by SQLite's row
+    // numbers; Postgres has none, but stores those rows in the order in which they were added.
     Step { to: 3, sqlite: include_str!("3.sqlite.sql"), postgres: include_str!("3.postgres.sql") },
-    // Whose earlier entry a keyless scan is told again: whoever asks for it does not know.
+    // The merchant and shopper of the earlier entry that a keyless scan repeats: a query for the scan does not know them.
     Step { to: 4, sqlite: include_str!("4.sqlite.sql"), postgres: include_str!("4.postgres.sql") },
 ];

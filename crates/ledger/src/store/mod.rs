@@ -1,5 +1,5 @@
-//! The little that the ledger asks of a database, and the two that answer. Statements are the same for both wherever both
-//! understand them: parameters are `$1`, `$2`, …; sums are cast back to whole numbers, for Postgres widens them.
+//! The operations that the ledger needs of a database, for SQLite and Postgres. Both use the same statements wherever possible:
+//! parameters are `$1`, `$2`, …; sums are cast back to integers, because Postgres widens them.
 
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
@@ -8,24 +8,24 @@ use std::fmt::Debug;
 
 use crate::error::LedgerError;
 
-/// Which database it is, for the few words that they do not share.
+/// The kind of the database, for the few statements that differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Sqlite,
     Postgres,
 }
 
-/// What a transaction is for: how long it may take.
+/// The purpose of a transaction, which decides its timeouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     Write,
-    /// Changes the tables; the only one that may rewrite them whole.
+    /// Changes the schema; only it may rewrite whole tables.
     Migrate,
-    /// Reads one state of everything, whatever is written meanwhile.
+    /// Reads one consistent state, while others write.
     Read,
 }
 
-/// A value on its way into the database.
+/// A value for the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Value<'a> {
     Null,
@@ -66,12 +66,12 @@ pub(crate) enum Type {
     Bytes,
 }
 
-/// How rows come into a table: its columns, and what becomes of a row that is there.
+/// An insert into a table: its columns, and how an existing row changes.
 #[derive(Debug)]
 pub(crate) struct Insert {
     pub(crate) table: &'static str,
     pub(crate) columns: &'static [(&'static str, Type)],
-    /// `ON CONFLICT …`, or nothing where no two rows are the same.
+    /// `ON CONFLICT …`, or empty if rows cannot conflict.
     pub(crate) conflict: &'static str,
 }
 
@@ -83,68 +83,68 @@ impl Insert {
     }
 }
 
-/// A row on its way out.
+/// A row of a result.
 pub(crate) trait Row {
     fn int(&self, at: usize) -> Result<Option<i64>, LedgerError>;
     fn text(&self, at: usize) -> Result<Option<&str>, LedgerError>;
     fn bytes(&self, at: usize) -> Result<Option<&[u8]>, LedgerError>;
 
-    /// A number that must be there.
+    /// A number that must not be NULL.
     fn int_of(&self, at: usize) -> Result<i64, LedgerError> {
         self.int(at)?.ok_or_else(|| LedgerError::Damaged(format!("column {at} is empty")))
     }
 
-    /// A text that must be there.
+    /// A text that must not be NULL.
     fn text_of(&self, at: usize) -> Result<&str, LedgerError> {
         self.text(at)?.ok_or_else(|| LedgerError::Damaged(format!("column {at} is empty")))
     }
 }
 
-/// Takes rows, each with as many values as there are columns.
+/// Accepts rows, each with one value for every column.
 pub(crate) trait Sink {
     fn put(&mut self, row: &[Value<'_>]) -> Result<(), LedgerError>;
 }
 
-/// What is done with each row.
+/// Handles one row of a result.
 pub(crate) type Each<'a> = &'a mut dyn FnMut(&dyn Row) -> Result<(), LedgerError>;
-/// What gives the rows.
+/// Puts rows into a sink.
 pub(crate) type Fill<'a> = &'a mut dyn FnMut(&mut dyn Sink) -> Result<(), LedgerError>;
 
 /// A connection to a ledger's database.
 ///
-/// After an error inside a transaction only [`Store::rollback`] is of use. Outside of one, a connection that broke is made
-/// anew by the next call.
+/// After an error inside a transaction only [`Store::rollback`] may follow. Outside of a transaction, the next call replaces a
+/// broken connection.
 pub(crate) trait Store: Debug + Send {
     fn dialect(&self) -> Dialect;
 
     fn begin(&mut self, task: Task) -> Result<(), LedgerError>;
 
-    /// After an error nobody knows whether it was committed.
+    /// After an error it is unknown whether the transaction was committed.
     fn commit(&mut self) -> Result<(), LedgerError>;
 
-    /// Lets go of a transaction; if even that fails, of the connection.
+    /// Ends the transaction without its changes; if that fails, drops the connection.
     fn rollback(&mut self);
 
-    /// Gives the few rows of a query.
+    /// Passes the rows of a query with a small result to `each`.
     fn select(&mut self, sql: &str, params: &[Value<'_>], each: Each<'_>) -> Result<(), LedgerError>;
 
-    /// Gives the many rows of a query, within a transaction, without holding them in memory.
+    /// Passes the rows of a query with a large result to `each`, within a transaction, without holding all in memory.
     fn walk(&mut self, sql: &str, params: &[Value<'_>], each: Each<'_>) -> Result<(), LedgerError>;
 
-    /// Runs a statement and says how many rows it changed.
+    /// Runs a statement; returns the number of rows that it changed.
     fn execute(&mut self, sql: &str, params: &[Value<'_>]) -> Result<u64, LedgerError>;
 
-    /// Runs statements that take no parameters.
+    /// Runs statements without parameters.
     fn batch(&mut self, sql: &str) -> Result<(), LedgerError>;
 
-    /// Writes rows, within a transaction, in the order in which they are given.
+    /// Writes rows within a transaction, in the order of `fill`.
     fn insert(&mut self, into: &'static Insert, fill: Fill<'_>) -> Result<(), LedgerError>;
 
-    /// Ends with everything in its place.
+    /// Closes the database.
     fn close(self: Box<Self>) -> Result<(), LedgerError>;
 }
 
-/// Does something within a transaction, all of it or nothing.
+/// Runs work within a transaction; commits all of it or nothing.
 pub(crate) fn transaction<T>(
     store: &mut dyn Store,
     task: Task,
@@ -158,7 +158,7 @@ pub(crate) fn transaction<T>(
     done
 }
 
-/// Asks several things of one state of the ledger.
+/// Runs several queries on one consistent state.
 pub(crate) fn reading<T>(
     store: &mut dyn Store,
     work: impl FnOnce(&mut dyn Store) -> Result<T, LedgerError>,
@@ -169,7 +169,7 @@ pub(crate) fn reading<T>(
     done
 }
 
-/// The one row of a query, if there is one.
+/// The first row of a query, if there is one.
 pub(crate) fn first<T>(
     store: &mut dyn Store,
     sql: &str,

@@ -6,7 +6,7 @@ use rusqlite::{CachedStatement, Connection, Statement, ToSql};
 use super::{Dialect, Each, Fill, Insert, Row, Sink, Store, Task, Value};
 use crate::error::LedgerError;
 
-/// Statements that are kept for the next time.
+/// Maximum number of cached statements; further ones replace the least recently used.
 const STATEMENTS_KEPT: usize = 32;
 
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Store for Sqlite {
 
     fn begin(&mut self, task: Task) -> Result<(), LedgerError> {
         Ok(self.0.execute_batch(match task {
-            // There is one writer at a time: nothing that is read from here on is changed by another.
+            // SQLite has one writer at a time: no other writer changes what this transaction reads.
             Task::Write | Task::Migrate => "BEGIN IMMEDIATE",
             Task::Read => "BEGIN DEFERRED",
         })?)
@@ -37,7 +37,7 @@ impl Store for Sqlite {
     }
 
     fn rollback(&mut self) {
-        // Some errors have rolled back already.
+        // After some errors SQLite has rolled back already.
         let _ = self.0.execute_batch("ROLLBACK");
     }
 
@@ -71,7 +71,7 @@ impl Store for Sqlite {
         fill(&mut Rows(self.0.prepare_cached(&sql)?))
     }
 
-    /// All of it is in the one file then, unless somebody reads an older state of it.
+    /// After it all data are in one file, unless another connection still reads an older state.
     fn close(self: Box<Self>) -> Result<(), LedgerError> {
         self.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         Ok(self.0.close().map_err(|(_, error)| error)?)
@@ -90,7 +90,7 @@ impl Sink for Rows<'_> {
     }
 }
 
-/// `$1` is a name to SQLite: a statement may say it twice, or leave one out.
+/// Binds parameters by name: in SQLite `$1` is a name, which a statement may use twice or not at all.
 fn bind(statement: &mut Statement<'_>, params: &[Value<'_>]) -> Result<(), LedgerError> {
     for (n, value) in (1..).zip(params) {
         if let Some(at) = statement.parameter_index(&format!("${n}"))? {

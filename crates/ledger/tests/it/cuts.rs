@@ -1,4 +1,4 @@
-//! The connection breaks and the database goes away and comes back, at any moment.
+//! The connection breaks, and the database stops and starts, at any moment.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -12,12 +12,12 @@ use testkit::postgres::{Postgres, Wanted};
 use crate::relay::{COMMIT, Plan, Relay};
 use crate::traffic::{Facts, PARTITIONS, Rng, facts};
 
-/// Nobody has to try for longer.
-const TRIED_FOR: Duration = Duration::from_secs(60);
+/// Timeout of retries; after it, the test fails.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Commits until it went well; what was in the way each time must be passing.
+/// Retries a commit until it succeeds; every error must be one that may pass. Returns the number of failures.
 fn commit(writer: &mut Writer) -> u32 {
-    let until = Instant::now() + TRIED_FOR;
+    let until = Instant::now() + RETRY_TIMEOUT;
     for failed in 0.. {
         match writer.commit() {
             Ok(()) => return failed,
@@ -27,10 +27,10 @@ fn commit(writer: &mut Writer) -> u32 {
             }
         }
     }
-    unreachable!("it is committed sooner");
+    unreachable!("the loop ends with a return");
 }
 
-/// Writes everything in small commits, whatever is in the way; how often it was.
+/// Writes all facts in small commits, with retries; returns the number of failures.
 fn persevere(writer: &mut Writer, facts: &Facts, rng: &mut Rng) -> u32 {
     let mut failed = 0;
     loop {
@@ -44,7 +44,7 @@ fn persevere(writer: &mut Writer, facts: &Facts, rng: &mut Rng) -> u32 {
 }
 
 #[test]
-fn sessions_ended_at_any_moment_of_a_commit_change_nothing() {
+fn sessions_ended_during_commits_change_nothing() {
     let Some(postgres) = Postgres::shared() else { return };
     let facts = facts(3, 600);
     let url: LedgerUrl = postgres.create_database("cut").parse().expect("a URL");
@@ -54,7 +54,7 @@ fn sessions_ended_at_any_moment_of_a_commit_change_nothing() {
         scope.spawn(|| {
             let mut rng = Rng::new(7);
             while !is_over.load(Ordering::Acquire) {
-                // Many cuts in one session of psql, each after a moment of its own.
+                // Many cuts in one session of psql, each after a random delay.
                 let cuts: String = (0..20)
                     .map(|_| {
                         format!(
@@ -80,9 +80,9 @@ fn sessions_ended_at_any_moment_of_a_commit_change_nothing() {
     assert_eq!(facts.everything(&url), facts.undisturbed());
 }
 
-/// The answer to a COMMIT is lost: half of them had gone well.
+/// The answer to a COMMIT is lost, before or after the database has committed.
 #[test]
-fn a_commit_whose_answer_is_lost_counts_once() {
+fn commit_with_a_lost_answer_counts_once() {
     let Some(postgres) = Postgres::shared() else { return };
     let facts = facts(10, 900);
     let url = postgres.create_database("lost");
@@ -102,7 +102,7 @@ fn a_commit_whose_answer_is_lost_counts_once() {
         assert_eq!(first.is_ok(), at == 0, "{first:?}");
         if let Err(error) = first {
             assert!(error.is_passing(), "{error}");
-            // More may come before it is tried again.
+            // More records may arrive before the retry.
             (0..PARTITIONS.facts).map(|p| facts.feed(&mut writer, p, rng.below(3))).for_each(drop);
             relay.plan(Plan::Pass);
             writer.commit().expect("the database is there");
@@ -113,10 +113,10 @@ fn a_commit_whose_answer_is_lost_counts_once() {
     assert_eq!(facts.everything(&url.parse().expect("a URL")), facts.undisturbed());
 }
 
-/// A writer that is paused in the middle of its transaction: the server lets go of its locks, another one goes on, and when
-/// it wakes up it changes nothing.
+/// A writer pauses in the middle of its transaction: the server releases its locks, another writer continues, and the first
+/// one changes nothing when it wakes.
 #[test]
-fn a_writer_that_is_paused_in_its_transaction_changes_nothing_when_it_wakes() {
+fn writer_paused_in_its_transaction_changes_nothing() {
     let Some(postgres) = Postgres::shared() else { return };
     let facts = facts(11, 300);
     let url = postgres.create_database("woken");
@@ -127,23 +127,23 @@ fn a_writer_that_is_paused_in_its_transaction_changes_nothing_when_it_wakes() {
     relay.plan(Plan::Hold(COMMIT));
     std::thread::scope(|scope| {
         let woken = scope.spawn(|| {
-            let error = paused.commit().expect_err("it was cut off");
+            let error = paused.commit().expect_err("the server has ended the session");
             assert!(error.is_passing(), "{error}");
-            let moved = paused.commit().expect_err("another one went on");
+            let moved = paused.commit().expect_err("another writer has committed");
             assert!(matches!(moved, LedgerError::Moved { facts: 0 }), "{moved}");
         });
         relay.wait_held();
-        // Everything is written but the COMMIT; whoever takes up the partition waits for its rows.
+        // All is written but the COMMIT; the partition's next writer waits for its rows.
         let mut successor = Writer::open(&url, 0..PARTITIONS.facts).expect("it waits until it has them");
         facts.feed_all(&mut successor, 4);
         relay.plan(Plan::Pass);
-        woken.join().expect("held");
+        woken.join().expect("no panic");
     });
     assert_eq!(facts.everything(&url), facts.undisturbed());
 }
 
 #[test]
-fn a_database_that_restarts_or_crashes_is_waited_for() {
+fn writer_waits_for_a_database_that_restarts() {
     let Some(postgres) = Postgres::start(Wanted::default()) else { return };
     let facts = facts(4, 300);
     let url: LedgerUrl = postgres.create_database("restarted").parse().expect("a URL");
@@ -159,14 +159,14 @@ fn a_database_that_restarts_or_crashes_is_waited_for() {
 
     facts.feed(&mut writer, 1, 3);
     postgres.stop("immediate");
-    let error = writer.commit().expect_err("nobody is there");
+    let error = writer.commit().expect_err("the database is down");
     assert!(error.is_passing(), "{error}");
-    assert!(reader.progress().expect_err("nobody is there").is_passing());
+    assert!(reader.progress().expect_err("the database is down").is_passing());
     postgres.go_on();
     commit(&mut writer);
     assert_eq!(reader.progress().expect("over a new connection")[1], (1, 3));
 
-    // And while it writes, again and again.
+    // Several restarts while it writes.
     std::thread::scope(|scope| {
         let postgres = &postgres;
         scope.spawn(move || {
@@ -181,12 +181,12 @@ fn a_database_that_restarts_or_crashes_is_waited_for() {
 }
 
 #[test]
-fn a_database_that_hangs_is_an_error_that_says_so() {
+fn database_that_hangs_is_an_error() {
     let Some(postgres) = Postgres::start(Wanted::default()) else { return };
     let url = postgres.create_database("hung") + "?connect_timeout=1";
     Writer::open(&url.parse().expect("a URL"), [0]).expect("a ledger");
     postgres.pause();
-    let error = Ledger::open(&url.parse().expect("a URL")).expect_err("nobody answers");
+    let error = Ledger::open(&url.parse().expect("a URL")).expect_err("no answer");
     postgres.wake();
     assert!(error.is_passing() && error.to_string().contains("no answer after"), "{error}");
     Ledger::open(&url.parse().expect("a URL")).expect("it answers again");

@@ -1,4 +1,4 @@
-//! The ledger on SQLite and on a real Postgres: the same tables, whatever happens to the connection and whoever writes.
+//! The ledger on SQLite and on a real Postgres: the same tables under any fault of the connection and with any number of writers.
 
 mod cuts;
 mod moving;

@@ -1,4 +1,4 @@
-//! Partitions move between writers while facts flow.
+//! Partitions move between writers while facts arrive.
 
 use ledger::error::LedgerError;
 use ledger::reader::Ledger;
@@ -10,7 +10,7 @@ use crate::traffic::{Facts, PARTITIONS, Rng, facts};
 
 const WRITERS: usize = 3;
 
-/// One step of one writer: what its member of a consumer group would do.
+/// One step of one writer, as its member of a consumer group does it.
 fn step(writer: &mut Writer, facts: &Facts, rng: &mut Rng) {
     let facts_of = |rng: &mut Rng| u16::try_from(rng.below(usize::from(PARTITIONS.facts))).expect("small");
     match rng.below(10) {
@@ -26,7 +26,7 @@ fn step(writer: &mut Writer, facts: &Facts, rng: &mut Rng) {
     }
 }
 
-/// Commits; a partition that another one went on with is let go of.
+/// Commits; releases partitions that another writer has continued.
 fn commit(writer: &mut Writer) {
     loop {
         match writer.commit() {
@@ -45,7 +45,7 @@ fn finish(url: &LedgerUrl, facts: &Facts) {
 }
 
 #[test]
-fn in_turns_on_both_databases() {
+fn partitions_move_in_turns_on_both_databases() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut urls = vec![LedgerUrl::file(&dir.path().join("ledger.sqlite"))];
     urls.extend(Postgres::shared().map(|p| p.create_database("moving").parse().expect("a URL")));
@@ -58,14 +58,14 @@ fn in_turns_on_both_databases() {
             step(&mut writers[at], &facts, &mut rng);
         }
         let written: u64 = Ledger::open(&url).expect("a ledger").progress().expect("a place").iter().map(|p| p.1).sum();
-        assert!(written > 50, "they got somewhere: {written}");
+        assert!(written > 50, "the writers committed only {written} records");
         drop(writers);
         finish(&url, &facts);
     }
 }
 
 #[test]
-fn at_the_same_time() {
+fn partitions_move_between_concurrent_writers() {
     let Some(postgres) = Postgres::shared() else { return };
     let facts = facts(6, 600);
     let url: LedgerUrl = postgres.create_database("moving_at_once").parse().expect("a URL");
@@ -82,7 +82,7 @@ fn at_the_same_time() {
         }
     });
     finish(&url, &facts);
-    // They share rows of answers, and take them in one order.
+    // The writers share rows of answers, and lock them in one order.
     let rings = postgres.sql("postgres", "SELECT deadlocks FROM pg_stat_database WHERE datname = 'moving_at_once'");
-    assert_eq!(rings, "0", "no two writers wait for each other in a ring");
+    assert_eq!(rings, "0", "no deadlock");
 }

@@ -1,4 +1,4 @@
-//! What may be opened, and what is said where it may not.
+//! Which databases can be opened as ledgers, and the errors of all others.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use testkit::postgres::{PASSWORD, PASSWORD_IN_URL, Postgres, Wanted};
 
 use crate::traffic::{PARTITIONS, facts};
 
-/// The tables of schema 2, as it was released.
+/// The tables of schema 2 as released.
 const SQLITE_2: &str = include_str!("../../src/schema/2.sqlite.sql");
 const POSTGRES_2: &str = include_str!("../../src/schema/2.postgres.sql");
 const META_2: &str = "INSERT INTO meta VALUES ('schema', '2'), ('origin', 'serve');";
@@ -20,7 +20,7 @@ fn url(text: &str) -> LedgerUrl {
 }
 
 #[test]
-fn several_open_an_empty_database_at_once() {
+fn concurrent_writers_open_an_empty_database() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut urls = vec![LedgerUrl::file(&dir.path().join("ledger.sqlite"))];
     urls.extend(Postgres::shared().map(|p| url(&p.create_database("at_once"))));
@@ -30,7 +30,7 @@ fn several_open_an_empty_database_at_once() {
             for partition in 0..PARTITIONS.facts {
                 let (url, facts) = (&url, &facts);
                 scope.spawn(move || {
-                    let mut writer = Writer::open(url, [partition]).expect("every one of them opens it");
+                    let mut writer = Writer::open(url, [partition]).expect("every writer opens it");
                     facts.feed_all(&mut writer, 3);
                     writer.close().expect("closed");
                 });
@@ -40,7 +40,7 @@ fn several_open_an_empty_database_at_once() {
     }
 }
 
-/// Makes a ledger of schema 2 out of a finished one of today's: what its writer would have left.
+/// Statements that copy the rows of a ledger of today's schema into tables of schema 2.
 fn to_schema_2(tables: &[&str]) -> String {
     let copy = |table: &&str| format!("INSERT INTO {table} SELECT * FROM now_{table};");
     let seen = "INSERT INTO seen SELECT merchant, code, time, shopper, region, outcome, campaign, entry, event
@@ -63,7 +63,7 @@ const TABLES: [&str; 11] = [
 ];
 
 #[test]
-fn a_ledger_of_schema_2_is_brought_up_and_goes_on() {
+fn ledger_of_schema_2_is_upgraded_and_continued() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("ledger.sqlite");
     let facts = facts(8, 300);
@@ -81,7 +81,7 @@ fn a_ledger_of_schema_2_is_brought_up_and_goes_on() {
     goes_on(&to, &facts);
 }
 
-/// Writes about half of it.
+/// Writes about half of the records.
 fn half(url: &LedgerUrl, facts: &crate::traffic::Facts) {
     let mut writer = Writer::open(url, 0..PARTITIONS.facts).expect("a ledger");
     for partition in 0..PARTITIONS.facts {
@@ -90,7 +90,7 @@ fn half(url: &LedgerUrl, facts: &crate::traffic::Facts) {
     writer.close().expect("closed");
 }
 
-/// Statements that put the tables of schema 2 in the place of today's, with all that they held.
+/// Statements that replace today's tables by those of schema 2 with the same rows.
 fn make_old(tables_2: &str, rename: &str) -> String {
     let mut sql = "DROP INDEX postings_by_order; DROP INDEX awards_by_code; DROP INDEX unlocking_by_shopper;
       DROP INDEX seen_by_code; "
@@ -119,16 +119,16 @@ fn make_old(tables_2: &str, rename: &str) -> String {
 }
 
 fn goes_on(url: &LedgerUrl, facts: &crate::traffic::Facts) {
-    let error = Ledger::open(url).expect_err("only a service brings it up").to_string();
+    let error = Ledger::open(url).expect_err("only a service upgrades it").to_string();
     assert!(error.contains("the ledger is of schema 2, this build works with schema 4: start `serve`"), "{error}");
-    let mut writer = Writer::open(url, 0..PARTITIONS.facts).expect("brought up");
+    let mut writer = Writer::open(url, 0..PARTITIONS.facts).expect("upgraded");
     facts.feed_all(&mut writer, 7);
     writer.close().expect("closed");
     assert_eq!(facts.everything(url), facts.undisturbed());
 }
 
 #[test]
-fn a_newer_ledger_is_refused_and_an_older_writer_stops() {
+fn newer_ledger_is_refused_and_older_writer_stops() {
     let Some(postgres) = Postgres::shared() else { return };
     let place = url(&postgres.create_database("newer"));
     let facts = facts(9, 100);
@@ -146,12 +146,12 @@ fn a_newer_ledger_is_refused_and_an_older_writer_stops() {
         assert!(said.contains("the ledger is of schema 99, this build works with schema 4: use the build"), "{said}");
     }
     postgres.sql("newer", "UPDATE meta SET value = '4' WHERE key = 'schema'");
-    writer.commit().expect("as if nothing had been");
+    writer.commit().expect("the schema is right again");
     assert_eq!(writer.committed(0), 4);
 }
 
 #[test]
-fn what_is_wrong_with_a_place_is_said_without_its_password() {
+fn errors_name_the_database_without_its_password() {
     let Some(postgres) = Postgres::shared() else { return };
     let good = postgres.create_database("places");
     let said = |text: &str| {
@@ -180,21 +180,21 @@ fn what_is_wrong_with_a_place_is_said_without_its_password() {
     postgres.sql("places", "CREATE TABLE somebody_elses(a int)");
     let occupied = Writer::open(&url(&good), [0]).expect_err("occupied");
     assert!(matches!(occupied, LedgerError::Occupied(_)), "{occupied}");
-    // By a socket too, where there is no TLS.
+    // By a socket too, which has no TLS.
     let socket = Writer::open(&url(&postgres.socket_url("places")), [0]).expect_err("occupied");
     assert!(matches!(socket, LedgerError::Occupied(_)), "{socket}");
-    // A schema of its own will do.
+    // A schema of its own is enough.
     postgres.sql("places", "CREATE SCHEMA ours");
     let own = url(&format!("{good}?options=-c%20search_path%3Dours"));
     Writer::open(&own, [0]).expect("a ledger of its own").close().expect("closed");
     Ledger::open(&own).expect("a ledger");
 }
 
-/// Where the child process that [`a_password_may_come_from_the_environment`] starts finds its URL.
+/// Environment variable with the URL for the child process of [`password_comes_from_the_environment`].
 const CHILD_URL: &str = "MASHANG_TEST_LEDGER";
 
 #[test]
-fn a_password_may_come_from_the_environment() {
+fn password_comes_from_the_environment() {
     let Some(postgres) = Postgres::shared() else { return };
     let url = postgres.create_database("environment").replace(&format!(":{PASSWORD_IN_URL}@"), "@");
     let child = |password: &str| {
@@ -215,7 +215,7 @@ fn the_child() {
 }
 
 #[test]
-fn a_reader_needs_no_more_than_to_read() {
+fn reader_needs_only_the_right_to_read() {
     let Some(postgres) = Postgres::shared() else { return };
     let owner = postgres.create_database("roles");
     let reader = owner.replace(&format!("mashang:{PASSWORD_IN_URL}"), "reader:s3cr3t");
@@ -233,7 +233,7 @@ fn a_reader_needs_no_more_than_to_read() {
 }
 
 #[test]
-fn a_ledger_is_asked_where_one_may_block_and_dropped_anywhere() {
+fn ledger_may_be_dropped_on_a_runtime_thread() {
     let Some(postgres) = Postgres::shared() else { return };
     let place = url(&postgres.create_database("runtime"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
@@ -254,7 +254,7 @@ fn a_ledger_is_asked_where_one_may_block_and_dropped_anywhere() {
 }
 
 #[test]
-fn tls_is_as_the_url_says() {
+fn tls_follows_the_url() {
     let Some(postgres) = Postgres::start(Wanted { tls: true, ..Wanted::default() }) else { return };
     let by_address = postgres.create_database("tls");
     let by_name = by_address.replace("127.0.0.1", "localhost");
@@ -278,12 +278,12 @@ fn tls_is_as_the_url_says() {
         (&by_name, "sslmode=verify-ca".to_owned()),
         (&by_address, format!("sslmode=verify-full&{vouched}")),
     ] {
-        let error = open(base, &query).expect_err("nobody vouches");
+        let error = open(base, &query).expect_err("not trusted");
         assert!(!error.is_passing() && error.to_string().contains("TLS"), "{query}: {error}");
     }
     let plain = Postgres::shared().map(|p| p.url("postgres") + "?sslmode=require");
     if let Some(plain) = plain {
-        let error = Ledger::open(&url(&plain)).expect_err("it speaks no TLS").to_string();
+        let error = Ledger::open(&url(&plain)).expect_err("the server has no TLS").to_string();
         assert!(error.contains("TLS"), "{error}");
     }
     let missing = open(&by_name, "sslmode=verify-ca&sslrootcert=/nowhere").expect_err("no such file");

@@ -1,4 +1,4 @@
-//! A relay between a writer and its database, which cuts or holds a connection at a chosen word.
+//! A relay between a writer and its database, which cuts or holds a connection at a chosen message.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 
 /// The message that commits.
 pub(crate) const COMMIT: &[u8] = b"COMMIT\0";
-/// Whoever waits for something to be held does not wait for longer.
-const HELD_WITHIN: Duration = Duration::from_secs(20);
+/// Timeout of the wait for a held message; after it, the test fails.
+const HELD_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What happens to the next message from the writer in which the word stands; then everything passes again.
+/// What happens to the writer's next message that contains the word; later messages pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
     Pass,
-    /// It does not arrive, and the connection is cut.
+    /// The message does not arrive, and the connection is cut.
     CutBefore(&'static [u8]),
-    /// It arrives and is done; the connection is cut before the answer.
+    /// The message arrives; the connection is cut before the answer.
     CutBehind(&'static [u8]),
-    /// It waits until it is let go, as if the writer were paused.
+    /// The message waits until another plan is set, as if the writer were paused.
     Hold(&'static [u8]),
-    /// It waits now.
+    /// A message waits now.
     Held,
 }
 
@@ -59,9 +59,9 @@ impl Relay {
 
     /// Waits until a message is held.
     pub(crate) fn wait_held(&self) {
-        let until = Instant::now() + HELD_WITHIN;
+        let until = Instant::now() + HELD_TIMEOUT;
         while *self.plan.0.lock().expect("a plan") != Plan::Held {
-            assert!(Instant::now() < until, "nothing came to be held");
+            assert!(Instant::now() < until, "no message was held");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -81,7 +81,7 @@ fn connect(client: TcpStream, server: TcpStream, plan: &Arc<(Mutex<Plan>, Condva
     std::thread::spawn(move || pass(client, &server, |bytes| is_passed(bytes, &plan, &is_deaf)));
 }
 
-/// Passes on what comes, until one end closes or `may` says no; then both are closed.
+/// Forwards bytes until one end closes or `may` returns false; then closes both.
 fn pass(mut from: TcpStream, mut to: &TcpStream, mut may: impl FnMut(&[u8]) -> bool) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(n @ 1..) = from.read(&mut buffer) {

@@ -1,4 +1,4 @@
-//! Both databases hold the same.
+//! Both databases hold the same tables.
 
 use ledger::url::LedgerUrl;
 use ledger::writer::Writer;
@@ -8,7 +8,7 @@ use crate::traffic::{Facts, PARTITIONS, facts};
 
 const EVENTS: usize = 400;
 
-/// Writes everything into a database of Postgres with one writer.
+/// Writes all facts into a Postgres database with one writer.
 fn written(postgres: &Postgres, name: &str, facts: &Facts, step: usize) -> LedgerUrl {
     let url = postgres.create_database(name).parse().expect("a URL");
     let mut writer = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
@@ -18,13 +18,13 @@ fn written(postgres: &Postgres, name: &str, facts: &Facts, step: usize) -> Ledge
 }
 
 #[test]
-fn both_databases_say_the_same_to_the_byte() {
+fn both_databases_give_the_same_bytes() {
     let Some(postgres) = Postgres::shared() else { return };
     for seed in 0..8 {
         let facts = facts(seed, EVENTS);
         let url = written(postgres, &format!("same_{seed}"), &facts, 3 + usize::try_from(seed).expect("small"));
         let (found, wanted) = (facts.everything(&url), facts.undisturbed());
-        assert!(wanted.lines().count() > EVENTS, "there is something to compare");
+        assert!(wanted.lines().count() > EVENTS, "there are lines to compare");
         assert_eq!(found, wanted, "seed {seed}");
     }
 }

@@ -1,4 +1,4 @@
-//! How fast each database takes counters, side by side; figures, not a test. Run it alone:
+//! How fast each database writes counters, side by side; figures, not a test. Run it alone:
 //! `cargo test --release -p ledger --test it speed -- --ignored --nocapture`
 
 use std::time::Instant;
@@ -13,7 +13,7 @@ use testkit::postgres::{Postgres, Wanted};
 
 use crate::traffic::{PARTITIONS, facts, record};
 
-/// Rows of one commit: what waits for a second, at most.
+/// Number of rows of one commit: the most that one second brings.
 const ROWS: usize = 200_000;
 const COMMITS: i64 = 4;
 const RECORD_FACTS: usize = 500;
@@ -23,11 +23,11 @@ const RECORD_FACTS: usize = 500;
 fn counters_a_second() {
     let dir = tempfile::tempdir().expect("a directory");
     let Some(postgres) = Postgres::start(Wanted::default()) else { return };
-    let places = [
+    let urls = [
         ("SQLite", LedgerUrl::file(&dir.path().join("ledger.sqlite"))),
         ("Postgres", postgres.create_database("speed").parse().expect("a URL")),
     ];
-    for (name, url) in places {
+    for (name, url) in urls {
         let mut writer = Writer::open(&url, [0]).expect("a ledger");
         writer.set_guards(FaultInjection { previous: false, ..FaultInjection::default() });
         for round in 1..=COMMITS {
@@ -45,18 +45,18 @@ fn counters_a_second() {
     }
 }
 
-/// Generated events of all kinds, a commit for each few thousand facts, and how much room a row of each table takes.
+/// Generated events of all kinds, with a commit for each few thousand facts, and the size of a row of each table.
 #[test]
 #[ignore = "figures of this machine"]
 fn facts_a_second() {
     let dir = tempfile::tempdir().expect("a directory");
     let Some(postgres) = Postgres::start(Wanted::default()) else { return };
     let facts = facts(1, 30_000);
-    let places = [
+    let urls = [
         ("SQLite", LedgerUrl::file(&dir.path().join("ledger.sqlite"))),
         ("Postgres", postgres.create_database("facts").parse().expect("a URL")),
     ];
-    for (name, url) in places {
+    for (name, url) in urls {
         let mut writer = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
         let (mut taken, mut ms) = (0, 0);
         loop {

@@ -1,4 +1,4 @@
-//! Facts of generated events, by facts partition, as desks write them into a log; and what a ledger says of them.
+//! Facts of generated events, by facts partition, as desks write them into a log; and all that a ledger returns about them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -23,14 +23,14 @@ use wire::event::{Merchants, read};
 use wire::rules::Reference;
 
 pub(crate) const PARTITIONS: Partitions = Partitions { scans: 4, draws: 3, awards: 2, facts: 4 };
-/// So many events are in a frame.
+/// Number of events in a frame.
 const FRAME_EVENTS: usize = 5;
 
 /// The records of each facts partition.
 #[derive(Debug)]
 pub(crate) struct Facts(pub(crate) Vec<Vec<Vec<u8>>>);
 
-/// The facts that the events of a seed come to.
+/// The facts of the events that a seed generates.
 pub(crate) fn facts(seed: u64, events: usize) -> Facts {
     let case = generate(seed, events);
     let library = library(&case);
@@ -47,9 +47,9 @@ pub(crate) fn facts(seed: u64, events: usize) -> Facts {
     for (partition, record) in frames(&case, &library) {
         log.entry((Topic::Scans, partition)).or_default().push(record);
     }
-    travel::<ShopperDesk>(&mut log, &library);
-    travel::<CodeDesk>(&mut log, &library);
-    travel::<CampaignDesk>(&mut log, &library);
+    run_desks::<ShopperDesk>(&mut log, &library);
+    run_desks::<CodeDesk>(&mut log, &library);
+    run_desks::<CampaignDesk>(&mut log, &library);
     Facts((0..PARTITIONS.facts).map(|p| log.remove(&(Topic::Facts, p)).unwrap_or_default()).collect())
 }
 
@@ -102,8 +102,8 @@ fn frames(case: &Case, library: &Library) -> Vec<(u16, Vec<u8>)> {
     frames
 }
 
-/// Takes a topic through its desks, whose answers go behind what is in the log.
-fn travel<D: Desk>(log: &mut BTreeMap<(Topic, u16), Vec<Vec<u8>>>, library: &Library) {
+/// Runs a topic through its desks, and appends their answers to the log.
+fn run_desks<D: Desk>(log: &mut BTreeMap<(Topic, u16), Vec<Vec<u8>>>, library: &Library) {
     for partition in 0..PARTITIONS.of(D::TOPIC) {
         let mut stage = Stage::new(D::default(), ids::digest128(&["test", D::TOPIC.as_str()]), partition, PARTITIONS);
         let input = log.get(&(D::TOPIC, partition)).cloned().unwrap_or_default();
@@ -118,7 +118,7 @@ fn travel<D: Desk>(log: &mut BTreeMap<(Topic, u16), Vec<Vec<u8>>>, library: &Lib
 }
 
 impl Facts {
-    /// Gives a writer at most so many records of a partition, from where it is; how many it were.
+    /// Adds at most `most` records of a partition to a writer, from its next offset on; returns their number.
     pub(crate) fn feed(&self, writer: &mut Writer, facts: u16, most: usize) -> usize {
         let from = usize::try_from(writer.next_offset(facts)).expect("small");
         let records = &self.0[usize::from(facts)];
@@ -129,7 +129,7 @@ impl Facts {
         records.len().min(most)
     }
 
-    /// Gives a writer everything of its partitions, with a commit after so many records.
+    /// Adds all records of its partitions to a writer, with a commit after `step` records of each.
     pub(crate) fn feed_all(&self, writer: &mut Writer, step: usize) {
         loop {
             let partitions: Vec<u16> = writer.partitions().collect();
@@ -141,7 +141,7 @@ impl Facts {
         }
     }
 
-    /// The ledger of all facts, in a file, written by nobody who is disturbed.
+    /// The contents of a ledger of all facts, written into a file without any fault.
     pub(crate) fn undisturbed(&self) -> String {
         let dir = tempfile::tempdir().expect("a directory");
         let url = LedgerUrl::file(&dir.path().join("ledger.sqlite"));
@@ -151,7 +151,7 @@ impl Facts {
         self.everything(&url)
     }
 
-    /// All that a ledger has to say.
+    /// The results of all queries and exports of a ledger.
     pub(crate) fn everything(&self, url: &LedgerUrl) -> String {
         let mut ledger = Ledger::open(url).expect("a ledger");
         let mut said = Vec::new();
@@ -181,7 +181,7 @@ impl Facts {
     }
 }
 
-/// A record of facts that follows nothing: for writers whose guard against that is off.
+/// A record of facts without a predecessor, for writers that do not check for one.
 pub(crate) fn record(partition: u16, offset: u64, received: Millis, facts: &[Fact<'_>]) -> Vec<u8> {
     let mut body = Body::default();
     facts.iter().for_each(|fact| body.push(fact));
@@ -192,7 +192,7 @@ pub(crate) fn record(partition: u16, offset: u64, received: Millis, facts: &[Fac
     record
 }
 
-/// What may be asked for.
+/// The names that queries need.
 #[derive(Default)]
 struct Names {
     merchants: BTreeSet<String>,
@@ -223,7 +223,7 @@ impl Names {
     }
 }
 
-/// Numbers that a seed gives.
+/// Random numbers from a seed.
 pub(crate) struct Rng(u64);
 
 impl Rng {

@@ -1,4 +1,4 @@
-//! Who comes late changes nothing.
+//! A writer that comes late changes nothing.
 
 use std::sync::Barrier;
 
@@ -15,8 +15,8 @@ use crate::traffic::{PARTITIONS, facts, record};
 
 const EVENTS: usize = 300;
 
-/// A place for a ledger in each database.
-fn places(name: &str) -> (tempfile::TempDir, Vec<LedgerUrl>) {
+/// The address of a new ledger in each kind of database.
+fn new_urls(name: &str) -> (tempfile::TempDir, Vec<LedgerUrl>) {
     let dir = tempfile::tempdir().expect("a directory");
     let mut urls = vec![LedgerUrl::file(&dir.path().join("ledger.sqlite"))];
     urls.extend(Postgres::shared().map(|postgres| postgres.create_database(name).parse().expect("a URL")));
@@ -24,9 +24,9 @@ fn places(name: &str) -> (tempfile::TempDir, Vec<LedgerUrl>) {
 }
 
 #[test]
-fn a_second_writer_is_held_and_the_comparison_is_what_holds_it() {
+fn second_writer_is_refused_by_the_comparison() {
     let facts = facts(1, EVENTS);
-    let (_dir, urls) = places("second");
+    let (_dir, urls) = new_urls("second");
     for url in urls {
         let mut first = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
         let mut late = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
@@ -35,15 +35,15 @@ fn a_second_writer_is_held_and_the_comparison_is_what_holds_it() {
         facts.feed(&mut late, 2, 9);
         first.commit().expect("the first one commits");
         let before = facts.everything(&url);
-        let moved = late.commit().expect_err("held");
+        let moved = late.commit().expect_err("refused");
         assert!(matches!(moved, LedgerError::Moved { facts: 2 }), "{moved}");
         assert!(!moved.is_passing() && moved.to_string().starts_with("facts partition 2: "), "{moved}");
         assert_eq!(facts.everything(&url), before, "nothing is changed");
-        // It lets go of that partition; the other one is still its own.
+        // It gives up that partition, and keeps the other one.
         late.release(2);
         late.commit().expect("partition 1 goes on");
         assert_eq!((late.committed(1), late.committed(2)), (2, 0));
-        late.adopt(2).expect("taken up");
+        late.adopt(2).expect("adopted");
         assert_eq!(late.next_offset(2), 5);
         facts.feed_all(&mut late, 7);
         assert_eq!(facts.everything(&url), facts.undisturbed());
@@ -51,23 +51,23 @@ fn a_second_writer_is_held_and_the_comparison_is_what_holds_it() {
 }
 
 #[test]
-fn two_that_read_the_same_are_not_both_right() {
+fn twin_with_the_same_records_is_refused() {
     let facts = facts(1, EVENTS);
-    let (_dir, urls) = places("twins");
+    let (_dir, urls) = new_urls("twins");
     for url in urls {
         let mut first = Writer::open(&url, [0]).expect("a ledger");
         let mut twin = Writer::open(&url, [0]).expect("a ledger");
         facts.feed(&mut first, 0, 5);
         facts.feed(&mut twin, 0, 5);
         first.commit().expect("the first one commits");
-        assert!(matches!(twin.commit(), Err(LedgerError::Moved { facts: 0 })), "it has sent no COMMIT");
+        assert!(matches!(twin.commit(), Err(LedgerError::Moved { facts: 0 })), "the twin has sent no COMMIT");
     }
 }
 
 #[test]
-fn without_the_comparison_facts_count_twice() {
+fn facts_count_twice_without_the_comparison() {
     let facts = facts(1, EVENTS);
-    let (_dir, urls) = places("blind");
+    let (_dir, urls) = new_urls("blind");
     for url in urls {
         let mut first = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
         let mut late = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
@@ -78,26 +78,26 @@ fn without_the_comparison_facts_count_twice() {
     }
 }
 
-/// Old answers go, whoever wrote them: by the latest time that any writer has seen.
+/// Old answers of all writers are deleted, by the latest time that any writer has seen.
 #[test]
-fn answers_of_partitions_that_others_write_are_let_go() {
-    let (_dir, urls) = places("swept");
+fn old_answers_of_other_writers_are_deleted() {
+    let (_dir, urls) = new_urls("swept");
     for url in urls {
         let mut early = Writer::open(&url, [0]).expect("a ledger");
         let mut late = Writer::open(&url, [1]).expect("a ledger");
-        // One is a day and more behind the other, and comes last.
+        // One writer is more than a day behind the other, and commits last.
         answers(&mut late, 1, 0, 30 * HOUR_MS);
         late.commit().expect("written");
         answers(&mut early, 0, 0, HOUR_MS);
         early.commit().expect("written");
         let mut ledger = Ledger::open(&url).expect("a ledger");
         let mut kept = || [1, 30, 31].map(|hour| ledger.answer(key(hour * HOUR_MS)).expect("answered").is_some());
-        assert_eq!(kept(), [false, true, false], "too old to be told");
-        // It has room again once the latest goes on by an hour.
+        assert_eq!(kept(), [false, true, false], "too old to be kept");
+        // The next deletion comes once the latest time has grown by an hour.
         answers(&mut late, 1, 1, 31 * HOUR_MS);
         late.commit().expect("written");
         assert_eq!(kept(), [false, true, true]);
-        assert_eq!(rows(&url), 2, "what is too old to be told is gone");
+        assert_eq!(rows(&url), 2, "old answers are deleted");
     }
 }
 
@@ -105,18 +105,18 @@ fn key(received: Millis) -> u128 {
     received.unsigned_abs().into()
 }
 
-/// Gives a writer a record with one answer.
+/// Adds a record with one answer to a writer.
 fn answers(writer: &mut Writer, facts: u16, offset: u64, received: Millis) {
-    tell(writer, facts, offset, &[told(key(received), received, 1)]);
+    apply_answers(writer, facts, offset, &[answer(key(received), received, 1)]);
 }
 
-fn tell(writer: &mut Writer, facts: u16, offset: u64, told: &[Fact<'_>]) {
+fn apply_answers(writer: &mut Writer, facts: u16, offset: u64, answers: &[Fact<'_>]) {
     writer.set_guards(FaultInjection { previous: false, ..FaultInjection::default() });
-    let What::Answer(Answer { received, .. }) = told[0].what else { unreachable!("only answers are told") };
-    writer.apply(facts, offset, &record(facts, offset, received, told)).expect("no alarm");
+    let What::Answer(Answer { received, .. }) = answers[0].what else { unreachable!("all facts are answers") };
+    writer.apply(facts, offset, &record(facts, offset, received, answers)).expect("no alarm");
 }
 
-fn told(key: u128, received: Millis, desk: u8) -> Fact<'static> {
+fn answer(key: u128, received: Millis, desk: u8) -> Fact<'static> {
     let what = What::Answer(Answer {
         key,
         received,
@@ -131,9 +131,9 @@ fn told(key: u128, received: Millis, desk: u8) -> Fact<'static> {
     Fact { merchant: "acme", what }
 }
 
-/// The desks on a scan's road tell of it in different partitions, which different processes may write.
+/// The answers of several desks to one scan are in different partitions, which different processes may write.
 #[test]
-fn writers_that_tell_of_the_same_events_never_wait_in_a_ring() {
+fn writers_of_the_same_events_never_deadlock() {
     const EVENTS: u128 = 400;
     let Some(postgres) = Postgres::shared() else { return };
     let url: LedgerUrl = postgres.create_database("ring").parse().expect("a URL");
@@ -144,12 +144,12 @@ fn writers_that_tell_of_the_same_events_never_wait_in_a_ring() {
             scope.spawn(move || {
                 let mut writer = Writer::open(url, partitions).expect("a ledger");
                 for round in 0..30 {
-                    // One has the low keys in its first partition, the other in its second.
+                    // One writer has the low keys in its first partition, the other in its second.
                     let halves = [0..EVENTS / 2, EVENTS / 2..EVENTS];
                     for (at, partition) in partitions.into_iter().enumerate() {
                         let keys = halves[(at + usize::from(desk)) % 2].clone();
-                        let told: Vec<_> = keys.map(|key| told(key, 1, desk + 2 * round)).collect();
-                        tell(&mut writer, partition, round.into(), &told);
+                        let answers: Vec<_> = keys.map(|key| answer(key, 1, desk + 2 * round)).collect();
+                        apply_answers(&mut writer, partition, round.into(), &answers);
                     }
                     barrier.wait();
                     while let Err(error) = writer.commit() {

@@ -1,5 +1,5 @@
-//! Rows as one array per column: `INSERT … SELECT FROM unnest(…)` writes thousands of them in one round trip, and each
-//! value is copied once, into the form in which it is sent.
+//! Rows as one array for each column: `INSERT … SELECT FROM unnest(…)` writes thousands of rows in one round trip, and each value
+//! is copied once, into the format in which it is sent.
 
 use std::error::Error;
 
@@ -8,7 +8,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type as Oid, to_sql_checked};
 
 use crate::store::{Insert, Type, Value};
 
-/// The statement that takes [`Columns`].
+/// The statement that inserts [`Columns`].
 pub(super) fn statement(into: &Insert) -> String {
     let arrays: Vec<String> = (1..)
         .zip(into.columns)
@@ -31,8 +31,7 @@ pub(super) struct Columns {
     rows: usize,
 }
 
-/// An array on its way: its values as Postgres's binary format has them (`array_recv` in its source), each with its
-/// length before it.
+/// An array in Postgres's binary format (`array_recv` in its source): each value follows its length.
 #[derive(Debug)]
 struct Column {
     kind: Type,
@@ -97,7 +96,7 @@ impl Column {
 }
 
 fn length(bytes: usize) -> i32 {
-    i32::try_from(bytes).expect("a value is bounded by the frame that it came in")
+    i32::try_from(bytes).expect("a value is no longer than its frame")
 }
 
 impl ToSql for Column {
@@ -107,7 +106,7 @@ impl ToSql for Column {
             Type::Text => Oid::TEXT,
             Type::Bytes => Oid::BYTEA,
         };
-        // One dimension, whether there are NULLs, of what, how many, counted from 1.
+        // The number of dimensions, whether there are NULLs, the type, the number of values, the first index.
         out.put_i32(1);
         out.put_i32(i32::from(self.has_null));
         out.put_u32(of.oid());

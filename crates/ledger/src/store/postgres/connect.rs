@@ -1,4 +1,4 @@
-//! A connection: whom it trusts, how long it waits, and what the server is told to hold it to.
+//! Makes connections: TLS, timeouts, and the limits of the session.
 
 use std::time::Duration;
 
@@ -8,30 +8,30 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
+use super::errors;
 use super::limits::{IDLE_IN_TRANSACTION, LOCK, STATEMENT};
-use super::trouble;
 use crate::error::LedgerError;
 use crate::url::{Check, PostgresUrl};
 
-/// How long one host may take to be reached, where the URL does not say.
+/// Maximum time to reach one host, if the URL does not set it; after it, the next host is tried.
 const CONNECT: Duration = Duration::from_secs(10);
-/// And to let us in, behind that.
-const LET_IN: Duration = Duration::from_secs(10);
-/// What was sent is acknowledged within this, or the connection is broken: so a host that went away without a word is
-/// noticed long before a statement's limit.
-const UNHEARD: Duration = Duration::from_secs(15);
-/// Where the URL has no password, it is in here, as with libpq: what is on a command line everybody on the machine can read.
+/// Maximum time to log in after that; after it, connecting fails.
+const LOGIN: Duration = Duration::from_secs(10);
+/// Maximum time until TCP acknowledges sent data; after it, the connection is broken. It notices a host that has vanished long
+/// before a statement's timeout.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
+/// Environment variable with the password if the URL has none, as in libpq: every user of the machine can read a command line.
 const PASSWORD: &str = "PGPASSWORD";
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Write,
-    /// Nothing can be changed.
+    /// The server refuses changes.
     Read,
 }
 
-/// Connects and says by which limits the session is held.
+/// Connects and sets the limits of the session.
 pub(super) fn connect(
     runtime: &Runtime,
     url: &PostgresUrl,
@@ -45,7 +45,7 @@ pub(super) fn connect(
         config.connect_timeout(CONNECT);
     }
     if config.get_tcp_user_timeout().is_none() {
-        config.tcp_user_timeout(UNHEARD);
+        config.tcp_user_timeout(UNACKNOWLEDGED);
     }
     if config.get_password().is_none()
         && let Some(password) = std::env::var_os(PASSWORD)
@@ -57,19 +57,19 @@ pub(super) fn connect(
         what: format!("the files of TLS cannot be used: {error}"),
     })?;
     let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(1);
-    let limit = config.get_connect_timeout().map_or(CONNECT, |limit| *limit) * hosts + LET_IN;
+    let limit = config.get_connect_timeout().map_or(CONNECT, |limit| *limit) * hosts + LOGIN;
     let session = session(access);
     let connecting = async {
         let (client, connection) = config.connect(tls).await?;
-        // It gets on while somebody waits for an answer; what ends it, whoever waits is told.
+        // The task runs while a call waits for an answer, and that call gets the error that ends the connection.
         let connection = runtime.spawn(async { drop(connection.await) });
         client.batch_execute(&session).await?;
         Ok((client, connection))
     };
     match runtime.block_on(async { tokio::time::timeout(limit, connecting).await }) {
         Ok(Ok(connected)) => Ok(connected),
-        Ok(Err(error)) => Err(trouble::trouble(url, &error).0),
-        Err(_) => Err(trouble::hangs(url, limit)),
+        Ok(Err(error)) => Err(errors::classify(url, &error).0),
+        Err(_) => Err(errors::timed_out(url, limit)),
     }
 }
 

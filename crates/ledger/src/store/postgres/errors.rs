@@ -1,4 +1,4 @@
-//! What a database's error means: whether the same may go well later, and whether the connection is still of use.
+//! Classifies a database's errors: whether a retry may succeed, and whether the connection is still usable.
 
 use std::error::Error;
 use std::time::Duration;
@@ -8,18 +8,18 @@ use tokio_postgres::error::{DbError, SqlState};
 use crate::error::LedgerError;
 use crate::url::PostgresUrl;
 
-/// The error to pass on, and whether its connection is still of use.
-pub(super) fn trouble(url: &PostgresUrl, error: &tokio_postgres::Error) -> (LedgerError, bool) {
-    let (what, is_passing, is_of_use) = match error.as_db_error() {
-        Some(said) => (text(said), is_passing(said.code()), is_of_use(said)),
-        // What is neither from the server nor from the network is a mistake, and would be one again.
+/// The error to return, and whether its connection is still usable.
+pub(super) fn classify(url: &PostgresUrl, error: &tokio_postgres::Error) -> (LedgerError, bool) {
+    let (what, is_passing, is_usable) = match error.as_db_error() {
+        Some(answer) => (text(answer), is_passing(answer.code()), is_usable(answer)),
+        // An error that is not from the server or the network would happen again.
         None => (chain(error), error.is_closed() || is_network(error), false),
     };
-    (LedgerError::Postgres { at: url.to_string(), what, is_passing }, is_of_use)
+    (LedgerError::Postgres { at: url.to_string(), what, is_passing }, is_usable)
 }
 
-/// The connection broke earlier in this transaction.
-pub(super) fn cut(url: &PostgresUrl) -> LedgerError {
+/// The error if the connection broke earlier in this transaction.
+pub(super) fn connection_lost(url: &PostgresUrl) -> LedgerError {
     LedgerError::Postgres {
         at: url.to_string(),
         what: "the connection broke in the middle of a transaction".to_owned(),
@@ -27,11 +27,11 @@ pub(super) fn cut(url: &PostgresUrl) -> LedgerError {
     }
 }
 
-/// Nothing came back at all.
-pub(super) fn hangs(url: &PostgresUrl, after: Duration) -> LedgerError {
+/// The error if no answer arrived in time.
+pub(super) fn timed_out(url: &PostgresUrl, after: Duration) -> LedgerError {
     LedgerError::Postgres {
         at: url.to_string(),
-        what: format!("no answer after {} s: look after the database and the network to it", after.as_secs()),
+        what: format!("no answer after {} s: check the database and the network to it", after.as_secs()),
         is_passing: true,
     }
 }
@@ -40,18 +40,18 @@ fn is_passing(code: &SqlState) -> bool {
     let classes = ["08", "40", "53", "57"];
     let others = [
         SqlState::LOCK_NOT_AVAILABLE,
-        // The server that we write to has become a standby: another one takes its place.
+        // The server has become a standby: another one takes its place.
         SqlState::READ_ONLY_SQL_TRANSACTION,
         SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
     ];
     (classes.contains(&&code.code()[..2]) || others.contains(code)) && *code != SqlState::DATABASE_DROPPED
 }
 
-fn is_of_use(said: &DbError) -> bool {
-    let is_fatal = said
+fn is_usable(answer: &DbError) -> bool {
+    let is_fatal = answer
         .parsed_severity()
         .is_none_or(|s| matches!(s, tokio_postgres::error::Severity::Fatal | tokio_postgres::error::Severity::Panic));
-    !is_fatal && *said.code() != SqlState::READ_ONLY_SQL_TRANSACTION
+    !is_fatal && *answer.code() != SqlState::READ_ONLY_SQL_TRANSACTION
 }
 
 fn is_network(error: &tokio_postgres::Error) -> bool {
@@ -62,13 +62,13 @@ fn is_network(error: &tokio_postgres::Error) -> bool {
         }
         next = error.source();
     }
-    // The connection timed out: the driver has no other word for it.
+    // A timeout of the connection: the driver shows it only in the text.
     error.source().is_none() && error.to_string().contains("timeout")
 }
 
-fn text(said: &DbError) -> String {
-    let mut text = format!("{} (SQLSTATE {})", said.message(), said.code().code());
-    for more in [said.detail(), said.hint(), mend(said.code())].into_iter().flatten() {
+fn text(answer: &DbError) -> String {
+    let mut text = format!("{} (SQLSTATE {})", answer.message(), answer.code().code());
+    for more in [answer.detail(), answer.hint(), mend(answer.code())].into_iter().flatten() {
         text.push_str("; ");
         text.push_str(more);
     }

@@ -1,13 +1,12 @@
 //! Postgres: the ledger of a fleet.
 //!
-//! The driver is asynchronous and this crate is not: each connection drives its own little runtime, and nothing here may be
-//! called on a thread of another one (ask on a thread that may block). What that buys is a limit to every wait: a
-//! database that hangs is an error that says so.
+//! The driver is asynchronous and this crate is not: each connection has a small runtime of its own. Calls block, and must not
+//! run on a thread of another runtime. In return every wait has a timeout, so a database that hangs is an error.
 
 mod columns;
 mod connect;
+mod errors;
 mod limits;
-mod trouble;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -31,29 +30,29 @@ use crate::url::PostgresUrl;
 pub(crate) struct Postgres {
     url: PostgresUrl,
     access: Access,
-    /// `None` only while it is dropped.
+    /// `None` only during the drop.
     runtime: Option<Runtime>,
-    /// `None` after it broke.
-    live: Option<Live>,
-    /// The transaction that was begun; it goes when its connection does.
+    /// `None` after the connection broke.
+    session: Option<Session>,
+    /// The current transaction; it ends with its connection.
     task: Option<Task>,
 }
 
-struct Live {
+struct Session {
     client: Client,
-    /// What reads and writes the socket.
+    /// The task that reads and writes the socket.
     connection: JoinHandle<()>,
     statements: HashMap<String, Statement>,
 }
 
-impl Drop for Live {
+impl Drop for Session {
     fn drop(&mut self) {
-        // It would wait for a server that hangs.
+        // Without this the task would wait for a server that hangs.
         self.connection.abort();
     }
 }
 
-impl Live {
+impl Session {
     async fn statement(&mut self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
         if let Some(known) = self.statements.get(sql) {
             return Ok(known.clone());
@@ -67,9 +66,9 @@ impl Live {
     }
 }
 
-impl std::fmt::Debug for Live {
+impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Live").finish_non_exhaustive()
+        f.debug_struct("Session").finish_non_exhaustive()
     }
 }
 
@@ -77,7 +76,7 @@ impl Postgres {
     /// Connects.
     pub(crate) fn open(url: &PostgresUrl, access: Access) -> Result<Self, LedgerError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let mut store = Self { url: url.clone(), access, runtime: Some(runtime), live: None, task: None };
+        let mut store = Self { url: url.clone(), access, runtime: Some(runtime), session: None, task: None };
         store.connect()?;
         Ok(store)
     }
@@ -85,12 +84,12 @@ impl Postgres {
     fn connect(&mut self) -> Result<(), LedgerError> {
         let runtime = self.runtime.as_ref().expect("until it is dropped");
         let (client, connection) = connect::connect(runtime, &self.url, self.access)?;
-        self.live = Some(Live { client, connection, statements: HashMap::new() });
+        self.session = Some(Session { client, connection, statements: HashMap::new() });
         Ok(())
     }
 
-    /// How long one step may take before we take the database for hung.
-    fn patience(&self) -> Duration {
+    /// The timeout of one request; after it, the database counts as hung.
+    fn timeout(&self) -> Duration {
         SERVER_FIRST
             + match self.task {
                 None | Some(Task::Write) => STATEMENT,
@@ -99,42 +98,43 @@ impl Postgres {
             }
     }
 
-    /// Talks to the database, once.
+    /// Sends a request once.
     fn once<T>(
         &mut self,
-        talk: &mut impl AsyncFnMut(&mut Live) -> Result<T, tokio_postgres::Error>,
+        request: &mut impl AsyncFnMut(&mut Session) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, LedgerError> {
-        let patience = self.patience();
+        let timeout = self.timeout();
         let runtime = self.runtime.as_ref().expect("until it is dropped");
-        let Some(live) = &mut self.live else { return Err(trouble::cut(&self.url)) };
-        let (error, is_of_use) = match runtime.block_on(async { tokio::time::timeout(patience, talk(live)).await }) {
-            Ok(Ok(said)) => return Ok(said),
-            Ok(Err(error)) => trouble::trouble(&self.url, &error),
-            Err(_) => (trouble::hangs(&self.url, patience), false),
+        let Some(session) = &mut self.session else { return Err(errors::connection_lost(&self.url)) };
+        let (error, is_usable) = match runtime.block_on(async { tokio::time::timeout(timeout, request(session)).await })
+        {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => errors::classify(&self.url, &error),
+            Err(_) => (errors::timed_out(&self.url, timeout), false),
         };
-        if !is_of_use {
-            self.live = None;
+        if !is_usable {
+            self.session = None;
         }
         Err(error)
     }
 
-    /// Talks to the database; outside of a transaction, where everything may be said twice, over a new connection if the
-    /// one that there is proves to be broken.
-    fn talk<T>(
+    /// Sends a request. Outside of a transaction, where requests may be repeated, it retries over a new connection if the current
+    /// one is broken.
+    fn request<T>(
         &mut self,
-        mut talk: impl AsyncFnMut(&mut Live) -> Result<T, tokio_postgres::Error>,
+        mut request: impl AsyncFnMut(&mut Session) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, LedgerError> {
         if self.task.is_some() {
-            return self.once(&mut talk);
+            return self.once(&mut request);
         }
-        if self.live.is_some() {
-            match self.once(&mut talk) {
-                Err(error) if self.live.is_none() && error.is_passing() => {}
-                said => return said,
+        if self.session.is_some() {
+            match self.once(&mut request) {
+                Err(error) if self.session.is_none() && error.is_passing() => {}
+                answer => return answer,
             }
         }
         self.connect()?;
-        self.once(&mut talk)
+        self.once(&mut request)
     }
 }
 
@@ -154,33 +154,33 @@ impl Store for Postgres {
             Task::Read => {
                 let limits = set("statement_timeout", EXPORT_STEP)
                     + &set("idle_in_transaction_session_timeout", IDLE_IN_EXPORT)
-                    // All rows are wanted, not the first ones soon.
+                    // The whole result is needed, not its first rows soon.
                     + "SET LOCAL cursor_tuple_fraction = 1; ";
                 format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {limits}")
             }
         };
-        self.talk(async |live| live.client.batch_execute(&sql).await)?;
+        self.request(async |session| session.client.batch_execute(&sql).await)?;
         self.task = Some(task);
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), LedgerError> {
-        let done = self.once(&mut async |live: &mut Live| live.client.batch_execute("COMMIT").await);
+        let done = self.once(&mut async |session: &mut Session| session.client.batch_execute("COMMIT").await);
         self.task = None;
         done
     }
 
     fn rollback(&mut self) {
-        if self.once(&mut async |live: &mut Live| live.client.batch_execute("ROLLBACK").await).is_err() {
-            self.live = None;
+        if self.once(&mut async |session: &mut Session| session.client.batch_execute("ROLLBACK").await).is_err() {
+            self.session = None;
         }
         self.task = None;
     }
 
     fn select(&mut self, sql: &str, params: &[Value<'_>], each: Each<'_>) -> Result<(), LedgerError> {
-        let rows = self.talk(async |live| {
-            let statement = live.statement(sql).await?;
-            live.client.query(&statement, &pointers(params)).await
+        let rows = self.request(async |session| {
+            let statement = session.statement(sql).await?;
+            session.client.query(&statement, &pointers(params)).await
         })?;
         rows.iter().try_for_each(|row| each(&Read { row, url: &self.url }))
     }
@@ -188,11 +188,11 @@ impl Store for Postgres {
     fn walk(&mut self, sql: &str, params: &[Value<'_>], each: Each<'_>) -> Result<(), LedgerError> {
         debug_assert!(self.task.is_some(), "a cursor lives in a transaction");
         let declare = format!("DECLARE walk NO SCROLL CURSOR FOR {sql}");
-        self.talk(async |live| live.client.execute(&declare, &pointers(params)).await)?;
+        self.request(async |session| session.client.execute(&declare, &pointers(params)).await)?;
         let fetch = format!("FETCH {ROWS_FETCHED} FROM walk");
         loop {
-            // Never kept as a statement: each walk has other columns.
-            let rows = self.talk(async |live| live.client.query(&fetch, &[]).await)?;
+            // Not cached as a statement: each walk has other columns.
+            let rows = self.request(async |session| session.client.query(&fetch, &[]).await)?;
             rows.iter().try_for_each(|row| each(&Read { row, url: &self.url }))?;
             if rows.len() < ROWS_FETCHED {
                 break;
@@ -202,14 +202,14 @@ impl Store for Postgres {
     }
 
     fn execute(&mut self, sql: &str, params: &[Value<'_>]) -> Result<u64, LedgerError> {
-        self.talk(async |live| {
-            let statement = live.statement(sql).await?;
-            live.client.execute(&statement, &pointers(params)).await
+        self.request(async |session| {
+            let statement = session.statement(sql).await?;
+            session.client.execute(&statement, &pointers(params)).await
         })
     }
 
     fn batch(&mut self, sql: &str) -> Result<(), LedgerError> {
-        self.talk(async |live| live.client.batch_execute(sql).await)
+        self.request(async |session| session.client.batch_execute(sql).await)
     }
 
     fn insert(&mut self, into: &'static Insert, fill: Fill<'_>) -> Result<(), LedgerError> {
@@ -226,14 +226,14 @@ impl Store for Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // Waits for nothing, so that it may be dropped anywhere, on a thread of another runtime too.
+        // It does not wait, so that the store may be dropped on any thread, also on one of another runtime.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
 }
 
-/// Rows on their way: gathered by columns, sent many at once.
+/// Buffers rows by column, and sends many in one request.
 struct Rows<'a> {
     store: &'a mut Postgres,
     sql: String,
@@ -246,9 +246,9 @@ impl Rows<'_> {
             return Ok(());
         }
         let columns = &self.columns;
-        self.store.talk(async |live| {
-            let statement = live.statement(&self.sql).await?;
-            live.client.execute(&statement, &columns.pointers()).await
+        self.store.request(async |session| {
+            let statement = session.statement(&self.sql).await?;
+            session.client.execute(&statement, &columns.pointers()).await
         })?;
         self.columns.clear();
         Ok(())
@@ -266,7 +266,7 @@ fn pointers<'a>(params: &'a [Value<'_>]) -> Vec<&'a (dyn ToSql + Sync)> {
     params.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
 }
 
-/// A row, and whose it is.
+/// A row, and the address of its database for errors.
 struct Read<'a> {
     row: &'a tokio_postgres::Row,
     url: &'a PostgresUrl,
@@ -274,14 +274,14 @@ struct Read<'a> {
 
 impl Row for Read<'_> {
     fn int(&self, at: usize) -> Result<Option<i64>, LedgerError> {
-        self.row.try_get(at).map_err(|error| trouble::trouble(self.url, &error).0)
+        self.row.try_get(at).map_err(|error| errors::classify(self.url, &error).0)
     }
 
     fn text(&self, at: usize) -> Result<Option<&str>, LedgerError> {
-        self.row.try_get(at).map_err(|error| trouble::trouble(self.url, &error).0)
+        self.row.try_get(at).map_err(|error| errors::classify(self.url, &error).0)
     }
 
     fn bytes(&self, at: usize) -> Result<Option<&[u8]>, LedgerError> {
-        self.row.try_get(at).map_err(|error| trouble::trouble(self.url, &error).0)
+        self.row.try_get(at).map_err(|error| errors::classify(self.url, &error).0)
     }
 }
