@@ -113,7 +113,7 @@ fn settings_that_are_wrong_are_named() {
         dir,
         &["--config", "serve.toml"],
         &expect![[r#"
-            mashang: --config serve.toml:3: 8080 is no address with a port; give one such as 127.0.0.1:8080, localhost:8080 or 0.0.0.0:8080
+            mashang: --config serve.toml:3: http: 8080 is no address with a port; give one such as 127.0.0.1:8080, localhost:8080 or 0.0.0.0:8080
             exit status 2
         "#]],
     );
