@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What can be known of the compose file without an engine.
+"""Checks the compose file without a container engine.
 
-- It is what the Compose specification says (schema of check-jsonschema; `pip install check-jsonschema`).
-- The environment of each broker, through the entry point of the image (which is in Kafka's jars), is a set of settings that
-  Kafka formats its storage with, and keeps every promise of deploy/kafka/broker.properties.
-- Processes bear different names, and Prometheus asks each of them.
+- It follows the Compose specification (schema of check-jsonschema; `pip install check-jsonschema`).
+- The entry point of the image (which is in Kafka's jars) turns the environment of each broker into settings with which Kafka
+  formats its storage, and these have every setting of deploy/kafka/broker.properties.
+- Processes have different names, and Prometheus scrapes each of them.
 """
 
 import os
@@ -31,7 +31,7 @@ def properties(text):
 
 
 def settings_of(environment, jars):
-    """The settings that the image makes of a broker's environment, storage formatted."""
+    """The settings that the image makes of a broker's environment; formats the storage with them."""
     with tempfile.TemporaryDirectory() as work:
         folders = {name: pathlib.Path(work, name) for name in ("default", "mounted", "final")}
         for folder in folders.values():
