@@ -6,7 +6,6 @@ pub(crate) mod options;
 pub(crate) mod output;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -14,8 +13,8 @@ use domain::model::time::{Millis, in_range, parse_rfc3339};
 use ledger::export::{Format, Table};
 
 use crate::cli::fleet_args::{RulesPublishArgs, SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs};
-use crate::cli::options::duration;
-use crate::config::groups::{HttpSettings, IngestSettings, KafkaArgs, ProcessSettings};
+use crate::config::demo::DemoArgs;
+use crate::config::groups::KafkaArgs;
 use crate::config::roles::{ConsoleArgs, EdgeArgs, LedgerArgs, WorkerArgs};
 use crate::config::serve;
 
@@ -74,28 +73,6 @@ pub(crate) enum Command {
     /// Read the log of a service
     #[command(subcommand)]
     Log(LogCommand),
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Everything is real: an embedded log, the desks, a ledger; only the shoppers are made up. It runs until it is stopped.
-
-Examples:
-  mashang demo
-  mashang demo --data demo-data --http 127.0.0.1:8080")]
-pub(crate) struct DemoArgs {
-    /// Where its data are kept; a directory that is removed at the end if left out
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) http: HttpSettings,
-    #[command(flatten)]
-    pub(crate) ingest: IngestSettings,
-    #[command(flatten)]
-    pub(crate) process: ProcessSettings,
-    /// Stop by itself after so long, such as 30s
-    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
-    pub(crate) duration: Option<Duration>,
 }
 
 #[derive(Debug, Subcommand)]

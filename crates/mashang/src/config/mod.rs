@@ -3,8 +3,10 @@
 //! - `groups`: settings that several commands take
 //! - `serve`: the service in one process
 //! - `roles`: the roles of a fleet
+//! - `demo`: the demo
 //! - `file`: the file of `--config`
 
+pub(crate) mod demo;
 pub(crate) mod file;
 pub(crate) mod groups;
 pub(crate) mod roles;

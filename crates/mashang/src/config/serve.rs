@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use crate::cli::DemoArgs;
 use crate::cli::options::{ClockArg, duration};
 use crate::config::groups::{HttpSettings, IngestSettings, ProcessSettings};
 use crate::usage;
@@ -60,35 +59,10 @@ pub(crate) struct Settings {
     pub(crate) process: ProcessSettings,
     /// File with more of these settings
     #[arg(long, env = "MASHANG_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
 }
 
 impl Settings {
-    /// The settings of the demo, whose traffic is plain HTTP without a key.
-    ///
-    /// # Errors
-    /// Something is wrong: usage.
-    pub(crate) fn demo(data: PathBuf, rules: PathBuf, args: &DemoArgs) -> Result<Self> {
-        if args.http.keys.is_some() {
-            return Err(usage("demo takes no --keys, for its own traffic has no key: use serve"));
-        }
-        let settings = Self {
-            data,
-            rules: vec![rules],
-            http: args.http.clone(),
-            ingest: args.ingest.clone(),
-            partitions: 4,
-            clock: ClockArg::Wall,
-            secrets: None,
-            retain: Duration::from_hours(24),
-            snapshot_every: Duration::from_mins(1),
-            segment_bytes: 64 * 1024 * 1024,
-            process: args.process.clone(),
-            config: None,
-        };
-        settings.check()
-    }
-
     /// # Errors
     /// Something is wrong: usage.
     pub(crate) fn check(self) -> Result<Self> {

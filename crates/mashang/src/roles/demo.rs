@@ -19,9 +19,8 @@ use ledger::totals::Totals as Sums;
 use ledger::url::LedgerUrl;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::DemoArgs;
 use crate::cli::options::LogFormat;
-use crate::config::serve::Settings;
+use crate::config::demo::DemoArgs;
 use crate::process::logging::log_as;
 use crate::roles::serve::Service;
 use crate::usage;
@@ -53,7 +52,7 @@ pub(crate) fn demo(args: &DemoArgs, files: Arc<dyn Files>) -> Result<()> {
     };
     let dir = args.data.clone().or(own.as_ref().map(|dir| dir.path().to_owned())).unwrap_or_default();
     let (facts, rules) = brand_in(&dir.join("brand"))?;
-    let settings = Settings::demo(dir.join("data"), rules, args)?;
+    let settings = args.settings(dir.join("data"), rules)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let service = Service::start(settings, files).await?;
