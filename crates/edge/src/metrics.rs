@@ -1,4 +1,4 @@
-//! What came through the door: received = accepted + rejected + shed, to the event.
+//! What reached the edge: received = accepted + rejected + shed, to the event.
 
 use axum::http::StatusCode;
 use eventlog::api::AppendError;
@@ -25,16 +25,16 @@ impl Transport {
     }
 }
 
-/// Why events were turned away though nothing is wrong with them.
+/// Why events without errors were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shed {
-    /// Too many bytes were under way; the request was not read and counts as one event.
+    /// Too many bytes were in flight; the request was not read and counts as one event.
     Busy,
-    /// A key or a merchant has had its quota; a request that was not read counts as one event.
+    /// The quota of a key or a merchant is used up; a request that was not read counts as one event.
     Quota,
-    /// A shopper sent far more than its share while there was little room.
+    /// A shopper exceeded its limit while memory was short.
     Shopper,
-    /// The log has no room.
+    /// The log is full.
     Full,
     /// The log failed or is being closed.
     Closed,
@@ -63,7 +63,7 @@ impl From<AppendError> for Shed {
     }
 }
 
-/// The door's metrics (contract section 11).
+/// The edge's metrics (contract section 11).
 #[derive(Clone, Debug)]
 pub struct Metrics {
     pub received: IntCounter,
@@ -74,10 +74,10 @@ pub struct Metrics {
     pub ack_seconds: Histogram,
     pub inflight_bytes: IntGauge,
     requests: IntCounterVec,
-    /// Of `requests`, those with 202: the rest is rare.
+    /// The requests among `requests` with 202: all others are rare.
     requests_202: IntCounter,
     uncounted: IntCounterVec,
-    /// Events of shoppers beyond their share, taken or not.
+    /// Events of shoppers beyond their limit, taken or not.
     pub hot: IntCounter,
     pub udp: Udp,
 }
@@ -164,7 +164,7 @@ impl Metrics {
     }
 }
 
-/// Why a datagram was not taken; what it may have held is not counted as events.
+/// Why a datagram was refused; its content is not counted as events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatagramReject {
     /// Not signed well, and not from a trusted network.

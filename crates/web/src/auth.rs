@@ -1,4 +1,4 @@
-//! Who may do what: API keys from a file of hashes (contract section 9).
+//! What a client may do: API keys from a file of hashes (contract section 9).
 //!
 //! ```toml
 //! [[key]]
@@ -9,7 +9,7 @@
 //! actions = ["scan", "order"] # optional: what it may send; all if left out
 //! quota = { events-per-second = 100, burst = 1000 } # optional
 //!
-//! [quotas]                    # optional: of merchants, whoever sends for them
+//! [quotas]                    # optional: of merchants, for all senders together
 //! acme = { events-per-second = 5000 }
 //! ```
 
@@ -35,12 +35,12 @@ use crate::merchants::{Currencies, MerchantCatalog};
 use crate::problem::Problem;
 use crate::quota::{Bucket, Quota};
 
-/// How often the file is looked at.
+/// Time between two checks of the file.
 const RELOAD_EVERY: Duration = Duration::from_secs(1);
-/// Ids of keys, as ids of events.
+/// Maximum number of bytes of a key's id, as of an event's id; a longer one is refused.
 const ID_BYTES_MAX: usize = 64;
 
-/// What a key may be for.
+/// The purpose of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
@@ -67,10 +67,10 @@ pub struct KeysError {
     what: String,
 }
 
-/// A message that says who signed it (contract section 10).
+/// A message that names its signer (contract section 10).
 #[derive(Clone, Copy, Debug)]
 pub struct Signed<'a> {
-    /// The key's id, and when it was signed, as they stand there.
+    /// The key's id and the time of signing, as the message has them.
     pub key: &'a str,
     pub time: &'a str,
     /// The first 16 bytes of the HMAC, as unpadded base64url.
@@ -81,21 +81,21 @@ pub struct Signed<'a> {
 /// Why a signed message is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsigned {
-    /// Its key is not known, or the signature is not that of the key.
+    /// Its key is not known, or the signature is not of that key.
     Wrong,
-    /// The signature is right, and the key is not for this.
+    /// The signature is right, but the key lacks the scope.
     Scope,
 }
 
-/// What whoever asks may do.
+/// The rights of a client.
 #[derive(Clone, Debug)]
 pub struct Grant {
     /// The key's id; empty where no key is needed.
     pub key: Arc<str>,
-    /// `None` is all.
+    /// `None` is all merchants.
     merchants: Option<Arc<Own>>,
     actions: Option<Arc<[Action]>>,
-    /// What the key may send, and what its merchants may be sent.
+    /// The quota of the key, and those of its merchants.
     pub quota: Option<Arc<Bucket>>,
     pub merchant_quotas: Arc<Buckets>,
 }
@@ -104,7 +104,7 @@ pub struct Grant {
 #[derive(Debug)]
 struct Own {
     names: Vec<String>,
-    /// Those of them that were served when somebody last asked, and what was served.
+    /// The merchants of the key that were served at the last look, and all that were served then.
     served: Mutex<(Arc<Currencies>, Arc<Merchants>)>,
 }
 
@@ -112,24 +112,24 @@ struct Own {
 pub type Buckets = BTreeMap<String, Arc<Bucket>>;
 
 impl Grant {
-    /// All of everything: from this machine, where there is no file of keys.
+    /// All rights: for this machine, if there is no file of keys.
     #[must_use]
     pub fn everything() -> Self {
         Self { key: "".into(), merchants: None, actions: None, quota: None, merchant_quotas: Arc::default() }
     }
 
-    /// Whether something is left of the key's quota.
+    /// Whether the key's quota has at least one event left.
     ///
     /// # Errors
-    /// Nothing is, for so long.
+    /// It has none left, for the returned time.
     pub fn check_quota(&self, now: Instant) -> Result<(), Duration> {
         self.quota.as_ref().map_or(Ok(()), |bucket| bucket.check(now))
     }
 
-    /// Takes so many events from the quotas of the key and of their merchants.
+    /// Takes these events from the quotas of the key and of their merchants.
     ///
     /// # Errors
-    /// A merchant has nothing left, for so long: nothing is taken.
+    /// A merchant has none left, for the returned time: nothing is taken.
     pub fn take_quotas(
         &self,
         now: Instant,
@@ -151,7 +151,7 @@ impl Grant {
         self.merchants.as_ref().is_none_or(|own| own.names.iter().any(|m| m == merchant))
     }
 
-    /// Whether it is a key, and of no merchant that is served.
+    /// Whether it is the grant of a key, and none of the key's merchants is served.
     #[must_use]
     pub fn is_for_nobody(&self, served: &MerchantCatalog) -> bool {
         self.merchants.is_some() && !served.now().keys().any(|merchant| self.may_for(merchant))
@@ -203,7 +203,7 @@ struct Key {
 }
 
 type Table = BTreeMap<String, Key>;
-/// What tells a changed file: its inode, and when the inode changed (a new mode changes it too).
+/// The version of a file, which changes with it: its inode, and when the inode changed (a new mode changes it too).
 type Version = (u64, i64, i64);
 
 fn version(meta: &std::fs::Metadata) -> Version {
@@ -221,16 +221,16 @@ impl Keys {
     /// Reads the file.
     ///
     /// # Errors
-    /// It cannot be read, others may read it, or something in it is wrong.
+    /// It cannot be read, other users may read it, or it has an error.
     pub fn open(path: &Path) -> Result<Self, KeysError> {
         let (changed, table) = read(path, &Table::new())?;
         Ok(Self { path: path.to_owned(), table: RwLock::new((changed, Arc::new(table))) })
     }
 
-    /// What the bearer of a request may do within a scope.
+    /// The grant of a request's bearer within a scope.
     ///
     /// # Errors
-    /// 401 without a right key, 403 without the scope.
+    /// 401 without a valid key, 403 without the scope.
     pub fn grant(&self, headers: &HeaderMap, scope: Scope) -> Result<Grant, Problem> {
         let unauthorized = |what: &str| Problem::new(StatusCode::UNAUTHORIZED, what);
         let header = headers
@@ -245,7 +245,7 @@ impl Keys {
         self.grant_to(key, scope)
     }
 
-    /// What the bearer of a key, `ID.SECRET`, may do within a scope.
+    /// The grant of the bearer of a key, `ID.SECRET`, within a scope.
     ///
     /// # Errors
     /// As [`Keys::grant`].
@@ -266,7 +266,7 @@ impl Keys {
         Ok(key.grant.clone())
     }
 
-    /// What whoever has no key may do where none is needed: quotas of merchants hold all the same.
+    /// The grant of a client without a key, where none is needed: quotas of merchants apply all the same.
     #[must_use]
     pub fn keyless(&self) -> Grant {
         let table = Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner).1);
@@ -274,10 +274,10 @@ impl Keys {
         Grant { merchant_quotas: merchant_quotas.unwrap_or_default(), ..Grant::everything() }
     }
 
-    /// What the signer of a message may do within a scope; whether its time is near is not looked at.
+    /// The grant of a message's signer within a scope; the time of signing is not checked.
     ///
     /// # Errors
-    /// The signature is wrong, or the key is not for this.
+    /// The signature is wrong, or the key lacks the scope.
     pub fn signed(&self, message: Signed<'_>, scope: Scope) -> Result<Grant, Unsigned> {
         const BETWEEN: &[u8] = &[0x1F];
         let table = Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner).1);
@@ -294,7 +294,7 @@ impl Keys {
         key.scopes.contains(&scope).then(|| key.grant.clone()).ok_or(Unsigned::Scope)
     }
 
-    /// Reads the file again whenever it changes, for ever. A file that is wrong changes nothing, and is told.
+    /// Runs permanently and reads the file again when it changes. A file with an error changes nothing, and is reported.
     pub async fn reload(&self) {
         loop {
             tokio::time::sleep(RELOAD_EVERY).await;
@@ -322,7 +322,7 @@ impl Keys {
     }
 }
 
-/// Reads the file. Buckets of quotas that stay are taken over from the table before.
+/// Reads the file. Unchanged quotas keep their buckets from the table before.
 fn read(path: &Path, before: &Table) -> Result<(Option<Version>, Table), KeysError> {
     let wrong = |what: String| KeysError { path: path.to_owned(), what };
     let meta = std::fs::metadata(path).map_err(|e| wrong(format!("the keys cannot be read: {e}")))?;
@@ -355,7 +355,7 @@ fn read(path: &Path, before: &Table) -> Result<(Option<Version>, Table), KeysErr
     Ok((Some(version(&meta)), table))
 }
 
-/// The bucket of a quota: the one that there was, if it is the same.
+/// The bucket of a quota: the known one if the quota is the same, else a new one.
 fn bucket(quota: Quota, known: Option<&Arc<Bucket>>) -> Arc<Bucket> {
     known.filter(|bucket| bucket.quota == quota).map_or_else(|| Arc::new(Bucket::new(quota)), Arc::clone)
 }

@@ -1,4 +1,4 @@
-//! Who sends a request: the address of its connection, or what a proxy that is trusted says of whom it speaks for.
+//! The client of a request: the address of its connection, or the one that a trusted proxy names.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,24 +10,24 @@ use crate::networks::Trust;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Who sent a request; among the extensions of every request that a route gets.
+/// The client of a request; among the extensions of every request that a route gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// An IPv4 address stands as itself, also where the connection is one of IPv6.
+    /// An IPv4 address as such, even if the connection is one of IPv6.
     pub address: IpAddr,
-    /// Whether what goes between the client and the first of ours is encrypted, as far as is known.
+    /// Whether the connection between the client and our first proxy is encrypted, as far as is known.
     pub is_secure: bool,
 }
 
 impl Client {
-    /// Whoever is at the other end of a connection that is not encrypted.
+    /// The other end of a connection that is not encrypted.
     #[must_use]
     pub fn peer(address: IpAddr) -> Self {
         Self { address: address.to_canonical(), is_secure: false }
     }
 
-    /// Whom the other end speaks for: the address that is the furthest to the right in `X-Forwarded-For` and not trusted; what
-    /// is left of it anybody may have written. Where something there is no address, whoever wrote it counts.
+    /// The client behind this one: the rightmost address in `X-Forwarded-For` that is not trusted. Anybody may have written what
+    /// is to the left of it. If an entry is no address, its writer is the client.
     #[must_use]
     pub fn behind(self, headers: &HeaderMap, trust: &Trust) -> Self {
         if !trust.contains(self.address) {
@@ -35,7 +35,7 @@ impl Client {
         }
         let is_https = |value: &str| value.trim().eq_ignore_ascii_case("https");
         let proto = headers.get_all(FORWARDED_PROTO).iter().next_back().and_then(|value| value.to_str().ok());
-        // What the nearest proxy says stands last.
+        // The nearest proxy's value is the last.
         let is_secure = self.is_secure || proto.and_then(|value| value.rsplit(',').next()).is_some_and(is_https);
         let mut address = self.address;
         let lines = headers.get_all(FORWARDED_FOR).iter().rev();
@@ -84,15 +84,15 @@ mod tests {
         check("10.0.0.1", &[], "10.0.0.1");
         check("10.0.0.1", &["203.0.113.9"], "203.0.113.9");
         check("::ffff:10.0.0.1", &["203.0.113.9"], "203.0.113.9");
-        // Whoever is not trusted may say what it likes.
+        // A sender that is not trusted may write what it likes.
         check("198.51.100.1", &["203.0.113.9"], "198.51.100.1");
         check("10.0.0.1", &["1.1.1.1, 203.0.113.9"], "203.0.113.9");
         check("10.0.0.1", &["1.1.1.1", "203.0.113.9"], "203.0.113.9");
         check("10.0.0.1", &["1.1.1.1,203.0.113.9 , 10.9.9.9,127.0.0.1"], "203.0.113.9");
         check("10.0.0.1", &["1.1.1.1, 203.0.113.9", "10.9.9.9"], "203.0.113.9");
-        // All of them trusted: the one that was first.
+        // All of them are trusted: the first one is the client.
         check("10.0.0.1", &["10.1.1.1, 10.2.2.2"], "10.1.1.1");
-        // What is no address was said by whoever is to the right of it.
+        // The address to the right of an entry that is no address wrote that entry.
         check("10.0.0.1", &["203.0.113.9, unknown, 10.2.2.2"], "10.2.2.2");
         check("10.0.0.1", &["203.0.113.9, "], "10.0.0.1");
         check("10.0.0.1", &["203.0.113.9, \u{e9}"], "10.0.0.1");

@@ -7,16 +7,16 @@ use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version, head
 
 use crate::problem::Problem;
 
-/// Decides by its head whether a request is answered at all; `local_only` is for ports without keys.
+/// Decides by the head whether a request is answered at all; `local_only` is for ports without keys.
 ///
 /// # Errors
-/// 400 without one host, 403 where it is another machine's.
+/// 400 unless it names one host, 403 if the host is another machine's.
 pub(crate) fn check<B>(request: &Request<B>, local_only: bool) -> Result<(), Problem> {
     check_host(request.version(), request.headers())?;
     if local_only { check_local(request.uri(), request.headers()) } else { Ok(()) }
 }
 
-/// Refuses a request that does not name its host once: whoever forwarded it may have read another one.
+/// Refuses a request that does not name its host once: a proxy in between may have used another one.
 fn check_host(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let what = match (hosts.next(), hosts.next()) {
@@ -29,8 +29,8 @@ fn check_host(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::BAD_REQUEST, what))
 }
 
-/// Refuses a request that is for another machine, or comes from a page of another one: without keys every page that a browser
-/// of this machine shows could write here, and a name that an attacker points to this machine makes it the attacker's own.
+/// Refuses a request that is for another machine, or comes from a page of another one: without keys, every page in a browser of
+/// this machine could write here, and an attacker could point a name of its own to this machine.
 fn check_local(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let is_local_host = |host: &HeaderValue| host.to_str().is_ok_and(is_local);
     let is_local_page = |origin: &HeaderValue| {
@@ -53,12 +53,12 @@ fn authority(text: &str) -> Option<Authority> {
     text.parse::<Authority>().ok().filter(|authority| !authority.as_str().contains('@'))
 }
 
-/// RFC 9110 7.2; a target without a host goes with an empty one.
+/// Whether a host is valid (RFC 9110 7.2); it is empty for a target without a host.
 fn is_authority(host: &HeaderValue) -> bool {
     host.is_empty() || host.to_str().is_ok_and(|host| authority(host).is_some())
 }
 
-/// Whether a host, with a port or none, is this machine: its addresses of loopback and their names (RFC 6761 6.3).
+/// Whether a host, with or without a port, is this machine: its loopback addresses and their names (RFC 6761 6.3).
 fn is_local(text: &str) -> bool {
     let Some(authority) = authority(text) else { return false };
     let host = authority.host();

@@ -1,4 +1,4 @@
-//! The merchants that the door serves; in a fleet others publish rules meanwhile.
+//! The merchants that are served; in a fleet other processes publish rules meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,14 +15,14 @@ pub type Rulebooks = BTreeMap<String, Arc<Rulebook>>;
 #[derive(Debug, Default)]
 pub struct MerchantCatalog {
     now: RwLock<Now>,
-    /// Only for what a door says of itself, such as where a scan leads; what a code means is the desk's to say.
+    /// Only for what an edge answers itself, such as where a scan redirects; the desk decides what a code means.
     books: RwLock<Arc<Rulebooks>>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Now {
     currencies: Arc<Currencies>,
-    /// The same, as events are read with.
+    /// The same merchants, in the form in which events are read.
     merchants: Arc<Merchants>,
 }
 
@@ -39,7 +39,7 @@ impl MerchantCatalog {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner).currencies)
     }
 
-    /// All of them, as events are read with.
+    /// All of them, in the form in which events are read.
     pub fn merchants(&self) -> Arc<Merchants> {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner).merchants)
     }
@@ -49,14 +49,14 @@ impl MerchantCatalog {
         Arc::clone(&self.books.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// From now on these are served; requests under way go on with those that they began with.
+    /// Replaces the merchants that are served; requests in flight go on with those that they began with.
     pub fn set(&self, currencies: Currencies) {
         let merchants = Arc::new(Merchants::new(&currencies));
         let now = Now { currencies: Arc::new(currencies), merchants };
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
-    /// The same, where their rules are at hand.
+    /// The same, if their rules are at hand.
     pub fn set_books(&self, books: Rulebooks) {
         let currency = |(merchant, book): (&String, &Arc<Rulebook>)| (merchant.clone(), book.rules.currency.clone());
         self.set(books.iter().map(currency).collect());

@@ -1,4 +1,4 @@
-//! Who is trusted: the addresses of some networks, whose datagrams need no key, or which tell whom they speak for.
+//! Trusted networks: those whose datagrams need no key, and those of proxies that name the client they speak for.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -14,7 +14,7 @@ struct Network {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trust(Vec<Network>);
 
-/// What is no network.
+/// A text that is no network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}: {what}")]
 pub struct NoNetwork {
@@ -81,7 +81,7 @@ impl Trust {
         Self(Vec::new())
     }
 
-    /// Whether an address is in one of the networks; an IPv4 address counts as itself if it comes as IPv6.
+    /// Whether an address is in one of the networks; an IPv4 address counts as such even if it comes as IPv6.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
@@ -89,7 +89,7 @@ impl Trust {
     }
 }
 
-/// Networks with commas between them, or `none`.
+/// Networks separated by commas, or `none`.
 impl FromStr for Trust {
     type Err = NoNetwork;
 
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_told() {
+    fn what_is_no_network_is_reported() {
         let check = |text: &str, wanted: &str| {
             assert_eq!(text.parse::<Trust>().expect_err("no network").to_string(), wanted);
         };

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-/// An answer that tells what is wrong and the mend.
+/// An answer that says what is wrong, and how to fix it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     status: StatusCode,
@@ -19,31 +19,31 @@ impl Problem {
         Self { status, detail: detail.into(), retry_after_s: None }
     }
 
-    /// The sender has had its share for now: 429.
+    /// The sender has used up its share for now: 429.
     #[must_use]
     pub fn enough(detail: impl Into<String>, retry_after_s: u32) -> Self {
         Self { retry_after_s: Some(retry_after_s), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
     }
 
-    /// The same later may go well: 503.
+    /// The same request may succeed later: 503.
     #[must_use]
     pub fn busy(detail: impl Into<String>, retry_after_s: u32) -> Self {
         Self { retry_after_s: Some(retry_after_s), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
     }
 }
 
-/// What there is not.
+/// The answer to an unknown path.
 pub async fn not_found(uri: Uri) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path()))
 }
 
-/// What cannot be done so.
+/// The answer to a method that the path does not take.
 pub async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {method}", uri.path()))
 }
 
 impl Problem {
-    /// The answer that tells it.
+    /// The answer as a response of HTTP.
     #[must_use]
     pub fn response(self) -> Response<Bytes> {
         let body = json!({

@@ -1,5 +1,5 @@
-//! What every public port has beside its own routes: the description of all of them, answers to what is not there, and leave for
-//! pages of other origins to ask.
+//! What every public port has beside its own routes: the OpenAPI description of all of them, an answer to unknown paths, and CORS
+//! headers, which let pages of other origins ask.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use crate::problem::{method_not_allowed, not_found};
 use crate::quota::{RATELIMIT, RATELIMIT_POLICY};
 
-/// OpenAPI 3.1, of the door and the console.
+/// OpenAPI 3.1, of the edge and the console.
 pub const OPENAPI: &str = include_str!("openapi.json");
 
-/// How long a browser remembers that it may ask.
+/// Time for which a browser remembers that a page may ask; then it asks again.
 const PREFLIGHT_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// What pages of other origins may read of an answer's head.
+/// Headers of an answer that pages of other origins may read.
 const EXPOSED: [HeaderName; 3] = [header::RETRY_AFTER, RATELIMIT, RATELIMIT_POLICY];
 
-/// A port's own routes, with what all ports have; `others` is at every other path.
+/// A port's own routes, with what all ports have; `others` handles every other path.
 ///
-/// Any origin may ask: who is who says the key alone, never a cookie.
+/// Any origin may ask: only the key identifies a client, never a cookie.
 pub fn public(routes: Router, others: MethodRouter) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(Any)
@@ -37,7 +37,7 @@ pub fn public(routes: Router, others: MethodRouter) -> Router {
         .layer(cors)
 }
 
-/// For ports that have nothing at other paths.
+/// The handler of other paths, for ports that have none.
 pub fn nothing() -> MethodRouter {
     any(not_found)
 }
@@ -46,7 +46,7 @@ async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
 }
 
-/// Says in an answer that goes by no route what the layer of [`public`] says in the others.
+/// Adds to an answer that goes by no route the headers that the layer of [`public`] adds to the others.
 pub fn open_to_pages(headers: &mut HeaderMap) {
     const ALL: HeaderValue = HeaderValue::from_static("*");
     const VARY: HeaderValue =

@@ -1,4 +1,4 @@
-//! Quotas: so many events a second and a burst, per key and per merchant.
+//! Quotas: a number of events per second and a burst, per key and per merchant.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,21 +11,21 @@ pub const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// The quota itself.
 pub const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// A second, in the unit in which buckets count.
+/// Nanoseconds of a second: buckets count in nanoseconds.
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// What may come.
+/// A quota as it is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Quota {
     pub events_per_second: u32,
-    /// What may come at once after a pause; a second's worth if left out.
+    /// Number of events that may come at once after a pause; one second's worth if left out.
     pub burst: Option<u32>,
 }
 
 impl Quota {
     /// # Errors
-    /// Nothing could ever come, or not even a second's worth.
+    /// It allows no events, or the burst is less than one second's worth.
     pub fn check(self) -> Result<Self, String> {
         if self.events_per_second == 0 {
             return Err("events-per-second must be at least 1; remove the key instead".to_owned());
@@ -43,7 +43,7 @@ impl Quota {
 
 /// A token bucket. It is one number, the moment at which it will be full again.
 ///
-/// Whoever is admitted may take more than is left: a request is never cut in half. The next ones wait until that is made up for.
+/// An admitted request may take more than is left: a request is never divided. The next ones wait until that is made up for.
 #[derive(Debug)]
 pub struct Bucket {
     pub quota: Quota,
@@ -51,19 +51,19 @@ pub struct Bucket {
     full_at_ns: AtomicU64,
 }
 
-/// What a bucket holds, for `RateLimit` headers.
+/// The level of a bucket, for `RateLimit` headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
     pub burst: u32,
     pub left: u32,
-    /// Until it is full.
+    /// Time until it is full.
     pub full_in: Duration,
-    /// From empty to full.
+    /// Time from empty to full.
     pub window: Duration,
 }
 
 impl Bucket {
-    /// A full one.
+    /// A full bucket.
     #[must_use]
     pub fn new(quota: Quota) -> Self {
         Self { quota, began: Instant::now(), full_at_ns: AtomicU64::new(0) }
@@ -81,21 +81,21 @@ impl Bucket {
         u64::try_from(now.saturating_duration_since(self.began).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// How long until it is full.
+    /// Time until it is full.
     fn full_in_ns(&self, now: Instant) -> u64 {
         self.full_at_ns.load(Ordering::Relaxed).saturating_sub(self.since(now))
     }
 
-    /// Whether an event is left.
+    /// Whether at least one event is left.
     ///
     /// # Errors
-    /// None is, for so long.
+    /// None is left, for the returned time.
     pub fn check(&self, now: Instant) -> Result<(), Duration> {
         let missing = (self.full_in_ns(now) + self.event_ns()).saturating_sub(self.window_ns());
         if missing == 0 { Ok(()) } else { Err(Duration::from_nanos(missing)) }
     }
 
-    /// Takes so many events.
+    /// Takes this number of events.
     pub fn take(&self, now: Instant, events: u64) {
         let (now, more) = (self.since(now), self.event_ns().saturating_mul(events));
         let later = |full_at: u64| Some(full_at.max(now).saturating_add(more));
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(bucket.check(at(60)), Err(Duration::from_millis(40)));
         assert_eq!(bucket.check(at(100)), Ok(()));
         assert_eq!(bucket.level(at(1_000)).left, 10);
-        // Not more than a burst, however long the pause.
+        // At most a burst, even after a long pause.
         assert_eq!(bucket.level(at(1_000_000)).left, 30);
     }
 
@@ -144,7 +144,7 @@ mod tests {
         let at = |ms: u64| bucket.began + Duration::from_millis(ms);
         bucket.take(at(0), 25);
         assert_eq!(bucket.level(at(0)).left, 0);
-        // Fifteen too many, and one to come.
+        // Fifteen too many, and the next one.
         assert_eq!(bucket.check(at(0)), Err(Duration::from_millis(1_600)));
         assert_eq!((bucket.check(at(1_599)), bucket.check(at(1_600))), (Err(Duration::from_millis(1)), Ok(())));
     }

@@ -1,8 +1,8 @@
-//! Random ids of 128 bits, as 32 hex digits: whoever knows one was given it.
+//! Random ids of 128 bits, as 32 hex digits: only those who were given one know it.
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// A new one.
+/// A new id.
 ///
 /// # Panics
 /// If the system has no random numbers.
@@ -13,7 +13,7 @@ pub fn new() -> String {
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|half| char::from(HEX[usize::from(half)])).collect()
 }
 
-/// Whether a text has the form of one.
+/// Whether a text has the form of an id.
 #[must_use]
 pub fn is_one(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| HEX.contains(&byte))

@@ -1,8 +1,8 @@
 //! Events of many requests become one frame per partition, and the frames one round of the log.
 //!
-//! Whoever brings events adds them to the round that is open and waits for it. A thread closes the open round at its [`BatchPolicy`]:
-//! alone, an event waits for nobody; in a crowd, what comes while the log is busy travels together, in few large records rather
-//! than in many small ones. Under the event clock one round is under way at a time, and if it is refused, so is all that was
+//! A request adds its events to the open round and waits for it. A thread closes the open round at its [`BatchPolicy`]: a single
+//! event does not wait; under load, the events that come while the log is busy go together, in few large records rather than in
+//! many small ones. Under the event clock one round is in flight at a time, and if it is refused, so are all events that were
 //! stamped after it: the clock is the maximum of what was accepted.
 
 use std::cell::{Cell, RefCell};
@@ -24,25 +24,25 @@ use crate::metrics::{Metrics, Transport};
 use crate::spool::append_target::AppendTarget;
 use crate::spool::{Done, Durable};
 
-/// So many rounds may be under way under the event clock.
+/// Maximum number of rounds in flight under the event clock; the open round waits.
 const ROUNDS_MAX_EVENT: usize = 1;
-/// Whoever waits for a round is asked to send its events again after so long.
+/// Maximum time that a request waits for its round; then its sender is asked to send the events again.
 const DURABLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Whoever closes an intake waits so long at most.
+/// Maximum time that the close of a batcher waits for the open round to be handed over; then it returns all the same.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A round is closed at once when a frame of it has so many bytes.
+/// Number of bytes of a frame at which its round is closed at once.
 const FRAME_BYTES: usize = 64 * 1024;
 
-/// Parcels that were larger do not leave their memory to others.
+/// Maximum number of bytes of a batch whose memory is kept for the next one; the memory of a larger batch is freed.
 const SPARE_BYTES_MAX: usize = 64 * 1024;
 
 /// When rounds are closed.
 #[derive(Clone, Debug)]
 pub struct BatchPolicy {
-    /// So many rounds may be under way.
+    /// Maximum number of rounds in flight; the open round waits.
     pub rounds_max: usize,
-    /// A round is closed so long after the one before: the shorter time if nothing is under way, the longer one if something is.
+    /// Time from the close of a round to that of the next: the shorter one if no round is in flight, the longer one if one is.
     pub linger: RangeInclusive<Duration>,
 }
 
@@ -58,7 +58,7 @@ pub struct EventBatch {
 type Counts = [u64; Transport::ALL.len()];
 
 impl EventBatch {
-    /// An empty one, for a log with so many partitions of `scans`, for events that are stamped in one epoch.
+    /// An empty batch, for a log with this number of partitions of `scans`, for events that are stamped in one epoch.
     fn new(partitions: u16, epoch: Epoch) -> Self {
         Self {
             bodies: (0..partitions).map(|_| (Body::default(), Millis::MIN)).collect(),
@@ -82,14 +82,14 @@ impl EventBatch {
         self.bodies.iter().map(|(body, _)| body.len()).sum::<usize>() <= SPARE_BYTES_MAX
     }
 
-    /// Leaves its memory to the next parcel of this thread; it was emptied.
+    /// Empties the batch and leaves its memory to the next one of this thread.
     fn spare(mut self) {
         self.events = Counts::default();
         self.bodies.iter_mut().for_each(|(_, received)| *received = Millis::MIN);
         SPARE.set(Some(self));
     }
 
-    /// Adds an event that has its stamp.
+    /// Adds a stamped event.
     pub fn push(&mut self, event: &Event<'_>, transport: Transport) {
         self.events[transport as usize] += 1;
         let partitions = u16::try_from(self.bodies.len()).expect("as many as the log has");
@@ -100,40 +100,40 @@ impl EventBatch {
     }
 }
 
-/// Why events are not durable, or not known to be.
+/// Why events are not durable, or not known to be durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubmitError {
     Refused(AppendError),
-    /// The log has not answered in time. What becomes of them is counted when it does.
+    /// The log did not answer in time. Its events are counted when it does.
     Late,
 }
 
-/// The end of a round, and what is told of it.
+/// The end of a round, and what is reported of it.
 type Outcome = Option<Result<Durable, AppendError>>;
 type Told = Option<Result<Durable, SubmitError>>;
 
-/// The round that a thread has waited for last, so that all who wait for it there are woken by one of them: to wake a task of
-/// another thread costs a system call.
+/// The round that a thread waited for last. One task wakes all tasks of the thread that wait for it: to wake a task of another
+/// thread costs a system call.
 struct Waited {
-    /// Tells the round from others.
+    /// Identifies the round.
     round: watch::Receiver<Outcome>,
     told: watch::Receiver<Told>,
 }
 
 thread_local! {
-    /// An empty parcel with its memory.
+    /// An empty batch with its memory.
     static SPARE: Cell<Option<EventBatch>> = const { Cell::new(None) };
     static WAITED: RefCell<Option<Waited>> = const { RefCell::new(None) };
 }
 
-/// What is being gathered.
+/// The open round.
 struct Open {
     parcel: EventBatch,
     is_empty: bool,
     /// Whether a frame of it is as large as it should be.
     is_large: bool,
     outcome: watch::Sender<Outcome>,
-    /// Those who do not wait, but are called.
+    /// Callbacks of the callers that do not wait.
     told: Vec<Done>,
     under_way: usize,
     is_closed: bool,
@@ -146,12 +146,12 @@ impl std::fmt::Debug for Open {
     }
 }
 
-/// Where requests bring their events.
+/// Gathers the events of requests into rounds.
 #[derive(Debug)]
 pub struct Batcher {
     open: Mutex<Open>,
     wake: Condvar,
-    /// The thread that closes rounds has ended.
+    /// Signalled when the thread that closes rounds has ended.
     over: Condvar,
     road: AppendTarget,
     pub stamps: Stamps,
@@ -164,7 +164,7 @@ impl Batcher {
     /// Starts the thread that closes rounds; it ends with [`Batcher::close`].
     ///
     /// # Panics
-    /// If the system has no room for a thread.
+    /// If the system cannot start a thread.
     #[must_use]
     pub fn start(
         road: AppendTarget,
@@ -204,7 +204,7 @@ impl Batcher {
         intake
     }
 
-    /// An empty parcel.
+    /// An empty batch.
     #[must_use]
     pub fn parcel(&self) -> EventBatch {
         let spare = SPARE.take().filter(|spare| spare.bodies.len() == usize::from(self.partitions));
@@ -218,10 +218,10 @@ impl Batcher {
         EventBatch::new(self.partitions, self.stamps.epoch())
     }
 
-    /// Makes events durable, and counts them, also if whoever sent them does not wait for the answer. Says where they are.
+    /// Makes events durable and counts them, even if their sender does not wait for the answer. Returns where they are.
     ///
     /// # Errors
-    /// None of them is accepted, or nobody knows yet.
+    /// None of them is accepted, or that is not known yet.
     pub async fn take(&self, mut parcel: EventBatch) -> Result<Durable, SubmitError> {
         let is_small = parcel.is_small();
         let (mut outcome, wakes) = {
@@ -239,7 +239,7 @@ impl Batcher {
         ended.ok().and_then(|outcome| *outcome).unwrap_or(Err(SubmitError::Refused(AppendError::Closed)))
     }
 
-    /// The same for whoever has no task that could wait: `told` is called once.
+    /// The same for a caller without a task that could wait: `told` is called once.
     pub fn give(&self, mut parcel: EventBatch, told: Done) {
         let is_small = parcel.is_small();
         let mut open = self.open();
@@ -261,8 +261,8 @@ impl Batcher {
         }
     }
 
-    /// Adds a parcel to what is open, or counts it as shed. Says whether the thread that closes rounds waits for it: who comes
-    /// later to the same round need not wake it, unless it has become large.
+    /// Adds a batch to the open round, or counts it as shed. Returns whether the thread that closes rounds waits for it: later
+    /// callers need not wake it for the same round, unless the round has become large.
     fn add(&self, open: &mut Open, parcel: &mut EventBatch) -> Result<bool, AppendError> {
         let refused = if open.is_closed {
             Some(AppendError::Closed)
@@ -289,8 +289,8 @@ impl Batcher {
         Ok((was_empty || is_large != was_large) && open.under_way < self.pace.rounds_max)
     }
 
-    /// Takes no more, and waits until what is open was given to the road, which may be closed then; not for ever, if rounds before it
-    /// do not end.
+    /// Takes no more events, and waits until the open round was given to the append target, which may be closed then. It returns
+    /// earlier if the rounds before it do not end in time.
     pub fn close(&self) {
         let mut open = self.open();
         open.is_closed = true;
@@ -340,7 +340,7 @@ impl Batcher {
         }
     }
 
-    /// A round is durable or refused.
+    /// Handles the end of a round, durable or refused.
     fn ended(&self, result: Result<Durable, AppendError>, last: Millis, events: Counts) {
         let mut told = Vec::new();
         let mut open = self.open();
@@ -366,7 +366,7 @@ impl Batcher {
         }
         drop(open);
         self.wake.notify_one();
-        // Only what was refused together with this round is told here.
+        // Reports only to the callers of events that were refused together with this round.
         told.into_iter().for_each(|told| told(result));
     }
 
@@ -375,7 +375,7 @@ impl Batcher {
     }
 }
 
-/// Where this thread is told how a round ends.
+/// The receiver through which this thread learns how a round ends.
 fn here(round: &watch::Sender<Outcome>) -> watch::Receiver<Told> {
     WAITED.with_borrow_mut(|waited| {
         if let Some(Waited { round: known, told }) = waited

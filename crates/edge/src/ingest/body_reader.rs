@@ -1,4 +1,4 @@
-//! A body becomes a parcel of events, and a row for everything that is wrong; whatever transport brought it.
+//! Turns a body into a batch of events, and a row for each error, whichever transport brought it.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -21,13 +21,13 @@ pub(crate) struct Answer {
     pub(crate) accepted: u64,
     pub(crate) durable: &'static str,
     pub(crate) rejected: Vec<Row>,
-    /// How many of the rows are events that nothing is wrong with.
+    /// How many of the rows are events without an error.
     #[serde(skip)]
     pub(crate) turned_away: u64,
 }
 
 impl Answer {
-    /// What is wrong, in a few words: the first error.
+    /// The first error, in a few words.
     pub(crate) fn first_error(&self) -> &str {
         self.rejected.first().map_or("", |row| &row.error)
     }
@@ -49,7 +49,7 @@ pub(crate) struct Row {
 pub(crate) enum Shape<'h> {
     Json,
     Ndjson,
-    /// A text that does not say which of the two it is.
+    /// A text that is JSON or NDJSON, and does not say which.
     Text,
     /// One CloudEvent, structured.
     Cloud,
@@ -59,7 +59,7 @@ pub(crate) enum Shape<'h> {
     CloudData(Headers<'h>),
 }
 
-/// What a body is read with.
+/// The context in which a body is read.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'d> {
     pub(crate) served: &'d MerchantCatalog,
@@ -74,11 +74,11 @@ pub(crate) struct Context<'d> {
 #[error("the body has more than {ELEMENTS_MAX} events; send several requests")]
 pub(crate) struct TooMany;
 
-/// A body that was read alone.
+/// The result of a body that was read alone.
 pub(crate) struct Read {
     pub(crate) parcel: EventBatch,
     pub(crate) answer: Answer,
-    /// How many of its events are of each merchant that has a quota.
+    /// How many of its events belong to each merchant that has a quota.
     pub(crate) of_merchants: BTreeMap<String, u64>,
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn read_scan(scan: KeylessScan<'_>, context: Context<'_>) -> Read {
     Read { parcel: reading.parcel, answer: body.answer, of_merchants: body.of_merchants }
 }
 
-/// A body that could not even be unpacked counts as one event.
+/// Reports a body that could not even be decompressed as one event.
 pub(crate) fn unreadable(error: String, context: Context<'_>) -> Read {
     let merchants = Merchants::default();
     let reading = Reading::new(context.metrics, context.hot, context.intake, Transport::Http);
@@ -122,22 +122,22 @@ pub(crate) fn unreadable(error: String, context: Context<'_>) -> Read {
     Read { parcel: reading.parcel, answer: body.answer, of_merchants: body.of_merchants }
 }
 
-/// Whose body it is.
+/// The sender of a body.
 #[derive(Clone, Copy)]
 pub(crate) struct Sender<'s> {
     pub(crate) grant: &'s Grant,
-    /// Those of the grant.
+    /// The merchants of the grant.
     pub(crate) merchants: &'s Merchants,
 }
 
-/// One body, as far as it was read.
+/// One body, as far as it is read.
 pub(crate) struct Body<'s> {
     sender: Sender<'s>,
     index: usize,
     unknown_fields: u64,
-    /// Right once the parcel is durable.
+    /// True once the batch is durable.
     pub(crate) answer: Answer,
-    /// How many of its events are of each merchant that has a quota.
+    /// How many of its events belong to each merchant that has a quota.
     pub(crate) of_merchants: BTreeMap<String, u64>,
 }
 
@@ -154,7 +154,7 @@ impl<'s> Body<'s> {
     }
 }
 
-/// Bodies, of several senders if need be, that become one parcel.
+/// Reads bodies, also of several senders, into one batch.
 pub(crate) struct Reading<'d> {
     metrics: &'d Metrics,
     hot: &'d ShopperLimiter,
@@ -194,7 +194,7 @@ impl<'d> Reading<'d> {
                 &mut body,
             ),
             Shape::Ndjson | Shape::Text => {
-                // Counted first: nothing of a body that is too large is taken.
+                // Counted first: no event of a body that is too large is taken.
                 if batch::lines(text).nth(ELEMENTS_MAX).is_some() {
                     return Err(TooMany);
                 }
@@ -214,13 +214,13 @@ impl<'d> Reading<'d> {
         Ok(body)
     }
 
-    /// Counts the events of a body that was read; what was not read as an event counts as one.
+    /// Counts the events of a body that was read; what could not be read as an event counts as one.
     fn count(&self, body: &Body<'_>) {
         self.metrics.received.inc_by(body.index as u64);
         self.metrics.unknown_fields.inc_by(body.unknown_fields);
     }
 
-    /// What was read, whole.
+    /// The batch of everything that was read.
     pub(crate) fn into_parcel(self) -> EventBatch {
         self.parcel
     }
@@ -280,7 +280,7 @@ impl<'d> Reading<'d> {
         self.arena = arena;
     }
 
-    /// Counts an event of a shopper; whether it finds no room that others have.
+    /// Counts an event of a shopper and returns whether it must be refused: the shopper exceeds its limit while memory is short.
     fn is_too_hot(&self, shopper_key: u128) -> bool {
         let is_hot = self.hot.is_hot(shopper_key, self.tick);
         if is_hot {
@@ -289,7 +289,7 @@ impl<'d> Reading<'d> {
         is_hot && self.hot.is_little_room()
     }
 
-    /// Reports an event that nothing is wrong with.
+    /// Reports an event without errors that is refused because of the shopper limit.
     fn turn_away(&self, id: &str, body: &mut Body<'_>) {
         self.metrics.shed(Shed::Shopper, 1);
         let error =
@@ -300,7 +300,7 @@ impl<'d> Reading<'d> {
         body.index += 1;
     }
 
-    /// Reports an event with all its errors; counts it once.
+    /// Reports an event with all its errors, and counts it once.
     fn refuse(&self, wrong: &Wrong, body: &mut Body<'_>) {
         self.metrics.reject(wrong);
         let index = body.index;
@@ -310,7 +310,7 @@ impl<'d> Reading<'d> {
     }
 }
 
-/// Which of both a text is: several lines are NDJSON, unless all of them are one JSON text.
+/// The shape of a text: several lines are NDJSON, unless all of them are one JSON text.
 fn text_shape(text: &[u8]) -> Shape<'static> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text).trim_ascii();
     let is_json = text.starts_with(b"[") || !text.contains(&b'\n') || batch::is_json(text);

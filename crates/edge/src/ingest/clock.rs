@@ -22,17 +22,17 @@ pub enum Stamps {
 /// A running maximum that can be taken back: only what was accepted counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Running {
-    /// Of all that was stamped, and of what is durable.
+    /// The maximum of all stamped events, and that of the durable ones.
     last: Option<Millis>,
     durable: Option<Millis>,
     epoch: Epoch,
 }
 
-/// Begins anew whenever something that was stamped was not accepted. What was stamped before must not be accepted either.
+/// A new epoch begins when a stamped event is refused. Events stamped in an earlier one must not be accepted either.
 pub type Epoch = u64;
 
 impl Stamps {
-    /// Takes the event clock up again from the log, and from what was accepted last and is not there yet.
+    /// Restores the event clock from the log, and from what was accepted last and is not in the log yet.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -59,7 +59,7 @@ impl Stamps {
         }
     }
 
-    /// The stamp of an event that happened at `time`; `None` if nothing says when.
+    /// The stamp of an event that happened at `time`; `None` if its time is not known.
     pub fn stamp(&self, time: Option<Millis>, epoch: Epoch) -> Option<Millis> {
         match self {
             Self::Wall => Some(now_ms()),
@@ -74,7 +74,7 @@ impl Stamps {
         }
     }
 
-    /// Everything that was stamped up to this is accepted.
+    /// Everything that was stamped up to `last` is accepted.
     pub(crate) fn accepted(&self, last: Millis) {
         if let Self::Event(running) = self {
             let mut running = lock(running);
@@ -82,7 +82,7 @@ impl Stamps {
         }
     }
 
-    /// Something that was stamped is refused: back to what is durable. Says whether that matters.
+    /// A stamped event is refused: goes back to what is durable. Returns whether a new epoch began.
     pub(crate) fn refused(&self) -> bool {
         match self {
             Self::Wall => false,
@@ -100,7 +100,7 @@ fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The `received` of the last frame of a partition that has one: markers have none.
+/// The `received` of the last frame of a partition, if it has one: markers have none.
 fn last_received(feed: &mut dyn Consumer, topic: Topic, partition: u16) -> Result<Option<Millis>, LogError> {
     let bounds = feed.bounds(topic, partition)?;
     let mut back = 1;

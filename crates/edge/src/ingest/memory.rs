@@ -1,23 +1,23 @@
-//! Memory of requests under way: taken as their bytes come, given back when their answers are written.
+//! Memory of requests in flight: taken as their bytes come, given back when their answers are written.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prometheus::IntGauge;
 
-/// Memory is counted in units of so many bytes.
+/// Number of bytes of a unit, in which memory is counted.
 pub(crate) const UNIT_BYTES: usize = 1024;
-/// It is taken in steps of so many units, where there is room.
+/// Number of units that a permit takes at once, as long as they are free.
 const STEP_UNITS: usize = 64;
-/// While a body is worked on, it takes so many times its bytes.
+/// Memory that a body takes while it is processed, in multiples of its bytes.
 const BODY_FACTOR: usize = 3;
 
-/// The units that a body of so many bytes takes.
+/// The number of units that a body takes.
 pub(crate) fn units(body_bytes: usize) -> usize {
     (body_bytes * BODY_FACTOR).div_ceil(UNIT_BYTES)
 }
 
-/// The memory of all requests under way.
+/// The memory budget of all requests in flight.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
     free_units: AtomicUsize,
@@ -33,7 +33,7 @@ impl MemoryBudget {
         self.free_units.load(Ordering::Relaxed)
     }
 
-    /// Takes so many units, or none if there are fewer.
+    /// Takes the units, or none if fewer are free.
     fn take(&self, units: usize) -> bool {
         let taken = self.free_units.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(units));
         if taken.is_ok() {
@@ -48,7 +48,7 @@ impl MemoryBudget {
     }
 }
 
-/// What one request holds.
+/// The memory permit of one request.
 #[derive(Debug)]
 pub(crate) struct MemoryPermit {
     all: Arc<MemoryBudget>,
@@ -60,7 +60,7 @@ impl MemoryPermit {
         Self { all: Arc::clone(all), units: 0 }
     }
 
-    /// Holds what a body of so many bytes takes; `false` if there is no such room.
+    /// Takes the memory for a body; `false` if there is not enough.
     pub(crate) fn hold(&mut self, body_bytes: usize) -> bool {
         let wanted = units(body_bytes).max(1);
         if wanted <= self.units {
@@ -70,7 +70,7 @@ impl MemoryPermit {
         (self.units > 0 && self.take(least.max(STEP_UNITS))) || self.take(least)
     }
 
-    /// Holds what an answer of so many bytes takes, as far as there is room: it is not refused any more.
+    /// Takes the memory for an answer, as far as there is any: the answer is not refused any more.
     pub(crate) fn hold_at_least(&mut self, answer_bytes: usize) {
         let more = answer_bytes.div_ceil(UNIT_BYTES).saturating_sub(self.units);
         if more > 0 && !self.take(more) {

@@ -31,38 +31,38 @@ use web::server::handler::discard;
 
 /// Where events are sent to.
 pub const PATH: &str = "/v1/events";
-/// A body must have come within so long.
+/// Maximum time from the start of a body to its end; a slower one is refused.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 thread_local! {
-    /// Threads that take requests are numbered.
+    /// The number of a thread that takes requests.
     static NUMBER: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// What the door knows.
+/// The ingest service: what all requests share.
 #[derive(Debug)]
 pub struct IngestService {
-    /// The shards; a thread is of one of them.
+    /// The shards; each thread belongs to one of them.
     pub(crate) intakes: Vec<Arc<Batcher>>,
     threads: AtomicUsize,
-    /// A key has fewer.
+    /// The merchants that are served; a key may have fewer.
     pub(crate) served: Arc<MerchantCatalog>,
     pub keys: Option<Arc<Keys>>,
     everything: Grant,
     pub metrics: Metrics,
-    /// Memory of requests under way.
+    /// The memory budget of requests in flight.
     pub(crate) hall: Arc<MemoryBudget>,
     pub(crate) hot: ShopperLimiter,
 }
 
-/// What a door takes at most.
+/// Limits of an ingest service.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Memory of all requests under way, bytes.
+    /// Maximum number of bytes of memory of all requests in flight; further requests are refused.
     pub inflight_bytes_max: usize,
-    /// A shopper who sends more is turned away while there is little room; 0 for nobody.
+    /// Maximum number of events per second of a shopper; beyond it they are refused while memory is short. 0 is no limit.
     pub shopper_events_per_s: u32,
 }
 
@@ -90,7 +90,7 @@ impl IngestService {
         }
     }
 
-    /// What is told to whoever asks for [`PATH`] with another method than `POST`, which goes by no route.
+    /// Refuses every method of [`PATH`] but `POST`, which goes by no route.
     pub fn routes() -> Router {
         let refused =
             async |method: Method, uri: Uri| ([(header::ALLOW, "POST")], method_not_allowed(method, uri).await);
@@ -115,7 +115,7 @@ impl IngestService {
             }
             Err(problem) => Err(problem),
         };
-        // Whoever waits to be told to go on has not sent the body.
+        // A client that waits for `100 Continue` has not sent the body.
         if taken.is_err() && !head.headers.contains_key(header::EXPECT) {
             discard(body).await;
         }
@@ -148,14 +148,14 @@ impl IngestService {
         }
     }
 
-    /// Room for a request that says how large it is, if there is any. What it says must fit now; it is taken as it comes, so that
-    /// saying it alone keeps nobody out.
+    /// A memory permit for a request that states its length, if there is enough memory. The stated length must fit now; memory is
+    /// taken as bytes come, so that a stated length alone keeps no request out.
     pub(crate) fn room(&self, length: usize) -> Option<MemoryPermit> {
         let mut room = MemoryPermit::new(&self.hall);
         (units(length) <= self.hall.free_units() && room.hold(0)).then_some(room)
     }
 
-    /// What whoever has no key may send.
+    /// The grant of a sender without a key.
     pub(crate) fn keyless_grant(&self) -> Grant {
         self.keys.as_ref().map_or_else(|| self.everything.clone(), |keys| keys.keyless())
     }
@@ -173,7 +173,7 @@ impl IngestService {
         &self.intakes[number % self.intakes.len()]
     }
 
-    /// Turns a request away that was not read, or not to its end; it counts as one event.
+    /// Refuses a request that was not read, or not to its end; it counts as one event.
     pub(crate) fn busy(&self, began: Instant) -> Problem {
         self.metrics.received.inc();
         self.metrics.shed(Shed::Busy, 1);
@@ -201,7 +201,7 @@ impl IngestService {
             Err(Packed::NoRoom) => return Err(self.busy(began)),
             Err(packed @ (Packed::TooLarge | Packed::TooDense)) => return Err(too_large(packed.to_string())),
         };
-        // It is not held while the log is waited for.
+        // The body is not kept while the log is waited for.
         drop(body);
         if read.parcel.events() == 0 {
             if read.answer.turned_away > 0 {
@@ -213,7 +213,7 @@ impl IngestService {
         Ok(json(StatusCode::ACCEPTED, &answer, room))
     }
 
-    /// Makes what was read durable; the answer is true then.
+    /// Makes what was read durable, which makes its answer true.
     pub(crate) async fn keep(
         &self,
         read: Read,
@@ -239,7 +239,7 @@ impl IngestService {
             Err(SubmitError::Refused(refused @ (AppendError::Failed | AppendError::Closed))) => {
                 Err(Problem::busy(format!("{refused}; send it again"), 2))
             }
-            // It is counted as what it becomes.
+            // The round counts its events when it ends.
             Err(SubmitError::Late) => {
                 Err(Problem::busy("the log did not answer in time; send it again, nothing counts twice", 5))
             }
@@ -255,7 +255,7 @@ struct Admitted<'h> {
     room: MemoryPermit,
 }
 
-/// The key of a beacon, which cannot bear it in a header.
+/// The key of a beacon, which cannot send it in a header.
 fn beacons_key(head: &Parts) -> Option<Cow<'_, str>> {
     if head.headers.contains_key(header::AUTHORIZATION) {
         return None;
@@ -264,13 +264,13 @@ fn beacons_key(head: &Parts) -> Option<Cow<'_, str>> {
     percent_decode_str(key).decode_utf8().ok()
 }
 
-/// Whether a page sent it without asking first, as `navigator.sendBeacon` does with a text: its key stands in the query, or the
-/// browser says so (Fetch Metadata), which older ones and those that speak to an http address do not.
+/// Whether a page sent it without asking first, as `navigator.sendBeacon` does with a text: its key is in the query, or the
+/// browser says so (Fetch Metadata), which older browsers do not, nor any browser that uses an http address.
 fn is_beacon(head: &Parts) -> bool {
     beacons_key(head).is_some() || head.headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode == "no-cors")
 }
 
-/// How a body is packed.
+/// How a body is compressed.
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
     let Some(given) = headers.get(header::CONTENT_ENCODING) else { return Ok(Encoding::Identity) };
     let given = given.to_str().unwrap_or("that");
@@ -319,7 +319,7 @@ fn length(headers: &HeaderMap) -> Result<Option<usize>, Problem> {
     }
 }
 
-/// Reads a body as far as there is room; `None` if there is no more.
+/// Reads a body as far as there is memory for it; `None` if there is not enough.
 async fn read_body(body: &mut Incoming, room: &mut MemoryPermit) -> Result<Option<Bytes>, Problem> {
     let (mut first, mut bytes) = (Bytes::new(), Vec::new());
     let read = async {
@@ -353,7 +353,7 @@ async fn read_body(body: &mut Incoming, room: &mut MemoryPermit) -> Result<Optio
     }
 }
 
-/// Tells a sender how much is left of its quota (draft-ietf-httpapi-ratelimit-headers).
+/// Adds headers that say how much is left of the sender's quota (draft-ietf-httpapi-ratelimit-headers).
 fn tell_quota(headers: &mut HeaderMap, Level { burst, left, full_in, window }: Level) {
     let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
     for (name, value) in [
@@ -364,13 +364,13 @@ fn tell_quota(headers: &mut HeaderMap, Level { burst, left, full_in, window }: L
     }
 }
 
-/// Turns away who has had its quota.
+/// Refuses a sender whose quota is used up.
 fn enough(whose: &str, wait: Duration, began: Instant) -> Problem {
     let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX - 4);
     Problem::enough(format!("the quota of {whose} is used up; send it again later"), seconds + retry_after_s(began))
 }
 
-/// Turns away a request of which nothing was taken but for its shoppers' share.
+/// Refuses a request of which no event was taken because of the shopper limit.
 pub(crate) fn hot(read: &Read, began: Instant) -> Problem {
     Problem::enough(read.answer.first_error(), retry_after_s(began))
 }
@@ -383,15 +383,15 @@ fn too_large(what: String) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, what)
 }
 
-/// 1 to 3 seconds, so that those who are turned away do not all come back at once.
+/// 1 to 3 seconds, so that refused clients do not all return at once.
 fn retry_after_s(began: Instant) -> u32 {
     1 + began.elapsed().subsec_nanos() % 3
 }
 
-/// The answer; what memory it was given is given back once it is written.
+/// The answer; its memory permit is given back once it is written.
 fn json(status: StatusCode, answer: &Answer, mut room: MemoryPermit) -> Response<Bytes> {
     let body = serde_json::to_vec(answer).expect("numbers and texts");
-    // An answer may be larger than its request; it is not refused any more, but it counts.
+    // An answer may be larger than its request: it is not refused any more, but counted.
     room.hold_at_least(body.len());
     let mut response = Response::new(Bytes::from_owner(Held { body, _room: room }));
     *response.status_mut() = status;
@@ -399,7 +399,7 @@ fn json(status: StatusCode, answer: &Answer, mut room: MemoryPermit) -> Response
     response
 }
 
-/// An answer with the memory that it takes, until it is written.
+/// An answer with its memory permit, until it is written.
 struct Held {
     body: Vec<u8>,
     _room: MemoryPermit,

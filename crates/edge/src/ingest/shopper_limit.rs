@@ -1,10 +1,11 @@
-//! Shoppers who send far more than their share: seen always, turned away while there is little room, so that they do not keep
-//! the others out.
+//! The shopper limit: shoppers who send far more than their share are always counted, and refused while memory is short, so that
+//! they do not keep other shoppers out.
 //!
-//! A leaky bucket a slot, in a table of fixed size; a shopper's slot is a part of its key, and another part tells whose the
-//! bucket is. Whoever finds another's bucket is not counted until that has run empty, which the bucket of somebody quiet does
-//! within milliseconds; so a shopper may be overlooked for a moment, and nobody is taken for another (36 bits of the key
-//! agree for one in 7·10¹⁰). Threads write without waiting for each other: a count may be lost, nothing hangs on one.
+//! A table of fixed size has one leaky bucket per slot. A part of a shopper's key selects the slot, and another part, the tag,
+//! says whose bucket it is. A shopper who finds the bucket of another one is not counted until that bucket has run empty, which
+//! takes milliseconds if its owner sends little. So a shopper may be overlooked for a moment, and is never taken for another one
+//! (36 bits of the key are equal for one pair in 7·10¹⁰). Threads write without waiting for each other: a count may be lost,
+//! which does no harm.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,28 +17,28 @@ const SLOT_BITS: u32 = 14;
 const TAG_BITS: u32 = 22;
 const LEVEL_BITS: u32 = 18;
 const TICK_BITS: u32 = u64::BITS - TAG_BITS - LEVEL_BITS;
-/// A tick; 74 hours of them are told apart.
+/// Duration of a tick, in milliseconds; ticks repeat after 74 hours.
 const TICK_MS: u64 = 16;
-/// A bucket holds what may be sent in so many seconds.
+/// Capacity of a bucket, in seconds of the allowed rate; events beyond it exceed the limit.
 const BURST_S: u64 = 10;
-/// More a second would not fit a bucket.
+/// Maximum rate of a shopper, in events per second; the burst of a higher rate does not fit a bucket.
 pub const EVENTS_PER_S_MAX: u32 = 26_000;
 const _: () = assert!(EVENTS_PER_S_MAX as u64 * BURST_S < 1 << LEVEL_BITS, "a burst fits a bucket");
 const _: () = assert!(TICK_BITS == 24, "a slot is one word");
 
-/// What is known of who sends how much.
+/// Counts the events of each shopper.
 #[derive(Debug)]
 pub(crate) struct ShopperLimiter {
     slots: Box<[AtomicU64]>,
-    /// 0: nobody is hot.
+    /// The allowed rate of a shopper; 0: no limit.
     events_per_s: u64,
     began: Instant,
     hall: Arc<MemoryBudget>,
-    /// Fewer free units than this are little room.
+    /// Memory is short if fewer units than this are free.
     little: usize,
 }
 
-/// A bucket as it lies in its slot.
+/// A bucket, unpacked from its slot.
 #[derive(Clone, Copy)]
 struct Bucket {
     tag: u64,
@@ -60,7 +61,7 @@ impl Bucket {
 }
 
 impl ShopperLimiter {
-    /// Whoever sends more than so many events a second is hot; 0 for nobody. The hall is as free now as it ever will be.
+    /// A limit of events per second and shopper, or none with 0. The memory budget must be as free now as it ever will be.
     pub(crate) fn new(events_per_s: u32, hall: Arc<MemoryBudget>) -> Self {
         assert!(events_per_s <= EVENTS_PER_S_MAX, "a burst fits a bucket");
         let slots = (0..1 << SLOT_BITS).map(|_| AtomicU64::new(0)).collect();
@@ -68,12 +69,12 @@ impl ShopperLimiter {
         Self { slots, events_per_s: events_per_s.into(), began: Instant::now(), hall, little }
     }
 
-    /// The tick of a moment.
+    /// The tick of an instant.
     pub(crate) fn tick(&self, now: Instant) -> u64 {
         u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(0) / TICK_MS
     }
 
-    /// Counts an event; whether its shopper is hot.
+    /// Counts an event and returns whether its shopper exceeds the limit.
     pub(crate) fn is_hot(&self, shopper_key: u128, tick: u64) -> bool {
         if self.events_per_s == 0 {
             return false;
@@ -99,7 +100,7 @@ impl ShopperLimiter {
         is_hot
     }
 
-    /// Whether there is so little room that whoever is hot is turned away.
+    /// Whether memory is so short that shoppers beyond the limit are refused.
     pub(crate) fn is_little_room(&self) -> bool {
         self.hall.free_units() < self.little
     }
@@ -115,26 +116,26 @@ mod tests {
         ShopperLimiter::new(events_per_s, MemoryBudget::new(1 << 20, IntGauge::new("room", "room").expect("a name")))
     }
 
-    /// How many of so many events at one tick are not hot.
+    /// How many of the events at one tick are within the limit.
     fn taken(hot: &ShopperLimiter, key: u128, tick: u64, events: u32) -> u32 {
         (0..events).map(|_| u32::from(!hot.is_hot(key, tick))).sum()
     }
 
     #[test]
-    fn a_shopper_is_hot_beyond_its_rate() {
+    fn a_shopper_beyond_its_rate_exceeds_the_limit() {
         let hot = hot(100);
         let key = 0x1234_5678_9ABC_DEF0_1234_5678_9ABC_DEF0;
         assert_eq!(taken(&hot, key, 5, 5000), 1000, "ten seconds' worth at once");
-        // 16 ms are 1.6 events: the rest of it is not lost for good, nor counted twice.
+        // 16 ms are 1.6 events: the remainder is neither lost nor counted twice.
         let second: u32 = (1..=63).map(|tick| taken(&hot, key, 5 + tick, 50)).sum();
         assert!((60..=101).contains(&second), "{second} in a second");
         assert_eq!(taken(&hot, key, 10_000_000, 5000), 1000, "long after");
-        // Nobody else is.
+        // No other shopper is.
         assert_eq!(taken(&hot, key + 1, 6, 10), 10);
     }
 
     #[test]
-    fn who_shares_a_slot_is_not_taken_for_another() {
+    fn a_shopper_in_a_shared_slot_is_not_confused() {
         let hot = hot(100);
         let (loud, quiet) = (1_u128 << 20, 2_u128 << 20);
         assert_eq!(taken(&hot, loud, 0, 2000), 1000);
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_may_go_round() {
+    fn the_tick_may_wrap_around() {
         let hot = hot(100);
         let last = (1 << TICK_BITS) - 1;
         assert_eq!(taken(&hot, 7, last, 2000), 1000);
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_nobody() {
+    fn zero_is_no_limit() {
         assert_eq!(taken(&hot(0), 7, 0, 300_000), 300_000);
     }
 }

@@ -16,7 +16,7 @@ pub enum AppendTarget {
 }
 
 impl AppendTarget {
-    /// Makes a round durable; `done` is told where it is, or that it is refused.
+    /// Makes a round durable. `done` gets the place where it is, or the reason why it is refused.
     pub fn append(&self, records: Vec<Append>, done: Done) {
         match self {
             Self::Log(log) => {
@@ -35,7 +35,7 @@ impl AppendTarget {
         }
     }
 
-    /// Makes what was given durable, if that goes well soon, and refuses all that comes later.
+    /// Makes durable what it was given, if that succeeds soon, and refuses everything that comes later.
     pub fn close(&self) {
         match self {
             Self::Log(log) => log.close(),

@@ -1,4 +1,4 @@
-//! A log that is not there yet.
+//! A log that is not connected yet.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,12 +8,12 @@ use eventlog::api::{AppendError, Done, Health, OnFull};
 
 use super::shared::lock;
 
-/// Stands in a log's place until that is there: what may wait waits, everything else is refused.
+/// Stands in for a log until that is connected: appends that may wait are kept, all others are refused.
 #[derive(Debug, Default)]
 pub struct DeferredAppender(Mutex<State>);
 
 enum State {
-    /// Not there; what waits for it, in its order.
+    /// Not connected; the appends that wait for it, in order.
     Away(Vec<(Vec<Append>, Done)>),
     There(Arc<dyn Appender>),
     Closed,
@@ -36,7 +36,7 @@ impl std::fmt::Debug for State {
 }
 
 impl DeferredAppender {
-    /// The log is there. What waited goes first: it is less than what a log takes at once.
+    /// Connects the log. The appends that waited go first: they are fewer than a log takes at once.
     pub fn set(&self, log: Arc<dyn Appender>) {
         let mut state = lock(&self.0);
         match std::mem::take(&mut *state) {
@@ -56,7 +56,7 @@ impl Appender for DeferredAppender {
         let mut state = lock(&self.0);
         let refused = match (&mut *state, on_full) {
             (State::There(log), _) => {
-                // It may let its caller wait, and nobody else shall.
+                // The log may block its caller; it must not block other callers as well.
                 let log = Arc::clone(log);
                 drop(state);
                 return log.append(records, on_full, done);

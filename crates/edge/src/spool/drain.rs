@@ -16,13 +16,13 @@ use tracing::{error, info, warn};
 use crate::spool::metrics::Metrics;
 use crate::spool::shared::{Durable, Event, Round, Shared, lock};
 
-/// So many bytes are handed to the log that it has not acknowledged; one block more may be.
+/// Maximum number of bytes handed to the log and not acknowledged, exceeded by one block at most; further blocks wait.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
-/// How often ages and times are looked at while there is something in the spool.
+/// Maximum time between two updates of ages and times, as long as the spool holds something or its disk is full.
 const TICK: Duration = Duration::from_millis(200);
-/// What the log refuses of the spool is given to it again after so long, and a full disk counts as full for so long.
+/// Time after which the log gets a refused block again, and for which a full disk counts as full.
 const AGAIN: Duration = Duration::from_secs(1);
-/// A spool with less room than a round may want takes no more.
+/// Number of free bytes that one round may need; a spool with fewer counts as full.
 const ROUND_BYTES: usize = 64 * 1024;
 
 /// The spool's thread.
@@ -30,17 +30,17 @@ pub(super) struct Drain {
     spool: Spool,
     shared: Arc<Shared>,
     metrics: Metrics,
-    /// As `Shared::direct`, which only this thread changes.
+    /// A copy of `Shared::direct`, which only this thread changes.
     is_direct: bool,
-    /// Whether the log took something of the spool since it last refused a round.
+    /// Whether the log acknowledged a block of the spool since it last refused a round.
     is_proven: bool,
     /// Bytes and events of blocks that the log has not acknowledged.
     under_way: BTreeMap<u64, (usize, u64)>,
     under_way_bytes: usize,
-    /// Those among them that it refused, and when they are given to it again.
+    /// The blocks among them that the log refused, and when it gets them again.
     refused: BTreeSet<u64>,
     again: Instant,
-    /// The disk was full a moment ago.
+    /// The end of the time for which the disk counts as full.
     full_until: Option<Instant>,
     oldest: Option<Millis>,
 }
@@ -64,7 +64,7 @@ impl Drain {
         drain
     }
 
-    /// Runs; a broken invariant is a failure that everybody is told of.
+    /// Runs to the end. A broken invariant ends the thread, and all rounds that wait are refused.
     pub(super) fn run_guarded(mut self) {
         let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run()));
         if run.is_err() {
@@ -85,7 +85,7 @@ impl Drain {
 
     fn run(&mut self) {
         self.work();
-        // What is drained is not handed out again by the next start.
+        // The next start must not hand out again what is drained.
         if self.under_way.is_empty()
             && self.spool.is_handed_out()
             && !self.is_failed()
@@ -110,7 +110,7 @@ impl Drain {
             } else {
                 self.write(rounds);
             }
-            // What holds nothing any more costs nothing any more.
+            // A drained spool releases its files.
             if self.is_direct && self.under_way.is_empty() && !self.spool.is_empty() && !self.is_failed() {
                 match self.spool.rest() {
                     Ok(()) => info!("the spool is drained"),
@@ -141,7 +141,7 @@ impl Drain {
         Some(std::mem::take(&mut queue.events))
     }
 
-    /// Takes what it was told; the rounds among it, and whether the log refused one of them.
+    /// Takes what the queue holds: the rounds in it, and whether the log refused one of them.
     fn take(&mut self, events: VecDeque<Event>) -> (Vec<Round>, bool) {
         let (mut rounds, mut is_refused) = (Vec::new(), false);
         for event in events {
@@ -196,7 +196,7 @@ impl Drain {
             && !self.is_failed()
     }
 
-    /// From now on rounds go to the log, behind what was handed to it: these first, and those that came meanwhile.
+    /// From now on rounds go to the log, behind the blocks that it was handed: first `rounds`, then those that came meanwhile.
     fn go_direct(&mut self, mut rounds: Vec<Round>) {
         let shared = Arc::clone(&self.shared);
         let mut direct = lock(&shared.direct);
@@ -214,7 +214,7 @@ impl Drain {
         info!("the log takes events again");
     }
 
-    /// Makes rounds durable in the spool, as many as fit, in one go.
+    /// Makes as many rounds durable in the spool as fit, with one sync.
     fn write(&mut self, rounds: Vec<Round>) {
         if rounds.is_empty() {
             return;
@@ -256,7 +256,7 @@ impl Drain {
         told.into_iter().for_each(|done| done(result));
     }
 
-    /// Hands the log what is in the spool, as much as may be under way.
+    /// Hands the log blocks of the spool, as many as may be in flight.
     fn hand_over(&mut self) {
         if self.shared.is_closing.load(Ordering::Acquire) || self.is_failed() {
             return;
@@ -269,7 +269,7 @@ impl Drain {
                 }
             }
         }
-        // Nothing goes before what was refused.
+        // No block overtakes a refused one.
         while self.refused.is_empty() && self.under_way_bytes < WINDOW_BYTES {
             match self.spool.next_block() {
                 Ok(Some(block)) => {

@@ -1,4 +1,4 @@
-//! How full a spool is, how old, and what went through it.
+//! How full a spool is, how old its oldest event is, and what went through it.
 
 use prometheus::{Gauge, IntCounter, IntGauge, Registry};
 

@@ -1,16 +1,16 @@
-//! What the log does not take soon becomes durable in a spool on the disk, and goes to the log from there, in its order.
+//! Rounds that the log does not take in time become durable in a spool on the disk, and go to the log from there, in order.
 //!
 //! While the log answers in time, rounds go to it and never touch the disk. A round that it refuses, or does not acknowledge in
-//! time, goes into the spool, and from then on so does every round, behind it: many of them share one sync. A thread hands what is
-//! in the spool to the log. Once all of it is handed over, and the log acknowledges again, rounds go to the log directly, behind
-//! what was handed over: the log's appender keeps the order of a partition. Rounds that were under way at the same time have no
-//! order among themselves; whoever waits for an answer before the next event has the order of the answers.
-
+//! time, goes into the spool, and from then on so does every round, behind it: many of them share one sync. A thread hands what
+//! is in the spool to the log. Once all of it is handed over, and the log acknowledges again, rounds go to the log directly,
+//! behind what was handed over: the log's appender keeps the order of a partition. Rounds that were in flight at the same time
+//! have no order among themselves; a client that waits for an answer before it sends the next event has the order of the answers.
 //!
+//! - [`append_target`]: where rounds go: to the log, or to a log with a spool before it
 //! - `drain`: the thread that writes the spool and hands what is in it to the log
-//! - `shared`: what that thread, those who append and the log know of each other
-//! - `later`: a log that is not there yet, when an edge starts
-//! - `metrics`: how full it is, how old, and what went through it
+//! - `shared`: the state that this thread, the appending threads and the log share
+//! - `deferred`: a log that an edge connects to only after its start
+//! - `metrics`: how full the spool is, how old its oldest event is, and what went through it
 
 pub mod append_target;
 mod deferred;
@@ -45,7 +45,7 @@ pub use shared::{Done, Durable};
 #[derive(Debug)]
 pub struct OpenedSpool {
     spool: Spool,
-    /// The latest `received` of its frames: they were accepted.
+    /// The latest `received` of its frames, all of which were accepted.
     pub last: Option<Millis>,
     pub events: u64,
 }
@@ -78,7 +78,7 @@ impl Spooled {
     /// Puts a spool before a log and begins to drain it. The log must refuse what it does not acknowledge soon.
     ///
     /// # Panics
-    /// If the system has no room for a thread.
+    /// If the system cannot start a thread.
     #[must_use]
     pub fn start(found: OpenedSpool, log: Arc<dyn Appender>, metrics: Metrics) -> Self {
         let OpenedSpool { spool, last: _, events } = found;
@@ -91,7 +91,7 @@ impl Spooled {
         Self { shared, thread: Mutex::new(Some(thread.expect("the system has room for a thread"))) }
     }
 
-    /// Makes a round durable, in the log or in the spool; `done` is told where, or that neither has it.
+    /// Makes a round durable, in the log or in the spool. `done` gets the place, or the reason why neither has it.
     pub fn append(&self, records: Vec<Append>, done: Done) {
         let direct = lock(&self.shared.direct);
         if *direct {
@@ -109,16 +109,16 @@ impl Spooled {
             (_, Health::Failed) => Health::Failed,
             (spool, _) if spool == Health::Failed as u8 => Health::Failed,
             (spool, _) if spool == Health::Good as u8 => Health::Good,
-            // A full spool does not matter while nothing has to go there.
+            // A full spool does not matter as long as rounds go to the log.
             (_, log) if *lock(&self.shared.direct) => log,
             _ => Health::Full,
         }
     }
 
-    /// Gives the log some time to take what it was given, spools the rest and ends. What is in the spool waits for the next start.
+    /// Gives the log some time to take what it was given, spools the rest and ends. The next start drains the spool.
     pub fn close(&self) {
         self.shared.is_closing.store(true, Ordering::Release);
-        // What is under way is done or refused when this returns; what is refused is in the queue.
+        // When this returns, each round in flight is done or refused, and the refused ones are in the queue.
         self.shared.log.close();
         lock(&self.shared.queue).ends = true;
         self.shared.wake.notify_all();

@@ -1,4 +1,4 @@
-//! What the spool's thread, those who append and the log know of each other.
+//! The state that the spool's thread, the appending threads and the log share.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8};
@@ -8,8 +8,8 @@ use eventlog::api::Append;
 use eventlog::api::Appender;
 use eventlog::api::{AppendError, Health, OnFull};
 
-/// Maximum number of events that the spool's thread has not taken; a round beyond it is refused as if the disk were full. Those
-/// who append have far fewer rounds in flight: it stops what breaks that rule.
+/// Maximum number of events that the spool's thread has not taken; a round beyond it is refused as if the disk were full. The
+/// appending threads have far fewer rounds in flight: only a fault reaches this limit.
 const EVENTS_WAITING_MAX: usize = 1024;
 
 /// Where an event is safe.
@@ -29,15 +29,15 @@ impl Durable {
     }
 }
 
-/// Called once a round is durable or refused. It must not wait.
+/// Called once a round is durable or refused. It must not block.
 pub type Done = Box<dyn FnOnce(Result<Durable, AppendError>) + Send>;
 
-/// What those who append, the log and the spool's thread share. Whoever holds `direct` may take `queue`, never the other way
-/// round: the log may call back while it is given something.
+/// The state that the appending threads, the log and the spool's thread share. A holder of `direct` may lock `queue`, never the
+/// other way round: the log may call back while it is given something.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) log: Arc<dyn Appender>,
-    /// Whether rounds go to the log directly. Held while they do, so that none overtakes what goes from spool to log.
+    /// Whether rounds go to the log directly. Locked while they do, so that none overtakes what goes from the spool to the log.
     pub(super) direct: Mutex<bool>,
     pub(super) queue: Mutex<Queue>,
     pub(super) wake: Condvar,
@@ -50,12 +50,12 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) events: VecDeque<Event>,
-    /// Nothing more is under way: the thread ends once the queue is empty.
+    /// No append is in flight any more: the thread ends once the queue is empty.
     pub(super) ends: bool,
     pub(super) has_ended: bool,
 }
 
-/// What the spool's thread is told.
+/// What is reported to the spool's thread.
 #[derive(Debug)]
 pub(super) enum Event {
     /// A round that must be behind what is in the spool.
@@ -93,12 +93,12 @@ impl Shared {
         }
     }
 
-    /// Gives a round to the log; if that does not take it, the spool has it. Whoever calls holds `direct`.
+    /// Gives a round to the log; if the log does not take it, the spool gets it. The caller holds `direct`.
     pub(super) fn give(self: &Arc<Self>, Round { records, done }: Round) {
         let (own, copy) = (Arc::clone(self), records.clone());
         let told = move |result| match result {
             Ok(()) => done(Ok(Durable::Log)),
-            // The spool would only keep it for the log to refuse again.
+            // The spool would only keep it for the log to refuse it again.
             Err(AppendError::TooLarge) => done(Err(AppendError::TooLarge)),
             Err(AppendError::Full | AppendError::Failed | AppendError::Closed) => {
                 own.tell(Event::AppendError(Round { records: copy, done }));
@@ -109,7 +109,7 @@ impl Shared {
 
     pub(super) fn tell(&self, event: Event) {
         let mut queue = lock(&self.queue);
-        // What the log gives back was in flight there, and so has a bound of its own.
+        // What the log gives back was in flight there, and so has its own limit.
         let is_full = queue.events.len() >= EVENTS_WAITING_MAX && matches!(event, Event::Round(_));
         let refused = if queue.has_ended { Some(AppendError::Closed) } else { is_full.then_some(AppendError::Full) };
         if let Some(refused) = refused {

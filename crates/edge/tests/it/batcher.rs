@@ -1,5 +1,5 @@
-//! When an intake closes its rounds, whom it tells, and its end: what was brought before it is durable, though the log is closed
-//! right behind.
+//! When a batcher closes its rounds, whom it reports to, and its end: what was given to it before is durable, though the log is
+//! closed right after it.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Nothing in these tests waits for it.
 const NEVER: Duration = Duration::from_secs(3600);
 
-/// Rounds as they are given to a log: their events, and what ends them.
+/// Rounds as a log gets them: their number of events, and the callback that ends them.
 type Rounds = Receiver<(u32, Done)>;
 
 /// A log that answers when the test does.
@@ -50,7 +50,7 @@ impl Appender for Slow {
     fn close(&self) {}
 }
 
-/// An intake before a log that answers when the test does.
+/// A batcher before a log that answers when the test does.
 fn slow(rounds_max: usize, linger: RangeInclusive<Duration>) -> (Arc<Batcher>, Rounds) {
     let (tell, rounds) = channel();
     let road = AppendTarget::Log(Arc::new(Slow(Mutex::new(tell))));
@@ -58,20 +58,20 @@ fn slow(rounds_max: usize, linger: RangeInclusive<Duration>) -> (Arc<Batcher>, R
     (Batcher::start(road, 2, Stamps::Wall, BatchPolicy { rounds_max, linger }, metrics), rounds)
 }
 
-/// Gives an intake so many events, for which nobody waits.
+/// Gives a batcher this number of events, without waiting for them.
 fn give(intake: &Batcher, events: u32) {
     let mut parcel = intake.parcel();
     (0..events).for_each(|_| parcel.push(&visit("1"), Transport::Udp));
     intake.give(parcel, Box::new(|_| {}));
 }
 
-/// The next round; its events, and what ends it.
+/// The next round: its number of events, and the callback that ends it.
 fn next(rounds: &Rounds) -> (u32, Done) {
     rounds.recv_timeout(PATIENCE).expect("a round")
 }
 
 #[test]
-fn what_comes_while_the_log_is_busy_travels_together() {
+fn events_share_a_round_while_the_log_is_busy() {
     let (intake, rounds) = slow(8, Duration::ZERO..=NEVER);
     give(&intake, 1);
     let (alone, done) = next(&rounds);
@@ -90,20 +90,20 @@ fn rounds_follow_each_other_at_a_distance() {
     let (first, done) = next(&rounds);
     done(Ok(()));
     (0..5).for_each(|_| give(&intake, 1));
-    // The end waits for nothing.
+    // The close of the batcher does not wait for the linger time.
     intake.close();
     assert_eq!((first, next(&rounds).0), (1, 5));
 }
 
 #[test]
-fn a_large_frame_waits_for_nobody() {
+fn a_large_frame_does_not_wait() {
     let (intake, rounds) = slow(2, NEVER..=NEVER);
     give(&intake, 1);
     let first = next(&rounds);
     give(&intake, 10_000);
     let second = next(&rounds);
     assert_eq!((first.0, second.0), (1, 10_000));
-    // But so many rounds may be under way.
+    // But the number of rounds in flight is limited.
     give(&intake, 10_000);
     give(&intake, 10_000);
     (first.1)(Ok(()));
@@ -122,9 +122,9 @@ fn a_round_that_does_not_end_does_not_stop_the_next() {
 }
 
 #[test]
-fn all_who_wait_on_a_thread_are_told() {
+fn all_waiting_tasks_on_a_thread_get_the_result() {
     let (intake, rounds) = slow(8, Duration::ZERO..=NEVER);
-    // One runtime after the other on one thread: what the first one knew is of no use to the second.
+    // One runtime after the other on one thread: the second must not use what the first one left behind.
     for (answer, wanted) in
         [(Ok(()), Ok(Durable::Log)), (Err(AppendError::Full), Err(SubmitError::Refused(AppendError::Full)))]
     {
@@ -143,7 +143,7 @@ fn all_who_wait_on_a_thread_are_told() {
             let (_, done) = next(&rounds);
             let waiting: Vec<_> = (0..10).map(|_| wait()).collect();
             tokio::task::yield_now().await;
-            // Whoever was the first to wait for the second round goes away; the others are told all the same.
+            // The task that waited first for the second round is aborted; the others get their result all the same.
             waiting[0].abort();
             std::thread::spawn(move || done(Ok(()))).join().expect("told");
             let (events, done) = next(&rounds);

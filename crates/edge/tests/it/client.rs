@@ -1,4 +1,4 @@
-//! Whom a route is told that a request is from: with and without proxies, as they say it in either way.
+//! Which client a route sees: with and without proxies, and with either way in which proxies name the client.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,7 +19,7 @@ use web::server::port::{Port, PortConfig};
 /// Nothing in these tests takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A port whose only route says who asks.
+/// A port whose only route returns the client.
 struct Front {
     address: SocketAddr,
     registry: Registry,
@@ -43,14 +43,14 @@ impl Front {
         Self { address, registry, stop, thread: Some(thread) }
     }
 
-    /// What follows `before` on a new connection is a request with these headers; the body of the answer, or nothing.
+    /// Sends `before` and a request with these headers on a new connection; returns the body of the answer, or nothing.
     fn ask(&self, before: &[u8], headers: &str) -> String {
         let mut stream = TcpStream::connect(self.address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let request = format!("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n");
         let sent = stream.write_all(&[before, request.as_bytes()].concat());
         let mut answer = String::new();
-        // Whoever is not let in may find its connection reset.
+        // A client that is refused may find its connection reset.
         let read = sent.and_then(|()| stream.read_to_string(&mut answer));
         assert!(read.is_ok() || answer.is_empty(), "{answer}");
         answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned())
@@ -62,7 +62,7 @@ impl Front {
         text.lines().find_map(|line| line.strip_prefix(&series)).expect("a series").parse().expect("an integer")
     }
 
-    /// Waits until so many connections were counted: that comes after their end.
+    /// Waits until this number of connections was counted: that happens after their end.
     fn has_cut(&self, reason: &str, wanted: u64) {
         let until = Instant::now() + PATIENCE;
         while self.cut(reason) != wanted {

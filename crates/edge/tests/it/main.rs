@@ -1,4 +1,4 @@
-//! The door without a house: what the log does not take soon, how it ends, and whom requests are from.
+//! The edge without the rest of the process: a log that is slow or away, the end of a batcher, and the clients of requests.
 
 mod batcher;
 mod client;

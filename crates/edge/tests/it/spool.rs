@@ -59,7 +59,7 @@ impl Fake {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on it behaves so. When it takes again, what waited is first; when it goes away, what may not wait is refused.
+    /// Changes its behaviour. When it takes again, what waited goes first; when it goes away, what may not wait is refused.
     fn set(&self, mood: Mood) {
         let mut done = Vec::new();
         let mut state = self.state();
@@ -132,7 +132,7 @@ impl World {
         Self::before(disk, log, Arc::<Fake>::clone(log), sizes)
     }
 
-    /// With a spool before something that stands for the log.
+    /// A world with a spool before another appender instead of the log.
     fn before(disk: &Memory, log: &Arc<Fake>, appender: Arc<dyn Appender>, sizes: Sizes) -> Self {
         let meta = Meta::new(7, Clock::Event, Partitions::all(2));
         let found = OpenedSpool::open(Arc::new(disk.clone()), Path::new("spool"), &meta, sizes).expect("a spool");
@@ -146,7 +146,7 @@ impl World {
         Self::start(&Memory::default(), &Fake::new(mood), SIZES)
     }
 
-    /// Gives a round of one frame that bears a number.
+    /// Gives a round of one frame with a number.
     fn give(&self, partition: u16, number: i64) -> Outcome {
         self.give_bytes(partition, number, 100)
     }
@@ -185,7 +185,7 @@ impl World {
     }
 }
 
-/// Each number where it stands first: what is sent again is there twice.
+/// Each number at its first place: a block that is sent again is there twice.
 fn first(numbers: &[i64]) -> Vec<i64> {
     let mut seen = BTreeSet::new();
     numbers.iter().copied().filter(|number| seen.insert(*number)).collect()
@@ -238,7 +238,7 @@ fn rounds_that_come_together_share_a_sync() {
     let world = World::new(Mood::Silent);
     let told: Vec<Outcome> = (0..50).map(|number| world.give(0, number)).collect();
     {
-        // While this is held nothing is handed to the log: the spool's thread stops there after what it took first.
+        // While this is locked the log gets nothing: the spool's thread stops there after what it took first.
         let mut state = world.log.state();
         state.mood = Mood::Away;
         let waiting = std::mem::take(&mut state.waiting);
@@ -249,7 +249,7 @@ fn rounds_that_come_together_share_a_sync() {
     assert!(world.metric("mashang_spool_rounds_total") <= 2.0);
 }
 
-/// More than may be under way: what the log is not yet handed must not be overtaken.
+/// More than may be in flight: a round must not overtake what the log has not got yet.
 #[test]
 fn a_round_goes_behind_what_still_lies_in_the_spool() {
     let sizes = Sizes { bytes_max: 1 << 30, file_bytes: 1 << 20, block_bytes: 1 << 18 };
@@ -276,8 +276,8 @@ fn a_record_that_is_too_large_is_refused_and_not_spooled() {
     assert_eq!(world.metric("mashang_spool_bytes"), 0.0);
 }
 
-/// Some senders, each waiting for its answer before it goes on, while the log comes and goes: nobody's events change places,
-/// none is lost, and none is invented.
+/// Several senders, each waiting for its answer before it goes on, while the log comes and goes: the events of a sender keep
+/// their order, none is lost, and none is invented.
 #[test]
 fn the_order_of_the_answers_is_the_order_of_the_log() {
     const SENDERS: i64 = 4;
@@ -334,7 +334,7 @@ fn what_was_answered_is_drained_after_every_crash() {
                 number += 1;
             }
             disk.crash(if seed % 3 == 0 { Loss::Everything } else { Loss::Torn(seed * 10 + life) });
-            // What it had handed over dies with it.
+            // What the log had not acknowledged is lost with it.
             log.state().waiting.clear();
         }
         let meta = Meta::new(7, Clock::Event, Partitions::all(2));
@@ -412,7 +412,7 @@ fn a_log_may_come_later() {
         assert_eq!(world.spooled.health(), Health::Good, "a 202 would be given now");
         (world, later)
     };
-    // More than may be under way; and an end before the log is there.
+    // More than may be in flight; and an end before the log is connected.
     let (world, _later) = begin();
     for number in 0..100 {
         assert_eq!(world.give_bytes(0, number, 100_000).recv_timeout(PATIENCE), Ok(Ok(Durable::Spool)));

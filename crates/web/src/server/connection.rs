@@ -23,11 +23,11 @@ use super::proxy;
 use crate::client_address::Client;
 use crate::server::metrics::DisconnectReason;
 
-/// What comes before the first request (what a proxy says, and TLS) must be over within so long.
+/// Maximum time for what comes before the first request (the proxy's header, and TLS); beyond it the connection ends.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Whoever does not read its answer for so long is cut off.
+/// Maximum time for which a client does not read its answer; beyond it the connection ends.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The head of a request may have so many bytes, and (hyper's own limit) 100 headers.
+/// Maximum number of bytes of a request's head, beside hyper's own limit of 100 headers; a larger head gets 431.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
 /// A connection that was accepted.
@@ -36,7 +36,7 @@ pub(super) struct Connection<H: Handler> {
     peer: IpAddr,
 }
 
-/// Why a connection ends before its time, and what the other side did.
+/// Why this side ends a connection early, and the error on the other side.
 type Ended = (DisconnectReason, io::Error);
 
 impl<H: Handler> Connection<H> {
@@ -45,7 +45,7 @@ impl<H: Handler> Connection<H> {
         Self { port: Arc::clone(port), peer: peer.to_canonical() }
     }
 
-    /// Answers what comes in until either side ends it.
+    /// Answers requests until either side ends the connection.
     pub(super) async fn run(&self, stream: TcpStream, watcher: Watcher) {
         if let Err((why, error)) = self.begin(stream, watcher).await {
             debug!(%error, why = why.as_str(), peer = %self.peer, "a connection was ended");
@@ -86,8 +86,8 @@ impl<H: Handler> Connection<H> {
             Ok::<_, Infallible>(self.port.handler.answer(request, client, &self.port.manner.proxies).await)
         };
         let service = service_fn(answer);
-        // Not `pipeline_flush`: it keeps back what is answered while anything lies in the read buffer, the rest of a head that
-        // was refused or the half of a next request among them.
+        // Not `pipeline_flush`: it delays an answer while anything is in the read buffer, such as the rest of a refused head or
+        // the first half of the next request.
         let timer = HeadTimer::default();
         let connection = http1::Builder::new()
             .timer(timer.clone())
@@ -96,7 +96,7 @@ impl<H: Handler> Connection<H> {
             .serve_connection(TokioIo::new(timer.watch(stream)), service);
         match watcher.watch(connection).await {
             Err(error) if let Some(why) = cut(&error) => Err((why, io::Error::other(error))),
-            // The other side may end it as it likes.
+            // The other side may end the connection at any time.
             Ok(()) | Err(_) => Ok(()),
         }
     }
@@ -108,7 +108,7 @@ impl<H: Handler> Drop for Connection<H> {
     }
 }
 
-/// Why a connection was ended from here; `None` if the other side did.
+/// Why this side ended a connection; `None` if the other side did.
 fn cut(error: &hyper::Error) -> Option<DisconnectReason> {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     match () {

@@ -17,7 +17,7 @@ use crate::client_address::Client;
 use crate::host;
 use crate::networks::Trust;
 
-/// Maximum number of bytes of a refused body that are read, and the time for it; then the connection ends.
+/// Maximum number of bytes of a refused body that are read, and the time for it; beyond it the connection ends.
 const DISCARD_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -40,7 +40,7 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Gives a request back if its host is one that this port answers for.
+    /// Returns the request if its host is one that this port answers for.
     ///
     /// # Errors
     /// The refusal. It ends the connection, because a request of this kind may hide another one behind it.
@@ -74,7 +74,7 @@ impl Handler for Routes {
     }
 }
 
-/// Reads the body of a refused request and drops it, within bounds: a sender that is still writing does not read the answer.
+/// Reads the body of a refused request and drops it, within limits: a sender that is still writing does not read the answer.
 pub async fn discard(body: Incoming) {
     let mut body = Limited::new(body, DISCARD_BYTES_MAX);
     let over = async { while body.frame().await.is_some_and(|frame| frame.is_ok()) {} };

@@ -24,7 +24,7 @@ type Began = Arc<AtomicBool>;
 pub(super) struct HeadTimer(Began);
 
 impl HeadTimer {
-    /// The connection's stream, which tells the timer that bytes came.
+    /// The connection's stream, which reports to the timer that bytes came.
     pub(super) fn watch<S>(&self, stream: S) -> Watched<S> {
         Watched { stream, began: Arc::clone(&self.0) }
     }

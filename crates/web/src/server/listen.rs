@@ -9,15 +9,15 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt,
 };
 
-/// So many connections of each listener may wait to be accepted; the kernel's own limit may be lower.
+/// Maximum number of connections per listener that wait to be accepted; the kernel's own limit may be lower.
 const BACKLOG: i32 = 4_096;
 
-/// Binds so many listeners to one address.
+/// Binds this number of listeners to one address.
 ///
 /// # Errors
-/// Another process has the address, or it is none of this machine.
+/// Another process has the address, or this machine does not.
 pub fn bind_all(address: SocketAddr, listeners: usize) -> io::Result<Vec<TcpListener>> {
-    // Nobody else may have the address when the first one takes it; from then on only our own may join it.
+    // No other process may have the address when the first listener takes it; from then on only our own may join it.
     let first = listener(address, false)?;
     let address = first.local_addr()?;
     let others = (1..listeners).map(|_| listener(address, true));
@@ -27,7 +27,7 @@ pub fn bind_all(address: SocketAddr, listeners: usize) -> io::Result<Vec<TcpList
 fn listener(address: SocketAddr, joins: bool) -> io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
-    // Connections of a process that has just ended keep nobody from its address.
+    // Remaining connections of a process that has just ended do not keep the address taken.
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     if joins {
         setsockopt(&fd, sockopt::ReusePort, &true)?;
@@ -38,10 +38,10 @@ fn listener(address: SocketAddr, joins: bool) -> io::Result<TcpListener> {
     Ok(TcpListener::from(fd))
 }
 
-/// Lets the process open as many files as the system allows it at all, connections among them; how many that is.
+/// Raises the process's limit of open files, connections among them, to the system's maximum, and returns it.
 ///
 /// # Errors
-/// The system tells no limit.
+/// The system reports no limit.
 pub fn raise_files() -> io::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
@@ -56,13 +56,13 @@ mod tests {
     use super::{bind_all, raise_files};
 
     #[test]
-    fn listeners_share_an_address_that_nobody_else_gets() {
+    fn listeners_share_an_address_that_others_cannot_get() {
         let own = bind_all(([127, 0, 0, 1], 0).into(), 3).expect("a port");
         let address = own[0].local_addr().expect("an address");
         assert!(own.iter().all(|listener| listener.local_addr().ok() == Some(address)));
         let other = bind_all(address, 3).expect_err("it is taken");
         assert_eq!(other.kind(), ErrorKind::AddrInUse);
-        // Every listener gets some of so many connections.
+        // Every listener gets some of these connections.
         let clients: Vec<_> = (0..200).map(|_| TcpStream::connect(address).expect("it listens")).collect();
         assert!(own.iter().all(|listener| listener.accept().is_ok()));
         drop((own, clients));
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_files_as_there_may_be() {
+    fn open_files_are_raised_to_the_limit() {
         let files = raise_files().expect("a limit");
         assert!(files >= 256 && raise_files().ok() == Some(files));
     }

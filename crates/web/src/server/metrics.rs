@@ -2,22 +2,22 @@
 
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 
-/// Why a connection of HTTP was ended from here.
+/// Why this side ended a connection of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DisconnectReason {
     /// The head of a request had too many bytes or headers: 431.
     HeadTooLarge,
-    /// It was no head: 400.
+    /// The bytes were no head: 400.
     HeadMalformed,
-    /// It did not come in time, or none at all.
+    /// No head, or only part of one, came in time.
     HeadTimeout,
     /// The answer was not read in time.
     AnswerNotRead,
-    /// From no trusted proxy, where only those are let in.
+    /// The connection is from no trusted proxy, and only those are accepted.
     Stranger,
-    /// What a proxy must say before anything else was broken, or did not come.
+    /// The proxy's header was malformed, or did not come.
     ProxyHeader,
-    /// TLS was not agreed upon, or not in time.
+    /// The TLS handshake failed, or was not over in time.
     Tls,
 }
 

@@ -10,18 +10,18 @@ use super::tls::Tls;
 use crate::networks::Trust;
 use crate::server::metrics::Http;
 
-/// What a port is told.
+/// The configuration of a port.
 #[derive(Clone, Debug)]
 pub struct PortConfig {
-    /// So many connections may be open; more wait to be accepted.
+    /// Maximum number of open connections; further ones wait.
     pub connections_max: usize,
-    /// Whose word is taken about whom they speak for.
+    /// The proxies whose statement about the client is trusted.
     pub proxies: Trust,
-    /// Connections are taken from them alone, and begin with a header of the PROXY protocol.
+    /// Whether only proxies may connect, and each connection begins with a header of the PROXY protocol.
     pub expects_proxy: bool,
-    /// How long a connection without a request is kept.
+    /// Maximum time for which a connection without a request is kept open.
     pub idle_timeout: Duration,
-    /// What it is encrypted with, if it is.
+    /// The certificate and key for TLS, if it is used.
     pub tls: Option<Arc<Tls>>,
 }
 
@@ -41,7 +41,7 @@ impl<H: Handler> Port<H> {
         Arc::new(Self { handler, manner, metrics, room })
     }
 
-    /// Reads its certificate again whenever it changes, for ever.
+    /// Runs permanently and reads the certificate again when it changes.
     pub async fn reload(&self) {
         if let Some(tls) = &self.manner.tls {
             tls.reload().await;

@@ -1,5 +1,5 @@
-//! What a proxy says of a connection before anything else: the PROXY protocol, versions 1 (text) and 2 (binary), as
-//! HAProxy's `doc/proxy-protocol.txt` describes them.
+//! The header that a proxy sends before anything else: the PROXY protocol, versions 1 (text) and 2 (binary), as HAProxy's
+//! `doc/proxy-protocol.txt` describes them.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,22 +10,22 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::client_address::Client;
 
-/// No header is shorter, and either version can be told by so many bytes.
+/// Number of bytes that identify the version; no header is shorter.
 const FIRST_BYTES: usize = v2::PROTOCOL_PREFIX.len();
-/// What every header of version 2 has, its last two bytes the length of the rest.
+/// Number of bytes of the fixed part of version 2, whose last two bytes are the length of the rest.
 const FIXED_BYTES: usize = FIRST_BYTES + 4;
-/// The longest header of version 1, by the document.
+/// Maximum number of bytes of a header of version 1, by the document; a longer one is refused.
 const TEXT_BYTES_MAX: usize = 107;
-/// The longest header of version 2 that is taken; certificates' names and the like may stand in it.
+/// Maximum number of bytes of a header of version 2, which may hold certificates' names and the like; a longer one is refused.
 const BINARY_BYTES_MAX: usize = 4 * 1024;
-/// The record that tells of TLS between client and proxy, and the bit in its first byte that says so.
+/// The record about TLS between client and proxy, and the bit in its first byte that says that TLS is used.
 const TLV_SSL: u8 = 0x20;
 const CLIENT_SSL: u8 = 0x01;
 
-/// Reads a header and not a byte more: whom the connection is from, or `None` if the proxy speaks for itself.
+/// Reads a header and not one byte more. Returns the client of the connection, or `None` if it is the proxy's own connection.
 ///
 /// # Errors
-/// What came is no such header, or ends inside of it.
+/// The bytes are no such header, or end inside it.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Client>> {
     let mut bytes = vec![0; FIRST_BYTES];
     stream.read_exact(&mut bytes).await?;
@@ -73,7 +73,7 @@ fn parse(header: &[u8]) -> io::Result<Option<Client>> {
 mod tests {
     use super::{FIRST_BYTES, read};
 
-    /// What is said of the connection, and what of these bytes is left for what follows.
+    /// The result of reading a header, and the number of bytes left behind it.
     fn told(mut bytes: &[u8]) -> (String, usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let said = match runtime.block_on(read(&mut bytes)) {
@@ -108,7 +108,7 @@ mod tests {
         v6[0] = 0x20;
         v6[15] = 7;
         check(&binary(1, 0x21, &v6), "2000::7");
-        // TLS between the client and the proxy, behind another record; a certificate alone is none.
+        // TLS between the client and the proxy, behind another record; a certificate alone does not mean TLS.
         let ssl = |bits: u8| [&V4[..], &[0x04, 0, 1, 0, 0x20, 0, 5, bits, 0, 0, 0, 0]].concat();
         check(&binary(1, 0x11, &ssl(0x01)), "203.0.113.9 secure");
         check(&binary(1, 0x11, &ssl(0x04)), "203.0.113.9");

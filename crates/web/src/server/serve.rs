@@ -13,16 +13,16 @@ use super::connection::Connection;
 use super::handler::Handler;
 use super::port::Port;
 
-/// How long connections may go on after the end was asked for.
+/// Maximum time for which open connections go on after the stop; those that remain are ended.
 const DRAIN: Duration = Duration::from_secs(10);
-/// A failed accept (no more file descriptors, say) is tried again so soon.
+/// Time after which a failed accept (no more file descriptors, say) is tried again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 impl<H: Handler> Port<H> {
-    /// Does what [`Port::serve`] does, on the thread that calls it and on no other.
+    /// Does what [`Port::serve`] does, on the calling thread only.
     ///
     /// # Errors
-    /// The system has nothing to wait with.
+    /// The system cannot make a runtime.
     pub fn run(self: &Arc<Self>, listener: std::net::TcpListener, stop: watch::Receiver<bool>) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -31,7 +31,7 @@ impl<H: Handler> Port<H> {
         })
     }
 
-    /// Serves connections until `stop` holds true; then lets those that are open finish their requests.
+    /// Serves connections until `stop` is true; then lets the open ones finish their requests.
     pub async fn serve(self: &Arc<Self>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
         let graceful = GracefulShutdown::new();
         loop {
@@ -46,7 +46,7 @@ impl<H: Handler> Port<H> {
                     }
                 },
             };
-            // One that is accepted may have to wait for its place: a place that waited for one here would be kept from other
+            // The permit is taken after the accept: a permit that waited here for a connection would be kept from other
             // listeners.
             let permit = tokio::select! {
                 () = stopped(&mut stop) => break,

@@ -12,7 +12,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tracing::{error, info};
 
-/// How often the files are looked at.
+/// Time between two checks of the files.
 const RELOAD_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a certificate cannot be used.
@@ -24,7 +24,7 @@ pub struct TlsError {
     what: String,
 }
 
-/// What tells a changed file: its inode, and when the inode changed.
+/// The version of a file, which changes with it: its inode, and when the inode changed.
 type Version = (u64, i64, i64);
 
 /// The certificate in force.
@@ -36,7 +36,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Reads the files: PEM, the certificate first and then those that signed it, and its key.
+    /// Reads the files, both PEM: the certificate, followed by its chain, and its key.
     ///
     /// # Errors
     /// One cannot be read, or they do not belong together.
@@ -46,12 +46,12 @@ impl Tls {
         Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), now: RwLock::new((version, config)) })
     }
 
-    /// What connections that come now are taken with.
+    /// The acceptor of new connections.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner).1).into()
     }
 
-    /// Reads the files again whenever one changes, for ever. A pair that is wrong changes nothing, and is told.
+    /// Runs permanently and reads the files again when one changes. A pair with an error changes nothing, and is reported.
     pub async fn reload(&self) {
         loop {
             tokio::time::sleep(RELOAD_EVERY).await;
@@ -86,7 +86,7 @@ fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     if chain.is_empty() {
         return Err(wrong(own, "holds no certificate; give PEM, the certificate first".to_owned()));
     }
-    // A group may read it, as where a tool that renews certificates keeps them; nobody else.
+    // A group may read it, as tools that renew certificates set it up; others may not.
     let mode = std::fs::metadata(key).map_or(0, |meta| meta.mode() & 0o777);
     if mode & 0o007 != 0 {
         return Err(wrong(secret, format!("others may read the key (mode {mode:04o}): chmod 600 it")));

@@ -1,21 +1,21 @@
-//! Who holds the phone: a random id in a cookie of our own (RFC 6265), and nothing else of it.
+//! The shopper who holds the phone: a random id in a cookie of our own (RFC 6265), and nothing else.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
 use web::scan_id;
 
 const NAME: &str = "mashang";
-/// What such shoppers are called: no cookie that somebody made up makes its bearer a shopper whom others know.
+/// The prefix of such shoppers' ids: no forged cookie makes its sender a shopper known by another id.
 const PREFIX: &str = "web:";
-/// 400 days, the longest that browsers keep one.
+/// Lifetime of the cookie, in seconds: 400 days, the maximum that browsers allow.
 const MAX_AGE_S: u32 = 400 * 24 * 60 * 60;
 
-/// A shopper who is known by a cookie.
+/// A shopper identified by a cookie.
 #[derive(Debug)]
 pub(super) struct Shopper(String);
 
 impl Shopper {
-    /// The one whom the request's cookie names, or a new one.
+    /// The shopper of the request's cookie, or a new one.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let sent = headers.get_all(header::COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
         let mut pairs = sent.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
@@ -23,12 +23,12 @@ impl Shopper {
         Self(format!("{PREFIX}{}", known.map_or_else(scan_id::new, |(_, value)| value.to_owned())))
     }
 
-    /// As events name him.
+    /// The shopper's id in events.
     pub(super) fn id(&self) -> &str {
         &self.0
     }
 
-    /// The cookie, which lives on from now; one that was given over TLS never goes without.
+    /// The cookie, whose lifetime begins anew; one that is set over TLS is never sent without TLS.
     pub(super) fn set_cookie(&self, is_secure: bool) -> HeaderValue {
         let value = self.0.strip_prefix(PREFIX).unwrap_or_default();
         let secure = if is_secure { "; Secure" } else { "" };

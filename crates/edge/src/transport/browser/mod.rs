@@ -1,6 +1,9 @@
 //! Scans that a phone's browser makes itself by opening the link of a code, without a key (contract section 9): `GET /c/{token}`,
-//! GS1 Digital Links, and every other path that is the link of a code. A link resolves as the same text does in an event. The scan
-//! is made durable, and the browser is sent on to the campaign's landing.
+//! GS1 Digital Links, and every other path that is the link of a code. A link resolves as the same text does in an event. The
+//! scan is made durable, and the browser is redirected to the campaign's landing page.
+//!
+//! - `cookie`: the shopper who holds the phone
+//! - `visitor`: visitors that open a link without meaning to scan
 
 mod cookie;
 pub(crate) mod visitor;
@@ -37,7 +40,7 @@ pub fn routes(door: &Arc<IngestService>) -> Router {
     Router::new().route("/c/{token}", get(link)).with_state(Arc::clone(door))
 }
 
-/// What is at every other path: the link of a code may have any.
+/// The handler of every other path: the link of a code may have any path.
 pub fn links(door: &Arc<IngestService>) -> MethodRouter {
     any(link).with_state(Arc::clone(door))
 }
@@ -59,8 +62,8 @@ async fn link(State(door): State<Arc<IngestService>>, request: Request) -> Respo
     door.visit(&text, target, &head).await
 }
 
-/// The link that was opened, as the text of a code. A query that changes nothing is left out: what applications add to links is
-/// longer than the text of a code may be.
+/// The link that was opened, as the text of a code. A query that does not change the code is left out: with it, a
+/// link may be longer than the text of a code may be.
 fn code_text(head: &Parts) -> String {
     let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let whole = format!("https://{host}{}", head.uri.path_and_query().map_or("/", |path| path.as_str()));
@@ -76,16 +79,16 @@ fn is_of_software(path: &str) -> bool {
     path.trim_matches('/').is_empty() || path.starts_with("/v1/") || path.starts_with("/r/") || is_file
 }
 
-/// Whose code it is, and where its campaign sends a browser.
+/// The merchant of a code, and the page that its campaign redirects to.
 struct Target {
     merchant: String,
     landing: Option<String>,
-    /// Whether the merchant's rules say what the code is.
+    /// Whether the merchant's rules define the code.
     is_known: bool,
 }
 
 impl IngestService {
-    /// Answers a browser that opens a code's link; every answer is for this once.
+    /// Answers a browser that opens a code's link; no answer may be cached.
     async fn visit(&self, text: &str, target: Option<Target>, head: &Parts) -> Response {
         let began = Instant::now();
         let mut response = match target {
@@ -127,7 +130,7 @@ impl IngestService {
                 if !target.is_known && response.status() == StatusCode::BAD_REQUEST {
                     return unknown();
                 }
-                // A browser that was asked to come again does so by itself.
+                // A browser that gets this header retries by itself.
                 if let Some(after) = response.headers().get(header::RETRY_AFTER).cloned() {
                     response.headers_mut().insert(header::REFRESH, after);
                 }
@@ -136,7 +139,7 @@ impl IngestService {
         }
     }
 
-    /// Makes a scan durable; says where.
+    /// Makes a scan durable; returns where.
     async fn take_scan(
         &self,
         text: &str,
@@ -161,7 +164,7 @@ impl IngestService {
     }
 }
 
-/// Whose code a text is: of the merchant that lists it, else of the only one that is served.
+/// The merchant of a code: the one that lists it, else the only one that is served.
 fn target(books: &Rulebooks, text: &str) -> Option<Target> {
     let arena = Bump::new();
     let code = Code { text, link: parse_link(text, &arena) };
@@ -183,14 +186,14 @@ fn target(books: &Rulebooks, text: &str) -> Option<Target> {
     Some(Target { merchant: book.rules.merchant.clone(), landing, is_known })
 }
 
-/// The answer to a person whose code no merchant here has. It says nothing of the code: one that is forged gets the same.
+/// The answer to a person whose code belongs to no merchant here. It says nothing of the code: a forged one gets the same answer.
 fn unknown() -> Response {
     let what = "no merchant here has this code; compare the link with the printed one";
     Problem::new(StatusCode::NOT_FOUND, what).into_response()
 }
 
-/// Whoever does not count is shown where people are sent, and gets nothing to ask with. What is fetched ahead gets nothing at all:
-/// a browser that kept it would not come when its owner does.
+/// Redirects a visitor that is not counted to the landing page, without a result to ask for. A prefetch gets nothing at all: a
+/// browser that kept the redirect would not come when its user does.
 fn pass(why: NotAScan, landing: Option<&str>) -> Response {
     match landing {
         Some(landing) if why != NotAScan::Prefetch => redirect(landing),

@@ -1,7 +1,7 @@
-//! Requests that were there already, and what they were answered (RFC 7252, sections 4.2 and 4.5).
+//! Requests that were received before, and their answers (RFC 7252, sections 4.2 and 4.5).
 //!
-//! A retransmission is the same message, byte for byte. A sender that uses a message id again for anything else, too early as
-//! the RFC has it, has sent a new request: an answer that was given to another one would be a lie.
+//! A retransmission is the same message, byte for byte. A sender that uses a message id again for another message, earlier than
+//! the RFC allows, has sent a new request: the answer to the earlier one would be false.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 
 /// Time for which a request is remembered (EXCHANGE_LIFETIME); the same message later is a new request.
 const LIFETIME: Duration = Duration::from_secs(247);
-/// So many exchanges are remembered; beyond it the oldest are forgotten. Their events still count once: they have ids.
+/// Maximum number of remembered exchanges; beyond it the oldest are forgotten. Their events still count once: they have ids.
 const EXCHANGES_MAX: usize = 65_536;
-/// Answers that are remembered have so many bytes together.
+/// Maximum number of bytes of all remembered answers; beyond it the oldest exchanges are forgotten.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// A sender may have so many requests under way.
+/// Maximum number of requests of a sender in flight; further requests are refused.
 const UNDER_WAY_MAX: usize = 256;
 
-/// What names an exchange: the sender, its message id, and the fingerprint of the whole message.
+/// Identifies an exchange: the sender, its message id, and the fingerprint of the whole message.
 pub(super) type Key = (SocketAddr, u16, u64);
 
-/// Takes fingerprints of messages: token, options, payload and all. They hang on a secret of this process, so that no sender can
-/// find two messages that share one.
+/// Computes fingerprints of whole messages: token, options and payload. They depend on a secret of this process, so that no
+/// sender can find two messages with the same one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fingerprints(RandomState);
 
@@ -35,9 +35,9 @@ impl Fingerprints {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Begun<'a> {
     New,
-    /// It is new, and its sender has too many under way.
+    /// It is new, and its sender has too many in flight.
     TooMany,
-    /// It is there already and not yet answered.
+    /// It was received before and is not answered yet.
     UnderWay,
     /// It was answered with these bytes.
     Answered(&'a [u8]),
@@ -46,7 +46,7 @@ pub(super) enum Begun<'a> {
 #[derive(Debug)]
 struct Exchange {
     began: Instant,
-    /// `None` while it is under way.
+    /// `None` while the request is in flight.
     answer: Option<Box<[u8]>>,
 }
 
@@ -87,7 +87,7 @@ impl Exchanges {
         }
     }
 
-    /// Forgets what is too old, and the oldest while there is too much.
+    /// Forgets expired exchanges, and the oldest ones beyond the limits.
     fn forget(&mut self, now: Instant) {
         while let Some(&(began, key)) = self.order.front() {
             let fits = self.order.len() < EXCHANGES_MAX && self.answer_bytes <= ANSWER_BYTES_MAX;
@@ -103,7 +103,7 @@ impl Exchanges {
         }
     }
 
-    /// One request less of this sender is under way.
+    /// Counts one request less in flight of this sender.
     fn arrived(&mut self, sender: SocketAddr) {
         if let Some(under_way) = self.under_way.get_mut(&sender) {
             *under_way -= 1;
@@ -149,7 +149,7 @@ mod tests {
         let last = began + LIFETIME - Duration::from_nanos(1);
         assert_eq!(exchanges.begin(key(1, 7), last), Begun::Answered(b"first"));
         assert_eq!(exchanges.begin(key(1, 7), began + LIFETIME), Begun::New);
-        // The end of the one before is not that of this one.
+        // The end of the exchange before is not that of this one.
         exchanges.end(key(1, 7), began, b"first");
         assert_eq!(exchanges.begin(key(1, 7), began + LIFETIME), Begun::UnderWay);
         assert_eq!(exchanges.known.len(), 1);
@@ -170,9 +170,9 @@ mod tests {
         assert!(exchanges.under_way.is_empty());
     }
 
-    /// A sender that uses one message id for everything has no more room than any other.
+    /// A sender that uses one message id for everything has the same limit as any other.
     #[test]
-    fn one_message_id_for_many_requests_is_bounded() {
+    fn one_message_id_for_many_requests_is_limited() {
         let mut exchanges = Exchanges::default();
         let now = Instant::now();
         for fingerprint in 0..2 * EXCHANGES_MAX as u64 {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_has_only_so_many_under_way() {
+    fn requests_in_flight_per_sender_are_limited() {
         let mut exchanges = Exchanges::default();
         let now = Instant::now();
         let most = u16::try_from(UNDER_WAY_MAX).expect("small");
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn remembered_exchanges_are_limited() {
         let mut exchanges = Exchanges::default();
         let now = Instant::now();
         let answer = [0; 1_000];

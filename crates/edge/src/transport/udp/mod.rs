@@ -1,8 +1,8 @@
-//! The door for datagrams (contract section 10): JSON that nobody answers for, and CoAP that is answered once it is durable.
+//! Events in datagrams (contract section 10): JSON without an answer, and CoAP that is answered once its events are durable.
 //!
-//! - [`socket`]: several sockets at one address, many datagrams at once
-//! - [`receiver`]: the thread of a socket: what comes in becomes one parcel a batch
-//! - `exchanges`: requests that were there already, and what they were answered
+//! - [`socket`]: several sockets at one address, many datagrams per system call
+//! - [`receiver`]: the thread of a socket: one receive's datagrams become one batch of events
+//! - `exchanges`: requests that were received before, and their answers
 //! - `reply`: an answer that is no larger than its request
 
 mod exchanges;

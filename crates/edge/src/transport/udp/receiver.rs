@@ -1,4 +1,4 @@
-//! The thread of a socket: what comes in becomes one parcel a batch, and is answered, if at all, once the parcel is durable.
+//! The thread of a socket: one receive's datagrams become one batch of events, and are answered, if at all, once it is durable.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,19 +24,19 @@ use crate::spool::Durable;
 use web::auth::{Grant, Scope, Signed, Unsigned};
 use web::networks::Trust;
 
-/// The clock of a signer may be off by so much.
+/// Maximum difference between a signer's clock and ours, in seconds; a message beyond it is refused.
 const TIME_OFF_MAX_S: u64 = 5 * 60;
-/// At the end so many batches are still taken from a socket: what was sent before is there.
+/// Maximum number of receives at the end, for datagrams that were sent before it; further datagrams are dropped.
 const LAST_BATCHES_MAX: usize = 1_000;
-/// A receive that failed is tried again so soon.
+/// Time after which a failed receive is tried again.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(50);
-/// Bytes of a body that never has too many events: the shortest has one byte, and one that parts it from the next.
+/// Maximum number of bytes of a body that cannot have too many events: the shortest event has one byte, and one separates two.
 const BODY_BYTES_SAFE: u32 = 20_000;
 const _: () = assert!(BODY_BYTES_SAFE as usize == 2 * ELEMENTS_MAX, "no body of that size has more events");
-/// Where events are sent to.
+/// The path that events are sent to.
 const PATH: [&str; 2] = ["v1", "events"];
 
-/// What a socket needs to be received from.
+/// The parts of a socket's thread.
 #[derive(Debug)]
 pub struct Receiver {
     number: usize,
@@ -44,27 +44,27 @@ pub struct Receiver {
     door: Arc<IngestService>,
     trust: Arc<Trust>,
     fingerprints: Fingerprints,
-    /// All of everything, of the merchants that are served.
+    /// All rights, for the merchants that are served.
     everyone: Grant,
 }
 
-/// What answers are given through.
+/// The parts that answers need.
 #[derive(Debug)]
 struct Line {
     socket: Socket,
     exchanges: Mutex<Exchanges>,
 }
 
-/// A request that is answered when its parcel is durable.
+/// A request that is answered when its batch of events is durable.
 #[derive(Debug)]
 struct Waiting {
     request: Request,
     began: Instant,
-    /// What is told if not all of it was accepted; else empty.
+    /// The report if not all of it was accepted; else empty.
     told: Vec<u8>,
 }
 
-/// One batch of datagrams.
+/// The datagrams of one receive.
 struct Batch<'d> {
     reading: Reading<'d>,
     room: MemoryPermit,
@@ -74,7 +74,7 @@ struct Batch<'d> {
 }
 
 impl Batch<'_> {
-    /// Holds memory for a body; `false` if there is none.
+    /// Takes memory for a body; `false` if there is not enough.
     fn hold(&mut self, body_bytes: usize) -> bool {
         let fits = self.room.hold(self.bytes + body_bytes);
         if fits {
@@ -83,7 +83,7 @@ impl Batch<'_> {
         fits
     }
 
-    /// Whoever asked, if anybody did, is answered when the parcel is durable.
+    /// Keeps the request, if its sender asked for an answer, until the batch of events is durable.
     fn wait(&mut self, answer: &Answer, request: Option<Request>) {
         if let Some(request) = request {
             self.waiting.push(Waiting { told: told(answer, &request), request, began: self.now });
@@ -91,7 +91,7 @@ impl Batch<'_> {
     }
 }
 
-/// Why a request is not taken, and what its sender is told if it asked.
+/// Why a request is refused, and what is reported to its sender if it asked for an answer.
 struct Wrong {
     unfit: DatagramReject,
     code: Code,
@@ -99,16 +99,16 @@ struct Wrong {
 }
 
 impl Receiver {
-    /// For the socket of this number at a door.
+    /// A receiver for the socket of this number, of an ingest service.
     #[must_use]
     pub fn new(number: usize, socket: Socket, door: Arc<IngestService>, trust: Arc<Trust>) -> Self {
         let line = Arc::new(Line { socket, exchanges: Mutex::default() });
         Self { number, line, door, trust, fingerprints: Fingerprints::default(), everyone: Grant::everything() }
     }
 
-    /// Receives until it is asked to stop; then what is in the socket already is taken too.
+    /// Receives until it is asked to stop; then it also takes what is in the socket already.
     pub fn run(self, stop: &AtomicBool) {
-        // It holds pointers of the kernel's and so stays on this thread.
+        // It holds pointers of the kernel and so stays on this thread.
         let mut inbox = Inbox::new();
         let mut drops = 0;
         while !stop.load(Ordering::Acquire) {
@@ -160,7 +160,7 @@ impl Receiver {
         }
     }
 
-    /// Gives what was read to the intake; whoever waits is answered once it is durable.
+    /// Gives what was read to the batcher; the requests that wait are answered once it is durable.
     fn close(&self, batch: Batch<'_>) {
         let Batch { reading, room, waiting, .. } = batch;
         let parcel = reading.into_parcel();
@@ -178,7 +178,7 @@ impl Receiver {
         self.intake().give(parcel, Box::new(told));
     }
 
-    /// Events that nobody waits for: the text of a datagram of so many bytes.
+    /// Reads events that get no answer: the text of a datagram, and the datagram's number of bytes.
     fn json(&self, batch: &mut Batch<'_>, (bytes, text): (usize, &[u8]), from: SocketAddr, everyone: Sender<'_>) {
         if !self.trust.contains(from.ip()) {
             return self.door.metrics.udp.refuse(DatagramReject::Unauthenticated);
@@ -209,7 +209,7 @@ impl Receiver {
         {
             return udp.refuse(DatagramReject::Unauthenticated);
         }
-        // From here on whoever sent it may know.
+        // From here on the sender may get an answer.
         let key = || self.fingerprints.key(from, message.id, datagram);
         let is_confirmable = message.kind == Kind::Confirmable;
         let request = is_confirmable.then(|| Request::new(&message, key(), datagram.len()));
@@ -218,7 +218,7 @@ impl Receiver {
             match exchanges.begin(request.key, batch.now) {
                 Begun::New => {}
                 Begun::TooMany => {
-                    // To answer is to remember the answer there.
+                    // To answer means to lock the exchanges again.
                     drop(exchanges);
                     self.busy();
                     let says = Body::Diagnostic("too many of your requests are under way; send fewer at once");
@@ -242,7 +242,7 @@ impl Receiver {
         self.say(request.as_ref(), batch.now, Reply::new(wrong.code, Body::Diagnostic(wrong.says)));
     }
 
-    /// What the sender of a request may do; `None` is everything.
+    /// The grant of the sender of a request; `None` is everything.
     fn grant(&self, message: &Message<'_>, is_trusted: bool) -> Result<Option<Grant>, Wrong> {
         let unauthenticated = |says| Wrong { unfit: DatagramReject::Unauthenticated, code: Code::UNAUTHORIZED, says };
         let [key, time, signature] = ["k", "t", "s"].map(|name| message.query(name));
@@ -269,7 +269,7 @@ impl Receiver {
         Ok(Some(grant))
     }
 
-    /// Takes the events of a request whose sender has a key. They are a parcel of their own: beyond a quota all are turned away.
+    /// Takes the events of a request whose sender has a key, as a batch of their own: beyond a quota all are refused.
     fn take_signed(&self, now: Instant, message: &Message<'_>, grant: &Grant, request: Option<Request>) {
         if let Err(wait) = grant.check_quota(now) {
             self.door.metrics.received.inc();
@@ -302,7 +302,7 @@ impl Receiver {
         }
     }
 
-    /// Reads the events of a request; if there are none to be taken it is answered at once.
+    /// Reads the events of a request; if there are none to take, answers it at once.
     fn read<'s>(
         &self,
         batch: &mut Batch<'_>,
@@ -336,8 +336,8 @@ impl Receiver {
         Some(body)
     }
 
-    /// Rejects what no request is, if its sender waits for that and is trusted: a ping, or a confirmable message that is
-    /// malformed or of no class that is asked in (RFC 7252, sections 4.2 and 4.3).
+    /// Rejects a message that is no request, if its sender waits for that and is trusted: a ping, or a confirmable message that
+    /// is malformed or of a class other than requests (RFC 7252, sections 4.2 and 4.3).
     fn reset(&self, datagram: &[u8], from: SocketAddr, is_trusted: bool) {
         if let Some(id) = Message::confirmable_id(datagram).filter(|_| is_trusted) {
             let [high, low] = id.to_be_bytes();
@@ -345,14 +345,14 @@ impl Receiver {
         }
     }
 
-    /// Answers whoever asked.
+    /// Answers the sender, if it asked for an answer.
     fn say(&self, request: Option<&Request>, began: Instant, reply: Reply<'_>) {
         if let Some(request) = request {
             self.line.answer(&self.door, request, began, reply);
         }
     }
 
-    /// Turns a datagram away that was not read; it counts as one event.
+    /// Refuses a datagram that was not read; it counts as one event.
     fn busy(&self) {
         self.door.metrics.received.inc();
         self.door.metrics.shed(Shed::Busy, 1);
@@ -364,7 +364,7 @@ impl Line {
         self.exchanges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers a request that waited for its parcel.
+    /// Answers a request that waited for its batch of events.
     fn conclude(&self, door: &IngestService, waiting: &Waiting, result: Result<Durable, AppendError>) {
         let reply = match result {
             Ok(_) if waiting.told.is_empty() => Reply::new(Code::CHANGED, Body::Nothing),
@@ -381,7 +381,7 @@ impl Line {
         self.answer(door, &waiting.request, waiting.began, reply);
     }
 
-    /// Answers a request that began then, and remembers the answer.
+    /// Answers a request whose exchange began at `began`, and remembers the answer.
     fn answer(&self, door: &IngestService, request: &Request, began: Instant, reply: Reply<'_>) {
         let mut buffer = [0; REPLY_BYTES_MAX];
         let answer = request.answer(reply, &mut buffer);
@@ -391,7 +391,7 @@ impl Line {
     }
 }
 
-/// Whether a message asks for what is here.
+/// Whether a message is a request that this path answers.
 fn fits(message: &Message<'_>) -> Result<(), Wrong> {
     let wrong = |unfit, code, says| Err(Wrong { unfit, code, says });
     match message.critical_unknown() {
@@ -424,7 +424,7 @@ fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-/// How a payload is cut into events. One object over several lines is JSON; several objects are NDJSON.
+/// How a payload is divided into events. One object over several lines is JSON; several objects are NDJSON.
 fn shape(payload: &[u8]) -> Shape<'static> {
     match payload.trim_ascii_start().first() {
         Some(b'[') => Shape::Json,
@@ -433,7 +433,7 @@ fn shape(payload: &[u8]) -> Shape<'static> {
     }
 }
 
-/// The content of an answer: as over HTTP, but for where the events are durable, which is not known yet when it is written.
+/// The content of an answer: as over HTTP, except where the events are durable, which is not known yet when it is written.
 #[derive(Serialize)]
 struct Content<'a> {
     accepted: u64,
@@ -441,9 +441,9 @@ struct Content<'a> {
     rejected: &'a [Row],
 }
 
-/// What is told of a request of which only a part was accepted: as over HTTP, or as much of it as has room.
+/// The report of a request that was accepted only in part: as over HTTP, or as much of it as fits.
 fn told(answer: &Answer, request: &Request) -> Vec<u8> {
-    /// Content-Format, the marker of the payload, header and token at most.
+    /// Maximum number of bytes around the content: Content-Format, the payload marker, header and token.
     const AROUND: usize = 2 + 1 + 12;
     if answer.rejected.is_empty() {
         return Vec::new();
@@ -454,7 +454,7 @@ fn told(answer: &Answer, request: &Request) -> Vec<u8> {
     if fits { whole } else { content(&[]) }
 }
 
-/// The answer to whoever has had its quota.
+/// The answer to a sender whose quota is used up.
 fn enough(says: &str, wait: Duration) -> Reply<'_> {
     let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX - 1) + 1;
     Reply { max_age_s: Some(seconds), ..Reply::new(Code::TOO_MANY_REQUESTS, Body::Diagnostic(says)) }

@@ -5,10 +5,10 @@ use wire::coap::{CBOR, Code, JSON, Kind, Message, Writer, number};
 
 use super::exchanges::Key;
 
-/// An answer is never larger: it goes in one packet, and many are remembered.
+/// Maximum number of bytes of an answer, which fits one packet; a longer text is truncated, other content is left out.
 pub(super) const REPLY_BYTES_MAX: usize = 1152;
 
-/// Whom to answer, and how large the answer may be.
+/// The address of an answer, and its maximum size.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) key: Key,
@@ -18,7 +18,7 @@ pub(super) struct Request {
     bytes: usize,
 }
 
-/// What the content of an answer is written in.
+/// The format of an answer's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Json,
@@ -26,7 +26,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// That which a message accepts, JSON if it does not say; `None` if there is no such answer (RFC 7252, section 5.10.4).
+    /// The format that a message accepts, JSON if it names none; `None` if there is no such format (RFC 7252, section 5.10.4).
     pub(super) fn of(message: &Message<'_>) -> Option<Self> {
         match message.accept() {
             None | Some(JSON) => Some(Self::Json),
@@ -53,13 +53,13 @@ impl Format {
     }
 }
 
-/// What is said.
+/// An answer without its address.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reply<'a> {
     pub(super) code: Code,
-    /// When to come again.
+    /// Time after which the sender may retry, in seconds.
     pub(super) max_age_s: Option<u32>,
-    /// How large a body may be (RFC 7959, section 4).
+    /// Maximum number of bytes of a body (RFC 7959, section 4).
     pub(super) size1: Option<u32>,
     pub(super) body: Body<'a>,
 }
@@ -67,9 +67,9 @@ pub(super) struct Reply<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Body<'a> {
     Nothing,
-    /// Text for people, which is cut where there is no room for it.
+    /// Text for people, which is truncated if it does not fit.
     Diagnostic(&'a str),
-    /// In the format of the request; left out unless there is room for all of it.
+    /// Content in the format of the request; left out unless it fits as a whole.
     Content(&'a [u8]),
 }
 
@@ -80,7 +80,7 @@ impl Reply<'_> {
 }
 
 impl Request {
-    /// That which a message of so many bytes asks for.
+    /// The address and maximum size of the answer to a message of this number of bytes.
     pub(super) fn new(message: &Message<'_>, key: Key, bytes: usize) -> Self {
         let mut token = [0; 8];
         token[..message.token.len()].copy_from_slice(message.token);
@@ -88,12 +88,12 @@ impl Request {
         Self { key, format, token, token_bytes: message.token.len(), bytes }
     }
 
-    /// Whether an answer of so many bytes may be given.
+    /// Whether an answer of this number of bytes is allowed.
     pub(super) fn takes(&self, bytes: usize) -> bool {
         bytes <= self.bytes
     }
 
-    /// Writes the answer, with as much as there is room for.
+    /// Writes the answer, with as much content as fits.
     pub(super) fn answer<'b>(&self, reply: Reply<'_>, buffer: &'b mut [u8; REPLY_BYTES_MAX]) -> &'b [u8] {
         let least = Reply { max_age_s: None, size1: None, body: Body::Nothing, ..reply };
         let bare = Reply { body: Body::Nothing, ..reply };
@@ -101,7 +101,7 @@ impl Request {
         &buffer[..bytes.expect("an answer without more than a header and a token is no larger than its request")]
     }
 
-    /// Writes an answer; `None` if there is no room for it.
+    /// Writes an answer; `None` if it does not fit.
     fn write(&self, reply: Reply<'_>, buffer: &mut [u8; REPLY_BYTES_MAX]) -> Option<usize> {
         let room = self.bytes.min(REPLY_BYTES_MAX);
         let token = &self.token[..self.token_bytes];
@@ -129,7 +129,7 @@ mod tests {
     use super::{Body, REPLY_BYTES_MAX, Reply, Request};
     use wire::coap::{Code, Kind, Message, Writer, number};
 
-    /// The answer to a request of so many bytes, which must not be larger.
+    /// Checks the answer to a request of this number of bytes, which must not be larger.
     fn check(bytes: usize, reply: Reply<'_>, wanted: (Option<u32>, &str)) {
         let mut request = vec![0; bytes];
         let writer = Writer::new(&mut request, Kind::Confirmable, Code::POST, 7, b"tok");

@@ -1,4 +1,4 @@
-//! Several sockets at one address, of which the kernel gives each sender one; many datagrams a system call.
+//! Several sockets at one address, of which the kernel gives each sender one; many datagrams per system call.
 
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
@@ -11,25 +11,25 @@ use nix::sys::socket::{
     recvmsg, sendto, setsockopt, socket, sockopt,
 };
 
-/// No datagram is larger.
+/// Maximum number of bytes of a datagram, by the protocol.
 pub const DATAGRAM_BYTES_MAX: usize = 65_535;
-/// So many datagrams are received at once.
+/// Maximum number of datagrams of one receive; the next receive takes further ones.
 pub const BATCH: usize = 64;
-/// What the kernel is asked to hold for each socket; it gives less where its own limit is lower.
+/// Size of each socket's receive buffer that the kernel is asked for, in bytes; it gives less where its own limit is lower.
 const RECEIVE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
-/// How long a call that receives nothing lasts.
+/// Maximum time of a receive that waits; then it reports that nothing came.
 const RECEIVE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// One of several sockets at an address.
 #[derive(Debug)]
 pub struct Socket(UdpSocket);
 
-/// Binds so many sockets to one address.
+/// Binds this number of sockets to one address.
 ///
 /// # Errors
-/// Another process has the address, or it is none of this machine.
+/// Another process has the address, or this machine does not.
 pub fn bind_all(address: SocketAddr, sockets: usize) -> io::Result<Vec<Socket>> {
-    // Nobody else may have the address when the first one takes it; from then on only our own may join it.
+    // No other process may have the address when the first socket takes it; from then on only our own sockets may join it.
     let first = Socket::bind(address, false)?;
     let address = first.address()?;
     if sockets > 1 {
@@ -46,7 +46,7 @@ impl Socket {
         if joins {
             setsockopt(&fd, sockopt::ReusePort, &true)?;
         }
-        // Past the system's limit only with the right to it.
+        // Beyond the system's limit only with the privilege for it.
         if setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
             setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_BUFFER_BYTES)?;
         }
@@ -57,28 +57,28 @@ impl Socket {
         Ok(Self(socket))
     }
 
-    /// Where it is bound.
+    /// The address that it is bound to.
     ///
     /// # Errors
-    /// The system does not tell.
+    /// The system does not report it.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
 
-    /// Sends without waiting; a datagram for which there is no room is gone, as others are on their way.
+    /// Sends without waiting; a datagram that does not fit the send buffer is lost, as others are on their way.
     pub(super) fn send(&self, bytes: &[u8], to: SocketAddr) {
         let _ = sendto(self.0.as_raw_fd(), bytes, &SockaddrStorage::from(to), MsgFlags::MSG_DONTWAIT);
     }
 }
 
-/// Room for a batch of datagrams, used again and again.
+/// Buffers for a batch of datagrams, used again and again.
 #[derive(Debug)]
 pub(super) struct Inbox {
     bytes: Vec<u8>,
     headers: MultiHeaders<SockaddrStorage>,
     control: Vec<u8>,
     received: Vec<(usize, SocketAddr)>,
-    /// What the kernel has dropped of the socket's since it was opened, modulo 2³².
+    /// The number of datagrams that the kernel has dropped at this socket since it was opened, modulo 2³².
     drops: u32,
 }
 
@@ -93,7 +93,7 @@ impl Inbox {
         }
     }
 
-    /// Receives what is there; if nothing is, waits a moment for it, or does not.
+    /// Receives the datagrams that are there; if there are none, waits a moment for some, or does not wait.
     ///
     /// # Errors
     /// `WouldBlock` if nothing came.
@@ -101,8 +101,8 @@ impl Inbox {
         self.received.clear();
         let fd = socket.0.as_raw_fd();
         let (first, rest) = self.bytes.split_at_mut(DATAGRAM_BYTES_MAX);
-        // The headers of a batch are not set anew between calls, and a header without a control message has no room for
-        // one the next time: so the drops are asked of the first datagram only.
+        // The headers of a batch are not reset between calls, and a header without a control message has no space for one the
+        // next time: so only the first datagram reports the drops.
         let flags = if waits { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
         let mut slice = [IoSliceMut::new(first)];
         let message = recvmsg::<SockaddrStorage>(fd, &mut slice, Some(&mut self.control), flags)?;
@@ -113,7 +113,7 @@ impl Inbox {
         let mut chunks = rest.chunks_exact_mut(DATAGRAM_BYTES_MAX);
         let mut slices: [[IoSliceMut<'_>; 1]; BATCH - 1] =
             std::array::from_fn(|_| [IoSliceMut::new(chunks.next().expect("a place for each"))]);
-        // Whatever goes wrong here, what was received is there; an error that lasts comes again.
+        // Whatever fails here, the first datagram is received; an error that lasts is reported by the next call.
         if let Ok(more) = recvmmsg(fd, &mut self.headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None) {
             self.received.extend(more.map(|message| (message.bytes, address(message.address))));
         }

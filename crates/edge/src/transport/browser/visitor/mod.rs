@@ -1,4 +1,4 @@
-//! Who opens a link without meaning to scan.
+//! Visitors that open a link without meaning to scan.
 //!
 //! - `robots`: robots by their `User-Agent`
 
@@ -8,12 +8,12 @@ mod robots;
 
 use self::robots::is_robot;
 
-/// Why opening a link is no scan.
+/// Why the opening of a link is no scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotAScan {
-    /// Only its head was asked for.
+    /// The request asks only for the head.
     Head,
-    /// The browser fetches ahead what its owner may open.
+    /// The browser fetches in advance what its user may open.
     Prefetch,
     /// A robot that makes a preview, or an index.
     Robot,
@@ -31,7 +31,7 @@ impl NotAScan {
     }
 }
 
-/// The Fetch standard's header, and what browsers sent before it.
+/// The Fetch standard's header, and those that browsers sent before it.
 static PURPOSES: [HeaderName; 4] = [
     HeaderName::from_static("sec-purpose"),
     HeaderName::from_static("purpose"),
@@ -39,7 +39,7 @@ static PURPOSES: [HeaderName; 4] = [
     HeaderName::from_static("x-moz"),
 ];
 
-/// Why a request for a code's link is no scan, if it is none.
+/// Why a request for a code's link is no scan; `None` if it is one.
 pub(crate) fn uncounted(method: &Method, headers: &HeaderMap) -> Option<NotAScan> {
     if method == Method::HEAD {
         return Some(NotAScan::Head);
@@ -56,7 +56,7 @@ pub(crate) fn uncounted(method: &Method, headers: &HeaderMap) -> Option<NotAScan
     is_robot(agent.as_bytes()).then_some(NotAScan::Robot)
 }
 
-/// Makes ready what requests are compared with, so that the first one does not wait for it.
+/// Compiles the patterns that requests are compared with, so that the first request does not wait for that.
 pub(crate) fn prepare() {
     robots::prepare();
 }

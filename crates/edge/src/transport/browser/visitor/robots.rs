@@ -8,7 +8,7 @@ use regex::bytes::Regex;
 /// The published patterns; `refresh` beside this file fetches them anew.
 const PUBLISHED: &str = include_str!("robots.txt");
 
-/// Published patterns that also match agents of phones, and what is compared instead; nothing where the pattern is a phone's alone.
+/// Published patterns that also match agents of phones, and their replacements; none where the pattern matches only a phone.
 const NARROWED: [(&str, Option<&str>); 15] = [
     // A build of Android 15 on many phones; the published example is an Instagram app.
     (r"AP3A\.240617\.008", None),
