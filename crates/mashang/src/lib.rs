@@ -23,7 +23,7 @@ use eventlog::files::Files;
 
 use cli::{Cli, Command, ExplainCommand, LogCommand, RulesCommand, SnapshotsCommand, TopicsCommand};
 
-/// What was asked cannot be done as it was asked: exit status 2. Everything else that fails is 1.
+/// An error of usage: exit status 2. Every other failure is 1.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);

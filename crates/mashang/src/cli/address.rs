@@ -1,4 +1,4 @@
-//! Where a port listens, as people write it.
+//! The address that a port listens at, in the forms that an option takes.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! What is done to a fleet's topics, rules and store.
+//! Arguments of the commands for topics, rules and snapshots of a fleet.
 
 use std::path::PathBuf;
 use std::time::Duration;

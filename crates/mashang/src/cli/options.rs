@@ -25,7 +25,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     u64::try_from(ms).map(Duration::from_millis).map_err(|_| "is negative".to_owned())
 }
 
-/// Events a second beyond which a shopper is hot; 0 is never.
+/// The shopper limit, events a second; beyond it a shopper's events are refused while memory is short. 0 is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ShopperLimit(u32);
 

@@ -1,5 +1,5 @@
-//! What people and other programs are told. Standard output that cannot be written is an error; standard error is not: then
-//! there is nobody left to tell.
+//! Lines on standard output and standard error. A failed write to standard output is an error. A failed write to standard
+//! error is ignored: no output is left to report it on.
 
 use std::fmt::Display;
 use std::io::Write;

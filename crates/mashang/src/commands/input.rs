@@ -1,20 +1,20 @@
-//! Files that people give: gzip and zstd are unpacked, and what is no text is refused before anything is done with it.
+//! Input files: gzip and zstd are unpacked. A file that is not text is refused before a command starts its work.
 
 use std::fs::File;
 use std::io::{self, BufReader, Chain, Cursor, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
-/// Bytes of a file that are looked at to tell what it is.
+/// Number of bytes at the start of a file by which its kind is known.
 const HEAD_BYTES: usize = 4096;
-/// Bytes of the longest mark by which packed files are known; a read that brings fewer is followed by another.
+/// Length of the longest mark by which packed files are known, bytes; a shorter read is followed by another.
 const MARK_BYTES_MAX: usize = 6;
-/// Memory that a zstd file may ask for, as a power of two: 128 MiB, as much as `zstd` itself allows without being asked. A file
-/// that wants more is refused.
+/// Maximum memory that a zstd file may ask for, as a power of two: 128 MiB, the default maximum of `zstd` itself. A file that
+/// asks for more is refused.
 const WINDOW_LOG_MAX: u32 = 27;
-/// Bytes of a rules file or a register once it is unpacked; a larger one is refused.
+/// Maximum size of a rules file or a register once it is unpacked, bytes; a larger one is refused.
 const WHOLE_BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// Buffer in bytes before a decoder.
+/// Size of the buffer before a decoder, bytes.
 const READ_BYTES: usize = 1024 * 1024;
 
 /// Files that are neither text nor unpacked here, by their marks.
@@ -125,7 +125,7 @@ fn looks_like_utf16(head: &[u8]) -> bool {
     pairs.len() > 0 && (is(0) || is(1))
 }
 
-/// A decoder that says of what kind the file was that it stumbled over.
+/// A decoder whose errors name the kind of the file.
 struct Unpacked<D> {
     name: &'static str,
     decoder: D,
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn text_comes_as_it_is_and_packed_text_unpacked() {
+    fn plain_text_is_unchanged_and_packed_text_unpacked() {
         for text in ["", "{}", "{\"id\":\"码\"}\n", "\u{FEFF}{}", &"{}\n".repeat(100_000)] {
             assert_eq!(read(text.as_bytes()).as_deref(), Ok(text));
             assert_eq!(read(&gzip(text.as_bytes())).as_deref(), Ok(text));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_refused_with_its_kind() {
+    fn binary_file_is_refused_with_its_kind() {
         let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
         for (bytes, wanted) in [
             (utf16("\u{FEFF}{}"), "is UTF-16; save it as UTF-8"),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_file_that_is_cut_off_is_an_error() {
+    fn truncated_packed_file_is_an_error() {
         let text = "{}\n".repeat(10_000);
         for (name, packed) in [("gzip", gzip(text.as_bytes())), ("zstd", zstd(text.as_bytes()))] {
             for keep in [packed.len() / 2, packed.len() - 1] {

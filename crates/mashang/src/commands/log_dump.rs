@@ -95,7 +95,7 @@ impl Lines {
     }
 }
 
-/// An event as it may come in again.
+/// An event in the form in which it can be sent again.
 #[derive(Serialize)]
 struct Line<'a> {
     id: &'a str,
@@ -138,7 +138,7 @@ struct Rest<'a> {
     part: Option<&'a str>,
 }
 
-/// A time as it may come in again: in milliseconds, or as a text where an integer would be taken for seconds.
+/// A time in the form in which it can be sent again: in milliseconds, or as a text where an integer would mean seconds.
 fn time_again<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
     match *time {
         Some(at) if at < INTEGER_TIME_MIN => time_text(at).serialize(serializer),

@@ -1,4 +1,11 @@
-//! Commands that end: each is one file, named as the command; `input` reads the files that people give them.
+//! Commands that end.
+//!
+//! - `run`: a file of events through all desks into a ledger
+//! - `export`, `explain`: what a ledger holds
+//! - `log_dump`: the accepted events of a log
+//! - `rules_check`, `rules_publish`: rules from files
+//! - `topics`, `snapshots`: the topics and snapshots of a fleet
+//! - `input`: reads the files that these commands take
 
 pub(crate) mod explain;
 pub(crate) mod export;

@@ -43,7 +43,7 @@ pub(crate) fn check(args: &RulesCheckArgs) -> Result<()> {
     args.against.as_deref().map_or(Ok(()), |old| check_against(old, &checked))
 }
 
-/// Tells what changes from the old rules to those of the same merchant, and refuses what must not change.
+/// Reports what changes from the old rules to the new rules of the same merchant, and refuses a change that is not allowed.
 fn check_against(old: &Path, checked: &[Checked]) -> Result<()> {
     let name = old.display();
     let old = read_all(&[old], None)?.remove(0).rules;

@@ -11,7 +11,7 @@ use crate::cli::output::{answer, tell};
 use crate::rules::object_store::Store;
 use crate::usage;
 
-/// Tells of every snapshot.
+/// Lists every snapshot.
 pub(crate) fn list(args: &SnapshotsArgs, files: Arc<dyn Files>) -> Result<()> {
     for listed in all(args, files)?.1 {
         answer(line(&listed))?;

@@ -13,7 +13,7 @@ use crate::cli::options::ClockArg;
 use crate::cli::output::{answer, tell};
 use crate::usage;
 
-/// Makes what is missing.
+/// Creates the topics that are missing.
 pub(crate) fn create(args: &TopicsCreateArgs) -> Result<()> {
     let kafka = args.kafka.settings()?;
     let clock = match args.clock {
@@ -38,7 +38,7 @@ pub(crate) fn create(args: &TopicsCreateArgs) -> Result<()> {
     told(&created.report)
 }
 
-/// Tells what cannot keep the promises.
+/// Reports the topics and settings that cannot keep the promises.
 pub(crate) fn check(args: &TopicsCheckArgs) -> Result<()> {
     let kafka = args.kafka.settings()?;
     let needs = Needs { retain_ms: i64::try_from(args.retain.as_millis()).unwrap_or(i64::MAX) };

@@ -27,17 +27,18 @@ const CONNECTIONS_MOST: u64 = 1_000_000;
 /// Shortest and longest idle timeout that may be set; others are refused.
 const IDLE_TIMEOUT_LEAST: Duration = Duration::from_secs(1);
 const IDLE_TIMEOUT_MOST: Duration = Duration::from_hours(1);
-/// Files that a process has open beside its connections: segments of the log, the ledger, its threads' own.
+/// Number of files that a process has open beside its connections: segments of the log, the ledger, files of its threads.
 const FILES_BESIDE: u64 = 512;
-/// Smallest memory for requests in flight, bytes: room for one body.
+/// Minimum memory for requests in flight, bytes: one body fits; less is refused.
 const INFLIGHT_BYTES_MIN: u32 = 32 * 1024 * 1024;
-/// Smallest size of a spool, bytes: room for some rounds.
+/// Minimum size of a spool, bytes: some rounds fit; less is refused.
 const SPOOL_BYTES_MIN: u64 = 1024 * 1024;
 /// Default size of a spool, bytes.
 const SPOOL_BYTES: u64 = 1024 * 1024 * 1024;
 /// Default time without an acknowledgement after which events go to the spool.
 const SPOOL_AFTER: Duration = Duration::from_secs(2);
-/// Shortest and longest time for that: every short delay would go to the disk, or the sender's timeout passes first.
+/// Shortest and longest time for that; others are refused. With less, every short delay would use the disk; with more, the
+/// sender's timeout would pass first.
 const SPOOL_AFTER_LEAST: Duration = Duration::from_millis(100);
 const SPOOL_AFTER_MOST: Duration = Duration::from_secs(20);
 /// Shortest and longest session timeout that brokers take unless they are configured otherwise.

@@ -15,7 +15,7 @@ use crate::config::groups::{
 use crate::rules::object_store::Store;
 use crate::usage;
 
-/// Longest name of a process, bytes.
+/// Maximum length of the name of a process, bytes; a longer one is refused.
 const INSTANCE_BYTES_MAX: usize = 200;
 
 const FILE_HELP: &str = "\

@@ -1,4 +1,4 @@
-//! The admin port: is it alive, can it do its work now, and everything that is measured.
+//! The admin port: liveness, readiness and metrics.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,21 +19,21 @@ use web::server::handler::Routes;
 use web::server::metrics::Http;
 use web::server::port::{Port, PortConfig};
 
-/// How a process stands. Asked on threads that may wait.
+/// The health of a process. Its functions are called on threads that may block.
 pub(crate) trait HealthCheck: Send + Sync {
-    /// Whether it gets on with its work; if not, why, and it should be started again.
+    /// Whether the process makes progress; if not, why. Then it should be restarted.
     fn life(&self) -> Result<(), String>;
 
-    /// Whether it would do now what it is for; if not, why.
+    /// Whether the process can do its work now; if not, why.
     fn readiness(&self) -> Result<(), String>;
 
-    /// Everything measured, in Prometheus' text format.
+    /// All metrics, in Prometheus' text format.
     fn metrics(&self) -> String;
 }
 
-/// So many connections may be open; more wait to be accepted.
+/// Maximum number of open connections; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 1_000;
-/// Time that a connection without a request is kept; longer than the minute between most scrapes.
+/// Idle timeout of a connection, longer than the minute between most scrapes; after it the connection is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// The admin port of a process.
@@ -53,7 +53,7 @@ impl Admin {
             idle_timeout: IDLE_TIMEOUT,
             tls: None,
         };
-        // Those who look at the metrics are not in them.
+        // The requests to the admin port are not in the metrics.
         let port = Port::new(service, manner, Http::new(&Registry::new())?);
         let (stop, stopped) = watch::channel(false);
         let address = listener.local_addr()?;

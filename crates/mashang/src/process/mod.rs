@@ -1,4 +1,4 @@
-//! What a process needs beside its role.
+//! The parts of a process that do not depend on its role.
 //!
 //! - `sockets`: addresses and sockets
 //! - `health`: `/livez`, `/readyz` and `/metrics`

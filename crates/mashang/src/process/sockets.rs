@@ -1,4 +1,4 @@
-//! Where a process listens, and the threads that do.
+//! The sockets of a process, and the threads that serve them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -75,7 +75,7 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Lets requests under way end, and waits for that.
+    /// Stops taking requests, and waits until the requests in flight have ended.
     pub(crate) async fn end(&mut self) {
         self.stop.send_replace(true);
         let threads = std::mem::take(&mut self.threads);
@@ -98,10 +98,10 @@ fn refused(name: &str, address: SocketAddr, error: &io::Error) -> anyhow::Error 
     usage(format!("--{name} {address}: cannot listen: {error}: {mend}"))
 }
 
-/// Where datagrams are taken.
+/// The address for datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Udp {
-    /// Nobody said where: at CoAP's port of this machine, if it is free.
+    /// No address is configured: CoAP's port of this machine, if it is free.
     #[default]
     Unsaid,
     At(SocketAddr),
@@ -129,7 +129,7 @@ impl FromStr for Udp {
     }
 }
 
-/// RFC 7252, section 6.1.
+/// The default port of CoAP (RFC 7252, section 6.1).
 const COAP_PORT: u16 = 5683;
 
 /// Sockets for datagrams, one per processor, or none.
@@ -143,7 +143,7 @@ impl Sockets {
         let Some(address) = udp.address() else { return Ok(Self::default()) };
         match socket::bind_all(address, processors()) {
             Ok(sockets) => Ok(Self(sockets)),
-            // Several processes on one machine need not say that they take none.
+            // Several processes on one machine run without an option that switches datagrams off.
             Err(error) if udp == Udp::Unsaid && error.kind() == io::ErrorKind::AddrInUse => {
                 warn!(%address, "another process takes datagrams there, this one takes none; --udp gives it a port of its own");
                 Ok(Self::default())
@@ -187,7 +187,7 @@ pub(crate) struct Receivers {
 }
 
 impl Receivers {
-    /// From now on only what the sockets hold already is taken.
+    /// From now on the threads take only the datagrams that the sockets hold already.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! What all roles begin with: topics that keep the promises, metrics, an admin port, an end.
+//! The start of all roles of a fleet: a check of the topics, metrics, failures and signals.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use crate::process::signals::Signals;
 use crate::process::thread::{Failed, Failures, failures, thread};
 use crate::usage;
 
-/// Records must be kept at least so long, for a recovery to go through: a day.
+/// Minimum retention of the topics, ms: a day, so that a recovery can finish. With less a role does not start.
 const RETAIN_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// How soon it is asked again whether the topics are still those of the log.
+/// Time after which a check that found other topics is repeated; the second result counts.
 const CHECK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a role begins with.
@@ -43,7 +43,7 @@ impl Base {
         Ok(Self::of(role, ask(&role.kafka)?))
     }
 
-    /// For a log that was asked, or is known from before.
+    /// For a log that Kafka described, or that is known from before.
     pub(crate) fn of(role: &Role, meta: Meta) -> Self {
         let registry = Registry::new();
         let build = gauges(&registry, "mashang_build_info", "The build that runs", &["version"]);
@@ -57,15 +57,15 @@ impl Base {
         }
     }
 
-    /// Where what fails is told, to end the role; it fails when the topics are not those of this log any more. A feed hears
-    /// of that from its client, but not if a topic that was recreated grew past the feed's place meanwhile; an edge hears nothing.
+    /// The channel for failures, which end the role. A thread reports a failure when the topics are not those of this log any
+    /// more. A consumer learns that from its client, but not if a recreated topic has grown past its offset; an edge never does.
     pub(crate) fn failures(&self) -> (Failed, Failures) {
         let (failed, failures) = failures();
         let (kafka, meta, every) = (self.kafka.clone(), self.meta.clone(), self.check_topics_every);
         thread("topics", &failed, move || {
             loop {
                 std::thread::sleep(every);
-                // A broker that has just come may know less than there is: it is asked twice.
+                // A broker that has just started may not know all topics yet, so the check is made twice.
                 let changed = || same(&kafka, &meta).is_ok_and(|mistakes| !mistakes.is_empty());
                 if changed() {
                     std::thread::sleep(CHECK_AGAIN);
@@ -79,7 +79,7 @@ impl Base {
         (failed, failures)
     }
 
-    /// A feed of its own for some purpose.
+    /// A consumer for one purpose, whose name is part of its client id.
     pub(crate) fn feed(&self, purpose: &str) -> Result<Box<dyn Consumer>> {
         Ok(Box::new(KafkaConsumer::new(&self.kafka, &self.meta, &format!("{}-{purpose}", self.instance))?))
     }

@@ -1,4 +1,4 @@
-//! `mashang console`: what became of a scan, from the log as soon as it is there, then from the ledger.
+//! `mashang console`: the result of a scan, from the log as soon as it is there, later from the ledger.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,10 +29,10 @@ use crate::process::thread::thread;
 use crate::rules::publish::read_on;
 use crate::usage;
 
-/// How soon merchants that others published are known.
+/// Interval at which new merchants are read from the log.
 const RULES_EVERY: Duration = Duration::from_millis(500);
 
-/// Answers until SIGTERM or SIGINT.
+/// Answers requests until SIGTERM or SIGINT.
 pub(crate) fn console(args: ConsoleArgs) -> Result<()> {
     let settings = args.check()?;
     let base = Base::begin(&settings.role)?;
@@ -88,7 +88,7 @@ async fn run(settings: Console, base: Base, recent: Arc<PendingResults>, merchan
     ended
 }
 
-/// The merchants that were ever published.
+/// All merchants that were ever published.
 struct Merchants {
     feed: Box<dyn Consumer>,
     published: Published,
@@ -100,7 +100,7 @@ impl Merchants {
         let before = self.published.next_offset();
         read_on(&mut *self.feed, &mut self.published)?;
         if self.published.next_offset() != before {
-            // Nobody asks a console for a currency.
+            // A console never uses a currency.
             let all = self.published.published().iter().map(|version| (version.merchant.clone(), String::new()));
             self.served.set(all.collect());
         }
@@ -122,7 +122,7 @@ impl Merchants {
     }
 }
 
-/// How a console stands.
+/// The health of a console.
 struct RoleHealth {
     registry: Registry,
     draining: AtomicBool,

@@ -1,8 +1,7 @@
-//! What `mashang demo` shows: a brand that does not exist, its rules and registers as files, shoppers that come and go
-//! for as long as it runs, and a table of what that came to.
+//! `mashang demo`: the service with a sample brand, whose rules and registers are files, and with traffic as long as it runs.
+//! A table shows the results.
 //!
-//! `brand` knows who there is and writes it down; `cities` where; `journey` what shoppers do one after the other;
-//! `event` how that is told; `traffic` when; `table` what the terminal shows.
+//! The crate `demo` has the brand, its traffic and the table; this file connects them to the service.
 
 use std::io::{IsTerminal, Write, stdout};
 use std::path::{Path, PathBuf};
@@ -29,14 +28,14 @@ use demo::client::Client;
 use demo::table::{Pace, Ranked, Screen, Totals, View};
 use demo::traffic::Traffic;
 
-/// The promotion opens so long after the start: calm first, then the rush.
+/// Time between the start and the opening of the promotion: little traffic before it, much after it.
 const OPENS_AFTER_MS: Millis = 12 * SECOND_MS;
-/// Shoppers do something this often.
+/// Interval at which events are sent.
 const TICK: Duration = Duration::from_millis(100);
-/// The table is drawn anew after so many ticks.
+/// Number of ticks between two drawings of the table.
 const TICKS_PER_TABLE: u32 = 10;
 
-/// Which brand it is; kept beside its files, so that a second demo on the same data goes on with it.
+/// The identity of the brand. It is kept beside the brand's files, so that a second demo on the same data continues with it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Facts {
     opens_ms: Millis,
@@ -88,9 +87,9 @@ fn brand_in(dir: &Path) -> Result<(Facts, PathBuf)> {
     Ok((facts, rules))
 }
 
-/// Sends what shoppers do, and shows what it came to, for ever.
+/// Sends the traffic and shows the results, for ever.
 async fn live(facts: Facts, address: String, ledger: PathBuf, page: String) {
-    // Other shoppers each time, or the second demo would only send duplicates.
+    // Each demo has other shoppers: a second demo with the same ones would only send duplicates.
     let mut traffic = Traffic::new(Brand::new(facts.opens_ms, facts.seed), now_ms().unsigned_abs());
     let mut client = Client::new(address);
     let mut screen = Screen::new(stdout().is_terminal());
@@ -170,7 +169,7 @@ mod tests {
         }
     }
 
-    /// What the desks make of it: each number on the table moves, and none of them out of proportion.
+    /// The results of the desks: each number of the table grows, and all are in proportion.
     #[test]
     fn the_first_minutes_come_to_something() {
         let dir = tempfile::tempdir().expect("a folder");

@@ -1,4 +1,4 @@
-//! `mashang edge`: the door, and Kafka behind it.
+//! `mashang edge`: the ingest service, which writes events to Kafka.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,14 +45,14 @@ use crate::rules::publish::{read_on, served};
 use crate::rules::store::RulesStore;
 use crate::usage;
 
-/// Each record costs an edge, a broker and a desk about as much as some dozens of events: rounds gather for a moment, and for as
-/// long as brokers are busy with the one before; not longer, for one broker that is slow holds up only its own partitions.
+/// Batch policy of an edge. A record costs an edge, a broker and a desk about as much as some dozens of events, so a round
+/// collects events for 2 ms, and up to 20 ms while brokers are busy; not longer, as a slow broker delays only its own partitions.
 const PACE: BatchPolicy = BatchPolicy { rounds_max: 8, linger: Duration::from_millis(2)..=Duration::from_millis(20) };
-/// A shard takes what so many processors read.
+/// Number of processors per shard.
 const PROCESSORS_A_SHARD: usize = 4;
-/// A Kafka that was away at the start is asked again so soon.
+/// Interval at which a Kafka that was unavailable at the start is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// How soon rules that others published are served.
+/// Interval at which new rules are read from the log.
 const RULES_EVERY: Duration = Duration::from_millis(500);
 
 /// Takes events until SIGTERM or SIGINT.
@@ -89,8 +89,8 @@ pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
     on_runtime(run(settings, base, is_away, spooled, stamps, rules))
 }
 
-/// What an edge with a spool knew of its log before, if all that is wrong is that Kafka does not answer. Under the event clock the
-/// last time stands in the log alone.
+/// The cached log and rules of an edge with a spool, used if the only failure is that Kafka does not answer. Not under the
+/// event clock: only the log has its last time.
 ///
 /// # Errors
 /// What was known cannot be read.
@@ -120,7 +120,7 @@ impl Kept {
     }
 }
 
-/// Where the rounds of each shard go. With a spool all take one road: only one appender keeps what it is given in order.
+/// The append target of each shard. With a spool all shards share one target: only one appender keeps the order of its input.
 fn roads(
     spool: Option<(&Spool, OpenedSpool)>,
     base: &Base,
@@ -252,13 +252,13 @@ async fn run(
     ended
 }
 
-/// The rules that others publish: whose events may be taken.
+/// Reads the published rules: the merchants whose events are accepted.
 struct Rules {
     feed: Box<dyn Consumer>,
     published: Published,
     shelf: RulesStore,
     served: Arc<MerchantCatalog>,
-    /// Where what is known is kept, and of which log.
+    /// The directory of the cache, and the log it is for.
     kept: Option<(PathBuf, Meta)>,
 }
 
@@ -295,7 +295,7 @@ impl Rules {
     }
 }
 
-/// How an edge stands.
+/// The health of an edge.
 struct RoleHealth {
     roads: Vec<AppendTarget>,
     served: Arc<MerchantCatalog>,
@@ -311,7 +311,7 @@ impl HealthCheck for RoleHealth {
         }
     }
 
-    /// Whether a 202 would be given now.
+    /// Whether the edge would answer 202 now.
     fn readiness(&self) -> Result<(), String> {
         if self.draining.load(Ordering::Acquire) {
             return Err("draining".to_owned());

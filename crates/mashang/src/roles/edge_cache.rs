@@ -1,4 +1,4 @@
-//! What an edge knew of its log when it last saw it. It lies beside its spool, so that it can start while Kafka is away.
+//! What an edge last knew of its log, in a file beside its spool. With it the edge starts while Kafka is unavailable.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ struct Published {
     object: String,
 }
 
-/// Keeps in a directory what is known.
+/// Writes the cache into a directory.
 ///
 /// # Errors
 /// It cannot be written.
@@ -46,7 +46,7 @@ pub(super) fn keep(dir: &Path, log: &Meta, books: &Rulebooks) -> Result<()> {
     files::publish(&Disk, dir, NAME, &bytes).with_context(|| format!("{} cannot be written", dir.join(NAME).display()))
 }
 
-/// What was known; `None` if nothing was.
+/// Reads the cache; `None` if there is none.
 ///
 /// # Errors
 /// It cannot be read, or is not what was written.
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_damaged_is_told_with_its_mend() {
+    fn damaged_cache_is_reported_with_its_fix() {
         let dir = tempfile::tempdir().expect("a directory");
         assert!(read(dir.path()).expect("nothing is there").is_none());
         let log = r#"{"format":1,"id":"1","clock":"wall","partitions":{"scans":2,"draws":2,"awards":1,"facts":2}}"#;

@@ -76,7 +76,7 @@ async fn run(
     progress.stop();
     let _ = tokio::task::spawn_blocking(move || {
         let _ = writes.join();
-        // What it told is told on; then the member goes.
+        // The committer first commits the offsets that the consumer has sent; then the member leaves the group.
         committer.join().into_iter().for_each(Membership::leave);
     })
     .await;
@@ -85,7 +85,7 @@ async fn run(
     ended.and_then(|()| failures.try_recv().map_or(Ok(()), Err))
 }
 
-/// Does what the group says, until the membership is over.
+/// Applies the changes of the group, until the membership is over.
 fn follow(changes: &Receiver<Change>, orders: &Sender<Order>, standing: &RoleHealth) -> Result<()> {
     for change in changes {
         let mut owned = standing.owned.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,7 +110,7 @@ fn follow(changes: &Receiver<Change>, orders: &Sender<Order>, standing: &RoleHea
     Ok(())
 }
 
-/// How a ledger process stands.
+/// The health of a ledger process.
 struct RoleHealth {
     progress: Arc<Progress>,
     owned: Mutex<BTreeSet<u16>>,
@@ -178,7 +178,7 @@ impl HealthCheck for RoleHealth {
                     self.lag.with_label_values(&["ledger", &facts.to_string()]).set(lag);
                 }
                 Err(error) => {
-                    // Of brokers that do not answer it is asked once.
+                    // Brokers that do not answer are asked once.
                     warn!(%error, "the lag is not known");
                     break;
                 }

@@ -35,7 +35,7 @@ use crate::process::thread::thread;
 use crate::rules::publish::{Needed, Secrets, books, read_on};
 use crate::rules::store::RulesStore;
 
-/// How far partitions are in snapshots, until nothing more comes.
+/// The offsets that snapshots have reached, by partition; `None` after the last.
 type Commits = (Sender<Option<(Topic, u16, u64)>>, Receiver<Option<(Topic, u16, u64)>>);
 
 /// Works until SIGTERM or SIGINT.
@@ -99,7 +99,7 @@ async fn run(settings: Worker, base: Base, works: Arc<WorkerContext>, (end, comm
         memberships.push((topic, member));
     }
     let committer = std::thread::spawn(move || {
-        // Until it is told that nothing more comes.
+        // Until a message says that no more offsets come.
         while let Ok(Some((topic, partition, offset))) = commits.recv() {
             let member = memberships.iter().find(|(of, _)| *of == topic);
             member.into_iter().for_each(|(_, member)| member.commit(&[(topic, partition, offset)]));
@@ -136,7 +136,7 @@ fn of(desk: DeskArg) -> (&'static str, Topic) {
     }
 }
 
-/// Does what the group says, until the membership is over.
+/// Applies the changes of the group, until the membership is over.
 fn follow(changes: &Receiver<Change>, crew: &Mutex<Option<LaneSupervisor>>, standing: &RoleHealth) -> Result<()> {
     for change in changes {
         let crew = crew.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,7 +192,7 @@ impl Connect for Lines {
     }
 }
 
-/// How a worker stands.
+/// The health of a worker.
 struct RoleHealth {
     works: Arc<WorkerContext>,
     owned: Mutex<BTreeSet<(Topic, u16)>>,
@@ -254,7 +254,7 @@ impl RoleHealth {
             let desk = stage(progress.topic);
             let labels = [desk, &progress.partition.to_string()];
             let settled = progress.settled.load(Ordering::Acquire);
-            // Of brokers that do not answer it is asked once.
+            // Brokers that do not answer are asked once.
             if answers {
                 match feed.bounds(progress.topic, progress.partition) {
                     Ok(bounds) => {

@@ -40,7 +40,7 @@ pub(crate) fn mistakes(old: &Rules, new: &Rules) -> Vec<String> {
     found
 }
 
-/// What is possible but has consequences that are easily missed.
+/// Changes that are allowed but have consequences that are easily missed.
 pub(crate) fn warnings(old: &Rules, new: &Rules) -> Vec<String> {
     let mut found = Vec::new();
     if old.time_zone != new.time_zone {

@@ -3,7 +3,7 @@
 //! - `store`: rules objects under their SHA-256
 //! - `object_store`: the store of a fleet
 //! - `publish`: rules into every partition of a log
-//! - `diff`: what new rules take back of what old ones promised
+//! - `diff`: what changes from old rules to new ones, and which changes are refused
 
 pub(crate) mod diff;
 pub(crate) mod object_store;

@@ -1,4 +1,4 @@
-//! Rules in a log: what was published, what is new, and the books that desks work under.
+//! Rules in a log: what was published, what is new, and the rulebooks of the desks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -24,13 +24,13 @@ use crate::rules::diff;
 use crate::rules::store::RulesStore;
 use crate::usage;
 
-/// Rules are kept for good.
+/// The fix in the message for records of rules that are missing: rules are kept permanently.
 const MEND: &str = "rules are kept for good: put the topic back";
 
-/// Reads what is new in `rules`.
+/// Reads the new records of the topic `rules`.
 ///
 /// # Errors
-/// It cannot be read, or has something that has no place there.
+/// The topic cannot be read, or a record of it is not one of rules.
 pub(crate) fn read_on(feed: &mut dyn Consumer, registry: &mut Registry) -> Result<()> {
     let mut wrong = None;
     let next = registry.next_offset();
@@ -42,7 +42,7 @@ pub(crate) fn read_on(feed: &mut dyn Consumer, registry: &mut Registry) -> Resul
     wrong.map_or(Ok(()), |stop| Err(stop.into()))
 }
 
-/// Where rules are published.
+/// Publishes rules into every partition of a log.
 pub(crate) struct RulesPublisher<'a> {
     pub(crate) meta: &'a Meta,
     pub(crate) feed: &'a mut dyn Consumer,
@@ -52,11 +52,11 @@ pub(crate) struct RulesPublisher<'a> {
 }
 
 impl RulesPublisher<'_> {
-    /// Publishes rules, unless they are those in force already; says under which number they stand, and whether that is new.
-    /// What others have left unfinished is completed first.
+    /// Publishes rules, unless they are in force already. Returns their number, and whether it is new. A publication that
+    /// another process left unfinished is completed first.
     ///
     /// # Errors
-    /// They cannot follow those in force (usage), or the log takes nothing.
+    /// They cannot follow the rules in force (usage), or the log refuses the records.
     pub(crate) fn publish(&mut self, rules: &Rules) -> Result<(u32, bool)> {
         let object = object(rules);
         let sha256 = version(&object);
@@ -89,7 +89,7 @@ impl RulesPublisher<'_> {
         }
     }
 
-    /// A record for every partition of a topic, all durable.
+    /// Appends a record to every partition of a topic, and waits until all are durable.
     fn append(&self, topic: Topic, record: &[u8]) -> Result<()> {
         let places = 0..self.meta.partitions.of(topic);
         let records = places.map(|partition| Append { topic, partition, record: record.to_vec() });
@@ -107,13 +107,13 @@ impl RulesPublisher<'_> {
 #[derive(Clone, Debug)]
 pub(crate) struct Secrets {
     pub(crate) dirs: Vec<PathBuf>,
-    /// Of these merchants, those of the rules in force must be at hand; others may be missing.
+    /// The merchants whose rules in force must have their secrets; other secrets may be missing.
     pub(crate) needed: Needed,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Needed {
-    /// Of nobody: no desk here draws.
+    /// Of no merchant: no desk of this process draws.
     Nobody,
     Some(BTreeSet<String>),
     Everybody,
@@ -129,7 +129,7 @@ impl Needed {
     }
 }
 
-/// The books of everything published, beside those that are at hand already.
+/// The rulebooks of all published rules; those in `known` are taken over.
 ///
 /// # Errors
 /// An object or a secret is missing, or not what it should be.
@@ -147,7 +147,7 @@ pub(crate) fn books(registry: &Registry, shelf: &RulesStore, known: &Library, se
     Ok(library)
 }
 
-/// The book of rules for a door, which does not draw.
+/// The rulebook of an edge, which does not draw.
 pub(crate) fn door_book(rules: Rules, order: u32, sha256: [u8; 32]) -> Result<Arc<Rulebook>> {
     book(rules, order, sha256, &BTreeMap::new())
 }
@@ -157,7 +157,7 @@ fn book(rules: Rules, order: u32, sha256: [u8; 32], secrets: &BTreeMap<String, [
     Ok(Arc::new(book.map_err(anyhow::Error::msg).context("rules that passed the check cannot be worked with")?))
 }
 
-/// The secrets of rules, as far as they are needed and at hand.
+/// The secrets of rules, as far as they are needed and found.
 fn at_hand(rules: &Rules, secrets: &Secrets, is_last: bool) -> Result<BTreeMap<String, [u8; 32]>> {
     let mut found = BTreeMap::new();
     if matches!(secrets.needed, Needed::Nobody) {
@@ -205,7 +205,7 @@ fn check_against(old: &Rules, new: &Rules) -> Result<()> {
     }
 }
 
-/// Merchants whose rules stand in every partition, with the last of those: whose events may be taken.
+/// The merchants whose events are accepted: those whose rules are in every partition, each with its last rules.
 ///
 /// # Errors
 /// An object is missing.

@@ -8,7 +8,7 @@ use domain::model::rules::Rules;
 use eventlog::files::{self, Files};
 use wire::rules::{from_object, version};
 
-/// A directory of them; what is there never changes.
+/// A directory of rules objects, which never change.
 #[derive(Clone, Debug)]
 pub(crate) struct RulesStore {
     files: Arc<dyn Files>,
@@ -20,7 +20,7 @@ impl RulesStore {
         Self { files, dir: dir.to_owned() }
     }
 
-    /// Puts an object there.
+    /// Stores an object.
     pub(crate) fn put(&self, object: &[u8]) -> Result<()> {
         let sha256 = version(object);
         self.files.create_dir(&self.dir).with_context(|| format!("{} cannot be made", self.dir.display()))?;
@@ -28,7 +28,7 @@ impl RulesStore {
             .with_context(|| format!("{} cannot be written", self.dir.join(name(&sha256)).display()))
     }
 
-    /// A published object, which must be what its name says.
+    /// Loads a published object, whose SHA-256 must be its name.
     pub(crate) fn load(&self, sha256: &[u8; 32]) -> Result<Rules> {
         let path = self.dir.join(name(sha256));
         let what = format!("{}: published rules", path.display());

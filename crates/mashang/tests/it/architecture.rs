@@ -149,7 +149,7 @@ fn code(path: &Path) -> Vec<(usize, String)> {
 }
 
 #[test]
-fn pure_crates_do_no_io_and_read_no_clock() {
+fn pure_crates_use_no_io_or_clock() {
     for pure in PURE {
         let files = sources(&root().join("crates").join(pure).join("src"));
         assert!(files.len() > 5);
@@ -227,7 +227,7 @@ fn no_cycle_inside_a_crate() {
         let mut arrows: BTreeMap<&Vec<String>, BTreeSet<&Vec<String>>> = BTreeMap::new();
         for (from, file) in &modules {
             for path in code(file).iter().flat_map(|(_, line)| uses(from, line)) {
-                // The deepest file on the path is what is used; a folder's own `mod.rs` only gathers its rooms.
+                // The deepest file on the path is what is used; a folder's own `mod.rs` only declares its modules.
                 let to = (1..=path.len()).rev().find_map(|n| modules.get_key_value(&path[..n]));
                 if let Some((to, _)) = to
                     && to != from

@@ -57,7 +57,7 @@ fn check(dir: &Path, args: &[&str], expect: &Expect) {
 const RUN: [&str; 7] = ["run", "--rules", "rules.toml", "--events", "events.ndjson", "--out", "out"];
 
 #[test]
-fn refused_events_are_told_by_line_and_nothing_else_is_lost() {
+fn refused_events_are_reported_by_line() {
     let events = concat!(
         "{\"id\":\"a\",\"action\":\"visit\",\"shopper\":\"u1\"}\n",
         "{\"id\":\"b\",\"action\":\"visit\",\"shopper\":\"u1\",\"time\":1794326400000}\n",
@@ -267,7 +267,7 @@ fn what_cannot_be_read_is_exit_status_2() {
 }
 
 #[test]
-fn every_mistake_of_all_rules_is_told_at_once() {
+fn every_mistake_of_all_rules_is_reported() {
     let dir = shop(&RULES.replace("5%", "five").replace("Asia/Shanghai", "Asia/Shangai"), "");
     std::fs::write(dir.path().join("other.toml"), "merchant = \"b\"\ncurrency = \"XXX\"\ntime_zone = \"UTC\"\n")
         .expect("a file");
@@ -357,7 +357,7 @@ fn rules_are_held_against_those_that_they_follow() {
 }
 
 #[test]
-fn a_ledger_of_another_merchant_schema_or_owner_is_refused_by_name() {
+fn ledger_of_another_merchant_or_schema_is_refused() {
     let dir = shop(RULES, "{\"id\":\"b\",\"action\":\"visit\",\"shopper\":\"u1\",\"time\":1794326400000}\n");
     run(dir.path(), &rules(), "out");
     let before = export(dir.path(), "out", "counters");
@@ -456,7 +456,7 @@ fn a_code_has_a_history() {
 }
 
 #[test]
-fn exports_quote_what_must_be_quoted_and_sort_numbers_as_text() {
+fn exports_quote_fields_and_sort_numbers_as_text() {
     let order = |n: u32, number: &str, amount: u32| {
         let number = serde_json::to_string(number).expect("JSON");
         format!(
@@ -517,7 +517,7 @@ fn a_log_dump_runs_as_it_was_received() {
 }
 
 #[test]
-fn an_award_expires_as_of_the_last_event_even_if_nothing_else_came_of_it() {
+fn uncounted_last_event_still_expires_an_award() {
     const CAMPAIGN: &str = r#"
 [[code]]
 id = "MAG"
@@ -544,7 +544,7 @@ odds = { "red" = "1" }
     let dir = shop(&format!("{RULES}{CAMPAIGN}"), "");
     let secret: String = (0..32).map(|byte| format!("{byte:02x}")).collect();
     std::fs::write(dir.path().join("secret.key"), secret).expect("a file");
-    // So many visits of one millisecond fill a frame; the refund waits in the next one, and nothing is counted for it.
+    // The visits of one millisecond fill a frame. The refund waits in the next one, and nothing is counted for it.
     let scan = format!("{{\"id\":\"s\",\"action\":\"scan\",\"shopper\":\"u\",\"time\":{START},\"code\":\"MAG\"}}\n");
     let visit = |n| {
         format!(
@@ -586,7 +586,7 @@ fn two_runs_do_not_write_into_one_directory() {
 }
 
 #[test]
-fn a_sum_that_does_not_fit_stops_with_its_name() {
+fn overflowing_counter_stops_run_with_its_name() {
     let order = |n: u32| {
         format!(
             "{{\"id\":\"o{n}\",\"action\":\"order\",\"shopper\":\"u{n}\",\"time\":1794326400000,\"order\":\"1\",\"amount\":1000000000000000}}\n"
@@ -633,7 +633,7 @@ fn a_day_that_comes_again_keeps_its_entries() {
     assert!(counters.contains("acme,merchant,*,2009-11-01,entries,2\n"), "{counters}");
 }
 
-/// Adds so many postings that no pipe holds them.
+/// Adds more postings than a pipe holds.
 fn grow(ledger: &Path) {
     let db = rusqlite::Connection::open(ledger).expect("the ledger");
     let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
@@ -642,7 +642,7 @@ fn grow(ledger: &Path) {
 }
 
 #[test]
-fn nobody_who_listens_is_no_failure_and_a_full_disk_is_one() {
+fn broken_pipe_is_ok_but_full_disk_fails() {
     let dir = shop(RULES, "{\"id\":\"b\"}\n");
     let shell = |line: &str| {
         let line = format!("set -o pipefail; {}", line.replace("mashang", env!("CARGO_BIN_EXE_mashang")));
@@ -667,7 +667,7 @@ fn nobody_who_listens_is_no_failure_and_a_full_disk_is_one() {
 }
 
 #[test]
-fn a_jump_of_46_days_forgets_what_it_should_and_nothing_else() {
+fn jump_of_46_days_forgets_only_expired_state() {
     const DAY: i64 = 86_400_000;
     const START: i64 = 1_794_326_400_000;
     let rules =

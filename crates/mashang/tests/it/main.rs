@@ -1,4 +1,16 @@
-//! The binary, from outside, and the whole road held against a naive model of the contract.
+//! The binary from outside, and the pipeline compared with a naive model of the contract.
+//!
+//! - `cli`: the command line
+//! - `by_hand`: cases worked out by hand from the contract
+//! - `differential`: random cases against the naive model
+//! - `journey`: a retailer's year through `run`
+//! - `kept_log`: a data directory of an earlier build
+//! - `protocol`: desks and ledger under faults, on one thread
+//! - `serve`: the service in one process
+//! - `udp`: events in datagrams
+//! - `fleet`: the roles of a fleet on Kafka and Postgres
+//! - `architecture`: the dependencies between crates and modules
+//! - `program`: runs the binary
 
 mod architecture;
 mod by_hand;

@@ -13,7 +13,7 @@ use wire::batch::LINE_BYTES_MAX;
 use wire::event::place::byte_of;
 use wire::event::{FieldError, Merchants, Reason, Refused, read};
 
-/// A frame is closed at so many bytes.
+/// Size of a frame, bytes; a frame that has reached it is closed.
 const FRAME_BYTES: usize = 64 * 1024;
 
 /// What came in: received = accepted + rejected.

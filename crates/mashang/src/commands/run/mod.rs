@@ -1,4 +1,8 @@
 //! `mashang run`: a file of events through all desks into a ledger.
+//!
+//! - `event_files`: reads lines, checks events and makes frames
+//! - `pipeline`: three desks and the ledger on one thread
+//! - `summary`: the summary that a run prints
 
 pub(crate) mod event_files;
 pub(crate) mod pipeline;
@@ -27,7 +31,7 @@ use crate::commands::run::summary::Summary;
 use crate::process::data_dir::lock;
 use crate::usage;
 
-/// So many frames may wait between the reader and the desks.
+/// Maximum number of frames that wait between the reader and the desks; beyond it the reader waits.
 const FRAMES_WAITING_MAX: usize = 16;
 const READ_BYTES: usize = 1024 * 1024;
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
@@ -51,7 +55,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         let finished = desks.join().map_err(|_| anyhow!("the desks stopped at a broken invariant"));
         (tally, finished)
     });
-    // If the desks stopped, the reader only knows that nobody listens: their reason comes first.
+    // If the desks stopped, the reader's error only says that its channel is closed: the error of the desks comes first.
     let (mut ledger, waiting_refunds, touches_dropped) = finished?.with_context(unfinished)?;
     let tally = tally?;
     let summary = Summary {
@@ -164,7 +168,7 @@ fn travel(library: Library, writer: Writer, frames: &Receiver<Vec<u8>>) -> Resul
     Ok((road.finish()?, waiting, dropped))
 }
 
-/// Tells a terminal how far it is.
+/// Shows the progress on a terminal.
 struct Progress {
     size: Option<u64>,
     began: Instant,

@@ -1,5 +1,5 @@
-//! The whole road in one thread: three desks and the ledger, one partition each, over the same frames and the same
-//! protocol as everywhere. What one desk answers, the next takes before anything else happens.
+//! The pipeline on one thread: three desks and the ledger, one partition each, with the same frames and the same protocol as
+//! in the service. The next desk takes the answers of a desk before anything else happens.
 
 use domain::desk::campaign::CampaignDesk;
 use domain::desk::code::CodeDesk;
@@ -12,7 +12,7 @@ use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, marker_rec
 use ledger::error::LedgerError;
 use ledger::writer::Writer;
 
-/// The ledger writes once so many facts wait.
+/// Number of waiting facts at which the ledger commits them.
 const COMMIT_FACTS: usize = 500_000;
 
 /// The desks and the ledger in a row.
@@ -25,7 +25,7 @@ pub(crate) struct InlinePipeline {
 }
 
 impl InlinePipeline {
-    /// A road at its beginning, with these rules published: markers go downstream first.
+    /// A pipeline at its start, with these rules published: markers go downstream first.
     pub(crate) fn open(library: Library, ledger: Writer) -> Result<Self, LedgerError> {
         let mut road = Self { library, shopper: stage(), code: stage(), campaign: stage(), ledger };
         let markers: Vec<Vec<u8>> = road.library.values().map(|book| marker_record(&marker(book))).collect();

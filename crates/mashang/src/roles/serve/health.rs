@@ -1,4 +1,4 @@
-//! How a service stands: how far every stage is, and whether it can accept now.
+//! The health of a service: the progress of every stage, and whether it can accept events now.
 
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -14,7 +14,7 @@ use crate::process::health::HealthCheck;
 
 use worker::ledger_consumer::Progress as LedgerProgress;
 
-/// How everything stands.
+/// The health of the service and its metrics.
 pub(crate) struct RoleHealth {
     log: Arc<Log>,
     works: Arc<WorkerContext>,
@@ -60,7 +60,7 @@ impl RoleHealth {
         }
     }
 
-    /// Frames that wait, by stage and partition. Asked in the order of the road: where all are 0, everything that was
+    /// Frames that wait, by stage and partition, read in the order of the pipeline: where all are 0, everything that was
     /// durable when this began is in the ledger.
     pub(crate) fn lags(&self) -> Vec<(&'static str, u16, u64)> {
         let mut lags = Vec::new();
@@ -82,7 +82,7 @@ impl RoleHealth {
         self.lags().iter().all(|(.., lag)| *lag == 0)
     }
 
-    /// Works out what is not counted as it happens.
+    /// Sets the gauges that are not updated as events happen.
     fn measure(&self) {
         for (stage, partition, lag) in self.lags() {
             let labels = [stage, &partition.to_string()];
@@ -125,7 +125,7 @@ impl HealthCheck for RoleHealth {
         Ok(())
     }
 
-    /// Whether a 202 would be given now.
+    /// Whether the service would answer 202 now.
     fn readiness(&self) -> Result<(), String> {
         if self.draining.load(Ordering::Acquire) {
             return Err("draining".to_owned());

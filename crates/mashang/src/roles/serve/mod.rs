@@ -1,6 +1,6 @@
-//! `mashang serve`: door, log, desks, ledger and console in one process.
+//! `mashang serve`: ingest service, log, desks, ledger and console in one process.
 //!
-//! - `admin`: health and metrics
+//! - `health`: health and metrics
 
 mod health;
 
@@ -68,13 +68,13 @@ use crate::rules::store::RulesStore;
 use crate::usage;
 use worker::ledger_consumer::{self, LedgerConsumer, LedgerStop, Owner};
 
-/// How long an end waits for what is in the log to be in the ledger.
+/// Maximum time that a stop waits until all of the log is in the ledger; the next start does the rest.
 const SETTLE: Duration = Duration::from_secs(60);
-/// One round is written while the next one gathers: the disk sets the pace.
+/// Batch policy of the service: one round is written while the next one collects events, so the disk sets the pace.
 const PACE: BatchPolicy = BatchPolicy { rounds_max: 2, linger: Duration::ZERO..=Duration::ZERO };
-/// How often the log is asked whether it has failed.
+/// Interval of the checks whether the log has failed.
 const HEALTH_EVERY: Duration = Duration::from_millis(100);
-/// The same while the log has no room.
+/// Maximum time that a stop waits as [`SETTLE`] does, while the disk of the log is full.
 const SETTLE_FULL: Duration = Duration::from_secs(5);
 
 /// Serves until SIGTERM or SIGINT.
@@ -234,8 +234,8 @@ impl Service {
         })
     }
 
-    /// Serves until SIGTERM or SIGINT, or for so long, then drains: not ready, no more requests, everything in the log into the ledger, last
-    /// snapshots.
+    /// Serves until SIGTERM or SIGINT, or until `time` has passed, then drains: it is not ready and takes no more requests,
+    /// all of the log goes into the ledger, and the last snapshots are written.
     ///
     /// # Errors
     /// A desk, the ledger or the log stopped by itself.
@@ -272,7 +272,7 @@ impl Service {
         self.intake.close();
         if !self.settle().await {
             warn!("not everything is in the ledger yet; the next start goes on from there");
-            // Lanes that wait for room would wait for ever.
+            // Lanes that wait for free space in the log would wait for ever.
             let log = Arc::clone(&self.log);
             tokio::task::spawn_blocking(move || log.close()).await?;
         }
@@ -331,7 +331,7 @@ fn open_log(settings: &Settings, files: &Arc<dyn Files>, registry: &Registry) ->
     })
 }
 
-/// The ledger's thread, before it runs: all facts are its own, and the log is let go below what it has.
+/// The ledger consumer, before its thread runs: it has all facts, and the log is truncated below its offsets.
 fn open_ledger(log: &Arc<Log>, file: &Path, registry: &Registry) -> Result<LedgerConsumer, LedgerStop> {
     let writer = (Writer::open(&LedgerUrl::file(file), [])?, file.display().to_string());
     let (own, let_go) = (Arc::clone(log), Arc::clone(log));
@@ -341,7 +341,7 @@ fn open_ledger(log: &Arc<Log>, file: &Path, registry: &Registry) -> Result<Ledge
     LedgerConsumer::open(log.meta(), writer, Box::new(connect), Owner::Itself, Box::new(committed), registry)
 }
 
-/// Publishes what is new among these rules and gives all books that desks may be asked to work under.
+/// Publishes the new ones of these rules and returns all rulebooks that desks may need.
 fn publish_all(
     settings: &Settings,
     log: &Log,
@@ -365,7 +365,7 @@ fn secret_dirs(settings: &Settings) -> Vec<PathBuf> {
     settings.secrets.clone().map_or_else(beside, |dir| vec![dir])
 }
 
-/// The log is let go below the snapshots; the events themselves stay for `log dump`, for so long.
+/// Truncates the log below the snapshots; events stay for `log dump` until they are older than `retain_ms`.
 fn let_go(log: &Arc<Log>, retain_ms: i64) -> Published {
     let log = Arc::clone(log);
     Box::new(move |source, _, needed| {
@@ -377,7 +377,7 @@ fn let_go(log: &Arc<Log>, retain_ms: i64) -> Published {
     })
 }
 
-/// The stations of each lane: a lane per processor, but no more than partitions; each has the same partitions of every desk.
+/// The tasks of each lane: a lane per processor, but no more than partitions; each has the same partitions of every desk.
 fn open_lanes(works: &WorkerContext) -> Result<Vec<Vec<AnyTask>>, TaskError> {
     let partitions = works.meta.partitions.scans;
     let processors = std::thread::available_parallelism().map_or(1, |n| u16::try_from(n.get()).unwrap_or(u16::MAX));
@@ -392,7 +392,7 @@ fn open_lanes(works: &WorkerContext) -> Result<Vec<Vec<AnyTask>>, TaskError> {
     (0..lanes).map(lane).collect()
 }
 
-/// A lane that has its stations from the start to its end.
+/// A lane that has its tasks from the start to its end.
 fn run_lane(works: &Arc<WorkerContext>, log: Arc<Log>, stations: Vec<AnyTask>) -> Result<()> {
     const ONLY: u64 = 1;
     let (orders, ordered) = channel();

@@ -248,7 +248,7 @@ odds = { "c" = "100%" }
 }
 
 #[test]
-fn an_award_is_unlocked_by_an_order_in_its_span() {
+fn award_is_unlocked_by_order_in_its_span() {
     // Awards of 1 Nov 10:00 are unlocked by an order with a time in [1 Nov 10:00, 8 Nov 10:00).
     //   u1 order 1 ms before the end: unlocked          u2 at the end: not; the latest `received` is the end itself: expired
     //   u3's award is of 2 Nov, its end 9 Nov: locked    u4's order is at the award's ms, before it in the log: unlocked

@@ -1,6 +1,10 @@
 //! Cases worked out by hand from the contract, each with its workings beside it. Nothing here was ever pasted from the
 //! program: a difference is a question to the contract, and the naive model has no say in it.
-//! Here: arrival, duplicates, counters, funnels. Touches, money and draws have files of their own.
+//!
+//! - this file: resolved events, duplicates, counters, funnels
+//! - `touches`: touches, credit and payees
+//! - `money`: terms, refunds, pre-sales and approval
+//! - `draws`: draws and awards
 
 mod draws;
 mod money;
@@ -102,7 +106,7 @@ fn a_delivery_is_a_duplicate_by_whole_minutes() {
     //   x first in minute 0 (10:00:59.999), again at 10:02:00.000: 60.001 s would be inside, 2 − 0 is not: counted anew
     //   y first in minute 0 (10:00:00.000), again at 10:01:59.999: 1 − 0 < 2, a duplicate, the last ms that can be one;
     //     again at 10:02:00.000: the duplicate did not renew it, 2 − 0: counted anew
-    //   z first in minute 0, again at 10:02:00.000: counted anew, which starts its horizon: at 10:03:59.999 3 − 2 < 2, a duplicate
+    //   z first in minute 0, again at 10:02:00.000: counted anew, with a new horizon: at 10:03:59.999 3 − 2 < 2, a duplicate
     // (The reverse, outside by ms but inside by minutes, cannot be: floors less than h apart come from times less than h apart.)
     // Visits 2 + 2 + 2, and 3 of u9 = 9; duplicates y 1, z 1; shoppers 4.
     check(
@@ -175,7 +179,7 @@ rate = "10%"
 }
 
 #[test]
-fn a_repeat_is_near_the_last_counted_scan_on_either_side() {
+fn repeat_is_near_last_counted_scan_either_side() {
     // u1, code G1, debounce 10 s:
     //   a 10:00:00.000 counted, t0 = it
     //   b 10:00:09.999: 9.999 s, repeat (t0 stays)          c 10:00:10.000: 10 s is not below 10 s, counted, t0 = it
@@ -234,10 +238,10 @@ rate = "10%"
 }
 
 #[test]
-fn an_earlier_join_that_comes_late_moves_the_member() {
+fn late_earlier_join_moves_the_member() {
     // u1 joins on the 5th (channel app), credited to g-2, the last touch before. Then a join of the 4th 10:00 comes (channel
     // wechat): the member's. Touches up to then: g-3 on the 2nd, g-1 on the 3rd; `last` whatever the model: g-1 of s-1.
-    // u2's first join stays, the one an hour later is no member's join; u2 has no touch, so nobody is credited.
+    // u2's first join stays, the one an hour later is no member's join; u2 has no touch, so no guide is credited.
     // joins: the 4th 1 (u1, wechat; nothing left at app), the 5th 1 (u2).
     check(
         r#"
@@ -277,7 +281,7 @@ model = "first"
 }
 
 #[test]
-fn a_funnel_counts_cohorts_by_channel_and_day_of_receipt() {
+fn funnel_counts_cohorts_by_channel_and_receipt_day() {
     // Attempts are visits; `within` is 7 days, exclusive.
     //   u1 visit 1st 10:00 wechat, claim, visit 3rd (app), order 8th 09:59:59.999, 1 ms inside: (wechat, 1st) steps 1 to 4;
     //      its second visit is an attempt too: (app, 3rd) step 1, no claim after it
@@ -337,7 +341,7 @@ within = "1h"
 }
 
 #[test]
-fn days_are_the_merchants_and_times_are_cut_to_the_millisecond() {
+fn days_are_local_and_times_truncated_to_ms() {
     // New York: −04:00 until 2026-11-01 06:00Z, then −05:00; −04:00 again from 2027-03-14 07:00Z.
     //   11-01 03:59:59.999Z = 31 Oct 23:59:59.999        00:00:00−04:00 = 04:00Z = 1 Nov
     //   11-02 04:59:59.9999Z, cut to .999 = 1 Nov 23:59:59.999 (a day of 25 hours)    13:00+08:00 = 05:00Z = 2 Nov
@@ -386,7 +390,7 @@ fn gs1_links_name_what_the_rules_list() {
     //   u1 the link's SERIAL is a listed id: ITEM-1, and once more with the hyphen percent-encoded: 2 scans, interactions
     //   u2 GTIN-13 text, then a link with an unlisted serial and lot: both product 06901234567892; so the second is a repeat
     //   u3 /414: a touch of q-1          u4 /8017: a touch of q-g, 100 x 10 % = 10
-    //   u5 a GLN of nobody's             u6 a wrong check digit: both unknown, both scans, no touch
+    //   u5 an unknown GLN                u6 a wrong check digit: both unknown, both scans, no touch
     check(
         r#"
 [dedup]
@@ -455,7 +459,7 @@ kind = "repair"
 }
 
 #[test]
-fn what_a_jump_in_time_forgets_and_what_it_does_not() {
+fn jump_in_time_forgets_only_expired_state() {
     // 1 January + 46 days = 16 February; + 89 = 31 March; + 90 = 1 April. Horizon 45 d, touches 15 d + 2 d, orders 90 d.
     //   u1's visit again on 16 February: 46 d is past the horizon, so a second visit of 1 January, and `late` there
     //   u2's order of 2 January comes on 16 February (45 d: `late` on the 2nd): the order counts, its touch is forgotten

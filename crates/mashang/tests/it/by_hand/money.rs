@@ -203,7 +203,7 @@ fn refunds_of_one_time_are_ordered_by_key() {
 }
 
 #[test]
-fn a_pre_sale_nets_the_same_in_either_order() {
+fn pre_sale_nets_the_same_in_either_order() {
     // Both shoppers: g-1 on the 1st, g-2 on the 6th; deposit 5000 on the 5th in s-1, balance 20900 on the 10th in s-2.
     // Orders of s-1 pay 8 %, others 5 %; the order's store is its earliest part's.
     //   u1 deposit first: c = 5th, g-1, s-1: 400, approved c + 7 d = 12th. A second deposit is none (one per part, the smallest
@@ -274,7 +274,7 @@ hold = "7d"
 }
 
 #[test]
-fn a_posting_is_approved_at_the_later_of_receipt_and_hold() {
+fn approval_is_the_later_of_receipt_and_hold() {
     // Orders of 2 Nov 10:00; c + 7 d = 9 Nov 10:00.
     //   u1 in time: 9 Nov. 300 back on the 12th: −24, received later than c + hold: the 12th
     //   u2's order comes on the 12th, 10 d late: counted `late`, but paid all the same: the 12th

@@ -223,7 +223,7 @@ rate = "5%"
 fn a_guide_who_left_is_followed_by_successors() {
     // x-1 left on the 1st for x-2, who left on the 3rd for the store; terms stay the credited guide's: 25900 x 8 % = 2072.
     //   o-1 1 ms before the 1st: x-1   o-2 at the 1st (left ≤ c): x-2   o-3 at the 3rd: x-2's store, s-2
-    // No payee = "store" is needed: the touch has a guide, whoever is paid in the end.
+    // No payee = "store" is needed: the touch has a guide, even if another payee is paid.
     //   o-4 x-3 keeps: paid as guide   o-5 x-4 names no successor: the store, s-1; 25900 x 5 % = 1295
     check(
         r#"
@@ -284,7 +284,7 @@ rate = "5%"
 }
 
 #[test]
-fn nobody_is_paid_on_a_guides_own_purchase() {
+fn guides_own_purchase_pays_no_commission() {
     // u-900 is y-1. o-1, credited to y-1: blocked. o-2, credited to y-2 whose successor is y-1: the guide to be paid, blocked.
     // u1's o-3, credited to y-1: 10000 x 5 % = 500. Blocked credits are counted, without commission:
     // y-1 the 1st 10000, the 2nd 10000 (o-3); y-2 the 2nd 10000; kind and store the 2nd 20000, 2 orders.
@@ -344,7 +344,7 @@ rate = "5%"
 }
 
 #[test]
-fn new_pays_only_on_shoppers_who_had_not_bought_before_the_touch() {
+fn new_pays_only_for_shoppers_without_earlier_orders() {
     // 10000 x 5 % = 500 where paid.
     //   u1 touch, o-1, o-2: the first order is not before the touch: both paid
     //   u2 o-3, touch, o-4: bought before: credited, not paid
@@ -490,7 +490,7 @@ rate = "5%"
 }
 
 #[test]
-fn a_store_is_paid_where_there_is_no_guide() {
+fn store_is_paid_where_no_guide_is() {
     // u1 store code: s-1, 25900 x 1 % = 259          u2 guide code: the guide's 5 % = 1295 and no store's
     // u3 visit with a store: s-2, 999 x 1 % = 9.99, floor 9          u4 placement with a store: s-2, 259
     check(

@@ -40,7 +40,7 @@ fn settings(fleet: &Fleet) -> Settings {
     settings
 }
 
-/// Appends records as somebody else might.
+/// Appends records as another program might.
 fn append(fleet: &Fleet, topic: Topic, partition: u16, records: &[&[u8]]) {
     let metrics = Metrics::new(&Registry::new());
     let appender = KafkaAppender::start(&settings(fleet), "stranger", Options::edge(), &metrics).expect("an appender");
@@ -76,7 +76,7 @@ fn wait_for_readiness(fleet: &Fleet, name: &str, wanted: &[&str]) -> String {
 }
 
 #[test]
-fn records_of_scans_that_are_no_frames_are_set_aside_and_the_lane_goes_on() {
+fn invalid_scan_records_are_set_aside_lane_continues() {
     let (Some(kafka), Some(postgres)) = (Kafka::shared(), Postgres::shared()) else { return };
     let dir = tempfile::tempdir().expect("a directory");
     let mut fleet = small(dir.path(), kafka, postgres, "strange");
@@ -86,7 +86,7 @@ fn records_of_scans_that_are_no_frames_are_set_aside_and_the_lane_goes_on() {
     let events = steady::events(600);
     let batches = batches(&events);
     send(&fleet.doors, &batches[..15], |_| true);
-    // Somebody's text, and a frame of ours with a bit that fell over.
+    // A text of another program, and a frame of ours with one flipped bit.
     let mut damaged = domain::frame::seal(Kind::Events, 1, None, 0, b"");
     damaged[20] ^= 1;
     append(&fleet, Topic::Scans, 1, &[b"{\"not\":\"a frame\"}", &damaged, b""]);
@@ -122,7 +122,7 @@ fn records_of_scans_that_are_no_frames_are_set_aside_and_the_lane_goes_on() {
 }
 
 #[test]
-fn a_frame_of_a_newer_build_stops_its_partition_and_says_upgrade() {
+fn newer_builds_frame_stops_partition_and_says_upgrade() {
     let (Some(kafka), Some(postgres)) = (Kafka::shared(), Postgres::shared()) else { return };
     let dir = tempfile::tempdir().expect("a directory");
     let mut fleet = small(dir.path(), kafka, postgres, "newer");
@@ -159,7 +159,7 @@ fn a_frame_of_a_newer_build_stops_its_partition_and_says_upgrade() {
 }
 
 #[test]
-fn a_log_that_was_let_go_under_a_snapshot_names_partition_and_offsets() {
+fn log_truncated_past_snapshot_names_partition_and_offsets() {
     let (Some(kafka), Some(postgres)) = (Kafka::shared(), Postgres::shared()) else { return };
     let dir = tempfile::tempdir().expect("a directory");
     let mut fleet = small(dir.path(), kafka, postgres, "overtaken");
@@ -188,7 +188,7 @@ fn a_log_that_was_let_go_under_a_snapshot_names_partition_and_offsets() {
 }
 
 #[test]
-fn topics_that_cannot_keep_the_promises_are_refused_by_every_role() {
+fn unsuitable_topics_are_refused_by_every_role() {
     let (Some(kafka), Some(postgres)) = (Kafka::shared(), Postgres::shared()) else { return };
     let dir = tempfile::tempdir().expect("a directory");
     let fleet = small(dir.path(), kafka, postgres, "unfit");
@@ -214,7 +214,7 @@ fn topics_that_cannot_keep_the_promises_are_refused_by_every_role() {
 }
 
 #[test]
-fn topics_that_are_recreated_end_those_that_only_write_them_too() {
+fn recreated_topics_end_writers_too() {
     let (Some(kafka), Some(postgres)) = (Kafka::shared(), Postgres::shared()) else { return };
     let dir = tempfile::tempdir().expect("a directory");
     let mut fleet = small(dir.path(), kafka, postgres, "again");
@@ -243,7 +243,7 @@ fn topics_that_are_recreated_end_those_that_only_write_them_too() {
 }
 
 #[test]
-fn a_name_is_one_process_and_a_store_of_another_log_is_no_state() {
+fn duplicate_name_ends_process_and_foreign_store_refused() {
     let (Some(kafka), Some(postgres)) = (Kafka::shared(), Postgres::shared()) else { return };
     let dir = tempfile::tempdir().expect("a directory");
     let mut fleet = small(dir.path(), kafka, postgres, "twin");

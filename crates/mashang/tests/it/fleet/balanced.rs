@@ -22,11 +22,11 @@ use crate::program::done;
 use crate::serve::server::post;
 use crate::serve::steady;
 
-/// An event of each sender so often.
+/// Interval between two events of a sender.
 const EVERY: Duration = Duration::from_millis(5);
-/// Those who send one event after the other: on one connection, on one each, and datagrams that must be answered.
+/// Senders of one event after the other: on one connection, on a connection per event, and two with confirmable datagrams.
 const SENDERS: [&str; 4] = ["kept", "each", "con-a", "con-b"];
-/// RFC 7252, section 4.8: how long an answer is waited for at first, then twice as long each time, and how often it is asked again.
+/// First timeout of an answer, doubled each time, and the maximum number of retransmissions (RFC 7252, section 4.8).
 const ACK_TIMEOUT: Duration = Duration::from_secs(2);
 const RETRANSMISSIONS: u32 = 4;
 
@@ -109,7 +109,7 @@ fn con(to: &str, id: u16, payload: &str) -> Option<u32> {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     socket.connect(to).expect("an address");
     (0..=RETRANSMISSIONS).find_map(|sent| {
-        // A port that is closed is no answer, and is told here or by the next call.
+        // A closed port is not an answer; this call or the next one reports it.
         let _ = socket.send(&message);
         let until = Instant::now() + ACK_TIMEOUT * 2_u32.pow(sent);
         loop {
@@ -117,7 +117,7 @@ fn con(to: &str, id: u16, payload: &str) -> Option<u32> {
             socket.set_read_timeout(Some(left)).expect("a timeout");
             let mut buffer = [0; 1_000];
             let Ok(bytes) = socket.recv(&mut buffer) else { continue };
-            // Of an edge whose port is closed nginx tells with an empty datagram, which is no message and no answer.
+            // For an edge whose port is closed nginx sends an empty datagram, which is not a message.
             let Ok(answer) = Message::parse(&buffer[..bytes]) else { continue };
             assert_eq!((answer.id, answer.code.to_string().as_str()), (id, "2.04"), "{payload}");
             return Some(sent + 1);
@@ -146,7 +146,7 @@ fn send(sender: &str, http: &str, udp: &str, is_over: &AtomicBool) -> (u32, u32)
 }
 
 #[test]
-fn edges_are_restarted_in_turn_and_nobody_notices() {
+fn edges_restarted_in_turn_fail_no_request() {
     let (Some(kafka), Some([haproxy, nginx])) = (Kafka::shared(), programs()) else { return };
     let dir = tempfile::tempdir().expect("a directory");
     steady::write_rules(dir.path());

@@ -58,10 +58,10 @@ fn a_first_request_that_is_refused_loses_nothing() {
     println!("{hurts:?} requests hurt, {again} batches sent more than once, every export identical");
 }
 
-/// A topic that takes only small records, as nobody should set it: lanes stop at the first answer that is larger, and begin
-/// again and again; nothing is skipped.
+/// A topic that takes only small records, a wrong setting: lanes stop at the first larger answer and start again and again;
+/// nothing is skipped.
 #[test]
-fn an_answer_that_is_too_large_stops_and_heals() {
+fn too_large_answer_stops_the_lane_and_recovers() {
     let (Some(kafka), Some(postgres)) = (Kafka::shared(), Postgres::shared()) else { return };
     let dir = tempfile::tempdir().expect("a directory");
     steady::write_rules(dir.path());
@@ -105,7 +105,7 @@ fn an_answer_that_is_too_large_stops_and_heals() {
 
 /// A broker whose disk is full ends by itself; edges refuse politely, lanes wait, and all go on when it is back.
 #[test]
-fn a_full_disk_of_the_broker_stops_and_heals() {
+fn broker_with_full_disk_stops_and_recovers() {
     let dir = tempfile::tempdir().expect("a directory");
     let disk = dir.path().join("disk");
     std::fs::create_dir(&disk).expect("a folder");

@@ -12,11 +12,11 @@ use crate::serve::steady;
 
 const BATCH: usize = 20;
 const BATCHES_A_BROKER: usize = 100;
-/// More than are sent until the last broker is back.
+/// Maximum number of batches, more than are sent until the last broker is back.
 const BATCHES_MAX: usize = 6_000;
 
 #[test]
-fn brokers_that_die_one_at_a_time_lose_nothing() {
+fn brokers_killed_one_at_a_time_lose_nothing() {
     let options = Options { brokers: 3, heap_mb: 384, ..Options::default() };
     let (Some(kafka), Some(postgres)) = (Kafka::start(&options), Postgres::shared()) else { return };
     let dir = tempfile::tempdir().expect("a directory");

@@ -1,4 +1,4 @@
-//! A fleet under fire: roles are killed and frozen, brokers and the database restarted, workers come and go, the disk of the
+//! A fleet under faults: roles are killed and frozen, brokers and the database restarted, workers come and go, the disk of the
 //! snapshots fills up; the ledger is that of an undisturbed run.
 //!
 //! `MASHANG_FIRE_SECONDS` says for how long (180), `MASHANG_SEED` how.
@@ -19,17 +19,17 @@ use crate::serve::steady;
 
 const BATCH: usize = 20;
 const BY_ITSELF: &str = "ended by itself";
-/// Longer than the session timeout: the group takes the partitions of whoever is frozen for so long.
+/// Time that a role is frozen, longer than the session timeout: the group gives its partitions to others.
 const FROZEN: Duration = Duration::from_secs(9);
 const SECONDS: u64 = 180;
-/// A batch each so often, so that the fire has its time.
+/// Interval between two batches, so that the faults have their time.
 const EVERY: Duration = Duration::from_millis(12);
 
 fn seconds() -> u64 {
     std::env::var("MASHANG_FIRE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS)
 }
 
-/// What is done to a fleet, and how often it was.
+/// The faults of a fleet, and how often each occurred.
 struct Fire<'a> {
     fleet: Fleet,
     kafka: &'a Kafka,
@@ -51,7 +51,7 @@ impl Fire<'_> {
         ["edge", "worker", "worker", "ledger", "console"][usize::try_from(self.dice.next(5)).expect("small")]
     }
 
-    /// Some misfortune, and its end.
+    /// One random fault, from its start to its end.
     fn act(&mut self) {
         for told in self.fleet.revive() {
             println!("{told}");
@@ -90,7 +90,7 @@ impl Fire<'_> {
         self.fleet.signal(&name, Signal::Stop);
         std::thread::sleep(FROZEN);
         self.fleet.signal(&name, Signal::Continue);
-        // A worker whose name nobody else took goes on as a zombie, and finds out.
+        // A worker whose name no other process took goes on as a zombie, until the group refuses it.
         self.pause(2_000);
         "frozen"
     }
@@ -141,7 +141,7 @@ fn start_worker(fleet: &mut Fleet, number: usize) {
 }
 
 #[test]
-fn a_fleet_under_fire_writes_the_ledger_of_an_undisturbed_run() {
+fn fleet_under_faults_writes_the_undisturbed_ledger() {
     let (Some(kafka), Some(postgres)) = (Kafka::start(&Options::default()), Postgres::start(Wanted::default())) else {
         return;
     };

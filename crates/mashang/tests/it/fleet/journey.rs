@@ -11,7 +11,7 @@ use crate::serve::server::get;
 const BATCH: usize = 5_000;
 
 #[test]
-fn a_retailers_year_is_the_same_through_a_fleet() {
+fn retailers_year_is_the_same_through_a_fleet() {
     let Some(journey) = std::env::var_os("MASHANG_JOURNEY").map(PathBuf::from) else {
         assert!(std::env::var_os("MASHANG_NO_SKIP").is_none(), "MASHANG_JOURNEY is not set");
         eprintln!("skipped: MASHANG_JOURNEY names no directory with the converted journey");

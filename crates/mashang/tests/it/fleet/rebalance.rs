@@ -1,5 +1,5 @@
 //! How long partitions stand still when workers come and go: those that do not move, and those that do. The figures are
-//! printed; nothing hangs on how large they are.
+//! printed; the test does not check how large they are.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -24,7 +24,7 @@ const SCANS: u16 = 6;
 /// When facts of each partition of scans came.
 type Heard = BTreeMap<u16, Vec<Instant>>;
 
-/// Notes when facts come, until it is told to end.
+/// Notes when facts come, until `over` is set.
 fn listen(fleet: &Fleet, over: Arc<AtomicBool>) -> std::thread::JoinHandle<Heard> {
     let mut settings = Settings::new(&fleet.kafka);
     settings.prefix.clone_from(&fleet.prefix);

@@ -12,13 +12,13 @@ use testkit::process::{Process, Signal};
 use crate::program::{TABLES, done, mashang};
 use crate::serve::server::{Answer, get, post};
 
-/// Nothing in these tests takes longer.
+/// Maximum time of every wait in these tests; beyond it the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where edges listen, by name: they move when they are started again.
 pub(crate) type Addresses = Arc<Mutex<BTreeMap<String, String>>>;
 
-/// What a deployment is made with.
+/// The options of a deployment.
 pub(crate) struct Made<'a> {
     pub(crate) kafka: &'a str,
     pub(crate) prefix: &'a str,
@@ -144,7 +144,7 @@ impl Fleet {
         assert!(ended.is_some_and(|status| status.success()), "{name}: {ended:?}: {}", role.process.told());
     }
 
-    /// SIGTERM, for good; what it told.
+    /// Sends SIGTERM and removes the role; returns its output.
     pub(crate) fn stop(&mut self, name: &str) -> String {
         self.end(name);
         let role = self.roles.remove(name).expect("a role");
@@ -169,7 +169,7 @@ impl Fleet {
         self.role(name).process.ended()
     }
 
-    /// Starts roles again that ended by themselves, as a supervisor does; how they ended, and the end of what they told.
+    /// Restarts roles that ended by themselves, as a supervisor does; returns how they ended, and the end of their output.
     pub(crate) fn revive(&mut self) -> Vec<String> {
         let names: Vec<String> = self.roles.keys().cloned().collect();
         let mut told = Vec::new();
@@ -222,7 +222,7 @@ impl Fleet {
         lines
     }
 
-    /// Waits until everything that was accepted is in the ledger: every partition is somebody's, and none lags.
+    /// Waits until everything that was accepted is in the ledger: every partition has an owner, and none lags.
     pub(crate) fn settle(&self, patience: Duration) {
         let until = Instant::now() + patience;
         let mut calm = 0;
@@ -244,7 +244,7 @@ impl Fleet {
         }
     }
 
-    /// The end of what a role told.
+    /// The end of a role's output.
     fn tail(&self, name: &str) -> String {
         let told = self.told(name);
         let lines: Vec<&str> = told.lines().collect();
@@ -270,7 +270,7 @@ impl Fleet {
         }
     }
 
-    /// So many events are in the dump at least once each: nothing that was accepted is lost.
+    /// The ids of the events in the dump; each accepted event must be among them.
     pub(crate) fn dumped_ids(&self) -> std::collections::BTreeSet<String> {
         let dump = std::fs::read_to_string(self.dir.join("dump.ndjson")).expect("a dump");
         let id =

@@ -18,9 +18,9 @@ use crate::serve::steady;
 const NDJSON: &str = "application/x-ndjson";
 const BATCH: usize = 20;
 const SENDERS: usize = 3;
-/// A batch of each sender so often.
+/// Interval between two batches of a sender.
 const EVERY: Duration = Duration::from_millis(25);
-/// An edge needs no more, however long the broker is away.
+/// Maximum memory of an edge, bytes, even in a long outage of the broker.
 const EDGE_BYTES_MAX: u64 = 300 << 20;
 
 fn outage() -> Duration {
@@ -48,7 +48,7 @@ impl Load {
         self.log.load(Ordering::Acquire) + self.spool.load(Ordering::Acquire)
     }
 
-    /// Sends every so manieth batch in order, each until some edge answers 202.
+    /// Sends the batches of one sender in order, each until an edge answers 202.
     fn run(&self, doors: &Addresses, batches: &[String], sender: usize) {
         for (number, batch) in batches.iter().enumerate().skip(sender).step_by(SENDERS) {
             let until = Instant::now() + PATIENCE;
@@ -123,7 +123,7 @@ fn counters_add_up(fleet: &Fleet, name: &str) {
 }
 
 #[test]
-fn an_outage_of_the_log_loses_nothing_that_was_answered() {
+fn log_outage_loses_no_answered_event() {
     let (Some(kafka), Some(postgres)) = (Kafka::start(&Options::default()), Postgres::shared()) else { return };
     let dir = tempfile::tempdir().expect("a directory");
     steady::write_rules(dir.path());
@@ -187,9 +187,9 @@ fn an_outage_of_the_log_loses_nothing_that_was_answered() {
     );
 }
 
-/// A spool with little room, a stop while the broker is away, and others who want the directory.
+/// A small spool, a stop while the broker is unavailable, and other processes that want the directory.
 #[test]
-fn a_spool_is_bounded_survives_a_stop_and_is_nobody_elses() {
+fn spool_is_bounded_survives_stop_and_is_locked() {
     let (Some(kafka), Some(postgres)) = (Kafka::start(&Options::default()), Postgres::shared()) else { return };
     let dir = tempfile::tempdir().expect("a directory");
     steady::write_rules(dir.path());
@@ -246,7 +246,7 @@ fn a_spool_is_bounded_survives_a_stop_and_is_nobody_elses() {
 
 /// An edge that starts while the broker is away takes events for a log that it knows from before.
 #[test]
-fn an_edge_with_a_spool_starts_while_the_log_is_away() {
+fn edge_with_spool_starts_during_a_log_outage() {
     let (Some(kafka), Some(postgres)) = (Kafka::start(&Options::default()), Postgres::shared()) else { return };
     let dir = tempfile::tempdir().expect("a directory");
     steady::write_rules(dir.path());
@@ -275,7 +275,7 @@ fn an_edge_with_a_spool_starts_while_the_log_is_away() {
         assert_eq!(fleet.admin("edge-1", "/readyz").expect("an answer").status, 200, "a 202 would be given now");
         assert!(batches.iter().all(|batch| durable(&fleet, batch).as_deref() == Some("spool")));
     }
-    // Who knows nothing from before does not begin.
+    // An edge without a cache does not start.
     let stranger = stranger.join().expect("a thread");
     let told = String::from_utf8_lossy(&stranger.stderr);
     assert!(stranger.status.code() == Some(1) && told.contains("cannot be listed"), "{stranger:?}");

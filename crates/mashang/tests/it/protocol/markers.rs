@@ -18,11 +18,11 @@ const START: Millis = 1_794_326_400_000;
 const MINUTE: Millis = 60_000;
 const DAY: Millis = 24 * 60 * MINUTE;
 
-/// What comes to the desk.
+/// The input of the desk.
 enum In<'a> {
     /// The marker of the rules of that place, from 1.
     Rules(u32),
-    /// An event so many ms after the start, with what it has besides id, shopper and time.
+    /// An event: its id, its time in ms after the start, and its other fields.
     Event(&'a str, Millis, &'a str),
 }
 use In::{Event, Rules};
@@ -53,7 +53,7 @@ fn frame(id: &str, time: Millis, rest: &str) -> Vec<u8> {
     record
 }
 
-/// Takes everything to a shopper desk and tells of its facts those that matter here. Stamps never go back.
+/// Gives all input to a shopper desk and returns the facts that matter here. Stamps never go back.
 fn told(versions: &[&str], inputs: &[In<'_>]) -> Vec<String> {
     let library = library(versions);
     let mut stage = stage::<ShopperDesk>(0, Partitions::all(1), FaultInjection::default());
@@ -100,7 +100,7 @@ fn pay(action: &str, order: u32, amount: u32) -> String {
 }
 
 #[test]
-fn an_order_keeps_the_rules_under_which_it_was_first_seen() {
+fn order_keeps_the_rules_of_its_first_event() {
     let versions =
         ["[[commission]]\nrate = \"5%\"", "[[commission]]\nrate = \"8%\"\n[attribution]\nrefund_within = \"1d\""];
     let inputs = [
@@ -110,7 +110,7 @@ fn an_order_keeps_the_rules_under_which_it_was_first_seen() {
         Rules(2),
         Event("o2", 0, &pay("order", 2, 10_000)),
         Event("r1", 0, &pay("refund", 1, 4_000)),
-        // A late copy of the first marker takes nobody back.
+        // A late copy of the first marker restores no earlier rules.
         Rules(1),
         Event("r2", 0, &pay("refund", 2, 4_000)),
         // The first order is kept for 90 days, the second for one.
@@ -155,7 +155,7 @@ fn a_funnel_that_is_defined_otherwise_begins_anew() {
 }
 
 #[test]
-fn what_unlocked_an_award_of_earlier_rules_still_does() {
+fn earlier_rules_still_unlock_their_awards() {
     let commit = "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925";
     let campaign = format!(
         "[[campaign]]\nid = \"w\"\nmode = \"odds\"\nfrom = 2026-11-01T00:00:00Z\nto = 2026-12-01T00:00:00Z\nbudget = 1\n\
@@ -167,7 +167,7 @@ fn what_unlocked_an_award_of_earlier_rules_still_does() {
 }
 
 #[test]
-fn what_is_forgotten_stays_so_when_rules_remember_for_longer() {
+fn forgotten_state_stays_forgotten_under_longer_rules() {
     let short = "late = \"1m\"\n[dedup]\nhorizon = \"10m\"\ndebounce = \"2m\"\n[attribution]\nwindow = \"10m\"\n[[commission]]\nrate = \"5%\"";
     let long = "late = \"9d\"\n[dedup]\nhorizon = \"9d\"\ndebounce = \"9d\"\n[attribution]\nwindow = \"9d\"\n[[commission]]\nrate = \"5%\"";
     let told = told(

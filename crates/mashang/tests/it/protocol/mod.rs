@@ -1,5 +1,8 @@
-//! The protocol under fire: any cut of the stream into frames, any crash and replay from any earlier state, any zombie
+//! The protocol under faults: any cut of the stream into frames, any crash and replay from any earlier state, any zombie
 //! that goes on gives the same ledger; a lost frame is an alarm, never a wrong number.
+//!
+//! - `world`: a log, desks and a ledger on one thread, and their faults
+//! - `markers`: rules that change under a desk
 
 mod markers;
 mod world;
@@ -19,10 +22,10 @@ use sim::naive;
 use world::{AnyStage, Op, World, unique};
 
 const EVENTS: usize = 120;
-/// Every switched-off safeguard must be found within so many cases.
+/// Maximum number of cases until a switched-off safeguard is found; beyond it the test fails.
 const CASES_MAX: u64 = 200;
 
-/// Tables that do not hang on races between shoppers for a code or a prize.
+/// Tables that do not depend on races between shoppers for a code or a prize.
 const WITHOUT_RACES: [Table; 4] = [Table::Postings, Table::Orders, Table::Members, Table::Funnels];
 
 fn undisturbed(case: &Case, tables: &[Table]) -> String {
@@ -45,7 +48,7 @@ fn ops() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What a run under fire came to.
+/// The end of a run under faults.
 enum End {
     Ledger(String),
     Alarm(LedgerError),
@@ -90,13 +93,13 @@ proptest! {
     }
 
     #[test]
-    fn a_lost_frame_is_an_alarm_never_a_wrong_number(
+    fn lost_frame_is_an_alarm_not_wrong_numbers(
         seed in 0..2_000_u64,
         ops in proptest::collection::vec(prop_oneof![8 => ops(), 1 => (0..5_usize).prop_map(|actor| Op::Lose { actor })], 0..60),
     ) {
         let case = generate(seed, EVENTS);
         match under_fire(&case, &[3], &ops, 1, FaultInjection::default(), true, &Table::ALL) {
-            // A frame that was the last of its chain is missed by nobody; the next one would tell.
+            // The loss of the last frame of a chain is not noticed; only a next frame would show it.
             (End::Ledger(found), lost) => prop_assert!(lost || found == undisturbed(&case, &Table::ALL)),
             (End::Alarm(alarm), lost) => prop_assert!(lost, "stopped without a loss: {}", alarm),
         }
@@ -145,7 +148,7 @@ fn without_the_drop_rule_a_replay_counts_twice() {
 }
 
 #[test]
-fn without_the_previous_one_rule_a_lost_frame_goes_unnoticed() {
+fn without_previous_one_rule_lost_frame_goes_unnoticed() {
     let ops = [Op::Step { actor: 0, records: 10 }, Op::Lose { actor: 0 }, Op::Step { actor: 0, records: 10 }];
     let guards = FaultInjection { previous: false, ..FaultInjection::default() };
     println!("found by case {:?}", first_wrong(guards, &ops).expect("a wrong ledger"));
@@ -191,7 +194,7 @@ fn a_commit_that_fails_may_be_tried_again() {
 }
 
 #[test]
-fn another_log_a_diverging_desk_and_a_torn_record_are_named() {
+fn foreign_log_diverging_desk_torn_record_are_reported() {
     let case = generate(1, EVENTS);
     let world = || {
         let mut world = World::new(&case, &unique(), &[3], 1, FaultInjection::default());

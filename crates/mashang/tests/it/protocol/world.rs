@@ -22,10 +22,10 @@ use sim::generate::Case;
 use wire::event::{Merchants, read};
 use wire::rules::Reference;
 
-/// What happens next.
+/// The next step of the world.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Op {
-    /// An actor takes so many records.
+    /// An actor takes `records` records.
     Step {
         actor: usize,
         records: usize,
@@ -40,7 +40,7 @@ pub(super) enum Op {
         answers: usize,
         kept: usize,
     },
-    /// An actor is taken for dead and replaced by itself; the old one takes so many records more.
+    /// An actor is taken for dead and replaced by itself; the old one takes `records` more records.
     Zombie {
         actor: usize,
         records: usize,
@@ -272,7 +272,7 @@ impl World {
             Op::Zombie { actor, records } => {
                 let mut zombie = self.actors[actor % actors].now.clone();
                 for _ in 0..records {
-                    // A zombie may stop; nobody hears it.
+                    // A zombie may stop; its error is ignored.
                     let Ok(Some(answers)) = zombie.step(&self.log, &self.library) else { break };
                     answers.into_iter().for_each(|answer| self.append(answer));
                 }
@@ -310,7 +310,7 @@ impl World {
                     Ok(()) | Err(LedgerError::Moved { .. }) => {}
                     Err(other) => return Err(other),
                 }
-                // Whoever committed last, the next one goes on from there.
+                // The next writer goes on from the last commit of either.
                 self.ledgers[0] = self.ledger();
             }
         }

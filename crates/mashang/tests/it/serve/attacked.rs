@@ -35,14 +35,14 @@ fn sums(server: &Server) -> (u64, u64) {
 }
 
 #[test]
-fn clients_that_go_away_are_counted_all_the_same() {
+fn clients_that_disconnect_early_are_counted() {
     let dir = shop();
     let server = Server::start(dir.path(), &EVENT);
     let events = steady::events(3_000);
     for batch in events.chunks(10) {
         let body = batch.join("\n");
         let head = head(body.len()).replace("application/json", NDJSON);
-        // Gone before any answer.
+        // The client closes before any answer.
         drop(raw(&server, format!("{head}{body}").as_bytes()));
     }
     // Some were gone before anyone looked at them; those that were read are accounted for.
@@ -56,7 +56,7 @@ fn clients_that_go_away_are_counted_all_the_same() {
 }
 
 #[test]
-fn devices_and_old_times_run_again_from_the_dump() {
+fn devices_and_old_times_replay_from_the_dump() {
     let dir = shop();
     let server = Server::start(dir.path(), &EVENT);
     let device = "d".repeat(64);
@@ -99,7 +99,7 @@ fn keys_whose_mode_is_mended_are_read() {
 }
 
 #[test]
-fn a_key_without_a_merchant_here_is_told_so() {
+fn key_without_a_served_merchant_is_refused() {
     let dir = shop();
     write_keys(dir.path(), &key("other", "o", "merchants = [\"nobody\"]\nscopes = [\"ingest\"]"));
     let server = Server::start(dir.path(), &["--keys", "keys.toml"]);
@@ -119,7 +119,7 @@ fn worked(dir: &std::path::Path) {
 }
 
 #[test]
-fn a_ledger_that_was_closed_is_whole_in_its_file() {
+fn closed_ledger_is_complete_in_its_file() {
     let dir = shop();
     worked(dir.path());
     std::fs::create_dir(dir.path().join("copy")).expect("a folder");
@@ -128,7 +128,7 @@ fn a_ledger_that_was_closed_is_whole_in_its_file() {
     assert_eq!(export(dir.path(), "copy", "orders"), export(dir.path(), "data", "orders"));
 }
 
-/// How a start ends that must not be.
+/// The exit of a start that must be refused.
 fn refused(dir: &std::path::Path, status: i32, wanted: &str) {
     let fixed = ["serve", "--data", "data", "--rules", "rules.toml", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
     let output = mashang(dir, &[&fixed[..], &EVENT].concat());
@@ -138,7 +138,7 @@ fn refused(dir: &std::path::Path, status: i32, wanted: &str) {
 }
 
 #[test]
-fn parts_of_other_directories_are_refused_before_it_is_ready() {
+fn parts_of_other_directories_are_refused_at_start() {
     let (one, two) = (shop(), shop());
     worked(one.path());
     worked(two.path());
@@ -186,7 +186,7 @@ fn a_stop_on_a_full_disk_ends() {
 }
 
 #[test]
-fn a_merchant_may_go_while_its_draws_are_under_way() {
+fn merchant_may_go_while_its_draws_are_pending() {
     let dir = shop();
     let rules = std::fs::read_to_string(dir.path().join("rules.toml")).expect("a file");
     std::fs::write(dir.path().join("other.toml"), rules.replace("merchant = \"steady\"", "merchant = \"other\""))
@@ -204,14 +204,14 @@ fn a_merchant_may_go_while_its_draws_are_under_way() {
 }
 
 #[test]
-fn answers_that_nobody_reads_count_as_memory_under_way() {
+fn unread_answers_count_as_memory_in_flight() {
     let dir = shop();
     let server = Server::start(dir.path(), &["--inflight-bytes", "67108864"]);
     // 2 MB of events with everything wrong: the answer is several times as long.
     let wrong = format!("[{}]", vec![r#"{"id":[],"action":[],"shopper":[],"time":[],"store":[],"guide":[],"region":[],"channel":[],"device":[],"order":[],"amount":[]}"#; 9_000].join(","));
     let streams: Vec<_> = (0..4).map(|_| raw(&server, format!("{}{wrong}", head(wrong.len())).as_bytes())).collect();
     until(|| server.metric("mashang_edge_inflight_bytes") > 20_000_000, "answers are held");
-    // Whoever reads in the end gets all of it; who never does is cut off.
+    // A client that reads late gets all of it; a client that never reads is disconnected.
     for mut stream in streams.iter().take(2) {
         let mut answer = vec![0; 1 << 20];
         let mut total = 0;
@@ -224,7 +224,7 @@ fn answers_that_nobody_reads_count_as_memory_under_way() {
 }
 
 #[test]
-fn whoever_waits_for_a_result_is_answered_at_the_end() {
+fn wait_for_a_result_is_answered_at_stop() {
     let dir = shop();
     let server = Server::start(dir.path(), &EVENT);
     let url = format!("{}/v1/results/never?shopper=u1&wait=30000", server.http);
@@ -246,7 +246,7 @@ fn small_things_are_as_they_should_be() {
     {
         assert_eq!((answer.status, answer.content_type.as_str()), (status, "application/problem+json"), "{answer:?}");
     }
-    // Whoever asks before sending is told at once.
+    // A client that asks before it sends gets the answer at once.
     let mut asks = raw(&server, b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n");
     let mut answer = [0; 12];
     asks.read_exact(&mut answer).expect("an answer");

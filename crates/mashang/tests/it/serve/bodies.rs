@@ -1,4 +1,4 @@
-//! Bodies in every form that the door takes: CloudEvents in three modes, compressed ones, and bombs.
+//! Bodies in every form that the ingest service takes: CloudEvents in three modes, compressed ones, and bombs.
 
 use std::io::Write as _;
 

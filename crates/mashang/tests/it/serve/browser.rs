@@ -131,7 +131,7 @@ fn counter(dir: &Path, scope: &str, key: &str, metric: &str) -> u64 {
 }
 
 #[test]
-fn a_code_is_scanned_and_its_prize_read_with_what_the_landing_got() {
+fn scanned_codes_prize_is_read_from_the_landing() {
     let dir = shop();
     let server = Server::start(dir.path(), &[]);
     let first = scan(&server, "/c/BOTTLE-1", None);
@@ -163,7 +163,7 @@ fn a_code_is_scanned_and_its_prize_read_with_what_the_landing_got() {
 }
 
 #[test]
-fn what_becomes_of_others_is_not_told() {
+fn results_of_other_shoppers_are_not_returned() {
     let dir = shop();
     let server = Server::start(dir.path(), &[]);
     let id = "0123456789abcdef0123456789abcdef";
@@ -180,7 +180,7 @@ fn what_becomes_of_others_is_not_told() {
 }
 
 #[test]
-fn without_a_key_only_codes_that_draw_once_are_entered() {
+fn without_a_key_only_one_draw_codes_enter() {
     let dir = shop();
     let server = Server::start(dir.path(), &[]);
     let page = scan(&server, "/c/POSTER", None);
@@ -190,7 +190,7 @@ fn without_a_key_only_codes_that_draw_once_are_entered() {
     assert_eq!(server.post("application/json", with_key.as_bytes()).expect("an answer").status, 202);
     let told = server.get("/v1/results/1?shopper=u1&wait=20000").json();
     assert_eq!(told["draw"]["prize"], json!("bottle"));
-    // Nobody who sends with a key says that a scan was made without one.
+    // A sender with a key cannot say that a scan was made without one.
     let said = json!({ "id": "2", "action": "scan", "shopper": "u2", "code": "POSTER", "keyless": true }).to_string();
     assert_eq!(server.post("application/json", said.as_bytes()).expect("an answer").status, 202);
     assert_eq!(server.get("/v1/results/2?shopper=u2&wait=20000").json()["state"], json!("entered"));
@@ -200,7 +200,7 @@ fn without_a_key_only_codes_that_draw_once_are_entered() {
 }
 
 #[test]
-fn gs1_links_are_scans_wherever_they_stand_in_the_path() {
+fn gs1_links_are_scans_anywhere_in_the_path() {
     let dir = shop();
     let server = Server::start(dir.path(), &[]);
     let page = scan(&server, "/01/06901234567892/21/BOTTLE-2?utm=x", None);
@@ -233,7 +233,7 @@ fn gs1_links_are_scans_wherever_they_stand_in_the_path() {
 }
 
 #[test]
-fn links_resolve_at_the_door_as_in_events() {
+fn links_resolve_at_the_edge_as_in_events() {
     let dir = shop();
     let server = Server::start(dir.path(), &[]);
     let links = [
@@ -300,7 +300,7 @@ fn unknown_links_of_software_are_not_counted() {
 }
 
 #[test]
-fn robots_and_what_is_fetched_ahead_do_not_count() {
+fn robots_and_prefetches_do_not_count() {
     let dir = shop();
     let server = Server::start(dir.path(), &[]);
     let landing = Some("https://m.example/wheel?from=code#top".to_owned());
@@ -356,7 +356,7 @@ fn robots_of_chats_leave_the_prize_to_people() {
 }
 
 #[test]
-fn no_key_is_asked_for_and_quotas_of_merchants_hold() {
+fn browser_scans_need_no_key_but_have_quotas() {
     let dir = shop();
     let till = key("till", "s3cret", "merchants = [\"tea\"]\nscopes = [\"ingest\"]");
     write_keys(dir.path(), &format!("[quotas]\ntea = {{ events-per-second = 1, burst = 2 }}\n{till}"));
@@ -371,7 +371,7 @@ fn no_key_is_asked_for_and_quotas_of_merchants_hold() {
 }
 
 #[test]
-fn where_several_merchants_are_served_a_code_must_be_somebodys() {
+fn with_several_merchants_ambiguous_codes_get_404() {
     let dir = shop();
     let two = RULES.replace("\"tea\"", "\"wine\"").replace("BOTTLE", "FLASK").replace("m.example", "w.example");
     let two = two.replace("6901234000016", "6901234000023").replace("690123400000000018", "690123400000000025");
@@ -392,7 +392,7 @@ fn where_several_merchants_are_served_a_code_must_be_somebodys() {
 }
 
 #[test]
-fn a_dump_says_which_scans_had_no_key() {
+fn dump_says_which_scans_had_no_key() {
     let dir = shop();
     let server = Server::start(dir.path(), &[]);
     let cookie = scan(&server, "/c/POSTER", None).cookie().to_owned();
@@ -413,7 +413,7 @@ fn a_dump_says_which_scans_had_no_key() {
 }
 
 #[test]
-fn a_cookie_that_was_given_over_tls_stays_there() {
+fn cookie_set_over_tls_stays_on_tls() {
     let dir = shop();
     let server = Server::start(dir.path(), &["--proxy-trust", "127.0.0.1"]);
     let https = open(&server, "GET", "/c/BOTTLE-1", &[("X-Forwarded-Proto", "https")]);
@@ -440,7 +440,7 @@ fn page_at(html: String) -> String {
 }
 
 #[test]
-fn a_page_of_another_origin_sends_and_asks() {
+fn page_of_another_origin_sends_and_asks() {
     let Some(browser) = ["chromium", "chromium-browser", "google-chrome"]
         .iter()
         .find(|name| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success()))

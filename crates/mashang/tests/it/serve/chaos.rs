@@ -15,7 +15,7 @@ use crate::program::{TABLES, done, export};
 const KILLS: usize = 20;
 const EVENTS: u64 = 30_000;
 const BATCH: usize = 25;
-/// A batch that is not taken for so long is a failure of the test.
+/// Maximum time until a batch is accepted; beyond it the test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends batches in order, each until it is answered 202, to whichever service is there.
@@ -26,7 +26,7 @@ struct Client {
 }
 
 impl Client {
-    /// Sends so many batches in the background; says how many were sent more than once.
+    /// Sends the batches in the background; returns how many were sent more than once.
     fn start(&self, batches: Vec<String>) -> std::thread::JoinHandle<usize> {
         let (http, sent, over) = (Arc::clone(&self.http), Arc::clone(&self.sent), Arc::clone(&self.over));
         std::thread::spawn(move || {
@@ -163,7 +163,7 @@ fn kills_change_nothing() {
 }
 
 #[test]
-fn kills_change_nothing_where_only_a_snapshot_is_left() {
+fn kills_change_nothing_after_only_snapshots_are_left() {
     let events = steady::events(EVENTS);
     let dir = shop(&events);
     let small = ["--snapshot-every", "20ms", "--segment-bytes", "4096", "--retain", "0s"];
@@ -175,7 +175,7 @@ fn kills_change_nothing_where_only_a_snapshot_is_left() {
 }
 
 #[test]
-fn kills_change_nothing_where_every_unsynced_byte_is_lost() {
+fn kills_change_nothing_after_unsynced_bytes_are_lost() {
     let events = steady::events(EVENTS);
     let dir = shop(&events);
     let more = ["--clock", "event", "--partitions", "2", "--snapshot-every", "100ms", "--segment-bytes", "65536"];
@@ -186,7 +186,7 @@ fn kills_change_nothing_where_every_unsynced_byte_is_lost() {
 }
 
 #[test]
-fn a_disk_that_fails_ends_the_process_and_nothing_is_lost() {
+fn failing_disk_ends_process_and_loses_nothing() {
     let events = steady::events(2_000);
     let dir = shop(&events);
     let more = ["--clock", "event", "--partitions", "2"];
@@ -247,7 +247,7 @@ fn a_full_disk_refuses_politely_and_heals() {
     for batch in &batches[..40] {
         assert_eq!(say(batch).status, 202);
     }
-    // Somebody fills the disk to the last byte.
+    // Another program fills the disk to the last byte.
     let filler = data.join("filler");
     let _ = std::fs::write(&filler, vec![1; 12 << 20]);
     let refused = (0..2_000).map(|_| say(&batches[40])).find(|answer| answer.status != 202).expect("no room");

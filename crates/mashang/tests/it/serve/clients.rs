@@ -1,4 +1,4 @@
-//! Clients of others, as they are: the SDKs of CloudEvents, and a tester that goes by our own description.
+//! Clients of other projects, unchanged: the SDKs of CloudEvents, and a tester that goes by our own description.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use super::door::shop;
 use super::server::Server;
 
-/// A client that is there, as its own probe tells; else the test is skipped.
+/// A client that is installed, as its probe shows; without it the test is skipped.
 pub(super) fn has(what: &str, probe: &[&str]) -> bool {
     let probed = Command::new(probe[0]).args(&probe[1..]).output();
     let is_there = probed.is_ok_and(|output| output.status.success());
@@ -29,7 +29,7 @@ fn script(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name).display().to_string()
 }
 
-/// So many requests were taken, each with so many events.
+/// All requests were accepted, each with its number of events.
 fn all_taken(told: &str, accepted: &[u64]) {
     let wanted: Vec<String> =
         accepted.iter().map(|n| format!("202 {{\"accepted\":{n},\"durable\":\"log\",\"rejected\":[]}}")).collect();
@@ -61,7 +61,7 @@ fn the_cloudevents_sdk_of_javascript_is_understood() {
 }
 
 #[test]
-fn whatever_the_description_allows_and_forbids_is_no_error_of_the_server() {
+fn requests_from_the_description_cause_no_server_error() {
     if !has("schemathesis", &["schemathesis", "--version"]) {
         return;
     }

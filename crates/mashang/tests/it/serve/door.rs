@@ -1,4 +1,4 @@
-//! What the door answers.
+//! The answers of the ingest service.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -230,7 +230,7 @@ pub(crate) fn key(id: &str, secret: &str, rest: &str) -> String {
 }
 
 #[test]
-fn keys_open_what_they_are_for_and_are_read_again() {
+fn keys_are_limited_to_scopes_and_reloaded() {
     let dir = shop();
     let ingest = key("till", "s3cret", "merchants = [\"steady\"]\nscopes = [\"ingest\"]\nactions = [\"visit\"]");
     let read = key("Board", "looks", "merchants = [\"steady\"]\nscopes = [\"read\"]");
@@ -316,10 +316,10 @@ pub(crate) fn head(body_bytes: usize) -> String {
 }
 
 #[test]
-fn overload_is_refused_before_it_is_read_and_others_go_on() {
+fn overload_is_refused_unread_while_others_continue() {
     let dir = shop();
     let server = Server::start(dir.path(), &["--inflight-bytes", "33554432"]);
-    // A promise alone keeps nobody out; 7 MiB of a body whose end never comes do.
+    // A Content-Length alone holds no memory; 7 MiB of a body whose end never comes do.
     let mut slow = raw(&server, head(8 * 1024 * 1024).as_bytes());
     slow.write_all(&vec![b' '; 7 * 1024 * 1024]).expect("it takes them");
     let visit = |id: usize| format!("{{\"id\":\"{id}\",\"action\":\"visit\",\"shopper\":\"u1\"}}");
@@ -341,7 +341,7 @@ fn overload_is_refused_before_it_is_read_and_others_go_on() {
     );
     assert_eq!(server.post(JSON, visit(2).as_bytes()).expect("an answer").status, 202, "small ones still fit");
     assert_eq!(server.metric("mashang_events_shed_total{reason=\"busy\"}"), 1);
-    // The slow one is cut off, and its room is free again.
+    // The slow client is disconnected, and its memory permit is free again.
     let mut answer = String::new();
     slow.read_to_string(&mut answer).expect("an end");
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
@@ -349,7 +349,7 @@ fn overload_is_refused_before_it_is_read_and_others_go_on() {
 }
 
 #[test]
-fn a_stop_lets_requests_end_and_takes_everything_into_the_ledger() {
+fn stop_ends_requests_and_fills_the_ledger() {
     let dir = shop();
     let server = Server::start(dir.path(), &["--clock", "event"]);
     let events = steady::events(2_000);
@@ -380,7 +380,7 @@ fn a_stop_lets_requests_end_and_takes_everything_into_the_ledger() {
 }
 
 #[test]
-fn pages_of_other_origins_may_ask_and_everything_is_described() {
+fn openapi_is_served_and_other_origins_are_allowed() {
     let dir = shop();
     write_keys(dir.path(), &key("page", "s", "merchants = [\"steady\"]\nscopes = [\"ingest\"]"));
     let server = Server::start(dir.path(), &["--keys", "keys.toml"]);
@@ -431,7 +431,7 @@ fn pages_of_other_origins_may_ask_and_everything_is_described() {
     assert!(may(&answer).len() == 3 && routed.starts_with("HTTP/1.1 404"), "{routed}");
 }
 
-/// What raw bytes are answered on a connection of their own: the first line, and all of it.
+/// The answer to raw bytes on their own connection: its first line, and all of it.
 fn told(server: &Server, request: &str) -> (String, String) {
     let mut answer = String::new();
     raw(server, request.as_bytes()).read_to_string(&mut answer).expect("an answer");
@@ -511,7 +511,7 @@ fn without_keys_pages_of_other_machines_are_refused() {
     );
     assert_eq!(post("Host: [::1]\r\n").0, "HTTP/1.1 202 Accepted");
 
-    // With keys it is they that tell.
+    // With keys, the keys decide.
     let dir = shop();
     write_keys(dir.path(), &key("page", "s", "merchants = [\"steady\"]\nscopes = [\"ingest\"]"));
     let server = Server::start(dir.path(), &["--keys", "keys.toml"]);
@@ -521,7 +521,7 @@ fn without_keys_pages_of_other_machines_are_refused() {
 }
 
 #[test]
-fn a_text_with_the_key_in_the_query_is_a_beacon() {
+fn text_with_key_in_query_is_a_beacon() {
     let dir = shop();
     write_keys(dir.path(), &key("page", "till-secret", "merchants = [\"steady\"]\nscopes = [\"ingest\"]"));
     let server = Server::start(dir.path(), &["--keys", "keys.toml"]);
@@ -601,7 +601,7 @@ fn quotas_hold_for_keys_and_for_merchants() {
 }
 
 #[test]
-fn a_shopper_beyond_its_share_does_not_keep_others_out() {
+fn shopper_beyond_its_limit_blocks_no_other() {
     const ROOM: usize = 32 * 1024 * 1024;
     let dir = shop();
     let room = ROOM.to_string();
@@ -614,10 +614,10 @@ fn a_shopper_beyond_its_share_does_not_keep_others_out() {
         lines
     };
     let say = |body: &str| server.post(NDJSON, body.as_bytes()).expect("an answer");
-    // While there is room it is only seen.
+    // While memory is free, the shopper limit only counts.
     assert_eq!(say(&visits("robot", 300)).json()["accepted"], 300);
     assert!(server.metric("mashang_hot_shopper_events_total") >= 280);
-    // Somebody's body, which does not end, takes more than half of it.
+    // A body that does not end takes more than half of the memory budget.
     let mut slow = TcpStream::connect(server.http.trim_start_matches("http://")).expect("a connection");
     let head = "POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 8000000\r\n\r\n";
     slow.write_all(head.as_bytes()).expect("room");

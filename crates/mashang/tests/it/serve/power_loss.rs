@@ -12,7 +12,7 @@ use eventlog::files::{File, Files};
 
 const ARGS: &str = "MASHANG_TEST_SERVE";
 
-/// While there is a file of this name in its directory, no sync goes well.
+/// Name of a file; while it is in the directory, every sync fails.
 pub(super) const BROKEN: &str = "broken";
 
 /// The command that serves over such files.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// Nothing in these tests takes longer.
+/// Maximum time of every wait in these tests; beyond it the test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running service.
@@ -19,7 +19,7 @@ pub(crate) struct Server {
     pub(crate) admin: String,
     /// Where it takes datagrams, if it does.
     pub(crate) udp: Option<SocketAddr>,
-    /// What it tells, a JSON object a line.
+    /// Its log messages, a JSON object per line.
     told: Receiver<String>,
 }
 
@@ -123,7 +123,7 @@ impl Server {
         }
     }
 
-    /// Waits until it tells something; what it told before is forgotten.
+    /// Waits for a log message with this text; earlier messages are dropped.
     pub(crate) fn hears(&self, text: &str) -> String {
         loop {
             let line = self.told.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("it does not tell: {text}"));
@@ -144,14 +144,14 @@ impl Server {
         self.child.wait().expect("it ends");
     }
 
-    /// SIGTERM; how it ended, and what it told.
+    /// Sends SIGTERM; returns the exit status and the log messages.
     pub(crate) fn stop(mut self) -> (ExitStatus, String) {
         let done = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill runs");
         assert!(done.success());
         self.wait()
     }
 
-    /// Waits for its end; how it ended, and what it told.
+    /// Waits until the process ends; returns the exit status and the log messages.
     pub(crate) fn wait(&mut self) -> (ExitStatus, String) {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -175,7 +175,7 @@ fn agent() -> ureq::Agent {
     ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into()
 }
 
-/// Posts a body to the door.
+/// Posts a body to the ingest service.
 pub(crate) fn post(http: &str, content_type: &str, body: &[u8], key: Option<&str>) -> Result<Answer, ureq::Error> {
     let bearer = key.map(|key| format!("Bearer {key}"));
     let bearer = bearer.as_ref().map(|bearer| ("Authorization", bearer.as_str()));
@@ -183,7 +183,7 @@ pub(crate) fn post(http: &str, content_type: &str, body: &[u8], key: Option<&str
     send(http, &headers, body)
 }
 
-/// Posts a body to the door, with these headers.
+/// Posts a body with these headers to the ingest service.
 pub(crate) fn send(http: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, ureq::Error> {
     let request = agent().post(format!("{http}/v1/events"));
     headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send(body).map(answer)

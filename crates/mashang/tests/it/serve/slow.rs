@@ -1,4 +1,4 @@
-//! Whoever sends too much, too slowly or nothing at all is cut off, and keeps nobody else out.
+//! A client that sends too much, too slowly or nothing at all is disconnected, and other clients are still served.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -45,7 +45,7 @@ fn rest(mut stream: TcpStream) -> String {
 }
 
 #[test]
-fn a_head_that_is_too_large_or_none_is_refused() {
+fn too_large_or_invalid_head_is_refused() {
     let dir = shop();
     let server = Server::start(dir.path(), &[]);
     let many = |headers: usize| {
@@ -76,10 +76,10 @@ fn a_head_that_is_too_large_or_none_is_refused() {
 }
 
 #[test]
-fn bodies_as_deep_and_as_long_as_one_likes() {
+fn deep_and_endless_bodies_break_nothing() {
     let dir = shop();
     let server = Server::start(dir.path(), &[]);
-    // Eight mebibytes of brackets, closed and not, alone and where an event has a field that nobody knows.
+    // Eight mebibytes of brackets, closed and not, alone and in an unknown field of an event.
     let deep = 4 * 1024 * 1024 - 100;
     let nested = "[".repeat(deep) + &"]".repeat(deep);
     let told = server.post(JSON, nested.as_bytes()).expect("an answer");
@@ -109,7 +109,7 @@ fn bodies_as_deep_and_as_long_as_one_likes() {
 }
 
 #[test]
-fn whoever_comes_when_the_port_is_full_is_served_when_others_go() {
+fn client_waits_while_the_port_is_full() {
     let dir = shop();
     let server = Server::start(dir.path(), &["--connections", "1"]);
     for round in 0..20 {
@@ -125,7 +125,7 @@ fn whoever_comes_when_the_port_is_full_is_served_when_others_go() {
 }
 
 #[test]
-fn ten_thousand_that_say_nothing_keep_nobody_out() {
+fn ten_thousand_silent_connections_block_no_client() {
     const IDLE: u64 = 10_000;
     if raise_files().expect("a limit") < IDLE + 1_000 {
         assert!(std::env::var_os("MASHANG_NO_SKIP").is_none(), "too few files may be open (ulimit -Hn)");
@@ -157,7 +157,7 @@ fn ask(stream: &mut TcpStream, id: &str) -> Option<u16> {
 }
 
 #[test]
-fn an_idle_connection_is_kept_and_a_slow_head_is_not() {
+fn idle_connection_is_kept_slow_head_is_closed() {
     let dir = shop();
     // Longer than a head may take.
     let server = Server::start(dir.path(), &["--idle-timeout", "14s"]);
@@ -181,7 +181,7 @@ fn an_idle_connection_is_kept_and_a_slow_head_is_not() {
 }
 
 #[test]
-fn slowhttptest_keeps_nobody_out() {
+fn slowhttptest_blocks_no_client() {
     if !has("slowhttptest", &["sh", "-c", "command -v slowhttptest"]) {
         return;
     }

@@ -1,4 +1,4 @@
-//! Starts that must not be: each with its message and its exit status.
+//! Starts that are refused, each with its message and its exit status.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +17,7 @@ fn shop() -> TempDir {
     dir
 }
 
-/// The last line that a start told, and its exit status.
+/// Compares the last line of a start's output and its exit status.
 fn check(dir: &Path, more: &[&str], expect: &Expect) {
     let fixed = ["serve", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
     let own: Vec<&str> = fixed.into_iter().filter(|arg| *arg == "serve" || !more.contains(&"--http")).collect();
@@ -143,7 +143,7 @@ fn settings_that_are_wrong_are_named() {
 }
 
 #[test]
-fn a_port_in_use_and_a_second_process_are_named() {
+fn port_in_use_and_second_process_are_reported() {
     let dir = shop();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
@@ -172,7 +172,7 @@ fn a_port_in_use_and_a_second_process_are_named() {
 }
 
 #[test]
-fn flags_go_before_the_environment_and_that_before_the_file() {
+fn flags_override_the_environment_which_overrides_the_file() {
     let dir = shop();
     std::fs::write(
         dir.path().join("serve.toml"),
@@ -300,7 +300,7 @@ fn damage_stops_the_start_with_its_place() {
     assert!(told.contains("the log is damaged: block") && told.contains(".jrn at byte"), "{told}");
     assert_eq!(output.status.code(), Some(1));
 
-    // A second start has let go of the first one's journal: now only the segment has these records.
+    // A second start has deleted the first one's journal: now only the segment has these records.
     let dir = shop();
     worked(dir.path());
     let server = Server::start(dir.path(), &["--clock", "event", "--partitions", "1"]);
@@ -345,7 +345,7 @@ fn done_copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn rules_that_change_are_published_and_those_that_cannot_follow_are_refused() {
+fn changed_rules_are_published_unless_they_cannot_follow() {
     let dir = shop();
     worked(dir.path());
     let rules = std::fs::read_to_string(dir.path().join("rules.toml")).expect("a file");

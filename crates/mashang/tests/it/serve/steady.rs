@@ -5,7 +5,7 @@ use std::path::Path;
 
 pub(crate) const SHOPPERS: u64 = 60;
 const GUIDES: u64 = 8;
-/// One-item codes of each shopper.
+/// Number of one-item codes per shopper.
 const ITEMS: u64 = 6;
 const START: u64 = 1_794_326_400_000;
 
@@ -70,7 +70,7 @@ campaign = "wheel"
     std::fs::write(dir.join("wheel.key"), secret).expect("a file");
 }
 
-/// So many events, in time order, the same for the same number.
+/// Makes `count` events in time order, the same ones for the same count.
 pub(crate) fn events(count: u64) -> Vec<String> {
     let mut state = 0x5EED_u64;
     let mut dice = move |below: u64| {

@@ -1,4 +1,4 @@
-//! TLS at the door, as a client sees it that checks certificates: OpenSSL's.
+//! TLS at the edge, as seen by a client that checks certificates: OpenSSL's.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -67,7 +67,7 @@ fn tcp(server: &Server) -> TcpStream {
     stream
 }
 
-/// A connection of somebody who trusts this certificate alone, if it comes about.
+/// A connection of a client that trusts only this certificate, if the handshake succeeds.
 fn connect(server: &Server, trusted: &X509) -> Option<SslStream<TcpStream>> {
     let mut store = X509StoreBuilder::new().expect("memory");
     store.add_cert(trusted.clone()).expect("a certificate");
@@ -88,7 +88,7 @@ fn say(mut stream: SslStream<TcpStream>, id: &str) -> String {
 }
 
 #[test]
-fn a_client_that_checks_certificates_is_served_and_new_ones_hold_at_once() {
+fn new_certificate_is_served_without_restart() {
     let (first, second) = (pair(), pair());
     let dir = shop();
     put_pair(dir.path(), &first);
@@ -121,7 +121,7 @@ fn a_client_that_checks_certificates_is_served_and_new_ones_hold_at_once() {
 }
 
 #[test]
-fn what_does_not_agree_upon_tls_is_ended_and_counted() {
+fn failed_tls_handshakes_are_closed_and_counted() {
     let own = pair();
     let dir = shop();
     put_pair(dir.path(), &own);
@@ -131,7 +131,7 @@ fn what_does_not_agree_upon_tls_is_ended_and_counted() {
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
-    // Somebody who says nothing is there no longer than others.
+    // A silent client has the same timeout as others.
     let mut silent = tcp(&server);
     assert_eq!(silent.read(&mut [0; 1]).expect("an end"), 0);
     let cut = || server.metric("mashang_http_cut_total{reason=\"tls\"}");
@@ -143,7 +143,7 @@ fn what_does_not_agree_upon_tls_is_ended_and_counted() {
 }
 
 #[test]
-fn settings_of_a_front_that_are_wrong_are_named() {
+fn wrong_settings_of_a_port_are_reported() {
     let dir = shop();
     put_pair(dir.path(), &pair());
     std::fs::write(dir.path().join("open.pem"), pair().1).expect("a file");
@@ -164,7 +164,7 @@ fn settings_of_a_front_that_are_wrong_are_named() {
     check(&["--tls-cert", "key.pem", "--tls-key", "key.pem"], "--tls-cert key.pem: holds no certificate");
     check(&["--tls-cert", "cert.pem", "--tls-key", "cert.pem"], "--tls-key cert.pem: no key in PEM can be read");
     check(&["--tls-cert", "cert.pem", "--tls-key", "open.pem"], "others may read the key (mode 0644): chmod 600 it");
-    // It opens no door.
+    // TLS without keys opens no address to other machines.
     check(&[&TLS[..], &["--http", "0.0.0.0:0"]].concat(), "there are no keys: give --keys FILE");
     check(&["--proxy-protocol"], "proxy-protocol: would let nobody in: give the proxies' networks in --proxy-trust");
     check(&["--proxy-trust", "10.0.0.1/8"], "is an address inside a network");

@@ -1,4 +1,4 @@
-//! Clients that others wrote: libcoap's `coap-client` and aiocoap.
+//! Clients of other projects: libcoap's `coap-client` and aiocoap.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,7 +7,7 @@ use super::{UDP, accepted, ids, sum, visit};
 use crate::serve::door::shop;
 use crate::serve::server::Server;
 
-/// The names that Debian gives the client, and its own.
+/// Names of the client: those of Debian and its own.
 const COAP_CLIENT: [&str; 3] = ["coap-client-notls", "coap-client", "coap-client-openssl"];
 
 fn skip(missing: &str) {

@@ -1,4 +1,4 @@
-//! What a datagram becomes, and what is answered.
+//! What a datagram becomes, and its answer.
 
 use std::io::Write;
 use std::net::UdpSocket;
@@ -33,7 +33,7 @@ fn json_is_taken_and_never_answered() {
 }
 
 #[test]
-fn a_confirmable_is_answered_once_it_is_durable_and_counts_once() {
+fn confirmable_is_answered_when_durable_and_counted_once() {
     let dir = shop();
     let server = Server::start(dir.path(), &UDP);
     let client = Client::to(&server);
@@ -51,7 +51,7 @@ fn a_confirmable_is_answered_once_it_is_durable_and_counts_once() {
     let server = Server::start(dir.path(), &UDP);
     server.settle();
     assert_eq!(ids(dir.path()), ["a"]);
-    // The same message id from somebody else is another message.
+    // The same message id from another sender is another message.
     let other = Client::to(&server);
     assert_eq!(other.ask(&con(7, &visit("c"))).code, "2.04");
     server.settle();
@@ -166,7 +166,7 @@ fn requests_get_their_answers() {
 }
 
 #[test]
-fn bad_input_is_counted_and_harms_nobody() {
+fn bad_input_is_counted_and_harms_no_client() {
     let dir = shop();
     let server = Server::start(dir.path(), &UDP);
     let (bad, good) = (Client::to(&server), Client::to(&server));
@@ -216,11 +216,11 @@ fn the_largest_datagram_is_taken_whole() {
 }
 
 #[test]
-fn what_finds_no_room_is_shed_and_told() {
+fn events_beyond_the_memory_budget_are_shed() {
     let dir = shop();
     let server = Server::start(dir.path(), &[&UDP[..], &["--inflight-bytes", "33554432"]].concat());
     let client = Client::to(&server);
-    // Two bodies whose ends never come take three times their bytes, all but some 100 KiB of the room.
+    // Two bodies whose ends never come take three times their bytes, all but some 100 KiB of the memory budget.
     let mut slow = [7_340_032, 3_806_331].map(|bytes: usize| {
         let mut stream = raw(&server, head(bytes + 1).as_bytes());
         stream.write_all(&vec![b' '; bytes]).expect("it takes them");
@@ -301,16 +301,16 @@ fn starts_that_must_not_be_are_refused() {
     drop(server);
 }
 
-/// Several processes on one machine need not say that they take no datagrams.
+/// Several processes on one machine run without an option that switches datagrams off.
 #[test]
-fn without_a_word_datagrams_are_taken_at_coaps_port_by_who_comes_first() {
+fn by_default_the_first_process_takes_coaps_port() {
     let (dir, other) = (shop(), shop());
     let first = Server::start_with(binary(), dir.path(), &[]);
     assert_eq!(first.udp, Some(std::net::SocketAddr::from(([127, 0, 0, 1], 5683))));
     let second = Server::start_with(binary(), other.path(), &[]);
     assert_eq!(second.udp, None);
     assert!(second.stop().0.success());
-    // Who asks for it is told that it cannot be.
+    // A process whose option names the port reports that it cannot be bound.
     let mut command = binary();
     command.args(["serve", "--data", "data", "--rules", "rules.toml", "--udp", "127.0.0.1:5683"]);
     command.args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);

@@ -104,7 +104,7 @@ fn one_message_id_in_flight_twice_is_answered_twice() {
     assert_eq!(ids(dir.path()), TOKENS.map(|token| format!("{token:02}")).collect::<Vec<_>>());
 }
 
-/// Asks for an answer in some formats; what it is told, and in which format.
+/// Asks for an answer in some formats; compares the answer and its format.
 fn check_accept(client: &Client, accepts: &[&[u8]], payload: &str, expect: &Expect) {
     static ID: AtomicU16 = AtomicU16::new(0);
     let options: Vec<(u16, &[u8])> = accepts.iter().map(|value| (number::ACCEPT, *value)).collect();
@@ -137,7 +137,7 @@ fn accept_json_and_cbor_are_honoured() {
     check_accept(&client, &[], &one, &expect![[r#"2.04 """#]]);
     check_accept(&client, &[&[50]], &one, &expect![[r#"2.04 """#]]);
     check_accept(&client, &[&[60]], &one, &expect![[r#"2.04 """#]]);
-    // What has a content has it in the format that is wanted, whole where there is room.
+    // An answer with content has the requested format, and is whole where it fits.
     let half = format!("{}\n{{\"id\":\"b\",\"action\":\"visit\",\"shopper\":\"\"}}", visit("a"));
     check_accept(&client, &[], &half, &expect![[r#"2.04 JSON {"accepted":1}"#]]);
     check_accept(&client, &[&[50]], &half, &expect![[r#"2.04 JSON {"accepted":1}"#]]);
@@ -159,7 +159,7 @@ fn accept_json_and_cbor_are_honoured() {
             r#"2.04 CBOR {"accepted":1,"rejected":[{"error":"shopper: is empty; send 1 to 64 bytes","field":"shopper","id":"b","index":1}]}"#
         ]],
     );
-    // An error is told in words, whatever is accepted.
+    // An error is text, whichever format is accepted.
     check_accept(
         &client,
         &[&[60]],
@@ -185,7 +185,7 @@ fn accept_of_any_other_format_is_4_06() {
     assert_eq!((refused(&server, "format"), refused(&server, "option"), accepted(&server)), (5, 2, 0));
 }
 
-/// What no request is, and whether it is rejected with a reset of this message id.
+/// Datagrams that are no requests, and the message id of the reset that rejects them, if any.
 const MALFORMED: [(&str, Option<u16>); 21] = [
     // A marker without a payload; a token of 9 bytes; the reserved classes 1, 6 and 7.
     ("4102200101b27631066576656e7473ff", Some(0x2001)),
@@ -193,7 +193,7 @@ const MALFORMED: [(&str, Option<u16>); 21] = [
     ("4120200301", Some(0x2003)),
     ("40c02004", Some(0x2004)),
     ("40e12005", Some(0x2005)),
-    // An answer that nobody waits for; a token or an option that the message cuts off; an empty message that is not empty.
+    // An answer to no request; a token or an option that the message cuts off; an empty message that is not empty.
     ("40452006", Some(0x2006)),
     ("4202200701", Some(0x2007)),
     ("40022008b27631b9", Some(0x2008)),
@@ -250,7 +250,7 @@ fn malformed_messages_of_strangers_get_no_reset() {
 }
 
 #[test]
-fn too_many_events_are_told_the_size_accepted() {
+fn too_many_events_return_the_accepted_size() {
     let dir = shop();
     let server = Server::start(dir.path(), &UDP);
     let client = Client::to(&server);

@@ -1,4 +1,4 @@
-//! The same door of an edge, with Kafka behind it.
+//! Datagrams at the edge of a fleet, which writes to Kafka.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::fleet::roles::{Fleet, Made};
 use crate::program::done;
 use crate::serve::steady;
 
-/// An edge without a spool, and somebody who sends it datagrams.
+/// An edge without a spool, and a client that sends it datagrams.
 fn edge(dir: &Path, kafka: &Kafka, prefix: &'static str) -> (Fleet, Client) {
     steady::write_rules(dir);
     let made = Made {
@@ -53,11 +53,11 @@ fn an_edge_answers_for_what_kafka_has() {
     assert_eq!((dump.lines().count(), ids("con-"), ids("json"), ids("non")), (52, 50, 1, 1));
 }
 
-/// While Kafka is away requests wait, up to a number of each sender; in the end each is told to come again.
+/// While Kafka is unavailable, requests wait, up to a maximum per sender; later each is answered with a time to retry.
 #[test]
-fn what_kafka_does_not_take_is_told_to_come_again() {
+fn requests_in_an_outage_are_asked_to_retry() {
     const ASKED: u16 = 300;
-    /// So many requests of one sender may be under way.
+    /// Maximum number of requests of one sender in flight; further requests get 4.29.
     const UNDER_WAY: usize = 256;
     let Some(kafka) = Kafka::start(&Options::default()) else { return };
     let dir = tempfile::tempdir().expect("a directory");
@@ -68,7 +68,7 @@ fn what_kafka_does_not_take_is_told_to_come_again() {
     let received = "mashang_udp_datagrams_total";
     for id in 1000..1000 + ASKED {
         client.send(&asked(id));
-        // A socket holds some hundreds that nobody has taken.
+        // A socket holds some hundreds of datagrams that are not read yet.
         let all = format!("{received} {}", id - 1000 + 2);
         if id % 50 == 0 {
             until(|| fleet.metric("edge", received) == [all.as_str()], "they are taken");
@@ -82,7 +82,7 @@ fn what_kafka_does_not_take_is_told_to_come_again() {
     }
     let too_many = usize::from(ASKED) - UNDER_WAY;
     assert_eq!(codes, BTreeMap::from([("4.29".to_owned(), too_many), ("5.03".to_owned(), UNDER_WAY)]));
-    // A sender is told at once while the log does not answer.
+    // A sender is refused at once while the log does not answer.
     assert_eq!(client.ask(&con(2, &visit("second"))).code, "5.03");
     kafka.start_all();
     let ready = || fleet.admin("edge-1", "/readyz").is_ok_and(|answer| answer.status == 200);

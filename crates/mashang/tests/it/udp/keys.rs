@@ -84,7 +84,7 @@ fn what_is_not_signed_well_is_never_answered() {
     never(&request(Kind::Confirmable, 9, &["k=till", &time], event.as_bytes()));
     never(&request(Kind::Confirmable, 10, &["k=till", &format!("s={right}")], event.as_bytes()));
     never(&request(Kind::Confirmable, 11, &["k=\u{1f}", &time, &format!("s={right}")], event.as_bytes()));
-    // Not even that a message is malformed is told, nor that it was there already.
+    // A malformed message gets no answer either, and a duplicate gets none.
     never(&[0x49, 2, 0, 1]);
     let good = signed(12, TILL, &visit("good"));
     assert_eq!(client.ask(&good).id, 12, "the first answer is that to the good one");
@@ -109,7 +109,7 @@ fn a_key_opens_what_it_is_for() {
     assert_eq!(say(client.ask(&signed(2, TILL, join))), "4.00 action: join is not among the actions of key till");
     assert_eq!(say(client.ask(&signed(3, ("board", "looks"), join))), "4.03 the key has no scope ingest");
     assert_eq!(say(client.ask(&signed(4, ("other", "o"), join))), "4.03 the key is of no merchant that is served here");
-    // A clock may be off a little, both ways; whoever does not ask is not told.
+    // A clock may be a little fast or slow; a non-confirmable message gets no answer.
     for (id, time) in [(5, now_s() - 290), (6, now_s() + 290)] {
         let asked = signed_at(Kind::Confirmable, id, TILL, &time.to_string(), &visit(&id.to_string()));
         assert_eq!(client.ask(&asked).code, "2.04");
@@ -173,7 +173,7 @@ fn this_machine_is_trusted_unless_it_is_said() {
 }
 
 #[test]
-fn a_quota_is_one_over_both_doors() {
+fn quota_is_shared_by_http_and_udp() {
     let dir = shop();
     let rest = "merchants = [\"steady\"]\nscopes = [\"ingest\"]";
     let till = key(TILL.0, TILL.1, &format!("{rest}\nquota = {{ events-per-second = 1, burst = 2 }}"));

@@ -11,13 +11,13 @@ const REQUESTS: usize = 60;
 const ASKED: u16 = 200;
 
 #[test]
-fn both_doors_under_load_account_for_every_event() {
+fn http_and_udp_under_load_account_for_every_event() {
     let dir = shop();
     let server = Server::start(dir.path(), &UDP);
     let (http, udp) = (&server.http, server.udp.expect("an address"));
     std::thread::scope(|threads| {
         for sender in 0..SENDERS {
-            // Nobody waits for these: a socket may overflow, and then that is counted.
+            // No client waits for these: a socket may overflow, and the loss is counted.
             threads.spawn(move || {
                 let client = Client::from("127.0.0.1", udp);
                 for i in 0..DATAGRAMS {
@@ -79,7 +79,7 @@ fn what_the_kernel_drops_is_counted() {
         let sent = std::process::Command::new("kill").args([signal, &server.id().to_string()]).status();
         assert!(sent.expect("kill runs").success());
     };
-    // Nobody receives while more is sent than a socket holds.
+    // The stopped process receives nothing while more is sent than a socket holds.
     stop("-STOP");
     let large = format!("{}{}", visit("a"), " ".repeat(60_000));
     (0..1_000).for_each(|_| client.send(large.as_bytes()));

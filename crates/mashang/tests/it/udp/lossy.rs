@@ -13,7 +13,7 @@ use crate::serve::server::Server;
 const CLIENTS: usize = 4;
 const REQUESTS: u16 = 60;
 const LOST_PERCENT: u64 = 30;
-/// A request is repeated so soon, and so often; a patient client's, so that all are answered in the end.
+/// Timeout and maximum number of the repetitions of a request, enough for all to be answered.
 const REPEAT_AFTER: Duration = Duration::from_millis(30);
 const REPEATS_MAX: usize = 400;
 
@@ -55,7 +55,7 @@ fn relay(to: SocketAddr, seed: u64, stop: &Arc<AtomicBool>, lost: &Arc<AtomicU64
 }
 
 #[test]
-fn what_was_answered_is_there_once_though_a_third_is_lost_each_way() {
+fn answered_events_count_once_despite_loss() {
     let dir = shop();
     let server = Server::start(dir.path(), &UDP);
     let (stop, lost) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));

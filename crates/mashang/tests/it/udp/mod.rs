@@ -1,4 +1,11 @@
-//! Events in datagrams, from outside: what is answered and what never is, and that every event counts once.
+//! Events in datagrams, from outside: which are answered and which never are, and that every event counts once.
+//!
+//! - `door`: datagrams and their answers
+//! - `field`: bytes as devices send them
+//! - `keys`: signatures and trusted networks
+//! - `clients`: clients of other projects
+//! - `lossy`, `load`: lost datagrams, and many of them
+//! - `fleet`: the edge of a fleet
 
 mod clients;
 mod door;
@@ -18,7 +25,7 @@ use wire::coap::{Code, JSON, Kind, Message, Writer, number};
 use crate::program::done;
 use crate::serve::server::{Server, get};
 
-/// Nothing in these tests takes longer.
+/// Maximum time of every wait in these tests; beyond it the test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn until(mut holds: impl FnMut() -> bool, what: &str) {
@@ -29,7 +36,7 @@ fn until(mut holds: impl FnMut() -> bool, what: &str) {
     }
 }
 
-/// Somebody who sends datagrams.
+/// A client that sends datagrams.
 struct Client(UdpSocket);
 
 /// An answer, as much of it as tests look at.
