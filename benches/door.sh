@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The door beside bare servers, in turn, in one run: ratios with their spread, as rows of a table.
+# The edge beside bare servers, in turn, in one run: ratios with their spread, as rows of a table.
 #
 #   benches/door.sh [ROUNDS]           (3)
 #

@@ -1,6 +1,6 @@
-//! Micro-benchmarks of the hot path, event by event: reading, framing, the duplicates' table, the shopper desk.
+//! Micro-benchmarks of the work per event: reading, framing, the duplicates' table, the shopper desk.
 //!
-//! Absolute times hang on the machine; hold the lines of one run against each other.
+//! Absolute times depend on the machine; compare the lines of one run with each other.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;

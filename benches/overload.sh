@@ -6,7 +6,7 @@
 #
 #   MASHANG_BENCH_CPU       the edge's share of a processor, percent (20)
 #   MASHANG_BENCH_TIMES     how many times its greatest throughput is sent (5)
-#   MASHANG_BENCH_INFLIGHT  the edge's memory for requests under way, bytes (33554432)
+#   MASHANG_BENCH_INFLIGHT  the edge's memory for requests in flight, bytes (33554432)
 #   MASHANG_BENCH_DIR, MASHANG_KAFKA_PORT   as for door.sh (target/overload, 29092)
 #
 # Needs root, Linux control groups, and what door.sh needs.
@@ -19,7 +19,7 @@ percent=${MASHANG_BENCH_CPU:-20} times=${MASHANG_BENCH_TIMES:-5} inflight=${MASH
 . "$root/benches/testkit.sh"
 
 group=mashang-overload-$$
-# Both versions of control groups: what limits a group to so many of every 100 ms.
+# Both versions of control groups: the limit of a group within every 100 ms.
 if [[ -d /sys/fs/cgroup/cpu ]]; then
   group_dir=/sys/fs/cgroup/cpu/$group
   limit() { echo 100000 >"$group_dir/cpu.cfs_period_us" && echo $((percent * 1000)) >"$group_dir/cpu.cfs_quota_us"; }

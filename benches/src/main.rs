@@ -40,7 +40,7 @@ enum Command {
     Load(Box<load::args::LoadArgs>),
     /// Hold reports of one run against each other, in pairs
     Ratio(ratio::RatioArgs),
-    /// A bare server to hold the edge against in the same run
+    /// A bare server to compare the edge with in the same run
     #[command(subcommand)]
     Reference(reference::Reference),
 }

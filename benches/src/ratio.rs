@@ -1,4 +1,4 @@
-//! Pairs of reports of one run, as ratios with their spread: figures of different runs are not held against each other.
+//! Pairs of reports of one run, as ratios with their spread: figures of different runs are not compared.
 
 #![expect(clippy::float_arithmetic, reason = "ratios of measurements")]
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 #[derive(Debug, Args)]
 pub(crate) struct RatioArgs {
-    /// What is held against what
+    /// What is compared with what
     #[arg(long)]
     name: String,
     /// The ratio of throughputs that is aimed at

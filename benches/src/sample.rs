@@ -24,7 +24,7 @@ impl Dice {
     }
 }
 
-/// The events of so many shoppers as NDJSON, in order of time.
+/// The events of `shoppers` shoppers as NDJSON, in order of time.
 pub(crate) fn events(seed: u64, shoppers: u64) -> String {
     let mut dice = Dice(seed);
     let mut events: Vec<(i64, Value)> = Vec::new();
@@ -40,7 +40,7 @@ pub(crate) fn events(seed: u64, shoppers: u64) -> String {
     events.into_iter().map(|(_, event)| format!("{event}\n")).collect()
 }
 
-/// One shopper's way: from a poster or a parcel to the shop, a guide, a purchase, now and then a refund.
+/// One shopper's events: from a poster or a parcel's code to the shop, a guide, a purchase, now and then a refund.
 fn visit(dice: &mut Dice, n: u64, events: &mut Vec<(i64, Value)>) {
     let shopper = format!("u{n:03}");
     let mut time = OPENING + DAY * dice.below(4).cast_signed() + dice.minutes(600);

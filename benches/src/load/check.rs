@@ -25,7 +25,7 @@ pub(super) struct Before {
 
 impl Before {
     /// # Errors
-    /// The server does not tell how it stands, or still works on something.
+    /// The server does not report its state, or still works on something.
     pub(super) async fn look(args: &LoadArgs) -> Result<Self> {
         if args.ledger.is_none() && (args.transport != Transport::Udp || args.blind) {
             return Ok(Self::default());

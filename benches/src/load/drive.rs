@@ -1,4 +1,4 @@
-//! All connections together, from the first arrival to the last answer.
+//! All connections together, from the first request to the last answer.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(super) struct Driven {
     pub(super) datagrams: Option<Launched>,
 }
 
-/// What nobody answered for.
+/// What was sent without an answer.
 pub(super) struct Launched {
     /// Pings too.
     pub(super) datagrams: u64,
@@ -74,7 +74,7 @@ pub(super) async fn requests(args: &LoadArgs, run: &Arc<Run>) -> Driven {
     Driven { unsent, retransmissions: ways.iter().map(Way::retransmissions).sum(), datagrams: None }
 }
 
-/// Sends everything that becomes due as datagrams, and lets the server tell what it took, if it can be asked.
+/// Sends everything that becomes due as datagrams, and asks the server what it took, if it can be asked.
 pub(super) async fn datagrams(args: &LoadArgs, run: &Arc<Run>, admin: Option<&Connection>) -> Result<Driven> {
     let senders = Senders::open(args.udp, args.connections).with_context(|| format!("--udp {}", args.udp))?;
     let slots = slots(args, run);

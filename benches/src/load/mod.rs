@@ -3,7 +3,7 @@
 //!
 //! - [`args`]: the options; [`traffic`]: what is sent; [`schedule`]: when
 //! - [`drive`], [`send`], [`results`]: the whole of the sending, one connection's, and those that ask for results
-//! - [`tally`], [`watch`], [`report`]: what is counted, what is seen meanwhile and told in the end
+//! - [`tally`], [`watch`], [`report`]: what is counted, what is shown meanwhile and reported in the end
 //! - [`server`], [`check`]: the server from outside: HTTP, metrics, ledger, processes; whether they are right
 
 pub(crate) mod args;

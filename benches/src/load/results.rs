@@ -11,13 +11,13 @@ use super::server::http::Connection;
 use super::tally::{Board, lock};
 use super::traffic::Ask;
 
-/// What one request may wait for at the server.
+/// Maximum time that one request waits at the server, in milliseconds.
 pub(super) const WAIT_MS: u64 = 2_000;
-/// After this a result counts as pending.
+/// Maximum time until a result is readable; after it, the result counts as pending.
 const PENDING_MAX: Duration = Duration::from_secs(15);
-/// Between two requests for one result.
+/// Pause between two requests for one result.
 const PAUSE: Duration = Duration::from_millis(10);
-/// After a request that was shed or broke off.
+/// Pause after a request that was shed or broke off.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// A fixed number of connections, so that asking never holds up sending, nor queues: who finds none free is not asked
@@ -49,7 +49,7 @@ impl Outcome {
     }
 }
 
-/// What one request for a result told.
+/// What one request for a result returned.
 enum Seen {
     Readable,
     Pending,
@@ -76,7 +76,7 @@ impl Probes {
         });
     }
 
-    /// Waits for those under way; their own bounds are this one's.
+    /// Waits for the requests in flight; their own limits are the limit of this.
     pub(super) async fn settle(&self) {
         while lock(&self.idle).len() < self.size {
             tokio::time::sleep(PAUSE).await;

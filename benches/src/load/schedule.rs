@@ -1,5 +1,5 @@
-//! When each request is due. Open loop: the schedule asks nobody whether the server keeps up; what waits for a free
-//! connection waits in a queue, and its latency counts from when it was due.
+//! When each request is due. Open loop: the schedule does not depend on whether the server keeps up; a request that waits
+//! for a free connection waits in a queue, and its latency counts from when it was due.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -15,7 +15,7 @@ use super::args::Burst;
 use super::tally::lock;
 
 const SECOND_NS: u64 = 1_000_000_000;
-/// The pacer looks at least so often whether it should stop.
+/// Maximum time between two checks of whether the pacer should stop.
 const NAP_MAX: Duration = Duration::from_millis(100);
 
 /// Time since the run began.
@@ -39,7 +39,7 @@ pub(super) struct Slot {
     pub(super) due_ns: u64,
 }
 
-/// The arrivals of an open loop, in order, up to the end.
+/// The due times of an open loop, in order, up to the end.
 pub(super) struct Arrivals {
     index: u64,
     batch: u64,
@@ -58,7 +58,7 @@ struct Rush {
 }
 
 impl Rush {
-    /// When something is due that would be due then at a steady rate: for a while time runs so many times as fast.
+    /// When something is due that is due at `steady_ns` at a steady rate: during the burst time runs `times` times as fast.
     fn due_ns(&self, steady_ns: u64) -> u64 {
         let into = steady_ns.saturating_sub(self.from_ns);
         let whole = self.ns * self.times;
@@ -75,7 +75,7 @@ impl Arrivals {
         Self { random: Some((SmallRng::seed_from_u64(seed), 0)), ..Self::constant(rate, batch, seconds) }
     }
 
-    /// With a burst, after so many seconds of warm-up.
+    /// With a burst, after `warmup_s` seconds of warm-up.
     pub(super) fn with_burst(mut self, burst: Option<Burst>, warmup_s: u64) -> Self {
         self.rush = burst.map(|Burst { times, from_s, seconds }| Rush {
             times,
@@ -113,12 +113,12 @@ impl Iterator for Arrivals {
     }
 }
 
-/// How long `events` take at so many a second.
+/// How long `events` take at `rate` a second.
 fn at_rate(events: u64, rate: u64) -> u64 {
     u64::try_from(u128::from(events) * u128::from(SECOND_NS) / u128::from(rate)).unwrap_or(u64::MAX)
 }
 
-/// The time between two independent arrivals: exponential around the mean.
+/// The time between two independent requests: exponential around the mean.
 #[expect(
     clippy::float_arithmetic,
     clippy::cast_precision_loss,
@@ -134,14 +134,14 @@ fn gap_ns(mean_ns: u64, dice: &mut SmallRng) -> u64 {
 /// Where connections get their requests from.
 pub(super) enum Schedule {
     Open(Queue),
-    /// The next request is due as soon as somebody is free for it.
+    /// The next request is due as soon as a connection is free for it.
     Closed {
         next: AtomicU64,
         end_ns: u64,
     },
 }
 
-/// What is due and not yet taken. Bounded by the number of arrivals in the whole run.
+/// What is due and not yet taken. Limited by the number of requests in the whole run.
 pub(super) struct Queue {
     due: Mutex<VecDeque<Slot>>,
     /// One permit per slot; closed when no more will come.
@@ -169,8 +169,8 @@ impl Schedule {
         }
     }
 
-    /// Puts each arrival into the queue when it is due, on a thread of its own: timers of the runtime are a millisecond
-    /// coarse. Ends with the arrivals, or soon after `stopped`.
+    /// Puts each request into the queue when it is due, on a thread of its own: timers of the runtime are a millisecond
+    /// coarse. Ends with the last request, or soon after `stopped`.
     pub(super) fn pace(&self, arrivals: Arrivals, watch: &Stopwatch, stopped: impl Fn() -> bool) {
         let Self::Open(queue) = self else { return };
         for slot in arrivals {
@@ -183,7 +183,7 @@ impl Schedule {
         queue.ready.close();
     }
 
-    /// Gives up what nobody took. Returns how many requests.
+    /// Gives up what no connection took. Returns the number of requests.
     pub(super) fn abandon(&self) -> u64 {
         let Self::Open(queue) = self else { return 0 };
         queue.abandoned.store(true, Ordering::Relaxed);
@@ -194,7 +194,7 @@ impl Schedule {
 
 impl Queue {
     async fn take(&self) -> Option<Slot> {
-        // Once closed, the queue itself tells when it is at its end.
+        // Once closed, the queue itself reports when it is at its end.
         if let Ok(permit) = self.ready.acquire().await {
             permit.forget();
         }
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn constant_arrivals_do_not_drift() {
+    fn constant_requests_do_not_drift() {
         let all: Vec<Slot> = Arrivals::constant(3, 1, 2).collect();
         let due: Vec<u64> = all.iter().map(|slot| slot.due_ns).collect();
         assert_eq!(due, [0, 333_333_333, 666_666_666, 1_000_000_000, 1_333_333_333, 1_666_666_666]);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn poisson_arrivals_hang_on_the_seed_and_keep_the_rate() {
+    fn poisson_requests_depend_on_seed_and_keep_the_rate() {
         let due = |seed| Arrivals::poisson(10_000, 1, 10, seed).map(|slot| slot.due_ns).collect::<Vec<_>>();
         assert_eq!(due(1), due(1));
         assert_ne!(due(1), due(2));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_so_many_times_the_rate_for_so_long() {
+    fn a_burst_multiplies_the_rate_for_its_duration() {
         let burst = Some(Burst { times: 5, from_s: 2, seconds: 3 });
         let per_second = |arrivals: Arrivals| {
             let mut counts = [0_u64; 10];

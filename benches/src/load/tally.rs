@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use super::send::verdict::Status;
 use super::traffic::Made;
 
-/// Latencies are recorded in microseconds, to three digits, up to ten minutes.
+/// Maximum recorded latency, in microseconds: ten minutes; and the digits that are kept.
 const LATENCY_MAX_US: u64 = 600_000_000;
 const DIGITS: u8 = 3;
 
@@ -79,7 +79,7 @@ impl Board {
         lock(&self.tally)
     }
 
-    /// Ends the run. The first failure is the one that is told.
+    /// Ends the run. Only the first failure is reported.
     pub(super) fn fail(&self, message: String) {
         self.tally().failure.get_or_insert(message);
         self.stop.store(true, Ordering::Relaxed);
@@ -114,7 +114,7 @@ impl Board {
         }
     }
 
-    /// A datagram that nobody will answer.
+    /// A datagram without an answer.
     pub(super) fn launched(&self, made: Made, due_ns: u64, sent_ns: u64) {
         let measured = self.is_measured(due_ns);
         let mut tally = self.tally();

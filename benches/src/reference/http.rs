@@ -116,7 +116,7 @@ async fn accept(listener: TcpListener, job: Job) -> Result<()> {
         stream.set_nodelay(true)?;
         let job = job.clone();
         let service = service_fn(move |request| answer(request, job.clone()));
-        // Whoever breaks off comes again.
+        // A client that breaks off connects again.
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }

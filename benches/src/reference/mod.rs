@@ -1,4 +1,4 @@
-//! Bare servers to hold the edge against in the same run: what the machine gives if hardly anything is done. A thread a
+//! Bare servers to compare the edge with in the same run: what the machine gives if hardly anything is done. A thread a
 //! processor, each with a socket of its own at the same address (SO_REUSEPORT). They keep nothing; SIGTERM ends them.
 //!
 //! - [`http`]: takes a body and says thanks; or reads its events first

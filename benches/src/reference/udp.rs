@@ -35,7 +35,7 @@ pub(super) fn serve(udp: SocketAddr, admin: SocketAddr, events: u64) -> Result<(
     loop {
         let (stream, _) = listener.accept()?;
         let count = Arc::clone(&count);
-        // Whoever breaks off comes again.
+        // A client that breaks off connects again.
         thread::spawn(move || tell(&stream, udp, &count, events));
     }
 }
@@ -129,7 +129,7 @@ mod tests {
         for _ in 0..100 {
             sender.send_to(b"{}", to).expect("it is sent");
         }
-        // None is lost within one machine while there is room.
+        // None is lost within one machine as long as the buffer is not full.
         while count.load(Ordering::Relaxed) < 100 {
             thread::yield_now();
         }

@@ -26,8 +26,9 @@ use crate::model::address::{AnswerPos, PartitionId, Provenance, Topic};
 use crate::model::time::Millis;
 
 pub const HEADER_BYTES: usize = 80;
-/// A body is cut into parts where it would grow beyond this; a single larger item has a part of its own. Where a body is
-/// cut is part of a desk's answer: another number is another [`Behaviour`](crate::protocol::behaviour::Behaviour).
+/// Maximum length of a part of a body, in bytes; a longer body is cut, and a single larger item has a part of its own.
+/// Where a body is cut is part of a desk's answer: another number is another
+/// [`Behaviour`](crate::protocol::behaviour::Behaviour).
 pub const PART_BYTES_MAX: usize = 512 * 1024;
 const MAGIC: [u8; 4] = *b"MSHF";
 const VERSION: u8 = 2;
@@ -214,7 +215,7 @@ impl Body {
         self.part_bytes_max = part_bytes_max;
     }
 
-    /// Adds items that were encoded elsewhere, which keeps its room. Parts stay within their bound.
+    /// Adds items that were encoded in `other`, which keeps its capacity. Parts stay within their limit.
     pub fn append(&mut self, other: &mut Self) {
         other.drain(|bytes, count| {
             if self.bytes.len() + bytes.len() > self.part_bytes_max && self.count > 0 {
@@ -248,7 +249,7 @@ impl Body {
         self.bytes.len()
     }
 
-    /// Hands out the parts (bytes, number of items), at least one, and keeps the room.
+    /// Hands out the parts (bytes, number of items), at least one, and keeps the capacity.
     pub fn drain(&mut self, mut each: impl FnMut(&[u8], u32)) {
         for (bytes, count) in self.parts.drain(..) {
             each(&bytes, count);

@@ -9,9 +9,9 @@ use wire::event::{Merchants, read};
 
 use crate::generate::rng::Rng;
 
-/// Texts that are no events: whoever sends them is told so.
+/// Texts that are no events; the edge reports them to the client.
 const BAD: [&str; 3] = ["no JSON", "{\"id\":\"x\"}", "{\"id\":\"y\",\"action\":\"dance\",\"shopper\":\"u1\"}"];
-/// So many batches are on their way at once.
+/// Maximum number of batches in flight; further ones wait.
 const OPEN_MAX: usize = 6;
 
 /// One event, or what should have been one.

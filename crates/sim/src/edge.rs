@@ -56,7 +56,8 @@ impl Edge {
         }
     }
 
-    /// Takes a batch; the partitions that must have it before it is acknowledged. A refused line is told, and that is that.
+    /// Takes a batch; returns the partitions that must have it before it is acknowledged. A refused line is reported and not
+    /// sent again.
     pub fn take(
         &mut self,
         lines: &[Line],

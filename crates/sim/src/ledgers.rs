@@ -17,7 +17,7 @@ use crate::logs::Logs;
 
 const MEND: &str = "begin again";
 
-/// A database in memory, which outlives whoever writes it.
+/// A database in memory, which outlives its writers.
 #[derive(Debug)]
 pub struct Database {
     url: String,
@@ -135,7 +135,7 @@ impl Ledgers {
         self.zombie = None;
     }
 
-    /// Reads at most so many records of every partition; how many it were.
+    /// Reads at most `most` records of every partition; returns the number read.
     ///
     /// # Errors
     /// Why the ledger stops.
@@ -164,7 +164,7 @@ impl Ledgers {
         }
     }
 
-    /// A second writer begins where the database is and reads so many records; or the one that there is commits at last.
+    /// A second writer begins where the database is and reads `records` records; or the present one commits at last.
     ///
     /// # Errors
     /// What cannot happen to a writer, late or not.

@@ -1,14 +1,14 @@
-//! The whole system on one thread under a seed, and a model to hold it against.
+//! The whole system on one thread under a seed, and a model to compare it with.
 //!
 //! - [`run`]: one run of one seed, and the search for the seed that shows what a safeguard is for
 //! - [`oracle`]: what must be true at the end
-//! - [`world`]: everything together, step by step, and what can befall it
+//! - [`world`]: everything together, step by step, and its faults
 //! - [`fleet`]: the same as a fleet of processes on a log that they share
 //! - [`plan`]: what a seed chooses before anything happens
 //! - [`clients`], [`edge`], [`queues`]: events on their way to the log
-//! - [`logs`], [`seat`], [`ledgers`]: the real log, stations and ledger, ready to crash
+//! - [`logs`], [`task`], [`ledgers`]: the real log, tasks and ledger, ready to crash
 //! - [`trace`], [`alarm`]: what happened, and why it stopped
-//! - [`generate`]: random rules and events that go for the edges
+//! - [`generate`]: random rules, and events that aim at their limits
 //! - [`naive`]: the contract, written down plainly; shares no code of ours
 
 pub mod alarm;

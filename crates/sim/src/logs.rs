@@ -132,7 +132,7 @@ impl Logs {
         Ok("nothing")
     }
 
-    /// Lets go of what nobody needs; how many segments.
+    /// Retires what no reader needs; returns the number of segments.
     ///
     /// # Errors
     /// The disk refuses.

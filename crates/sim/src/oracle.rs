@@ -61,7 +61,7 @@ pub fn check(evidence: &Evidence<'_>) -> Result<(), Alarm> {
 }
 
 impl Evidence<'_> {
-    /// Whoever was acknowledged is in the log, and every event that came to an edge has an outcome.
+    /// Every acknowledged event is in the log, and every event that came to an edge has an outcome.
     fn acknowledged(&self) -> Result<(), Alarm> {
         let logged: BTreeSet<u128> = self.events.iter().map(|(event, _)| event.key).collect();
         for key in self.clients.acked() {
@@ -130,7 +130,7 @@ impl Evidence<'_> {
             "awards" => None,
             "counters" if line.contains(",wins,") || line.contains(",prize_cash,") => None,
             "codes" if self.partitions.scans > 1 => {
-                // Kind and scans are everybody's; when and where it was first is the race.
+                // Kind and scans do not depend on the race; when and where the code was first scanned does.
                 Some(line.splitn(5, ',').take(4).collect::<Vec<_>>().join(","))
             }
             _ => Some(line.to_owned()),

@@ -1,4 +1,4 @@
-//! What a seed chooses before anything happens: how large the world is, and which misfortunes it knows.
+//! What a seed chooses before anything happens: how large the world is, and which faults happen in it.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub enum Op {
     Read,
     Commit,
     House,
-    // From here on: misfortunes.
+    // From here on: faults.
     Crash,
     CrashInRound,
     CrashInSnapshot,
@@ -100,7 +100,7 @@ pub struct Plan {
     pub events: usize,
     /// How far edges' clocks may be off, ms.
     pub skew_ms: Millis,
-    /// Of 100 acknowledgements so many do not reach their client.
+    /// Percentage of acknowledgements that do not reach their client.
     pub acks_lost: u64,
     /// Frames on their way outlive the process that sent them.
     pub frames_outlive: bool,
@@ -119,7 +119,7 @@ impl Plan {
         };
         let hours = |h: u64| Millis::try_from(Duration::from_secs(h * 3600).as_millis()).expect("small");
         let mut ops = WORK.to_vec();
-        // Not every misfortune in every world: what hides behind another one shows where that one is away.
+        // Not every fault in every world: a failure that another fault hides shows in a world without that fault.
         ops.extend(MISFORTUNES.iter().filter(|_| rng.percent(60)));
         Self {
             partitions,

@@ -11,7 +11,7 @@ use crate::generate::rng::Rng;
 pub enum Owner {
     /// These attempts of clients.
     Attempts(Vec<u64>),
-    /// The station of this incarnation.
+    /// The task of this incarnation.
     DeskTask(u64),
     Nobody,
 }
@@ -30,7 +30,7 @@ pub struct Queues {
 }
 
 impl Queues {
-    /// A number for somebody who will send.
+    /// A number for a new producer.
     pub fn producer(&mut self) -> u64 {
         self.next += 1;
         self.next

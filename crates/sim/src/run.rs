@@ -57,7 +57,7 @@ pub fn run(family: Family, seed: u64, switches: Switches, keeps_lines: bool) -> 
     Report { seed, trace_hash: trace.hash, steps: trace.steps, wrong, counts: trace.counts, lines: trace.lines }
 }
 
-/// The first of so many seeds at which a run goes wrong with `switches`, and is clean with everything on.
+/// The first of `seeds` seeds at which a run goes wrong with `switches`, and is clean with everything on.
 #[must_use]
 pub fn first_wrong(family: Family, seeds: u64, switches: Switches) -> Option<Report> {
     let wrong = |seed| Some(run(family, seed, switches, false)).filter(|report| report.wrong.is_some());

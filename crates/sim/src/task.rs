@@ -1,4 +1,4 @@
-//! A station of whichever desk, with the frames that it sends.
+//! A task of any desk, with the frames that it sends.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use worker::any_task::AnyTask;
 use worker::snapshot::{Snapshot, Snapshots};
 use worker::task::{RETIRED, TaskError};
 
-/// One incarnation of the station of a partition.
+/// One incarnation of the task of a partition.
 #[derive(Debug)]
 pub struct SimTask {
     pub topic: Topic,
@@ -26,11 +26,11 @@ pub struct SimTask {
     heard: u64,
     /// It hears of no frame that is durable any more: some of its own are lost.
     pub is_deaf: bool,
-    /// A zombie goes on for so many records.
+    /// Number of records that a zombie still takes.
     pub left: usize,
 }
 
-/// What every station is opened with.
+/// What every task is opened with.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening<'a> {
     pub meta: &'a Meta,
@@ -40,7 +40,7 @@ pub struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// Restores the station of a partition from its latest snapshot.
+    /// Restores the task of a partition from its latest snapshot.
     ///
     /// # Errors
     /// The snapshot is torn, or the log does not reach back to it.
@@ -65,7 +65,7 @@ impl Opening<'_> {
 }
 
 impl SimTask {
-    /// Takes at most so many records; how many, and what it answers.
+    /// Takes at most `records` records; returns their number, and the answers.
     ///
     /// # Errors
     /// Why it stops.

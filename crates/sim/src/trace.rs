@@ -1,11 +1,11 @@
-//! What happened, step by step: two runs of one seed must tell the same.
+//! What happened, step by step: two runs of one seed must give the same trace.
 
 use std::collections::BTreeMap;
 use std::fmt::{Arguments, Write};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// A running hash of everything that happened, and the lines of it where somebody wants to read them.
+/// A running hash of everything that happened, and the lines of it if they are asked for.
 #[derive(Debug, Default)]
 pub struct Trace {
     pub hash: u64,

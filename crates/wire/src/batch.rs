@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 use crate::event::{FieldError, Reason, Refused};
 use crate::json;
 
-/// A line of NDJSON may have so many bytes, its end not counted.
+/// Maximum length of a line of NDJSON, in bytes, its end not counted; a longer line is refused.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
-/// An array may have so many elements (contract section 9).
+/// Maximum number of elements of an array; a longer array is refused (contract section 9).
 pub const ELEMENTS_MAX: usize = 10_000;
 
 /// A line of NDJSON that is not blank.

@@ -1,22 +1,22 @@
-//! Messages of CoAP (RFC 7252, section 3): as much of it as a door needs, borrowed from the datagram, without allocation.
+//! Messages of CoAP (RFC 7252, section 3): the part that the edge needs, borrowed from the datagram, without allocation.
 //!
 //! A message is a header of four bytes, a token, options in ascending order of their numbers, and a payload behind a marker.
-//! What an option means is asked by number; an option that may only come once counts with its first value, and a second one
-//! is an option that nobody knows (section 5.4.5).
+//! Options are looked up by number. Of an option that may only come once the first value counts; a second one is an unknown
+//! option (section 5.4.5).
 
 use std::fmt;
 
-/// Type, code, id.
+/// Length of the header (version, type, token length, code, id), in bytes.
 const HEADER_BYTES: usize = 4;
 const TOKEN_BYTES_MAX: usize = 8;
 /// Version 1 and the type of a confirmable message: the upper half of the first byte.
 const CONFIRMABLE: u8 = 1 << 2 | Kind::Confirmable as u8;
-/// Between the options and the payload.
+/// The byte between the options and the payload.
 const MARKER: u8 = 0xFF;
-/// An option's delta or length is in one more byte, or in two more.
+/// Nibbles that say that an option's delta or length is in one more byte, or in two more.
 const ONE_MORE: u32 = 13;
 const TWO_MORE: u32 = 14;
-/// What the least value of a delta or length with two more bytes is.
+/// The least value of a delta or length with two more bytes.
 const TWO_MORE_FROM: u32 = 269;
 
 /// Numbers of options (sections 5.10 and 12.2).
@@ -117,7 +117,7 @@ pub struct Opt<'a> {
 }
 
 impl Opt<'_> {
-    /// Whether whoever does not know it must refuse the message (section 5.4.1).
+    /// Whether a receiver that does not know the option must refuse the message (section 5.4.1).
     #[must_use]
     pub fn is_critical(&self) -> bool {
         self.number & 1 == 1

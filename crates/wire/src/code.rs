@@ -14,8 +14,8 @@ use self::primary_key::{PrimaryKey, is_serial};
 
 /// Characters that scanners add at both ends.
 const ADDED_AT_ENDS: [char; 3] = [' ', '\r', '\n'];
-/// AIM symbology identifiers that scanners add in front (ISO/IEC 15424): GS1-128, GS1 DataMatrix, GS1 QR, GS1 DataBar, and EAN/UPC
-/// under the two ways of writing it.
+/// AIM symbology identifiers that scanners add in front (ISO/IEC 15424): GS1-128, GS1 DataMatrix, GS1 QR, GS1 DataBar, and
+/// EAN/UPC under the two ways of writing it.
 const AIM_IDENTIFIERS: [&str; 5] = ["]C1", "]d2", "]Q3", "]e0", "]E0"];
 
 /// Reads what a code's text says; `None` if it is a plain text that stands for itself.

@@ -1,18 +1,18 @@
-//! Bodies that came compressed: unpacked within bounds of size and ratio, so that a small body is never a large one.
+//! Compressed bodies: unpacked within limits of size and ratio, so that a small body cannot take much memory.
 
 use std::borrow::Cow;
 use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
 
-/// A body may have so many bytes, packed and unpacked.
+/// Maximum length of a body, in bytes, both compressed and unpacked; a longer body is refused.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Beyond so many bytes a body may have grown at most so many times.
+/// Unpacked length, in bytes, up to which any ratio is allowed, and the maximum ratio beyond it; a denser body is refused.
 const RATIO_FREE_BYTES: usize = 1024 * 1024;
 const RATIO_MAX: usize = 200;
-/// It is unpacked in pieces of so many bytes.
+/// Length of the pieces in which a body is unpacked, in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
-/// A decoder of zstd remembers so much at most (as a power of two): as much as a body may have.
+/// Maximum window of a zstd decoder, as a power of two: the maximum length of a body; a frame with a larger one is refused.
 const WINDOW_LOG_MAX: u32 = 23;
 
 /// What `Content-Encoding` names.
@@ -51,10 +51,10 @@ pub enum Packed {
     NoRoom,
 }
 
-/// The body that was packed. `hold` is asked for so many bytes in all before they are taken.
+/// Unpacks a body. `hold` is asked for the total number of bytes before the memory is taken.
 ///
 /// # Errors
-/// It is no such body, is too large, or there is no room for it.
+/// The body is not compressed in this way, is too large, or the memory budget is exhausted.
 pub fn unpack<'b>(
     encoding: Encoding,
     body: &'b [u8],

@@ -1,4 +1,4 @@
-//! How JSON's mistakes are told: by the byte, counted from 1; what may stand before a text.
+//! How mistakes in JSON are reported: by the byte, counted from 1. What may stand before a text.
 
 /// The byte order mark of UTF-8, which editors and .NET write before a text.
 const BOM: &[u8] = b"\xEF\xBB\xBF";

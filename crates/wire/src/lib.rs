@@ -10,7 +10,7 @@
 //! - [`event`]: one JSON object becomes an event, borrowed from the input
 //! - [`code`]: what the text of a code says (GS1 Digital Link, GS1 element strings, what scanners add)
 //! - [`hex`]: hashes and secrets as hex digits
-//! - [`packed`]: compressed bodies
+//! - [`compression`]: compressed bodies
 //! - [`rules`]: TOML and CSV become a merchant's rules and their published object
 
 pub mod base64;

@@ -12,15 +12,15 @@ pub(super) use values::{Burst, Mix, Process, Share};
 
 use super::server::place::{Key, Place};
 
-/// A day: longer runs are several runs.
+/// Maximum length of a run, in seconds: a day; a longer one is refused.
 const SECONDS_MAX: u64 = 86_400;
-/// What the edge takes at most in one request.
+/// Maximum number of events that the edge takes in one request; a larger batch is refused.
 const BATCH_MAX: u64 = 10_000;
 const CONNECTIONS_MAX: u64 = 10_000;
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// The edge: its HTTP port, which also tells results
+    /// The edge: its HTTP port, which also returns results
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub(super) url: Place,
     /// The edge's port for datagrams, for --transport udp and coap
@@ -35,10 +35,10 @@ pub(crate) struct LoadArgs {
     /// The admin port, for /metrics; asked only with --ledger, and for --transport udp
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9464")]
     pub(super) admin: Place,
-    /// Over UDP, ask nobody what arrived: for servers without such metrics
+    /// Over UDP, do not ask what arrived: for servers without such metrics
     #[arg(long, conflicts_with = "ledger")]
     pub(super) blind: bool,
-    /// Whose events; nobody else may send for it while the ledger is checked
+    /// Whose events; no other client may send for it while the ledger is checked
     #[arg(long)]
     pub(super) merchant: String,
     /// API key, with which CoAP requests are signed; better given in the environment, where `ps` does not show it
@@ -57,13 +57,13 @@ pub(crate) struct LoadArgs {
     /// Connections that send, or sockets
     #[arg(long, default_value_t = 64, value_parser = value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     pub(super) connections: u64,
-    /// Requests under way at once on each connection of HTTP (pipelining)
+    /// Requests in flight on each connection of HTTP (pipelining)
     #[arg(long, value_name = "DEPTH", default_value_t = 1, value_parser = value_parser!(u64).range(1..=1_000))]
     pub(super) pipeline: u64,
-    /// Requests under way at once from each socket of CoAP (NSTART)
+    /// Requests in flight from each socket of CoAP (NSTART)
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u64).range(1..=1_000))]
     pub(super) nstart: u64,
-    /// After so long without an acknowledgement, and up to half as much again, a CoAP message is sent once more (ACK_TIMEOUT)
+    /// Time without an acknowledgement, and up to half as much again, after which a CoAP message is resent (ACK_TIMEOUT)
     #[arg(long, value_name = "MS", default_value_t = 2_000, value_parser = value_parser!(u64).range(1..=60_000))]
     pub(super) ack_timeout: u64,
     /// Events a request, or a datagram
@@ -72,7 +72,7 @@ pub(crate) struct LoadArgs {
     /// How requests are spread over time
     #[arg(long, value_enum, default_value_t = Arrivals::Constant)]
     pub(super) arrivals: Arrivals,
-    /// So many times the rate, from a second after the warm-up, for so long: 5x@10s+3s
+    /// K times the rate, from N seconds after the warm-up, for M seconds: 5x@10s+3s
     #[arg(long, value_name = "Kx@Ns+Ms", conflicts_with = "closed")]
     pub(super) burst: Option<Burst>,
     /// Each connection sends as soon as it is answered: the greatest throughput, no honest latency; over UDP, a flood
@@ -123,7 +123,7 @@ pub(crate) struct LoadArgs {
     /// Seconds for which one request is tried, however often it is shed or broken off
     #[arg(long, default_value_t = 60, value_parser = value_parser!(u64).range(1..=SECONDS_MAX))]
     pub(super) retry_for: u64,
-    /// Seconds that the backlog, and then the desks, have after the last arrival
+    /// Seconds that the backlog, and then the desks, have after the last request is due
     #[arg(long, default_value_t = 30, value_parser = value_parser!(u64).range(1..=SECONDS_MAX))]
     pub(super) drain: u64,
     /// Threads of this client
@@ -145,7 +145,7 @@ pub(crate) struct LoadArgs {
 }
 
 impl LoadArgs {
-    /// Requests under way at once on each connection.
+    /// Requests in flight on each connection.
     pub(super) fn depth(&self) -> u64 {
         match self.transport {
             Transport::Http => self.pipeline,
@@ -175,7 +175,7 @@ impl LoadArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Transport {
     Http,
-    /// Datagrams that nobody answers; what became of them is read from /metrics
+    /// Datagrams without answers; what became of them is read from /metrics
     Udp,
     /// Confirmable requests of CoAP (RFC 7252)
     Coap,

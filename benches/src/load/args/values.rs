@@ -88,7 +88,7 @@ pub(super) fn skew(text: &str) -> Result<f64, String> {
     skew.ok_or_else(|| format!("{text:?} is no exponent from 0 to 5; 0 is flat, 1 is Zipf's own"))
 }
 
-/// A rush: so many times the rate for a while.
+/// A burst: a multiple of the rate for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::load) struct Burst {
     pub(in crate::load) times: u64,

@@ -1,4 +1,4 @@
-//! Over UDP: datagrams that nobody answers, and CoAP; some are lost on the way.
+//! Over UDP: datagrams without answers, and CoAP; some are lost on the way.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -73,7 +73,7 @@ async fn coap_is_accepted_once_though_much_is_lost_each_way_and_shed() {
 }
 
 #[tokio::test]
-async fn nobody_there_for_coap() {
+async fn coap_without_acknowledgements_fails() {
     let faults = Faults { drop_every: 1, ..Faults::default() };
     let (report, _) = run(faults, "--transport coap --rate 10 --connections 2 --ack-timeout 1 --retry-for 1").await;
     let report = report.expect("a report");
@@ -100,7 +100,7 @@ async fn datagrams_are_counted_by_the_server() {
 }
 
 #[tokio::test]
-async fn what_the_kernel_drops_is_told_and_the_rest_is_in_the_ledger() {
+async fn kernel_drops_are_reported_and_the_rest_is_counted() {
     let faults = Faults { drop_every: 10, told: true, ..Faults::default() };
     let (report, stub) = run(faults, "--transport udp --rate 150 --connections 3").await;
     let report = report.expect("a report");
@@ -112,7 +112,7 @@ async fn what_the_kernel_drops_is_told_and_the_rest_is_in_the_ledger() {
 }
 
 #[tokio::test]
-async fn datagrams_that_nobody_tells_of_fail_the_run() {
+async fn unreported_lost_datagrams_fail_the_run() {
     let faults = Faults { drop_every: 10, ..Faults::default() };
     let (report, _) = run(faults, "--transport udp --rate 150 --connections 3 --drain 1").await;
     let report = report.expect("a report");

@@ -28,9 +28,9 @@ use super::tally::lock;
 /// What the stub does wrong; 0 is never.
 #[derive(Clone, Copy, Default)]
 struct Faults {
-    /// Every so many requests it answers 503 and takes nothing.
+    /// Period, in requests: it answers the last of each with 503 and takes nothing of it.
     shed_every: u64,
-    /// Every so many requests it takes all, and closes without an answer.
+    /// Period, in requests: it takes all of the last of each, and closes without an answer.
     break_every: u64,
     /// Scans that it answers and does not count.
     lose: i64,
@@ -39,9 +39,9 @@ struct Faults {
     slow_ms: u64,
     /// What `/metrics` shows for ever.
     lag: u64,
-    /// Events that it has received and never tells about.
+    /// Number of events that it has received and never reports.
     uncounted: usize,
-    /// Every so many datagrams never reach it; its kernel tells so if `told`.
+    /// Period, in datagrams: the last of each never reaches it; its kernel reports that if `told`.
     drop_every: u64,
     told: bool,
 }

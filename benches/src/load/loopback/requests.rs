@@ -51,7 +51,7 @@ async fn a_closed_loop_ends_by_itself() {
 }
 
 #[tokio::test]
-async fn a_ledger_that_lost_one_is_told() {
+async fn a_ledger_that_lost_an_event_fails() {
     let (report, _) = run(Faults { lose: 1, ..Faults::default() }, "--rate 100 --connections 2").await;
     let report = report.expect("a report");
     assert_eq!(report.ledger, Ledger::Wrong);
@@ -82,7 +82,7 @@ async fn waiting_for_a_connection_counts_as_latency() {
 }
 
 #[tokio::test]
-async fn nobody_there() {
+async fn server_that_does_not_listen_fails() {
     let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
     let url = format!("http://{closed}");
     let (report, _) = run_at(Some(&url), Faults::default(), "--rate 10 --connections 2 --retry-for 1").await;
@@ -92,7 +92,7 @@ async fn nobody_there() {
 }
 
 #[tokio::test]
-async fn a_lag_that_stays_is_told() {
+async fn a_lag_that_stays_is_reported() {
     let (report, _) = run(Faults { lag: 3, ..Faults::default() }, "--rate 10 --drain 1").await;
     let error = report.expect_err("an error").to_string();
     assert!(error.contains("after 1 s") && error.contains("partition=\"0\"} 3"), "{error}");
@@ -124,7 +124,7 @@ async fn a_warm_up_is_checked_and_not_measured() {
 }
 
 #[tokio::test]
-async fn counts_that_do_not_add_up_are_told() {
+async fn counts_that_do_not_add_up_are_reported() {
     let (report, _) = run(Faults { uncounted: 1, ..Faults::default() }, "--rate 10 --drain 1").await;
     let report = report.expect("a report");
     assert_eq!(report.ledger, Ledger::Right);

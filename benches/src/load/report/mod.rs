@@ -1,4 +1,4 @@
-//! What a run tells: for people on stdout and as a page, for machines as JSON.
+//! What a run reports: for people on stdout and as a page, for machines as JSON.
 //!
 //! - `text`: lines
 //! - `page`, `plot`: HTML, and the pictures in it
@@ -69,7 +69,7 @@ pub(super) struct Setting {
     pub(super) seconds: u64,
     pub(super) warmup_s: u64,
     pub(super) connections: u64,
-    /// Requests under way at once on each.
+    /// Requests in flight on each.
     pub(super) depth: u64,
     pub(super) batch: u64,
     pub(super) shopper_skew: f64,
@@ -158,7 +158,7 @@ impl Report {
         report
     }
 
-    /// So many events were accepted in so long a time.
+    /// Sets the number of events that were accepted, and the time that it took.
     pub(super) fn measure(&mut self, events: u64, ns: u64) {
         self.measured = events;
         self.measured_ms = ns / 1_000_000;

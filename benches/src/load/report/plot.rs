@@ -54,7 +54,7 @@ pub(super) struct Plot {
 }
 
 impl Axis {
-    /// From 0 to a round number that is not below `most`, in at most so many steps.
+    /// From 0 to a round number that is not below `most`, in at most `steps_max` steps.
     pub(super) fn linear(title: &str, most: f64, steps_max: f64, label: impl Fn(f64) -> String) -> Self {
         let step = round_up(most.max(1.0) / steps_max);
         let steps = (most.max(1.0) / step).ceil() as u32;

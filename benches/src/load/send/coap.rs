@@ -23,14 +23,14 @@ use super::verdict::{Reply, Status};
 use crate::load::server::place::Key;
 use crate::load::tally::lock;
 
-/// So often a message is sent once more (MAX_RETRANSMIT).
+/// Maximum number of times a message is resent (MAX_RETRANSMIT); after them the request fails.
 const RETRANSMISSIONS_MAX: u32 = 4;
-/// A message is held to be new while its id is not used again from the same port (EXCHANGE_LIFETIME, 247 s): so each id is
-/// used once, and then there is another port.
+/// Number of message ids of a port. A server may take a message for a duplicate if its id is used again from the same port
+/// within EXCHANGE_LIFETIME (247 s): so each id is used once, and then there is another port.
 const IDS: u32 = 1 << 16;
 const DATAGRAM_BYTES_MAX: usize = 65_507;
 const PATH: [&[u8]; 2] = [b"v1", b"events"];
-/// Between the parts of what is signed.
+/// The byte between the parts of what is signed.
 const SEPARATOR: [u8; 1] = [0x1F];
 
 /// A sender with a port of its own; clones share it.
@@ -153,12 +153,12 @@ impl Line {
 async fn read(socket: Arc<UdpSocket>, waiting: Arc<Mutex<Waiting>>) {
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
     loop {
-        // An error is that of a datagram before, which nobody took; it is sent again.
+        // An error is that of an earlier datagram that no socket took; it is sent again.
         let Ok(bytes) = socket.recv(&mut buffer).await else { continue };
         let Some((id, reply)) = reply(&buffer[..bytes]) else { continue };
         let asked = lock(&waiting).answers.remove(&id);
         if let Some(tell) = asked {
-            // Whoever has given up meanwhile sends it again.
+            // A request that has given up meanwhile sends it again.
             let _ = tell.send(reply);
         }
     }

@@ -1,4 +1,4 @@
-//! Datagrams that nobody answers: sent when they are due, from one thread; the server's own counts tell what became of them.
+//! Datagrams without answers: sent when they are due, from one thread; the server's own counts say what became of them.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -6,10 +6,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use super::Run;
 use crate::load::schedule::{Slot, nap_until};
 
-/// So many datagrams that are due leave one socket before the next has its turn.
+/// Maximum number of due datagrams that leave one socket before the next has its turn.
 const TURN: usize = 16;
-/// An empty confirmable message of CoAP, a ping: no event, but a datagram, with which the server's socket tells what it had
-/// to drop before.
+/// An empty confirmable message of CoAP, a ping: no event, but a datagram, with which the server's socket reports what it
+/// had to drop before.
 const PING: [u8; 4] = [0x40, 0, 0, 0];
 
 /// Sockets, so that several of the server's have something to do.

@@ -1,6 +1,6 @@
 //! Sending: what is due goes out, the same bytes each time, until it is accepted.
 //!
-//! - [`coap`], [`datagrams`]: a client of CoAP, and datagrams that nobody answers
+//! - [`coap`], [`datagrams`]: a client of CoAP, and datagrams without answers
 //! - [`verdict`]: what an answer means
 
 pub(super) mod coap;

@@ -8,9 +8,9 @@ use wire::coap::Code;
 
 use crate::load::server::http::excerpt;
 
-/// A server that says nothing is asked again after this.
+/// Pause before a retry where the server names none.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// However long a server would have us wait.
+/// Maximum pause before a retry; a longer one that a server names is cut to it.
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(10);
 const RECONNECT_AFTER: Duration = Duration::from_millis(100);
 const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Waits until nothing is on its way to the ledger any more.
 ///
 /// # Errors
-/// The metrics cannot be read, do not tell, or still show a lag in the end.
+/// The metrics cannot be read, do not have it, or still show a lag in the end.
 pub(crate) async fn wait_for_no_lag(admin: &Connection, bound: Duration) -> Result<()> {
     let until = Instant::now() + bound;
     loop {

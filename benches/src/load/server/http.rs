@@ -1,4 +1,4 @@
-//! A kept-alive HTTP/1.1 connection, which is made anew when it breaks; with more than one request under way (pipelining) if
+//! A kept-alive HTTP/1.1 connection, which is made anew when it breaks; with more than one request in flight (pipelining) if
 //! clones of it are used at once.
 //!
 //! Written for little processor time, which the client takes from a server on the same machine: no task of its own, one
@@ -18,7 +18,7 @@ use tokio::task::unconstrained;
 
 use super::place::{Key, Place};
 
-/// Answers are small; `/metrics` is the largest.
+/// Maximum length of an answer, in bytes; `/metrics` is the largest.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 const HEADERS_MAX: usize = 64;
 
@@ -116,7 +116,7 @@ impl Connection {
         let broke = |error| Broken::Io { place: self.place.to_string(), error };
         let writing = link.writing.lock().await;
         write_all(&link.stream, request).await.map_err(broke)?;
-        // In line for the answers before anybody else may write: a lock is given in the order in which it was asked for,
+        // In line for the answers before another request may write: a lock is given in the order in which it was asked for,
         // and `unconstrained` makes the first poll ask in any case.
         let mut turn = pin!(unconstrained(link.reading.lock()));
         let first = poll_fn(|context| Poll::Ready(turn.as_mut().poll(context))).await;
@@ -152,7 +152,7 @@ impl Link {
     /// Whether a request may be sent. Servers close connections on which nothing was asked for a while.
     fn is_open(&self) -> bool {
         let idle_and_ended = || {
-            // Nobody waits for an answer, so that nothing but an end can be there to be read.
+            // No request waits for an answer, so that nothing but an end can be there to be read.
             let read = self.reading.try_lock().map(|_| self.stream.try_read(&mut [0]));
             read.is_ok_and(|read| !matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock))
         };

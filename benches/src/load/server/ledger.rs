@@ -1,4 +1,4 @@
-//! The ledger, read as anybody could: do its counters show everything accepted, exactly once?
+//! The ledger, read from outside: do its counters show everything accepted, exactly once?
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rusqlite::{Connection, OpenFlags};
 
-/// The ledger is written while it is read.
+/// Maximum wait for the ledger, which is written while it is read.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
 /// Sums over all days at merchant scope, by metric.
@@ -31,7 +31,7 @@ pub(crate) struct Owed {
 pub(crate) enum Known {
     /// Each event's.
     Each(Owed),
-    /// So many were accepted, but not which.
+    /// The number that was accepted; which ones is unknown.
     Sum(u64),
 }
 
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn each_difference_is_told() {
+    fn each_difference_is_reported() {
         let before = sums(&[("scans", 1_000), ("orders", 1)]);
         let right = [("scans", 1_090), ("repeats", 9), ("forged", 1), ("visits", 10), ("orders", 6), ("duplicates", 8)];
         assert_eq!(differences(&before, &sums(&right), &Known::Each(OWED)), [""; 0]);

@@ -1,4 +1,4 @@
-//! The events that are sent: each one hangs on the seed and its number alone, whichever connection takes it, so that a
+//! The events that are sent: each one depends on the seed and its number alone, whatever connection takes it, so that a
 //! second sending is the same event byte for byte.
 
 mod written;
@@ -15,7 +15,7 @@ use written::Written;
 
 use super::args::{Clock, Format, LoadArgs, Mix, Share};
 
-/// A duplicate follows its event by so many numbers at most.
+/// Maximum distance of a duplicate from its event, in event numbers.
 const DUPLICATE_REACH: u64 = 1_000;
 /// Weyl constant (2⁶⁴ over the golden ratio): neighbouring numbers get dice far apart.
 const WEYL: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -248,7 +248,7 @@ mod tests {
         Traffic::new(&cli.load, seed, 1_794_186_000_000).expect("traffic")
     }
 
-    /// (id, the event) of so many events.
+    /// (id, the event) of the given number of requests.
     fn lines(traffic: &Traffic, requests: u64) -> (Vec<String>, Made) {
         let mut made = Made::default();
         let loads = (0..requests).map(|index| traffic.request(index)).inspect(|load| made.add(load.made));

@@ -126,7 +126,7 @@ impl Given {
             let in_budget = prize_terms.cash == 0 || campaign.budget.is_none_or(|b| prize_terms.cash <= b - self.cash);
             if in_stock && in_budget {
                 *self.prizes.entry_ref(prize.id.as_str()).or_insert(0) += 1;
-                // Without a budget nobody asks for it.
+                // Without a budget it is not needed.
                 self.cash = self.cash.saturating_add(prize_terms.cash);
                 *self.wins.entry(win.shopper_key).or_insert(0) += 1;
                 return Some(index);

@@ -17,7 +17,7 @@ pub struct Partitions {
 }
 
 impl Partitions {
-    /// So many of each.
+    /// The same number of each.
     #[must_use]
     pub const fn all(n: u16) -> Self {
         Self { scans: n, draws: n, awards: n, facts: n }

@@ -56,8 +56,8 @@ pub struct Event<'a> {
 }
 
 impl Event<'_> {
-    /// Under which key what became of it is told. Whoever made a keyless scan knows its random id alone, and nobody must read
-    /// the answer to another event in this way: so these answers have keys of their own.
+    /// The key of the event's result. The sender of a keyless scan knows only its random id, and must not be able to read the
+    /// result of another event with it: so the results of keyless scans have keys of their own.
     #[must_use]
     pub fn answer_key(&self) -> u128 {
         if self.keyless { ids::keyless_answer_key(self.id) } else { self.key }

@@ -1,4 +1,4 @@
-//! What desks tell each other and the ledger: the items of `draws`, `awards` and `facts` frames.
+//! What desks send to each other and to the ledger: the items of `draws`, `awards` and `facts` frames.
 
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +67,7 @@ super::text::words! {
 }
 
 super::text::words! {
-    /// What became of a scan, for whoever scanned (contract section 9).
+    /// The result of a scan, for the client that sent it (contract section 9).
     Told {
         Counted = "counted",
         Repeat = "repeat",
@@ -81,7 +81,7 @@ super::text::words! {
         NotStarted = "not-started",
         Ended = "ended",
         NoCampaign = "no-campaign",
-        /// What this shopper's entry of the same code was told, again.
+        /// The result of this shopper's earlier entry with the same code, again.
         Yours = "yours",
     }
 }
@@ -224,17 +224,17 @@ pub struct Answer<'a> {
     /// As in [`CodeScan`].
     pub key: u128,
     pub received: Millis,
-    /// How far down the road: 1 the shopper desk, 2 the code desk, 3 the campaign desk.
+    /// How far along the pipeline: 1 the shopper desk, 2 the code desk, 3 the campaign desk.
     pub desk: u8,
     pub told: Told,
-    /// Of entries, and of scans that are told an earlier entry's answer again.
+    /// Of entries, and of scans that get the result of an earlier entry again.
     #[serde(borrow)]
     pub code: Option<&'a str>,
     pub campaign: Option<&'a str>,
     pub prize: Option<&'a str>,
     /// Where another shopper came first: when, and in which region.
     pub claim: Option<(Millis, Option<&'a str>)>,
-    /// Whose earlier entry it is that is told again, where whoever asks does not know: of keyless scans.
+    /// The shopper whose earlier result is returned again, if the client does not know it: of keyless scans.
     pub shopper: Option<&'a str>,
 }
 

@@ -2,9 +2,9 @@
 
 use sha2::{Digest, Sha256};
 
-/// Joins the parts of an identity (ASCII unit separator; no text of an event can contain it).
+/// The byte between the parts of an identity (ASCII unit separator; no text of an event can contain it).
 pub const SEPARATOR: u8 = 0x1F;
-/// Keys hash into so many fixed shards, and shards map to partitions.
+/// Number of shards, which is fixed; keys hash into shards, and shards map to partitions.
 pub const SHARDS: u32 = 1024;
 
 /// The first 16 bytes of SHA-256 over the parts, joined by [`SEPARATOR`], as a big-endian number.
@@ -60,7 +60,7 @@ pub const fn shard(key: u128) -> u32 {
     (key >> 118) as u32
 }
 
-/// The partition of a shard where a topic has so many.
+/// The partition of a shard, given the topic's number of partitions.
 #[must_use]
 pub const fn partition(shard: u32, partitions: u16) -> u16 {
     (shard * partitions as u32 / SHARDS) as u16

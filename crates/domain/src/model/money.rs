@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The largest amount of one event (contract section 1).
+/// Maximum amount of one event, in minor units; a larger one is refused (contract section 1).
 pub const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
 /// Parts per million in a whole.
 pub const PPM: u32 = 1_000_000;

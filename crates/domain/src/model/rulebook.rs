@@ -98,11 +98,11 @@ pub enum Place {
 #[derive(Clone, Copy, Debug)]
 pub enum Name<'a> {
     Text(&'a str),
-    /// So many digits of a GS1 key.
+    /// A GS1 key: its value and its number of digits.
     Digits(u64, u8),
 }
 
-/// Room for the digits of a GS1 key.
+/// A buffer for the digits of a GS1 key.
 pub type DigitBuffer = [u8; 18];
 
 impl<'a> Name<'a> {

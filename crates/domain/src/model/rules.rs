@@ -37,7 +37,7 @@ pub struct Dedup {
     pub debounce_ms: i64,
 }
 
-/// The longest `dedup.horizon`: 45 days.
+/// Maximum `dedup.horizon`, in minutes: 45 days; a longer one is refused.
 pub const HORIZON_MINUTES_MAX: u32 = 45 * 24 * 60;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,7 +216,7 @@ pub struct Funnel {
     pub kind: Option<Kind>,
 }
 
-/// At most so many steps, so that a shopper's progress stays small.
+/// Maximum number of steps of a funnel; a longer one is refused, so that a shopper's progress stays small.
 pub const FUNNEL_STEPS_MAX: usize = 16;
 
 impl Default for Dedup {

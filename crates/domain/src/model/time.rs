@@ -8,12 +8,12 @@ pub type Millis = i64;
 /// Days since 1970-01-01 in some time zone; which one, the merchant's rules say.
 pub type Day = i32;
 
-/// The largest time that an event may carry: 9999-12-31T23:59:59.999Z (contract section 1).
+/// Maximum time of an event: 9999-12-31T23:59:59.999Z; a later one is refused (contract section 1).
 pub const TIME_MAX: Millis = 253_402_300_799_999;
-/// The smallest time that an event may carry as an integer, in ms: 1973-03-03T09:46:40Z. What is below was meant in seconds
-/// and is refused (contract section 1).
+/// Minimum time of an event that is written as an integer, in ms: 1973-03-03T09:46:40Z. A smaller number is taken for
+/// seconds and refused (contract section 1).
 pub const INTEGER_TIME_MIN: Millis = 100_000_000_000;
-/// How far ahead of `received` an event's time may be before it becomes `received` (contract section 1).
+/// Maximum lead of an event's time over `received`, in ms; a time further ahead becomes `received` (contract section 1).
 pub const AHEAD_MAX_MS: i64 = 5 * 60 * 1000;
 
 pub const SECOND_MS: i64 = 1_000;
@@ -32,7 +32,7 @@ pub struct Zone {
     spans: Vec<(Millis, i64)>,
 }
 
-/// Offsets are laid out up to 2200-01-01; later ones are asked from the database each time.
+/// End of the precomputed offsets, 2200-01-01; later offsets are looked up in the database each time.
 const SPANS_END: Millis = 7_258_118_400_000;
 
 impl Zone {

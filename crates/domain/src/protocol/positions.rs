@@ -92,7 +92,7 @@ pub struct FaultInjection {
     pub previous: bool,
     /// Whether a key is forgotten is decided by comparing times, not by what was swept.
     pub expiry_at_probe: bool,
-    /// Positions, births and states must be of the log that is read.
+    /// Positions, genesis records and states must belong to the log that is read.
     pub log_id: bool,
 }
 

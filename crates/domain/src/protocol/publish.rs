@@ -2,13 +2,13 @@
 //!
 //! `rules` is the order of all versions of all merchants, and it takes no locks to write it. A publisher reads to its end and
 //! proposes the number after the last; a reader accepts a proposal only if its number is just that, so of several for one
-//! number the first counts, and whatever is in the log twice counts once. The others read back that they came late, look at
-//! their rules again, for others hold now, and propose anew.
+//! number the first counts, and a proposal that is in the log twice counts once. The other publishers read that they came
+//! late, check their rules again, because other rules now hold, and propose again.
 //!
-//! Markers of an accepted version then go into every partition, topic by topic against the stream: a desk never hears of
+//! Markers of an accepted version then go into every partition, topic by topic against the stream: a desk never gets
 //! rules from the one before it that are not published in its own partition already. Then `rules` says that they are placed.
-//! Whoever comes next completes what was left unfinished, before its own; a desk ignores a marker that is not above the last
-//! one of its merchant, so that it does no harm to place one twice, or late.
+//! The next publisher completes what was left unfinished before its own version; a desk ignores a marker that is not above
+//! the last one of its merchant, so that it does no harm to place one twice, or late.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,7 @@ pub enum Taken {
     Genesis(Genesis),
     /// A version is published, under this number.
     Accepted(u32),
-    /// It says nothing new: somebody else's was there first, or it is there twice.
+    /// It says nothing new: another publisher's was there first, or it is there twice.
     Ignored,
     /// Markers of this version stand in every partition.
     Placed(u32),

@@ -3,7 +3,7 @@
 //!
 //! A reader drops a frame that is not above its position, and applies one only if its previous one and running hash are
 //! the position's. A frame that came before the one that it follows is early: it is an alarm, and is not applied, but the
-//! reader reads on, for a log cannot be mended other than by what comes behind: its writer replays and sends both again.
+//! reader reads on, because only later records can repair a log: its writer replays and sends both again.
 //! Anything else stops the partition with both places named. So a zombie's frames are dropped, and a lost frame, a torn
 //! log or a diverging desk is an alarm, never a wrong number.
 //!
@@ -78,7 +78,7 @@ impl Outbox {
         self.body(topic, partition).push(item);
     }
 
-    /// Tells the ledger how far time has come, even if nothing else is to be told.
+    /// Reports the latest `received` to the ledger, even if there is nothing else to report.
     pub fn tell_received(&mut self) {
         self.tells = true;
         self.body(Topic::Facts, self.facts_partition());
@@ -125,7 +125,7 @@ pub trait Desk: Clone + Default {
     /// Applies a frame and says the `received` of its last event. `append` is the log's own append time.
     ///
     /// # Errors
-    /// What the frame says that cannot be, such as rules that nobody published.
+    /// What is impossible in the frame, such as rules that were never published.
     fn apply(
         &mut self,
         frame: &Frame<'_>,
@@ -272,7 +272,7 @@ impl<D: Desk> Stage<D> {
         self.outbox.bodies.values_mut().for_each(|body| body.cut_on_at(behaviour.part_bytes_max));
     }
 
-    /// All that it is, for a snapshot: whoever restores it goes on as this one does.
+    /// The whole state, for a snapshot: a stage that is restored from it continues as this one does.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         let positions = |map: &BTreeMap<(Topic, u16), Position>| map.iter().map(|(k, v)| (*k, *v)).collect();

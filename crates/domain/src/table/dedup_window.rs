@@ -11,7 +11,7 @@ use super::uniform::UniformMap;
 /// Whole minutes since the epoch.
 pub type Minute = u32;
 
-/// At most so many expired keys are given back per question, so that no question waits for a sweep.
+/// Maximum number of expired keys freed per lookup, so that no lookup waits for a sweep; further ones wait for the next.
 const SWEEP_MAX: usize = 4;
 
 /// Keys with the minute in which each was first seen.
@@ -45,7 +45,7 @@ impl DedupWindow {
         !self.first.contains_key(&key) && self.insert(key, now, horizon)
     }
 
-    /// Forgets for good what is expired by now under a horizon that is about to change.
+    /// Permanently forgets what has expired by now under a horizon that is about to change.
     pub fn forget(&mut self, now: Minute, horizon: Minute) {
         self.floor = self.floor.max((now + 1).saturating_sub(horizon));
     }

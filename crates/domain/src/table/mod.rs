@@ -1,4 +1,8 @@
-//! Tables that forget. What is expired is decided at the question, from stored time; sweeping only gives memory back.
+//! Tables whose entries expire. A lookup decides from stored time what has expired; sweeping only frees memory.
+//!
+//! - [`dedup_window`]: the keys of events that were delivered
+//! - [`uniques`]: distinct shoppers per day and scope
+//! - [`uniform`]: maps from keys that are uniform already
 
 pub mod dedup_window;
 pub mod uniform;

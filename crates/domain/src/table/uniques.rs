@@ -1,4 +1,4 @@
-//! Exact numbers of distinct shoppers per day and scope: a set of keys per day, given back whole when the day is over.
+//! Exact numbers of distinct shoppers per day and scope: a set of keys per day, freed as a whole when the day is over.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::model::time::Day;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Uniques {
     days: BTreeMap<Day, UniformSet>,
-    /// Days before it were given back: nobody is counted there any more.
+    /// Days before it were freed: no shopper is counted there any more.
     forgotten: Option<Day>,
 }
 

@@ -247,7 +247,7 @@ proptest! {
         while last.is_done.is_none() {
             last.step(&mut world, false);
         }
-        // Whoever read earlier agrees with whoever reads all of it now.
+        // A reader that stopped earlier agrees with one that reads the whole log now.
         for registry in &seen {
             prop_assert!(last.registry.published().starts_with(registry.published()));
         }

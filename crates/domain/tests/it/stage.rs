@@ -13,7 +13,7 @@ use domain::protocol::behaviour::{Behaviour, Build};
 use domain::protocol::positions::{Admission, FaultInjection, Positions, ProtocolError};
 use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Outbox, Output, Stage, StageOptions, marker_record};
 
-/// Answers every frame with so many large facts.
+/// Answers every frame with the given number of large facts.
 #[derive(Clone, Default)]
 struct Echo {
     facts: usize,

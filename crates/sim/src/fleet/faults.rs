@@ -1,4 +1,4 @@
-//! What can befall a fleet.
+//! Faults of a fleet.
 
 use std::path::Path;
 
@@ -120,7 +120,7 @@ impl World {
         self.open(to, place)
     }
 
-    /// A worker stands still for so long that its group gives its partitions away; then it goes on, not knowing it.
+    /// A worker stands still until its group gives its partitions away; then it goes on without knowing it.
     fn freeze(&mut self) -> Result<(), Alarm> {
         let at = self.rng.below(self.workers.len());
         let to = (at + 1) % self.workers.len();
@@ -134,7 +134,7 @@ impl World {
         places.into_iter().try_for_each(|place| self.hand_over(place, to))
     }
 
-    /// Some seat of a worker that is awake.
+    /// Some task of a worker that is awake.
     pub(super) fn some_seat(&mut self) -> Option<(usize, usize)> {
         let at = self.rng.below(self.workers.len());
         let worker = &self.workers[at];
@@ -164,7 +164,7 @@ impl World {
         self.crash_worker(at)
     }
 
-    /// The newest snapshots of a partition are gone, and its station has to begin from an older one.
+    /// The newest snapshots of a partition are gone, and its task has to begin from an older one.
     fn old_snapshot(&mut self) -> Result<(), Alarm> {
         let places: Vec<Place> = self.owner.keys().copied().collect();
         let place = *self.rng.pick(&places);
@@ -192,7 +192,7 @@ impl World {
                 let _ = self.wire.end(self.edges[at].producer, &mut self.rng);
                 let producer = self.wire.producer();
                 self.edges[at].restart(producer, last);
-                // Whoever waits for an answer of any edge gets none: a client asks again, and that is allowed always.
+                // No client that waits for an answer gets one, whatever its edge: it asks again, which is always allowed.
                 self.clients.forget(None);
             }
             Op::EdgeClock => {
@@ -258,7 +258,7 @@ impl World {
         self.wire.stray(place, record);
     }
 
-    /// Somebody writes into `scans` what is no frame, or a frame is damaged before it arrives.
+    /// A stranger writes into `scans` what is no frame, or a frame is damaged before it arrives.
     fn foreign(&mut self) {
         let partition = self.rng.below(usize::from(self.plan.partitions.scans));
         let place = (Topic::Scans, u16::try_from(partition).expect("few"));

@@ -16,9 +16,9 @@ use crate::plan::Switches;
 #[derive(Debug)]
 struct Process {
     writer: Writer,
-    /// Partitions that are another one's, and it does not know it yet: for so many turns.
+    /// Partitions that belong to another process, and the number of turns until this one learns of it.
     late: BTreeMap<u16, usize>,
-    /// For so many turns it does nothing.
+    /// Number of turns in which it still does nothing.
     frozen: usize,
 }
 
@@ -37,7 +37,7 @@ pub struct Ledgers {
 pub type Stopped = (u16, Box<Alarm>);
 
 impl Ledgers {
-    /// So many processes share so many partitions of a new ledger.
+    /// A number of processes that share the partitions of a new ledger.
     ///
     /// # Errors
     /// The database refuses.
@@ -84,7 +84,7 @@ impl Ledgers {
         Ok(())
     }
 
-    /// For so many turns a process does nothing, and its partitions are another one's.
+    /// For `turns` turns a process does nothing, and its partitions go to another process.
     ///
     /// # Errors
     /// The database refuses.
@@ -95,7 +95,7 @@ impl Ledgers {
         own.into_iter().try_for_each(|facts| self.hand_over(facts, to, late))
     }
 
-    /// A partition is another process's, and the one that had it goes on for so many turns.
+    /// A partition goes to another process, and the one that had it goes on for `late` turns.
     ///
     /// # Errors
     /// The database refuses.
@@ -128,7 +128,7 @@ impl Ledgers {
         true
     }
 
-    /// A process reads at most so many records of each of its partitions; how many it were.
+    /// A process reads at most `most` records of each of its partitions; returns the number read.
     ///
     /// # Errors
     /// A partition stops. The writer is then to be thrown away.
@@ -195,7 +195,7 @@ impl Ledgers {
         if self.guards.log_id && is_other { Err(LedgerError::OtherLog("the ledger".to_owned()).into()) } else { Ok(()) }
     }
 
-    /// Everybody is awake, and knows what is whose.
+    /// Every process is awake, and knows which partitions are its own.
     ///
     /// # Errors
     /// The database refuses.

@@ -1,5 +1,5 @@
 //! A log that several processes share, as Kafka behaves: every partition by itself, in the order in which requests arrive,
-//! with its own append time; no rounds, retention that asks nobody.
+//! with its own append time; no rounds, and retention that does not wait for readers.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -46,7 +46,7 @@ pub struct SharedLog {
 }
 
 impl SharedLog {
-    /// A log that was just made: every partition begins with its birth.
+    /// A log that was just made: every partition begins with its genesis record.
     #[must_use]
     pub fn new(meta: Meta, now: Millis) -> Self {
         let birth = |(topic, partition)| {

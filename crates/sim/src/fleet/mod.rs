@@ -2,11 +2,11 @@
 //! each other's work over while the log, the store and the database stand between them.
 //!
 //! - [`log`], [`wire`]: the log as Kafka behaves, and what is on its way to it
-//! - [`worker`], [`ledgers`], [`publishers`]: the processes, with the real stations, writers and publishers in them
+//! - [`worker`], [`ledgers`], [`publishers`]: the processes, with the real tasks, writers and publishers in them
 //! - [`plan`]: what a seed chooses
-//! - `turns`: what everybody does when it is their turn, and how all comes to rest
-//! - `misfortunes`: what befalls them
-//! - `disasters`: what no fleet outlives by itself, and must notice
+//! - `turns`: what each process does in its turn, and how all comes to rest
+//! - `faults`: what can happen to them
+//! - `unrecoverable`: what a fleet cannot recover from by itself, and must notice
 
 mod faults;
 pub mod ledgers;
@@ -47,7 +47,7 @@ use crate::oracle::{self, Evidence};
 use crate::plan::Switches;
 use crate::trace::Trace;
 
-/// A run that has not come to rest after so many steps never will.
+/// Maximum number of steps with faults; after them faults end, and the run must come to rest.
 const STEPS_MAX: usize = 8_000;
 const SNAPSHOTS: &str = "store/snapshots";
 /// Topics that desks read.
@@ -73,7 +73,7 @@ pub struct World {
     clients: Clients,
     workers: Vec<Worker>,
     owner: BTreeMap<Place, usize>,
-    /// What the group has been told.
+    /// The offsets that are committed to the group.
     committed: BTreeMap<Place, u64>,
     ledgers: Ledgers,
     presses: Vec<SimPublisher>,
@@ -81,7 +81,7 @@ pub struct World {
     /// What publishers ask for.
     behaviour: u32,
     seats: u64,
-    /// After a disaster alarms are what is wanted: they are gathered.
+    /// After an unrecoverable fault alarms are expected: they are collected.
     alarms: Option<Vec<String>>,
     /// Partitions that stand still at an alarm.
     stopped: BTreeSet<Place>,
@@ -138,7 +138,7 @@ impl World {
         Ok(world)
     }
 
-    /// The rules that are there before anybody begins.
+    /// The rules that are there before any process begins.
     fn publish_first(&mut self) -> Result<(), Alarm> {
         for text in 0..self.case.rules_files.len() {
             let mut press = SimPublisher::new(0, text, self.behaviour, &lock(&self.shelf));
@@ -193,7 +193,7 @@ impl World {
     /// Lets happen what the seed says until every client has its acknowledgement; then heals all and comes to rest.
     ///
     /// # Errors
-    /// Somebody raises an alarm, or does not, where it should.
+    /// A process raises an alarm, or raises none where it should.
     pub fn run(&mut self) -> Result<(), Alarm> {
         for _ in 0..STEPS_MAX {
             if self.clients.is_done() && self.to_publish.is_empty() {
@@ -275,13 +275,13 @@ impl World {
         if self.rng.percent(30) { 0 } else { self.rng.range(-most, most + 1) }
     }
 
-    /// Where the event clock is, as the log tells; at the beginning, where the first event's time puts it.
+    /// The time of the event clock, as the log shows it; at the beginning, the first event's time.
     fn event_clock(&self) -> Millis {
         let logged = self.log.events(|p| self.log.history((Topic::Scans, p))).last().map_or(0, |e| e.logged.received);
         self.clients.lines().first().map_or(0, |l| l.at).max(logged)
     }
 
-    /// Somebody notices what cannot be. That is wrong, unless there was a disaster.
+    /// A process notices something impossible. That is wrong, unless there was an unrecoverable fault.
     fn alarm(&mut self, alarm: Alarm) -> Result<(), Alarm> {
         let Some(alarms) = &mut self.alarms else { return Err(alarm) };
         let text = alarm.to_string();

@@ -1,4 +1,4 @@
-//! What a seed chooses for a fleet: how large it is, and which misfortunes it knows.
+//! What a seed chooses for a fleet: how large it is, and which faults happen in it.
 
 use domain::model::address::Partitions;
 use domain::model::time::Millis;
@@ -29,7 +29,7 @@ pub enum Op {
     CommitFacts,
     Publish,
     Retain,
-    // From here on: misfortunes.
+    // From here on: faults.
     Lose,
     Doubt,
     Slow,
@@ -88,7 +88,7 @@ const MISFORTUNES: [(u64, Op); 18] = [
     (2, Op::Foreign),
 ];
 
-/// How much more often something happens in a world.
+/// Factors by which something happens more often in a world.
 const RHYTHMS: [u64; 4] = [1, 1, 2, 5];
 
 /// What no fleet outlives by itself: it must be noticed.
@@ -98,7 +98,7 @@ pub enum Disaster {
     Recreated,
     /// A broker lost acknowledged records, and goes on from there.
     Truncated,
-    /// The log let go of what a station or the ledger still needs.
+    /// The log retired what a task or the ledger still needs.
     Overtaken,
 }
 
@@ -111,11 +111,11 @@ pub struct Plan {
     pub workers: usize,
     pub ledgers: usize,
     pub events: usize,
-    /// So many versions of rules are published while events come.
+    /// Number of versions of rules that are published while events come.
     pub later: usize,
     /// How far edges' clocks may be off, ms.
     pub skew_ms: Millis,
-    /// Of 100 acknowledgements so many do not reach their client.
+    /// Percentage of acknowledgements that do not reach their client.
     pub acks_lost: u64,
     pub disaster: Option<Disaster>,
     ops: Vec<(u64, Op)>,
@@ -133,7 +133,7 @@ impl Plan {
         };
         // No two worlds have one rhythm: what is seldom in most of them is common in some.
         let mut ops = WORK.map(|(weight, op)| (weight * rng.pick(&RHYTHMS), op)).to_vec();
-        // Not every misfortune in every world: what hides behind another one shows where that one is away.
+        // Not every fault in every world: a failure that another fault hides shows in a world without that fault.
         for (weight, op) in MISFORTUNES {
             if rng.percent(50) {
                 ops.push((weight * rng.pick(&RHYTHMS), op));

@@ -1,4 +1,4 @@
-//! Rules: the shelf that holds all that were ever written, what `rules` says of them, and the publishers.
+//! Rules: the rules store with all that were ever written, what `rules` says of them, and the publishers.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use crate::alarm::Alarm;
 
 const RULES: Place = (Topic::Rules, 0);
 
-/// Rules as somebody wrote them.
+/// Rules as a merchant wrote them.
 #[derive(Debug)]
 pub struct Text {
     pub file: String,
@@ -43,7 +43,7 @@ pub struct RulesStore {
     library: Library,
 }
 
-/// A shelf that several processes look at.
+/// A rules store that several processes read.
 pub type Shared = Arc<Mutex<RulesStore>>;
 
 pub fn lock(shelf: &Shared) -> MutexGuard<'_, RulesStore> {
@@ -119,7 +119,7 @@ impl RulesStore {
         &self.library
     }
 
-    /// The place in the shelf of what is published under a number.
+    /// The position in the rules store of what is published under a number.
     #[must_use]
     pub fn text_of(&self, order: u32) -> Option<usize> {
         let version = self.registry.version(order)?;
@@ -131,12 +131,12 @@ impl RulesStore {
 #[derive(Debug)]
 pub struct SimPublisher {
     pub producer: u64,
-    /// What it publishes, by its place in the shelf.
+    /// What it publishes, by its position in the rules store.
     pub text: usize,
     behaviour: u32,
     registry: Registry,
     publisher: Publisher,
-    /// So much of what it sent is not acknowledged.
+    /// Number of records in flight that are not acknowledged.
     pub waits: usize,
 }
 
@@ -180,7 +180,7 @@ impl SimPublisher {
         let sent = match act {
             Act::Done { .. } => return Ok(Step::Over("published")),
             Act::Propose { follows, record } => {
-                // Of a merchant each version on the shelf may follow those before it: it only adds.
+                // Each version of a merchant in the rules store may follow those before it: it only adds.
                 let place = follows.and_then(|f| shelf.texts.iter().position(|t| t.sha256 == f.sha256));
                 if place.is_some_and(|place| place > self.text) {
                     return Ok(Step::Over("refused"));

@@ -1,4 +1,4 @@
-//! What everybody does when it is their turn, and how all comes to rest.
+//! What each process does in its turn, and how all comes to rest.
 
 use std::ops::ControlFlow;
 
@@ -19,7 +19,7 @@ use crate::alarm::{Alarm, hold};
 use crate::queues;
 
 const TURNS_MAX: usize = 600;
-/// Logs let go of so many records at once.
+/// Number of records that logs retire at once.
 const SEGMENT: u64 = 4;
 
 impl World {
@@ -90,7 +90,7 @@ impl World {
         if place.0 == Topic::Rules { lock(&self.shelf).follow(&self.log) } else { Ok(()) }
     }
 
-    /// Opens the station of a partition at a worker.
+    /// Opens the task of a partition at a worker.
     pub(super) fn open(&mut self, at: usize, place: Place) -> Result<(), Alarm> {
         self.seats += 1;
         let committed = self.committed.get(&place).copied();
@@ -114,7 +114,7 @@ impl World {
         places.into_iter().try_for_each(|place| self.open(at, place))
     }
 
-    /// A worker has its turn: it hears of some answers, and one of its seats takes some records.
+    /// A worker has its turn: it hears of some answers, and one of its tasks takes some records.
     pub(super) fn work(&mut self, at: usize, most: usize) -> Result<(), Alarm> {
         if self.workers[at].frozen > 0 {
             self.workers[at].frozen -= 1;
@@ -141,7 +141,7 @@ impl World {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// A seat takes some records; how many.
+    /// A task takes some records; returns their number.
     pub(super) fn step(&mut self, at: usize, seat: usize, most: usize) -> Result<usize, Alarm> {
         let (place, left) = (self.workers[at].seats[seat].place, self.workers[at].seats[seat].left);
         let (taken, answers) = match self.workers[at].step(seat, &self.log, most.min(left.unwrap_or(most))) {
@@ -168,8 +168,8 @@ impl World {
         Ok(taken)
     }
 
-    /// Nobody hears a zombie that stops, but it may do so only where it is overtaken: by what lets go of the log, or by a
-    /// marker that asks for more than its build knows.
+    /// A zombie that stops is not reported, but it may stop only where it is overtaken: by retention, or by a marker that
+    /// asks for more than its build knows.
     fn seat_stops(&mut self, place: Place, is_zombie: bool, error: TaskError) -> Result<(), Alarm> {
         let is_overtaken = match &error {
             TaskError::Log(LogError::Retired { .. }) => true,
@@ -188,7 +188,7 @@ impl World {
         self.alarm(error.into())
     }
 
-    /// A snapshot that may be written, of some seat of somebody who is awake.
+    /// A snapshot that may be written, of some task of a worker that is awake.
     pub(super) fn some_snapshot(&mut self) -> Option<(usize, Snapshot)> {
         let (count, from) = (self.workers.len(), self.rng.below(self.workers.len()));
         (0..count).map(|i| (from + i) % count).find_map(|at| {
@@ -214,7 +214,7 @@ impl World {
                 Ok(taken)
             }
             Err((facts, error)) => {
-                // A late one has gone on meanwhile, and the log has let go of what the ledger holds.
+                // A late process has gone on meanwhile, and the log has retired what the ledger holds.
                 let held = self.ledgers.db.progress()?.get(&facts).copied().unwrap_or(0);
                 let start = self.log.bounds((Topic::Facts, facts)).start;
                 if matches!(*error, Alarm::Log(LogError::Retired { .. })) && held >= start {
@@ -277,7 +277,7 @@ impl World {
         Ok(())
     }
 
-    /// The log lets go of what nobody needs any more.
+    /// The log retires what no reader needs any more.
     pub(super) fn retain(&mut self) -> Result<(), Alarm> {
         let mut places: Vec<Place> = self.owner.keys().copied().collect();
         places.extend((0..self.plan.partitions.facts).map(|f| (Topic::Facts, f)));
@@ -296,7 +296,7 @@ impl World {
         Ok(())
     }
 
-    /// No misfortune any more: everything that is sent arrives, and is worked off.
+    /// No more faults: everything that is sent arrives, and the backlog is worked off.
     pub(super) fn settle(&mut self) -> Result<(), Alarm> {
         self.heal()?;
         for _ in 0..TURNS_MAX {
@@ -313,7 +313,7 @@ impl World {
         hold(false, || "it does not come to rest".to_owned())
     }
 
-    /// Everybody is awake and knows what is whose.
+    /// Every process is awake and knows which partitions are its own.
     pub(super) fn heal(&mut self) -> Result<(), Alarm> {
         self.trace.note("settle", format_args!(""));
         self.plan.acks_lost = 0;
@@ -324,7 +324,7 @@ impl World {
         self.ledgers.heal()
     }
 
-    /// Whether nothing is left to publish. What a publisher left unfinished is somebody's to complete.
+    /// Whether nothing is left to publish. Another publisher must complete what one left unfinished.
     fn is_published(&mut self) -> bool {
         if !(self.presses.is_empty() && self.to_publish.is_empty()) {
             return false;
@@ -335,7 +335,7 @@ impl World {
         unplaced.is_none()
     }
 
-    /// Everybody has a turn; whether there was nothing to do.
+    /// Every process has a turn; returns whether there was nothing to do.
     pub(super) fn turn(&mut self) -> Result<bool, Alarm> {
         let mut idle = self.wire.is_empty();
         for at in 0..self.edges.len() {

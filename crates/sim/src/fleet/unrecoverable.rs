@@ -1,4 +1,4 @@
-//! What no fleet outlives by itself: it must be noticed, and nothing may go on as if nothing had happened.
+//! What a fleet cannot recover from by itself: it must be noticed, and nothing may go on as if nothing had happened.
 
 use ::eventlog::files::memory::Memory;
 use ::eventlog::local::meta::Meta;
@@ -12,7 +12,7 @@ use super::{World, store};
 use crate::alarm::{Alarm, hold};
 use crate::oracle;
 
-/// So often everything is sent again, so that readers come beyond what was lost.
+/// Number of times that everything is sent again, so that readers come beyond what was lost.
 const AGAIN_MAX: usize = 6;
 /// What the shopper desk alone decides.
 const OF_SCANS: [&str; 4] = ["postings", "orders", "members", "funnels"];
@@ -26,7 +26,7 @@ struct Lost {
 }
 
 impl World {
-    /// A disaster strikes; whether that was the end.
+    /// Applies an unrecoverable fault; returns whether the run is over.
     pub(super) fn strike(&mut self, disaster: Disaster) -> Result<bool, Alarm> {
         match disaster {
             Disaster::Recreated => self.recreated().map(|()| false),
@@ -35,7 +35,7 @@ impl World {
         }
     }
 
-    /// Every topic is made anew, store and ledger stay as they are. Nobody goes on; then an operator begins anew.
+    /// Every topic is made anew, store and ledger stay as they are. No process goes on; then an operator begins anew.
     fn recreated(&mut self) -> Result<(), Alarm> {
         self.trace.note("recreated", format_args!(""));
         for at in 0..self.ledgers.len() {
@@ -53,7 +53,7 @@ impl World {
         let after = oracle::tables(|table| self.ledgers.db.export(table))?;
         hold(before == after, || "the ledger changed under another log".to_owned())?;
 
-        // Lanes whose feeds failed know the old log; processes that begin anew, the new one.
+        // Lanes whose consumers failed know the old log; processes that begin anew, the new one.
         for is_new in [false, true] {
             for at in 0..self.workers.len() {
                 self.workers[at].seats.clear();
@@ -97,7 +97,7 @@ impl World {
         Ok(())
     }
 
-    /// No station goes on from what is another log's. One that has nothing begins where a new process would.
+    /// No task goes on from what is another log's. One that has nothing begins where a new process would.
     fn refuse_stations(&mut self, at: usize, kept: &[Place], is_new: bool) -> Result<(), Alarm> {
         let own = |(place, owner): (&Place, &usize)| (*owner == at).then_some(*place);
         let places: Vec<Place> = self.owner.iter().filter_map(own).collect();
@@ -119,7 +119,7 @@ impl World {
         Ok(())
     }
 
-    /// Neither does the ledger, even where the stations do, since somebody has emptied their store: it asks when it begins.
+    /// Neither does the ledger, even where the tasks do because their store was emptied: it asks when it begins.
     fn refuse_ledgers(&mut self, scans: &[u16]) -> Result<(), Alarm> {
         let asks = self.ledgers.check_log(&self.log.meta).is_err();
         if self.switches.guards.log_id {
@@ -137,7 +137,7 @@ impl World {
         }
         self.alarms = None;
         (self.disk, self.snapshots) = kept;
-        // Where it does not ask, the first frame of a topic that it knows still tells.
+        // Where it does not ask, the first frame of a topic that it knows still shows it.
         for (facts, next) in self.ledgers.db.progress()? {
             let holds_something = scans.iter().any(|scans| scans % self.plan.partitions.facts == facts);
             let is_read = self.log.bounds((Topic::Facts, facts)).end != next;
@@ -148,7 +148,7 @@ impl World {
         Ok(())
     }
 
-    /// An operator empties store and ledger, and everybody begins with the log that there is.
+    /// An operator empties store and ledger, and every process begins with the log that there is.
     fn begin_anew(&mut self) -> Result<(), Alarm> {
         self.trace.note("begun anew", format_args!(""));
         self.disk = Memory::default();
@@ -187,7 +187,7 @@ impl World {
         self.works_off()?;
         self.rest()?;
         if self.alarms.as_ref().is_some_and(Vec::is_empty) {
-            // Nobody has missed it so far; whoever does so later is in time, for until then nothing hung on it.
+            // No reader has missed it so far; a reader that misses it later is in time, since nothing depended on it before.
             self.settle()?;
         }
         let alarms = self.alarms.take().unwrap_or_default();
@@ -205,7 +205,7 @@ impl World {
     fn some_known(&mut self) -> Result<Option<(Place, u64)>, Alarm> {
         let mut known = Vec::new();
         for seat in self.workers.iter().flat_map(|w| &w.seats).filter(|seat| seat.left.is_none()) {
-            // A last frame that is lost is missed by nobody before the next one: only what is known to the end.
+            // No reader misses a lost last frame before the next one comes: only what is known to the end counts.
             let is_whole = seat.place.0 == Topic::Scans || seat.settled() == self.log.bounds(seat.place).end;
             known.extend(is_whole.then_some((seat.place, seat.settled())));
         }
@@ -217,12 +217,12 @@ impl World {
         Ok((!known.is_empty()).then(|| *self.rng.pick(&known)))
     }
 
-    /// Whoever reads a partition is told by its feed that something is wrong, and begins again.
+    /// A reader of a partition learns from its consumer that something is wrong, and begins again.
     fn fail_feed(&mut self, place: Place) -> Result<(), Alarm> {
         if place.0 == Topic::Facts { self.ledgers.heal() } else { self.begin_again(self.owner[&place]) }
     }
 
-    /// Everybody works until nothing is to be done, as far as they are not stopped.
+    /// Every process that is not stopped works until nothing is to be done.
     fn works_off(&mut self) -> Result<(), Alarm> {
         for _ in 0..50 {
             if self.turn()? {
@@ -232,8 +232,8 @@ impl World {
         (0..self.ledgers.len()).try_for_each(|at| self.read_facts(at, usize::MAX).map(drop))
     }
 
-    /// Perhaps nothing is under way when it strikes. Then no answer is there in part, and the ledger can be held against the
-    /// log as far as it goes.
+    /// Perhaps nothing is in flight when the fault happens. Then no answer is there in part, and the ledger can be compared
+    /// with the log as far as it goes.
     fn some_quiet(&mut self) -> Result<bool, Alarm> {
         let is_quiet = self.rng.percent(60);
         if is_quiet {

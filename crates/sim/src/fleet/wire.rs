@@ -1,5 +1,5 @@
 //! What is on its way to the shared log: of every producer and partition in order, as an idempotent producer sends it; and
-//! what producers are told of it, which is not always the truth.
+//! what is reported to producers of it, which is not always the truth.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,7 +13,7 @@ use crate::generate::rng::Rng;
 pub enum Owner {
     /// These attempts of clients.
     Attempts(Vec<u64>),
-    /// A seat, and the number of its answer.
+    /// A task, and the number of its answer.
     Answer(u64, u64),
     Publisher,
     Nobody,
@@ -27,11 +27,11 @@ pub struct Sent {
     pub owner: Owner,
 }
 
-/// What a producer is told of a record.
+/// What is reported to a producer of a record.
 #[derive(Debug)]
 pub struct Report {
     pub sent: Sent,
-    /// None: it failed, or is said to be delivered, and nobody says where. It may be in the log all the same.
+    /// None: it failed, or is reported as delivered without an offset. It may be in the log all the same.
     pub offset: Option<u64>,
 }
 
@@ -52,7 +52,7 @@ impl Wire {
         self.next
     }
 
-    /// A record that arrives, and nobody hears of it.
+    /// A record that arrives, and is reported to no process.
     pub fn stray(&mut self, place: Place, record: Vec<u8>) {
         self.next += 1;
         self.send(self.next, Sent { place, record, owner: Owner::Nobody });
@@ -132,8 +132,8 @@ impl Wire {
         self.reports.get_mut(&producer)?.pop_front()
     }
 
-    /// A producer is thrown away. Of what it has under way to each partition the first ones may still arrive; nobody hears of
-    /// it. Gives all that it had not heard of, in the order of each partition, for whoever sends it again.
+    /// A producer is thrown away. Of its records in flight to each partition the first ones may still arrive, which is
+    /// reported to no process. Returns all records without a report, in the order of each partition, for the next sender.
     pub fn end(&mut self, producer: u64, rng: &mut Rng) -> Vec<Sent> {
         let unheard = self.reports.remove(&producer).unwrap_or_default();
         let mut unheard: Vec<Sent> = unheard.into_iter().filter(|r| r.offset.is_none()).map(|r| r.sent).collect();
@@ -151,7 +151,7 @@ impl Wire {
         unheard
     }
 
-    /// Nothing that is on its way arrives, and nobody hears of it.
+    /// Nothing that is in flight arrives, and nothing is reported of it.
     pub fn clear(&mut self) {
         self.queues.clear();
         self.reports.values_mut().for_each(VecDeque::clear);

@@ -1,4 +1,4 @@
-//! A worker process: the real stations of the partitions that its group gave it, and of some that it has lost without
+//! A worker process: the real tasks of the partitions that its group gave it, and of some that it has lost without
 //! knowing it yet.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use worker::task::TaskError;
 
 use super::log::{Place, SharedLog};
 
-/// A station at work.
+/// A task at work.
 #[derive(Debug)]
 pub struct SimTask {
     pub place: Place,
@@ -26,7 +26,7 @@ pub struct SimTask {
     station: AnyTask,
     /// The offset that it is handed next.
     next: u64,
-    /// The partition is another one's, and it goes on for so many records, not knowing it. `None`: it is its own.
+    /// Number of records for which it goes on without knowing that the partition is another worker's. `None`: it is its own.
     pub left: Option<usize>,
 }
 
@@ -40,15 +40,15 @@ pub struct Worker {
     pub books: RulesCache,
     pub library: Arc<Library>,
     pub seats: Vec<SimTask>,
-    /// The last record that it took of each of its partitions, as far as it went when a seat was thrown away.
+    /// The last record that it took of each of its partitions, as far as it went when a task was thrown away.
     pub taken: BTreeMap<Place, RecordMark>,
-    /// For so many turns it does nothing.
+    /// Number of turns in which it still does nothing.
     pub frozen: usize,
-    /// Offsets of snapshots that it will tell its group.
+    /// Offsets of snapshots that it will commit to its group.
     pub to_commit: Vec<(Place, u64)>,
 }
 
-/// What a station is opened with.
+/// What a task is opened with.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening<'a> {
     pub log: &'a SharedLog,
@@ -58,7 +58,7 @@ pub struct Opening<'a> {
 }
 
 impl Worker {
-    /// Opens the station of a partition from its latest snapshot.
+    /// Opens the task of a partition from its latest snapshot.
     ///
     /// # Errors
     /// The snapshot cannot be taken up, or the log does not reach back to it.
@@ -76,7 +76,7 @@ impl Worker {
         Ok(())
     }
 
-    /// A seat takes at most so many records; how many, and what it answers.
+    /// A task takes at most `most` records; returns their number, and the answers.
     ///
     /// # Errors
     /// Why it stops.
@@ -99,7 +99,7 @@ impl Worker {
         Ok((taken, answers))
     }
 
-    /// Throws a seat away, and keeps in mind how far it came; one that it does not own any more it forgets.
+    /// Throws a task away and remembers how far it came; forgets one that it does not own any more.
     pub fn throw_away(&mut self, at: usize) {
         let seat = self.seats.remove(at);
         if let (None, Some(last)) = (seat.left, seat.station.last_taken()) {
@@ -108,7 +108,7 @@ impl Worker {
         }
     }
 
-    /// An answer of a seat is in the log.
+    /// An answer of a task is in the log.
     pub fn durable(&mut self, number: u64, answer: u64) {
         if let Some(seat) = self.seats.iter_mut().find(|seat| seat.number == number) {
             seat.station.made_durable(answer..answer + 1);

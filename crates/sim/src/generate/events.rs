@@ -1,4 +1,4 @@
-//! Acceptable events that go for the edges: windows, horizons, ties, retries, lateness.
+//! Acceptable events that aim at the limits: windows, horizons, ties, retries, lateness.
 use super::codes::written;
 use super::rng::Rng;
 use super::rules::{Plan, Scale};

@@ -1,4 +1,4 @@
-//! What can befall a world.
+//! Faults of a world.
 
 use std::path::Path;
 
@@ -46,7 +46,7 @@ impl World {
                 }
                 let producer = self.queues.producer();
                 self.edges[at].restart(producer, last);
-                // Whoever waits for an answer of any edge gets none: a client asks again, and that is allowed always.
+                // No client that waits for an answer gets one, whatever its edge: it asks again, which is always allowed.
                 self.clients.forget(None);
                 Ok(())
             }
@@ -88,7 +88,7 @@ impl World {
         self.rng.draw() % (most + 1)
     }
 
-    /// The process is gone after some bytes of a round, or all of them, and nobody was answered.
+    /// The process crashes after some bytes of a round, or all of them, and no client gets an answer.
     fn crash_in_round(&mut self) -> Result<(), Alarm> {
         let most = 1 + self.rng.below(12);
         let round = self.queues.take(&mut self.rng, most);
@@ -105,7 +105,7 @@ impl World {
         self.crash(loss)
     }
 
-    /// The disk is full: nothing of the round is in the log. Edges say so, stations wait.
+    /// The disk is full: nothing of the round is in the log. Edges say so, tasks wait.
     fn full_round(&mut self) -> Result<(), Alarm> {
         let most = 1 + self.rng.below(12);
         let round = self.queues.take(&mut self.rng, most);
@@ -150,7 +150,7 @@ impl World {
         Ok(())
     }
 
-    /// A station is gone, or taken for gone, and another one takes its place from the latest snapshot.
+    /// A task is gone, or taken for gone, and another one takes its place from the latest snapshot.
     fn replace(&mut self, at: usize, how: Op) -> Result<(), Alarm> {
         let (topic, partition, producer) = (self.seats[at].topic, self.seats[at].partition, self.seats[at].producer);
         let waiting = self.queues.waiting(producer);
@@ -175,7 +175,7 @@ impl World {
         Ok(())
     }
 
-    /// A zombie goes on; nobody hears it if it stops.
+    /// A zombie goes on; if it stops, that is not reported.
     pub(super) fn step_zombie(&mut self, at: usize, most: usize) -> Result<(), Alarm> {
         let zombie = &mut self.zombies[at];
         let most = most.min(zombie.left);
@@ -193,7 +193,7 @@ impl World {
         Ok(())
     }
 
-    /// The newest snapshots of a partition are gone, and a station has to begin from an older one.
+    /// The newest snapshots of a partition are gone, and a task has to begin from an older one.
     fn old_snapshot(&mut self) -> Result<(), Alarm> {
         let at = self.rng.below(self.seats.len());
         let dir = Path::new(SNAPSHOTS).join(format!("{}-{}", self.seats[at].topic, self.seats[at].partition));

@@ -1,4 +1,4 @@
-//! Everything together, but for threads and disks: clients, edges, the log, a station for every partition, snapshots, the
+//! Everything together, but for threads and disks: clients, edges, the log, a task for every partition, snapshots, the
 //! ledger. One step at a time, as the seed says.
 
 mod faults;
@@ -31,7 +31,7 @@ use crate::queues::{Item, Owner, Queues};
 use crate::task::{Opening, SimTask};
 use crate::trace::Trace;
 
-/// A run that has not come to rest after so many steps never will.
+/// Maximum number of steps with faults, and of turns without faults after them; a run that is not at rest then is an alarm.
 const STEPS_MAX: usize = 6_000;
 const TURNS_MAX: usize = 2_000;
 
@@ -54,7 +54,7 @@ pub struct World {
     seats: Vec<SimTask>,
     zombies: Vec<SimTask>,
     pub ledgers: Ledgers,
-    /// How many segments the log has let go.
+    /// Number of segments that the log has retired.
     pub retired: u64,
 }
 
@@ -62,7 +62,7 @@ impl World {
     /// Lets happen what the seed says until every client has its acknowledgement; then heals all and comes to rest.
     ///
     /// # Errors
-    /// Somebody raises an alarm.
+    /// A process raises an alarm.
     pub fn run(&mut self) -> Result<(), Alarm> {
         for _ in 0..STEPS_MAX {
             if self.clients.is_done() {
@@ -75,7 +75,7 @@ impl World {
         self.settle()
     }
 
-    /// Holds what it left behind against the model.
+    /// Compares what it left behind with the model.
     ///
     /// # Errors
     /// What does not hold.
@@ -206,7 +206,7 @@ impl World {
         self.logs.copy()
     }
 
-    /// Tells whoever waits for it that a frame is durable.
+    /// Tells the owner of a frame that it is durable.
     fn durable(&mut self, item: &Item) {
         match &item.owner {
             Owner::Attempts(attempts) => {
@@ -229,12 +229,12 @@ impl World {
         }
     }
 
-    /// A station takes some records; how many.
+    /// A task takes some records; returns their number.
     fn step(&mut self, at: usize, most: usize) -> Result<usize, Alarm> {
         let seat = &mut self.seats[at];
         let (topic, partition) = (seat.topic, seat.partition);
         let (taken, answers) = match seat.step(&self.library, most) {
-            // A zombie's snapshot is ahead of it, and the log has let go of what came before that: it begins anew from there.
+            // A zombie's snapshot is ahead of it, and the log has retired what came before that: it begins anew from there.
             Err(TaskError::Log(LogError::Retired { wanted, .. })) => {
                 self.trace.note("overtaken", format_args!("{topic} {partition} at {wanted}"));
                 self.seats[at] = self.open_seat(topic, partition)?;
@@ -256,7 +256,7 @@ impl World {
         }
     }
 
-    /// A snapshot that may be written, of some station or zombie that has one.
+    /// A snapshot that may be written, of some task or zombie that has one.
     fn some_snapshot(&mut self) -> Option<Snapshot> {
         let count = self.seats.len() + self.zombies.len();
         let from = self.rng.below(count);
@@ -285,7 +285,7 @@ impl World {
         }
     }
 
-    /// A new incarnation of a partition's station.
+    /// A new incarnation of a partition's task.
     fn open_seat(&mut self, topic: Topic, partition: u16) -> Result<SimTask, Alarm> {
         let producer = self.queues.producer();
         Ok(self.opening().seat(&self.logs.partition(topic, partition), producer)?)
@@ -311,13 +311,13 @@ impl World {
         self.ledgers.reopen(&self.logs)
     }
 
-    /// Where the event clock is, as the log tells; at the beginning, where the first event's time puts it.
+    /// The time of the event clock, as the log shows it; at the beginning, the first event's time.
     fn event_clock(&self) -> Millis {
         let logged = self.logs.events().last().map_or(0, |e| e.received);
         self.clients.lines().first().map_or(0, |l| l.at).max(logged)
     }
 
-    /// No misfortune any more: everything that is sent arrives, and is worked off.
+    /// No more faults: everything that is sent arrives, and the backlog is worked off.
     fn settle(&mut self) -> Result<(), Alarm> {
         self.trace.note("settle", format_args!(""));
         self.plan.acks_lost = 0;

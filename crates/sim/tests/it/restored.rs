@@ -91,7 +91,7 @@ fn check<D: Desk>(seed: u64, records: &Records, library: &Library) -> Vec<Output
     never
 }
 
-/// How many duplicates, entries and awards answers tell of: a test of nothing would tell of none.
+/// Number of duplicates, entries and awards in answers: a test of nothing would have none.
 fn told(answers: &[Output]) -> BTreeMap<&'static str, usize> {
     let mut told = BTreeMap::new();
     for answer in answers.iter().filter(|a| a.topic == Topic::Facts) {

@@ -5,7 +5,7 @@ use sim::plan::Switches;
 use sim::run::{Family, first_wrong, run};
 use worker::snapshot::Safeguards;
 
-/// A safeguard that is off must be found within so many seeds.
+/// Maximum number of seeds within which a safeguard that is off must be found.
 const SEEDS_MAX: u64 = 1_000;
 
 /// A seed that shows what a safeguard is for, and what is wrong then.

@@ -1,15 +1,15 @@
-//! Whatever befalls a world, its ledger is the naive model's.
+//! Whatever faults a world has, its ledger is the naive model's.
 
 use std::collections::BTreeMap;
 
 use sim::plan::Switches;
 use sim::run::{Family, run};
 
-/// So many seeds of each family, unless MASHANG_SIM_SEEDS says otherwise.
+/// Number of seeds of each family, unless MASHANG_SIM_SEEDS gives another number.
 const PROCESS_SEEDS: u64 = 100;
 const FLEET_SEEDS: u64 = 100;
 
-/// What must befall some world, or the seeds prove less than they seem to.
+/// What must happen in some world, or the seeds prove less than they seem to.
 const PROCESS_BEFALLS: [&str; 18] = [
     "ack lost",
     "crash",
@@ -66,8 +66,9 @@ const FLEET_BEFALLS: [&str; 32] = [
 ];
 
 /// Seeds that once found something: a published snapshot torn by a second writer, a segment that could not be begun and was
-/// left behind, a late snapshot that the log does not reach back to, a reader that was overtaken by what lets go of the log and said nothing.
-/// Of fleets: a record with a damaged version, taken for a newer build's; a recreated log whose record before a station's place
+/// left behind, a late snapshot that the log does not reach back to, a reader that was overtaken by retention and said
+/// nothing.
+/// Of fleets: a record with a damaged version, taken for a newer build's; a recreated log whose record before a task's place
 /// was the same but for its append time, and one that ended just there; a state of a process that knew newer rules; a later
 /// answer that was acknowledged first and taken for the earlier one; a log that was cut under a lane that then went on in it
 /// (three).

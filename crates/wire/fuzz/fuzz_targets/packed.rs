@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use libfuzzer_sys::fuzz_target;
 use wire::compression::{BODY_BYTES_MAX, Encoding, Packed, unpack};
 
-/// What is asked for at most while there is this much room.
+/// Unpacks a body while `room` bytes are left of the memory budget.
 fn within(encoding: Encoding, body: &[u8], room: usize) -> Result<Vec<u8>, Packed> {
     let mut asked = 0;
     let unpacked = unpack(encoding, body, &mut |bytes| {

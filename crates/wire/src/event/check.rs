@@ -11,9 +11,9 @@ use super::{Accepted, FieldError, Merchants, Reason, Refused};
 use crate::code::parse_link;
 use crate::json::quoted;
 
-/// Texts other than codes may have so many bytes.
+/// Maximum length of texts other than codes, in bytes; a longer text is a mistake.
 const TEXT_BYTES_MAX: usize = 64;
-/// Texts of codes may have so many bytes.
+/// Maximum length of the text of a code, in bytes; a longer text is a mistake.
 const CODE_BYTES_MAX: usize = 512;
 /// Control characters that texts of codes may have: line ends and GS, which scanners send.
 const CODE_CONTROLS: [char; 3] = ['\r', '\n', '\u{1D}'];

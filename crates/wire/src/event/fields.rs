@@ -58,7 +58,7 @@ impl<'a> Fields<'a> {
         fields
     }
 
-    /// Puts another value in a field's place; one that was there counts as a field that nobody knows.
+    /// Replaces a field's value; the value that was there counts as an unknown field.
     pub(super) fn replace(&mut self, field: Field, value: Option<Scalar<'a>>) {
         self.unknown += u32::from(self.values[field as usize].is_some());
         self.values[field as usize] = value;

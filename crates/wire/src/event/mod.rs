@@ -41,7 +41,7 @@ pub struct Accepted<'a> {
     pub event: Event<'a>,
     /// When a line of a log dump was received, by itself.
     pub received: Option<Millis>,
-    /// How many of its fields nobody knows.
+    /// Number of its fields that are unknown.
     pub unknown_fields: u32,
 }
 
@@ -70,7 +70,7 @@ impl Refused {
 pub struct FieldError {
     /// The field's name; empty if it is about the whole object.
     pub field: String,
-    /// What is wrong and the mend, with the field's name in front.
+    /// What is wrong and the fix, with the field's name in front.
     pub error: String,
     pub reason: Reason,
 }
@@ -155,7 +155,7 @@ impl Reason {
 /// assert_eq!((accepted.event.action, accepted.event.merchant), (Action::Order, "acme"));
 /// assert_eq!(accepted.event.order.map(|order| order.amount), Some(25900));
 ///
-/// // Everything that is wrong is told at once.
+/// // Every mistake is reported at once.
 /// let wrong = br#"{"id":"7f3b","action":"order","shopper":"u1","order":"o-9","time":1794326403}"#;
 /// let refused = read(wrong, &merchants, &arena).expect_err("no event");
 /// let errors: Vec<&str> = refused.errors.iter().map(|error| error.error.as_str()).collect();

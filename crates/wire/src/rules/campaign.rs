@@ -16,7 +16,7 @@ use super::values::{PATH_BYTES_MAX, count, hash, https_url, id, integer, ratio, 
 use super::{Open, Reference};
 use crate::hex::hex32;
 
-/// So many areas at most.
+/// Maximum number of areas of a campaign; a longer list is a mistake.
 const AREAS_MAX: usize = 10_000;
 
 /// Reads a campaign; its id is taken even if something else is wrong.

@@ -79,7 +79,7 @@ pub(super) fn each_row(notes: &Notes, file: &str, bytes: &[u8], shape: &Shape, m
     }
 }
 
-/// The line where a record begins: the library tells where the blank lines before it do.
+/// The line where a record begins: the library reports where the blank lines before it begin.
 fn first_line(bytes: &[u8], position: Option<&csv::Position>) -> usize {
     let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let (line, byte) = position.map_or((1, 0), |at| (number(at.line()), number(at.byte())));

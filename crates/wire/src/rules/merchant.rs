@@ -15,7 +15,7 @@ use super::register::{self, Known, named};
 use super::table::Table;
 use super::values::{currency, duration_ms, id, integer, minutes, positive_ms, rate_ppm, time_zone, word};
 
-/// The most touches that may be kept of a shopper.
+/// Maximum for the setting of how many touches are kept of a shopper; a larger number is a mistake.
 const TOUCHES_MAX: i64 = 65_536;
 
 /// Reads the whole file; none only if a mistake was noted.

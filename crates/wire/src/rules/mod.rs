@@ -1,8 +1,13 @@
 //! A merchant's rules: TOML and CSV become [`Rules`], or every mistake at once (contract section 4).
 //!
-//! Read top-down: [`read`] here; `table` reads tables of TOML and rows of CSV key by key and notes what is wrong,
-//! `values` reads single values, `csv_rows` and `quotes` know CSV; `merchant`, `register`, `campaign` and `prize` know what the keys mean; `reach` finds
-//! phases that no entry reaches. [`object`] is what gets published.
+//! Read top-down: [`read`] comes first, [`object`] is what gets published.
+//!
+//! - `merchant`, `register`, `campaign`, `prize`: what the keys mean
+//! - `table`: tables of TOML and rows of CSV, key by key, and the mistakes in them
+//! - `values`: single values
+//! - `ids`: each id once, none unknown, no cycle
+//! - `csv_rows`, `quotes`: CSV
+//! - `reach`: phases that no entry reaches
 
 mod campaign;
 mod csv_rows;
@@ -47,7 +52,7 @@ pub struct Mistake {
     pub line: usize,
     /// Dotted, such as `campaign[0].prize[1].else`; a register's column; empty where the text is no TOML or CSV.
     pub key: String,
-    /// What is wrong and the mend, as a phrase that follows the key.
+    /// What is wrong and the fix, as a phrase that follows the key.
     pub message: String,
 }
 
@@ -115,7 +120,7 @@ pub fn read(file: &str, text: &str, open: &mut Open<'_>) -> Result<Checked, Vec<
     let rules = merchant::rules(Table::root(&notes, &lines, root.get_ref()), open, &mut secrets);
 
     let (mut mistakes, mut warnings) = notes.into_lists();
-    // A line that is no TOML is told once, not again for the value that was guessed from it.
+    // A line that is no TOML is reported once, not again for the value that was guessed from it.
     mistakes.retain(|m| m.file != file || m.key.is_empty() || !torn_lines.contains(&m.line));
     let order = |m: &Mistake| (m.file != file, m.file.clone(), m.line);
     mistakes.sort_by_key(order);

@@ -8,7 +8,7 @@ use super::register::named;
 use super::table::Table;
 use super::values::{amount, id, integer, positive_ms, word};
 
-/// What is granted where no prize is; no prize may be called so.
+/// The id that is granted where there is no prize; no prize may have it.
 const THANKS: &str = "thanks";
 /// What may unlock an award.
 const UNLOCKING: &[Action] = &[Action::Order, Action::Join, Action::Follow];
@@ -23,7 +23,7 @@ pub(super) struct Cash {
 }
 
 impl Cash {
-    /// The largest prize of a draw in China, in fen: what is above it is a warning.
+    /// Maximum prize of a draw in China, in fen; a larger one is a warning.
     const CNY_USUAL_MAX: i64 = 5_000_000;
 
     pub(super) fn of(currency: Option<&str>, has_budget: bool) -> Self {

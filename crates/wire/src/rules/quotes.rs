@@ -91,7 +91,7 @@ fn quoted_length(inside: &[u8]) -> Option<usize> {
     }
 }
 
-/// How many characters begin in these bytes; where they are no UTF-8, about so many.
+/// Number of characters that begin in these bytes; an estimate where the bytes are no UTF-8.
 fn chars(bytes: &[u8]) -> usize {
     bytes.iter().filter(|&&byte| byte & 0xC0 != 0x80).count()
 }

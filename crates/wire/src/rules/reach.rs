@@ -58,10 +58,10 @@ impl Reach {
 
     /// Adds the next phase; why no entry can reach it, if none can.
     pub(super) fn add(&mut self, phase: Bounds) -> Option<&'static str> {
-        /// A shape that falls into more pieces is not looked at further: only a warning is missed.
+        /// Maximum number of pieces of a shape; a shape with more is not examined further, and only a warning is missed.
         const PIECES_MAX: usize = 1_000;
         if phase.is_empty() || self.campaign.is_empty() {
-            // Both are mistakes, told as such.
+            // Both are mistakes, reported elsewhere.
             return None;
         }
         let in_time = Bounds { first: phase.first, last: phase.last, ..phase.both(self.campaign) };

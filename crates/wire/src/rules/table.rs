@@ -183,7 +183,7 @@ impl<'t> Table<'t> {
         (from, to)
     }
 
-    /// A list of so many items that may be left out; what is wrong in it is noted and left out.
+    /// A list that may be left out, with a range of lengths; items with mistakes are noted and left out.
     pub(super) fn list<T>(
         &mut self,
         key: &'static str,
@@ -271,7 +271,7 @@ impl<'t> Table<'t> {
         self.notes.mistake(&self.place(key), message);
     }
 
-    /// Notes the keys that nobody asked for.
+    /// Notes the keys that were not asked for.
     pub(super) fn end(self) {
         for (name, _) in self.cells {
             let name: &str = name.get_ref();

@@ -8,15 +8,15 @@ use toml::de::DeValue;
 use crate::hex::hex32;
 use crate::json::quoted;
 
-/// Ids and most other texts may have so many bytes.
+/// Maximum length of ids and most other texts, in bytes; a longer text is a mistake.
 pub(super) const TEXT_BYTES_MAX: usize = 64;
-/// Ids of codes may have so many bytes, as codes in events.
+/// Maximum length of the id of a code, in bytes, the same as in events; a longer id is a mistake.
 pub(super) const CODE_BYTES_MAX: usize = 512;
-/// Names for people may have so many bytes.
+/// Maximum length of names for people, in bytes; a longer name is a mistake.
 pub(super) const NAME_BYTES_MAX: usize = 256;
-/// Paths and URLs may have so many bytes.
+/// Maximum length of paths and URLs, in bytes; a longer one is a mistake.
 pub(super) const PATH_BYTES_MAX: usize = 2048;
-/// The longest duration: 36,500 days.
+/// Maximum duration, in milliseconds: 36,500 days; a longer one is a mistake.
 const DURATION_MAX_MS: i64 = 36_500 * DAY_MS;
 
 type Read<T> = Result<T, String>;
@@ -38,7 +38,7 @@ fn text_of<'v>(value: &'v DeValue<'_>, example: &str) -> Read<&'v str> {
     value.as_str().ok_or_else(|| format!("is {}; write a text, in quotes{example}", told(value)))
 }
 
-/// A text of 1 to so many bytes without control characters.
+/// A text of at least 1 and at most the given number of bytes, without control characters.
 pub(super) fn text(bytes_max: usize) -> impl Fn(&DeValue<'_>) -> Read<String> {
     move |value| {
         let text = text_of(value, "")?;
@@ -60,7 +60,8 @@ pub(super) fn id(value: &DeValue<'_>) -> Read<String> {
     plain_text(TEXT_BYTES_MAX)(value)
 }
 
-/// A text of 1 to so many bytes that is compared as it stands: nothing that is not seen is at its ends.
+/// A text of at least 1 and at most the given number of bytes that is compared as it stands: no invisible characters at
+/// its ends.
 pub(super) fn plain_text(bytes_max: usize) -> impl Fn(&DeValue<'_>) -> Read<String> {
     move |value| {
         let text = text(bytes_max)(value)?;
@@ -75,7 +76,7 @@ pub(super) fn plain_text(bytes_max: usize) -> impl Fn(&DeValue<'_>) -> Read<Stri
     }
 }
 
-/// Blanks, and what takes no room on paper: Unicode's White_Space, and of its Default_Ignorable_Code_Point those that do not
+/// Blanks and characters without width: Unicode's White_Space, and of its Default_Ignorable_Code_Point those that do not
 /// belong to the character before them (variation selectors and tags do: emoji end with them).
 fn is_unseen(char: char) -> bool {
     char.is_whitespace()
@@ -168,7 +169,7 @@ pub(super) fn parse_duration_ms(text: &str) -> Read<i64> {
     ms.filter(|&ms| ms <= DURATION_MAX_MS).ok_or_else(|| format!("is {}; write at most \"36500d\"", quoted(text)))
 }
 
-/// A duration of whole minutes, at most so many.
+/// A duration of whole minutes, at most the given number.
 pub(super) fn minutes(max: u32) -> impl Fn(&DeValue<'_>) -> Read<u32> {
     move |value| {
         let ms = duration_ms(value)?;
@@ -220,7 +221,7 @@ pub(super) fn rate_ppm(value: &DeValue<'_>) -> Read<u32> {
     ppm.ok_or_else(|| "is no whole number of millionths; write for example \"1/20\" or \"0.052500\"".to_owned())
 }
 
-/// A GLN or GSRN: so many digits, the last its check digit.
+/// A GLN or GSRN: the given number of digits, the last its check digit.
 pub(super) fn gs1(name: &'static str, length: usize) -> impl Fn(&DeValue<'_>) -> Read<u64> {
     move |value| {
         let text = text_of(value, "")?;
@@ -245,7 +246,7 @@ pub(super) fn currency(value: &DeValue<'_>) -> Read<String> {
 pub(super) fn time_zone(value: &DeValue<'_>) -> Read<String> {
     let text = text_of(value, "")?;
     let wrong = || format!("is {}; write a time zone of the IANA database, such as \"Asia/Shanghai\"", quoted(text));
-    // The database gives this name for "nobody knows which zone".
+    // The database gives this name where the zone is unknown.
     let zone = Some(text).filter(|name| !name.eq_ignore_ascii_case("Etc/Unknown")).and_then(Zone::named);
     zone.map(|zone| zone.name().to_owned()).ok_or_else(wrong)
 }

@@ -39,7 +39,7 @@ fn messages_are_read() {
 }
 
 #[test]
-fn what_is_no_message_is_told() {
+fn a_text_that_is_no_message_is_refused() {
     check(b"", expect!["the datagram has 0 bytes; a message has 4 or more"]);
     check(b"\x40\x01\x00", expect!["the datagram has 3 bytes; a message has 4 or more"]);
     check(b"\x80\x01\x00\x01", expect!["the version is 2; send version 1"]);
@@ -93,7 +93,7 @@ fn a_request_is_asked_by_name() {
 }
 
 #[test]
-fn critical_options_that_nobody_knows_are_named() {
+fn unknown_critical_options_are_named() {
     let first = |before: &[(u16, &[u8])], after: &[(u16, &[u8])]| {
         let mut buffer = [0; 2048];
         let options = |pairs: &[(u16, &'static [u8])]| -> Vec<Opt<'static>> {
@@ -203,7 +203,7 @@ proptest! {
             for option in message.options() {
                 writer = writer.option(option.number, option.value);
             }
-            // Nobody writes it in more bytes than the shortest.
+            // It must not be written in more bytes than the shortest form.
             prop_assert_eq!(writer.payload(message.payload), Some(&bytes[..]));
         }
     }

@@ -1,4 +1,4 @@
-//! What `wire` promises, room by room.
+//! What `wire` promises, module by module.
 
 #![expect(clippy::needless_pass_by_value, reason = "`expect!` makes its value where it is passed")]
 

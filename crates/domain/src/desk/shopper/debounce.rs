@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::time::Millis;
 use crate::table::uniform::UniformMap;
 
-/// At most so many forgotten scans are given back per question.
+/// Maximum number of forgotten scans whose memory is freed per lookup; further ones wait for the next lookup.
 const SWEEP_MAX: usize = 4;
 
 /// The last counted scan of each shopper and code.
@@ -47,7 +47,7 @@ impl ScanDebouncer {
         self.last.allocation_size() + self.queue.capacity() * size_of::<(Millis, u128)>()
     }
 
-    /// Forgets for good what is no longer remembered under rules that are about to change.
+    /// Permanently forgets the scans that have expired under the rules that are about to change.
     pub(super) fn forget(&mut self, received: Millis, keep_ms: i64) {
         self.floor = self.floor.max(received - keep_ms + 1);
     }

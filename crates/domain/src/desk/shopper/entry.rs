@@ -16,7 +16,7 @@ pub(super) struct Entries {
     days: [(Day, u64); 2],
 }
 
-/// A counted scan at the door of a campaign.
+/// A counted scan that tries to enter a campaign.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EntryAttempt {
     pub(super) received: Millis,

@@ -27,7 +27,7 @@ use crate::table::dedup_window::{DedupWindow, Minute};
 use crate::table::uniform::{UniformMap, UniformSet};
 use crate::table::uniques::Uniques;
 
-/// At most so many shoppers are swept per event.
+/// Maximum number of shoppers swept per event; further ones wait for the next event.
 const SWEEP_MAX: usize = 2;
 
 /// A merchant's state. Lives at one partition of the shopper desk, with the shoppers of that partition.
@@ -61,7 +61,7 @@ pub(super) struct MerchantState {
     sweep: BTreeMap<i64, Vec<u128>>,
     /// Touches dropped because a shopper had too many.
     touches_dropped: u64,
-    /// Touches received before it were let go by earlier rules.
+    /// Touches received before it were forgotten under earlier rules.
     touches_floor: Millis,
 }
 
@@ -111,8 +111,8 @@ impl Merchant {
 
     /// Works under other rules from here on.
     ///
-    /// What the rules so far have let go stays forgotten, even where the new ones remember for longer and the sweep has not
-    /// come by: no answer may depend on that.
+    /// What has expired under the rules so far stays forgotten, even if the new rules remember for longer and the sweep has
+    /// not removed it yet: no answer may depend on the sweep.
     pub(super) fn switch(&mut self, book: &Arc<Rulebook>, received: Millis) {
         let rules = &self.bound.book.rules;
         self.kept.delivered.forget(minute(received), rules.dedup.horizon_minutes);
@@ -276,7 +276,7 @@ impl Merchant {
         }
     }
 
-    /// Tells the code desk of scans of item codes, and of entries; says what the shopper is told.
+    /// Sends scans of item codes, and entries, to the code desk; returns the result for the shopper.
     fn draw(
         &mut self,
         p: &EventContext<'_, '_>,
@@ -287,7 +287,7 @@ impl Merchant {
         out: &mut Outbox,
     ) -> Told {
         let campaign = p.arrival.code.and_then(|(_, code)| code.campaign);
-        // A keyless scan may come from anybody, again and again: it enters only where a code draws once.
+        // A keyless scan may come from any sender, again and again: it enters only where a code draws once.
         let draws = campaign.is_some() && !p.event.keyless;
         if kind == Kind::Forged || !(kind.is_item() || draws) {
             // Forged reads as counted: the sender cannot tell it from unknown.
@@ -319,7 +319,7 @@ impl Merchant {
         outcome.into()
     }
 
-    /// Tells whoever waits for it what became of a scan.
+    /// Sends the result of a scan, for the client that waits for it.
     fn answer(&self, p: &EventContext<'_, '_>, bound: &CompiledRules, name: &Name<'_>, told: Told, out: &mut Outbox) {
         let mut buffer = [0; 18];
         let drawn = !matches!(told, Told::Counted | Told::Repeat);
@@ -442,7 +442,7 @@ impl Merchant {
         }
     }
 
-    /// Gives back memory of what nobody may ask for any more. No answer depends on it.
+    /// Frees the memory of what has expired. No answer depends on it.
     fn sweep(&mut self, received: Millis, bound: &CompiledRules) {
         let oldest = received.saturating_sub(bound.book.rules.late_ms);
         self.kept.uniques.forget_before(bound.book.zone.day(oldest.max(0)).saturating_sub(1));
@@ -488,7 +488,7 @@ fn repeats_keep_ms(rules: &Rules) -> i64 {
     rules.dedup.debounce_ms.max(rules.late_ms)
 }
 
-/// Orders of a shopper, for good: which were closed.
+/// The key under which a closed order of a shopper is remembered permanently.
 fn order_key(shopper_key: u128, number: &str) -> u128 {
     join_keys(shopper_key, digest128(&[number]))
 }

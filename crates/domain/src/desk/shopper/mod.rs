@@ -1,5 +1,10 @@
 //! The shopper desk: duplicates, repeats, touches, orders, members, entries, funnels, counters (contract sections 2, 5,
 //! 6 and 7). Owns all that is known of a shopper.
+//!
+//! - `merchant`: the state of one merchant, and what one event does to it
+//! - `compiled_rules`, `resolve`: rules with their texts as numbers, and an event under them
+//! - `debounce`, `entry`, `funnel`, `counters`: repeats, entries into draws, funnels, counters
+//! - `settle`, `money`, `shopper`: touches, orders, members and the money of them; what is kept of one shopper
 
 mod compiled_rules;
 mod counters;

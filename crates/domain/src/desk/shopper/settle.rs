@@ -1,7 +1,7 @@
 //! Settling: what an event changes about a shopper's touches, orders and membership, and the money of it.
 //!
-//! What the orders concerned counted for is taken back, they are changed, and what they count for now is added: every order
-//! of arrival ends in the same sums.
+//! What the orders concerned counted for is taken back, they are changed, and what they count for now is added: events
+//! give the same sums in whatever sequence they come.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ impl Settlement<'_> {
         {
             shopper.orders.push(Order::new(payment.number));
         }
-        // An order may be the first ever of the shopper, which all others may hang on.
+        // An order may be the first ever of the shopper, on which all others may depend.
         let earlier = p.event.action == Action::Order && p.time < buyer.first_order;
         let concerned = |order: &Order| {
             let version = || versions.get(&order.rules);

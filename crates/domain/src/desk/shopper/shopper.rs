@@ -18,9 +18,9 @@ pub(super) struct Shopper {
     pub(super) orders: Vec<Order>,
     /// Until when nothing of the orders is forgotten, under which rules; `None` before anyone has looked.
     pub(super) orders_kept: Option<(u32, Millis)>,
-    /// When the first order ever was; kept for good.
+    /// Time of the first order ever; kept permanently.
     pub(super) first_order: Option<Millis>,
-    /// Kept for good.
+    /// Kept permanently.
     pub(super) member: Option<Box<Member>>,
     pub(super) entries: Vec<Entries>,
     pub(super) funnels: Vec<Progress>,

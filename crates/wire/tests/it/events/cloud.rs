@@ -80,7 +80,7 @@ fn attributes_go_before_fields_of_the_data() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_told() {
+fn every_mistake_in_a_cloud_event_is_reported() {
     structured(
         r#"{"id":"e1","data":{"action":"dance"}}"#,
         expect![[r#"

@@ -205,7 +205,7 @@ fn unknown_fields_are_counted() {
 }
 
 #[test]
-fn what_is_missing_is_told_at_once() {
+fn all_missing_fields_are_reported_at_once() {
     check(
         "{}",
         expect![[r#"

@@ -106,7 +106,7 @@ fn texts_have_no_control_characters() {
 }
 
 #[test]
-fn types_are_told() {
+fn values_of_wrong_type_are_reported() {
     check_visit(
         r#""store":12,"guide":true,"region":["33"],"channel":{"a":1},"device":1.50"#,
         expect![[r#"

@@ -357,7 +357,7 @@ fn what_this_build_does_not_have() {
             acme.toml:12: campaign[0].budget_day: a budget of a day is not in this build; take it out
             acme.toml:18: campaign[0].prize[0].value: the public notice is not in this build; take it out"#]],
     );
-    // The campaign's id is known all the same, and nothing else is told of it.
+    // The campaign's id is known all the same, and no other mistake is reported for it.
     let sealed = "[[campaign]]\nid = \"c\"\nmode = \"sealed\"\n[[campaign.prize]]\nid = \"p\"\ncount = 5\n";
     check(
         &format!("{sealed}[[code]]\nid = \"A\"\nkind = \"media\"\ncampaign = \"c\"\n"),

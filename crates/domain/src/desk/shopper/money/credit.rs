@@ -117,7 +117,7 @@ pub(in crate::desk::shopper) fn share(credited: &mut [Credited], sale: &Sale, bo
     dues
 }
 
-/// The terms of a touch and who is paid for it; `None` if nobody is.
+/// The terms of a touch and who is paid for it; `None` if no one is.
 fn paid(touch: &Touch, sale: &Sale, bound: &CompiledRules) -> Option<(usize, Payee)> {
     let rules = &bound.book.rules;
     let guide = bound.guide_of(touch.guide);
@@ -148,7 +148,7 @@ fn paid(touch: &Touch, sale: &Sale, bound: &CompiledRules) -> Option<(usize, Pay
     Some((terms, payee))
 }
 
-/// The guide, or whoever stands in for one who has left; `None` if the buyer would earn on the own purchase.
+/// The guide, or the deputy of a guide who has left; `None` if buyers would earn on their own purchase.
 fn guide_payee(credited: u32, sale: &Sale, bound: &CompiledRules) -> Option<Payee> {
     let guides = &bound.book.guides;
     let is_buyer = |guide: u32| guides[guide as usize].shopper_key == Some(sale.buyer);

@@ -1,4 +1,4 @@
-//! Money: touches, the credit that they earn, orders and members (contract section 5).
+//! Money: `touch`es, the `credit` that they earn, `order`s and `member`s (contract section 5).
 
 pub(super) mod credit;
 pub(super) mod member;

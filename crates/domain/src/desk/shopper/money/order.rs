@@ -120,7 +120,7 @@ impl Order {
         i64::try_from(sum).unwrap_or(i64::MAX).min(self.base())
     }
 
-    /// How many refunds come before one at (time, key): what they count for does not hang on it.
+    /// Number of refunds before one at (time, key): what they count for does not depend on it.
     pub(in crate::desk::shopper) fn refunds_before(&self, time: Millis, key: u128) -> usize {
         self.refunds.partition_point(|r| (r.time, r.key) < (time, key))
     }
@@ -177,7 +177,7 @@ impl Order {
         Booked { dues, main: largest.map(|c| c.touch) }
     }
 
-    /// Posts what is due and not posted, and tells how the order stands.
+    /// Posts what is due and not posted, and reports the state of the order.
     pub(in crate::desk::shopper) fn post(
         &mut self,
         booked: &Booked,
