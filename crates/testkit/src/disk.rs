@@ -1,17 +1,17 @@
-//! Disks that can be full: file systems in memory, which only root can mount.
+//! Small disks that tests can fill: file systems in memory, which only root can mount.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A disk of its own, a few MiB large; gone with the value.
+/// A disk of a few MiB, unmounted when the value is dropped.
 #[derive(Debug)]
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// Mounts a disk of so many MiB over an empty directory. `None`: it cannot be; that is said.
+    /// Mounts a disk of `mib` MiB over an empty directory. If that is not possible, it prints why and returns `None`.
     ///
     /// # Panics
-    /// If it cannot be and `MASHANG_NO_SKIP` is set.
+    /// If the disk cannot be mounted and `MASHANG_NO_SKIP` is set.
     #[must_use]
     pub fn mount(at: &Path, mib: u32) -> Option<Self> {
         let options = format!("size={mib}m");
@@ -27,7 +27,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: whoever still has a file open there keeps it.
+        // Lazily: open files on the disk stay usable.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }

@@ -1,13 +1,13 @@
-//! Real neighbours for tests and benches, started once per run and ended with it.
+//! Real neighbours for tests and benches, started once in a run and ended with it.
 //!
-//! What is not installed is reported as skipped, unless `MASHANG_NO_SKIP` is set: then it is a failure.
+//! A test whose neighbour is not installed is skipped with a message, or fails if `MASHANG_NO_SKIP` is set.
 //!
-//! - [`kafka`]: clusters of one or three brokers; kill, pause and restart them
-//! - [`relay`]: between clients and a broker, hurts Produce requests as planned
-//! - [`process`]: children that end with the test binary, whatever ends it
+//! - [`kafka`]: clusters of one or three brokers that tests can kill, pause and restart
+//! - [`relay`]: a relay between clients and a broker that injects planned faults into Produce requests
+//! - [`process`]: child processes that end with the test binary, in any case
 //! - [`postgres`]: a server with a database for every test
-//! - [`disk`]: disks that can be full
-//! - [`ports`]: ports that nobody else takes meanwhile
+//! - [`disk`]: small disks that tests can fill
+//! - [`ports`]: ports that no other test takes meanwhile
 
 pub mod disk;
 pub mod kafka;

@@ -1,32 +1,33 @@
-//! Ports that stay ours while a neighbour is down: asking the system for a free one and letting go of it is a race.
+//! Ports that stay reserved while a neighbour is down: a free port that the system gives out and gets back could be taken.
 
 use std::fs::{File, create_dir_all};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// Below what systems give to outgoing connections (from 32768 on Linux), above what services listen on.
+/// First port: above those of usual services, below those of outgoing connections (from 32768 on Linux).
 const FIRST: u16 = 20_000;
+/// Number of ports; when all are taken, [`Port::take`] panics.
 const COUNT: u16 = 12_000;
 
-/// A port of this machine's loopback that no other [`Port`] of any process has, until it is dropped.
+/// A loopback port that no other [`Port`] of any process has, until it is dropped.
 #[derive(Debug)]
 pub struct Port {
     number: u16,
-    /// Locked; the lock ends with the process, whatever ends it.
+    /// The lock of the port, which ends with the process in any case.
     _lock: File,
 }
 
 impl Port {
-    /// Takes a port that nobody listens on.
+    /// Takes a port on which no process listens.
     ///
     /// # Panics
-    /// If there is none, or no file can be made in the directory for temporary files.
+    /// If no port is free, or no file can be created in the directory for temporary files.
     #[must_use]
     pub fn take() -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         let dir = std::env::temp_dir().join("mashang-stand-ports");
         create_dir_all(&dir).expect("a directory for temporary files");
-        // Binaries that run side by side begin at different places.
+        // Binaries that run at the same time begin at different ports.
         let start = (std::process::id() % u32::from(COUNT)) as u16;
         for _ in 0..COUNT {
             let step = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;

@@ -1,5 +1,5 @@
-//! A real Postgres of the machine's own packages: a fresh server in a directory of its own, on loopback, with a password
-//! and a locale that orders texts in its own way.
+//! A real Postgres from the system's packages: a new server in a directory of its own, on loopback, with a password and a locale
+//! whose order of texts is not bytewise.
 
 use std::fs::Permissions;
 use std::io::{ErrorKind, Write};
@@ -11,21 +11,21 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-/// Where Debian keeps its servers, one folder per version.
+/// Directory of Debian's servers, with one folder for each version.
 const VERSIONS: &str = "/usr/lib/postgresql";
-/// The role that owns everything.
+/// Name of the role that owns all databases.
 const USER: &str = "mashang";
-/// Its password: one that a URL cannot hold as it is.
+/// Password of the role, with characters that a URL must escape.
 pub const PASSWORD: &str = "s3cr3t/p@ss";
 pub const PASSWORD_IN_URL: &str = "s3cr3t%2Fp%40ss";
-/// The account that runs the server where we are root: initdb refuses to be.
+/// Account that runs the server if the test runs as root, which initdb refuses.
 const ACCOUNT: &str = "postgres";
-/// Another process may take the port between our look and the server's.
+/// Maximum number of starts, because another process may take the free port first; after them, the start panics.
 const PORTS_TRIED: u32 = 5;
 
-/// Ends the server when its standard input is closed, which the kernel does when we are gone, however we end: a static is
-/// never dropped. It goes by the process id in `postmaster.pid`, wakes what we may have paused, and hears no signal that
-/// is meant for us.
+/// Script that ends the server when its standard input closes. The kernel closes it at any end of the test process, while a
+/// static is never dropped. The script uses the process id in `postmaster.pid`, continues paused processes, and ignores signals
+/// that are meant for the test.
 const KEEPER: &str = r#"trap '' INT TERM HUP
 cat > /dev/null
 own=$(head -n 1 "$HOME_OF_SERVER/data/postmaster.pid" 2> /dev/null)
@@ -33,12 +33,12 @@ own=$(head -n 1 "$HOME_OF_SERVER/data/postmaster.pid" 2> /dev/null)
 "$@" -m immediate stop > /dev/null 2>&1
 rm -rf "$HOME_OF_SERVER""#;
 
-/// What may be asked for.
+/// The options of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
-    /// Whether a commit is on the disk before it returns.
+    /// Whether a commit is durable before it returns.
     pub fsync: bool,
-    /// Whether the server offers TLS, with a certificate for `localhost` that only [`Postgres::root`] vouches for.
+    /// Whether the server offers TLS, with a certificate for `localhost` that only [`Postgres::root`] has signed.
     pub tls: bool,
 }
 
@@ -48,7 +48,7 @@ impl Default for Wanted {
     }
 }
 
-/// A running server; it ends when this is dropped, or with the process.
+/// A running server, which ends when the value is dropped, or with the process.
 #[derive(Debug)]
 pub struct Postgres {
     bin: PathBuf,
@@ -59,11 +59,11 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// The server that all tests of a process share, each with a database of its own. `None` where Postgres is not
-    /// installed, which is told.
+    /// The server that all tests of a process share, each with a database of its own. If Postgres is not installed, it prints so
+    /// and returns `None`.
     ///
     /// # Panics
-    /// It is installed and does not start, or `MASHANG_NO_SKIP` is set and it is not installed.
+    /// If the server does not start, or Postgres is not installed and `MASHANG_NO_SKIP` is set.
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Postgres>> = OnceLock::new();
         let shared = SHARED.get_or_init(|| Self::start(Wanted::default()));
@@ -73,7 +73,7 @@ impl Postgres {
         shared.as_ref()
     }
 
-    /// A server of a test's own, which it may hurt.
+    /// A server for one test, which may disturb it.
     ///
     /// # Panics
     /// As [`Postgres::shared`].
@@ -84,7 +84,7 @@ impl Postgres {
             println!("skipped: Postgres is not installed");
             return None;
         };
-        // Removed by the keeper, which outlives us.
+        // Removed by the keeper, which outlives this process.
         let home = TempDir::with_prefix("mashang-postgres-").expect("a directory").keep();
         if is_root() {
             give(&home);
@@ -101,83 +101,83 @@ impl Postgres {
         panic!("Postgres does not start: {}", std::fs::read_to_string(server.log()).unwrap_or_default());
     }
 
-    /// A URL of one of its databases.
+    /// The URL of a database.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// The same by its socket in the file system.
+    /// The URL of a database by the server's socket in the file system.
     #[must_use]
     pub fn socket_url(&self, database: &str) -> String {
         let folder = self.home.display().to_string().replace('/', "%2F");
         format!("postgres://{USER}:{PASSWORD_IN_URL}@{folder}:{}/{database}", self.port)
     }
 
-    /// Makes a database and gives its URL.
+    /// Creates a database and returns its URL.
     ///
     /// # Panics
-    /// There is one of that name already.
+    /// If there is a database of that name.
     #[must_use]
     pub fn create_database(&self, name: &str) -> String {
         self.sql("postgres", &format!("CREATE DATABASE \"{name}\""));
         self.url(name)
     }
 
-    /// Runs statements as the owner, each in a transaction of its own, and gives what they say: a row a line, columns
-    /// apart by `|`.
+    /// Runs statements as the owner, each in a transaction of its own; returns their rows, one a line, with columns separated by
+    /// `|`.
     ///
     /// # Panics
-    /// The server refuses.
+    /// If the server refuses a statement.
     pub fn sql(&self, database: &str, statements: &str) -> String {
         let mut psql = Command::new(self.bin.join("psql"));
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", USER, "-d", database]);
         psql.env("PGPASSWORD", PASSWORD).args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
         psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut psql = psql.spawn().expect("psql runs");
-        // Closed behind the last statement.
+        // Closed after the last statement.
         let mut input = psql.stdin.take().expect("a pipe");
-        input.write_all(statements.as_bytes()).expect("it listens");
+        input.write_all(statements.as_bytes()).expect("psql reads its input");
         drop(input);
         done("psql", psql.wait_with_output())
     }
 
-    /// Stops it as `pg_ctl` does in this mode (`fast` ends sessions, `immediate` is a crash), and starts it again.
+    /// Stops the server in a mode of `pg_ctl` (`fast` ends sessions, `immediate` is a crash), and starts it again.
     ///
     /// # Panics
-    /// It does not come back.
+    /// If it does not start again.
     pub fn restart(&self, mode: &str) {
         assert!(self.control(&["restart", "-m", mode]).status.success(), "Postgres restarts");
     }
 
-    /// Stops it, as [`Postgres::restart`] does.
+    /// Stops the server in a mode as in [`Postgres::restart`].
     ///
     /// # Panics
-    /// It does not stop.
+    /// If it does not stop.
     pub fn stop(&self, mode: &str) {
         assert!(self.control(&["stop", "-m", mode]).status.success(), "Postgres stops");
     }
 
-    /// Starts it again.
+    /// Starts the server again.
     ///
     /// # Panics
-    /// It does not start.
+    /// If it does not start.
     pub fn go_on(&self) {
         assert!(self.control(&["start"]).status.success(), "Postgres starts");
     }
 
-    /// Stops all its processes where they are: it accepts connections, and answers nothing.
+    /// Pauses all processes of the server: it accepts connections, but does not answer.
     ///
     /// # Panics
-    /// It does not run.
+    /// If it does not run.
     pub fn pause(&self) {
         self.signal("-STOP");
     }
 
-    /// Lets them go on.
+    /// Continues the paused processes.
     ///
     /// # Panics
-    /// It does not run.
+    /// If it does not run.
     pub fn wake(&self) {
         self.signal("-CONT");
     }
@@ -187,12 +187,12 @@ impl Postgres {
         let own = file.lines().next().expect("a process id").trim().to_owned();
         let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
         for pid in std::iter::once(own.as_str()).chain(children.split_whitespace()) {
-            // A session may just have ended.
+            // A session may have ended meanwhile.
             let _ = Command::new("kill").args([name, pid]).stderr(Stdio::null()).status();
         }
     }
 
-    /// The certificate that vouches for the server's.
+    /// The certificate of the authority that has signed the server's.
     #[must_use]
     pub fn root(&self) -> PathBuf {
         self.data().join("server.crt")
@@ -206,7 +206,7 @@ impl Postgres {
         self.home.join("log")
     }
 
-    /// Makes the cluster. Its order of texts passes over signs and counts digits as numbers: no bytewise order is one by
+    /// Creates the cluster. Its order of texts ignores punctuation and compares digits as numbers, so a bytewise order is never an
     /// accident.
     fn make(&self, wanted: Wanted) {
         let password = self.home.join("password");
@@ -232,7 +232,7 @@ impl Postgres {
             self.make_certificate();
         }
         let file = self.data().join("postgresql.conf");
-        let before = std::fs::read_to_string(&file).expect("initdb made it");
+        let before = std::fs::read_to_string(&file).expect("initdb has written it");
         std::fs::write(&file, before + &settings).expect("written");
     }
 
@@ -248,7 +248,7 @@ impl Postgres {
         let mut control = as_account(&self.bin.join("pg_ctl"));
         control.arg("-D").arg(self.data()).arg("-l").arg(self.log()).args(["-w", "-s", "-o"]);
         control.arg(format!("-p {}", self.port)).args(args);
-        // The server would keep a pipe open for as long as it runs.
+        // The server would keep a pipe open while it runs.
         control.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let status = control.status().expect("pg_ctl runs");
         Output { status, stdout: Vec::new(), stderr: Vec::new() }
@@ -262,7 +262,7 @@ impl Drop for Postgres {
     }
 }
 
-/// The newest server that is installed.
+/// The newest installed server.
 fn installed() -> Option<PathBuf> {
     let versions = std::fs::read_dir(VERSIONS).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     let version = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
@@ -276,7 +276,7 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
 }
 
-/// A program under the account that may run the server.
+/// A program that runs under the account that may run the server.
 fn as_account(program: &Path) -> Command {
     let mut command = if is_root() {
         let mut command = Command::new("setpriv");
@@ -285,7 +285,7 @@ fn as_account(program: &Path) -> Command {
     } else {
         Command::new(program)
     };
-    // Nothing of the caller's own set-up, and a directory that everybody may be in.
+    // Without the caller's settings, and in a directory that every account may use.
     command.env_remove("PGDATA").env_remove("PGPORT").env_remove("PGHOST").current_dir("/");
     command
 }
@@ -309,7 +309,7 @@ fn free_port() -> u16 {
     listener.local_addr().expect("bound").port()
 }
 
-/// What a program said, if it did its work.
+/// The output of a program, if it succeeded.
 fn done(program: &str, output: std::io::Result<Output>) -> String {
     match output {
         Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim_end().to_owned(),

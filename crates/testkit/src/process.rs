@@ -1,7 +1,7 @@
-//! Children that end with this process, whatever ends it: brokers, databases, and the roles under test.
+//! Child processes that end with this process in any case: brokers, databases, and the roles under test.
 //!
 //! Linux sends a child a signal when *the thread that started it* ends (`PR_SET_PDEATHSIG`), and each test has a thread of its
-//! own. So all children are started by one thread that lives as long as the process.
+//! own. So one thread, which runs as long as the process, starts all children.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -12,10 +12,10 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two looks at a child or its output.
-const LOOK: Duration = Duration::from_millis(10);
+/// Interval between two checks of a child or its output.
+const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How much of an output an error shows.
+/// Maximum size of the output in an error, bytes; earlier output is left out.
 const SHOWN_BYTES: usize = 8 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,21 +41,21 @@ impl Signal {
     }
 }
 
-/// A child whose output goes to a file. Killed when dropped.
+/// A child process whose output goes to a file. It is killed when dropped.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     output: PathBuf,
-    /// Where this run begins in the file.
+    /// The byte of the file where the output of this run begins.
     from: u64,
 }
 
 impl Process {
-    /// Starts a program with its arguments, variables and directory; nothing on standard input. Both outputs are appended to
-    /// a file. A command that clears its environment is not understood.
+    /// Starts a program with its arguments, variables and directory, and an empty standard input. Both outputs are appended to a
+    /// file. A command that clears its environment is not supported.
     ///
     /// # Errors
-    /// If the file or the program cannot be opened; `setpriv` (util-linux) must be there.
+    /// If the file or the program cannot be opened, or `setpriv` (util-linux) is missing.
     pub fn start(command: &Command, output: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(output)?;
         let from = file.metadata()?.len();
@@ -74,53 +74,53 @@ impl Process {
         Ok(Self { child: spawn(bound)?, output: output.to_owned(), from })
     }
 
-    /// Its id; a child keeps it until it was waited for.
+    /// The process id, which stays the child's until its end was waited for.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// # Panics
-    /// If it has ended, or `kill` is not there.
+    /// If the child has ended, or `kill` is missing.
     pub fn signal(&mut self, signal: Signal) {
-        assert_eq!(self.ended(), None, "{signal:?} would go to whoever has the id now");
+        assert_eq!(self.ended(), None, "{signal:?} could go to another process with this id");
         let mut kill = Command::new("kill");
         let status = kill.args([signal.option(), &self.child.id().to_string()]).status();
         assert!(status.as_ref().is_ok_and(ExitStatus::success), "{signal:?} to {}: {status:?}", self.child.id());
     }
 
-    /// SIGKILL; how it ended.
+    /// Sends SIGKILL; returns the exit status.
     pub fn kill(&mut self) -> ExitStatus {
         let _ = self.child.kill();
         self.child.wait().expect("a child")
     }
 
-    /// SIGTERM; how it ended, if it did in time.
-    pub fn stop(&mut self, patience: Duration) -> Option<ExitStatus> {
+    /// Sends SIGTERM; returns the exit status if the child ends within the timeout.
+    pub fn stop(&mut self, timeout: Duration) -> Option<ExitStatus> {
         if self.ended().is_none() {
             self.signal(Signal::Term);
         }
-        self.wait(patience)
+        self.wait(timeout)
     }
 
-    /// How it ended, if it did.
+    /// The exit status, if the child has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child")
     }
 
-    /// How it ended, if it did in time.
-    pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
-        let until = Instant::now() + patience;
+    /// Waits for the end; returns the exit status if the child ends within the timeout.
+    pub fn wait(&mut self, timeout: Duration) -> Option<ExitStatus> {
+        let until = Instant::now() + timeout;
         loop {
             let ended = self.ended();
             if ended.is_some() || Instant::now() >= until {
                 return ended;
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(CHECK_INTERVAL);
         }
     }
 
-    /// What it wrote since it was started.
+    /// The output since the start.
     #[must_use]
     pub fn told(&self) -> String {
         let mut bytes = Vec::new();
@@ -131,30 +131,30 @@ impl Process {
         read.map_or_else(|e| e.to_string(), |_| String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Waits for a whole line of its output of which `wanted` makes something.
+    /// Waits for a whole line of the output for which `wanted` returns a value.
     ///
     /// # Errors
-    /// What it told, if it ended or time is over before.
-    pub fn line<T>(&mut self, patience: Duration, wanted: impl Fn(&str) -> Option<T>) -> Result<T, String> {
-        self.until(patience, |told| {
+    /// The output, if the child ends before or the timeout is over.
+    pub fn line<T>(&mut self, timeout: Duration, wanted: impl Fn(&str) -> Option<T>) -> Result<T, String> {
+        self.until(timeout, |told| {
             let whole = &told()[..];
             let whole = &whole[..whole.rfind('\n').map_or(0, |end| end + 1)];
             whole.lines().find_map(&wanted)
         })
     }
 
-    /// Waits until `http://ADDRESS` answers `path` with 200; the body.
+    /// Waits until `http://ADDRESS` answers `path` with 200; returns the body.
     ///
     /// # Errors
-    /// What it told, if it ended or time is over before.
-    pub fn path(&mut self, address: &str, path: &str, patience: Duration) -> Result<String, String> {
-        self.until(patience, |_| get(address, path).ok().filter(|(status, _)| *status == 200).map(|(_, body)| body))
+    /// The output, if the child ends before or the timeout is over.
+    pub fn path(&mut self, address: &str, path: &str, timeout: Duration) -> Result<String, String> {
+        self.until(timeout, |_| get(address, path).ok().filter(|(status, _)| *status == 200).map(|(_, body)| body))
     }
 
-    fn until<T>(&mut self, patience: Duration, look: impl Fn(&dyn Fn() -> String) -> Option<T>) -> Result<T, String> {
-        let until = Instant::now() + patience;
+    fn until<T>(&mut self, timeout: Duration, look: impl Fn(&dyn Fn() -> String) -> Option<T>) -> Result<T, String> {
+        let until = Instant::now() + timeout;
         loop {
-            // First whether it has ended, then what it told: the last line counts too.
+            // The end is checked before the output, so that the last line counts too.
             let ended = self.ended();
             if let Some(found) = look(&|| self.told()) {
                 return Ok(found);
@@ -162,10 +162,10 @@ impl Process {
             if ended.is_some() || Instant::now() >= until {
                 let told = self.told();
                 let tail = told.char_indices().rev().map(|(at, _)| at).nth(SHOWN_BYTES).unwrap_or(0);
-                let what = ended.map_or_else(|| format!("nothing after {patience:?}"), |status| status.to_string());
-                return Err(format!("{what}; it told:\n{}", &told[tail..]));
+                let what = ended.map_or_else(|| format!("nothing after {timeout:?}"), |status| status.to_string());
+                return Err(format!("{what}; its output:\n{}", &told[tail..]));
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(CHECK_INTERVAL);
         }
     }
 }
@@ -176,10 +176,10 @@ impl Drop for Process {
     }
 }
 
-/// Asks `http://ADDRESS` for a path, in HTTP/1.0, without following anything; status and body.
+/// Requests a path of `http://ADDRESS` in HTTP/1.0, without following redirects; returns status and body.
 ///
 /// # Errors
-/// If nobody answers within some seconds, or not in HTTP.
+/// If no answer arrives within 5 seconds, or it is not HTTP.
 pub fn get(address: &str, path: &str) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -192,22 +192,23 @@ pub fn get(address: &str, path: &str) -> io::Result<(u16, String)> {
     parts.map(|(status, (_, body))| (status, body.to_owned())).ok_or_else(|| io::Error::other("no HTTP"))
 }
 
-type Order = (Command, Sender<io::Result<Child>>);
+type SpawnRequest = (Command, Sender<io::Result<Child>>);
 
-/// Starts a child from the thread that lives as long as the process.
+/// Starts a child from the thread that runs as long as the process.
 fn spawn(command: Command) -> io::Result<Child> {
-    static SPAWNER: LazyLock<Mutex<Sender<Order>>> = LazyLock::new(|| {
-        let (orders, incoming) = channel::<Order>();
+    static SPAWNER: LazyLock<Mutex<Sender<SpawnRequest>>> = LazyLock::new(|| {
+        // Each caller waits for its child, so the channel holds at most one request of each thread.
+        let (requests, incoming) = channel::<SpawnRequest>();
         std::thread::spawn(move || {
             for (mut command, answer) in incoming {
                 let _ = answer.send(command.spawn());
             }
         });
-        Mutex::new(orders)
+        Mutex::new(requests)
     });
     let (answer, child) = channel();
-    let orders = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);
-    orders.send((command, answer)).map_err(io::Error::other)?;
+    let requests = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);
+    requests.send((command, answer)).map_err(io::Error::other)?;
     child.recv().map_err(io::Error::other)?
 }
 
@@ -218,7 +219,7 @@ mod tests {
 
     use super::{Process, Signal};
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
     fn shell(script: &str) -> (tempfile::TempDir, Process) {
         let dir = tempfile::tempdir().expect("a directory");
@@ -229,41 +230,41 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_waited_for_and_an_end_is_told() {
+    fn line_is_awaited_and_an_end_is_an_error() {
         let (_dir, mut process) = shell("echo one; echo two 7; exec sleep 60");
-        let seven = process.line(PATIENCE, |line| line.strip_prefix("two ")?.parse::<u32>().ok());
+        let seven = process.line(TIMEOUT, |line| line.strip_prefix("two ")?.parse::<u32>().ok());
         assert_eq!(seven, Ok(7));
-        assert!(process.stop(PATIENCE).is_some());
+        assert!(process.stop(TIMEOUT).is_some());
         let (_dir, mut process) = shell("echo sorry; exit 3");
-        let told = process.line(PATIENCE, |line| line.contains("ready").then_some(())).expect_err("it ends");
-        assert_eq!(told, "exit status: 3; it told:\nsorry\n");
+        let told = process.line(TIMEOUT, |line| line.contains("ready").then_some(())).expect_err("it ends");
+        assert_eq!(told, "exit status: 3; its output:\nsorry\n");
     }
 
     #[test]
-    fn a_child_outlives_the_thread_that_asked_for_it_and_no_longer_than_the_process() {
+    fn child_outlives_its_starting_thread_not_the_process() {
         let started = std::thread::spawn(|| shell("echo up; exec sleep 60"));
         let (_dir, mut process) = started.join().expect("no panic");
-        process.line(PATIENCE, |line| (line == "up").then_some(())).expect("it says so");
+        process.line(TIMEOUT, |line| (line == "up").then_some(())).expect("a line");
         assert_eq!(process.wait(Duration::from_millis(100)), None);
-        // The signal that the kernel will send is among what it tells of the process.
+        // The dump of the process names the signal that the kernel will send.
         let (dir, mut process) = shell("exec setpriv --dump");
-        assert!(process.wait(PATIENCE).is_some_and(|status| status.success()));
+        assert!(process.wait(TIMEOUT).is_some_and(|status| status.success()));
         assert!(process.told().contains("Parent death signal: KILL"), "{}", process.told());
         drop(dir);
     }
 
     #[test]
-    fn a_stopped_child_goes_on() {
+    fn stopped_child_continues() {
         let (_dir, mut process) = shell("while :; do echo tick; sleep 0.05; done");
         let ticks = |process: &Process| process.told().lines().count();
-        process.line(PATIENCE, |line| (line == "tick").then_some(())).expect("it ticks");
+        process.line(TIMEOUT, |line| (line == "tick").then_some(())).expect("it ticks");
         process.signal(Signal::Stop);
         let stat = format!("/proc/{}/stat", process.id());
         let stopped = || std::fs::read_to_string(&stat).expect("Linux").contains(") T ").then_some(());
-        assert_eq!(process.until(PATIENCE, |_| stopped()), Ok(()));
+        assert_eq!(process.until(TIMEOUT, |_| stopped()), Ok(()));
         process.signal(Signal::Continue);
         let before = ticks(&process);
-        let more = process.until(PATIENCE, |told| (told().lines().count() > before).then_some(()));
+        let more = process.until(TIMEOUT, |told| (told().lines().count() > before).then_some(()));
         assert_eq!(more, Ok(()));
     }
 }

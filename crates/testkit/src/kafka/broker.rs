@@ -10,17 +10,17 @@ use super::{Options, probe};
 use crate::ports::Port;
 use crate::process::{Process, Signal};
 
-/// Nothing that a broker does here takes longer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(90);
+/// Timeout of a broker's start and stop; after it, the start fails, and a stop kills the broker.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(90);
 
 const MAIN: &str = "kafka.Kafka";
 
-/// Ports stay taken while the broker is down.
+/// The ports of a broker, which stay reserved while it is down.
 #[derive(Debug)]
 pub(super) struct Ports {
     pub(super) client: Port,
     pub(super) controller: Port,
-    /// Where the relay listens, and the broker behind it.
+    /// The relay's port, and the broker's port behind it.
     pub(super) relay: Option<(Port, Port)>,
     pub(super) sasl: Option<Port>,
     pub(super) tls: Option<Port>,
@@ -29,10 +29,10 @@ pub(super) struct Ports {
 struct Listener<'a> {
     name: &'static str,
     protocol: &'static str,
-    /// Where the broker listens.
+    /// The port on which the broker listens.
     own: &'a Port,
-    /// Where clients are told to go, if they are.
-    told: Option<&'a Port>,
+    /// The port that is advertised to clients, if any.
+    advertised: Option<&'a Port>,
 }
 
 impl Ports {
@@ -47,7 +47,7 @@ impl Ports {
     }
 
     fn listeners(&self) -> Vec<Listener<'_>> {
-        let listener = |name, protocol, own, told| Listener { name, protocol, own, told };
+        let listener = |name, protocol, own, advertised| Listener { name, protocol, own, advertised };
         let mut listeners = vec![
             listener("CONTROLLER", "PLAINTEXT", &self.controller, None),
             listener("CLIENT", "PLAINTEXT", &self.client, Some(&self.client)),
@@ -72,7 +72,7 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    /// Writes its settings and formats its directories. `voters` is the cluster's `controller.quorum.voters`.
+    /// Writes the settings of a broker and formats its directories. `voters` is the cluster's `controller.quorum.voters`.
     ///
     /// # Panics
     /// If Kafka's own tool refuses them.
@@ -94,8 +94,8 @@ impl Broker {
             tool.args(["--add-scram", &secure::scram()]);
         }
         let output = tool.output().expect("java runs");
-        let told = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-        assert!(output.status.success(), "broker {id} is not formatted: {told}");
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert!(output.status.success(), "broker {id} is not formatted: {text}");
         broker
     }
 
@@ -113,10 +113,10 @@ impl Broker {
             ("controller.listener.names", "CONTROLLER".to_owned()),
             ("inter.broker.listener.name", "CLIENT".to_owned()),
             ("listeners", each(&|l| Some(format!("{}://{}", l.name, l.own.address())))),
-            ("advertised.listeners", each(&|l| Some(format!("{}://{}", l.name, l.told?.address())))),
+            ("advertised.listeners", each(&|l| Some(format!("{}://{}", l.name, l.advertised?.address())))),
             ("listener.security.protocol.map", each(&|l| Some(format!("{}:{}", l.name, l.protocol)))),
             ("log.dirs", self.data(options).display().to_string()),
-            // Apart, so that a full disk of records does not take the cluster's own log along.
+            // On another disk, so that a full disk of records does not stop the cluster's own log.
             ("metadata.log.dir", self.dir.join("metadata").display().to_string()),
             ("default.replication.factor", copies.clone()),
             ("min.insync.replicas", in_sync.clone()),
@@ -139,13 +139,13 @@ impl Broker {
         text
     }
 
-    /// Where it keeps records.
+    /// The directory of the broker's records.
     pub(super) fn data(&self, options: &Options) -> PathBuf {
         let placed = options.log_dirs.iter().find(|(id, _)| *id == self.id);
         placed.map_or_else(|| self.dir.join("data"), |(_, dir)| dir.clone())
     }
 
-    /// Starts it, if it does not run.
+    /// Starts the broker, if it does not run.
     pub(super) fn start(&mut self) {
         if self.runs() {
             return;
@@ -156,12 +156,12 @@ impl Broker {
         self.process = Some(Process::start(&command, &self.dir.join("out")).expect("java runs"));
     }
 
-    /// Waits until it and so many brokers in all serve clients.
+    /// Waits until this broker and `brokers` in all serve clients.
     ///
     /// # Panics
-    /// If it ends, or does not get so far, with what it told.
+    /// If the broker ends or is not ready in time, with its output.
     pub(super) fn ready(&mut self, brokers: u32) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         let mut last = String::new();
         loop {
             match probe::brokers(&self.ports.client.address()) {
@@ -171,7 +171,7 @@ impl Broker {
                 Err(_) => {}
             }
             if !self.runs() || Instant::now() >= until {
-                panic!("broker {} is not ready: {last}; it told:\n{}", self.id, self.told());
+                panic!("broker {} is not ready: {last}; its output:\n{}", self.id, self.told());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -186,10 +186,10 @@ impl Broker {
         self.process = None;
     }
 
-    /// SIGTERM, and SIGKILL if that takes too long.
+    /// Sends SIGTERM, and SIGKILL after a timeout.
     pub(super) fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
-            let _ = process.stop(PATIENCE);
+            let _ = process.stop(TIMEOUT);
         }
     }
 

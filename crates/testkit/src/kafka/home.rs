@@ -1,22 +1,22 @@
-//! Directories of clusters. A cluster that all tests of a binary share is never dropped, so the next one that is started, by
-//! whichever binary, removes what those that have ended left.
+//! Directories of clusters. A cluster that all tests of a binary share is never dropped. So the next cluster of any binary removes
+//! the directories of processes that have ended.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A directory that is removed when dropped, or by a later [`Home::new`] of any process once this one has ended.
+/// A directory that is removed when dropped, or by a later [`Home::new`] of any process after the end of this one.
 #[derive(Debug)]
 pub(super) struct Home {
     path: PathBuf,
     mark: PathBuf,
-    /// Locked for as long as this process lives.
+    /// The lock, which this process holds until it ends.
     _lock: File,
 }
 
 impl Home {
     /// # Panics
-    /// If nothing can be made in the directory for temporary files.
+    /// If no file can be created in the directory for temporary files.
     pub(super) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let all = std::env::temp_dir().join("mashang-stand-kafka");
@@ -46,7 +46,7 @@ impl Drop for Home {
     }
 }
 
-/// Removes what processes that have ended left.
+/// Removes the directories of processes that have ended.
 fn sweep(all: &Path) {
     let entries = fs::read_dir(all).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
     for mark in entries.filter(|path| path.extension().is_some_and(|e| e == "lock")) {

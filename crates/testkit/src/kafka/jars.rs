@@ -1,4 +1,4 @@
-//! Where Kafka's jars are, and how its programs are started.
+//! Finds Kafka's jars, and starts its programs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,8 +10,8 @@ pub(super) struct Jars {
 }
 
 impl Jars {
-    /// Looks for Java and the jars, in `MASHANG_KAFKA_JARS` or else where `deploy/kafka/kafka fetch` puts them; fetches them
-    /// if they are not there.
+    /// Looks for Java and for the jars, in `MASHANG_KAFKA_JARS` or in the directory of `deploy/kafka/kafka fetch`; fetches missing
+    /// jars.
     ///
     /// # Errors
     /// What is missing.
@@ -31,12 +31,12 @@ impl Jars {
         }
     }
 
-    /// A class of Kafka's, with a heap of so many MiB, that starts quickly: with Java's first compiler only.
+    /// A command that runs a class of Kafka with a heap of `heap_mb` MiB and starts quickly: with Java's first compiler only.
     pub(super) fn quick(&self, heap_mb: u32, class: &str) -> Command {
         self.java(heap_mb, &["-XX:TieredStopAtLevel=1"], class)
     }
 
-    /// A class of Kafka's, with a heap of so many MiB, that becomes as fast as Java can.
+    /// A command that runs a class of Kafka with a heap of `heap_mb` MiB and all of Java's compilers.
     pub(super) fn fast(&self, heap_mb: u32, class: &str) -> Command {
         self.java(heap_mb, &[], class)
     }

@@ -1,8 +1,8 @@
-//! Kafka clusters of one or three brokers, each broker also a controller, on this machine's loopback.
+//! Kafka clusters of one or three brokers on loopback; each broker is also a controller.
 //!
-//! Settings are those of `deploy/kafka`, and what a test adds. Brokers end with the test binary, whatever ends it. A broker
-//! takes about 200 MB in the beginning, at most its heap and 200 MB. On two idle cores one is ready after 3 s, three after 8 s; one
-//! that was killed comes back no sooner than `broker.session.timeout.ms`, 4 s, after its last heartbeat.
+//! Settings are those of `deploy/kafka`, and those that a test adds. Brokers end with the test binary in any case. A broker needs
+//! about 200 MB of memory at its start, and at most its heap and 200 MB. On two idle cores one broker is ready after 3 s, three
+//! after 8 s. A killed broker is ready again no sooner than `broker.session.timeout.ms`, 4 s, after its last heartbeat.
 
 mod broker;
 mod home;
@@ -24,21 +24,21 @@ use crate::process::Signal;
 use crate::relay::Relay;
 use crate::relay::plan::Plan;
 
-/// What a cluster is to be like.
+/// The options of a cluster.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// 1 or 3. Three keep every record three times and acknowledge it when two have it.
+    /// Number of brokers, 1 or 3. Three store every record three times, and acknowledge it when two hold it.
     pub brokers: u32,
-    /// More settings of every broker; they go before ours.
+    /// More settings of every broker, which override ours.
     pub properties: Vec<(String, String)>,
-    /// Where a broker (1, 2, 3) keeps its records, instead of a directory of the cluster's: a file system that can be full.
+    /// Directories for the records of single brokers (1, 2, 3), for example on a small disk.
     pub log_dirs: Vec<(u32, PathBuf)>,
     /// Another listener behind a relay, [`Kafka::relayed`].
     pub relay: bool,
     /// Listeners with TLS and with TLS and SASL, [`Kafka::secure`].
     pub secure: bool,
     pub heap_mb: u32,
-    /// Java's optimising compiler: for benches. A start takes twice the processor time.
+    /// Whether Java's optimising compiler is used, for benches. A start then takes twice the processor time.
     pub fast: bool,
 }
 
@@ -59,13 +59,13 @@ pub struct Kafka {
     secure: Option<Secure>,
     log_dirs: Vec<PathBuf>,
     jars: Jars,
-    // Last: removed when the brokers have ended.
+    // The last field, so that it is removed after the brokers have ended.
     home: Home,
 }
 
 impl Kafka {
-    /// The cluster that the tests of this binary share: one broker, a relay. `None`: skipped. Tests name their topics and
-    /// client ids so that they do not meet, and leave the broker alone.
+    /// The cluster that the tests of this binary share: one broker with a relay. `None` if Kafka is missing. Tests use topics and
+    /// client ids of their own, and do not disturb the broker.
     ///
     /// # Panics
     /// As [`Kafka::start`].
@@ -74,10 +74,10 @@ impl Kafka {
         SHARED.get_or_init(|| Self::start(&Options { relay: true, ..Options::default() })).as_ref()
     }
 
-    /// Starts a cluster of one's own and waits until it serves clients. `None`: Java or the jars are missing; it is said.
+    /// Starts a new cluster and waits until it serves clients. If Java or the jars are missing, it prints so and returns `None`.
     ///
     /// # Panics
-    /// If it does not start, with what it told; if something is missing and `MASHANG_NO_SKIP` is set.
+    /// If the cluster does not start, with its output; or if something is missing and `MASHANG_NO_SKIP` is set.
     #[must_use]
     pub fn start(options: &Options) -> Option<Self> {
         assert!(matches!(options.brokers, 1 | 3), "{} brokers: 1 or 3", options.brokers);
@@ -135,7 +135,7 @@ impl Kafka {
         self.relays.iter().map(Relay::address).collect::<Vec<_>>().join(",")
     }
 
-    /// What all relays do to Produce requests.
+    /// The plan of all relays.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
@@ -144,7 +144,7 @@ impl Kafka {
     /// The relay in front of a broker.
     ///
     /// # Panics
-    /// If the cluster was started without.
+    /// If the cluster was started without a relay.
     #[must_use]
     pub fn relay(&self, broker: u32) -> &Relay {
         &self.relays[index(broker)]
@@ -156,13 +156,13 @@ impl Kafka {
         self.secure.as_ref()
     }
 
-    /// Where a broker keeps its records.
+    /// The directory of a broker's records.
     #[must_use]
     pub fn data_dir(&self, broker: u32) -> &PathBuf {
         &self.log_dirs[index(broker)]
     }
 
-    /// What a broker told on its outputs, all its lives.
+    /// The output of a broker since the start of the cluster.
     #[must_use]
     pub fn told(&self, broker: u32) -> String {
         self.broker(broker).told()
@@ -178,12 +178,12 @@ impl Kafka {
         self.broker(broker).kill();
     }
 
-    /// SIGTERM, and waits for its end.
+    /// Sends SIGTERM and waits for the end.
     pub fn stop(&self, broker: u32) {
         self.broker(broker).stop();
     }
 
-    /// SIGSTOP: it keeps its connections and says nothing.
+    /// Sends SIGSTOP: the broker keeps its connections, but does not answer.
     ///
     /// # Panics
     /// If it does not run.
@@ -199,10 +199,10 @@ impl Kafka {
         self.broker(broker).signal(Signal::Continue);
     }
 
-    /// Stops a broker, if it runs, starts it and waits until it serves clients. Of three, two must run by then.
+    /// Stops a broker if it runs, starts it and waits until it serves clients. Of three brokers, two must then run.
     ///
     /// # Panics
-    /// If it does not get so far, with what it told.
+    /// If the broker is not ready in time, with its output.
     pub fn restart(&self, broker: u32) {
         let mut broker = self.broker(broker);
         broker.stop();
@@ -210,17 +210,17 @@ impl Kafka {
         broker.ready(1);
     }
 
-    /// Starts all that do not run and waits until each knows all of them.
+    /// Starts all brokers that do not run, and waits until each knows all of them.
     ///
     /// # Panics
-    /// If they do not get so far, with what they told.
+    /// If a broker is not ready in time, with its output.
     pub fn start_all(&self) {
         let count = u32::try_from(self.brokers.len()).expect("few brokers");
         (1..=count).for_each(|id| self.broker(id).start());
         (1..=count).for_each(|id| self.broker(id).ready(count));
     }
 
-    /// One of Kafka's own programs, for example `org.apache.kafka.tools.TopicCommand`.
+    /// A command that runs one of Kafka's programs, for example `org.apache.kafka.tools.TopicCommand`.
     #[must_use]
     pub fn tool(&self, class: &str) -> Command {
         let mut command = self.jars.quick(128, class);
@@ -238,11 +238,11 @@ fn index(broker: u32) -> usize {
     broker as usize - 1
 }
 
-/// Formats all brokers side by side: each takes a second of Java's.
+/// Formats all brokers in parallel, because each takes a second.
 fn format_all(ports: Vec<Ports>, jars: &Jars, home: &Home, options: &Options) -> Vec<Broker> {
     let voters = (1..).zip(&ports).map(|(id, ports)| format!("{id}@{}", ports.controller.address()));
     let voters = voters.collect::<Vec<_>>().join(",");
-    // 16 bytes in base 64: no two clusters have the same, should one ever reach the other's ports.
+    // 16 bytes in base 64, different for every cluster, in case one reaches the ports of another.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
     let cluster = format!("{now:020}AA");
     let cluster = &cluster[..22];

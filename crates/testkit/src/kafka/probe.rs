@@ -1,22 +1,23 @@
-//! Whether a broker serves clients, asked in Kafka's own protocol.
+//! Asks a broker in Kafka's protocol whether it serves clients.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Timeout of each read and write; after it, the broker counts as not ready.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 const API_VERSIONS: i16 = 18;
 const METADATA: i16 = 3;
 
-/// The ids of the brokers that serve clients, as this one knows them: it answers `ApiVersions` 0 and `Metadata` 1 for no topic.
+/// The ids of the serving brokers that this one knows, from its answers to `ApiVersions` 0 and `Metadata` 1 without topics.
 ///
 /// # Errors
-/// If it does not answer in time, or says something else.
+/// If it does not answer in time, or gives another answer.
 pub(super) fn brokers(address: &str) -> io::Result<Vec<i32>> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     let versions = ask(&mut stream, API_VERSIONS, 0, &[])?;
     if versions.get(..2) != Some(&[0, 0]) {
         return Err(io::Error::other("ApiVersions is refused"));
@@ -34,7 +35,7 @@ pub(super) fn brokers(address: &str) -> io::Result<Vec<i32>> {
     Ok(ids)
 }
 
-/// One request with no client id; the answer's body.
+/// Sends one request without a client id; returns the answer's body.
 fn ask(stream: &mut TcpStream, key: i16, version: i16, body: &[u8]) -> io::Result<Vec<u8>> {
     let mut request = Vec::new();
     request.extend(key.to_be_bytes());

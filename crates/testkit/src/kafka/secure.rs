@@ -1,10 +1,10 @@
-//! A certificate authority, a broker's certificate and users, made for one cluster.
+//! Makes a certificate authority, a broker's certificate and users for one cluster.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How clients reach the listeners that want TLS.
+/// The addresses and credentials of the listeners with TLS.
 #[derive(Debug, Clone)]
 pub struct Secure {
     /// `bootstrap.servers` of the listener with TLS and SASL: `SASL_SSL`, with `PLAIN` or `SCRAM-SHA-512`.
@@ -20,7 +20,7 @@ pub struct Secure {
 const USER: &str = "mashang";
 const PASSWORD: &str = "stands-in-tests";
 
-/// What a user is called and proves itself with, as `StorageTool format --add-scram` wants it.
+/// The name and password of the user, in the form of `StorageTool format --add-scram`.
 pub(super) fn scram() -> String {
     format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]")
 }
@@ -29,7 +29,7 @@ impl Secure {
     /// Makes the certificates in a directory.
     ///
     /// # Panics
-    /// If `openssl` is not there.
+    /// If `openssl` is not installed.
     pub(super) fn make(dir: &Path, sasl: String, tls: String) -> Self {
         let at = |name: &str| dir.join(name).to_str().expect("UTF-8").to_owned();
         let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"];
@@ -38,7 +38,7 @@ impl Secure {
         openssl(&[&["req", "-x509"], &key[..], &subject, &["-keyout", &ca_key, "-out", &ca]].concat());
         let (broker, broker_key) = (at("broker-certificate.pem"), at("broker-key.pem"));
         let subject = ["-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
-        // Of the two that a certificate may be for, this one is no authority's.
+        // This certificate is a broker's, not an authority's.
         let signed = ["-CA", &ca, "-CAkey", &ca_key, "-addext", "basicConstraints=critical,CA:FALSE"];
         let files = ["-keyout", &broker_key, "-out", &broker];
         openssl(&[&["req", "-x509"], &key[..], &subject, &signed, &files].concat());

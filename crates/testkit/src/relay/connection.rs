@@ -1,5 +1,5 @@
-//! One connection of a client through a relay. Three threads: requests up, answers down into a queue, the queue to the client.
-//! Kafka answers in order, so a refusal of the relay's own takes its place among the broker's answers.
+//! One connection of a client through a relay, with three threads: requests to the broker, answers into a queue, the queue to the
+//! client. Kafka answers in order, so the relay's own refusals are queued among the broker's answers.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use super::plan::{Act, Plan};
 use super::produce::{answered, frame, header};
 
-/// How long after the last forwarded request a connection closes that is to close: the broker takes it meanwhile.
+/// Wait between the last forwarded request and the close of the connection, in which the broker receives the request.
 const BEFORE_CLOSING: Duration = Duration::from_millis(200);
 
-/// Both ends of a connection, and who uses it.
+/// Both ends of a connection, and the state that its threads share.
 #[derive(Debug)]
 pub(super) struct Connection {
     client: TcpStream,
@@ -26,7 +26,7 @@ pub(super) struct Connection {
 struct Shared {
     /// The client id of the first request.
     name: Option<String>,
-    /// Answers to come and answers to write, in the order of the requests.
+    /// Expected answers and answers to write, in the order of the requests; the client's requests in flight bound it.
     queue: VecDeque<Awaited>,
     closed: bool,
 }
@@ -34,16 +34,16 @@ struct Shared {
 #[derive(Debug)]
 struct Awaited {
     correlation: i32,
-    /// What the broker's answer becomes.
+    /// The act that the broker's answer is subject to.
     act: Act,
-    /// The relay's own answer, for acts that have one; the broker's once it is there.
+    /// The relay's own answer, for acts that have one; otherwise the broker's, once it has arrived.
     answer: Vec<u8>,
     ready: bool,
     not_before: Instant,
 }
 
 impl Connection {
-    /// Takes both ends and serves them on threads of their own until either closes.
+    /// Serves both ends on threads of its own until either closes.
     pub(super) fn start(client: TcpStream, broker: TcpStream, plan: &Plan) -> io::Result<Arc<Self>> {
         client.set_nodelay(true)?;
         broker.set_nodelay(true)?;
@@ -63,7 +63,7 @@ impl Connection {
         });
     }
 
-    /// Closes both ends; the threads end.
+    /// Closes both ends, which ends the threads.
     pub(super) fn close(&self) {
         self.shared().closed = true;
         self.changed.notify_all();
@@ -79,7 +79,7 @@ impl Connection {
         self.shared().name.clone()
     }
 
-    /// Requests, from the client to the broker.
+    /// Forwards requests from the client to the broker.
     fn up(&self, plan: &Plan) -> io::Result<()> {
         let mut produced = 0;
         let mut close_after = None;
@@ -140,7 +140,7 @@ impl Connection {
         self.changed.notify_all();
     }
 
-    /// Answers, from the broker to the queue.
+    /// Reads answers from the broker into the queue.
     fn down(&self) -> io::Result<()> {
         loop {
             let frame = frame(&mut &self.broker)?;
@@ -148,7 +148,7 @@ impl Connection {
             let mut shared = self.shared();
             let mut awaited = shared.queue.iter_mut().filter(|awaited| !awaited.ready);
             let awaited = awaited.next().filter(|awaited| awaited.correlation == correlation);
-            let awaited = awaited.ok_or_else(|| io::Error::other("an answer that nobody waits for"))?;
+            let awaited = awaited.ok_or_else(|| io::Error::other("an answer to no request"))?;
             match awaited.act {
                 Act::CloseAfter => return Ok(()),
                 Act::RefuseAfter(_) => {}
@@ -164,7 +164,7 @@ impl Connection {
         }
     }
 
-    /// Answers, from the queue to the client.
+    /// Writes answers from the queue to the client.
     fn write(&self) -> io::Result<()> {
         let mut shared = self.shared();
         while !shared.closed {

@@ -1,5 +1,5 @@
-//! A relay between clients and a broker that hurts Produce requests as planned, and cuts connections. It tells clients apart by
-//! their client id. Everything else passes as it is.
+//! A relay between clients and a broker that injects planned faults into Produce requests, and cuts connections. It distinguishes
+//! clients by their client id. All other requests pass unchanged.
 
 mod connection;
 pub mod plan;
@@ -13,10 +13,10 @@ use std::time::Duration;
 use self::connection::Connection;
 use self::plan::{Plan, is};
 
-/// A broker that is stopped may have no room for more connections.
+/// Timeout of a connection to the broker, whose backlog may be full while it is paused; after it, the client's connection closes.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// Listens until it is dropped.
+/// A relay, which listens until it is dropped.
 #[derive(Debug)]
 pub struct Relay {
     listens: u16,
@@ -46,13 +46,13 @@ impl Relay {
                 if shared.ended.load(Ordering::SeqCst) {
                     return;
                 }
-                // The lock is held so that `down` finds the connection, or the connection `down`.
+                // The lock is held so that either `down` finds this connection, or this thread sees `down`.
                 let mut connections = shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
                 connections.retain(|connection| !connection.closed());
                 if shared.down.load(Ordering::SeqCst) {
                     continue;
                 }
-                // A broker that is not there: the client's connection closes.
+                // If the broker is down, the client's connection closes.
                 let through = TcpStream::connect_timeout(&broker, CONNECT);
                 connections.extend(through.and_then(|broker| Connection::start(client, broker, &plan)));
             }
@@ -66,18 +66,18 @@ impl Relay {
         format!("127.0.0.1:{}", self.listens)
     }
 
-    /// Cuts everything; from now on connections close as soon as they are made.
+    /// Cuts all connections; new ones close as soon as they are accepted.
     pub fn down(&self) {
         self.shared.down.store(true, Ordering::SeqCst);
         self.cut("*");
     }
 
-    /// Takes connections again.
+    /// Accepts connections again.
     pub fn up(&self) {
         self.shared.down.store(false, Ordering::SeqCst);
     }
 
-    /// Cuts the connections of a client, or of those whose id begins so (`lane-*`); how many there were.
+    /// Cuts the connections of a client, or of all whose id has a prefix (`lane-*`); returns their number.
     pub fn cut(&self, client: &str) -> usize {
         let connections = self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let open = connections.iter().filter(|connection| !connection.closed());
@@ -89,7 +89,7 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::SeqCst);
         self.cut("*");
-        // So that the listener looks.
+        // Wakes the listener, which then ends.
         let _ = TcpStream::connect(("127.0.0.1", self.listens));
     }
 }

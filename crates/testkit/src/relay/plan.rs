@@ -1,4 +1,4 @@
-//! Which Produce requests are hurt, and how.
+//! The plan of a relay: which Produce requests get a fault, and which fault.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::produce::Produce;
 
-/// Kafka's error codes that a Produce request may be refused with.
+/// Kafka's error codes for refusals of Produce requests.
 pub mod code {
     pub const NOT_LEADER_OR_FOLLOWER: i16 = 6;
     pub const REQUEST_TIMED_OUT: i16 = 7;
@@ -20,13 +20,13 @@ pub mod code {
     pub const INVALID_RECORD: i16 = 87;
 }
 
-/// What becomes of a Produce request.
+/// What a relay does with a Produce request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
     Pass,
-    /// Not forwarded, never answered; the connection stays.
+    /// Not forwarded and never answered; the connection stays.
     Swallow,
-    /// As `Swallow`; the connection closes after so many further Produce requests were forwarded.
+    /// As `Swallow`; the connection closes after this number of further Produce requests was forwarded.
     SwallowThenClose(u32),
     /// Not forwarded; the connection closes.
     CloseBefore,
@@ -34,17 +34,17 @@ pub enum Act {
     CloseAfter,
     /// Not forwarded, answered with an error code.
     Refuse(i16),
-    /// As `Refuse`, so much later, as are all answers behind it.
+    /// As `Refuse`, but the answer and all later ones are delayed by this time.
     RefuseLate(i16, Duration),
     /// Forwarded; the broker's answer is replaced by an error code.
     RefuseAfter(i16),
-    /// The answer, and all behind it, is held so long.
+    /// The answer and all later ones are delayed by this time.
     DelayAnswer(Duration),
-    /// The request, and all behind it, is held so long.
+    /// The request and all later ones are delayed by this time.
     DelayRequest(Duration),
 }
 
-/// Which Produce requests of a client, counted from when the rule was made.
+/// Which Produce requests of a client, counted from the creation of the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     Every,
@@ -52,11 +52,11 @@ pub enum When {
     Nth(u64),
     /// The first one of every connection.
     FirstOfConnection,
-    /// The first one of every producer (id and epoch, as the broker gave them); its repetition is not.
+    /// The first one of every producer (by the broker's id and epoch); its retry does not count.
     FirstOfProducer,
 }
 
-/// A request that was hurt.
+/// A request that got a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hurt {
     pub client: String,
@@ -65,10 +65,10 @@ pub struct Hurt {
     pub act: Act,
 }
 
-/// What relays do to Produce requests: shared by all relays of a cluster, changed at any time. The first rule that fits decides;
-/// without one a request passes.
+/// The rules for Produce requests. All relays of a cluster share one plan, and tests may change it at any time. The first rule
+/// that fits decides; without one a request passes.
 ///
-/// Clients are named by client id; `lane-*` are all whose id begins with `lane-`.
+/// Rules name clients by client id; `lane-*` stands for all ids that begin with `lane-`.
 #[derive(Debug, Clone, Default)]
 pub struct Plan(Arc<Mutex<State>>);
 
@@ -100,18 +100,18 @@ impl Plan {
         self.add(client, What::Planned(when, act));
     }
 
-    /// Adds a rule that hurts so many of a thousand requests in any way. What happens to the n-th request of a client id hangs on
-    /// the seed, the id and n alone.
+    /// Adds a rule that injects random faults into `per_mille` of a thousand requests. The fault of a client's n-th request depends
+    /// only on the seed, the client id and n.
     pub fn chaos(&self, client: &str, per_mille: u32, seed: u64) {
         self.add(client, What::Chaos { per_mille: per_mille.into(), seed });
     }
 
-    /// Takes back the rules that were made for these clients; the same text as there.
+    /// Removes the rules that were added with the same `client` text.
     pub fn clear(&self, client: &str) {
         self.state().rules.retain(|rule| rule.client != client);
     }
 
-    /// How many Produce requests of a client have come.
+    /// The number of Produce requests of a client.
     #[must_use]
     pub fn seen(&self, client: &str) -> u64 {
         let state = self.state();
@@ -119,7 +119,7 @@ impl Plan {
         state.seen.iter().filter(|(id, _)| is(client, id)).map(|(_, count)| count).sum()
     }
 
-    /// Which of a client's were hurt, in order.
+    /// The requests of a client that got a fault, in order.
     #[must_use]
     pub fn hurts(&self, client: &str) -> Vec<Hurt> {
         let state = self.state();
@@ -127,13 +127,13 @@ impl Plan {
         state.hurts.iter().filter(|hurt| is(client, &hurt.client)).cloned().collect()
     }
 
-    /// What is to be done to a request, the n-th Produce request of its connection.
+    /// Decides what happens to a request, the n-th Produce request of its connection.
     pub(super) fn decide(&self, client: &str, nth_of_connection: u64, produce: &Produce) -> Act {
         let mut state = self.state();
         let state = &mut *state;
         let nth = state.seen.entry(client.to_owned()).or_default();
         *nth += 1;
-        // Every rule counts, so that a later one's count does not hang on an earlier one.
+        // Every rule counts the request, so that its count does not depend on earlier rules.
         let acts = state.rules.iter_mut().filter(|rule| is(&rule.client, client));
         let acts: Vec<Act> = acts.map(|rule| rule.decide(client, nth_of_connection, produce)).collect();
         let act = acts.into_iter().find(|act| *act != Act::Pass).unwrap_or(Act::Pass);
@@ -143,7 +143,7 @@ impl Plan {
         act
     }
 
-    /// Notes what a relay did not understand: a test over it would prove nothing.
+    /// Notes a request that the relay did not understand: a test with such a request must fail.
     pub(super) fn trouble(&self, what: String) {
         eprintln!("relay: {what}");
         self.state().trouble.push(what);
@@ -184,7 +184,7 @@ impl Rule {
     }
 }
 
-/// Whether a client id is the one, or one of those, that `wanted` names.
+/// Whether `wanted` names a client id.
 pub(super) fn is(wanted: &str, client: &str) -> bool {
     wanted.strip_suffix('*').map_or(wanted == client, |prefix| client.starts_with(prefix))
 }
@@ -224,13 +224,13 @@ mod tests {
     use super::{Act, chaos, is};
 
     #[test]
-    fn clients_are_named_whole_or_by_their_beginning() {
+    fn clients_are_named_by_id_or_prefix() {
         assert!(is("lane-1", "lane-1") && !is("lane-1", "lane-10"));
         assert!(is("lane-*", "lane-10") && !is("lane-*", "edge-1") && is("*", ""));
     }
 
     #[test]
-    fn chaos_hurts_about_as_many_as_it_is_told_and_the_same_ones_again() {
+    fn chaos_keeps_its_rate_and_repeats_by_seed() {
         let hurt = |seed| (1..=10_000).filter(|n| chaos(100, seed, "lane", *n) != Act::Pass).collect::<Vec<_>>();
         assert!((900..1100).contains(&hurt(7).len()), "{}", hurt(7).len());
         assert_eq!(hurt(7), hurt(7));

@@ -1,15 +1,15 @@
-//! As much of Kafka's framing as it takes to hurt Produce requests: the header of every request, and the body of Produce in the
+//! The part of Kafka's protocol that faults in Produce requests need: the header of every request, and the body of Produce in the
 //! versions 9 to 12 (`ProduceRequest.json`, `ProduceResponse.json` of Kafka 4.1). Version 13 names topics by id; librdkafka 2.12
-//! asks for 10.
+//! uses version 10.
 
 use std::io::{self, Read};
 
 const PRODUCE: i16 = 0;
 
-/// No request or answer in a test is larger.
+/// Maximum size of a request or answer, bytes; a longer one ends the connection.
 const FRAME_BYTES_MAX: usize = 128 << 20;
 
-/// Reads one request or answer, its length in front as on the wire.
+/// Reads one request or answer, with its length before it as on the wire.
 pub(super) fn frame(from: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     from.read_exact(&mut length)?;
@@ -26,16 +26,16 @@ pub(super) fn answered(frame: &[u8]) -> io::Result<i32> {
     Cursor(frame.get(4..).unwrap_or(&[])).i32()
 }
 
-/// What every request says of itself.
+/// The header of a request.
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) correlation: i32,
     pub(super) client: String,
-    /// If it is a Produce request.
+    /// The body, if it is a Produce request.
     pub(super) produce: Option<Produce>,
 }
 
-/// What a Produce request is about.
+/// The body of a Produce request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Produce {
     /// Producer id and epoch of the first batch.
@@ -47,7 +47,7 @@ pub(super) struct Produce {
 /// Reads a request.
 ///
 /// # Errors
-/// If it is no request, or a Produce request that this relay does not know.
+/// If it is no request, or a Produce request of an unknown version.
 pub(super) fn header(frame: &[u8]) -> io::Result<Header> {
     let mut at = Cursor(frame.get(4..).unwrap_or(&[]));
     let (key, version, correlation) = (at.i16()?, at.i16()?, at.i32()?);
@@ -64,7 +64,7 @@ fn produce(mut at: Cursor<'_>, version: i16) -> io::Result<Produce> {
     at.tags()?;
     at.text()?; // transactional id
     if at.i16()? == 0 {
-        return Err(io::Error::other("acks=0: nobody waits for an answer"));
+        return Err(io::Error::other("acks=0 is not supported: it has no answer"));
     }
     at.i32()?; // timeout
     let mut producer = None;
@@ -119,7 +119,7 @@ impl Produce {
     }
 }
 
-/// A compact array's or text's length: one more than it has, as an unsigned varint.
+/// Appends the length of a compact array or text: the length plus one, as an unsigned varint.
 fn put_count(to: &mut Vec<u8>, count: usize) {
     let mut rest = count + 1;
     while rest >= 0x80 {
@@ -140,7 +140,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn take<const N: usize>(&mut self) -> io::Result<[u8; N]> {
-        Ok(self.bytes(N)?.try_into().expect("so many bytes"))
+        Ok(self.bytes(N)?.try_into().expect("the slice has N bytes"))
     }
 
     fn i16(&mut self) -> io::Result<i16> {
@@ -167,7 +167,7 @@ impl<'a> Cursor<'a> {
         Err(io::Error::other("a varint of more than five bytes"))
     }
 
-    /// How many a compact array has; null is none.
+    /// The length of a compact array; null is 0.
     fn count(&mut self) -> io::Result<usize> {
         Ok(self.varint()?.saturating_sub(1))
     }
@@ -192,7 +192,7 @@ impl<'a> Cursor<'a> {
 mod tests {
     use super::{Cursor, header, put_count};
 
-    /// A request of two topics, three partitions and a batch that says who made it.
+    /// A request with two topics, three partitions, and batches with a producer id.
     fn request(version: i16) -> Vec<u8> {
         let mut frame = vec![0; 4];
         frame.extend([0, 0]);
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_read_and_refused_whole() {
+    fn request_is_read_and_all_partitions_refused() {
         let header = header(&request(10)).expect("a request");
         assert_eq!((header.correlation, header.client.as_str()), (7, "lane"));
         let produce = header.produce.expect("Produce");
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_an_error() {
+    fn unknown_version_is_an_error() {
         assert!(header(&request(13)).expect_err("unknown").to_string().contains("version 13"));
     }
 

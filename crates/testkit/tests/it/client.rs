@@ -1,4 +1,4 @@
-//! A producer of numbered records, and what is in a log.
+//! A producer, and a reader of all records of a topic.
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -11,9 +11,10 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use testkit::kafka::Kafka;
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// Timeout of every wait; after it, the test fails.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Makes a topic with one partition, by Kafka's own tool.
+/// Creates a topic with one partition, with Kafka's own tool.
 pub(super) fn topic(kafka: &Kafka, name: &str) {
     let mut tool: Command = kafka.tool("org.apache.kafka.tools.TopicCommand");
     let output = tool.args(["--bootstrap-server", kafka.bootstrap(), "--create", "--topic", name]).output();
@@ -21,7 +22,7 @@ pub(super) fn topic(kafka: &Kafka, name: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// What became of a record: its offset, or an error.
+/// The result of a record: its offset, or an error.
 type Delivered = Result<i64, String>;
 
 #[derive(Clone, Default)]
@@ -38,7 +39,7 @@ impl ProducerContext for Deliveries {
     }
 }
 
-/// An idempotent producer that sends record after record, each when the one before is delivered.
+/// An idempotent producer that sends a record when the one before is delivered.
 pub(super) struct Sender {
     producer: BaseProducer<Deliveries>,
     deliveries: Deliveries,
@@ -50,7 +51,7 @@ impl Sender {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", servers).set("client.id", client).set("enable.idempotence", "true");
         config.set("linger.ms", "0").set("message.timeout.ms", "60000").set("request.timeout.ms", "1000");
-        // Only this one lets go of a request that is never answered.
+        // Only this timeout gives up a request that gets no answer.
         config.set("socket.timeout.ms", "2000");
         config.set("reconnect.backoff.ms", "20").set("reconnect.backoff.max.ms", "200").set("retry.backoff.ms", "20");
         more.iter().for_each(|(key, value)| {
@@ -61,10 +62,10 @@ impl Sender {
         Self { producer, deliveries, topic: topic.to_owned() }
     }
 
-    /// Sends one record and waits for what became of it.
+    /// Sends one record and waits for its result.
     pub(super) fn send(&self, payload: &str) -> Delivered {
         self.start(payload);
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         while Instant::now() < until {
             self.producer.poll(Duration::from_millis(5));
             let delivered = self.deliveries.0.lock().expect("no panic").pop();
@@ -75,13 +76,13 @@ impl Sender {
         panic!("{payload} is not delivered; in flight: {}", self.producer.in_flight_count());
     }
 
-    /// Sends one record and waits for nothing.
+    /// Sends one record without waiting.
     pub(super) fn start(&self, payload: &str) {
         let record = BaseRecord::<(), str>::to(&self.topic).partition(0).payload(payload);
-        self.producer.send(record).expect("room in the queue");
+        self.producer.send(record).expect("space in the queue");
     }
 
-    /// What became of records so far.
+    /// The number of results so far.
     pub(super) fn delivered(&self) -> usize {
         self.producer.poll(Duration::ZERO);
         self.deliveries.0.lock().expect("no panic").len()
@@ -96,11 +97,11 @@ pub(super) fn read(servers: &str, topic: &str, more: &[(&str, &str)]) -> Vec<Str
         config.set(*key, *value);
     });
     let consumer: BaseConsumer = config.create().expect("settings that librdkafka knows");
-    let (first, end) = consumer.fetch_watermarks(topic, 0, PATIENCE).expect("a topic");
+    let (first, end) = consumer.fetch_watermarks(topic, 0, TIMEOUT).expect("a topic");
     let mut from = TopicPartitionList::new();
     from.add_partition_offset(topic, 0, Offset::Offset(first)).expect("an offset");
     consumer.assign(&from).expect("a partition");
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     let mut records = Vec::new();
     while records.len() < usize::try_from(end - first).expect("an end after the beginning") {
         assert!(Instant::now() < until, "{} of {} records", records.len(), end - first);

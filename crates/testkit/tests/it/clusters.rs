@@ -1,14 +1,14 @@
-//! Brokers start, die, freeze and come back.
+//! Brokers start, end, pause and start again.
 
 use std::time::{Duration, Instant};
 
 use testkit::disk::SmallDisk;
 use testkit::kafka::{Kafka, Options};
 
-use super::client::{PATIENCE, Sender, read, topic};
+use super::client::{Sender, TIMEOUT, read, topic};
 
 #[test]
-fn one_broker_dies_and_comes_back_with_what_it_acknowledged() {
+fn killed_broker_restarts_with_acknowledged_records() {
     let Some(kafka) = Kafka::start(&Options::default()) else { return };
     topic(&kafka, "kept");
     let sender = Sender::new(kafka.bootstrap(), "kept", "kept", &[]);
@@ -24,7 +24,7 @@ fn one_broker_dies_and_comes_back_with_what_it_acknowledged() {
 }
 
 #[test]
-fn a_paused_broker_says_nothing_and_goes_on() {
+fn paused_broker_answers_after_it_resumes() {
     let Some(kafka) = Kafka::start(&Options::default()) else { return };
     topic(&kafka, "paused");
     let sender = Sender::new(kafka.bootstrap(), "paused", "paused", &[]);
@@ -39,7 +39,7 @@ fn a_paused_broker_says_nothing_and_goes_on() {
 }
 
 #[test]
-fn three_brokers_go_on_without_one() {
+fn three_brokers_survive_the_loss_of_one() {
     let Some(kafka) = Kafka::start(&Options { brokers: 3, ..Options::default() }) else { return };
     topic(&kafka, "three");
     let sender = Sender::new(kafka.bootstrap(), "three", "three", &[]);
@@ -54,13 +54,13 @@ fn three_brokers_go_on_without_one() {
 }
 
 #[test]
-fn a_broker_keeps_its_records_where_it_is_told() {
+fn broker_stores_records_in_the_given_directory() {
     let dir = tempfile::tempdir().expect("a directory");
     let placed = dir.path().join("placed");
     let options = Options { log_dirs: vec![(1, placed.clone())], ..Options::default() };
     let Some(kafka) = Kafka::start(&options) else { return };
     topic(&kafka, "placed");
-    // A topic that was made has a directory a moment later; one that has a record has it.
+    // The directory of a new topic appears with a delay, but exists once a record is acknowledged.
     let sender = Sender::new(kafka.bootstrap(), "placed", "placed", &[]);
     assert_eq!(sender.send("one"), Ok(0));
     assert!(placed.join("placed-0").is_dir());
@@ -68,19 +68,19 @@ fn a_broker_keeps_its_records_where_it_is_told() {
 }
 
 #[test]
-fn a_broker_whose_disk_is_full_ends_and_the_others_go_on() {
+fn broker_with_a_full_disk_ends_alone() {
     let dir = tempfile::tempdir().expect("a directory");
     let Some(_disk) = SmallDisk::mount(dir.path(), 16) else { return };
     let options = Options { brokers: 3, log_dirs: vec![(1, dir.path().to_owned())], ..Options::default() };
     let Some(kafka) = Kafka::start(&options) else { return };
     topic(&kafka, "full");
     let sender = Sender::new(kafka.bootstrap(), "full", "full", &[]);
-    // Of half a megabyte each; the smaller disk has room for less than 30.
+    // Half a megabyte each; the small disk holds less than 30.
     let payload: String = (0..100_000).map(|n| format!("{:05}", n * 7919 % 99_991)).collect();
     for _ in 0..40 {
         assert!(sender.send(&payload).is_ok());
     }
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     while kafka.runs(1) {
         assert!(Instant::now() < until, "it runs on a full disk");
         std::thread::sleep(Duration::from_millis(20));

@@ -1,4 +1,4 @@
-//! The neighbours themselves, with the client that the roles use.
+//! The neighbours themselves, tested with the client that the roles use.
 
 mod client;
 mod clusters;

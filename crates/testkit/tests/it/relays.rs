@@ -1,4 +1,4 @@
-//! What a relay does to requests is what was planned.
+//! A relay injects exactly the planned faults.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use testkit::relay::plan::{Act, When, code};
 
 use super::client::{Sender, read, topic};
 
-/// A topic and a client of its own on the shared broker.
+/// A new topic on the shared broker, and a client for it.
 fn sender(kafka: &Kafka, name: &str) -> Sender {
     topic(kafka, name);
     Sender::new(&kafka.relayed(), name, name, &[])
@@ -18,7 +18,7 @@ fn numbers(count: u32) -> Vec<String> {
 }
 
 #[test]
-fn each_act_is_survived_by_a_producer_that_waits_for_its_acknowledgements() {
+fn waiting_producer_survives_every_act() {
     let Some(kafka) = Kafka::shared() else { return };
     let acts = [
         Act::Swallow,
@@ -31,7 +31,7 @@ fn each_act_is_survived_by_a_producer_that_waits_for_its_acknowledgements() {
         Act::DelayRequest(Duration::from_secs(3)),
     ];
     let sender = sender(kafka, "acts");
-    // Far enough apart that repetitions of one are over before the next.
+    // Far enough apart that the retries of one fault are over before the next.
     for (act, nth) in acts.into_iter().zip((2..).step_by(10)) {
         kafka.plan().on("acts", When::Nth(nth), act);
     }
@@ -47,7 +47,7 @@ fn each_act_is_survived_by_a_producer_that_waits_for_its_acknowledgements() {
 }
 
 #[test]
-fn a_refusal_that_is_final_reaches_the_producer() {
+fn permanent_refusal_reaches_the_producer() {
     let Some(kafka) = Kafka::shared() else { return };
     let sender = sender(kafka, "final");
     kafka.plan().on("final", When::Nth(2), Act::Refuse(code::MESSAGE_TOO_LARGE));
@@ -58,7 +58,7 @@ fn a_refusal_that_is_final_reaches_the_producer() {
 }
 
 #[test]
-fn the_first_request_of_each_producer_or_connection() {
+fn rule_fits_first_requests_of_producers_or_connections() {
     let Some(kafka) = Kafka::shared() else { return };
     topic(kafka, "firsts");
     let refuse = Act::Refuse(code::NOT_LEADER_OR_FOLLOWER);
@@ -84,7 +84,7 @@ fn the_first_request_of_each_producer_or_connection() {
 }
 
 #[test]
-fn chaos_loses_nothing_of_one_request_at_a_time() {
+fn chaos_loses_no_record_of_a_waiting_producer() {
     let Some(kafka) = Kafka::shared() else { return };
     let sender = sender(kafka, "chaos");
     kafka.plan().chaos("chaos", 200, 7);
@@ -96,8 +96,8 @@ fn chaos_loses_nothing_of_one_request_at_a_time() {
 }
 
 #[test]
-fn down_is_down_until_it_is_up() {
-    // Its own: down cuts everybody.
+fn relay_stays_down_until_it_is_up() {
+    // A cluster of its own, because `down` cuts all clients.
     let Some(kafka) = Kafka::start(&testkit::kafka::Options { relay: true, ..Default::default() }) else { return };
     let sender = sender(&kafka, "down");
     assert_eq!(sender.send("0"), Ok(0));
@@ -111,7 +111,7 @@ fn down_is_down_until_it_is_up() {
     kafka.relay(1).up();
     assert!(sender.send("2").is_ok());
     assert_eq!(read(kafka.bootstrap(), "down", &[]), ["0", "1", "2"]);
-    // A broker that dies takes the connections through the relay along.
+    // The end of a broker closes the connections through the relay.
     kafka.kill(1);
     let until = Instant::now() + Duration::from_secs(10);
     while kafka.relay(1).cut("down") > 0 {

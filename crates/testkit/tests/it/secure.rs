@@ -1,4 +1,4 @@
-//! Clients with TLS and users.
+//! Clients that use TLS and passwords.
 
 use testkit::kafka::{Kafka, Options, Secure};
 
@@ -15,7 +15,7 @@ fn settings<'a>(secure: &'a Secure, mechanism: &'a str, password: &'a str) -> [(
 }
 
 #[test]
-fn tls_alone_plain_and_scram_each_carry_records_and_a_wrong_password_does_not() {
+fn tls_plain_and_scram_work_without_wrong_passwords() {
     let Some(kafka) = Kafka::start(&Options { secure: true, ..Options::default() }) else { return };
     let secure = kafka.secure().expect("as wanted");
     topic(&kafka, "secure");
@@ -30,7 +30,7 @@ fn tls_alone_plain_and_scram_each_carry_records_and_a_wrong_password_does_not() 
     let mut wrong = settings(secure, "SCRAM-SHA-512", "guessed").to_vec();
     wrong.push(("message.timeout.ms", "3000"));
     assert!(Sender::new(&secure.sasl, "wrong", "secure", &wrong).send("wrong").is_err());
-    // Of an authority that the client does not know.
+    // The client does not know the certificate's authority.
     let stranger = [("security.protocol", "SSL"), ("message.timeout.ms", "3000")];
     assert!(Sender::new(&secure.tls, "stranger", "secure", &stranger).send("stranger").is_err());
 }
