@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# The edge beside bare servers, in turn, in one run: ratios with their spread, as rows of a table.
+# Compares the edge with bare servers, in turn, in one run. Prints ratios with their spread, as rows of a table.
 #
 #   benches/door.sh [ROUNDS]           (3)
 #
-#   MASHANG_BENCH_SECONDS   how long each measurement lasts, after two seconds of warm-up (8)
-#   MASHANG_BENCH_DIR       where reports, logs and a Kafka broker's files lie (target/door); emptied first
+#   MASHANG_BENCH_SECONDS   duration of each measurement, after two seconds of warm-up (8)
+#   MASHANG_BENCH_DIR       directory of reports, logs and the broker's files (target/door); it is emptied first
 #   MASHANG_BENCH_ONLY      hello, parse or udp: only that comparison
-#   MASHANG_KAFKA_PORT      of the broker that is started for this run (29092)
+#   MASHANG_KAFKA_PORT      port of the broker that this run starts (29092)
 #
-# Needs Java 17 and Kafka's jars (deploy/kafka/kafka fetch). Everything that it starts is ended with it.
+# Needs Java 17 and Kafka's jars (deploy/kafka/kafka fetch). It ends all that it starts.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -27,7 +27,8 @@ parse_url=$(sed -n 's/^\(http:.*\)/\1/p' "$dir/parse.out")
 udp_address=$(sed -n 's/^udp //p' "$dir/udp.out")
 udp_admin=$(sed -n 's/^admin //p' "$dir/udp.out")
 
-# Ours and the reference in turn: REFERENCE TITLE OPTION…, with ours and theirs as the ways to the two servers, and the aim.
+# Measures the edge and a reference in turn: REFERENCE TITLE OPTION…, with the options for the two servers in `ours` and `theirs`,
+# and the ratio to reach in `aim`.
 compare() {
   local name=$1 title=$2 round run reports=()
   shift 2
@@ -49,7 +50,7 @@ load() {
   echo "$name: $(sed -n 's/^throughput *//p' "$dir/$name.txt")" >&2
 }
 
-# A broker that has just started compiles itself while it is measured.
+# A warm-up: Java compiles the code of a new broker while it runs.
 load warm "$edge_pid" --closed --connections 512 --url "$edge_url"
 
 runs=0
@@ -68,4 +69,4 @@ compare udp "the same at 20,000 a second" --rate 20000 --connections 64
 echo "| what | throughput, ratio | processor time of the server an event, ratio | events/s, medians | ms a million events, medians |"
 echo "|---|---|---|---|---|"
 cat "$dir/ratios"
-echo "(median, least and greatest of $rounds pairs of $seconds s; reports in $dir)"
+echo "(median, minimum and maximum of $rounds pairs of $seconds s; reports in $dir)"

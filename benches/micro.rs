@@ -1,6 +1,6 @@
-//! Micro-benchmarks of the work per event: reading, framing, the duplicates' table, the shopper desk.
+//! Micro-benchmarks of the hot path for each event: reading, framing, the table of duplicates, the shopper desk.
 //!
-//! Absolute times depend on the machine; compare the lines of one run with each other.
+//! Absolute times depend on the machine; compare only the lines of one run.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -43,7 +43,7 @@ id = "PARCEL"
 kind = "service"
 "#;
 
-/// Scans of two codes and now and then an order, by 2,000 shoppers.
+/// Scans of two codes, and an order in every ten events, by 2,000 shoppers.
 fn lines() -> Vec<String> {
     let line = |i: usize| {
         let (shopper, time) = (i * 7919 % 2000, 1_794_186_000_000 + i * 40);

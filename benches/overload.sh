@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The edge under five times what it can take: what it accepts meanwhile, how soon, in how much memory, and how it is afterwards.
-# The edge has a share of a processor (a control group), so that the client is not the limit.
+# Sends five times the edge's greatest throughput. Prints what the edge accepts meanwhile, its latency and memory, and its
+# throughput afterwards. A control group limits the edge to a share of a processor, so that the client is not the limit.
 #
 #   benches/overload.sh [SECONDS]     (60)
 #
 #   MASHANG_BENCH_CPU       the edge's share of a processor, percent (20)
-#   MASHANG_BENCH_TIMES     how many times its greatest throughput is sent (5)
+#   MASHANG_BENCH_TIMES     multiple of the greatest throughput that is sent (5)
 #   MASHANG_BENCH_INFLIGHT  the edge's memory for requests in flight, bytes (33554432)
 #   MASHANG_BENCH_DIR, MASHANG_KAFKA_PORT   as for door.sh (target/overload, 29092)
 #
@@ -19,7 +19,7 @@ percent=${MASHANG_BENCH_CPU:-20} times=${MASHANG_BENCH_TIMES:-5} inflight=${MASH
 . "$root/benches/testkit.sh"
 
 group=mashang-overload-$$
-# Both versions of control groups: the limit of a group within every 100 ms.
+# Both versions of control groups: limits a group to a part of every 100 ms.
 if [[ -d /sys/fs/cgroup/cpu ]]; then
   group_dir=/sys/fs/cgroup/cpu/$group
   limit() { echo 100000 >"$group_dir/cpu.cfs_period_us" && echo $((percent * 1000)) >"$group_dir/cpu.cfs_quota_us"; }

@@ -1,5 +1,5 @@
-# What measurements of a fleet's edge stand on, to be sourced: a Kafka broker of this run's own, topics, rules, an edge.
-# After `stand NAME`: $dir, $bench, $mashang, $broker, $broker_pid; after `edge`: $edge_url, $edge_udp, $edge_admin, $edge_pid.
+# Functions for measurements of a fleet's edge, to be sourced: they start a Kafka broker, topics, rules and an edge.
+# `stand NAME` sets $dir, $bench, $mashang, $broker, $broker_pid; `edge` sets $edge_url, $edge_udp, $edge_admin, $edge_pid.
 
 fail() { echo "${0##*/}: $*" >&2; exit 1; }
 
@@ -8,7 +8,7 @@ declare -A pids=()
 stand() {
   dir=${MASHANG_BENCH_DIR:-$root/target/$1}
   mashang=$root/target/release/mashang bench=$root/target/release/mashang-bench
-  # Each by itself: together their dependencies would be built anew with the features of both.
+  # One after the other: together, their dependencies would be built again with the features of both.
   (cd "$root" && cargo build --release --quiet -p mashang && cargo build --release --quiet -p mashang-bench)
   rm -rf "$dir"
   mkdir -p "$dir/store"
@@ -29,7 +29,7 @@ stand() {
     fail "$(cat "$dir/publish.out")"
 }
 
-# Only what was started here is ended, by its process id.
+# Ends only the processes that were started here, by their process ids.
 finish() {
   local name
   for name in "${!pids[@]}"; do kill -TERM "${pids[$name]}" 2>/dev/null || true; done
@@ -38,7 +38,7 @@ finish() {
   rm -rf "$dir/kafka" "$dir/store"
 }
 
-# Starts `mashang-bench ARG…` under a name, and waits until it tells where it listens.
+# Starts `mashang-bench ARG…` under a name, and waits until it prints its address.
 server() {
   local name=$1
   shift
@@ -47,7 +47,7 @@ server() {
   await "$name" 'http'
 }
 
-# With more options of the edge, if need be.
+# Starts an edge with further options, and waits until it is ready.
 edge() {
   "$mashang" edge --kafka "$broker" --store "file:$dir/store" --http 127.0.0.1:0 --udp 127.0.0.1:0 --admin 127.0.0.1:0 "$@" \
     >"$dir/edge.out" 2>&1 &
@@ -58,7 +58,7 @@ edge() {
   edge_admin=http://$(sed -n 's/.* ready .*admin=\([^ ]*\).*/\1/p' "$dir/edge.out")
 }
 
-# Waits until a process that was started says something.
+# Waits until the output of a started process contains a word.
 await() {
   local name=$1 word=$2 i
   for ((i = 0; i < 300; i++)); do

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# rsyslog (imudp, omkafka) beside the edge: UDP to the same Kafka, in turn, in one run. Processor time a million events, by
-# what really is in the topics.
+# Compares rsyslog (imudp, omkafka) with the edge: UDP to the same Kafka, in turn, in one run. Prints the processor time for a
+# million events that are in the topics.
 #
 #   benches/peers/rsyslog.sh [ROUNDS]     (3)
 #
-#   MASHANG_BENCH_SECONDS   how long each sends (10)
-#   MASHANG_BENCH_RATES     datagrams a second, an event each; 0 is a flood ("20000 0")
+#   MASHANG_BENCH_SECONDS   duration of each measurement (10)
+#   MASHANG_BENCH_RATES     datagrams a second, with one event each; 0 is without a limit ("20000 0")
 #   MASHANG_BENCH_DIR, MASHANG_KAFKA_PORT   as for door.sh (target/peers, 29092)
-#   MASHANG_RSYSLOG_PORT    where rsyslog listens (29514)
+#   MASHANG_RSYSLOG_PORT    port of rsyslog (29514)
 #
 # Needs rsyslog with its module omkafka (Debian: rsyslog, rsyslog-kafka), and what door.sh needs.
 set -euo pipefail
@@ -33,7 +33,7 @@ pids[rsyslog]=$!
 sleep 2
 kill -0 "${pids[rsyslog]}" || fail "rsyslogd does not start: $(cat "$dir/rsyslog.out")"
 
-# Processor time of a process so far, in ms.
+# Prints the processor time of a process so far, in ms.
 cpu_ms() {
   local stat fields
   stat=$(cat "/proc/$1/stat")
@@ -41,7 +41,8 @@ cpu_ms() {
   echo $(((fields[11] + fields[12]) * 10))
 }
 
-# Events in the log: records of rsyslog's topic; of the edge's, whose records hold many, what it says is durable.
+# Prints the number of events in the log: for rsyslog the records of its topic, for the edge, whose records hold many events, its
+# own count of durable events.
 in_topic() {
   if [[ $1 == rsyslog ]]; then
     kafka org.apache.kafka.tools.GetOffsetShell --bootstrap-server "$broker" --topic "$topic" | awk -F: '{ sum += $3 } END { print sum + 0 }'
@@ -50,7 +51,7 @@ in_topic() {
   fi
 }
 
-# Waits until nothing more comes into the topic; prints how much is there.
+# Waits until the topic does not grow any more; prints its number of events.
 settled() {
   local before=-1 now
   now=$(in_topic "$1")
@@ -62,7 +63,7 @@ settled() {
   echo "$now"
 }
 
-# One sending to edge or rsyslog: a line for the table.
+# Measures the edge or rsyslog once; prints a row of the table.
 measure() {
   local who=$1 rate=$2 round=$3 to pace before cpu broker_cpu events sent
   [[ $who == edge ]] && to=$edge_udp || to=127.0.0.1:$port
@@ -85,6 +86,6 @@ for rate in "${rates[@]}"; do
     for who in edge rsyslog; do measure "$who" "$rate" "$round"; done
   done
 done
-# The edge's own word is held against the log once, in the end.
+# The edge's count is compared with the log once, at the end.
 counted=$("$mashang" log dump --kafka "$broker" | wc -l)
-echo "(the edge says that it accepted $(in_topic edge) events; log dump finds $counted)"
+echo "(the edge counts as accepted $(in_topic edge) events; log dump finds $counted)"

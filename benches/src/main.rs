@@ -1,4 +1,4 @@
-//! What the project measures itself with. `cargo bench -p mashang-bench` runs the micro-benchmarks.
+//! The project's measurements. `cargo bench -p mashang-bench` runs the micro-benchmarks.
 
 mod load;
 mod ratio;
@@ -25,11 +25,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write the events of the tour's tea shop: the same seed gives the same file
+    /// Write the sample events of the tour's tea shop; the same seed gives the same file
     Sample {
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// Shoppers who pass by in four days
+        /// Number of shoppers in four days
         #[arg(long, default_value_t = 90)]
         shoppers: u64,
         /// The file to write
@@ -38,9 +38,9 @@ enum Command {
     },
     /// Send events to an edge at a given rate, measure its answers, check its ledger
     Load(Box<load::args::LoadArgs>),
-    /// Hold reports of one run against each other, in pairs
+    /// Compare the reports of one run in pairs
     Ratio(ratio::RatioArgs),
-    /// A bare server to compare the edge with in the same run
+    /// Run a bare server to compare the edge with in the same run
     #[command(subcommand)]
     Reference(reference::Reference),
 }

@@ -1,4 +1,4 @@
-//! Pairs of reports of one run, as ratios with their spread: figures of different runs are not compared.
+//! Compares pairs of reports of one run, as ratios with their spread. Figures of different runs are not comparable.
 
 #![expect(clippy::float_arithmetic, reason = "ratios of measurements")]
 
@@ -10,18 +10,18 @@ use serde::Deserialize;
 
 #[derive(Debug, Args)]
 pub(crate) struct RatioArgs {
-    /// What is compared with what
+    /// Name of the comparison, for the table
     #[arg(long)]
     name: String,
-    /// The ratio of throughputs that is aimed at
+    /// The ratio of throughputs to reach
     #[arg(long)]
     aim: Option<f64>,
-    /// Reports (load --report) in pairs: ours, the reference's, ours, the reference's, …
+    /// Reports (load --report) in pairs: the edge's, the reference's, the edge's, the reference's, …
     #[arg(required = true, num_args = 2..)]
     reports: Vec<PathBuf>,
 }
 
-/// Of a report, what is compared; `server` is the first process that was looked at.
+/// The figures of a report that are compared; the first process in `servers` is the server.
 #[derive(Deserialize)]
 struct Figures {
     throughput_per_s: u64,
@@ -49,12 +49,12 @@ impl Figures {
     }
 }
 
-/// Prints a row of a table: what, its ratios of throughput and of processor time an event, the medians themselves.
+/// Prints a row of a table: the name, the ratios of throughput and of processor time for an event, and the medians.
 ///
 /// # Errors
-/// A report cannot be read, or is of a run that failed.
+/// A report cannot be read, or its run failed.
 pub(crate) fn run(args: &RatioArgs) -> Result<()> {
-    ensure!(args.reports.len().is_multiple_of(2), "reports come in pairs: ours, then the reference's");
+    ensure!(args.reports.len().is_multiple_of(2), "reports come in pairs: the edge's, then the reference's");
     let figures = args.reports.iter().map(|file| Figures::read(file)).collect::<Result<Vec<_>>>()?;
     let (ours, theirs): (Vec<_>, Vec<_>) = figures.chunks_exact(2).map(|pair| (&pair[0], &pair[1])).unzip();
     println!("{}", row(&args.name, args.aim, &ours, &theirs));
@@ -92,7 +92,7 @@ fn float(value: u64) -> f64 {
     float
 }
 
-/// The median, and the least and the greatest.
+/// The median, the minimum and the maximum.
 fn spread(mut values: Vec<f64>) -> String {
     values.sort_unstable_by(f64::total_cmp);
     match &values[..] {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn ratios_are_of_pairs() {
+    fn ratios_compare_pairs() {
         let ours = [figures(50, Some(300)), figures(80, Some(100)), figures(60, Some(200))];
         let theirs = [figures(100, Some(100)), figures(100, Some(100)), figures(100, Some(100))];
         let found = row("a vs b", Some(0.8), &ours.each_ref(), &theirs.each_ref());
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_failed_is_no_measurement() {
+    fn failed_run_is_an_error() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("report.json");
         std::fs::write(&file, r#"{"throughput_per_s":1,"servers":[],"failures":["lost"]}"#).expect("a file");

@@ -1,4 +1,4 @@
-//! A tea shop's four days as events: what the tour runs. Made from a seed, so that it can be made again.
+//! Four days of a tea shop as events, for the tour. A seed generates them, so that they can be generated again.
 
 use serde_json::{Value, json};
 
@@ -24,14 +24,14 @@ impl Dice {
     }
 }
 
-/// The events of `shoppers` shoppers as NDJSON, in order of time.
+/// The events of a number of shoppers as NDJSON, ordered by time.
 pub(crate) fn events(seed: u64, shoppers: u64) -> String {
     let mut dice = Dice(seed);
     let mut events: Vec<(i64, Value)> = Vec::new();
     for n in 0..shoppers {
         visit(&mut dice, n, &mut events);
     }
-    // Some senders try again.
+    // Some senders send an event again.
     for _ in 0..shoppers / 15 {
         let again = events[usize::try_from(dice.below(events.len() as u64)).unwrap_or(0)].clone();
         events.push((again.0 + 1, again.1));
@@ -40,7 +40,7 @@ pub(crate) fn events(seed: u64, shoppers: u64) -> String {
     events.into_iter().map(|(_, event)| format!("{event}\n")).collect()
 }
 
-/// One shopper's events: from a poster or a parcel's code to the shop, a guide, a purchase, now and then a refund.
+/// The events of one shopper: from a poster or a parcel to the shop, a guide, a purchase, and sometimes a refund.
 fn visit(dice: &mut Dice, n: u64, events: &mut Vec<(i64, Value)>) {
     let shopper = format!("u{n:03}");
     let mut time = OPENING + DAY * dice.below(4).cast_signed() + dice.minutes(600);
@@ -102,12 +102,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tours_events_are_those_of_the_first_seed() {
+    fn events_of_the_tour_are_those_of_seed_1() {
         let tour = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/tour/events.ndjson");
         let kept = std::fs::read_to_string(tour).expect("the tour's events");
         assert!(
             kept == events(1, 90),
-            "make them anew: cargo run -p mashang-bench -- sample --out docs/tour/events.ndjson"
+            "generate them again: cargo run -p mashang-bench -- sample --out docs/tour/events.ndjson"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Whether the server's counts add up, and its ledger shows everything accepted exactly once.
+//! Checks that the server's counts add up, and that its ledger counts every accepted event exactly once.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::server::http::Connection;
 use super::server::ledger::{Known, Owed, Sums, differences};
 use super::traffic::Made;
 
-/// How the server stood before the run; earlier runs may have left much in it.
+/// The server's counts before the run; earlier runs may have added to them.
 #[derive(Default)]
 pub(super) struct Before {
     admin: Option<Connection>,
@@ -25,7 +25,7 @@ pub(super) struct Before {
 
 impl Before {
     /// # Errors
-    /// The server does not report its state, or still works on something.
+    /// The server does not show its counts, or still has a lag.
     pub(super) async fn look(args: &LoadArgs) -> Result<Self> {
         if args.ledger.is_none() && (args.transport != Transport::Udp || args.blind) {
             return Ok(Self::default());
@@ -41,12 +41,12 @@ impl Before {
         Ok(before)
     }
 
-    /// The server's admin port, if it was asked.
+    /// The server's admin port, if it is used.
     pub(super) fn admin(&self) -> Option<&Connection> {
         self.admin.as_ref()
     }
 
-    /// Holds the server to what was sent; what is wrong becomes a failure of the run.
+    /// Compares the server's counts and ledger with what was sent; differences become failures of the run.
     pub(super) async fn check(&self, args: &LoadArgs, run: &Run, launched: Option<Launched>, report: &mut Report) {
         let Some(admin) = &self.admin else { return };
         if !report.failures.is_empty() {
@@ -83,7 +83,7 @@ impl Before {
         if added.rejected > 0 || added.refused > args.connections {
             let refused = added.refused.saturating_sub(args.connections);
             bail!(
-                "{} events were rejected and {refused} datagrams not looked into; see --merchant, --udp-trust of the server, and its mashang_udp_refused_total",
+                "{} events were rejected and {refused} datagrams were refused; see --merchant, --udp-trust of the server, and its mashang_udp_refused_total",
                 added.rejected
             );
         }
@@ -99,7 +99,7 @@ impl Before {
         report: &mut Report,
     ) -> Ledger {
         let known = if args.transport == Transport::Udp && report.accepted != report.sent {
-            // What was lost on the way is not known one by one.
+            // The lost datagrams are not known individually.
             Known::Sum(report.accepted)
         } else {
             let tally = run.board.tally();

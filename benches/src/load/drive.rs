@@ -1,4 +1,4 @@
-//! All connections together, from the first request to the last answer.
+//! Runs all connections, from the first arrival to the last answer.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::send::{Run, Way, sender};
 use super::server::counts::{Counts, wait_for_quiet};
 use super::server::http::Connection;
 
-/// How the sending went, beside what the board holds.
+/// Counts of the run that the board does not hold.
 #[derive(Default)]
 pub(super) struct Driven {
     /// Events that were due and never sent.
@@ -25,11 +25,11 @@ pub(super) struct Driven {
     pub(super) datagrams: Option<Launched>,
 }
 
-/// What was sent without an answer.
+/// Counts of datagrams, which have no answers.
 pub(super) struct Launched {
-    /// Pings too.
+    /// With the pings.
     pub(super) datagrams: u64,
-    /// Events that the server accepted between the end of the warm-up and the last datagram, and how long that was.
+    /// Events that the server accepted between the end of the warm-up and the last datagram, and the length of that time.
     pub(super) accepted: u64,
     pub(super) ns: u64,
 }
@@ -43,7 +43,7 @@ fn arrivals(args: &LoadArgs, run: &Run) -> Arrivals {
     steady.with_burst(args.burst, args.warmup)
 }
 
-/// Sends everything that becomes due as requests, until each is answered or given up.
+/// Sends all due events as requests, until each is answered or given up.
 pub(super) async fn requests(args: &LoadArgs, run: &Arc<Run>) -> Driven {
     let arrivals = arrivals(args, run);
     let pacing = Arc::clone(run);
@@ -67,14 +67,14 @@ pub(super) async fn requests(args: &LoadArgs, run: &Arc<Run>) -> Driven {
     let in_time = tokio::time::timeout(bound, all.as_mut()).await.is_ok();
     let unsent = run.schedule.abandon() * args.batch;
     if !in_time {
-        // What was sent is seen through to its answer; --retry-for bounds that.
+        // Requests in flight get their answers; --retry-for bounds the wait.
         all.await;
     }
-    pacer.await.expect("the pacer has no way to break");
+    pacer.await.expect("the pacer does not panic");
     Driven { unsent, retransmissions: ways.iter().map(Way::retransmissions).sum(), datagrams: None }
 }
 
-/// Sends everything that becomes due as datagrams, and asks the server what it took, if it can be asked.
+/// Sends all due events as datagrams, and reads from the server what it accepted, if it has an admin port.
 pub(super) async fn datagrams(args: &LoadArgs, run: &Arc<Run>, admin: Option<&Connection>) -> Result<Driven> {
     let senders = Senders::open(args.udp, args.connections).with_context(|| format!("--udp {}", args.udp))?;
     let slots = slots(args, run);

@@ -1,10 +1,10 @@
-//! A load client for the edge: sends at a given rate whether or not the server keeps up, and holds the server's counts and
-//! its ledger to what was accepted.
+//! A load client for the edge. It sends at a given rate even if the server does not keep up, and compares the server's counts and
+//! ledger with what was accepted.
 //!
-//! - [`args`]: the options; [`traffic`]: what is sent; [`schedule`]: when
-//! - [`drive`], [`send`], [`results`]: the whole of the sending, one connection's, and those that ask for results
-//! - [`tally`], [`watch`], [`report`]: what is counted, what is shown meanwhile and reported in the end
-//! - [`server`], [`check`]: the server from outside: HTTP, metrics, ledger, processes; whether they are right
+//! - [`args`]: the options; [`traffic`]: the events; [`schedule`]: when they are sent
+//! - [`drive`]: all connections; [`send`]: one connection; [`results`]: requests for results
+//! - [`tally`]: the counts; [`watch`]: the observation during the run; [`report`]: the report at the end
+//! - [`server`]: the server from outside, by HTTP, metrics, ledger and processes; [`check`]: whether they are right
 
 pub(crate) mod args;
 mod check;
@@ -40,16 +40,16 @@ use traffic::Traffic;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// Runs, prints the report, writes it to files if asked to.
+/// Runs the load, prints the report, and writes it to files if options name them.
 ///
 /// # Errors
-/// The run could not be made, was refused, or the ledger does not show what was accepted.
+/// The run could not start, was refused, or the ledger differs from what was accepted.
 pub(crate) fn run(args: &LoadArgs) -> Result<()> {
     args.check().map_err(Error::msg)?;
     let threads = usize::try_from(args.threads)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let report = runtime.block_on(load(args))?;
-    // A reader that has gone away is no failure of the run.
+    // A closed output is no failure of the run.
     let _ = write!(std::io::stdout(), "{report}");
     let write = |option: &str, file: &Path, text: String| {
         std::fs::write(file, text).with_context(|| format!("{option} {}: cannot be written", file.display()))
@@ -106,7 +106,7 @@ fn prepare(args: &LoadArgs) -> Result<Run> {
     let traffic = Traffic::new(args, args.seed.unwrap_or(now_ms), now_ms)?;
     let board = Arc::new(Board::new(args.warmup * SECOND_NS));
     let watch = Arc::new(Stopwatch::start());
-    // A result is answered only after the server's own wait.
+    // The server may wait before it answers a request for a result.
     let timeout = Duration::from_secs(args.timeout) + Duration::from_millis(results::WAIT_MS);
     let askers = (0..args.result_connections).map(|_| Connection::new(&args.url, args.key.as_ref(), timeout));
     let probes = Probes::new(askers.collect(), &args.merchant, Arc::clone(&watch), Arc::clone(&board));

@@ -1,4 +1,5 @@
-//! When the outcome of a scan can be read: from when its event was due to the first answer that is not pending.
+//! Measures the time until the result of a scan can be read: from the due time of its event to the first answer that is not
+//! pending.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,17 +12,17 @@ use super::server::http::Connection;
 use super::tally::{Board, lock};
 use super::traffic::Ask;
 
-/// Maximum time that one request waits at the server, in milliseconds.
+/// Maximum wait of one request at the server, ms; after it, the server answers that the result is pending.
 pub(super) const WAIT_MS: u64 = 2_000;
-/// Maximum time until a result is readable; after it, the result counts as pending.
+/// Maximum time until a result; after it, the result counts as pending.
 const PENDING_MAX: Duration = Duration::from_secs(15);
 /// Pause between two requests for one result.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Pause after a request that was shed or broke off.
+/// Pause after a request that was shed or had no answer.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
-/// A fixed number of connections, so that asking never holds up sending, nor queues: who finds none free is not asked
-/// for.
+/// A fixed number of connections, so that requests for results neither delay sending nor queue. If none is free, the result is
+/// skipped.
 pub(super) struct Probes {
     idle: Mutex<Vec<Connection>>,
     size: usize,
@@ -49,7 +50,7 @@ impl Outcome {
     }
 }
 
-/// What one request for a result returned.
+/// The outcome of one request for a result.
 enum Seen {
     Readable,
     Pending,
@@ -63,7 +64,7 @@ impl Probes {
         Self { size: connections.len(), idle: Mutex::new(connections), merchant, watch, board }
     }
 
-    /// Asks for the result of a scan that was accepted, in the background.
+    /// Asks for the result of an accepted scan in the background.
     pub(super) fn ask(self: &Arc<Self>, ask: Ask, due_ns: u64) {
         let Some(connection) = lock(&self.idle).pop() else {
             self.board.tally().results_skipped += 1;
@@ -76,7 +77,7 @@ impl Probes {
         });
     }
 
-    /// Waits for the requests in flight; their own limits are the limit of this.
+    /// Waits for the requests in flight, each of which has a timeout.
     pub(super) async fn settle(&self) {
         while lock(&self.idle).len() < self.size {
             tokio::time::sleep(PAUSE).await;
@@ -120,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_draw_that_is_under_way_is_no_result() {
+    fn pending_draw_is_no_result() {
         for (body, readable) in [
             (r#"{"id":"1","state":"pending"}"#, false),
             (r#"{"id":"1","state":"counted"}"#, true),

@@ -1,5 +1,5 @@
-//! When each request is due. Open loop: the schedule does not depend on whether the server keeps up; a request that waits
-//! for a free connection waits in a queue, and its latency counts from when it was due.
+//! Decides when each request is due. In an open loop the schedule does not depend on the server: a request without a free
+//! connection waits in a queue, and its latency counts from its due time.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -15,10 +15,10 @@ use super::args::Burst;
 use super::tally::lock;
 
 const SECOND_NS: u64 = 1_000_000_000;
-/// Maximum time between two checks of whether the pacer should stop.
+/// Maximum time between two checks whether the pacer must stop.
 const NAP_MAX: Duration = Duration::from_millis(100);
 
-/// Time since the run began.
+/// The time since the start of the run.
 pub(super) struct Stopwatch(Instant);
 
 impl Stopwatch {
@@ -31,26 +31,26 @@ impl Stopwatch {
     }
 }
 
-/// A request to be made.
+/// A request to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slot {
     pub(super) index: u64,
-    /// Since the run began.
+    /// Time since the start of the run.
     pub(super) due_ns: u64,
 }
 
-/// The due times of an open loop, in order, up to the end.
+/// The arrivals of an open loop, in order, up to the end.
 pub(super) struct Arrivals {
     index: u64,
     batch: u64,
     rate: u64,
     end_ns: u64,
-    /// Poisson: the dice, and when the next one is due at a steady rate.
+    /// For Poisson arrivals: the generator, and the due time of the next arrival at a steady rate.
     random: Option<(SmallRng, u64)>,
     rush: Option<Rush>,
 }
 
-/// A burst, by the stopwatch.
+/// A burst, in the stopwatch's time.
 struct Rush {
     times: u64,
     from_ns: u64,
@@ -58,7 +58,7 @@ struct Rush {
 }
 
 impl Rush {
-    /// When something is due that is due at `steady_ns` at a steady rate: during the burst time runs `times` times as fast.
+    /// The due time of an arrival that is due at `steady_ns` without the burst. During the burst, time runs `times` as fast.
     fn due_ns(&self, steady_ns: u64) -> u64 {
         let into = steady_ns.saturating_sub(self.from_ns);
         let whole = self.ns * self.times;
@@ -75,7 +75,7 @@ impl Arrivals {
         Self { random: Some((SmallRng::seed_from_u64(seed), 0)), ..Self::constant(rate, batch, seconds) }
     }
 
-    /// With a burst, after `warmup_s` seconds of warm-up.
+    /// Adds a burst, which counts from the end of the warm-up.
     pub(super) fn with_burst(mut self, burst: Option<Burst>, warmup_s: u64) -> Self {
         self.rush = burst.map(|Burst { times, from_s, seconds }| Rush {
             times,
@@ -113,12 +113,12 @@ impl Iterator for Arrivals {
     }
 }
 
-/// How long `events` take at `rate` a second.
+/// The time that a number of events takes at a rate, ns.
 fn at_rate(events: u64, rate: u64) -> u64 {
     u64::try_from(u128::from(events) * u128::from(SECOND_NS) / u128::from(rate)).unwrap_or(u64::MAX)
 }
 
-/// The time between two independent requests: exponential around the mean.
+/// A random time between two independent arrivals: exponential with this mean.
 #[expect(
     clippy::float_arithmetic,
     clippy::cast_precision_loss,
@@ -131,20 +131,20 @@ fn gap_ns(mean_ns: u64, dice: &mut SmallRng) -> u64 {
     (times * mean_ns as f64) as u64
 }
 
-/// Where connections get their requests from.
+/// The source of requests for connections.
 pub(super) enum Schedule {
     Open(Queue),
-    /// The next request is due as soon as a connection is free for it.
+    /// The next request is due as soon as a connection is free.
     Closed {
         next: AtomicU64,
         end_ns: u64,
     },
 }
 
-/// What is due and not yet taken. Limited by the number of requests in the whole run.
+/// Requests that are due and not sent. The number of arrivals in the whole run bounds it.
 pub(super) struct Queue {
     due: Mutex<VecDeque<Slot>>,
-    /// One permit per slot; closed when no more will come.
+    /// One permit for each slot; closed after the last one.
     ready: Semaphore,
     abandoned: AtomicBool,
 }
@@ -158,7 +158,7 @@ impl Schedule {
         Self::Closed { next: AtomicU64::new(0), end_ns: seconds * SECOND_NS }
     }
 
-    /// The next request, once it is due; none when the run is over.
+    /// Waits for the next request that is due; `None` at the end of the run.
     pub(super) async fn next(&self, watch: &Stopwatch) -> Option<Slot> {
         match self {
             Self::Open(queue) => queue.take().await,
@@ -169,8 +169,8 @@ impl Schedule {
         }
     }
 
-    /// Puts each request into the queue when it is due, on a thread of its own: timers of the runtime are a millisecond
-    /// coarse. Ends with the last request, or soon after `stopped`.
+    /// Puts each arrival into the queue when it is due. It blocks its thread, because timers of the runtime have a resolution of a
+    /// millisecond. It ends after the arrivals, or soon after `stopped`.
     pub(super) fn pace(&self, arrivals: Arrivals, watch: &Stopwatch, stopped: impl Fn() -> bool) {
         let Self::Open(queue) = self else { return };
         for slot in arrivals {
@@ -183,7 +183,7 @@ impl Schedule {
         queue.ready.close();
     }
 
-    /// Gives up what no connection took. Returns the number of requests.
+    /// Drops the requests in the queue. Returns their number.
     pub(super) fn abandon(&self) -> u64 {
         let Self::Open(queue) = self else { return 0 };
         queue.abandoned.store(true, Ordering::Relaxed);
@@ -194,7 +194,7 @@ impl Schedule {
 
 impl Queue {
     async fn take(&self) -> Option<Slot> {
-        // Once closed, the queue itself reports when it is at its end.
+        // Once the semaphore is closed, an empty queue is the end.
         if let Ok(permit) = self.ready.acquire().await {
             permit.forget();
         }
@@ -205,7 +205,7 @@ impl Queue {
     }
 }
 
-/// Sleeps until then, or soon after `stopped`: `false`.
+/// Sleeps until the due time; returns `false` soon after `stopped`.
 pub(super) fn nap_until(due_ns: u64, watch: &Stopwatch, stopped: &impl Fn() -> bool) -> bool {
     loop {
         if stopped() {
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn constant_requests_do_not_drift() {
+    fn constant_arrivals_do_not_drift() {
         let all: Vec<Slot> = Arrivals::constant(3, 1, 2).collect();
         let due: Vec<u64> = all.iter().map(|slot| slot.due_ns).collect();
         assert_eq!(due, [0, 333_333_333, 666_666_666, 1_000_000_000, 1_333_333_333, 1_666_666_666]);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn poisson_requests_depend_on_seed_and_keep_the_rate() {
+    fn poisson_arrivals_depend_on_the_seed_and_rate() {
         let due = |seed| Arrivals::poisson(10_000, 1, 10, seed).map(|slot| slot.due_ns).collect::<Vec<_>>();
         assert_eq!(due(1), due(1));
         assert_ne!(due(1), due(2));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_multiplies_the_rate_for_its_duration() {
+    fn burst_multiplies_the_rate_for_its_time() {
         let burst = Some(Burst { times: 5, from_s: 2, seconds: 3 });
         let per_second = |arrivals: Arrivals| {
             let mut counts = [0_u64; 10];
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_queue_still_gives_what_is_in_it() {
+    async fn closed_queue_still_returns_its_slots() {
         let schedule = Schedule::open();
         let watch = Stopwatch::start();
         schedule.pace(Arrivals::constant(1_000_000, 1, 1).take_first(3), &watch, || false);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_abandoned_is_counted_and_not_sent() {
+    async fn abandoned_slots_are_counted_and_not_sent() {
         let schedule = Schedule::open();
         let watch = Stopwatch::start();
         schedule.pace(Arrivals::constant(1_000_000, 1, 1).take_first(5), &watch, || false);

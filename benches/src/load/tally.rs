@@ -1,4 +1,4 @@
-//! What happened so far: one board that all connections write on.
+//! The counts of the run, on one board that all connections share.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,11 +9,12 @@ use hdrhistogram::Histogram;
 use super::send::verdict::Status;
 use super::traffic::Made;
 
-/// Maximum recorded latency, in microseconds: ten minutes; and the digits that are kept.
+/// Maximum recorded latency, µs; longer ones are recorded as this.
 const LATENCY_MAX_US: u64 = 600_000_000;
+/// Number of significant digits of a recorded latency.
 const DIGITS: u8 = 3;
 
-/// A figure that was written while another thread broke off is still a figure.
+/// Locks a mutex. A panic of another thread leaves the counts valid.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -21,18 +22,18 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) struct Board {
     tally: Mutex<Tally>,
     stop: AtomicBool,
-    /// Requests that were due before are not measured.
+    /// End of the warm-up; requests that were due before are not measured.
     warm_ns: u64,
 }
 
-/// Figures are events unless they say otherwise.
+/// Counts of events, unless a name says otherwise.
 pub(super) struct Tally {
     pub(super) sent: u64,
     pub(super) accepted: u64,
-    /// Among the accepted: those that an edge keeps until the log is back.
+    /// Those of the accepted events that the edge stores in its spool.
     pub(super) spooled: u64,
     pub(super) rejected: u64,
-    /// Sent again, each time counted.
+    /// Retries, each counted.
     pub(super) resent: u64,
     /// Given up after retries.
     pub(super) lost: u64,
@@ -40,28 +41,28 @@ pub(super) struct Tally {
     pub(super) shed_requests: u64,
     /// Requests answered with another 5xx or 408.
     pub(super) failed_requests: u64,
-    /// Requests broken off.
+    /// Requests without an answer.
     pub(super) broken_requests: u64,
-    /// Of the accepted; over UDP, where it is not known which these are, of the sent.
+    /// Kinds of the accepted events; over UDP, where those are not known, of the sent events.
     pub(super) made: Made,
-    /// Requests by how they were answered.
+    /// Requests by the status of their answers.
     pub(super) answers: BTreeMap<Status, u64>,
     pub(super) results_skipped: u64,
     pub(super) results_pending: u64,
 
-    /// After the warm-up.
+    /// Accepted events that were due after the warm-up.
     pub(super) measured: u64,
     pub(super) measured_until_ns: u64,
     pub(super) acks: Histogram<u64>,
-    /// From sending to the answer, of the attempt that was accepted: what the server adds.
+    /// Times from sending to the answer of the accepted attempt: the server's part.
     pub(super) answer_times: Histogram<u64>,
-    /// From due to first sent: what the client itself, or too few connections, adds to `acks`.
+    /// Times from due to first sent: the part of `acks` that the client or too few connections cause.
     pub(super) waits: Histogram<u64>,
     pub(super) results: Histogram<u64>,
     failure: Option<String>,
 }
 
-/// The times of a request that was accepted, since the run began.
+/// The times of an accepted request, since the start of the run.
 #[derive(Clone, Copy)]
 pub(super) struct Times {
     pub(super) due_ns: u64,
@@ -114,7 +115,7 @@ impl Board {
         }
     }
 
-    /// A datagram without an answer.
+    /// Counts a datagram, which gets no answer.
     pub(super) fn launched(&self, made: Made, due_ns: u64, sent_ns: u64) {
         let measured = self.is_measured(due_ns);
         let mut tally = self.tally();
@@ -160,7 +161,7 @@ impl Tally {
 }
 
 fn latencies() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LATENCY_MAX_US, DIGITS).expect("the bounds are constants that fit")
+    Histogram::new_with_bounds(1, LATENCY_MAX_US, DIGITS).expect("valid constants")
 }
 
 fn record(histogram: &mut Histogram<u64>, from_ns: u64, to_ns: u64) {

@@ -1,4 +1,4 @@
-//! Looks at the run while it goes: progress for a person, how it went over time for the report.
+//! Observes the run: shows progress on a terminal, and records samples for the report.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use super::server::process;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// One look; figures are since the run began, memory is as it was then.
+/// One sample: counts since the start of the run, and the current memory.
 #[derive(Debug, Serialize)]
 pub(super) struct Look {
     pub(super) at_ms: u64,
     pub(super) sent: u64,
     pub(super) accepted: u64,
-    /// Of each process, in the order of --server-pid.
+    /// The memory of each process, in the order of --server-pid.
     pub(super) rss_kib: Vec<u64>,
 }
 
-/// Looks every second until `done` is dropped.
+/// Takes a sample every second until `done` is dropped.
 pub(super) async fn watch(run: Arc<Run>, pids: Vec<String>, mut done: Receiver<()>) -> Vec<Look> {
     let mut looks = Vec::new();
     let mut ticks = interval(LOOK_EVERY);
@@ -38,7 +38,7 @@ pub(super) async fn watch(run: Arc<Run>, pids: Vec<String>, mut done: Receiver<(
         let (sent, accepted, resent) = (tally.sent, tally.accepted, tally.resent);
         drop(tally);
         let look = Look { at_ms: run.watch.ns() / 1_000_000, sent, accepted, rss_kib: rss.collect() };
-        tell(&look, resent);
+        show(&look, resent);
         looks.push(look);
     }
     if std::io::stderr().is_terminal() {
@@ -47,12 +47,12 @@ pub(super) async fn watch(run: Arc<Run>, pids: Vec<String>, mut done: Receiver<(
     looks
 }
 
-fn tell(look: &Look, resent: u64) {
+fn show(look: &Look, resent: u64) {
     let mut stderr = std::io::stderr();
     if !stderr.is_terminal() {
         return;
     }
     let Look { at_ms, sent, accepted, .. } = look;
-    // Progress that cannot be shown is no failure.
+    // A closed terminal is no failure of the run.
     let _ = write!(stderr, "\r{} s: {sent} events sent, {accepted} accepted, {resent} sent again ", at_ms / 1_000);
 }

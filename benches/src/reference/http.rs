@@ -1,4 +1,4 @@
-//! hyper with nothing around it.
+//! A bare server of hyper.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,9 +19,10 @@ use tokio::net::{TcpListener, TcpSocket};
 use wire::batch;
 use wire::event::{Merchants, read};
 
+/// Maximum number of connections that wait to be accepted; the kernel refuses further ones.
 const BACKLOG: u32 = 1_024;
 
-/// What is done with a body.
+/// What the server does with a body.
 #[derive(Clone)]
 pub(super) enum Job {
     Hello { answer: Bytes },
@@ -55,7 +56,7 @@ fn receipt(accepted: u64, rejected: Vec<(usize, String)>) -> Bytes {
     json!({"accepted": accepted, "durable": "log", "rejected": rejected}).to_string().into()
 }
 
-/// How many events of a body are right, and what is wrong with the others.
+/// The number of valid events in a body, and the errors of the others.
 fn parse(media: &[u8], body: &[u8], merchants: &Merchants) -> (u64, Vec<(usize, String)>) {
     let mut arena = Bump::new();
     let (mut accepted, mut rejected) = (0, Vec::new());
@@ -69,7 +70,7 @@ fn parse(media: &[u8], body: &[u8], merchants: &Merchants) -> (u64, Vec<(usize, 
         }
     };
     if media.starts_with(b"application/x-ndjson") {
-        // A line that is too long is read as the empty event that it is not: one that is refused.
+        // A line that is too long is read as an empty event, which is refused.
         batch::lines(body).enumerate().for_each(|(index, line)| event(index, line.object.unwrap_or_default()));
     } else {
         match batch::json(body) {
@@ -95,7 +96,7 @@ pub(super) fn serve(address: SocketAddr, job: &Job) -> Result<()> {
             })
         })
         .collect();
-    super::tell(&format!("http://{address}"))?;
+    super::print(&format!("http://{address}"))?;
     threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
 }
 
@@ -116,7 +117,7 @@ async fn accept(listener: TcpListener, job: Job) -> Result<()> {
         stream.set_nodelay(true)?;
         let job = job.clone();
         let service = service_fn(move |request| answer(request, job.clone()));
-        // A client that breaks off connects again.
+        // A client whose connection breaks connects again.
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bodies_are_read_as_the_edge_does() {
+    fn bodies_are_read_as_by_the_edge() {
         let job = Job::parse("acme".to_owned(), "CNY".to_owned());
         let event = r#"{"id":"1","action":"visit","shopper":"u1","merchant":"acme"}"#;
         let answer = |media: &str, body: &str| {

@@ -1,8 +1,8 @@
-//! Bare servers to compare the edge with in the same run: what the machine gives if hardly anything is done. A thread a
-//! processor, each with a socket of its own at the same address (SO_REUSEPORT). They keep nothing; SIGTERM ends them.
+//! Bare servers to compare the edge with in the same run: what the machine achieves with almost no work. They have one thread for
+//! each processor, each with a socket of its own at the same address (SO_REUSEPORT). They store nothing; SIGTERM ends them.
 //!
-//! - [`http`]: takes a body and says thanks; or reads its events first
-//! - [`udp`]: takes datagrams and counts them
+//! - [`http`]: receives a body and answers; or reads its events first
+//! - [`udp`]: receives datagrams and counts them
 
 mod http;
 mod udp;
@@ -17,33 +17,33 @@ use clap::{Args, Subcommand, value_parser};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Reference {
-    /// Reads a body and answers 202 with a fixed one
+    /// Read a body and answer 202 with a fixed body
     Hello {
         #[command(flatten)]
         at: HttpArgs,
-        /// How many events each answer says were accepted
+        /// Number of events that each answer names as accepted
         #[arg(long, default_value_t = 1, value_parser = value_parser!(u64).range(1..=10_000))]
         events: u64,
     },
-    /// Reads and checks every event of a body (JSON, NDJSON), and answers how many are right
+    /// Read and check every event of a body (JSON, NDJSON), and answer how many are valid
     Parse {
         #[command(flatten)]
         at: HttpArgs,
-        /// Whose events
+        /// Merchant of the events
         #[arg(long)]
         merchant: String,
         /// The merchant's currency
         #[arg(long, default_value = "CNY")]
         currency: String,
     },
-    /// Receives datagrams and counts them
+    /// Receive datagrams and count them
     Udp {
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
         udp: SocketAddr,
-        /// For /metrics
+        /// Address of /metrics
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
         admin: SocketAddr,
-        /// How many events a datagram counts as
+        /// Number of events that each datagram counts as
         #[arg(long, default_value_t = 1, value_parser = value_parser!(u64).range(1..=10_000))]
         events: u64,
     },
@@ -55,10 +55,10 @@ pub(crate) struct HttpArgs {
     http: SocketAddr,
 }
 
-/// Serves until the process is ended. Prints where.
+/// Prints its address and serves until the process ends.
 ///
 /// # Errors
-/// An address is not to be had.
+/// An address cannot be bound.
 pub(crate) fn run(reference: Reference) -> Result<()> {
     match reference {
         Reference::Hello { at, events } => http::serve(at.http, &http::Job::hello(events)),
@@ -71,8 +71,8 @@ fn processors() -> usize {
     thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// Tells where something listens.
-fn tell(what: &str) -> Result<()> {
+/// Prints the address of a server.
+fn print(what: &str) -> Result<()> {
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{what}")?;
     stdout.flush()?;

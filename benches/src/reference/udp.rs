@@ -1,4 +1,4 @@
-//! recvmmsg with nothing around it.
+//! A bare receiver with recvmmsg.
 
 use std::io::{ErrorKind, IoSliceMut, Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -14,9 +14,11 @@ use nix::sys::socket::{
     sockopt,
 };
 
-/// As the edge has them.
+/// Maximum size of a datagram, bytes, as in the edge; longer ones are truncated.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
+/// Maximum number of datagrams of one call, as in the edge; further ones wait for the next call.
 const BATCH: usize = 64;
+/// Size of the socket's buffer, bytes, as in the edge; when it is full, the kernel drops datagrams.
 const RECEIVE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 
 pub(super) fn serve(udp: SocketAddr, admin: SocketAddr, events: u64) -> Result<()> {
@@ -31,12 +33,12 @@ pub(super) fn serve(udp: SocketAddr, admin: SocketAddr, events: u64) -> Result<(
         let count = Arc::clone(&count);
         thread::spawn(move || receive(&socket, &count));
     }
-    super::tell(&format!("udp {udp}\nadmin http://{}", listener.local_addr()?))?;
+    super::print(&format!("udp {udp}\nadmin http://{}", listener.local_addr()?))?;
     loop {
         let (stream, _) = listener.accept()?;
         let count = Arc::clone(&count);
-        // A client that breaks off connects again.
-        thread::spawn(move || tell(&stream, udp, &count, events));
+        // A client whose connection breaks connects again.
+        thread::spawn(move || serve_metrics(&stream, udp, &count, events));
     }
 }
 
@@ -66,8 +68,13 @@ fn receive(socket: &UdpSocket, count: &AtomicU64) -> nix::Result<()> {
     }
 }
 
-/// Answers every request on a connection with the counts, under the names that the edge has for them.
-fn tell(mut stream: &std::net::TcpStream, udp: SocketAddr, count: &AtomicU64, events: u64) -> std::io::Result<()> {
+/// Answers every request on a connection with the counts, under the edge's names of metrics.
+fn serve_metrics(
+    mut stream: &std::net::TcpStream,
+    udp: SocketAddr,
+    count: &AtomicU64,
+    events: u64,
+) -> std::io::Result<()> {
     let (mut request, mut chunk) = (Vec::new(), [0; 4_096]);
     loop {
         match stream.read(&mut chunk)? {
@@ -92,7 +99,7 @@ fn tell(mut stream: &std::net::TcpStream, udp: SocketAddr, count: &AtomicU64, ev
     }
 }
 
-/// What the kernel has dropped of the sockets at a port (proc(5): the last column of `/proc/net/udp`).
+/// The number of datagrams that the kernel has dropped at a port (proc(5): the last column of `/proc/net/udp`).
 fn drops(port: u16) -> std::io::Result<u64> {
     let text =
         std::fs::read_to_string("/proc/net/udp")? + &std::fs::read_to_string("/proc/net/udp6").unwrap_or_default();
@@ -110,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn drops_are_those_of_the_port() {
+    fn drops_are_summed_by_port() {
         let table = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n\
             1000: 0100007F:1633 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 6796 2 0000000000000000 12\n\
             1001: 0100007F:1633 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 6797 2 0000000000000000 30     \n\
@@ -119,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_is_counted() {
+    fn every_datagram_is_counted() {
         let socket = open(([127, 0, 0, 1], 0).into()).expect("a socket");
         let to = socket.local_addr().expect("an address");
         let count = Arc::new(AtomicU64::new(0));
@@ -127,9 +134,9 @@ mod tests {
         thread::spawn(move || receive(&socket, &counting));
         let sender = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         for _ in 0..100 {
-            sender.send_to(b"{}", to).expect("it is sent");
+            sender.send_to(b"{}", to).expect("sent");
         }
-        // None is lost within one machine as long as the buffer is not full.
+        // None is lost within one machine while the buffer has space.
         while count.load(Ordering::Relaxed) < 100 {
             thread::yield_now();
         }

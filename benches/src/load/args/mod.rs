@@ -1,4 +1,4 @@
-//! The options of `load`, read into values that cannot be wrong.
+//! The options of `load`, read into valid values.
 
 mod values;
 
@@ -12,70 +12,71 @@ pub(super) use values::{Burst, Mix, Process, Share};
 
 use super::server::place::{Key, Place};
 
-/// Maximum length of a run, in seconds: a day; a longer one is refused.
+/// Maximum of every duration, s: one day; a longer one is refused.
 const SECONDS_MAX: u64 = 86_400;
-/// Maximum number of events that the edge takes in one request; a larger batch is refused.
+/// Maximum number of events in one request that the edge accepts; a larger one is refused.
 const BATCH_MAX: u64 = 10_000;
+/// Maximum number of connections; a larger one is refused.
 const CONNECTIONS_MAX: u64 = 10_000;
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// The edge: its HTTP port, which also returns results
+    /// The edge's HTTP port, which also answers requests for results
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub(super) url: Place,
     /// The edge's port for datagrams, for --transport udp and coap
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5683")]
     pub(super) udp: SocketAddr,
-    /// How events travel
+    /// Transport of the events
     #[arg(long, value_enum, default_value_t = Transport::Http)]
     pub(super) transport: Transport,
-    /// How events are written
+    /// Format of the events
     #[arg(long, value_enum, default_value_t = Format::Ndjson)]
     pub(super) format: Format,
-    /// The admin port, for /metrics; asked only with --ledger, and for --transport udp
+    /// The admin port, for /metrics; used only with --ledger and for --transport udp
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9464")]
     pub(super) admin: Place,
-    /// Over UDP, do not ask what arrived: for servers without such metrics
+    /// Over UDP, do not read from the metrics what arrived: for servers without such metrics
     #[arg(long, conflicts_with = "ledger")]
     pub(super) blind: bool,
-    /// Whose events; no other client may send for it while the ledger is checked
+    /// Merchant of the events; no other client may send for it while the ledger is checked
     #[arg(long)]
     pub(super) merchant: String,
-    /// API key, with which CoAP requests are signed; better given in the environment, where `ps` does not show it
+    /// API key, which also signs CoAP requests; give it in the environment, where `ps` does not show it
     #[arg(long, value_name = "ID.SECRET", env = "MASHANG_KEY", hide_env_values = true)]
     pub(super) key: Option<Key>,
 
     /// Events a second
     #[arg(long, default_value_t = 5_000, value_parser = value_parser!(u64).range(1..=10_000_000))]
     pub(super) rate: u64,
-    /// How long to measure
+    /// Seconds to measure
     #[arg(long, default_value_t = 30, value_parser = value_parser!(u64).range(1..=SECONDS_MAX))]
     pub(super) seconds: u64,
-    /// Seconds before, which are sent and checked but not measured
+    /// Seconds of warm-up before, in which events are sent and checked but not measured
     #[arg(long, default_value_t = 2, value_parser = value_parser!(u64).range(0..=SECONDS_MAX))]
     pub(super) warmup: u64,
-    /// Connections that send, or sockets
+    /// Number of connections, or of sockets, that send
     #[arg(long, default_value_t = 64, value_parser = value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     pub(super) connections: u64,
-    /// Requests in flight on each connection of HTTP (pipelining)
+    /// Requests in flight on each HTTP connection (pipelining)
     #[arg(long, value_name = "DEPTH", default_value_t = 1, value_parser = value_parser!(u64).range(1..=1_000))]
     pub(super) pipeline: u64,
-    /// Requests in flight from each socket of CoAP (NSTART)
+    /// Requests in flight from each CoAP socket (NSTART)
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u64).range(1..=1_000))]
     pub(super) nstart: u64,
-    /// Time without an acknowledgement, and up to half as much again, after which a CoAP message is resent (ACK_TIMEOUT)
+    /// Time without an acknowledgement after which a CoAP message is sent again, with up to half as much random extra (ACK_TIMEOUT)
     #[arg(long, value_name = "MS", default_value_t = 2_000, value_parser = value_parser!(u64).range(1..=60_000))]
     pub(super) ack_timeout: u64,
-    /// Events a request, or a datagram
+    /// Events in a request or a datagram
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u64).range(1..=BATCH_MAX))]
     pub(super) batch: u64,
-    /// How requests are spread over time
+    /// Distribution of requests over time
     #[arg(long, value_enum, default_value_t = Arrivals::Constant)]
     pub(super) arrivals: Arrivals,
-    /// K times the rate, from N seconds after the warm-up, for M seconds: 5x@10s+3s
+    /// Multiple of the rate, from a second after the warm-up on, for some seconds: 5x@10s+3s
     #[arg(long, value_name = "Kx@Ns+Ms", conflicts_with = "closed")]
     pub(super) burst: Option<Burst>,
-    /// Each connection sends as soon as it is answered: the greatest throughput, no honest latency; over UDP, a flood
+    /// Send on each connection as soon as it is answered: for the greatest throughput, not for latencies; over UDP, without a limit
     #[arg(long, conflicts_with_all = ["arrivals"])]
     pub(super) closed: bool,
 
@@ -88,49 +89,49 @@ pub(crate) struct LoadArgs {
     /// Shoppers u0, u1, …
     #[arg(long, default_value_t = 100_000, value_parser = value_parser!(u64).range(1..=1_000_000_000))]
     pub(super) shoppers: u64,
-    /// Zipf exponent of the shoppers; 0: all alike
+    /// Zipf exponent of the shoppers; 0 makes all equally frequent
     #[arg(long, default_value = "0.8", value_parser = skew)]
     pub(super) shopper_skew: f64,
     /// Codes c0, c1, …
     #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u64).range(1..=1_000_000_000))]
     pub(super) codes: u64,
-    /// Codes from a file instead, one a line, the most popular first
+    /// File of codes to use instead, one a line, the most frequent first
     #[arg(long, value_name = "FILE", conflicts_with = "codes")]
     pub(super) code_file: Option<PathBuf>,
     /// Zipf exponent of the codes
     #[arg(long, default_value = "0.8", value_parser = skew)]
     pub(super) code_skew: f64,
-    /// The same seed gives the same events, ids too: on one server each seed is new once (default: from the clock)
+    /// Seed of the events and their ids; each seed can be used only once on a server (default: from the clock)
     #[arg(long)]
     pub(super) seed: Option<u64>,
-    /// As the server's --clock: with `event`, events carry a time
+    /// The server's --clock; with `event`, events have a time
     #[arg(long, value_enum, default_value_t = Clock::Wall)]
     pub(super) clock: Clock,
     /// The time of the first event with --clock event, ms since the epoch (default: now)
     #[arg(long, value_name = "MS", value_parser = value_parser!(u64).range(0..=253_402_300_799_999))]
     pub(super) first_time: Option<u64>,
 
-    /// Share of accepted scans whose result is asked for
+    /// Share of accepted scans whose result is requested
     #[arg(long, value_name = "SHARE", default_value = "0")]
     pub(super) results: Share,
-    /// Results that are waited for at once; further ones are skipped and counted
+    /// Requests for results in flight; further ones are skipped and counted
     #[arg(long, default_value_t = 32, value_parser = value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     pub(super) result_connections: u64,
 
     /// Seconds after which a request without an answer is sent again
     #[arg(long, default_value_t = 30, value_parser = value_parser!(u64).range(1..=SECONDS_MAX))]
     pub(super) timeout: u64,
-    /// Seconds for which one request is tried, however often it is shed or broken off
+    /// Seconds for which one request is retried after it was shed or had no answer
     #[arg(long, default_value_t = 60, value_parser = value_parser!(u64).range(1..=SECONDS_MAX))]
     pub(super) retry_for: u64,
-    /// Seconds that the backlog, and then the desks, have after the last request is due
+    /// Seconds that the backlog, and then the desks, may take after the last arrival
     #[arg(long, default_value_t = 30, value_parser = value_parser!(u64).range(1..=SECONDS_MAX))]
     pub(super) drain: u64,
     /// Threads of this client
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u64).range(1..=64))]
     pub(super) threads: u64,
 
-    /// The server's ledger.sqlite: check in the end that everything accepted is counted exactly once
+    /// The server's ledger.sqlite: check at the end that every accepted event is counted exactly once
     #[arg(long, value_name = "FILE")]
     pub(super) ledger: Option<PathBuf>,
     /// Processes whose processor time and memory are measured, such as server=4711 broker=4712
@@ -155,18 +156,18 @@ impl LoadArgs {
     }
 
     /// # Errors
-    /// Options that do not go together, which the parser cannot know.
+    /// Options that conflict in a way that the parser does not check.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         match (self.transport, self.format) {
             (Transport::Udp | Transport::Coap, Format::Cloud | Format::CloudBinary) => {
-                Err("CloudEvents travel over HTTP only: take --transport http, or --format ndjson or array")
+                Err("CloudEvents need HTTP: use --transport http, or --format ndjson or array")
             }
             (_, Format::CloudBinary) if self.batch > 1 => {
-                Err("a CloudEvent in binary mode is alone in its request: take --batch 1, or --format cloud")
+                Err("a request holds only one CloudEvent in binary mode: use --batch 1, or --format cloud")
             }
-            (Transport::Udp, _) if self.results.ppm > 0 => Err(
-                "nobody is told whether a datagram was accepted, so results cannot be asked for: leave --results out",
-            ),
+            (Transport::Udp, _) if self.results.ppm > 0 => {
+                Err("a datagram has no answer, so its results cannot be requested: leave --results out")
+            }
             _ => Ok(()),
         }
     }
@@ -175,7 +176,7 @@ impl LoadArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Transport {
     Http,
-    /// Datagrams without answers; what became of them is read from /metrics
+    /// Datagrams without answers; the counts of /metrics show what became of them
     Udp,
     /// Confirmable requests of CoAP (RFC 7252)
     Coap,
@@ -183,11 +184,11 @@ pub(super) enum Transport {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// Lines; one event alone is an object
+    /// Lines; a single event is an object
     Ndjson,
     /// An array of JSON
     Array,
-    /// CloudEvents: one alone structured, several as a batch
+    /// CloudEvents: a single one structured, several as a batch
     Cloud,
     /// CloudEvents in binary mode: attributes are headers
     CloudBinary,
@@ -195,7 +196,7 @@ pub(super) enum Format {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Arrivals {
-    /// One every batch/rate seconds
+    /// One request every batch/rate seconds
     Constant,
     /// Independent of each other, as from many phones
     Poisson,

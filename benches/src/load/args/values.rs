@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::SECONDS_MAX;
 
-/// A part of a whole, in millionths.
+/// A share, in millionths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::load) struct Share {
     pub(in crate::load) ppm: u32,
@@ -88,11 +88,11 @@ pub(super) fn skew(text: &str) -> Result<f64, String> {
     skew.ok_or_else(|| format!("{text:?} is no exponent from 0 to 5; 0 is flat, 1 is Zipf's own"))
 }
 
-/// A burst: a multiple of the rate for a while.
+/// A burst: a multiple of the rate for some seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::load) struct Burst {
     pub(in crate::load) times: u64,
-    /// After the warm-up.
+    /// The start, seconds after the warm-up.
     pub(in crate::load) from_s: u64,
     pub(in crate::load) seconds: u64,
 }
@@ -125,7 +125,7 @@ impl fmt::Display for Burst {
     }
 }
 
-/// A process that is looked at, under a name.
+/// A process to measure, under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::load) struct Process {
     pub(in crate::load) name: String,

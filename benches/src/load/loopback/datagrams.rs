@@ -1,4 +1,4 @@
-//! Over UDP: datagrams without answers, and CoAP; some are lost on the way.
+//! Runs over UDP: datagrams without answers, and CoAP; some datagrams are lost.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use super::{Faults, Stub, counted, run, take};
 use crate::load::report::Ledger;
 use crate::load::tally::lock;
 
-/// What CoAP was answered, by who asked and the message's id.
+/// Answers of CoAP, by the client's address and the message id.
 type Answers = HashMap<(SocketAddr, u16), Vec<u8>>;
 
-/// Takes datagrams; answers those of CoAP, each request the same way however often it comes.
+/// Receives datagrams, and answers those of CoAP; a repeated request gets the same answer.
 pub(super) async fn serve(stub: Arc<Stub>, socket: UdpSocket) {
     let (mut buffer, mut answers, mut count) = (vec![0; 65_536], Answers::new(), 0_u64);
     while let Ok((bytes, from)) = socket.recv_from(&mut buffer).await {
@@ -22,7 +22,7 @@ pub(super) async fn serve(stub: Arc<Stub>, socket: UdpSocket) {
         count += 1;
         let is_turn = |every: u64| every > 0 && count.is_multiple_of(every);
         if is_turn(stub.faults.drop_every) {
-            lock(&stub.taken).dropped += u64::from(stub.faults.told);
+            lock(&stub.taken).dropped += u64::from(stub.faults.drop_is_counted);
             continue;
         }
         lock(&stub.taken).datagrams += 1;
@@ -36,7 +36,7 @@ pub(super) async fn serve(stub: Arc<Stub>, socket: UdpSocket) {
         }
         let is_shed = is_turn(stub.faults.shed_every);
         let answer = answers.entry((from, message.id)).or_insert_with(|| answer(&stub, &message, is_shed));
-        // Lost on the way back.
+        // The answer is lost.
         if !is_turn(stub.faults.break_every) {
             socket.send_to(answer, from).await.expect("it is sent");
         }
@@ -57,7 +57,7 @@ fn answer(stub: &Stub, message: &Message<'_>, is_shed: bool) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn coap_is_accepted_once_though_much_is_lost_each_way_and_shed() {
+async fn coap_is_accepted_once_despite_loss_and_shedding() {
     let faults = Faults { drop_every: 5, break_every: 7, shed_every: 11, ..Faults::default() };
     let options = "--transport coap --rate 400 --connections 4 --nstart 4 --ack-timeout 20 --duplicates 1/20";
     let (report, stub) = run(faults, options).await;
@@ -73,7 +73,7 @@ async fn coap_is_accepted_once_though_much_is_lost_each_way_and_shed() {
 }
 
 #[tokio::test]
-async fn coap_without_acknowledgements_fails() {
+async fn coap_without_a_server_fails() {
     let faults = Faults { drop_every: 1, ..Faults::default() };
     let (report, _) = run(faults, "--transport coap --rate 10 --connections 2 --ack-timeout 1 --retry-for 1").await;
     let report = report.expect("a report");
@@ -81,7 +81,7 @@ async fn coap_without_acknowledgements_fails() {
     assert!(report.failures[0].contains("no acknowledgement after 4 retransmissions"), "{:?}", report.failures);
 }
 
-// So few in the following that a socket's buffer holds them all, however late the stub has its turn.
+// The following tests send so few datagrams that the socket's buffer holds all of them.
 
 #[tokio::test]
 async fn datagrams_are_counted_by_the_server() {
@@ -100,8 +100,8 @@ async fn datagrams_are_counted_by_the_server() {
 }
 
 #[tokio::test]
-async fn kernel_drops_are_reported_and_the_rest_is_counted() {
-    let faults = Faults { drop_every: 10, told: true, ..Faults::default() };
+async fn kernel_drops_are_reported_and_others_counted() {
+    let faults = Faults { drop_every: 10, drop_is_counted: true, ..Faults::default() };
     let (report, stub) = run(faults, "--transport udp --rate 150 --connections 3").await;
     let report = report.expect("a report");
     assert_eq!(report.failures, [""; 0]);
@@ -112,7 +112,7 @@ async fn kernel_drops_are_reported_and_the_rest_is_counted() {
 }
 
 #[tokio::test]
-async fn unreported_lost_datagrams_fail_the_run() {
+async fn unreported_loss_of_datagrams_fails_the_run() {
     let faults = Faults { drop_every: 10, ..Faults::default() };
     let (report, _) = run(faults, "--transport udp --rate 150 --connections 3 --drain 1").await;
     let report = report.expect("a report");

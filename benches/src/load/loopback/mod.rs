@@ -1,4 +1,4 @@
-//! Whole runs over loopback against a stub of an edge that sheds, breaks off and loses on purpose.
+//! Whole runs over loopback against a stub of an edge that sheds, disconnects and loses events on purpose.
 
 mod datagrams;
 mod requests;
@@ -25,25 +25,25 @@ use super::args::LoadArgs;
 use super::report::Report;
 use super::tally::lock;
 
-/// What the stub does wrong; 0 is never.
+/// The faults of the stub; 0 is never.
 #[derive(Clone, Copy, Default)]
 struct Faults {
-    /// Period, in requests: it answers the last of each with 503 and takes nothing of it.
+    /// Interval, in requests, at which it answers 503 and accepts nothing.
     shed_every: u64,
-    /// Period, in requests: it takes all of the last of each, and closes without an answer.
+    /// Interval, in requests, at which it accepts all events and closes without an answer.
     break_every: u64,
-    /// Scans that it answers and does not count.
+    /// Scans that it accepts and does not count.
     lose: i64,
     refuse: bool,
-    /// Before each answer.
+    /// Delay of each answer.
     slow_ms: u64,
-    /// What `/metrics` shows for ever.
+    /// The lag that `/metrics` always shows.
     lag: u64,
-    /// Number of events that it has received and never reports.
+    /// Events that it counts as received and as nothing else.
     uncounted: usize,
-    /// Period, in datagrams: the last of each never reaches it; its kernel reports that if `told`.
+    /// Interval, in datagrams, at which one is lost; the kernel's count shows it if `drop_is_counted`.
     drop_every: u64,
-    told: bool,
+    drop_is_counted: bool,
 }
 
 /// An edge, its admin port and its ledger in one.
@@ -62,14 +62,14 @@ struct Taken {
     /// Events, by transport.
     accepted: BTreeMap<&'static str, usize>,
     datagrams: u64,
-    /// Datagrams that it says that its kernel dropped.
+    /// Datagrams that it reports as dropped by its kernel.
     dropped: u64,
-    /// Results asked for, the first time of which is answered as pending.
+    /// Requested results; the first request for each is answered as pending.
     asked: HashSet<String>,
 }
 
 impl Stub {
-    /// Returns it with the URL of its edge and admin port, and its port for datagrams.
+    /// Starts a stub. Returns it with the URL of its HTTP and admin port, and its UDP address.
     async fn start(faults: Faults, file: &Path) -> (Arc<Self>, String, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -89,7 +89,7 @@ impl Stub {
         (stub, url, udp)
     }
 
-    /// An error closes the connection.
+    /// Answers a request; an error closes the connection.
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>> {
         let path = request.uri().path().to_owned();
         if path == "/metrics" {
@@ -125,7 +125,7 @@ impl Stub {
         Ok(said(202, &json!({"accepted": count, "durable": "log", "rejected": []})))
     }
 
-    /// Writes the ledger, so that it shows all that was taken when no lag is shown.
+    /// Answers with the metrics, and first writes the ledger, so that it holds all accepted events when no lag is shown.
     fn metrics(&self) -> Response<Full<Bytes>> {
         let db = rusqlite::Connection::open(&self.file).expect("a ledger");
         db.execute_batch(
@@ -153,7 +153,7 @@ impl Stub {
     }
 }
 
-/// Counts each event of a body under its action, or under `duplicates` if it was there before.
+/// Counts each event of a body under its action, or under `duplicates` if it was received before.
 fn take(taken: &mut Taken, transport: &'static str, body: &[u8]) -> usize {
     let texts = serde_json::Deserializer::from_slice(body).into_iter::<Value>();
     let lists = texts.map(|text| match text.expect("JSON") {
@@ -185,7 +185,7 @@ struct Cli {
     load: LoadArgs,
 }
 
-/// A run of one second without warm-up, against such a stub.
+/// A run of one second without warm-up, against a stub with faults.
 async fn run(faults: Faults, options: &str) -> (Result<Report>, Arc<Stub>) {
     run_at(None, faults, options).await
 }

@@ -1,4 +1,4 @@
-//! Over HTTP.
+//! Runs over HTTP.
 
 use tokio::net::TcpListener;
 
@@ -7,7 +7,7 @@ use crate::load::report::Ledger;
 use crate::load::tally::lock;
 
 #[tokio::test]
-async fn every_event_is_accepted_once_though_shed_and_broken_off() {
+async fn every_event_is_accepted_once_despite_faults() {
     let faults = Faults { shed_every: 50, break_every: 70, ..Faults::default() };
     let (report, stub) =
         run(faults, "--rate 2000 --connections 8 --duplicates 1/20 --action-mix scan=6,visit=3,order=1").await;
@@ -51,7 +51,7 @@ async fn a_closed_loop_ends_by_itself() {
 }
 
 #[tokio::test]
-async fn a_ledger_that_lost_an_event_fails() {
+async fn a_ledger_that_lost_one_is_told() {
     let (report, _) = run(Faults { lose: 1, ..Faults::default() }, "--rate 100 --connections 2").await;
     let report = report.expect("a report");
     assert_eq!(report.ledger, Ledger::Wrong);
@@ -59,7 +59,7 @@ async fn a_ledger_that_lost_an_event_fails() {
 }
 
 #[tokio::test]
-async fn a_refusal_ends_the_run() {
+async fn refusal_ends_the_run() {
     let (report, _) = run(Faults { refuse: true, ..Faults::default() }, "--rate 100 --connections 2").await;
     let report = report.expect("a report");
     assert_eq!(report.ledger, Ledger::NotChecked);
@@ -68,21 +68,22 @@ async fn a_refusal_ends_the_run() {
 }
 
 #[tokio::test]
-async fn waiting_for_a_connection_counts_as_latency() {
+async fn wait_for_a_connection_counts_as_latency() {
     let faults = Faults { slow_ms: 50, ..Faults::default() };
     let (report, _) = run(faults, "--rate 1000 --connections 1 --drain 1").await;
     let report = report.expect("a report");
     assert_eq!(report.sent + report.unsent, 1_000);
     assert!(report.unsent > 0 && report.sent > 1);
-    // One after the other, 50 ms each, due 1 ms apart: number n is answered no sooner than 50 n ms, due at n - 1 ms.
+    // Requests run one after the other, 50 ms each, and are due 1 ms apart: number n is due at n - 1 ms, and answered at 50 n ms or
+    // later.
     assert!(report.ack.max_us >= report.ack.count * 49_000 * 99 / 100, "{:?}", report.ack);
-    // But not as what the server took.
+    // It does not count as the server's time.
     assert_eq!(report.answer.count, report.ack.count);
     assert!(report.answer.p50_us >= 49_000 && report.answer.p50_us < report.ack.max_us, "{:?}", report.answer);
 }
 
 #[tokio::test]
-async fn server_that_does_not_listen_fails() {
+async fn run_without_a_server_fails() {
     let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
     let url = format!("http://{closed}");
     let (report, _) = run_at(Some(&url), Faults::default(), "--rate 10 --connections 2 --retry-for 1").await;
@@ -92,14 +93,14 @@ async fn server_that_does_not_listen_fails() {
 }
 
 #[tokio::test]
-async fn a_lag_that_stays_is_reported() {
+async fn permanent_lag_is_an_error() {
     let (report, _) = run(Faults { lag: 3, ..Faults::default() }, "--rate 10 --drain 1").await;
     let error = report.expect_err("an error").to_string();
     assert!(error.contains("after 1 s") && error.contains("partition=\"0\"} 3"), "{error}");
 }
 
 #[tokio::test]
-async fn pipelined_arrays_are_accepted_once_though_connections_break_off() {
+async fn pipelined_arrays_are_accepted_once_despite_faults() {
     let faults = Faults { shed_every: 40, break_every: 30, ..Faults::default() };
     let (report, stub) = run(faults, "--rate 3000 --batch 3 --format array --connections 2 --pipeline 8").await;
     let report = report.expect("a report");
@@ -115,7 +116,7 @@ async fn pipelined_arrays_are_accepted_once_though_connections_break_off() {
 }
 
 #[tokio::test]
-async fn a_warm_up_is_checked_and_not_measured() {
+async fn warm_up_is_checked_and_not_measured() {
     let (report, stub) = run(Faults::default(), "--rate 500 --connections 4 --warmup 1 --burst 4x@0s+1s").await;
     let report = report.expect("a report");
     assert_eq!(report.failures, [""; 0]);
@@ -124,7 +125,7 @@ async fn a_warm_up_is_checked_and_not_measured() {
 }
 
 #[tokio::test]
-async fn counts_that_do_not_add_up_are_reported() {
+async fn counts_that_do_not_add_up_fail_the_run() {
     let (report, _) = run(Faults { uncounted: 1, ..Faults::default() }, "--rate 10 --drain 1").await;
     let report = report.expect("a report");
     assert_eq!(report.ledger, Ledger::Right);

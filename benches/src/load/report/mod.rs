@@ -1,7 +1,7 @@
-//! What a run reports: for people on stdout and as a page, for machines as JSON.
+//! The report of a run: for people on stdout and as a page, for machines as JSON.
 //!
-//! - `text`: lines
-//! - `page`, `plot`: HTML, and the pictures in it
+//! - `text`: lines of text
+//! - `page`, `plot`: an HTML page, and its plots
 
 pub(super) mod page;
 mod plot;
@@ -14,33 +14,33 @@ use super::server::counts::Counts;
 use super::tally::Tally;
 use super::watch::Look;
 
-/// Figures are events unless their names say otherwise; times have their unit in the name.
+/// Counts of events unless a name says otherwise; times have their unit in the name.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
     pub(super) seed: u64,
-    /// How the load was made.
+    /// The options of the load.
     pub(super) setting: Setting,
     pub(super) sent: u64,
     pub(super) accepted: u64,
     pub(super) spooled: u64,
     pub(super) rejected: u64,
     pub(super) lost: u64,
-    /// Due but never sent: the backlog when the time to drain was over.
+    /// Events that were due but never sent: the backlog at the end of the time to drain.
     pub(super) unsent: u64,
     pub(super) resent: u64,
-    /// On purpose, of the accepted; over UDP, of the sent.
+    /// Duplicates on purpose among the accepted events; over UDP, among the sent events.
     pub(super) duplicates: u64,
-    /// Requests by how they were answered; `none`: they broke off.
+    /// Requests by the status of their answers; `none` for requests without an answer.
     pub(super) answers: Vec<(String, u64)>,
     pub(super) shed_requests: u64,
     pub(super) failed_requests: u64,
     pub(super) broken_requests: u64,
-    /// Messages of CoAP that were sent once more.
+    /// CoAP messages that were sent again.
     pub(super) retransmissions: u64,
-    /// What the server counted, if its admin port was asked.
+    /// The server's counts, if its admin port was read.
     pub(super) counted: Option<Counted>,
-    /// Accepted of those due after the warm-up, up to the last of their answers; over UDP what the server counted between
-    /// the end of the warm-up and the last datagram.
+    /// Accepted events that were due after the warm-up, up to their last answer; over UDP the events that the server accepted
+    /// between the end of the warm-up and the last datagram.
     pub(super) measured: u64,
     pub(super) measured_ms: u64,
     pub(super) throughput_per_s: u64,
@@ -52,9 +52,9 @@ pub(super) struct Report {
     pub(super) results_pending: u64,
     pub(super) client_cpu_ms: Option<u64>,
     pub(super) servers: Vec<Server>,
-    /// Every second.
+    /// Samples of every second.
     pub(super) looks: Vec<Look>,
-    /// Whether the ledger was read and showed everything.
+    /// The result of the check of the ledger.
     pub(super) ledger: Ledger,
     pub(super) failures: Vec<String>,
 }
@@ -69,21 +69,21 @@ pub(super) struct Setting {
     pub(super) seconds: u64,
     pub(super) warmup_s: u64,
     pub(super) connections: u64,
-    /// Requests in flight on each.
+    /// Requests in flight on each connection.
     pub(super) depth: u64,
     pub(super) batch: u64,
     pub(super) shopper_skew: f64,
     pub(super) code_skew: f64,
 }
 
-/// What the server's counts have gained.
+/// The growth of the server's counts during the run.
 #[derive(Debug, Serialize)]
 pub(super) struct Counted {
-    /// Pings too, one of each socket.
+    /// With the pings, one of each socket.
     pub(super) datagrams_sent: u64,
     pub(super) datagrams: u64,
     pub(super) kernel_drops: u64,
-    /// Datagrams that were not looked into, the pings among them.
+    /// Datagrams that were refused unread, the pings among them.
     pub(super) refused: u64,
     pub(super) received: u64,
     pub(super) accepted: u64,
@@ -98,7 +98,7 @@ impl Counted {
     }
 }
 
-/// Microseconds.
+/// Percentiles of times, µs.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Latency {
     pub(super) count: u64,
@@ -107,15 +107,15 @@ pub(super) struct Latency {
     pub(super) p99_us: u64,
     pub(super) p99_9_us: u64,
     pub(super) max_us: u64,
-    /// (share of the times that are no longer, in millionths; µs), for a curve.
+    /// Points of a curve: the share of times up to a value in millionths, and the value in µs.
     pub(super) curve: Vec<(u32, u64)>,
 }
 
-/// A process that was looked at.
+/// A measured process.
 #[derive(Debug, Serialize)]
 pub(super) struct Server {
     pub(super) name: String,
-    /// From before the first event until everything was in the ledger, if that was waited for.
+    /// From before the first event until the ledger held all events, if the ledger was checked.
     pub(super) cpu_ms: u64,
     pub(super) cpu_ms_per_million_events: Option<u64>,
     pub(super) peak_rss_kib: u64,
@@ -128,7 +128,7 @@ pub(super) enum Ledger {
     NotAsked,
     Right,
     Wrong,
-    /// The run itself failed: what the ledger should show is not known.
+    /// The run itself failed, so the right counts of the ledger are not known.
     NotChecked,
 }
 
@@ -158,7 +158,7 @@ impl Report {
         report
     }
 
-    /// Sets the number of events that were accepted, and the time that it took.
+    /// Sets the throughput: the events that were accepted in a time.
     pub(super) fn measure(&mut self, events: u64, ns: u64) {
         self.measured = events;
         self.measured_ms = ns / 1_000_000;
@@ -166,14 +166,14 @@ impl Report {
     }
 }
 
-/// amount × times / whole, rounded down; none if there is no whole.
+/// amount × times / whole, rounded down; `None` if `whole` is 0.
 pub(super) fn per(amount: u64, times: u64, whole: u64) -> Option<u64> {
     (u128::from(amount) * u128::from(times)).checked_div(u128::from(whole)).and_then(|per| u64::try_from(per).ok())
 }
 
 impl Latency {
     fn of(histogram: &Histogram<u64>) -> Self {
-        /// Steps for each halving of what is left above.
+        /// Number of steps for each halving of the remaining share.
         const STEPS: u32 = 5;
         if histogram.is_empty() {
             return Self::default();

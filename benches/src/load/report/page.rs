@@ -1,6 +1,6 @@
-//! The report as a page for a browser: one file, no script, light and dark.
+//! The report as a page for a browser: one file without scripts, for light and dark.
 
-#![expect(clippy::float_arithmetic, reason = "places on pictures; no figure is told that hangs on them")]
+#![expect(clippy::float_arithmetic, reason = "coordinates of plots; no reported figure depends on them")]
 
 use std::fmt::Write;
 
@@ -92,7 +92,7 @@ fn latencies(report: &Report) -> impl Iterator<Item = (&'static str, &Latency)> 
 
 fn latency_plot(report: &Report) -> Option<String> {
     let most = latencies(report).map(|(_, latency)| latency.count).max()?;
-    // How far out a curve goes: up to one in `most`.
+    // The end of a curve: the share of times that are longer, as one in `n`.
     let lines: Vec<Line> =
         latencies(report).map(|(name, latency)| Line { name: name.to_owned(), points: curve(latency) }).collect();
     let values = || lines.iter().flat_map(|line| line.points.iter().map(|point| point.1));
@@ -121,7 +121,7 @@ fn latency_plot(report: &Report) -> Option<String> {
     Some(Plot { label: "Latency by percentile".to_owned(), x, y, bands: Vec::new(), lines }.svg())
 }
 
-/// Points (n, ms): one request in n takes longer.
+/// Points of a curve: one in `n` times is longer than a value in ms.
 fn curve(latency: &Latency) -> Vec<(f64, f64)> {
     const WHOLE: u32 = 1_000_000;
     let last = f64::from(u32::try_from(latency.count).unwrap_or(u32::MAX));

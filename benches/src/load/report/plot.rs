@@ -1,11 +1,11 @@
-//! Pictures of figures as SVG: lines over a grid, and bars. Colours come from the page's style, for light and dark.
+//! Plots as SVG: lines over a grid, and bars. The page's style sets the colours, for light and dark.
 
 #![expect(
     clippy::float_arithmetic,
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
-    reason = "places on a picture; no figure is told that hangs on them"
+    reason = "coordinates of a plot; no reported figure depends on them"
 )]
 
 use std::fmt::Write;
@@ -16,13 +16,13 @@ const LEFT: f64 = 64.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 44.0;
-/// Colours that the style has for lines.
+/// Number of colours for lines in the style.
 const COLOURS: usize = 4;
 const BAR_HEIGHT: f64 = 26.0;
 const BAR_LEFT: f64 = 72.0;
 const BAR_RIGHT: f64 = 170.0;
 
-/// What an axis shows, from its first value to its last.
+/// The range of an axis, from its first value to its last.
 pub(super) struct Axis {
     pub(super) title: String,
     pub(super) from: f64,
@@ -37,7 +37,7 @@ pub(super) struct Line {
     pub(super) points: Vec<(f64, f64)>,
 }
 
-/// A stretch of the x axis that is set off.
+/// A marked range of the x axis.
 pub(super) struct Band {
     pub(super) name: &'static str,
     pub(super) from: f64,
@@ -45,7 +45,7 @@ pub(super) struct Band {
 }
 
 pub(super) struct Plot {
-    /// Read aloud in its place.
+    /// The text for screen readers.
     pub(super) label: String,
     pub(super) x: Axis,
     pub(super) y: Axis,
@@ -54,7 +54,7 @@ pub(super) struct Plot {
 }
 
 impl Axis {
-    /// From 0 to a round number that is not below `most`, in at most `steps_max` steps.
+    /// An axis from 0 to a round number of at least `most`, with a limited number of steps.
     pub(super) fn linear(title: &str, most: f64, steps_max: f64, label: impl Fn(f64) -> String) -> Self {
         let step = round_up(most.max(1.0) / steps_max);
         let steps = (most.max(1.0) / step).ceil() as u32;
@@ -62,7 +62,7 @@ impl Axis {
         Self { title: title.to_owned(), from: 0.0, to: f64::from(steps) * step, is_log: false, ticks }
     }
 
-    /// Whole decades around the values, which are above 0.
+    /// An axis of whole decades around values above 0.
     pub(super) fn decades(title: &str, least: f64, most: f64, label: impl Fn(f64) -> String) -> Self {
         let (low, high) = (least.log10().floor() as i32, most.log10().ceil() as i32);
         let high = high.max(low + 1);
@@ -70,7 +70,7 @@ impl Axis {
         Self { title: title.to_owned(), from: 10_f64.powi(low), to: 10_f64.powi(high), is_log: true, ticks }
     }
 
-    /// Where a value is, as a part of the axis.
+    /// The position of a value, as a fraction of the axis.
     fn part(&self, value: f64) -> f64 {
         let part = if self.is_log {
             (value.max(self.from) / self.from).log10() / (self.to / self.from).log10()
@@ -81,7 +81,7 @@ impl Axis {
     }
 }
 
-/// The next of 1, 2, 2.5, 5, 10, … that is not below.
+/// The smallest of 1, 2, 2.5, 5, 10, … that is not below a value.
 fn round_up(value: f64) -> f64 {
     let decade = 10_f64.powf(value.log10().floor());
     let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().find(|step| step * decade >= value * 0.999_999);
@@ -132,7 +132,7 @@ impl Plot {
             escaped(&self.x.title)
         );
         let _ = write!(svg, r#"<text class="title" x="0" y="12">{}</text>"#, escaped(&self.y.title));
-        // Named at the right of the top, the last one outermost.
+        // The names are at the top right, the last one outermost.
         let mut end = right;
         for (number, line) in self.lines.iter().enumerate().rev() {
             let colour = number % COLOURS;
@@ -153,7 +153,7 @@ impl Plot {
     }
 }
 
-/// (name, count, whether it is what one hopes for) as bars, each with its share.
+/// Bars for (name, count, whether it is a good outcome), each with its share.
 pub(super) fn bars(label: &str, rows: &[(String, u64, bool)]) -> String {
     let whole = rows.iter().map(|row| row.1).sum::<u64>().max(1);
     let most = rows.iter().map(|row| row.1).max().unwrap_or(0).max(1);
@@ -178,7 +178,7 @@ pub(super) fn bars(label: &str, rows: &[(String, u64, bool)]) -> String {
     svg
 }
 
-/// Text that means nothing to HTML.
+/// Escapes text for HTML.
 pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

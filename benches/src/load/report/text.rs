@@ -1,4 +1,4 @@
-//! The report as lines.
+//! The report as lines of text.
 
 use std::fmt::{Display, Formatter, Result};
 
@@ -32,7 +32,7 @@ impl Display for Ledger {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         f.write_str(match self {
             Self::NotAsked => "not asked for (--ledger)",
-            Self::Right => "everything accepted is counted exactly once",
+            Self::Right => "every accepted event is counted exactly once",
             Self::Wrong => "WRONG, see below",
             Self::NotChecked => "not checked: the run failed before",
         })

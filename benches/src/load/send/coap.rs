@@ -1,7 +1,7 @@
-//! A client of CoAP (RFC 7252): confirmable requests, repeated until they are acknowledged (section 4.2), signed if there is
-//! a key (contract section 10).
+//! A client of CoAP (RFC 7252): confirmable requests, sent again until they are acknowledged (section 4.2), and signed if there
+//! is a key (contract section 10).
 //!
-//! Answers come in acknowledgements, as this server gives them; a response of its own after an empty one is not waited for.
+//! Answers must be in acknowledgements, as this server sends them; a separate response after an empty acknowledgement is ignored.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -23,17 +23,18 @@ use super::verdict::{Reply, Status};
 use crate::load::server::place::Key;
 use crate::load::tally::lock;
 
-/// Maximum number of times a message is resent (MAX_RETRANSMIT); after them the request fails.
+/// Maximum number of retransmissions of a message (MAX_RETRANSMIT); after them, the request fails.
 const RETRANSMISSIONS_MAX: u32 = 4;
-/// Number of message ids of a port. A server may take a message for a duplicate if its id is used again from the same port
-/// within EXCHANGE_LIFETIME (247 s): so each id is used once, and then there is another port.
+/// Number of message ids of one port; after them, another port is opened. An id that is used again within 247 s
+/// (EXCHANGE_LIFETIME) would count as a retransmission.
 const IDS: u32 = 1 << 16;
+/// Maximum size of a datagram, bytes; a larger request fails.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
 const PATH: [&[u8]; 2] = [b"v1", b"events"];
-/// The byte between the parts of what is signed.
+/// Separator between the parts that are signed.
 const SEPARATOR: [u8; 1] = [0x1F];
 
-/// A sender with a port of its own; clones share it.
+/// A client with a port of its own; clones share it.
 #[derive(Clone)]
 pub(in crate::load) struct Client {
     to: SocketAddr,
@@ -44,7 +45,7 @@ pub(in crate::load) struct Client {
     retransmissions: Arc<AtomicU64>,
 }
 
-/// A port, and who waits for an answer there.
+/// A port, and the requests that wait for answers on it.
 struct Line {
     socket: Arc<UdpSocket>,
     waiting: Arc<Mutex<Waiting>>,
@@ -73,7 +74,7 @@ impl Client {
         self.retransmissions.load(Ordering::Relaxed)
     }
 
-    /// Sends a payload as one exchange.
+    /// Sends a payload in one exchange.
     ///
     /// # Errors
     /// Why there was no answer.
@@ -87,7 +88,7 @@ impl Client {
             for (sent, wait) in waits(self.ack_timeout, permille).enumerate() {
                 self.retransmissions.fetch_add(u64::from(sent > 0), Ordering::Relaxed);
                 line.socket.send(message).await.map_err(|error| failed(&error))?;
-                // The sender is kept until there is an answer, so that the other error cannot be.
+                // The sender is held until there is an answer, so the channel does not close before.
                 if let Ok(Ok(reply)) = tokio::time::timeout(wait, &mut answer).await {
                     return Ok(reply);
                 }
@@ -99,7 +100,7 @@ impl Client {
         outcome
     }
 
-    /// A message id of a port that has not used it yet, and where its answer will come.
+    /// A port, a message id that the port has not used yet, and the receiver of the answer.
     fn begin(&self) -> std::io::Result<(Arc<Line>, u16, oneshot::Receiver<Reply>)> {
         let mut current = lock(&self.line);
         let line = match current.as_ref().filter(|line| lock(&line.waiting).used_ids < IDS) {
@@ -139,7 +140,7 @@ impl Line {
         let any = if to.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
         let socket = std::net::UdpSocket::bind::<SocketAddr>(any)?;
         socket.connect(to)?;
-        // Ports differ, so that not all repeat themselves at once.
+        // Ports differ, so that not all clients retransmit at the same time.
         let dice = SmallRng::seed_from_u64(socket.local_addr()?.port().into());
         socket.set_nonblocking(true)?;
         let socket = Arc::new(UdpSocket::from_std(socket)?);
@@ -149,28 +150,28 @@ impl Line {
     }
 }
 
-/// Gives answers to those who wait for them. Ends with the line.
+/// Passes answers to the requests that wait for them. It ends with the line.
 async fn read(socket: Arc<UdpSocket>, waiting: Arc<Mutex<Waiting>>) {
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
     loop {
-        // An error is that of an earlier datagram that no socket took; it is sent again.
+        // An error belongs to an earlier datagram that was not received; that datagram is sent again.
         let Ok(bytes) = socket.recv(&mut buffer).await else { continue };
         let Some((id, reply)) = reply(&buffer[..bytes]) else { continue };
         let asked = lock(&waiting).answers.remove(&id);
         if let Some(tell) = asked {
-            // A request that has given up meanwhile sends it again.
+            // A request that has timed out meanwhile is retried.
             let _ = tell.send(reply);
         }
     }
 }
 
-/// What a datagram answers, and how.
+/// The message id that a datagram answers, and the answer.
 fn reply(datagram: &[u8]) -> Option<(u16, Reply)> {
     let message = Message::parse(datagram).ok()?;
     let answers = message.kind == Kind::Acknowledgement
         && message.code != Code::EMPTY
         && message.token == message.id.to_be_bytes();
-    // A reset says that the message could not be taken; it counts as a failure of the server.
+    // A reset means that the server could not process the message; it counts as a failure of the server.
     let is_reset = message.kind == Kind::Reset && message.code == Code::EMPTY;
     if !answers && !is_reset {
         return None;
@@ -181,14 +182,14 @@ fn reply(datagram: &[u8]) -> Option<(u16, Reply)> {
     Some((message.id, Reply { status, again_after, body: message.payload.to_vec() }))
 }
 
-/// How long each sending of a message is waited for: ACK_TIMEOUT, by chance up to half as much longer (`permille` of a
-/// half), and then twice as long each time (section 4.2).
+/// The wait after each transmission of a message: first ACK_TIMEOUT with up to half as much random extra (`permille` of a half),
+/// then twice as long each time (section 4.2).
 fn waits(ack_timeout: Duration, permille: u32) -> impl Iterator<Item = Duration> {
     let first = ack_timeout + ack_timeout * permille / 2_000;
     (0..=RETRANSMISSIONS_MAX).map(move |doublings| first * 2_u32.pow(doublings))
 }
 
-/// Contract section 10.
+/// The signature of a request (contract section 10).
 fn signature(key: &Key, time: &str, payload: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(&Sha256::digest(&key.secret)).expect("a key of any length");
     for part in [key.id.as_bytes(), &SEPARATOR, time.as_bytes(), &SEPARATOR, payload] {

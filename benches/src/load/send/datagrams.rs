@@ -1,4 +1,4 @@
-//! Datagrams without answers: sent when they are due, from one thread; the server's own counts say what became of them.
+//! Sends datagrams without answers when they are due, from one thread. The server's counts show what became of them.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -6,13 +6,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use super::Run;
 use crate::load::schedule::{Slot, nap_until};
 
-/// Maximum number of due datagrams that leave one socket before the next has its turn.
+/// Maximum number of due datagrams from one socket in a row; the next socket then has its turn.
 const TURN: usize = 16;
-/// An empty confirmable message of CoAP, a ping: no event, but a datagram, with which the server's socket reports what it
-/// had to drop before.
+/// A ping: an empty confirmable message of CoAP. It holds no event, but with it the server's socket reports the datagrams that
+/// it dropped before.
 const PING: [u8; 4] = [0x40, 0, 0, 0];
 
-/// Sockets, so that several of the server's have something to do.
+/// Several sockets, so that several of the server's sockets receive datagrams.
 pub(in crate::load) struct Senders {
     sockets: Vec<UdpSocket>,
     to: SocketAddr,
@@ -20,7 +20,7 @@ pub(in crate::load) struct Senders {
 
 impl Senders {
     /// # Errors
-    /// There is no socket to be had, or no way to the address.
+    /// A socket cannot be opened, or the address cannot be reached.
     pub(in crate::load) fn open(to: SocketAddr, count: u64) -> io::Result<Self> {
         let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let open = |_| {
@@ -31,7 +31,7 @@ impl Senders {
         Ok(Self { sockets: (0..count).map(open).collect::<io::Result<_>>()?, to })
     }
 
-    /// Sends what becomes due, on the caller's thread. What could not be sent ends the run.
+    /// Sends due datagrams on the caller's thread. An error ends the run.
     pub(in crate::load) fn send(&self, run: &Run, slots: impl Iterator<Item = Slot>) {
         let mut slots = slots.peekable();
         let is_due = |slot: &Slot| slot.due_ns <= run.watch.ns();
@@ -46,7 +46,7 @@ impl Senders {
                 if let Err(error) = socket.send(&load.body) {
                     let to = self.to;
                     return run.board.fail(format!(
-                        "a datagram to {to} was not sent: {error}. See --udp and whether the server is there, or --batch if it is too large"
+                        "a datagram to {to} was not sent: {error}. Check --udp and that the server runs, or --batch if it is too large"
                     ));
                 }
                 run.board.launched(load.made, slot.due_ns, run.watch.ns());
@@ -54,10 +54,10 @@ impl Senders {
         }
     }
 
-    /// A ping from each socket. Returns how many.
+    /// Sends a ping from each socket. Returns their number.
     ///
     /// # Errors
-    /// One could not be sent.
+    /// A ping could not be sent.
     pub(in crate::load) fn ping(&self) -> io::Result<u64> {
         self.sockets.iter().try_for_each(|socket| socket.send(&PING).map(drop))?;
         Ok(self.sockets.len() as u64)

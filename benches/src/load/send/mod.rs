@@ -1,7 +1,7 @@
-//! Sending: what is due goes out, the same bytes each time, until it is accepted.
+//! Sends due requests, and retries each with the same bytes until it is accepted.
 //!
-//! - [`coap`], [`datagrams`]: a client of CoAP, and datagrams without answers
-//! - [`verdict`]: what an answer means
+//! - [`coap`]: a client of CoAP; [`datagrams`]: datagrams without answers
+//! - [`verdict`]: the meaning of an answer
 
 pub(super) mod coap;
 pub(super) mod datagrams;
@@ -18,7 +18,7 @@ use verdict::{Reply, Status, Verdict, Why, judge};
 
 const PATH: &str = "/v1/events";
 
-/// What all connections share.
+/// The state that all connections share.
 pub(super) struct Run {
     pub(super) traffic: Traffic,
     pub(super) schedule: Schedule,
@@ -28,7 +28,7 @@ pub(super) struct Run {
     pub(super) retry_for_ns: u64,
 }
 
-/// A way to a server that answers; clones share what is below them.
+/// A connection to a server that answers; clones share it.
 #[derive(Clone)]
 pub(super) enum Way {
     Http(http::Connection),
@@ -47,7 +47,7 @@ impl Way {
         }
     }
 
-    /// Messages that were sent once more.
+    /// The number of messages that were sent again.
     pub(super) fn retransmissions(&self) -> u64 {
         match self {
             Self::Http(_) => 0,
@@ -56,7 +56,7 @@ impl Way {
     }
 }
 
-/// Sends until nothing more is due or the run is stopped.
+/// Sends until the schedule ends or the run is stopped.
 pub(super) async fn sender(run: Arc<Run>, way: Way) {
     while let Some(slot) = run.schedule.next(&run.watch).await {
         if run.board.stopped() {

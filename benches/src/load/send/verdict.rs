@@ -1,4 +1,4 @@
-//! What an answer means for the request.
+//! The meaning of an answer for its request.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,14 +8,16 @@ use wire::coap::Code;
 
 use crate::load::server::http::excerpt;
 
-/// Pause before a retry where the server names none.
+/// Wait before a retry, if the answer names none.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// Maximum pause before a retry; a longer one that a server names is cut to it.
+/// Maximum wait before a retry, even if the answer names a longer one.
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(10);
+/// Wait before the second reconnection; each further wait is twice as long.
 const RECONNECT_AFTER: Duration = Duration::from_millis(100);
+/// Maximum wait before a reconnection.
 const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(1);
 
-/// An answer, whichever transport brought it.
+/// An answer of any transport.
 #[derive(Debug)]
 pub(in crate::load) struct Reply {
     pub(in crate::load) status: Status,
@@ -30,7 +32,7 @@ const UNAVAILABLE: u8 = Code::UNAVAILABLE.0;
 /// The first code of class 5.
 const SERVER_ERROR: u8 = 5 << 5;
 
-/// As its protocol counts them.
+/// The status of an answer, in its protocol's codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::load) enum Status {
     Http(u16),
@@ -100,7 +102,7 @@ struct Rejected {
     error: String,
 }
 
-/// Judges the answer to this attempt, or why there was none.
+/// Decides what the answer to an attempt, or its absence, means.
 pub(super) fn judge(reply: Result<Reply, String>, events: u64, attempt: u32) -> Verdict {
     let reply = match reply {
         Ok(reply) => reply,
@@ -119,15 +121,12 @@ pub(super) fn judge(reply: Result<Reply, String>, events: u64, attempt: u32) -> 
         Meaning::Refused => Verdict::Refused {
             accepted: 0,
             rejected: events,
-            told: format!(
-                "{}. The fault is in what is sent: see --merchant, --key, --batch, and the server's rules",
-                told()
-            ),
+            told: format!("{}. The request is wrong: check --merchant, --key, --batch, and the server's rules", told()),
         },
     }
 }
 
-/// An acceptance must speak of every event that was sent; in CoAP, to say nothing is to speak of all.
+/// Reads a receipt, which must count every event that was sent; in CoAP an empty body counts all.
 fn receipt(reply: &Reply, events: u64) -> Verdict {
     let refused = |accepted, told| Verdict::Refused { accepted, rejected: events.saturating_sub(accepted), told };
     let Reply { status, body, .. } = reply;
@@ -156,7 +155,7 @@ fn receipt(reply: &Reply, events: u64) -> Verdict {
     }
 }
 
-/// At once the first time: the server may only have closed an idle connection.
+/// The wait before a reconnection: none the first time, because the server may have closed an idle connection.
 fn reconnect_after(attempt: u32) -> Duration {
     match attempt.checked_sub(1) {
         None => Duration::ZERO,
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_full_receipt_is_acceptance() {
+    fn only_a_full_receipt_is_accepted() {
         let receipt = |body| answered(Status::Http(202), None, body);
         assert_eq!(receipt(r#"{"accepted":2,"durable":"log","rejected":[]}"#), Verdict::Accepted { spooled: false });
         assert_eq!(receipt(r#"{"accepted":2,"durable":"spool"}"#), Verdict::Accepted { spooled: true });
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_tried_again_and_when() {
+    fn retries_depend_on_status_and_wait() {
         let again = |status, again_after| match answered(status, again_after, "") {
             Verdict::Again { why, after, .. } => Some((why, after.as_secs())),
             Verdict::Accepted { .. } | Verdict::Refused { .. } => None,

@@ -1,4 +1,4 @@
-//! `/metrics`: whether everything accepted is in the ledger.
+//! Reads from `/metrics` whether the ledger holds all accepted events.
 
 use std::time::{Duration, Instant};
 
@@ -7,12 +7,13 @@ use anyhow::{Context, Result, bail, ensure};
 use super::http::Connection;
 
 const LAG: &str = "mashang_lag_frames";
+/// Pause between two requests.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Waits until nothing is on its way to the ledger any more.
+/// Waits until the lag is 0.
 ///
 /// # Errors
-/// The metrics cannot be read, do not have it, or still show a lag in the end.
+/// The metrics cannot be read, have no lag, or still show one after the timeout.
 pub(crate) async fn wait_for_no_lag(admin: &Connection, bound: Duration) -> Result<()> {
     let until = Instant::now() + bound;
     loop {
@@ -24,7 +25,7 @@ pub(crate) async fn wait_for_no_lag(admin: &Connection, bound: Duration) -> Resu
         }
         if Instant::now() >= until {
             let (seconds, behind) = (bound.as_secs(), behind.join(", "));
-            bail!("after {seconds} s something is still on its way to the ledger: {behind}. Raise --drain, or see why");
+            bail!("after {seconds} s the ledger still lags behind: {behind}. Raise --drain, or find the cause");
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -46,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lag_is_found_and_none_is_not_assumed() {
+    fn lag_is_found_and_missing_series_is_an_error() {
         let zero = "# TYPE mashang_lag_frames gauge\nmashang_lag_frames{stage=\"code\",partition=\"0\"} 0\n";
         assert!(lags(zero).expect("series").is_empty());
         let behind = format!("{zero}mashang_lag_frames{{stage=\"ledger\",partition=\"1\"}} 12\n");

@@ -1,4 +1,4 @@
-//! What the server says that it received, accepted, refused and lost: `/metrics` (contract section 11).
+//! Reads from `/metrics` what the server received, accepted, refused and lost (contract section 11).
 
 use std::time::{Duration, Instant};
 
@@ -6,18 +6,19 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::http::Connection;
 
+/// Pause between two requests.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Events, since the server began, but for the first three.
+/// Counts since the start of the server: of datagrams in the first three fields, of events in the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) datagrams: u64,
     pub(crate) kernel_drops: u64,
-    /// Datagrams that were not looked into.
+    /// Datagrams that were refused unread.
     pub(crate) refused: u64,
     pub(crate) received: u64,
     pub(crate) accepted: u64,
-    /// Among the accepted.
+    /// Those of the accepted events that came over UDP.
     pub(crate) accepted_udp: u64,
     pub(crate) rejected: u64,
     pub(crate) shed: u64,
@@ -25,7 +26,7 @@ pub(crate) struct Counts {
 
 impl Counts {
     /// # Errors
-    /// The port does not answer, or is none of this server.
+    /// The port does not answer, or is not the admin port.
     pub(crate) async fn read(admin: &Connection) -> Result<Self> {
         let answer = admin.get("/metrics").await.context("counts are read from /metrics; see --admin")?;
         ensure!(answer.is_success(), "GET /metrics was answered {}; see --admin", answer.status);
@@ -57,7 +58,7 @@ impl Counts {
         })
     }
 
-    /// What was added since.
+    /// The differences from earlier counts.
     pub(crate) fn since(&self, before: &Self) -> Self {
         let added = |count: fn(&Self) -> u64| count(self).saturating_sub(count(before));
         Self {
@@ -72,16 +73,16 @@ impl Counts {
         }
     }
 
-    /// Whether every event that was received has its outcome.
+    /// Whether every received event has an outcome.
     pub(crate) fn adds_up(&self) -> bool {
         self.received == self.accepted + self.rejected + self.shed
     }
 }
 
-/// Waits until what was added since `before` is as it should be, and returns it.
+/// Waits until the differences from `before` fulfil a condition, and returns them.
 ///
 /// # Errors
-/// The counts cannot be read, or are not so in the end: `wanted` says what was.
+/// The counts cannot be read, or do not fulfil the condition within the timeout; the error names it as `wanted`.
 pub(crate) async fn wait_until(
     admin: &Connection,
     before: &Counts,
@@ -97,13 +98,13 @@ pub(crate) async fn wait_until(
         }
         if Instant::now() >= until {
             let seconds = bound.as_secs();
-            bail!("after {seconds} s the server's counts do not add up: {wanted}, but since the beginning {added:?}");
+            bail!("after {seconds} s the server's counts do not add up: {wanted}, but since the start {added:?}");
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Waits until the count of datagrams stands still: what was sent is received, or lost.
+/// Waits until the count of datagrams does not change: every datagram is received or lost.
 ///
 /// # Errors
 /// The counts cannot be read.

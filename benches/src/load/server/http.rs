@@ -1,8 +1,8 @@
-//! A kept-alive HTTP/1.1 connection, which is made anew when it breaks; with more than one request in flight (pipelining) if
-//! clones of it are used at once.
+//! A kept-alive HTTP/1.1 connection, which connects again after it breaks. Clones that are used at the same time have several
+//! requests in flight on it (pipelining).
 //!
-//! Written for little processor time, which the client takes from a server on the same machine: no task of its own, one
-//! write a request.
+//! It uses little processor time, because the server may run on the same machine: it has no task of its own, and writes each
+//! request once.
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
@@ -18,11 +18,12 @@ use tokio::task::unconstrained;
 
 use super::place::{Key, Place};
 
-/// Maximum length of an answer, in bytes; `/metrics` is the largest.
+/// Maximum size of an answer's body, bytes; a larger one is an error. The largest is that of `/metrics`.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// Maximum number of headers; more are an error.
 const HEADERS_MAX: usize = 64;
 
-/// A request broke off: whether the server has taken it is not known.
+/// A request had no answer; it is not known whether the server has received it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
     #[error("{place}: cannot connect: {error}")]
@@ -51,7 +52,7 @@ impl Answer {
     }
 }
 
-/// As much of a body as fits into a message.
+/// The beginning of a body, for a message.
 pub(crate) fn excerpt(body: &[u8]) -> String {
     const CHARS_MAX: usize = 300;
     String::from_utf8_lossy(body).chars().take(CHARS_MAX).collect()
@@ -61,7 +62,7 @@ pub(crate) fn excerpt(body: &[u8]) -> String {
 #[derive(Clone)]
 pub(crate) struct Connection {
     place: Arc<Place>,
-    /// The header that carries the key, or nothing.
+    /// The header with the key, or empty.
     authorization: Arc<str>,
     timeout: Duration,
     link: Arc<Mutex<Option<Arc<Link>>>>,
@@ -86,7 +87,7 @@ impl Connection {
         self.call(head.as_bytes()).await
     }
 
-    /// With further headers, each with its end of line.
+    /// Sends a POST. Each of the further headers has its end of line.
     pub(crate) async fn post(&self, path: &str, media: &str, headers: &str, body: &[u8]) -> Result<Answer, Broken> {
         let (host, authorization, bytes) = (&self.place.host, &self.authorization, body.len());
         let head = format!(
@@ -104,7 +105,7 @@ impl Connection {
         let outcome = tokio::time::timeout(self.timeout, exchange).await;
         let outcome = outcome.unwrap_or_else(|_| Err(Broken::Timeout { place: place(), after: self.timeout }));
         if let (Err(_), Some(link)) = (&outcome, used) {
-            // An answer that comes late must not be taken for that of the next request.
+            // A late answer must not be read as that of the next request.
             link.broken.store(true, Ordering::Relaxed);
         }
         outcome
@@ -116,8 +117,8 @@ impl Connection {
         let broke = |error| Broken::Io { place: self.place.to_string(), error };
         let writing = link.writing.lock().await;
         write_all(&link.stream, request).await.map_err(broke)?;
-        // In line for the answers before another request may write: a lock is given in the order in which it was asked for,
-        // and `unconstrained` makes the first poll ask in any case.
+        // The place in the queue for answers is taken before another clone may write: the lock is fair, and `unconstrained`
+        // makes sure that the first poll requests it.
         let mut turn = pin!(unconstrained(link.reading.lock()));
         let first = poll_fn(|context| Poll::Ready(turn.as_mut().poll(context))).await;
         drop(writing);
@@ -126,7 +127,7 @@ impl Connection {
             Poll::Pending => turn.await,
         };
         if link.broken.load(Ordering::Relaxed) {
-            return Err(broke(io::Error::other("a request before it on the same connection broke off")));
+            return Err(broke(io::Error::other("an earlier request on the same connection had no answer")));
         }
         read_answer(link, &mut unread).await.map_err(|wrong| match wrong {
             Wrong::Io(error) => broke(error),
@@ -149,10 +150,10 @@ impl Connection {
 }
 
 impl Link {
-    /// Whether a request may be sent. Servers close connections on which nothing was asked for a while.
+    /// Whether a request may be sent. Servers close idle connections.
     fn is_open(&self) -> bool {
         let idle_and_ended = || {
-            // No request waits for an answer, so that nothing but an end can be there to be read.
+            // No request waits for an answer, so only the end of the connection can be readable.
             let read = self.reading.try_lock().map(|_| self.stream.try_read(&mut [0]));
             read.is_ok_and(|read| !matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock))
         };
@@ -176,7 +177,7 @@ enum Wrong {
     Answer(&'static str),
 }
 
-/// Reads one answer off what was received already, and more as it comes.
+/// Reads one answer, first from the bytes that were received already.
 async fn read_answer(link: &Link, unread: &mut Vec<u8>) -> Result<Answer, Wrong> {
     loop {
         if let Some(head) = Head::parse(unread).map_err(Wrong::Answer)? {
@@ -214,13 +215,13 @@ struct Head {
     bytes: usize,
     body_bytes: usize,
     status: u16,
-    /// In seconds; a date is not what this server sends.
+    /// In seconds; this server sends no date.
     retry_after: Option<Duration>,
     closes: bool,
 }
 
 impl Head {
-    /// `None` if it is not whole yet.
+    /// Parses a head; `None` if it is not complete yet.
     fn parse(bytes: &[u8]) -> Result<Option<Self>, &'static str> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut response = httparse::Response::new(&mut headers);
@@ -252,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads() {
+    fn heads_are_parsed() {
         let parse = |text: &str| Head::parse(text.as_bytes());
         let whole = "HTTP/1.1 503 Busy\r\nRetry-After: 3\r\nConnection: close\r\ncontent-length: 2\r\n\r\nab";
         let head = Head {
@@ -271,7 +272,7 @@ mod tests {
         assert!(parse("HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n").is_err());
     }
 
-    /// Answers whatever comes with the paths in it, once two requests are there.
+    /// Waits for two requests, and answers each with its path.
     async fn two_at_once(listener: TcpListener) {
         let (stream, _) = listener.accept().await.expect("a connection");
         let mut got = Vec::new();
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_the_server_has_closed_is_made_anew() {
+    async fn closed_connection_is_replaced() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let place = format!("http://{}", listener.local_addr().expect("an address")).parse().expect("a place");
         let connection = Connection::new(&place, None, Duration::from_secs(10));
@@ -301,12 +302,12 @@ mod tests {
             assert!(answer.expect("an answer").is_success());
             drop(stream);
             let link = connection.link.lock().await.clone().expect("a link");
-            link.stream.readable().await.expect("its end");
+            link.stream.readable().await.expect("the end of the connection");
         }
     }
 
     #[tokio::test]
-    async fn clones_have_requests_under_way_at_once_and_each_gets_its_own_answer() {
+    async fn pipelined_clones_get_their_own_answers() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let place = format!("http://{}", listener.local_addr().expect("an address")).parse().expect("a place");
         let server = tokio::spawn(two_at_once(listener));

@@ -1,4 +1,4 @@
-//! The ledger, read from outside: do its counters show everything accepted, exactly once?
+//! Reads the ledger's file, and checks that its counters hold every accepted event exactly once.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,37 +7,37 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rusqlite::{Connection, OpenFlags};
 
-/// Maximum wait for the ledger, which is written while it is read.
+/// Maximum wait for the ledger's lock, since the server writes it meanwhile; after it, reading fails.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
-/// Sums over all days at merchant scope, by metric.
+/// The sums over all days in the merchant's scope, by metric.
 #[derive(Debug, Default)]
 pub(crate) struct Sums(BTreeMap<String, i64>);
 
-/// What a run adds to the sums.
+/// What a run must add to the sums.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Owed {
     pub(crate) scans: u64,
     pub(crate) visits: u64,
     pub(crate) orders: u64,
-    /// Sent on purpose.
+    /// Duplicates that were sent on purpose.
     pub(crate) duplicates: u64,
-    /// Sent again after no, or no good, answer: the first sending may have arrived.
+    /// Events of retries, whose first request may have arrived too.
     pub(crate) resent: u64,
 }
 
-/// Whose outcome is known of what was sent.
+/// What is known about the outcomes of the sent events.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Known {
-    /// Each event's.
+    /// The outcome of each event.
     Each(Owed),
-    /// The number that was accepted; which ones is unknown.
+    /// Only the number of accepted events.
     Sum(u64),
 }
 
 impl Sums {
     /// # Errors
-    /// The file cannot be read, or is no ledger.
+    /// The file cannot be read or is no ledger.
     pub(crate) fn read(file: &Path, merchant: &str) -> Result<Self> {
         let name =
             || format!("--ledger {}: cannot be read as a ledger; name the server's ledger.sqlite", file.display());
@@ -59,7 +59,7 @@ fn read(file: &Path, merchant: &str) -> rusqlite::Result<Sums> {
     rows.collect::<rusqlite::Result<_>>().map(Sums)
 }
 
-/// What the ledger shows differently from what was accepted; empty if all is well.
+/// The differences between the ledger and the accepted events; empty if there are none.
 pub(crate) fn differences(before: &Sums, after: &Sums, known: &Known) -> Vec<String> {
     let added = |metrics: &[&str]| after.of(metrics) - before.of(metrics);
     let owed = match known {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_over_days_and_partitions_of_one_merchant() {
+    fn sums_cover_days_and_partitions_of_one_merchant() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("ledger.sqlite");
         assert!(Sums::read(&file, "acme").is_err_and(|error| error.to_string().contains("--ledger")));

@@ -1,4 +1,4 @@
-//! The server as this client sees it: its ports, its counts, its ledger, its processes.
+//! The server from outside: its ports, its counts, its ledger, its processes.
 
 pub(super) mod admin;
 pub(super) mod counts;

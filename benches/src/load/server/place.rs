@@ -1,4 +1,4 @@
-//! Where a server is, and the key that it knows.
+//! The address of a server, and an API key.
 
 use std::str::FromStr;
 
@@ -7,9 +7,9 @@ use hyper::Uri;
 /// `http://HOST:PORT`.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    /// What is connected to.
+    /// Host and port of the connection.
     pub(super) authority: String,
-    /// As the URL has it, for the header Host.
+    /// Host and port as in the URL, for the header Host.
     pub(super) host: String,
 }
 
@@ -20,7 +20,7 @@ impl FromStr for Place {
         let wrong = |what: &str| format!("{text:?}: {what}; write http://HOST:PORT");
         let uri: Uri = text.parse().map_err(|_| wrong("is no URL"))?;
         if uri.scheme_str() != Some("http") {
-            return Err(wrong("only http is spoken here"));
+            return Err(wrong("has another scheme than http"));
         }
         if !matches!(uri.path_and_query().map(|path| path.as_str()), None | Some("/")) {
             return Err(wrong("has a path"));
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places() {
+    fn addresses_are_parsed() {
         let read = |text: &str| text.parse::<Place>().map(|place| place.authority);
         assert_eq!(read("http://127.0.0.1:8080"), Ok("127.0.0.1:8080".to_owned()));
         assert_eq!(read("http://[::1]:8080/"), Ok("[::1]:8080".to_owned()));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_not_shown() {
+    fn key_is_not_shown() {
         let key: Key = "k1.hush".parse().expect("a key");
         assert!(!format!("{key:?}").contains("hush"));
         for wrong in ["k1", "k1.a\r\nb", ".x", "k."] {

@@ -1,5 +1,4 @@
-//! The events that are sent: each one depends on the seed and its number alone, whatever connection takes it, so that a
-//! second sending is the same event byte for byte.
+//! The events that are sent. Each depends only on the seed and its number, not on the connection, so a retry sends the same bytes.
 
 mod written;
 
@@ -15,9 +14,9 @@ use written::Written;
 
 use super::args::{Clock, Format, LoadArgs, Mix, Share};
 
-/// Maximum distance of a duplicate from its event, in event numbers.
+/// Maximum distance between the numbers of an event and of its duplicate.
 const DUPLICATE_REACH: u64 = 1_000;
-/// Weyl constant (2⁶⁴ over the golden ratio): neighbouring numbers get dice far apart.
+/// Weyl constant (2⁶⁴ over the golden ratio), which gives neighbouring numbers seeds that are far apart.
 const WEYL: u64 = 0x9E37_79B9_7F4A_7C15;
 
 pub(super) struct Traffic {
@@ -35,7 +34,7 @@ pub(super) struct Traffic {
     format: Format,
 }
 
-/// Event n happens at first + n × 1000 / rate.
+/// The times of events: event n happens at first + n × 1000 / rate.
 struct Times {
     first_ms: u64,
     rate: u64,
@@ -47,17 +46,17 @@ enum Codes {
     Listed(Vec<String>),
 }
 
-/// One request: its body, and what the ledger owes for it once it is accepted.
+/// One request: its body, and what the ledger must count for it once it is accepted.
 pub(super) struct Load {
     pub(super) body: Vec<u8>,
-    /// What its Content-Type is, and further headers, each with its end of line.
+    /// The Content-Type, and further headers, each with its end of line.
     pub(super) media: &'static str,
     pub(super) headers: String,
     pub(super) made: Made,
     pub(super) asks: Vec<Ask>,
 }
 
-/// Events by what they count as; a duplicate counts as nothing else.
+/// Numbers of events by kind; a duplicate has no other kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Made {
     pub(super) scans: u64,
@@ -79,7 +78,7 @@ impl Made {
     }
 }
 
-/// A scan whose result will be asked for. Both are safe in a URL as they are.
+/// A scan whose result is requested. Both fields need no escapes in a URL.
 #[derive(Debug)]
 pub(super) struct Ask {
     pub(super) id: String,
@@ -94,7 +93,7 @@ enum Action {
 
 impl Traffic {
     /// # Errors
-    /// The file of codes cannot be read, or holds none.
+    /// The file of codes cannot be read, or holds no code.
     pub(super) fn new(args: &LoadArgs, seed: u64, now_ms: u64) -> Result<Self> {
         let codes = args.code_file.as_deref().map_or(Ok(Codes::Numbered), listed)?;
         let count = match &codes {
@@ -121,7 +120,7 @@ impl Traffic {
         self.seed
     }
 
-    /// The request of this index: events index × batch and following.
+    /// The request of an index: `batch` events from number index × batch on.
     pub(super) fn request(&self, index: u64) -> Load {
         let mut written = Written::new(self.format, self.batch);
         let mut made = Made::default();
@@ -135,7 +134,7 @@ impl Traffic {
         Load { body, media, headers, made, asks }
     }
 
-    /// Which event number n is: itself, or an earlier one again; and that event's dice.
+    /// The number of the event that number n sends, which is n or an earlier one, and that event's random generator.
     fn origin(&self, mut n: u64) -> (u64, SmallRng) {
         loop {
             let mut dice = SmallRng::seed_from_u64(self.seed ^ (n + 1).wrapping_mul(WEYL));
@@ -208,7 +207,7 @@ fn ranks(count: u64, skew: f64) -> Result<Zipf<f64>> {
     Ok(Zipf::new(count as f64, skew)?)
 }
 
-/// From 0, the most popular.
+/// A random rank, from 0 for the most frequent.
 fn rank(ranks: &Zipf<f64>, dice: &mut SmallRng) -> u64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "Zipf gives whole numbers from 1")]
     let rank = ranks.sample(dice) as u64;
@@ -248,7 +247,7 @@ mod tests {
         Traffic::new(&cli.load, seed, 1_794_186_000_000).expect("traffic")
     }
 
-    /// (id, the event) of the given number of requests.
+    /// The ids and texts of the first events.
     fn lines(traffic: &Traffic, requests: u64) -> (Vec<String>, Made) {
         let mut made = Made::default();
         let loads = (0..requests).map(|index| traffic.request(index)).inspect(|load| made.add(load.made));

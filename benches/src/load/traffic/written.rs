@@ -1,14 +1,14 @@
-//! Events as the body of a request, in each of the formats that the edge takes.
+//! Writes events as the body of a request, in each format that the edge accepts.
 
 use std::fmt::Write;
 
 use crate::load::args::Format;
 
-/// What every CloudEvent of this client says of itself.
+/// The source and type of every CloudEvent of this client.
 const SOURCE: &str = "mashang-bench";
 const TYPE: &str = "mashang.event";
 
-/// A body that is being written.
+/// A writer of a body.
 pub(super) struct Written {
     format: Format,
     batch: u64,
@@ -30,7 +30,7 @@ impl Written {
         }
     }
 
-    /// Begins an event; its other fields are written to what is returned. Ids need no escapes.
+    /// Begins an event and returns the text to which its other fields are written. Ids need no escapes.
     pub(super) fn begin(&mut self, id: &str) -> &mut String {
         let list = self.is_list();
         let body = &mut self.body;
