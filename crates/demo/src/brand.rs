@@ -1,5 +1,4 @@
-//! Who there is: stores, guides and codes of a brand that does not exist, the same for the same seed, and the files that say
-//! so to `serve`.
+//! A fictional brand: its stores, guides and codes, which a seed determines, and the rules files that list them for `serve`.
 
 use std::fmt::Write;
 use std::io;
@@ -14,19 +13,19 @@ use sha2::{Digest, Sha256};
 use super::cities::{CITIES, PLACES};
 
 pub const MERCHANT: &str = "dawn";
-/// How many stores the brand has.
+/// Number of stores.
 pub const STORES: usize = 1_019;
-/// How many people may ever buy its tea.
+/// Number of different shoppers.
 pub const SHOPPERS: usize = 200_000;
-/// One-item codes, printed inside the lids of cups.
+/// Number of one-item codes, which are printed inside the lids of cups.
 pub const CUPS: u32 = 9_000;
-/// What parcels and repairs carry, with its channel.
+/// The codes on parcels and repairs, each with its channel.
 pub const SERVICES: [(&str, &str); 4] =
     [("PARCEL-TIN", "parcel"), ("PARCEL-BOX", "parcel"), ("PARCEL-SET", "parcel"), ("CARE", "after-sales")];
 
-/// How long the opening's better odds last.
+/// Duration of the opening's better odds, ms.
 const BURST_MS: i64 = HOUR_MS;
-/// How long the campaign lasts.
+/// Duration of the campaign, ms.
 const CAMPAIGN_MS: i64 = 7 * DAY_MS;
 const CHANNELS: [&str; 8] = ["metro", "bus", "magazine", "livestream", "campus", "mall", "cinema", "lift"];
 const POSTERS_PER_CHANNEL: usize = 4;
@@ -38,9 +37,9 @@ pub struct Store {
     pub id: String,
     pub name: String,
     pub region: &'static str,
-    /// How many people come by, against the other stores.
+    /// The share of visitors, relative to the other stores.
     pub footfall: u32,
-    /// Its guides, by place in the brand's list.
+    /// Its guides, as indexes in the brand's list.
     pub guides: std::ops::Range<usize>,
 }
 
@@ -50,13 +49,13 @@ pub struct Guide {
     pub id: String,
     pub store: usize,
     level: &'static str,
-    /// The guide's own number as a shopper: what guides buy through their own code earns nothing.
+    /// The guide's own number as a shopper: orders through one's own code earn nothing.
     shopper: Option<usize>,
-    /// When the guide left, and who is paid since.
+    /// When the guide left, and who earns the commission since.
     left: Option<(Millis, String)>,
 }
 
-/// A placement that can be traced.
+/// A poster with a code of its own.
 #[derive(Clone, Debug)]
 pub struct Poster {
     pub id: String,
@@ -64,28 +63,28 @@ pub struct Poster {
     draws: bool,
 }
 
-/// All that the traffic needs to know, and the files say.
+/// The brand, for the traffic and the files.
 #[derive(Clone, Debug)]
 pub struct Brand {
     pub opens_ms: Millis,
     pub stores: Vec<Store>,
     pub guides: Vec<Guide>,
-    /// Those that draw come first.
+    /// Posters whose scans enter a draw come first.
     pub posters: Vec<Poster>,
     pub posters_that_draw: usize,
     secret: [u8; 32],
 }
 
-/// Writes the brand's files into a folder, which is made if need be; where the rules are.
+/// Writes the brand's files into a folder, which is created if it is missing. Returns the path of the rules file.
 ///
 /// # Errors
-/// A file that cannot be written.
+/// A file cannot be written.
 pub fn write(dir: &Path, opens_ms: Millis, seed: u64) -> io::Result<PathBuf> {
     Brand::new(opens_ms, seed).write(dir)
 }
 
 impl Brand {
-    /// The brand of a seed, whose campaign opens at this time.
+    /// The brand of a seed, with a campaign that opens at this time.
     pub fn new(opens_ms: Millis, seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let mut stores = stores(&mut rng);
@@ -117,7 +116,7 @@ impl Brand {
             .replace("@commit@", &hex(&Sha256::digest(self.secret)))
     }
 
-    /// No text of ours has a comma or a quote, here and in the other registers.
+    /// Cells need no quotes, here and in the other registers: no text of the brand has a comma or a quote.
     fn stores_csv(&self) -> String {
         let mut csv = "id,region,name\n".to_owned();
         for Store { id, region, name, .. } in &self.stores {
@@ -131,7 +130,7 @@ impl Brand {
         for guide in &self.guides {
             let shopper = guide.shopper.map(shopper_name).unwrap_or_default();
             let (left, successor) =
-                guide.left.as_ref().map(|(at, heir)| (time_text(*at), heir.as_str())).unwrap_or_default();
+                guide.left.as_ref().map(|(at, successor)| (time_text(*at), successor.as_str())).unwrap_or_default();
             row(&mut csv, [&guide.id, &self.stores[guide.store].id, guide.level, &shopper, &left, successor]);
         }
         csv
@@ -195,7 +194,7 @@ fn stores(rng: &mut SmallRng) -> Vec<Store> {
     stores
 }
 
-/// Two to four guides a store; of some stores the last one has left, or will in the hours after the opening.
+/// Each store has two to four guides. In some stores the last one has left, or leaves in the hours after the opening.
 fn guides(stores: &mut [Store], opens_ms: Millis, rng: &mut SmallRng) -> Vec<Guide> {
     let mut guides: Vec<Guide> = Vec::new();
     for (number, store) in stores.iter_mut().enumerate() {
@@ -263,7 +262,7 @@ mod tests {
     const OPENS: Millis = 1_794_326_400_000;
 
     #[test]
-    fn the_same_seed_gives_the_same_files() {
+    fn same_seed_writes_same_files() {
         let written = |seed| {
             let dir = tempfile::tempdir().expect("a folder");
             write(dir.path(), OPENS, seed).expect("files");
@@ -276,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_stores_or_guides_look_the_same() {
+    fn stores_and_guides_are_all_different() {
         let brand = Brand::new(OPENS, 7);
         let names: BTreeSet<&str> = brand.stores.iter().map(|store| store.name.as_str()).collect();
         assert_eq!(names.len(), STORES);

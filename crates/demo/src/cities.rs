@@ -1,4 +1,4 @@
-//! Where the stores are.
+//! The cities of the stores.
 
 /// A city with its administrative region code (GB/T 2260) and its share of the stores.
 pub(super) struct City {
@@ -11,7 +11,7 @@ const fn city(region: &'static str, name: &'static str, weight: i64) -> City {
     City { region, name, weight }
 }
 
-/// Larger cities have more stores; the brand is at home in the Yangtze delta.
+/// Larger cities have more stores, and so have cities of the Yangtze delta.
 pub(super) const CITIES: [City; 40] = [
     city("310000", "Shanghai", 100),
     city("330100", "Hangzhou", 90),
@@ -55,7 +55,7 @@ pub(super) const CITIES: [City; 40] = [
     city("620100", "Lanzhou", 4),
 ];
 
-/// Parts of a town where a tea shop may be.
+/// Parts of a town, for the names of stores.
 pub(super) const PLACES: [&str; 16] = [
     "Old Town",
     "Station",

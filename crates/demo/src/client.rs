@@ -1,4 +1,4 @@
-//! The phones and tills of the demo: events over HTTP, and results asked for.
+//! The phones and tills of the demo: a client that sends events over HTTP and asks for results.
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,14 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::table::{Pace, Quantiles};
+use super::table::{Quantiles, Speed};
 
-/// So many events travel in one request.
+/// Maximum number of events in one request; further events go into the next one.
 const BATCH: usize = 500;
-/// A batch that is refused is sent again so often, the same events with the same ids.
-const TRIES: u32 = 20;
+/// Maximum number of attempts to send a batch, each with the same events and ids; then the batch is dropped.
+const ATTEMPTS_MAX: u32 = 20;
 
-/// Sends events and notes how long that took.
+/// Sends events and measures the latencies.
 pub struct Client {
     address: String,
     connection: Option<SendRequest<Full<Bytes>>>,
@@ -34,25 +34,29 @@ impl Client {
         Self { address, connection: None, accepted: 0, acks: histogram(), results: histogram() }
     }
 
-    /// Events that were answered 202.
+    /// The number of events that the service accepted with 202.
     pub fn accepted(&self) -> i64 {
         self.accepted
     }
 
-    /// How quick it is, `before` events ago being a second ago.
-    pub fn pace(&self, before: i64) -> Pace {
+    /// The latencies, and the rate if `before` events were accepted one second ago.
+    pub fn speed(&self, before: i64) -> Speed {
         let quantiles = |h: &Histogram<u64>| Quantiles {
             p50_us: h.value_at_quantile(0.5).cast_signed(),
             p99_us: h.value_at_quantile(0.99).cast_signed(),
         };
-        Pace { events_per_second: self.accepted - before, ack: quantiles(&self.acks), result: quantiles(&self.results) }
+        Speed {
+            events_per_second: self.accepted - before,
+            ack: quantiles(&self.acks),
+            result: quantiles(&self.results),
+        }
     }
 
-    /// Sends lines until each is taken, then asks for the result of the last scan among them.
+    /// Sends each line until it is accepted, then asks for the result of the last scan among them.
     pub async fn send(&mut self, lines: &[String]) {
         for batch in lines.chunks(BATCH) {
             let body = Bytes::from(batch.join("\n"));
-            for _ in 0..TRIES {
+            for _ in 0..ATTEMPTS_MAX {
                 match self.post(body.clone()).await {
                     Ok(true) => break,
                     Ok(false) => tokio::time::sleep(Duration::from_millis(500)).await,
@@ -68,14 +72,14 @@ impl Client {
         }
     }
 
-    /// Posts a batch; says whether it was taken.
+    /// Posts a batch and returns whether the service accepted it.
     async fn post(&mut self, body: Bytes) -> Result<bool> {
         let request = Request::post("/v1/events")
             .header(header::HOST, &self.address)
             .header(header::CONTENT_TYPE, "application/x-ndjson")
             .body(Full::new(body))?;
         let sent = Instant::now();
-        let (status, answer) = self.ask(request).await?;
+        let (status, answer) = self.request(request).await?;
         if status != StatusCode::ACCEPTED {
             return Ok(false);
         }
@@ -84,18 +88,18 @@ impl Client {
         Ok(true)
     }
 
-    /// Waits for a scan's result; says whether there is one.
+    /// Waits for a scan's result and returns whether there is one.
     async fn result(&mut self, scan: &str) -> Result<bool> {
         let scan: Value = serde_json::from_str(scan)?;
         let (id, shopper) = (scan["id"].as_str().context("an id")?, scan["shopper"].as_str().context("a shopper")?);
         let request = Request::get(format!("/v1/results/{id}?shopper={shopper}&wait=2000"))
             .header(header::HOST, &self.address)
             .body(Full::default())?;
-        let (_, answer) = self.ask(request).await?;
+        let (_, answer) = self.request(request).await?;
         Ok(answer["state"] != "pending" && answer["draw"]["result"] != "pending")
     }
 
-    async fn ask(&mut self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Value)> {
+    async fn request(&mut self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Value)> {
         let connection = match &mut self.connection {
             Some(connection) if !connection.is_closed() => connection,
             closed => {

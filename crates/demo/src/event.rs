@@ -1,4 +1,4 @@
-//! One event of the traffic, and the JSON line that tells it.
+//! One event of the traffic, and its JSON line.
 
 use domain::model::event::{Action, Part};
 use domain::model::time::Millis;
@@ -7,10 +7,10 @@ use super::brand::{Brand, MERCHANT, SERVICES, code, cup_code, shopper_name};
 
 /// The coupon that visitors may claim.
 const TICKET: &str = "opening";
-/// What codes on paper begin with; the last segment of the path is the code.
+/// The start of the URLs on paper; the last segment of the path is the code.
 const URL: &str = "https://m.example/c/";
 
-/// Who and what; when is the traffic's business.
+/// Who does what. The traffic adds the time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Event {
     pub(super) who: Who,
@@ -20,14 +20,14 @@ pub(super) struct Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Who {
     Shopper(usize),
-    /// Somebody whose shopper nobody knows yet.
+    /// A device whose shopper is not known yet.
     Device(usize),
 }
 
-/// Stores, guides and posters are places in the brand's lists.
+/// Stores, guides and posters are indexes in the brand's lists.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum What {
-    /// The store is where the shopper stands, if anywhere.
+    /// The code, and the store where the shopper stands, if any.
     Scan(Scanned, Option<usize>),
     Visit(&'static str),
     Follow(Option<usize>),
@@ -35,7 +35,7 @@ pub(super) enum What {
     Claim,
     Redeem(usize),
     Order(Order),
-    /// An order's number and the amount given back.
+    /// An order's number and the refunded amount.
     Refund(u32, i64),
 }
 
@@ -46,7 +46,7 @@ pub(super) enum Scanned {
     Poster(usize),
     Service(usize),
     Cup(u32),
-    /// A code that the brand has never had, or no longer.
+    /// A code that the brand does not have.
     Stray(u32),
 }
 
@@ -56,18 +56,18 @@ pub(super) struct Order {
     /// Minor units.
     pub(super) amount: i64,
     pub(super) store: usize,
-    /// Who rang it up, if the till was told.
+    /// The guide at the till, if the till records one.
     pub(super) guide: Option<usize>,
     pub(super) part: Part,
 }
 
 impl Event {
-    /// Whether it may be told long after it happened: tills are never offline for long, phones are.
+    /// Whether it may be sent long after it occurred: a phone may be offline for a long time, a till is not.
     pub(super) fn may_be_late(&self) -> bool {
         matches!(self.what, What::Scan(..) | What::Visit(_))
     }
 
-    /// The event as a line. `run` sets this run's ids and order numbers apart from those of any other.
+    /// The event as a JSON line. `run` keeps the ids and order numbers of this run different from those of other runs.
     pub(super) fn line(&self, brand: &Brand, run: Millis, serial: u64, time: Millis) -> String {
         let mut line = Line { text: format!(r#"{{"id":"{run:x}-{serial:x}""#) };
         line.text("action", self.what.action());
@@ -77,7 +77,7 @@ impl Event {
         }
         line.text("merchant", MERCHANT);
         line.number("time", time);
-        self.what.tell(brand, run, &mut line);
+        self.what.write(brand, run, &mut line);
         line.text.push('}');
         line.text
     }
@@ -98,8 +98,8 @@ impl What {
         action.as_str()
     }
 
-    /// The fields that this action has and others have not.
-    fn tell(&self, brand: &Brand, run: Millis, line: &mut Line) {
+    /// Writes the fields of this action.
+    fn write(&self, brand: &Brand, run: Millis, line: &mut Line) {
         let store = |store: usize| brand.stores[store].id.as_str();
         let guide = |guide: usize| brand.guides[guide].id.as_str();
         let order = |number: u32| format!("o-{run:x}-{number}");
@@ -131,7 +131,7 @@ impl What {
 }
 
 impl Scanned {
-    /// What the camera reads: a bare code at the counter, a URL from paper.
+    /// The text that the camera reads: a bare code at the counter, a URL on paper.
     fn code(self, brand: &Brand) -> String {
         match self {
             Self::Guide(guide) => code(&brand.guides[guide].id),
@@ -144,7 +144,7 @@ impl Scanned {
     }
 }
 
-/// A JSON object in the making; none of our texts needs an escape.
+/// A JSON object under construction. Values need no escapes.
 struct Line {
     text: String,
 }

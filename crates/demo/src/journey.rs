@@ -1,4 +1,4 @@
-//! What a shopper does, one thing after the other: sees a poster, follows, buys from the guide, sends it back.
+//! The journey of a shopper, step by step: scans a poster, follows the brand, buys from a guide, returns the goods.
 
 use domain::model::event::Part;
 use rand::Rng;
@@ -10,31 +10,31 @@ use rand::seq::SliceRandom;
 use super::brand::{Brand, CUPS, SERVICES, SHOPPERS};
 use super::event::{Event, Order, Scanned, What, Who};
 
-/// What a cup of tea costs, minor units.
+/// Prices of a cup of tea, minor units.
 const CUP_PRICES: [i64; 10] = [900, 1_200, 1_400, 1_500, 1_600, 1_800, 1_900, 2_200, 2_500, 2_800];
-/// What a tin of leaves costs.
+/// Prices of a tin of leaves, minor units.
 const TIN_PRICES: [i64; 4] = [6_800, 8_800, 12_800, 16_800];
-/// Of what a box in the pre-sale costs, so much is paid at once.
+/// Deposit and balance of a box in the pre-sale, minor units.
 const BOX_PARTS: [i64; 2] = [2_000, 10_800];
-/// Where people come from who scan nothing.
+/// Channels of visitors who scan no code.
 const VISIT_CHANNELS: [&str; 3] = ["mini-program", "livestream", "search"];
-/// The activity of shopper `i` is as 1 / (i + this): Zipf's law with a head that one person can live up to.
+/// Offset in Zipf's law: the activity of shopper `i` is proportional to 1 / (i + this), which bounds the most active one.
 const HEAD: u32 = 4_000;
-/// Large enough that the weights differ, small enough that they add up to less than `u32::MAX`.
+/// Numerator of the weights: large enough that they differ, small enough that their sum is below `u32::MAX`.
 const HEAD_WEIGHT: u32 = 1_000_000_000;
 
-/// The people of all journeys, and what they have used up.
+/// The shoppers of all journeys, the lids that are left, and the number of orders.
 pub(super) struct Crowd {
     activity: WeightedIndex<u32>,
     footfall: WeightedIndex<u32>,
-    /// Where each shopper lives, as a store.
+    /// The usual store of each shopper.
     homes: Vec<usize>,
-    /// Lids that nobody has opened yet.
+    /// Lids that are not opened yet.
     cups: Vec<u32>,
     orders: u32,
 }
 
-/// The steps of one journey, each so many ms after its beginning.
+/// The steps of one journey: time after its start in ms, and the event.
 pub(super) type Steps = Vec<(i64, Event)>;
 
 impl Crowd {
@@ -42,15 +42,15 @@ impl Crowd {
         let shoppers = u32::try_from(SHOPPERS).unwrap_or(u32::MAX);
         let activity = WeightedIndex::new((0..shoppers).map(|i| HEAD_WEIGHT / (i + HEAD)));
         let footfall = WeightedIndex::new(brand.stores.iter().map(|store| store.footfall));
-        let activity = activity.expect("so many shoppers have weights that add up to less than u32::MAX, not all 0");
-        let footfall = footfall.expect("there are stores, and all have footfall");
+        let activity = activity.expect("the sum of the weights is above 0 and below u32::MAX");
+        let footfall = footfall.expect("there are stores, and each has footfall");
         let homes = (0..SHOPPERS).map(|_| footfall.sample(rng)).collect();
         let mut cups: Vec<u32> = (0..CUPS).collect();
         cups.shuffle(rng);
         Self { activity, footfall, homes, cups, orders: 0 }
     }
 
-    /// Plans one journey into `steps`, which is empty; its first step is at 0 and all others are at least a second later.
+    /// Plans one journey into `steps`, which must be empty. The first step is at 0 ms, the others at least a second later.
     pub(super) fn journey(&mut self, brand: &Brand, is_rush: bool, rng: &mut SmallRng, steps: &mut Steps) {
         debug_assert!(steps.is_empty());
         let shopper = self.activity.sample(rng);
@@ -76,7 +76,7 @@ struct Journey<'j> {
 }
 
 impl Journey<'_> {
-    /// Everybody wants to draw when the campaign opens.
+    /// A journey of the rush at the opening: it begins with an entry into the draw.
     fn rush(&mut self) {
         if self.chance(5) { self.cup() } else { self.poster(true) }
     }
@@ -88,7 +88,7 @@ impl Journey<'_> {
             540..700 => self.counter(),
             700..850 => self.visit(),
             850..940 => self.order(),
-            940..970 => self.parcel(),
+            940..970 => self.service_code(),
             970..985 => self.cup(),
             985..996 => self.passer_by(),
             _ => self.stray(),
@@ -98,14 +98,14 @@ impl Journey<'_> {
     fn poster(&mut self, draws: bool) {
         let count = if draws { self.brand.posters_that_draw } else { self.brand.posters.len() };
         let poster = Scanned::Poster(self.rng.random_range(0..count));
-        self.say(What::Scan(poster, Some(self.store)));
+        self.push(What::Scan(poster, Some(self.store)));
         if self.chance(300) {
             self.later(3, 40);
-            self.say(What::Follow(None));
+            self.push(What::Follow(None));
         }
         if self.chance(120) {
             self.later(10, 90);
-            self.say(What::Join(None));
+            self.push(What::Join(None));
         }
         if self.chance(120) {
             self.later(180, 2_400);
@@ -114,14 +114,14 @@ impl Journey<'_> {
     }
 
     fn guide(&mut self) {
-        self.say(What::Scan(Scanned::Guide(self.guide), None));
+        self.push(What::Scan(Scanned::Guide(self.guide), None));
         if self.chance(350) {
             self.later(3, 40);
-            self.say(What::Follow(Some(self.guide)));
+            self.push(What::Follow(Some(self.guide)));
         }
         if self.chance(200) {
             self.later(10, 90);
-            self.say(What::Join(Some(self.guide)));
+            self.push(What::Join(Some(self.guide)));
         }
         if self.chance(450) {
             self.later(60, 1_200);
@@ -130,7 +130,7 @@ impl Journey<'_> {
     }
 
     fn counter(&mut self) {
-        self.say(What::Scan(Scanned::Store(self.store), None));
+        self.push(What::Scan(Scanned::Store(self.store), None));
         if self.chance(400) {
             self.later(60, 600);
             self.order();
@@ -139,57 +139,57 @@ impl Journey<'_> {
 
     fn visit(&mut self) {
         let channel = VISIT_CHANNELS[self.rng.random_range(0..VISIT_CHANNELS.len())];
-        self.say(What::Visit(channel));
+        self.push(What::Visit(channel));
         if !self.chance(300) {
             return;
         }
         self.later(5, 60);
-        self.say(What::Claim);
+        self.push(What::Claim);
         if self.chance(600) {
             self.later(120, 1_800);
-            self.say(What::Visit(channel));
+            self.push(What::Visit(channel));
             self.later(20, 300);
-            self.say(What::Redeem(self.store));
+            self.push(What::Redeem(self.store));
             self.later(5, 30);
             self.order();
         }
     }
 
-    fn parcel(&mut self) {
+    fn service_code(&mut self) {
         let service = self.rng.random_range(0..SERVICES.len());
-        self.say(What::Scan(Scanned::Service(service), Some(self.store)));
+        self.push(What::Scan(Scanned::Service(service), Some(self.store)));
         if self.chance(150) {
             self.later(5, 60);
-            self.say(What::Follow(None));
+            self.push(What::Follow(None));
         }
     }
 
-    /// A lid is opened; some scan it again, and a few are scanned by somebody who finds it on the table.
+    /// A shopper opens a lid and scans its code. Some scan it again, and some lids are scanned by a second shopper.
     fn cup(&mut self) {
         let Some(cup) = self.crowd.cups.pop() else { return self.poster(true) };
-        self.say(What::Scan(Scanned::Cup(cup), Some(self.store)));
+        self.push(What::Scan(Scanned::Cup(cup), Some(self.store)));
         if self.chance(200) {
             self.later(2, 30);
-            self.say(What::Scan(Scanned::Cup(cup), Some(self.store)));
+            self.push(What::Scan(Scanned::Cup(cup), Some(self.store)));
         }
         if self.chance(40) {
             self.later(60, 600);
             self.who = Who::Shopper(self.crowd.activity.sample(self.rng));
-            self.say(What::Scan(Scanned::Cup(cup), Some(self.store)));
+            self.push(What::Scan(Scanned::Cup(cup), Some(self.store)));
         }
     }
 
     fn passer_by(&mut self) {
         self.who = Who::Device(self.rng.random_range(0..SHOPPERS));
-        self.say(What::Visit("search"));
+        self.push(What::Visit("search"));
     }
 
     fn stray(&mut self) {
         let number = self.rng.random_range(0..500);
-        self.say(What::Scan(Scanned::Stray(number), None));
+        self.push(What::Scan(Scanned::Stray(number), None));
     }
 
-    /// An order and what may come of it: the rest of a pre-sale, a parcel's code, a refund.
+    /// An order and what may follow it: the balance of a pre-sale, the scan of a parcel's code, a refund.
     fn order(&mut self) {
         let is_presale = self.chance(10);
         let is_tin = self.chance(40);
@@ -203,18 +203,18 @@ impl Journey<'_> {
         let guide = self.chance(300).then_some(self.guide);
         let part = if is_presale { Part::Deposit } else { Part::Sale };
         let order = Order { number, amount, store: self.store, guide, part };
-        self.say(What::Order(order));
+        self.push(What::Order(order));
         if is_presale {
             self.later(300, 2_400);
-            self.say(What::Order(Order { amount: BOX_PARTS[1], part: Part::Balance, ..order }));
+            self.push(What::Order(Order { amount: BOX_PARTS[1], part: Part::Balance, ..order }));
         } else if is_tin && self.chance(500) {
             self.later(600, 2_400);
-            self.parcel();
+            self.service_code();
         }
         if self.chance(30) {
             self.later(120, 2_400);
             let back = if self.chance(700) { amount } else { amount / 2 };
-            self.say(What::Refund(number, back));
+            self.push(What::Refund(number, back));
         }
     }
 
@@ -229,11 +229,11 @@ impl Journey<'_> {
         if self.chance(150) { price - 300 } else { price }
     }
 
-    fn say(&mut self, what: What) {
+    fn push(&mut self, what: What) {
         self.steps.push((self.at, Event { who: self.who, what }));
     }
 
-    /// Goes on after so many seconds, from `from_s` to below `to_s`.
+    /// Waits for a random time of at least `from_s` and less than `to_s` seconds.
     fn later(&mut self, from_s: i64, to_s: i64) {
         debug_assert!(from_s >= 1);
         self.at += self.rng.random_range(from_s * 1000..to_s * 1000);

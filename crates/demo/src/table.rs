@@ -1,14 +1,14 @@
-//! The live table: what the demo has come to so far, in 80 columns.
+//! The live table: the totals of the demo so far, in 80 columns.
 
 use std::fmt::Write;
 
 use domain::model::time::{Millis, SECOND_MS};
 
-/// The width that every terminal has.
+/// Width of the table in characters; longer lines are truncated.
 const COLUMNS: usize = 80;
-/// Where there is no terminal, a line comes this often.
+/// Time between two lines where the output is not a terminal, ms.
 const PLAIN_EVERY_MS: i64 = 5 * SECOND_MS;
-/// The minor unit of the yuan has so many digits.
+/// Number of digits of the yuan's minor unit.
 const MINOR_DIGITS: u32 = 2;
 
 /// Sums over the whole ledger; money in minor units.
@@ -25,11 +25,11 @@ pub struct Totals {
     pub duplicates: i64,
 }
 
-/// How quick it is.
+/// Rate and latencies.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Pace {
+pub struct Speed {
     pub events_per_second: i64,
-    /// From an event to its 202.
+    /// From the request with an event to its 202.
     pub ack: Quantiles,
     /// From a scan's 202 to its result.
     pub result: Quantiles,
@@ -49,22 +49,22 @@ pub struct Ranked {
     pub amount: i64,
 }
 
-/// All that the table shows.
+/// The content of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'v> {
     pub totals: Totals,
-    pub pace: Pace,
+    pub speed: Speed,
     /// By gmv, the best first.
     pub stores: &'v [Ranked],
     /// By commission, the best first.
     pub guides: &'v [Ranked],
-    /// Where the page is.
+    /// The URL of the status page.
     pub page: &'v str,
 }
 
 /// The table, line by line.
 pub fn render(view: &View<'_>) -> String {
-    let View { totals, pace, stores, guides, page } = view;
+    let View { totals, speed, stores, guides, page } = view;
     let grid = [
         [("accepted", count(totals.accepted)), ("orders", count(totals.orders)), ("wins", count(totals.wins))],
         [("scans", count(totals.scans)), ("gmv", money(totals.gmv)), ("prize cash", money(totals.prize_cash))],
@@ -77,25 +77,25 @@ pub fn render(view: &View<'_>) -> String {
     let mut lines: Vec<String> = Vec::new();
     lines.extend(grid.map(|cells| cells.map(|(name, value)| format!("{name:<10} {value:>14}")).join("  ")));
     lines.push(String::new());
-    lines.push(speed(pace));
+    lines.push(speed_line(speed));
     lines.push(String::new());
     lines.push(format!("{:<39}  {}", "stores by gmv", "guides by commission"));
     let rows = stores.len().max(guides.len());
     lines.extend((0..rows).map(|i| format!("{:<39}  {}", ranked(stores.get(i)), ranked(guides.get(i)))));
     lines.push(String::new());
-    let mut text = lines.iter().fold(String::new(), |text, line| text + &cut(line.trim_end(), COLUMNS) + "\n");
-    // An address is of no use if it is cut.
+    let mut text = lines.iter().fold(String::new(), |text, line| text + &truncated(line.trim_end(), COLUMNS) + "\n");
+    // A truncated URL would be of no use.
     let _ = writeln!(text, "page: {page}");
     text
 }
 
-/// The gist of it on one line, for a log.
+/// The totals on one line, for a log.
 fn line(view: &View<'_>) -> String {
-    let View { totals, pace, page, .. } = view;
+    let View { totals, speed, page, .. } = view;
     format!(
         "accepted {} ({}/s), orders {}, gmv {}, commission {}, wins {}, prize cash {}, duplicates {}; {page}\n",
         totals.accepted,
-        pace.events_per_second,
+        speed.events_per_second,
         totals.orders,
         money(totals.gmv),
         money(totals.commission),
@@ -105,7 +105,7 @@ fn line(view: &View<'_>) -> String {
     )
 }
 
-/// Where the table is shown: over itself on a terminal, else as a line now and then.
+/// The output. A terminal shows the table, which each update overwrites; other outputs get a line at intervals.
 #[derive(Debug)]
 pub struct Screen {
     is_terminal: bool,
@@ -118,7 +118,7 @@ impl Screen {
         Self { is_terminal, lines: 0, shown: None }
     }
 
-    /// What is to be written now, if anything.
+    /// The text to write now, if any.
     pub fn show(&mut self, view: &View<'_>, now: Millis) -> Option<String> {
         if self.is_terminal {
             return Some(self.redraw(&render(view)));
@@ -130,7 +130,7 @@ impl Screen {
         Some(line(view))
     }
 
-    /// Up to the table's first line; each line is cleared to its end and all below the last.
+    /// Moves the cursor up to the table's first line, and clears the rest of each line and of the screen.
     fn redraw(&mut self, table: &str) -> String {
         let mut text = if self.lines > 0 { format!("\x1b[{}A\r", self.lines) } else { String::new() };
         for line in table.lines() {
@@ -143,24 +143,24 @@ impl Screen {
     }
 }
 
-fn speed(pace: &Pace) -> String {
+fn speed_line(speed: &Speed) -> String {
     let both = |q: Quantiles| format!("p50 {} p99 {}", duration(q.p50_us), duration(q.p99_us));
-    format!("{} events/s   202: {}   result: {}", count(pace.events_per_second), both(pace.ack), both(pace.result))
+    format!("{} events/s   202: {}   result: {}", count(speed.events_per_second), both(speed.ack), both(speed.result))
 }
 
 fn ranked(row: Option<&Ranked>) -> String {
-    row.map(|row| format!("  {:<22} {:>14}", cut(&row.name, 22), money(row.amount))).unwrap_or_default()
+    row.map(|row| format!("  {:<22} {:>14}", truncated(&row.name, 22), money(row.amount))).unwrap_or_default()
 }
 
-/// A text of so many characters at most.
-fn cut(text: &str, chars_max: usize) -> String {
+/// A text, truncated to `chars_max` characters.
+fn truncated(text: &str, chars_max: usize) -> String {
     if text.chars().count() <= chars_max {
         return text.to_owned();
     }
     text.chars().take(chars_max - 1).chain(['…']).collect()
 }
 
-/// An integer with its thousands set apart.
+/// An integer with commas between its thousands.
 fn count(n: i64) -> String {
     let digits = n.unsigned_abs().to_string();
     let mut text = if n < 0 { "-".to_owned() } else { String::new() };
@@ -181,7 +181,7 @@ fn money(minor: i64) -> String {
     format!("{sign}{}.{:02}", count(whole.saturating_abs()), rest.abs())
 }
 
-/// Microseconds with a unit that suits them.
+/// Microseconds in a suitable unit.
 fn duration(us: i64) -> String {
     match us {
         ..1_000 => format!("{us} µs"),
@@ -205,8 +205,8 @@ mod tests {
         let guides = ranked_all("g-0412", 9_876 * scale);
         let ack = Quantiles { p50_us: 850, p99_us: 4_210 * scale };
         let result = Quantiles { p50_us: 12_300, p99_us: 1_250_000 };
-        let pace = Pace { events_per_second: 4_012 * scale, ack, result };
-        let view = View { totals, pace, stores: &stores, guides: &guides, page: "http://127.0.0.1:8080/" };
+        let speed = Speed { events_per_second: 4_012 * scale, ack, result };
+        let view = View { totals, speed, stores: &stores, guides: &guides, page: "http://127.0.0.1:8080/" };
         check(&view);
     }
 
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table() {
+    fn table_shows_totals_speed_and_rankings() {
         let wanted = expect![[r#"
             accepted        1,234,567  orders             54,321  wins               43,210
             scans             987,654  gmv          1,234,567.89  prize cash      90,000.05
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line() {
+    fn line_shows_totals_and_page() {
         let wanted = expect![[r#"
             accepted 1234567 (4012/s), orders 54321, gmv 1,234,567.89, commission 65,432.10, wins 43210, prize cash 90,000.05, duplicates 12345; http://127.0.0.1:8080/
         "#]];
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn it_fits_80_columns() {
+    fn table_fits_80_columns() {
         for scale in [0, 1, 1_000, 1_000_000, -1] {
             with_view(totals(scale), scale, |view| {
                 let table = render(view);
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_is_drawn_over_and_a_file_gets_a_line_in_five_seconds() {
+    fn terminal_is_overwritten_and_file_gets_a_line() {
         with_view(totals(1), 1, |view| {
             let height = render(view).lines().count();
             let mut terminal = Screen::new(true);
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts() {
+    fn amounts_show_thousands_and_minor_units() {
         let texts = [0, 5, -5, 100, 123_456, -10_000_000, i64::MAX, i64::MIN].map(money);
         let wanted = [
             "0.00",

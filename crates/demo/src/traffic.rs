@@ -1,4 +1,5 @@
-//! When things happen: a slow wave, a rush at the opening that dies down within minutes, and what follows of what began.
+//! The time of each event: a slow wave of new journeys, a rush at the opening that decays within minutes, and the later steps
+//! of the journeys that began.
 
 use std::collections::BTreeMap;
 
@@ -10,32 +11,32 @@ use super::brand::Brand;
 use super::event::Event;
 use super::journey::{Crowd, Steps};
 
-/// Traffic is made slice by slice, so that the lines do not hang on how often they are asked for.
+/// Length of a slice, ms. Traffic is generated slice by slice, so that the lines do not depend on the times of the calls.
 const SLICE_MS: i64 = 100;
-/// Events a second in the trough of the wave, and how much its crest is above that.
+/// Events per second in the trough of the wave, and the difference between crest and trough.
 const TROUGH_RATE: i64 = 240;
 const CREST_RATE: i64 = 120;
 const WAVE_MS: i64 = 10 * MINUTE_MS;
-/// Events a second that the opening adds, and in what time that halves.
+/// Events per second that the opening adds, and the time in which they halve, ms.
 const RUSH_RATE: i64 = 3_700;
 const RUSH_HALVES_MS: i64 = MINUTE_MS;
-/// A machine that slept does not get its night back in one breath.
+/// Maximum time between two calls that is caught up, ms; earlier events are left out.
 const CATCH_UP_MAX_MS: i64 = 2 * MINUTE_MS;
-/// So many events may wait for their time; what would come on top never happens.
+/// Maximum number of events that wait for their time; further events are dropped.
 const WAITING_MAX: usize = 1_000_000;
-/// Senders that saw no answer send the same line again, one in so many.
+/// Share of lines that are sent twice, as one in this number: the sender saw no answer.
 const RETRY_ONE_IN: u32 = 100;
-/// Phones without a network tell later, one in so many.
+/// Share of events that arrive late, as one in this number: the phone had no network.
 const LATE_ONE_IN: u32 = 250;
-/// Of those, one in so many is too late to earn anything.
+/// Share of late events that are too late to earn anything, as one in this number.
 const STALE_ONE_IN: u32 = 20;
 const STALE_MS: i64 = 50 * HOUR_MS;
 
-/// What is sent at some time.
+/// A line that waits for its time.
 enum Send {
     New(Event),
     /// A line that was sent before.
-    Again(String),
+    Retry(String),
 }
 
 /// The events of a brand's shoppers, in real time.
@@ -45,30 +46,30 @@ pub struct Traffic {
     rng: SmallRng,
     /// The time of the first call, which names this run in ids.
     run: Millis,
-    /// Up to where all is sent; none before the first call.
+    /// All events before this time are sent; `None` before the first call.
     clock: Option<Millis>,
-    /// Thousandths of an event that are owed.
-    owed: i64,
+    /// Events that are due and not begun yet, in thousandths.
+    due: i64,
     serial: u64,
-    /// By time, then in the order of planning.
+    /// By time, then in the order in which they were planned.
     waiting: BTreeMap<(Millis, u64), Send>,
     steps: Steps,
 }
 
 impl Traffic {
-    /// The traffic of a seed; the rush comes when the brand's campaign opens.
+    /// The traffic of a seed. The rush begins when the brand's campaign opens.
     pub fn new(brand: Brand, seed: u64) -> Self {
-        // Not the very sequence that the brand was made of.
+        // A different sequence from that of the brand.
         let mut rng = SmallRng::seed_from_u64(seed ^ u64::from_be_bytes(*b"journeys"));
         let crowd = Crowd::new(&brand, &mut rng);
         let (waiting, steps) = (BTreeMap::new(), Steps::new());
-        Self { brand, crowd, rng, run: 0, clock: None, owed: 0, serial: 0, waiting, steps }
+        Self { brand, crowd, rng, run: 0, clock: None, due: 0, serial: 0, waiting, steps }
     }
 
     /// Appends a line for each event since the last call; the first call only sets the clock.
     ///
-    /// The same seed, first and last call give the same lines, however many calls lie between, as long as none is more
-    /// than two minutes after the one before it: of longer breaks only the last two minutes happen.
+    /// The same seed, first call and last call give the same lines, however many calls are between them, if no two of them
+    /// are more than two minutes apart. Of a longer interval, only the last two minutes are generated.
     pub fn until(&mut self, now: Millis, out: &mut Vec<String>) {
         let Some(clock) = self.clock else {
             self.run = now;
@@ -83,7 +84,7 @@ impl Traffic {
         self.clock = Some(from);
     }
 
-    /// How many events a second are wanted at a time.
+    /// The intended events per second at a time.
     pub fn rate(&self, at: Millis) -> i64 {
         let since = at - self.brand.opens_ms;
         let in_wave = since.rem_euclid(WAVE_MS);
@@ -96,10 +97,10 @@ impl Traffic {
         let before = out.len();
         self.send_due(from + SLICE_MS, out);
         let followed = i64::try_from(out.len() - before).unwrap_or(i64::MAX);
-        // What follows of earlier journeys counts first; new ones fill up the rest.
-        self.owed = (self.owed + rate * SLICE_MS - followed * SECOND_MS).max(0);
-        while self.owed >= SECOND_MS {
-            self.owed -= SECOND_MS;
+        // Steps of earlier journeys count first; new journeys fill up the rest.
+        self.due = (self.due + rate * SLICE_MS - followed * SECOND_MS).max(0);
+        while self.due >= SECOND_MS {
+            self.due -= SECOND_MS;
             let at = from + self.rng.random_range(0..SLICE_MS);
             let is_rush = self.rng.random_range(0..rate) < rush;
             self.begin(at, is_rush);
@@ -130,18 +131,19 @@ impl Traffic {
         {
             let ((at, serial), send) = first.remove_entry();
             match send {
-                Send::New(event) => out.push(self.told(event, at, serial)),
-                Send::Again(line) => out.push(line),
+                Send::New(event) => out.push(self.line(event, at, serial)),
+                Send::Retry(line) => out.push(line),
             }
         }
     }
 
-    fn told(&mut self, event: Event, at: Millis, serial: u64) -> String {
+    /// The event as a line; some are late, and some are sent again.
+    fn line(&mut self, event: Event, at: Millis, serial: u64) -> String {
         let lag = if event.may_be_late() && self.one_in(LATE_ONE_IN) { self.lag() } else { 0 };
         let line = event.line(&self.brand, self.run, serial, (at - lag).max(0));
         if self.one_in(RETRY_ONE_IN) {
-            let again_at = at + self.rng.random_range(2 * SLICE_MS..50 * SLICE_MS);
-            self.wait(again_at, Send::Again(line.clone()));
+            let retry_at = at + self.rng.random_range(2 * SLICE_MS..50 * SLICE_MS);
+            self.wait(retry_at, Send::Retry(line.clone()));
         }
         line
     }
@@ -155,7 +157,7 @@ impl Traffic {
     }
 }
 
-/// What the opening adds so long after it: halved again and again, along straight lines between.
+/// The events per second that the opening adds, `since` ms after it. They halve at each interval, linearly in between.
 fn rush_rate(since: i64) -> i64 {
     if since < 0 {
         return 0;
@@ -178,7 +180,7 @@ mod tests {
 
     const OPENS: Millis = 1_794_326_400_000;
 
-    /// The lines of each second from so many seconds before the opening to so many after it.
+    /// The lines of each second, from `before` seconds before the opening to `after` seconds after it.
     fn seconds(seed: u64, before: i64, after: i64) -> Vec<Vec<String>> {
         let mut traffic = Traffic::new(Brand::new(OPENS, seed), seed);
         traffic.until(OPENS - before * SECOND_MS, &mut Vec::new());
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_an_event() {
+    fn every_line_is_a_valid_event() {
         let merchants = Merchants::new([(MERCHANT, "CNY")]);
         let lines = lines(1, 10, 50);
         assert!(lines.len() > 50_000, "only {} lines", lines.len());
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_decides_every_line_however_often_it_is_asked() {
+    fn lines_depend_on_seed_not_on_call_times() {
         let often = lines(1, 5, 5);
         assert_eq!(often, lines(1, 5, 5));
         assert_ne!(often, lines(2, 5, 5));
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_opening_is_a_rush_that_dies_down() {
+    fn rush_at_the_opening_decays() {
         let seconds = seconds(1, 20, 600);
         let counts: Vec<usize> = seconds.iter().map(Vec::len).collect();
         let mean = |counts: &[usize]| counts.iter().sum::<usize>() / counts.len();
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_one_event_each_and_one_in_a_hundred_comes_twice() {
+    fn ids_are_unique_and_one_percent_are_retries() {
         let lines = lines(1, 10, 50);
         let mut by_id: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for line in &lines {
@@ -244,19 +246,19 @@ mod tests {
     }
 
     #[test]
-    fn every_action_is_told_and_few_codes_are_strangers() {
+    fn all_actions_occur_and_few_codes_are_unknown() {
         let lines = lines(1, 1_500, 0);
         let count = |part: &str| lines.iter().filter(|line| line.contains(part)).count();
         for action in Action::ALL {
             assert!(count(&format!(r#""action":"{action}""#)) > 100, "{action}");
         }
         let per_mille = |part: &str| count(part) * 1_000 / lines.len();
-        assert!((1..4).contains(&per_mille("/OLD-")), "{} ‰ of strange codes", per_mille("/OLD-"));
+        assert!((1..4).contains(&per_mille("/OLD-")), "{} ‰ of unknown codes", per_mille("/OLD-"));
         assert!((80..400).contains(&per_mille(r#""action":"order""#)), "{} ‰ orders", per_mille(r#""action":"order""#));
     }
 
     #[test]
-    fn a_long_sleep_is_not_made_up_for() {
+    fn long_break_is_not_caught_up() {
         let mut traffic = Traffic::new(Brand::new(OPENS, 1), 1);
         let mut out = Vec::new();
         traffic.until(OPENS + HOUR_MS, &mut out);

@@ -25,7 +25,7 @@ use crate::roles::serve::Service;
 use crate::usage;
 use demo::brand::{self, Brand, MERCHANT};
 use demo::client::Client;
-use demo::table::{Pace, Ranked, Screen, Totals, View};
+use demo::table::{Ranked, Screen, Speed, Totals, View};
 use demo::traffic::Traffic;
 
 /// Time between the start and the opening of the promotion: little traffic before it, much after it.
@@ -106,14 +106,14 @@ async fn live(facts: Facts, address: String, ledger: PathBuf, page: String) {
             let Ok(sums) = Ledger::open(&LedgerUrl::file(&ledger)).and_then(|mut db| db.totals(MERCHANT)) else {
                 continue;
             };
-            let pace = client.pace(before);
+            let speed = client.speed(before);
             before = client.accepted();
-            show(&mut screen, &sums, client.accepted(), pace, &page);
+            show(&mut screen, &sums, client.accepted(), speed, &page);
         }
     }
 }
 
-fn show(screen: &mut Screen, sums: &Sums, accepted: i64, pace: Pace, page: &str) {
+fn show(screen: &mut Screen, sums: &Sums, accepted: i64, speed: Speed, page: &str) {
     let sum = |metric| sums.sum(metric);
     let totals = Totals {
         accepted,
@@ -130,7 +130,7 @@ fn show(screen: &mut Screen, sums: &Sums, accepted: i64, pace: Pace, page: &str)
         rows.iter().map(|(name, amount)| Ranked { name: name.clone(), amount: *amount }).collect()
     };
     let (stores, guides) = (ranked(&sums.stores), ranked(&sums.guides));
-    let view = View { totals, pace, stores: &stores, guides: &guides, page };
+    let view = View { totals, speed, stores: &stores, guides: &guides, page };
     if let Some(text) = screen.show(&view, now_ms()) {
         let mut out = stdout();
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
