@@ -32,6 +32,7 @@ pub const HEADER_BYTES: usize = 80;
 pub const PART_BYTES_MAX: usize = 512 * 1024;
 const MAGIC: [u8; 4] = *b"MSHF";
 const VERSION: u8 = 2;
+const KIND_AT: usize = 5;
 const CRC_AT: usize = 72;
 const NO_TOPIC: u8 = 255;
 const CONFIG: bincode::config::Configuration = bincode::config::standard();
@@ -55,6 +56,30 @@ pub enum Kind {
     Placed = 7,
     /// `rejects`: a record of `scans` that is no frame, with its place.
     Reject = 8,
+}
+
+impl Kind {
+    fn of(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Events,
+            2 => Self::CodeScans,
+            3 => Self::Wins,
+            4 => Self::Facts,
+            5 => Self::Marker,
+            6 => Self::Genesis,
+            7 => Self::Placed,
+            8 => Self::Reject,
+            _ => return None,
+        })
+    }
+}
+
+/// The kind that a record's header names. Nothing else of the record is checked: it may be damaged, or not a frame.
+///
+/// It is for readers that only need some kinds, and skip the checks of [`Frame::open`] for the others.
+#[must_use]
+pub fn peek_kind(record: &[u8]) -> Option<Kind> {
+    record.get(KIND_AT).and_then(|&byte| Kind::of(byte))
 }
 
 /// Why a record is no frame that this build can read.
@@ -119,17 +144,7 @@ impl<'a> Frame<'a> {
         if u32_at(head, 68) as usize != body.len() {
             return Err(FrameError::Header("the length of the body"));
         }
-        let kind = match head[5] {
-            1 => Kind::Events,
-            2 => Kind::CodeScans,
-            3 => Kind::Wins,
-            4 => Kind::Facts,
-            5 => Kind::Marker,
-            6 => Kind::Genesis,
-            7 => Kind::Placed,
-            8 => Kind::Reject,
-            _ => return Err(FrameError::Header("the kind")),
-        };
+        let kind = Kind::of(head[KIND_AT]).ok_or(FrameError::Header("the kind"))?;
         let tag = if head[6] == NO_TOPIC { None } else { Some(tag_of(head)?) };
         Ok(Self { kind, received: u64_at(head, 8).cast_signed(), tag, count: u32_at(head, 64), body })
     }

@@ -9,9 +9,9 @@ use domain::protocol::stage::{Output, StageOptions};
 use eventlog::local::meta::Meta;
 use eventlog::local::partition::Partition;
 use eventlog::local::reader::Reader;
-use worker::any_task::AnyTask;
+use worker::desks::open_task_under;
 use worker::snapshot::{Snapshot, Snapshots};
-use worker::task::{RETIRED, TaskError};
+use worker::task::{RETIRED, Task, TaskError};
 
 /// One incarnation of the task of a partition.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct SimTask {
     /// The number under which it sends.
     pub producer: u64,
     reader: Reader,
-    station: AnyTask,
+    station: Box<dyn Task>,
     /// How many of its frames are durable.
     heard: u64,
     /// It hears of no frame that is durable any more: some of its own are lost.
@@ -48,9 +48,9 @@ impl Opening<'_> {
         let Opening { meta, snapshots, library, guards } = *self;
         let source = partition.source();
         let terms = StageOptions { guards, ..StageOptions::default() };
-        let station = AnyTask::open_under(terms, meta, (source.topic, source.partition), snapshots, library)?;
+        let station = open_task_under(terms, meta, (source.topic, source.partition), snapshots, library)?;
         let reader =
-            Reader::open(Arc::clone(partition), station.from(&(partition.start()..partition.end()))?, RETIRED)?;
+            Reader::open(Arc::clone(partition), station.start_offset(&(partition.start()..partition.end()))?, RETIRED)?;
         Ok(SimTask {
             topic: source.topic,
             partition: source.partition,

@@ -1,4 +1,4 @@
-//! What all lanes of a process share, and how far their stations are.
+//! What the lanes of a process share, and the progress of their tasks.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,16 +10,16 @@ use eventlog::api::now_ms;
 use eventlog::local::meta::Meta;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
-use crate::any_task::AnyTask;
 use crate::rules_cache::RulesCache;
 use crate::snapshot::Snapshots;
+use crate::task::Task;
 
 /// When snapshots are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotPolicy {
-    /// At least so far apart.
+    /// Minimum time between two snapshots of a task.
     pub interval: Duration,
-    /// Only after so many records.
+    /// Minimum number of records between two snapshots of a task.
     pub records: u64,
 }
 
@@ -29,36 +29,37 @@ impl Default for SnapshotPolicy {
     }
 }
 
-/// Whose log it is.
+/// Whether the log is this process's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunMode {
-    /// This process's own: a station that stops is its end, a frame that is missing too, and it ends with everything done.
+    /// The log is this process's own. A task that stops or a missing frame ends the process, and a shutdown first answers
+    /// every record.
     Embedded,
-    /// A fleet's: a station that stops leaves the others at work, a frame that is missing is an alarm until its writer has
-    /// replayed it, and the process ends without waiting for what others still send.
+    /// The log belongs to a fleet. The other tasks continue after a task that stops, a missing frame is an alarm until its
+    /// writer replays it, and a shutdown does not wait for frames of other processes.
     Fleet,
 }
 
-/// Told of every snapshot that is published: what it is of, its offset, and from which offset on the log is still needed.
+/// Called after each snapshot is published, with its source, its offset, and the first offset that the log must keep.
 pub type Published = Box<dyn Fn(PartitionId, u64, u64) + Send + Sync>;
 
 /// What all lanes share.
 pub struct WorkerContext {
     pub meta: Meta,
-    pub books: RulesCache,
+    pub rules_cache: RulesCache,
     pub snapshots: Snapshots,
-    pub rhythm: SnapshotPolicy,
-    pub manner: RunMode,
+    pub snapshot_policy: SnapshotPolicy,
+    pub run_mode: RunMode,
     pub(crate) published: Published,
     pub(crate) metrics: Metrics,
-    board: Mutex<BTreeMap<(Topic, u16), Progress>>,
-    pulses: Mutex<Vec<Arc<Heartbeat>>>,
+    progress: Mutex<BTreeMap<(Topic, u16), Progress>>,
+    heartbeats: Mutex<Vec<Arc<Heartbeat>>>,
     stopping: AtomicBool,
 }
 
 impl std::fmt::Debug for WorkerContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Works").field("manner", &self.manner).finish_non_exhaustive()
+        f.debug_struct("WorkerContext").field("run_mode", &self.run_mode).finish_non_exhaustive()
     }
 }
 
@@ -79,22 +80,23 @@ impl Metrics {
         let histogram =
             |name: &str, help: &str| Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.clone()));
         let metrics = Self {
-            frames: IntCounterVec::new(
-                Opts::new("mashang_desk_frames_total", "Frames that a desk has taken"),
-                &["desk"],
-            )?,
+            frames: IntCounterVec::new(Opts::new("mashang_desk_frames_total", "Frames that a desk took"), &["desk"])?,
             seconds: HistogramVec::new(
-                HistogramOpts::new("mashang_desk_seconds", "Time of a desk for a frame").buckets(buckets.clone()),
+                HistogramOpts::new("mashang_desk_seconds", "Time that a desk takes for one frame")
+                    .buckets(buckets.clone()),
                 &["desk"],
             )?,
-            snapshot_seconds: histogram("mashang_snapshot_seconds", "Writing one snapshot")?,
-            snapshot_failures: IntCounter::new("mashang_snapshot_failures_total", "Snapshots that were not written")?,
+            snapshot_seconds: histogram("mashang_snapshot_seconds", "Time to write one snapshot")?,
+            snapshot_failures: IntCounter::new(
+                "mashang_snapshot_failures_total",
+                "Snapshots that could not be written",
+            )?,
             rejected: IntCounter::new(
                 "mashang_rejected_records_total",
-                "Records of scans that are no frames: set aside",
+                "Records of scans that are not frames, copied to rejects",
             )?,
-            restarts: IntCounter::new("mashang_lane_restarts_total", "Lanes that began again from their snapshots")?,
-            restore_seconds: histogram("mashang_restore_seconds", "Restoring one partition's state")?,
+            restarts: IntCounter::new("mashang_lane_restarts_total", "Restarts of lanes from their snapshots")?,
+            restore_seconds: histogram("mashang_restore_seconds", "Time to restore one partition")?,
         };
         registry.register(Box::new(metrics.frames.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
@@ -109,32 +111,32 @@ impl Metrics {
 
 impl WorkerContext {
     /// # Panics
-    /// If metrics of these names are in the registry already.
+    /// If the registry already has metrics of these names.
     #[must_use]
     pub fn new(
         meta: Meta,
-        books: RulesCache,
+        rules_cache: RulesCache,
         snapshots: Snapshots,
-        rhythm: SnapshotPolicy,
-        manner: RunMode,
+        snapshot_policy: SnapshotPolicy,
+        run_mode: RunMode,
         published: Published,
         registry: &Registry,
     ) -> Self {
         Self {
             meta,
-            books,
+            rules_cache,
             snapshots,
-            rhythm,
-            manner,
+            snapshot_policy,
+            run_mode,
             published,
             metrics: Metrics::new(registry).expect("the worker's metrics are registered once"),
-            board: Mutex::default(),
-            pulses: Mutex::default(),
+            progress: Mutex::default(),
+            heartbeats: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
     }
 
-    /// Asks all lanes to finish, take a last snapshot and end.
+    /// Asks all lanes to finish their work, take a last snapshot and end.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
     }
@@ -144,66 +146,66 @@ impl WorkerContext {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// How far every station of this process is.
+    /// The progress of each task of this process.
     #[must_use]
     pub fn progress(&self) -> Vec<Progress> {
-        self.board().values().cloned().collect()
+        self.progress_map().values().cloned().collect()
     }
 
-    /// Tells of a station that is not at work yet.
-    pub fn expect(&self, station: &AnyTask) {
-        let PartitionId { topic, partition, .. } = station.source();
-        self.board().insert((topic, partition), Progress::new(topic, partition, station.settled()));
+    /// Reports the progress of a task that does not run yet.
+    pub fn expect(&self, task: &dyn Task) {
+        let PartitionId { topic, partition, .. } = task.source();
+        self.progress_map().insert((topic, partition), Progress::new(topic, partition, task.settled()));
     }
 
-    pub(crate) fn board(&self) -> MutexGuard<'_, BTreeMap<(Topic, u16), Progress>> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn progress_map(&self) -> MutexGuard<'_, BTreeMap<(Topic, u16), Progress>> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The pulse of another lane.
+    /// The heartbeat of a new lane.
     #[must_use]
-    pub fn pulse(&self) -> Arc<Heartbeat> {
-        let pulse = Arc::new(Heartbeat::default());
-        pulse.beat();
-        self.pulses.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&pulse));
-        pulse
+    pub fn heartbeat(&self) -> Arc<Heartbeat> {
+        let heartbeat = Arc::new(Heartbeat::default());
+        heartbeat.beat();
+        self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&heartbeat));
+        heartbeat
     }
 
-    /// For how long the slowest lane has made no progress, ms: it hangs, or its answers do not become durable.
+    /// Time without progress of the slowest lane, ms: it hangs, or its answers do not become durable.
     #[must_use]
     pub fn stuck_ms(&self) -> u64 {
         let now = now_ms().cast_unsigned();
-        let pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
-        pulses.iter().map(|pulse| now.saturating_sub(pulse.0.load(Ordering::Acquire))).max().unwrap_or(0)
+        let heartbeats = self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner);
+        heartbeats.iter().map(|heartbeat| now.saturating_sub(heartbeat.0.load(Ordering::Acquire))).max().unwrap_or(0)
     }
 }
 
-/// When a lane was last seen to make progress, ms since the epoch; one that has nothing to do makes progress.
+/// When a lane last made progress, ms since the epoch. An idle lane makes progress.
 #[derive(Debug, Default)]
 pub struct Heartbeat(AtomicU64);
 
 impl Heartbeat {
-    /// There is progress.
+    /// Reports progress.
     pub fn beat(&self) {
         self.0.store(now_ms().cast_unsigned(), Ordering::Release);
     }
 }
 
-/// How far a station is, for whoever asks.
+/// The progress of a task, for status and metrics.
 #[derive(Clone, Debug)]
 pub struct Progress {
     pub topic: Topic,
     pub partition: u16,
-    /// The next offset as far as all answers are durable.
+    /// The offset below which the answers to all records are durable.
     pub settled: Arc<AtomicU64>,
-    /// When the last snapshot was published, ms since the epoch, and its offset; 0 if none was.
+    /// When this process last published a snapshot, ms since the epoch, or 0; and the offset of the last snapshot.
     pub snapshot_ms: Arc<AtomicU64>,
     pub snapshot_offset: Arc<AtomicU64>,
-    /// Source partitions of which a frame is missing.
+    /// Number of source partitions of which a frame is missing.
     pub missing: Arc<AtomicU64>,
-    /// Why it stopped, where it did.
+    /// Why the task stopped, if it did.
     pub stopped: Arc<Mutex<Option<String>>>,
-    /// About how many bytes of memory the state takes, by kind.
+    /// Approximate memory of the state in bytes, by kind.
     pub sizes: Arc<Mutex<Vec<(&'static str, usize)>>>,
 }
 
@@ -221,7 +223,7 @@ impl Progress {
         }
     }
 
-    /// Why it stopped, where it did.
+    /// Why the task stopped, if it did.
     #[must_use]
     pub fn why_stopped(&self) -> Option<String> {
         self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -1,4 +1,4 @@
-//! A lane: one thread that works for some stations. It reads, answers, appends the answers, and takes snapshots.
+//! A lane: one thread that runs some tasks. It reads records, appends the answers, and takes snapshots.
 
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
@@ -15,139 +15,139 @@ use eventlog::api::{Appender, Consumer};
 use eventlog::error::LogError;
 use tracing::{debug, error, info, warn};
 
-use crate::any_task::AnyTask;
 use crate::context::{Heartbeat, Progress, RunMode, WorkerContext};
 use crate::running_task::RunningTask;
 use crate::snapshot::Snapshot;
-use crate::task::{RETIRED, TaskError};
+use crate::task::{RETIRED, Task, TaskError};
 
-/// The lane reads no further than so many bytes of answers before it appends them.
+/// Maximum bytes of answers before the lane appends them; it reads no further until then.
 const ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// A lane waits while so many of a station's answers are not durable.
+/// Maximum number of a task's answers that are not durable; the lane does not read until there are fewer.
 const OUTSTANDING_MAX: u64 = 1024;
-/// How long a lane sleeps if nobody wakes it.
+/// Maximum sleep of a lane that no new record wakes.
 const IDLE: Duration = Duration::from_millis(200);
-/// Acknowledgements are taken at least so often.
+/// Maximum time between two looks at acknowledgements, while answers are outstanding.
 const ACKS_WITHIN: Duration = Duration::from_millis(20);
-/// How long an end waits for what was answered to be durable.
+/// Timeout for outstanding answers at the end of a lane; tasks that still have some take no last snapshot.
 const END_WITHIN: Duration = Duration::from_secs(5);
-/// How often a lane of a fleet that reads nothing asks whether there is something.
-const SILENCE_ASKED: Duration = Duration::from_secs(10);
-/// So often in a row there was something, and it did not come: the feed is broken.
+/// Time without a record after which a fleet's lane checks whether the log has more.
+const SILENCE_CHECKED: Duration = Duration::from_secs(10);
+/// Maximum number of checks in a row that find unread records; then the consumer is broken and the lane ends.
 const SILENCE_MAX: u32 = 3;
 
-/// What a lane is told.
+/// A command to a lane.
 #[derive(Debug)]
-pub enum Order {
+pub enum LaneCommand {
     /// The partition is this lane's from now on.
     Own(Topic, u16),
-    /// It is another one's.
+    /// The partition is another lane's or process's.
     Leave(Topic, u16),
-    /// Its state is restored, for the incarnation of the lane that asked for it.
-    Restored(u64, AnyTask),
-    /// Its state cannot be restored.
+    /// A task is restored, for the incarnation of the lane that requested it.
+    Restored(u64, Box<dyn Task>),
+    /// A task cannot be restored.
     Broken(u64, Topic, u16, TaskError),
 }
 
-/// The partitions of a lane, and the last record that any of its incarnations took of each: the next one must find it again.
+/// The partitions of a lane, and the last record that its incarnations took of each. The next incarnation must read the
+/// same record there.
 pub type Owned = BTreeMap<(Topic, u16), Option<RecordMark>>;
 
-/// Asks for a station to be restored: a partition, and the incarnation that asks.
-pub type Ask<'a> = dyn Fn(Topic, u16, u64) + 'a;
+/// Requests that a task is restored: its partition, and the incarnation that requests it.
+pub type RequestRestore<'a> = dyn Fn(Topic, u16, u64) + 'a;
 
-/// Why a lane ends before it is asked to. Begun again, it goes on from its snapshots.
+/// Why a lane ends before it is asked to. A restarted lane continues from its snapshots.
 #[derive(Debug, thiserror::Error)]
 pub enum LaneError {
     #[error(transparent)]
     DeskTask(#[from] TaskError),
     #[error(transparent)]
     Log(#[from] LogError),
-    #[error("answers were not taken by the log: {0}")]
+    #[error("the log refused answers: {0}")]
     AppendError(#[from] AppendError),
-    #[error("rules that a marker names cannot be read: {0}")]
+    #[error("the rules that a marker names cannot be read: {0}")]
     Rules(String),
-    #[error("{0} has records that do not come, for {secs} s", secs = (SILENCE_ASKED * SILENCE_MAX).as_secs())]
+    #[error("{0} has records that the consumer has not returned for {secs} s", secs = (SILENCE_CHECKED * SILENCE_MAX).as_secs())]
     Silent(String),
 }
 
-/// What an incarnation of a lane works with.
+/// The log and the heartbeat of one incarnation of a lane.
 pub struct Tools {
-    pub feed: Box<dyn Consumer>,
+    pub consumer: Box<dyn Consumer>,
     pub appender: Arc<dyn Appender>,
-    pub pulse: Arc<Heartbeat>,
+    pub heartbeat: Arc<Heartbeat>,
 }
 
 /// A lane while it runs.
 pub struct Lane<'a> {
-    works: Arc<WorkerContext>,
+    context: Arc<WorkerContext>,
     incarnation: u64,
-    feed: Box<dyn Consumer>,
+    consumer: Box<dyn Consumer>,
     appender: Arc<dyn Appender>,
     owned: &'a mut Owned,
-    orders: &'a Receiver<Order>,
-    ask: &'a Ask<'a>,
-    seats: BTreeMap<(Topic, u16), RunningTask>,
-    seated: u64,
+    commands: &'a Receiver<LaneCommand>,
+    request_restore: &'a RequestRestore<'a>,
+    tasks: BTreeMap<(Topic, u16), RunningTask>,
+    started: u64,
     library: Arc<Library>,
-    acks: Receiver<Ack>,
-    acked: Sender<Ack>,
+    ack_rx: Receiver<Ack>,
+    ack_tx: Sender<Ack>,
     silence: (Instant, u32),
-    pulse: Arc<Heartbeat>,
+    heartbeat: Arc<Heartbeat>,
 }
 
 struct Ack {
     at: (Topic, u16),
-    seat: u64,
+    number: u64,
     answers: Range<u64>,
     result: Result<(), AppendError>,
 }
 
 impl<'a> Lane<'a> {
-    /// A lane that works for the partitions in `owned`, and for those that it is told of.
+    /// A lane that runs the tasks of the partitions in `owned`, and of those that commands add.
     #[must_use]
     pub fn new(
-        works: &Arc<WorkerContext>,
+        context: &Arc<WorkerContext>,
         incarnation: u64,
-        Tools { feed, appender, pulse }: Tools,
+        Tools { consumer, appender, heartbeat }: Tools,
         owned: &'a mut Owned,
-        orders: &'a Receiver<Order>,
-        ask: &'a Ask<'a>,
+        commands: &'a Receiver<LaneCommand>,
+        request_restore: &'a RequestRestore<'a>,
     ) -> Self {
-        let (acked, acks) = channel();
+        let (ack_tx, ack_rx) = channel();
         Self {
-            works: Arc::clone(works),
+            context: Arc::clone(context),
             incarnation,
-            feed,
+            consumer,
             appender,
             owned,
-            orders,
-            ask,
-            seats: BTreeMap::new(),
-            seated: 0,
-            library: works.books.now(),
-            acks,
-            acked,
+            commands,
+            request_restore,
+            tasks: BTreeMap::new(),
+            started: 0,
+            library: context.rules_cache.now(),
+            ack_rx,
+            ack_tx,
             silence: (Instant::now(), 0),
-            pulse,
+            heartbeat,
         }
     }
 
-    /// Works until it is asked to stop: in an embedded log, until nothing is left to do.
+    /// Runs until it is asked to stop. With an embedded log, it first reads and answers everything.
     ///
     /// # Errors
-    /// Why it ends before.
+    /// Why the lane ends early.
     pub fn run(mut self) -> Result<(), LaneError> {
         std::thread::scope(|scope| {
             let (to_writer, snapshots) = channel();
-            let works = Arc::clone(&self.works);
-            scope.spawn(move || write_snapshots(&works, &snapshots));
+            let context = Arc::clone(&self.context);
+            scope.spawn(move || write_snapshots(&context, &snapshots));
             for &(topic, partition) in self.owned.keys() {
-                (self.ask)(topic, partition, self.incarnation);
+                (self.request_restore)(topic, partition, self.incarnation);
             }
             let result = self.work(&to_writer);
             drop(to_writer);
-            for (at, seat) in std::mem::take(&mut self.seats) {
-                self.remember(at, &seat);
+            for (at, running) in std::mem::take(&mut self.tasks) {
+                self.remember(at, &running);
             }
             result
         })
@@ -155,25 +155,25 @@ impl<'a> Lane<'a> {
 
     fn work(&mut self, snapshots: &Sender<(Snapshot, Progress)>) -> Result<(), LaneError> {
         loop {
-            // Asked before the work, so that a lane that is idle was idle after it was asked.
-            let stopping = self.works.is_stopping();
-            self.take_orders()?;
-            if stopping && self.works.manner == RunMode::Fleet {
+            // Read before the work: a lane that then finds nothing to do was idle after the request to stop.
+            let stopping = self.context.is_stopping();
+            self.take_commands()?;
+            if stopping && self.context.run_mode == RunMode::Fleet {
                 return self.end(snapshots);
             }
             let taken = self.read()?;
             self.take_acks()?;
-            for seat in self.seats.values_mut() {
-                seat.snapshots(&self.works, snapshots, false);
+            for running in self.tasks.values_mut() {
+                running.snapshots(&self.context, snapshots, false);
             }
             if taken > 0 {
                 self.silence = (Instant::now(), 0);
                 continue;
             }
-            match self.works.manner {
+            match self.context.run_mode {
                 RunMode::Embedded => {
-                    for seat in self.seats.values() {
-                        seat.station.check_nothing_is_missing()?;
+                    for running in self.tasks.values() {
+                        running.task.check_nothing_is_missing()?;
                     }
                     if stopping && self.is_settled()? {
                         return self.end(snapshots);
@@ -184,22 +184,22 @@ impl<'a> Lane<'a> {
         }
     }
 
-    fn take_orders(&mut self) -> Result<(), LaneError> {
+    fn take_commands(&mut self) -> Result<(), LaneError> {
         loop {
-            match self.orders.try_recv() {
-                Ok(Order::Own(topic, partition)) => {
+            match self.commands.try_recv() {
+                Ok(LaneCommand::Own(topic, partition)) => {
                     self.owned.entry((topic, partition)).or_default();
-                    (self.ask)(topic, partition, self.incarnation);
+                    (self.request_restore)(topic, partition, self.incarnation);
                 }
-                Ok(Order::Leave(topic, partition)) => {
+                Ok(LaneCommand::Leave(topic, partition)) => {
                     self.owned.remove(&(topic, partition));
                     self.leave(topic, partition);
                 }
-                Ok(Order::Restored(incarnation, station)) => self.seat(incarnation, station)?,
-                Ok(Order::Broken(incarnation, topic, partition, error)) => {
+                Ok(LaneCommand::Restored(incarnation, task)) => self.start_task(incarnation, task)?,
+                Ok(LaneCommand::Broken(incarnation, topic, partition, error)) => {
                     if incarnation == self.incarnation && self.owned.contains_key(&(topic, partition)) {
                         let progress = Progress::new(topic, partition, 0);
-                        self.works.board().insert((topic, partition), progress);
+                        self.context.progress_map().insert((topic, partition), progress);
                         self.stop_partition(topic, partition, error)?;
                     }
                 }
@@ -208,26 +208,26 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// Begins to work with a station that is restored.
-    fn seat(&mut self, incarnation: u64, mut station: AnyTask) -> Result<(), LaneError> {
-        let source = station.source();
+    /// Starts a task that is restored.
+    fn start_task(&mut self, incarnation: u64, mut task: Box<dyn Task>) -> Result<(), LaneError> {
+        let source = task.source();
         let at = (source.topic, source.partition);
         let Some(taken) = self.owned.get(&at) else { return Ok(()) };
-        if incarnation != self.incarnation || self.seats.contains_key(&at) {
+        if incarnation != self.incarnation || self.tasks.contains_key(&at) {
             return Ok(());
         }
-        taken.iter().for_each(|&taken| station.expect(taken));
-        // The state may be another process's, which had seen rules that no marker has told this one of.
-        self.library = self.works.books.now();
-        let bounds = self.feed.bounds(at.0, at.1)?;
-        let from = station.from(&bounds);
-        self.seated += 1;
-        let seat = RunningTask::new(station, self.seated);
+        taken.iter().for_each(|&taken| task.expect(taken));
+        // The state may come from another process, which knew rules that no marker has named in this one.
+        self.library = self.context.rules_cache.now();
+        let bounds = self.consumer.bounds(at.0, at.1)?;
+        let from = task.start_offset(&bounds);
+        self.started += 1;
+        let running = RunningTask::new(task, self.started);
         debug!(%source, ?from, end = bounds.end, "restored");
-        self.works.board().insert(at, seat.progress.clone());
-        match from.and_then(|from| self.feed.assign(at.0, at.1, from, RETIRED)) {
-            Ok(()) => drop(self.seats.insert(at, seat)),
-            // This partition's own trouble.
+        self.context.progress_map().insert(at, running.progress.clone());
+        match from.and_then(|from| self.consumer.assign(at.0, at.1, from, RETIRED)) {
+            Ok(()) => drop(self.tasks.insert(at, running)),
+            // Only this partition is affected.
             Err(error @ (LogError::Retired { .. } | LogError::Short { .. })) => {
                 self.stop_partition(at.0, at.1, error.into())?;
             }
@@ -236,50 +236,50 @@ impl<'a> Lane<'a> {
         Ok(())
     }
 
-    /// Notes how far a seat came that is thrown away.
-    fn remember(&mut self, at: (Topic, u16), seat: &RunningTask) {
+    /// Keeps the last record that a task took before it is dropped.
+    fn remember(&mut self, at: (Topic, u16), running: &RunningTask) {
         if let Some(taken) = self.owned.get_mut(&at) {
-            *taken = (*taken).max(seat.station.last_taken());
+            *taken = (*taken).max(running.task.last_taken());
         }
     }
 
     fn leave(&mut self, topic: Topic, partition: u16) {
-        if self.seats.remove(&(topic, partition)).is_some() {
-            self.feed.revoke(topic, partition);
+        if self.tasks.remove(&(topic, partition)).is_some() {
+            self.consumer.revoke(topic, partition);
         }
-        self.works.board().remove(&(topic, partition));
+        self.context.progress_map().remove(&(topic, partition));
     }
 
-    /// A partition's station is thrown away; the others go on, where they may.
+    /// Drops the task of a partition. In a fleet, the other tasks continue.
     fn stop_partition(&mut self, topic: Topic, partition: u16, error: TaskError) -> Result<(), LaneError> {
-        if self.works.manner == RunMode::Embedded {
+        if self.context.run_mode == RunMode::Embedded {
             return Err(error.into());
         }
-        error!(%topic, partition, %error, "a partition stops; nothing of it is lost, and it goes on from its snapshot once this is mended");
-        if let Some(seat) = self.seats.remove(&(topic, partition)) {
-            self.remember((topic, partition), &seat);
-            self.feed.revoke(topic, partition);
+        error!(%topic, partition, %error, "a partition stops; it loses nothing, and continues from its snapshot after the cause is fixed");
+        if let Some(running) = self.tasks.remove(&(topic, partition)) {
+            self.remember((topic, partition), &running);
+            self.consumer.revoke(topic, partition);
         }
-        if let Some(progress) = self.works.board().get(&(topic, partition)) {
+        if let Some(progress) = self.context.progress_map().get(&(topic, partition)) {
             *progress.stopped.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error.to_string());
         }
         Ok(())
     }
 
-    /// Takes what there is and appends the answers; says how many records it took.
+    /// Reads records and appends the answers. Returns the number of records.
     fn read(&mut self) -> Result<usize, LaneError> {
-        let outstanding = self.seats.values().map(|seat| seat.station.outstanding()).max().unwrap_or(0);
+        let outstanding = self.tasks.values().map(|running| running.task.outstanding()).max().unwrap_or(0);
         if outstanding >= OUTSTANDING_MAX {
             std::thread::sleep(Duration::from_millis(1));
             return Ok(0);
         }
-        // That answers are durable is no reason to be woken; it is noted soon enough.
+        // Acknowledgements do not wake the lane: it looks for them after the wait.
         let wait = if outstanding > 0 { ACKS_WITHIN } else { IDLE };
-        let Self { works, feed, seats, library, .. } = self;
+        let Self { context, consumer, tasks, library, .. } = self;
         let (mut failed, mut no_rules, mut bytes) = (None, None, 0);
-        let taken = feed.poll(wait, &mut |topic, partition, record| {
-            let Some(seat) = seats.get_mut(&(topic, partition)) else { return ControlFlow::Continue(()) };
-            match works.books.for_record(record.bytes, library) {
+        let taken = consumer.poll(wait, &mut |topic, partition, record| {
+            let Some(running) = tasks.get_mut(&(topic, partition)) else { return ControlFlow::Continue(()) };
+            match context.rules_cache.for_record(record.bytes, library) {
                 Ok(None) => {}
                 Ok(Some(more)) => *library = more,
                 Err(why) => {
@@ -287,14 +287,14 @@ impl<'a> Lane<'a> {
                     return ControlFlow::Break(());
                 }
             }
-            match seat.take(works, library, record) {
+            match running.take(context, library, record) {
                 Ok(more) => bytes += more,
                 Err(error) => {
                     failed = Some((topic, partition, error));
                     return ControlFlow::Break(());
                 }
             }
-            if bytes >= ANSWER_BYTES_MAX || seat.station.outstanding() >= OUTSTANDING_MAX {
+            if bytes >= ANSWER_BYTES_MAX || running.task.outstanding() >= OUTSTANDING_MAX {
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
@@ -308,64 +308,64 @@ impl<'a> Lane<'a> {
         no_rules.map_or(Ok(taken), |why| Err(LaneError::Rules(why)))
     }
 
-    /// Hands the answers to the log.
+    /// Appends the answers to the log.
     fn append(&mut self) {
-        for (&at, seat) in &mut self.seats {
-            if seat.answers.is_empty() {
-                seat.publish();
+        for (&at, running) in &mut self.tasks {
+            if running.answers.is_empty() {
+                running.publish();
                 continue;
             }
-            let records = seat.drain();
-            let end = seat.station.handed_out();
-            let (seat, answers) = (seat.number, end - records.len() as u64..end);
-            let acked = self.acked.clone();
+            let records = running.drain();
+            let end = running.task.handed_out();
+            let (number, answers) = (running.number, end - records.len() as u64..end);
+            let ack_tx = self.ack_tx.clone();
             let done = move |result| {
-                let _ = acked.send(Ack { at, seat, answers, result });
+                let _ = ack_tx.send(Ack { at, number, answers, result });
             };
             self.appender.append(records, OnFull::Wait, Box::new(done));
         }
     }
 
-    /// Notes what is durable.
+    /// Handles acknowledgements.
     fn take_acks(&mut self) -> Result<(), LaneError> {
         let mut is_moving = false;
-        while let Ok(Ack { at, seat: number, answers, result }) = self.acks.try_recv() {
-            // Whatever was not written is answered again after the next start.
+        while let Ok(Ack { at, number, answers, result }) = self.ack_rx.try_recv() {
+            // Answers that were not written are computed again after the restart.
             result?;
             is_moving = true;
-            if let Some(seat) = self.seats.get_mut(&at).filter(|seat| seat.number == number) {
-                seat.station.made_durable(answers);
-                seat.publish();
+            if let Some(running) = self.tasks.get_mut(&at).filter(|running| running.number == number) {
+                running.task.made_durable(answers);
+                running.publish();
             }
         }
-        if is_moving || self.seats.values().all(|seat| seat.station.outstanding() == 0) {
-            self.pulse.beat();
+        if is_moving || self.tasks.values().all(|running| running.task.outstanding() == 0) {
+            self.heartbeat.beat();
         }
         Ok(())
     }
 
-    /// Whether everything that is in the log for these stations is answered, and the answers are durable.
+    /// Whether all records of these tasks are answered, and the answers are durable.
     fn is_settled(&mut self) -> Result<bool, LogError> {
-        for (&(topic, partition), seat) in &self.seats {
-            if seat.progress.settled.load(Ordering::Acquire) != self.feed.bounds(topic, partition)?.end {
+        for (&(topic, partition), running) in &self.tasks {
+            if running.progress.settled.load(Ordering::Acquire) != self.consumer.bounds(topic, partition)?.end {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// A feed that has lost its place may be silent for good. So whoever reads nothing asks now and then.
+    /// Checks for unread records where the consumer returns none: a consumer that lost its position never returns any.
     fn check_silence(&mut self) -> Result<(), LaneError> {
-        let (asked, times) = self.silence;
-        if asked.elapsed() < SILENCE_ASKED {
+        let (checked, times) = self.silence;
+        if checked.elapsed() < SILENCE_CHECKED {
             return Ok(());
         }
         let mut behind = None;
-        for (&(topic, partition), seat) in &self.seats {
-            // What cannot be asked now is asked later: the feed tells of lost connections itself.
-            let Ok(bounds) = self.feed.bounds(topic, partition) else { continue };
-            if seat.station.outstanding() == 0 && bounds.end > seat.station.next_offset() {
-                behind = Some(seat.station.source().to_string());
+        for (&(topic, partition), running) in &self.tasks {
+            // A failed request is repeated at the next check: the consumer reports lost connections itself.
+            let Ok(bounds) = self.consumer.bounds(topic, partition) else { continue };
+            if running.task.outstanding() == 0 && bounds.end > running.task.next_offset() {
+                behind = Some(running.task.source().to_string());
             }
         }
         self.silence = (Instant::now(), if behind.is_some() { times + 1 } else { 0 });
@@ -375,37 +375,37 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// Last snapshots, once what was answered is durable; those for which that takes too long are left out.
+    /// Waits until the answers are durable, and takes the last snapshots. Tasks whose answers take too long get none.
     fn end(&mut self, snapshots: &Sender<(Snapshot, Progress)>) -> Result<(), LaneError> {
         let began = Instant::now();
-        while self.seats.values().any(|seat| seat.station.outstanding() > 0) && began.elapsed() < END_WITHIN {
+        while self.tasks.values().any(|running| running.task.outstanding() > 0) && began.elapsed() < END_WITHIN {
             std::thread::sleep(Duration::from_millis(2));
             self.take_acks()?;
         }
-        for seat in self.seats.values_mut() {
-            seat.snapshots(&self.works, snapshots, true);
+        for running in self.tasks.values_mut() {
+            running.snapshots(&self.context, snapshots, true);
         }
         Ok(())
     }
 }
 
-/// Writes snapshots beside the lane.
-fn write_snapshots(works: &WorkerContext, snapshots: &Receiver<(Snapshot, Progress)>) {
+/// Writes the snapshots of a lane, on a thread of its own.
+fn write_snapshots(context: &WorkerContext, snapshots: &Receiver<(Snapshot, Progress)>) {
     for (snapshot, progress) in snapshots {
-        let timer = works.metrics.snapshot_seconds.start_timer();
+        let timer = context.metrics.snapshot_seconds.start_timer();
         let (source, offset, bytes) = (snapshot.source, snapshot.offset, snapshot.state.len());
-        match works.snapshots.write(&snapshot) {
+        match context.snapshots.write(&snapshot) {
             Ok(needed) => {
                 timer.observe_duration();
                 debug!(%source, offset, bytes, "snapshot");
                 progress.snapshot_ms.store(now_ms().cast_unsigned(), Ordering::Release);
                 progress.snapshot_offset.store(offset, Ordering::Release);
-                (works.published)(source, offset, needed);
+                (context.published)(source, offset, needed);
             }
             Err(error) => {
                 timer.stop_and_discard();
-                works.metrics.snapshot_failures.inc();
-                warn!(%error, "a snapshot was not written; the ones before it stand");
+                context.metrics.snapshot_failures.inc();
+                warn!(%error, "a snapshot was not written; the earlier ones remain");
             }
         }
     }

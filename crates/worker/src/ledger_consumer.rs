@@ -1,4 +1,4 @@
-//! The thread that writes the ledger: facts as they become durable, a transaction now and then.
+//! The thread that writes the ledger: it reads facts as they become durable, and commits them in transactions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -18,20 +18,20 @@ use ledger::writer::Writer;
 use prometheus::{Histogram, HistogramOpts, IntCounter, Registry};
 use tracing::{error, info, warn};
 
-/// A transaction is written once so many facts wait, or for so long.
+/// Number of facts after which a transaction is committed.
 const FACTS_MAX: usize = 200_000;
+/// Time since the first fact after which a transaction is committed.
 const COMMIT_AFTER: Duration = Duration::from_secs(1);
-/// When nothing more is there, a transaction is written at once, but for this distance to the one before.
+/// Minimum time between two transactions when there is nothing more to read.
 const COMMIT_DISTANCE: Duration = Duration::from_millis(100);
-/// Nobody waits for the ledger: it is not woken for every round, and takes what has come meanwhile at once.
+/// Time between two reads when there is nothing to read. The log does not wake the thread: each read takes all new rounds.
 const PAUSE: Duration = Duration::from_millis(25);
-/// A database that refuses is tried again so soon.
-const RETRY: Duration = Duration::from_millis(500);
-/// A log that does not answer is tried again so soon.
-const AGAIN: Duration = Duration::from_secs(1);
+/// Delay before a failed commit is retried.
+const COMMIT_RETRY: Duration = Duration::from_millis(500);
+/// Delay before the thread restarts after an error that may pass.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
 
-const RETIRED: &str =
-    "the ledger is older than the log reaches back: put back a ledger that fits, or begin a new data directory";
+const RETIRED: &str = "the log no longer has the facts that the ledger needs: restore a ledger that belongs to this log, or begin a new data directory";
 
 /// Why the ledger stops.
 #[derive(Debug, thiserror::Error)]
@@ -44,42 +44,42 @@ pub enum LedgerStop {
     Missing(#[from] Missing),
 }
 
-/// A facts partition comes, or goes.
+/// A facts partition is assigned or revoked.
 #[derive(Clone, Copy, Debug)]
-pub enum Order {
+pub enum LedgerCommand {
     Own(u16),
     Leave(u16),
 }
 
-/// Gives a feed.
+/// Opens a consumer.
 pub type Connect = Box<dyn Fn() -> Result<Box<dyn Consumer>, LogError> + Send>;
-/// Told how far a facts partition is in the ledger.
+/// Called after a commit with a facts partition and its next offset.
 pub type Committed = Box<dyn Fn(u16, u64) + Send>;
 
-/// Who says which partitions it writes.
+/// Who assigns the partitions that the ledger writes.
 pub enum Owner {
-    /// Nobody: all of them are its own, and whatever stops one of them stops it.
+    /// The ledger writes all partitions. An error in one of them stops the ledger.
     Itself,
-    /// A group. What stops one partition leaves the others, and what is out of reach is asked again.
-    Group(Receiver<Order>),
+    /// A group assigns them. An error in one partition does not stop the others, and an error that may pass is retried.
+    Group(Receiver<LedgerCommand>),
 }
 
-/// How far the ledger is, for whoever asks.
+/// The progress of the ledger, for status and metrics.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Per facts partition, the offset up to which everything is in the ledger.
+    /// For each facts partition, the offset below which all facts are in the ledger.
     committed: Mutex<BTreeMap<u16, u64>>,
-    /// Partitions that stopped, and why.
+    /// The partitions that stopped, and why.
     stopped: Mutex<BTreeMap<u16, String>>,
-    /// Source partitions of which a frame is missing.
+    /// Number of source partitions of which a frame is missing.
     missing: AtomicU64,
-    /// When it was last seen to get on, ms since the epoch.
+    /// When the thread last made progress, ms since the epoch.
     beat_ms: AtomicU64,
     stopping: AtomicBool,
 }
 
 impl Progress {
-    /// Asks the thread to write what is there and end.
+    /// Asks the thread to commit what it read and end.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
     }
@@ -96,7 +96,7 @@ impl Progress {
         self.missing.load(Ordering::Acquire)
     }
 
-    /// For how long it has not got on.
+    /// Time without progress.
     pub fn stuck(&self) -> Duration {
         Duration::from_millis(now_ms().cast_unsigned().saturating_sub(self.beat_ms.load(Ordering::Acquire)))
     }
@@ -123,8 +123,8 @@ struct Metrics {
 impl Metrics {
     fn new(registry: &Registry) -> Self {
         let buckets = prometheus::exponential_buckets(0.001, 2.0, 14).expect("ascending");
-        let opts =
-            HistogramOpts::new("mashang_ledger_commit_seconds", "One transaction of the ledger").buckets(buckets);
+        let opts = HistogramOpts::new("mashang_ledger_commit_seconds", "Time of one transaction of the ledger")
+            .buckets(buckets);
         let commit_seconds = Histogram::with_opts(opts).expect("a name");
         let duplicates =
             IntCounter::new("mashang_duplicates_total", "Duplicates that came into the ledger").expect("a name");
@@ -134,26 +134,26 @@ impl Metrics {
     }
 }
 
-/// The writer with its place in the log.
+/// The writer with its position in the log.
 pub struct LedgerConsumer {
     meta: Meta,
     writer: Writer,
-    /// Where the ledger is, as messages name it.
+    /// The ledger's location, for messages.
     at: String,
-    feed: Box<dyn Consumer>,
+    consumer: Box<dyn Consumer>,
     connect: Connect,
     owner: Owner,
     owned: BTreeSet<u16>,
-    /// Those of them that came while the database did not answer.
+    /// Owned partitions that were assigned while the database did not answer.
     waiting: BTreeSet<u16>,
     committed: Committed,
     progress: Arc<Progress>,
     metrics: Metrics,
-    counted: i64,
+    duplicates_counted: i64,
 }
 
 impl LedgerConsumer {
-    /// Begins where the ledger is. With nobody else's word, with all facts partitions.
+    /// Begins at the ledger's positions. Without a group, it owns all facts partitions.
     pub fn open(
         meta: &Meta,
         (writer, at): (Writer, String),
@@ -162,11 +162,11 @@ impl LedgerConsumer {
         committed: Committed,
         registry: &Registry,
     ) -> Result<Self, LedgerStop> {
-        let mut scribe = Self {
+        let mut ledger = Self {
             meta: meta.clone(),
             writer,
             at,
-            feed: connect()?,
+            consumer: connect()?,
             connect,
             owner,
             owned: BTreeSet::new(),
@@ -174,15 +174,15 @@ impl LedgerConsumer {
             committed,
             progress: Arc::default(),
             metrics: Metrics::new(registry),
-            counted: 0,
+            duplicates_counted: 0,
         };
-        scribe.progress.beat();
-        if matches!(scribe.owner, Owner::Itself) {
+        ledger.progress.beat();
+        if matches!(ledger.owner, Owner::Itself) {
             for facts in 0..meta.partitions.facts {
-                scribe.take_up(facts)?;
+                ledger.adopt(facts)?;
             }
         }
-        Ok(scribe)
+        Ok(ledger)
     }
 
     pub fn progress(&self) -> Arc<Progress> {
@@ -193,23 +193,23 @@ impl LedgerConsumer {
         matches!(self.owner, Owner::Group(_))
     }
 
-    /// Takes up a partition where the database is.
-    fn take_up(&mut self, facts: u16) -> Result<(), LedgerStop> {
-        self.feed.revoke(Topic::Facts, facts);
+    /// Begins a partition at the database's position.
+    fn adopt(&mut self, facts: u16) -> Result<(), LedgerStop> {
+        self.consumer.revoke(Topic::Facts, facts);
         self.writer.adopt(facts)?;
         self.owned.insert(facts);
         if self.writer.logs().any(|(topic, id)| id != self.meta.topic_id(topic)) {
             return Err(LedgerError::OtherLog(self.at.clone()).into());
         }
         let next = self.writer.next_offset(facts);
-        self.feed.assign(Topic::Facts, facts, next, RETIRED)?;
+        self.consumer.assign(Topic::Facts, facts, next, RETIRED)?;
         lock(&self.progress.committed).insert(facts, self.writer.committed(facts));
         lock(&self.progress.stopped).remove(&facts);
         Ok(())
     }
 
-    fn let_go(&mut self, facts: u16) {
-        self.feed.revoke(Topic::Facts, facts);
+    fn release(&mut self, facts: u16) {
+        self.consumer.revoke(Topic::Facts, facts);
         self.writer.release(facts);
         self.owned.remove(&facts);
         self.waiting.remove(&facts);
@@ -217,56 +217,56 @@ impl LedgerConsumer {
         lock(&self.progress.stopped).remove(&facts);
     }
 
-    /// Writes until it is asked to stop and, alone, until nothing is left.
+    /// Writes until it is asked to stop. Without a group, it first writes everything.
     pub fn run(mut self) -> Result<(), LedgerStop> {
         loop {
             match self.work() {
                 Ok(()) => {
-                    info!("the ledger has everything that it read");
+                    info!("the ledger has committed everything that it read");
                     return Ok(self.writer.close()?);
                 }
                 Err(error) if self.is_of_group() && !self.progress.is_stopping() && is_passing(&error) => {
-                    warn!(%error, cause = %cause(&error), "the ledger begins again from what is in the database");
-                    self.begin_again();
+                    warn!(%error, cause = %cause(&error), "the ledger failed; it restarts from the database");
+                    self.restart();
                 }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// A new feed, and every partition from where the database is.
-    fn begin_again(&mut self) {
+    /// Opens a new consumer, and begins each partition at the database's position.
+    fn restart(&mut self) {
         while !self.progress.is_stopping() {
-            std::thread::sleep(AGAIN);
-            let begun = (self.connect)().map_err(LedgerStop::from).and_then(|feed| {
-                self.feed = feed;
+            std::thread::sleep(RESTART_AFTER);
+            let begun = (self.connect)().map_err(LedgerStop::from).and_then(|consumer| {
+                self.consumer = consumer;
                 let stopped = self.progress.stopped();
                 let owned: Vec<u16> = self.owned.iter().copied().filter(|p| !stopped.contains_key(p)).collect();
-                owned.into_iter().try_for_each(|facts| self.take_up_or_stop(facts))
+                owned.into_iter().try_for_each(|facts| self.adopt_or_stop(facts))
             });
             match begun {
                 Ok(()) => return,
-                Err(error) => warn!(%error, cause = %cause(&error), "the ledger cannot begin yet"),
+                Err(error) => warn!(%error, cause = %cause(&error), "the ledger cannot restart; it is retried"),
             }
         }
     }
 
-    /// As [`LedgerConsumer::take_up`]; what is this partition's own trouble stops only it.
-    fn take_up_or_stop(&mut self, facts: u16) -> Result<(), LedgerStop> {
-        match self.take_up(facts) {
+    /// As [`LedgerConsumer::adopt`]; an error that concerns only this partition stops only this partition.
+    fn adopt_or_stop(&mut self, facts: u16) -> Result<(), LedgerStop> {
+        match self.adopt(facts) {
             Err(error) if !is_passing(&error) => self.stop_partition(facts, error),
             done => done,
         }
     }
 
-    /// Lets go of a partition that cannot go on, where others can.
+    /// Stops a partition that cannot continue. In a group, the others do.
     fn stop_partition(&mut self, facts: u16, error: LedgerStop) -> Result<(), LedgerStop> {
         if !self.is_of_group() {
             return Err(error);
         }
         let why = format!("{error}: {}", cause(&error));
-        error!(facts, why, "a facts partition stops; nothing of it is lost, and it goes on once this is mended");
-        self.let_go(facts);
+        error!(facts, why, "a facts partition stops; it loses nothing, and continues after the cause is fixed");
+        self.release(facts);
         self.owned.insert(facts);
         lock(&self.progress.stopped).insert(facts, why);
         Ok(())
@@ -276,7 +276,7 @@ impl LedgerConsumer {
         let (mut last, mut waits_since) = (Instant::now(), None);
         loop {
             let stopping = self.progress.is_stopping();
-            self.take_orders()?;
+            self.take_commands()?;
             if stopping && self.is_of_group() {
                 return self.commit();
             }
@@ -298,26 +298,26 @@ impl LedgerConsumer {
                 }
             }
             if is_idle {
-                self.tell_missing()?;
+                self.report_missing()?;
                 std::thread::sleep(PAUSE);
             }
         }
     }
 
-    fn take_orders(&mut self) -> Result<(), LedgerStop> {
+    fn take_commands(&mut self) -> Result<(), LedgerStop> {
         while let Some(facts) = self.waiting.pop_first() {
-            self.take_up_or_stop(facts)?;
+            self.adopt_or_stop(facts)?;
         }
-        while let Owner::Group(orders) = &self.owner
-            && let Ok(order) = orders.try_recv()
+        while let Owner::Group(commands) = &self.owner
+            && let Ok(command) = commands.try_recv()
         {
-            match order {
-                Order::Own(facts) => {
-                    // Whatever happens to it now, it is among those that are begun with again.
+            match command {
+                LedgerCommand::Own(facts) => {
+                    // Inserted first: a restart includes it even if this fails.
                     self.owned.insert(facts);
-                    self.take_up_or_stop(facts)?;
+                    self.adopt_or_stop(facts)?;
                 }
-                Order::Leave(facts) => self.let_go(facts),
+                LedgerCommand::Leave(facts) => self.release(facts),
             }
         }
         Ok(())
@@ -325,8 +325,8 @@ impl LedgerConsumer {
 
     fn read(&mut self) -> Result<usize, LedgerStop> {
         let mut failed = None;
-        let Self { feed, writer, .. } = self;
-        let taken = feed.poll(Duration::ZERO, &mut |_, facts, record| match writer.apply(
+        let Self { consumer, writer, .. } = self;
+        let taken = consumer.poll(Duration::ZERO, &mut |_, facts, record| match writer.apply(
             facts,
             record.offset,
             record.bytes,
@@ -339,14 +339,15 @@ impl LedgerConsumer {
             }
         })?;
         if let Some((facts, error)) = failed {
-            // What was taken before it is good, and is in no transaction yet: it is read again, and stops there again.
+            // The facts before this one are not committed: the partition reads them again, and stops here again.
             self.stop_partition(facts, error.into())?;
         }
         Ok(taken)
     }
 
-    /// Alone, a frame that is missing once everything was read is the end; in a fleet, an alarm until it came again.
-    fn tell_missing(&self) -> Result<(), LedgerStop> {
+    /// Reports frames that are missing after everything was read. Without a group this is an error; in a group it is an
+    /// alarm until they come again.
+    fn report_missing(&self) -> Result<(), LedgerStop> {
         let missing: Vec<Missing> = self.writer.missing().collect();
         let before = self.progress.missing.swap(missing.len() as u64, Ordering::AcqRel);
         match missing.first() {
@@ -359,29 +360,26 @@ impl LedgerConsumer {
         }
     }
 
-    /// Commits; a database that is busy, out of reach or has no room is tried again, for nothing is lost meanwhile.
+    /// Commits. A database that is busy, unreachable or full is retried, since nothing is lost meanwhile.
     fn commit(&mut self) -> Result<(), LedgerStop> {
         let timer = self.metrics.commit_seconds.start_timer();
-        let mut is_told = false;
+        let mut is_logged = false;
         loop {
             match self.writer.commit() {
                 Ok(()) => break,
                 Err(LedgerError::Moved { facts }) if self.is_of_group() => {
-                    warn!(
-                        facts,
-                        "another process went on with a facts partition; this one begins again from the database"
-                    );
-                    self.take_up_or_stop(facts)?;
+                    warn!(facts, "another process wrote a facts partition; this one restarts it from the database");
+                    self.adopt_or_stop(facts)?;
                 }
                 Err(error) if error.is_passing() => {
-                    if !std::mem::replace(&mut is_told, true) {
-                        warn!(%error, cause = error.cause(), "the ledger cannot be written now; it is tried again");
+                    if !std::mem::replace(&mut is_logged, true) {
+                        warn!(%error, cause = error.cause(), "the ledger cannot be written; it is retried");
                     }
                     if self.progress.is_stopping() {
                         return Err(error.into());
                     }
-                    std::thread::sleep(RETRY);
-                    // Partitions may go meanwhile: another one may reach the database.
+                    std::thread::sleep(COMMIT_RETRY);
+                    // Revoked partitions are released meanwhile: another process may reach the database.
                     self.take_leaves();
                 }
                 Err(error) => return Err(error.into()),
@@ -390,8 +388,8 @@ impl LedgerConsumer {
         timer.observe_duration();
         self.progress.beat();
         let duplicates = self.writer.duplicates();
-        self.metrics.duplicates.inc_by((duplicates - self.counted).unsigned_abs());
-        self.counted = duplicates;
+        self.metrics.duplicates.inc_by((duplicates - self.duplicates_counted).unsigned_abs());
+        self.duplicates_counted = duplicates;
         for facts in self.writer.partitions() {
             let next = self.writer.committed(facts);
             let before = lock(&self.progress.committed).insert(facts, next);
@@ -402,23 +400,23 @@ impl LedgerConsumer {
         Ok(())
     }
 
-    /// While a database does not answer, only what goes is let go; what comes waits.
+    /// Handles commands while the database does not answer: revoked partitions are released, assigned ones wait.
     fn take_leaves(&mut self) {
-        let Owner::Group(orders) = &self.owner else { return };
-        let orders: Vec<Order> = orders.try_iter().collect();
-        for order in orders {
-            match order {
-                Order::Own(facts) => {
+        let Owner::Group(commands) = &self.owner else { return };
+        let commands: Vec<LedgerCommand> = commands.try_iter().collect();
+        for command in commands {
+            match command {
+                LedgerCommand::Own(facts) => {
                     self.owned.insert(facts);
                     self.waiting.insert(facts);
                 }
-                Order::Leave(facts) => self.let_go(facts),
+                LedgerCommand::Leave(facts) => self.release(facts),
             }
         }
     }
 }
 
-/// Whether the same may go well later.
+/// Whether a retry may succeed.
 fn is_passing(error: &LedgerStop) -> bool {
     match error {
         LedgerStop::Ledger(error) => error.is_passing(),

@@ -1,17 +1,17 @@
-//! The worker: desks and the ledger's writer on threads.
+//! The worker: threads that run desks and write the ledger.
 //!
-//! - [`snapshot`]: states of stages in a directory, each with a manifest that is published last
-//! - [`task`]: a stage with its place in the log, what it has sent, and when a snapshot of it may be published
-//! - [`any_task`]: a task of any desk
+//! - [`lane`]: a thread that runs tasks; begin reading here
+//! - [`task`]: a desk at its position in a partition, with the answers that it sent and its next snapshot
+//! - [`desks`]: the table of desks, with the topic of each and how a task of it is opened
 //! - `running_task`: a task in a lane
-//! - [`rules_cache`]: the rules that desks may be asked to work under
-//! - [`context`]: what all lanes of a process share, and how far their tasks are
-//! - [`lane`]: a thread that works for some tasks
-//! - [`supervisor`]: lanes whose partitions come and go; it starts a lane again when it ends
+//! - [`supervisor`]: lanes whose partitions change; it restarts a lane that ends
+//! - [`context`]: what the lanes of a process share, and the progress of their tasks
+//! - [`rules_cache`]: the rules that markers may name
+//! - [`snapshot`]: saved states in a directory, each with a manifest that is published last
 //! - [`ledger_consumer`]: the thread that writes facts to the ledger
 
-pub mod any_task;
 pub mod context;
+pub mod desks;
 pub mod lane;
 pub mod ledger_consumer;
 pub mod rules_cache;

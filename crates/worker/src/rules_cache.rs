@@ -1,51 +1,51 @@
-//! The rules that desks may be asked to work under. In a fleet others publish while it works.
+//! The rules that markers may name. In a fleet, other processes publish new ones at any time.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::frame::{Frame, Kind};
+use domain::frame::{self, Frame, Kind};
 use domain::model::rulebook::Library;
 use domain::protocol::stage::Marker;
 
-/// Gives all rules that are published by now, beyond those that are known.
-pub type More = Box<dyn Fn(&Library) -> Result<Library, String> + Send + Sync>;
+/// Reads the rules that are published, given those that are known.
+pub type ReadMore = Box<dyn Fn(&Library) -> Result<Library, String> + Send + Sync>;
 
-/// All rules that are known.
+/// The rules that this process knows.
 pub struct RulesCache {
     known: Mutex<Arc<Library>>,
-    more: Option<More>,
+    more: Option<ReadMore>,
 }
 
 impl fmt::Debug for RulesCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Books").field("known", &self.now().len()).finish_non_exhaustive()
+        f.debug_struct("RulesCache").field("known", &self.now().len()).finish_non_exhaustive()
     }
 }
 
 impl RulesCache {
-    /// Rules that stay as they are.
+    /// Rules that do not change.
     #[must_use]
     pub fn fixed(library: Library) -> Self {
         Self { known: Mutex::new(Arc::new(library)), more: None }
     }
 
-    /// Rules that grow.
+    /// Rules that grow as `more` reads them.
     #[must_use]
-    pub fn growing(library: Library, more: More) -> Self {
+    pub fn growing(library: Library, more: ReadMore) -> Self {
         Self { known: Mutex::new(Arc::new(library)), more: Some(more) }
     }
 
-    /// What is known now.
+    /// The rules that are known now.
     #[must_use]
     pub fn now(&self) -> Arc<Library> {
         Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What is known once everything that is published by now was read. A state may be another process's, which has seen
-    /// more markers than this one.
+    /// Reads the rules that are published, and returns all. A state may come from another process, which took more markers
+    /// than this one.
     ///
     /// # Errors
-    /// The rules cannot be read now.
+    /// The rules cannot be read.
     pub fn refreshed(&self) -> Result<Arc<Library>, String> {
         let mut now = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(more) = &self.more {
@@ -54,15 +54,15 @@ impl RulesCache {
         Ok(Arc::clone(&now))
     }
 
-    /// What is needed to take a record: a marker may name rules that were published lately. They are in the log before any
-    /// marker is, so asking once is enough.
+    /// More rules, if a record needs them: a marker may name rules that this process does not know. Rules are in the log
+    /// before their markers, so reading them once is enough.
     ///
     /// # Errors
-    /// The rules cannot be read now.
+    /// The rules cannot be read.
     pub fn for_record(&self, record: &[u8], known: &Arc<Library>) -> Result<Option<Arc<Library>>, String> {
         let Some(more) = &self.more else { return Ok(None) };
-        // Its kind, before all of it is looked at: nearly every record ends here.
-        if record.get(5) != Some(&(Kind::Marker as u8)) {
+        // Nearly every record returns here, before the checksum is computed.
+        if frame::peek_kind(record) != Some(Kind::Marker) {
             return Ok(None);
         }
         let Ok(frame) = Frame::open(record) else { return Ok(None) };

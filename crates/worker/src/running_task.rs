@@ -1,4 +1,4 @@
-//! A station at work in a lane: its answers on their way, its snapshots, and what is told of it.
+//! A task that runs in a lane: its answers that wait for the log, its snapshots, and the progress that it reports.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -12,81 +12,83 @@ use eventlog::api::Append;
 use eventlog::api::Record;
 use tracing::warn;
 
-use crate::any_task::AnyTask;
 use crate::context::{Progress, WorkerContext};
+use crate::desks::desk_of;
 use crate::snapshot::Snapshot;
-use crate::task::TaskError;
+use crate::task::{Task, TaskError};
 
-/// How often a lane says how large its states are.
+/// Time between two reports of a state's size.
 const SIZES_EVERY: Duration = Duration::from_secs(2);
 
 pub(crate) struct RunningTask {
-    pub(crate) station: AnyTask,
+    pub(crate) task: Box<dyn Task>,
     pub(crate) progress: Progress,
-    /// Which of the lane's seats it is; another one for the same partition has another number.
+    /// The number of this task in its lane; a later task of the same partition has another number.
     pub(crate) number: u64,
-    /// Answers that are not handed to the log yet.
+    /// Answers that were not handed to the log yet.
     pub(crate) answers: Vec<Output>,
+    /// The desk's name in metrics.
+    desk: &'static str,
     last_snapshot: Instant,
     last_sizes: Option<Instant>,
 }
 
 impl RunningTask {
-    pub(crate) fn new(station: AnyTask, number: u64) -> Self {
-        let source = station.source();
-        let progress = Progress::new(source.topic, source.partition, station.settled());
-        Self { station, progress, number, answers: Vec::new(), last_snapshot: Instant::now(), last_sizes: None }
+    pub(crate) fn new(task: Box<dyn Task>, number: u64) -> Self {
+        let source = task.source();
+        let progress = Progress::new(source.topic, source.partition, task.settled());
+        let desk = desk_of(source.topic).name;
+        Self { task, progress, number, answers: Vec::new(), desk, last_snapshot: Instant::now(), last_sizes: None }
     }
 
-    /// Takes a record; says how many bytes of answers wait.
+    /// Takes a record and returns the bytes of its answers.
     pub(crate) fn take(
         &mut self,
-        works: &WorkerContext,
+        context: &WorkerContext,
         library: &Library,
         record: Record<'_>,
     ) -> Result<usize, TaskError> {
-        let desk = self.station.desk();
-        let timer = works.metrics.seconds.with_label_values(&[desk]).start_timer();
+        let timer = context.metrics.seconds.with_label_values(&[self.desk]).start_timer();
         let had = self.answers.len();
         let offset = record.offset;
-        let verdict = self.station.take(record, library, &mut self.answers)?;
+        let admission = self.task.take(record, library, &mut self.answers)?;
         timer.observe_duration();
-        works.metrics.frames.with_label_values(&[desk]).inc();
-        if verdict == Admission::Reject {
-            works.metrics.rejected.inc();
+        context.metrics.frames.with_label_values(&[self.desk]).inc();
+        if admission == Admission::Reject {
+            context.metrics.rejected.inc();
             warn!(
                 partition = self.progress.partition,
-                offset, "a record of scans is no frame: it is set aside in rejects"
+                offset, "a record of scans is not a frame; it is set aside in rejects"
             );
         }
         Ok(self.answers[had..].iter().map(|answer| answer.record.len()).sum())
     }
 
-    /// The answers, to be appended.
+    /// Takes the answers that wait for the log.
     pub(crate) fn drain(&mut self) -> Vec<Append> {
         let append = |Output { topic, partition, record }| Append { topic, partition, record };
         self.answers.drain(..).map(append).collect()
     }
 
     pub(crate) fn publish(&self) {
-        self.progress.settled.store(self.station.settled(), Ordering::Release);
-        self.progress.missing.store(self.station.missing() as u64, Ordering::Release);
+        self.progress.settled.store(self.task.settled(), Ordering::Release);
+        self.progress.missing.store(self.task.missing() as u64, Ordering::Release);
     }
 
-    /// Takes a snapshot if it is time, and hands out one that may be published.
-    pub(crate) fn snapshots(&mut self, works: &WorkerContext, to: &Sender<(Snapshot, Progress)>, is_last: bool) {
-        let Self { station, progress, last_snapshot, last_sizes, .. } = self;
+    /// Takes a snapshot if one is due, and sends the snapshot that may be published.
+    pub(crate) fn snapshots(&mut self, context: &WorkerContext, to: &Sender<(Snapshot, Progress)>, is_last: bool) {
+        let Self { task, progress, last_snapshot, last_sizes, .. } = self;
         if last_sizes.is_none_or(|at| at.elapsed() >= SIZES_EVERY) {
             *last_sizes = Some(Instant::now());
-            *progress.sizes.lock().unwrap_or_else(PoisonError::into_inner) = station.sizes();
+            *progress.sizes.lock().unwrap_or_else(PoisonError::into_inner) = task.sizes();
         }
-        let is_due =
-            last_snapshot.elapsed() >= works.rhythm.interval && station.since_snapshot() >= works.rhythm.records;
+        let is_due = last_snapshot.elapsed() >= context.snapshot_policy.interval
+            && task.since_snapshot() >= context.snapshot_policy.records;
         if is_due || is_last {
             *last_snapshot = Instant::now();
-            station.take_snapshot();
+            task.take_snapshot();
         }
-        if let Some(snapshot) = station.snapshot(&works.snapshots) {
+        if let Some(snapshot) = task.snapshot(&context.snapshots) {
             let _ = to.send((snapshot, progress.clone()));
         }
     }

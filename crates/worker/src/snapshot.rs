@@ -1,8 +1,8 @@
-//! Snapshots: states of stages in a directory.
+//! Snapshots: saved states of stages in a directory.
 //!
-//! A snapshot is a state file and a manifest that names it. The manifest is written last, whole or not at all, and never
-//! changed; the last [`KEPT`] stay. What a manifest names and is not there, or not as it was written, is an error: no
-//! stage begins empty because its state is lost.
+//! A snapshot is a state file and a manifest that names it. The manifest is written last and atomically, and never changes.
+//! The last [`KEPT`] snapshots of a partition stay. A manifest whose state is missing or damaged is an error: a stage with a
+//! lost state does not begin empty.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,23 +12,23 @@ use domain::model::address::{PartitionId, Topic};
 use eventlog::files::{self, Files};
 use serde::{Deserialize, Serialize};
 
-/// So many snapshots of a partition are kept.
+/// Number of snapshots that are kept for each partition; older ones are removed.
 pub const KEPT: usize = 3;
 const FORMAT: u32 = 2;
 const MANIFEST: &str = ".manifest.json";
 const STATE: &str = ".state";
 
-/// A stage's state as of an offset: all records before it are in it.
+/// A stage's state at an offset: it contains all records before the offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     pub source: PartitionId,
     pub offset: u64,
-    /// The number of the behaviour that the stage is at.
+    /// The number of the stage's behaviour.
     pub behaviour: u32,
     pub state: Vec<u8>,
 }
 
-/// A snapshot that is published.
+/// The partition and offset of a published snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listed {
     pub topic: Topic,
@@ -48,11 +48,11 @@ struct Manifest {
     behaviour: u32,
     bytes: u64,
     crc32c: u32,
-    /// The state's file.
+    /// The name of the state file.
     state: String,
 }
 
-/// Why a snapshot cannot be written or taken up.
+/// Why a snapshot cannot be written or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     #[error("{path}: cannot be {done}: {cause}")]
@@ -67,14 +67,14 @@ pub enum SnapshotError {
     OtherLog { path: PathBuf, partition: String, found: u128, log: u128 },
 }
 
-/// Which safeguards hold. All of them, except in tests that show what each is for.
+/// The safeguards that are active: all of them, except in tests that show what each prevents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Safeguards {
-    /// A manifest is published only after all that the state has answered is durable.
+    /// A manifest is published only after all answers to the records in its state are durable.
     pub manifest_after_acks: bool,
     /// A manifest is published after its state is durable.
     pub manifest_last: bool,
-    /// A station is handed records from its manifest's offset on, whatever its group has committed.
+    /// A task reads from its manifest's offset on, not from the offset that its group committed.
     pub start_at_manifest: bool,
     /// A manifest must be of the log that is read.
     pub log_id: bool,
@@ -91,7 +91,7 @@ impl Default for Safeguards {
 pub struct Snapshots {
     files: Arc<dyn Files>,
     dir: PathBuf,
-    /// Tells this process from others that write into the same store.
+    /// Distinguishes this process from others that write to the same store.
     writer: u32,
     pub safeguards: Safeguards,
 }
@@ -102,22 +102,21 @@ impl Snapshots {
         Self { files, dir: dir.to_owned(), writer: 0, safeguards: Safeguards::default() }
     }
 
-    /// The same, of a process that is not the only one to write into the store: a number that no other one has.
+    /// The same, for a store that several processes write to: each has its own number.
     #[must_use]
     pub fn written_by(self, writer: u32) -> Self {
         Self { writer, ..self }
     }
 
-    /// Writes a snapshot, the manifest last, and lets go of those that are no longer kept. Says from which offset on the
-    /// log is still needed.
+    /// Writes a snapshot, the manifest last, and removes old ones. Returns the first offset that the log must keep.
     ///
-    /// One that is published already stands as it is: what it says is the same, and whoever is cut off while changing it
-    /// would leave a torn one behind. One that comes late, below the latest, is not published: the log may not reach back to it.
+    /// A snapshot at the offset of a published one is not written: both have the same content, and an interrupted change
+    /// would leave a torn one. A snapshot below the latest one is not written either: the log may begin after its offset.
     ///
     /// # Errors
-    /// The disk refuses; the snapshots before stand.
+    /// The disk fails; earlier snapshots remain.
     pub fn write(&self, snapshot: &Snapshot) -> Result<u64, SnapshotError> {
-        let dir = self.of(snapshot.source.topic, snapshot.source.partition);
+        let dir = self.dir_of(snapshot.source.topic, snapshot.source.partition);
         self.files.create_dir(&dir).map_err(io_at(&dir, "made"))?;
         self.files.sync_dir(&self.dir).map_err(io_at(&self.dir, "synced"))?;
         let names = self.files.list(&dir).map_err(io_at(&dir, "listed"))?;
@@ -132,15 +131,15 @@ impl Snapshots {
             self.write_manifest(&dir, &state, snapshot).and_then(|()| self.write_state(&dir, &state, snapshot))
         };
         if written.is_err() && self.safeguards.manifest_last {
-            // Otherwise what was begun and never finished would fill a store that had no room for a while.
-            self.forget(&dir, &state, snapshot.offset);
+            // Otherwise unfinished snapshots would fill a store that was full for a while.
+            self.remove_unpublished(&dir, &state, snapshot.offset);
         }
         written?;
         self.prune(&dir)
     }
 
-    /// Removes a state whose manifest is not there: if nobody knows whether it is, it stays.
-    fn forget(&self, dir: &Path, state: &str, offset: u64) {
+    /// Removes a state without a manifest. If the directory cannot be listed, the state stays.
+    fn remove_unpublished(&self, dir: &Path, state: &str, offset: u64) {
         let manifest = name(offset, MANIFEST);
         if self.files.list(dir).is_ok_and(|names| !names.contains(&manifest)) {
             let _ = self.files.remove(&dir.join(state));
@@ -173,21 +172,21 @@ impl Snapshots {
         files::publish(&*self.files, dir, &name, &bytes).map_err(io_at(&dir.join(name), "written"))
     }
 
-    /// Lets go of what is not among the last ones; says from which offset on the log is still needed.
+    /// Removes all but the last snapshots. Returns the first offset that the log must keep.
     fn prune(&self, dir: &Path) -> Result<u64, SnapshotError> {
         let names = self.files.list(dir).map_err(io_at(dir, "listed"))?;
         let offsets: Vec<u64> = names.iter().filter_map(|n| offset_of(n, MANIFEST)).collect();
         let kept = &offsets[offsets.len().saturating_sub(KEPT)..];
         let Some(&first) = kept.first() else { return Ok(0) };
-        // What is above it and has no manifest may be another one's, on its way.
-        let is_let_go = |name: &&String| of_any(name).is_some_and(|offset| offset < first);
+        // A later state without a manifest may belong to another process that is about to publish it.
+        let is_old = |name: &&String| offset_prefix(name).is_some_and(|offset| offset < first);
         let (manifests, others): (Vec<&String>, Vec<&String>) =
-            names.iter().filter(is_let_go).partition(|name| name.ends_with(MANIFEST));
+            names.iter().filter(is_old).partition(|name| name.ends_with(MANIFEST));
         for group in [manifests, others] {
             for name in group {
                 let path = dir.join(name);
                 match self.files.remove(&path) {
-                    // Another one was faster.
+                    // Another process has removed it.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     removed => removed.map_err(io_at(&path, "removed"))?,
                 }
@@ -200,7 +199,7 @@ impl Snapshots {
     /// The latest snapshot of a partition; `None` if there never was one.
     ///
     /// # Errors
-    /// There is one, and it is torn or of something else.
+    /// The latest snapshot is torn, or of another log.
     pub fn latest(&self, source: PartitionId) -> Result<Option<Snapshot>, SnapshotError> {
         let PartitionId { topic, partition, .. } = source;
         let Some(offset) = self.offsets(topic, partition)?.pop() else { return Ok(None) };
@@ -214,15 +213,15 @@ impl Snapshots {
         Ok(Some(Snapshot { source, ..snapshot }))
     }
 
-    /// Every snapshot that is published, by partition and offset.
+    /// All published snapshots, sorted by partition and offset.
     ///
     /// # Errors
     /// The directory cannot be read.
     pub fn list(&self) -> Result<Vec<Listed>, SnapshotError> {
         let mut all = Vec::new();
         for name in self.files.list(&self.dir).map_err(io_at(&self.dir, "listed"))? {
-            let place = name.rsplit_once('-').and_then(|(topic, n)| Some((Topic::parse(topic)?, n.parse().ok()?)));
-            let Some((topic, partition)) = place else { continue };
+            let parsed = name.rsplit_once('-').and_then(|(topic, n)| Some((Topic::parse(topic)?, n.parse().ok()?)));
+            let Some((topic, partition)) = parsed else { continue };
             let offsets = self.offsets(topic, partition)?;
             all.extend(offsets.into_iter().map(|offset| Listed { topic, partition, offset }));
         }
@@ -230,20 +229,20 @@ impl Snapshots {
         Ok(all)
     }
 
-    /// The offsets at which a partition has snapshots, ascending.
+    /// The offsets of a partition's snapshots, ascending.
     fn offsets(&self, topic: Topic, partition: u16) -> Result<Vec<u64>, SnapshotError> {
-        let dir = self.of(topic, partition);
+        let dir = self.dir_of(topic, partition);
         let names = self.files.list(&dir).map_err(io_at(&dir, "listed"))?;
         Ok(names.iter().filter_map(|n| offset_of(n, MANIFEST)).collect())
     }
 
-    /// Reads a published snapshot to its end.
+    /// Reads a published snapshot and checks its state.
     ///
     /// # Errors
-    /// It is torn, or is not what its place says.
+    /// The snapshot is torn, or its manifest is of another partition or offset.
     pub fn read(&self, listed: &Listed) -> Result<Snapshot, SnapshotError> {
         let Listed { topic, partition, offset } = *listed;
-        let dir = self.of(topic, partition);
+        let dir = self.dir_of(topic, partition);
         let path = dir.join(name(offset, MANIFEST));
         let torn = |what: String| self.torn(listed, what);
         let bytes = files::read(&*self.files, &path).map_err(io_at(&path, "read"))?;
@@ -270,10 +269,10 @@ impl Snapshots {
     }
 
     fn manifest(&self, listed: &Listed) -> PathBuf {
-        self.of(listed.topic, listed.partition).join(name(listed.offset, MANIFEST))
+        self.dir_of(listed.topic, listed.partition).join(name(listed.offset, MANIFEST))
     }
 
-    fn of(&self, topic: Topic, partition: u16) -> PathBuf {
+    fn dir_of(&self, topic: Topic, partition: u16) -> PathBuf {
         self.dir.join(format!("{topic}-{partition}"))
     }
 }
@@ -282,14 +281,14 @@ fn name(offset: u64, end: &str) -> String {
     format!("{offset:020}{end}")
 }
 
-/// A state is named by what it holds and who wrote it: two that come to the same offset do not write into each other's, nor
-/// let go of it.
+/// The name of a state has its checksum and its writer: two processes at the same offset neither overwrite nor remove each
+/// other's states.
 fn state_name(offset: u64, crc: u32, writer: u32) -> String {
     format!("{offset:020}-{crc:08x}-{writer:08x}{STATE}")
 }
 
-/// The offset that any file of a snapshot begins with.
-fn of_any(name: &str) -> Option<u64> {
+/// The offset at the start of a snapshot file's name.
+fn offset_prefix(name: &str) -> Option<u64> {
     name.get(..20)?.parse().ok()
 }
 

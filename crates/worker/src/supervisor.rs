@@ -1,5 +1,5 @@
-//! The lanes of a process that has its partitions from a fleet: each is begun again when it ends, from its snapshots; states are
-//! restored one by one beside them.
+//! The lanes of a process whose partitions a fleet assigns. A lane that ends is restarted from its snapshots, and a thread
+//! restores tasks one by one.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,83 +11,83 @@ use eventlog::api::{Appender, Consumer};
 use eventlog::error::LogError;
 use tracing::warn;
 
-use crate::any_task::AnyTask;
 use crate::context::{Heartbeat, WorkerContext};
-use crate::lane::{Lane, LaneError, Order, Owned, Tools};
+use crate::desks::open_task;
+use crate::lane::{Lane, LaneCommand, LaneError, Owned, Tools};
 use crate::snapshot::SnapshotError;
 use crate::task::TaskError;
 
-/// How soon a lane that ended is begun again, and a store that refuses is asked again.
-const AGAIN: Duration = Duration::from_secs(1);
+/// Delay before a lane restarts, and before a failed restore is retried.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Gives every incarnation of a lane a feed and an appender of its own.
+/// Opens a consumer and an appender for each incarnation of a lane.
 pub trait Connect: Send + Sync {
     /// # Errors
-    /// The log is not there.
-    fn feed(&self) -> Result<Box<dyn Consumer>, LogError>;
+    /// The log cannot be opened.
+    fn consumer(&self) -> Result<Box<dyn Consumer>, LogError>;
 
     /// # Errors
-    /// The log is not there.
+    /// The log cannot be opened.
     fn appender(&self) -> Result<Arc<dyn Appender>, LogError>;
 }
 
 /// The lanes.
 #[derive(Debug)]
 pub struct LaneSupervisor {
-    works: Arc<WorkerContext>,
-    lanes: Vec<Sender<Order>>,
+    context: Arc<WorkerContext>,
+    lanes: Vec<Sender<LaneCommand>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// A state that is to be restored, and who waits for it.
+/// A task to restore, and the lane that waits for it.
 struct Request {
     topic: Topic,
     partition: u16,
     incarnation: u64,
-    to: Sender<Order>,
+    to: Sender<LaneCommand>,
 }
 
 impl LaneSupervisor {
-    /// Starts so many lanes; they own nothing yet.
+    /// Starts lanes without partitions.
     ///
     /// # Panics
-    /// If the system has no room for a thread.
+    /// If the system cannot start a thread.
     #[must_use]
-    pub fn start(works: &Arc<WorkerContext>, connect: &Arc<dyn Connect>, lanes: usize) -> Self {
-        let (to_restorer, requests) = channel();
-        let own = Arc::clone(works);
-        let mut threads = vec![spawn("restorer", move || restore(&own, &requests))];
+    pub fn start(context: &Arc<WorkerContext>, connect: &Arc<dyn Connect>, lanes: usize) -> Self {
+        let (request_tx, request_rx) = channel();
+        let own = Arc::clone(context);
+        let mut threads = vec![spawn("restorer", move || restore(&own, &request_rx))];
         let lanes = (0..lanes.max(1)).map(|number| {
-            let (orders, ordered) = channel();
-            let (works, connect, own) = (Arc::clone(works), Arc::clone(connect), orders.clone());
-            let requests = to_restorer.clone();
-            let pulse = works.pulse();
+            let (command_tx, command_rx) = channel();
+            let (context, connect, own) = (Arc::clone(context), Arc::clone(connect), command_tx.clone());
+            let requests = request_tx.clone();
+            let heartbeat = context.heartbeat();
             threads.push(spawn(&format!("lane-{number}"), move || {
-                let mut post = SupervisedLane { number, own, requests, incarnation: 0 };
-                post.run(&works, &*connect, &ordered, &pulse);
+                let mut lane = SupervisedLane { number, own, requests, incarnation: 0 };
+                lane.run(&context, &*connect, &command_rx, &heartbeat);
             }));
-            orders
+            command_tx
         });
-        Self { works: Arc::clone(works), lanes: lanes.collect(), threads }
+        Self { context: Arc::clone(context), lanes: lanes.collect(), threads }
     }
 
-    /// A partition is this process's from now on. All desks' partitions of one number share a lane.
+    /// Assigns a partition to this process. The partitions of all desks with the same number share a lane.
     pub fn own(&self, topic: Topic, partition: u16) {
-        let _ = self.lane(partition).send(Order::Own(topic, partition));
+        let _ = self.lane(partition).send(LaneCommand::Own(topic, partition));
     }
 
-    /// A partition is another process's from now on.
+    /// Revokes a partition: it is another process's.
     pub fn leave(&self, topic: Topic, partition: u16) {
-        let _ = self.lane(partition).send(Order::Leave(topic, partition));
+        let _ = self.lane(partition).send(LaneCommand::Leave(topic, partition));
     }
 
-    fn lane(&self, partition: u16) -> &Sender<Order> {
+    fn lane(&self, partition: u16) -> &Sender<LaneCommand> {
         &self.lanes[usize::from(partition) % self.lanes.len()]
     }
 
-    /// Ends with last snapshots.
+    /// Stops the lanes; each takes its last snapshots.
     pub fn stop(self) {
-        self.works.stop();
+        self.context.stop();
         drop(self.lanes);
         for thread in self.threads {
             let _ = thread.join();
@@ -95,10 +95,10 @@ impl LaneSupervisor {
     }
 }
 
-/// A lane's post: whoever works there is replaced.
+/// A lane that is restarted when it ends.
 struct SupervisedLane {
     number: usize,
-    own: Sender<Order>,
+    own: Sender<LaneCommand>,
     requests: Sender<Request>,
     incarnation: u64,
 }
@@ -106,77 +106,77 @@ struct SupervisedLane {
 impl SupervisedLane {
     fn run(
         &mut self,
-        works: &Arc<WorkerContext>,
+        context: &Arc<WorkerContext>,
         connect: &dyn Connect,
-        orders: &Receiver<Order>,
-        pulse: &Arc<Heartbeat>,
+        commands: &Receiver<LaneCommand>,
+        heartbeat: &Arc<Heartbeat>,
     ) {
         let mut owned = Owned::new();
-        while !works.is_stopping() {
+        while !context.is_stopping() {
             self.incarnation += 1;
-            let lane = std::panic::AssertUnwindSafe(|| self.work(works, connect, orders, pulse, &mut owned));
+            let lane = std::panic::AssertUnwindSafe(|| self.work(context, connect, commands, heartbeat, &mut owned));
             match std::panic::catch_unwind(lane) {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => {
-                    warn!(lane = self.number, %error, "a lane begins again from its snapshots");
+                    warn!(lane = self.number, %error, "a lane failed; it restarts from its snapshots");
                 }
-                Err(_) => warn!(
-                    lane = self.number,
-                    "a lane stopped at a broken invariant; it begins again from its snapshots"
-                ),
+                Err(_) => {
+                    warn!(lane = self.number, "a lane stopped at a broken invariant; it restarts from its snapshots")
+                }
             }
-            works.metrics.restarts.inc();
-            std::thread::sleep(AGAIN);
+            context.metrics.restarts.inc();
+            std::thread::sleep(RETRY_AFTER);
         }
     }
 
     fn work(
         &self,
-        works: &Arc<WorkerContext>,
+        context: &Arc<WorkerContext>,
         connect: &dyn Connect,
-        orders: &Receiver<Order>,
-        pulse: &Arc<Heartbeat>,
+        commands: &Receiver<LaneCommand>,
+        heartbeat: &Arc<Heartbeat>,
         owned: &mut Owned,
     ) -> Result<(), LaneError> {
-        let tools = Tools { feed: connect.feed()?, appender: connect.appender()?, pulse: Arc::clone(pulse) };
-        let ask = |topic, partition, incarnation| {
+        let tools =
+            Tools { consumer: connect.consumer()?, appender: connect.appender()?, heartbeat: Arc::clone(heartbeat) };
+        let request_restore = |topic, partition, incarnation| {
             let _ = self.requests.send(Request { topic, partition, incarnation, to: self.own.clone() });
         };
-        Lane::new(works, self.incarnation, tools, owned, orders, &ask).run()
+        Lane::new(context, self.incarnation, tools, owned, commands, &request_restore).run()
     }
 }
 
-/// Restores states one by one. A store or a log that does not answer is asked again for as long as it takes.
-fn restore(works: &WorkerContext, requests: &Receiver<Request>) {
+/// Restores tasks one by one. A store or a log that does not answer is retried until it does.
+fn restore(context: &WorkerContext, requests: &Receiver<Request>) {
     while let Ok(Request { topic, partition, incarnation, to }) = requests.recv() {
-        let (mut is_told, mut is_second) = (false, false);
-        let order = loop {
-            if works.is_stopping() {
+        let (mut is_logged, mut is_second) = (false, false);
+        let command = loop {
+            if context.is_stopping() {
                 return;
             }
-            let timer = works.metrics.restore_seconds.start_timer();
-            let opened = works
-                .books
+            let timer = context.metrics.restore_seconds.start_timer();
+            let opened = context
+                .rules_cache
                 .refreshed()
-                .map(|library| AnyTask::open(&works.meta, (topic, partition), &works.snapshots, &library));
+                .map(|library| open_task(&context.meta, (topic, partition), &context.snapshots, &library));
             let why = match opened {
-                Ok(Ok(station)) => break Order::Restored(incarnation, station),
+                Ok(Ok(task)) => break LaneCommand::Restored(incarnation, task),
                 Ok(Err(TaskError::Snapshot(error @ SnapshotError::Io { .. }))) => error.to_string(),
-                // Its rules may have been published between the two looks.
+                // Another process may have published its rules after this one read them: read them once more.
                 Ok(Err(TaskError::State { .. })) if !std::mem::replace(&mut is_second, true) => continue,
-                Ok(Err(error)) => break Order::Broken(incarnation, topic, partition, error),
+                Ok(Err(error)) => break LaneCommand::Broken(incarnation, topic, partition, error),
                 Err(why) => format!("the rules cannot be read: {why}"),
             };
             timer.stop_and_discard();
-            if !std::mem::replace(&mut is_told, true) {
-                warn!(%topic, partition, why, "a state cannot be restored now; it is tried again");
+            if !std::mem::replace(&mut is_logged, true) {
+                warn!(%topic, partition, why, "a task cannot be restored; it is retried");
             }
-            std::thread::sleep(AGAIN);
+            std::thread::sleep(RETRY_AFTER);
         };
-        let _ = to.send(order);
+        let _ = to.send(command);
     }
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(work).expect("the system has room for a thread")
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).expect("the system can start a thread")
 }

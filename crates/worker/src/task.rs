@@ -1,9 +1,10 @@
-//! A stage with its place in the log: it answers what it is handed, and knows when a snapshot of it may be published.
+//! A task: a desk at its position in a partition. It answers records, and knows when a snapshot of it may be published.
 //!
-//! It neither reads nor writes the log: whoever runs it hands in the records from [`DeskTask::from`] on, appends what it
-//! answers, in order, and says how much of that is durable.
+//! A task neither reads nor writes the log. Its caller hands in the records from [`Task::start_offset`] on, appends the
+//! answers in order, and reports which of them are durable.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Debug;
 use std::ops::Range;
 
 use domain::model::address::PartitionId;
@@ -16,10 +17,10 @@ use eventlog::local::meta::{Clock, Meta};
 
 use crate::snapshot::{Snapshot, SnapshotError, Snapshots};
 
-/// What helps where the log no longer reaches back to a snapshot.
+/// The fix where the log begins after the offset of a snapshot.
 pub const RETIRED: &str = "restore the snapshots that belong to this log, or begin a new data directory";
 
-/// Why a station stops. Its place is not moved; started again, it goes on from its snapshot.
+/// Why a task stops. Its position does not move: a restarted task continues from its snapshot.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
     #[error(transparent)]
@@ -30,31 +31,103 @@ pub enum TaskError {
     Log(#[from] LogError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    #[error("the snapshot of {partition} at offset {offset} cannot be taken up: {what}")]
+    #[error("the snapshot of {partition} at offset {offset} cannot be restored: {what}")]
     State { partition: String, offset: u64, what: String },
 }
 
-/// A stage on its partition.
+/// A desk of any kind at its position in a partition.
+pub trait Task: Debug + Send {
+    fn source(&self) -> PartitionId;
+
+    /// The offset of the first record to hand in, from a log with these bounds.
+    ///
+    /// It is the record before the task's position, where the log still has it: the task checks that it is the record that
+    /// it took.
+    ///
+    /// # Errors
+    /// The log ends before the task's position.
+    fn start_offset(&self, bounds: &Range<u64>) -> Result<u64, LogError>;
+
+    /// The last record that this task took.
+    fn last_taken(&self) -> Option<RecordMark>;
+
+    /// Another task of this partition took this record. This task stops if the log holds another record there, or ends
+    /// before it.
+    fn expect(&mut self, taken: RecordMark);
+
+    /// The offset of the next record.
+    fn next_offset(&self) -> u64;
+
+    /// Takes the next record and appends its answers to `answers`.
+    ///
+    /// # Errors
+    /// Why the partition stops. The caller must then drop the task.
+    fn take(
+        &mut self,
+        record: Record<'_>,
+        library: &Library,
+        answers: &mut Vec<Output>,
+    ) -> Result<Admission, TaskError>;
+
+    /// These answers are durable, numbered from 0 in the order in which they were handed out. Answers to several partitions
+    /// may become durable in another order; only answers without a gap before them count.
+    ///
+    /// # Panics
+    /// If they were not handed out, or are durable already.
+    fn made_durable(&mut self, answers: Range<u64>);
+
+    /// The number of answers that were handed out, which is the number of the next one.
+    fn handed_out(&self) -> u64;
+
+    /// The offset below which the answers to all records are durable.
+    fn settled(&self) -> u64;
+
+    /// The number of answers that were handed out and are not known to be durable.
+    fn outstanding(&self) -> u64;
+
+    /// The number of records taken since the last snapshot.
+    fn since_snapshot(&self) -> u64;
+
+    /// Whether frames are missing after everything was read. They may still come while there is more to read.
+    ///
+    /// # Errors
+    /// The first missing frame.
+    fn check_nothing_is_missing(&self) -> Result<(), TaskError>;
+
+    /// The number of source partitions of which a frame is missing.
+    fn missing(&self) -> usize;
+
+    /// Takes a snapshot, which [`Task::snapshot`] hands out when it may be published.
+    fn take_snapshot(&mut self);
+
+    /// The snapshot that may be published: all answers to its records are durable.
+    fn snapshot(&mut self, snapshots: &Snapshots) -> Option<Snapshot>;
+
+    /// The approximate memory of the desk's state in bytes, by kind.
+    fn sizes(&self) -> Vec<(&'static str, usize)>;
+}
+
+/// A stage in its partition.
 #[derive(Debug)]
 pub struct DeskTask<D> {
     stage: Stage<D>,
     source: PartitionId,
-    /// Answers handed out, and how many of them are durable without a gap.
+    /// The number of answers that were handed out, and how many of them are durable without a gap.
     sent: u64,
     durable: u64,
-    /// What is durable beyond a gap, by where it begins: partitions do not wait for each other.
+    /// Ranges of durable answers after a gap, as (start, end): partitions do not wait for each other.
     ahead: BTreeMap<u64, u64>,
     /// (answers handed out, next offset) after each record whose answers are not durable yet.
     open: VecDeque<(u64, u64)>,
-    /// The next offset as far as all answers are durable.
+    /// The offset below which the answers to all records are durable.
     settled: u64,
-    /// The offset of the last snapshot, and the one that waits for its answers to be durable.
+    /// The offset of the last snapshot, and the snapshot whose answers are not all durable yet.
     snapshot_at: u64,
     waiting: Option<(u64, Snapshot)>,
 }
 
 impl<D: Desk> DeskTask<D> {
-    /// Takes up the latest snapshot of a partition, or begins at the beginning if there never was one.
+    /// Restores the latest snapshot of a partition, or begins at the beginning if there never was one.
     ///
     /// # Errors
     /// The snapshot is torn.
@@ -62,23 +135,23 @@ impl<D: Desk> DeskTask<D> {
         Self::open_under(StageOptions::default(), meta, partition, snapshots, library)
     }
 
-    /// The same, of another build or without some safeguard.
+    /// As [`DeskTask::open`], with the behaviour of another build or without some safeguard.
     ///
     /// # Errors
     /// As [`DeskTask::open`].
     pub fn open_under(
-        terms: StageOptions,
+        options: StageOptions,
         meta: &Meta,
         partition: u16,
         snapshots: &Snapshots,
         library: &Library,
     ) -> Result<Self, TaskError> {
         let source = PartitionId { log: meta.topic_id(D::TOPIC), topic: D::TOPIC, partition };
-        let terms = StageOptions { is_event_clock: meta.clock == Clock::Event, ..terms };
+        let options = StageOptions { is_event_clock: meta.clock == Clock::Event, ..options };
         let (stage, offset) = match snapshots.latest(source)? {
-            None => (Stage::new_under(terms, D::default(), source.log, partition, meta.partitions), 0),
+            None => (Stage::new_under(options, D::default(), source.log, partition, meta.partitions), 0),
             Some(Snapshot { offset, state, .. }) => {
-                let stage = Stage::restore_under(terms, &state, source.log, partition, meta.partitions, library);
+                let stage = Stage::restore_under(options, &state, source.log, partition, meta.partitions, library);
                 (stage.map_err(|what| TaskError::State { partition: source.to_string(), offset, what })?, offset)
             }
         };
@@ -95,13 +168,22 @@ impl<D: Desk> DeskTask<D> {
         })
     }
 
-    /// The offset of the first record that it must be handed, of a log that has so many.
-    ///
-    /// The record before its place is handed in again where it is still there: it must be the one that was taken.
-    ///
-    /// # Errors
-    /// The log ends before its place.
-    pub fn from(&self, bounds: &Range<u64>) -> Result<u64, LogError> {
+    fn settle(&mut self) {
+        while let Some(&(sent, next)) = self.open.front()
+            && sent <= self.durable
+        {
+            self.settled = next;
+            self.open.pop_front();
+        }
+    }
+}
+
+impl<D: Desk + Debug + Send> Task for DeskTask<D> {
+    fn source(&self) -> PartitionId {
+        self.source
+    }
+
+    fn start_offset(&self, bounds: &Range<u64>) -> Result<u64, LogError> {
         let (next, known) = (self.stage.next_offset(), self.stage.known_end());
         if known > bounds.end {
             return Err(LogError::Short { partition: self.source.to_string(), wanted: known, end: bounds.end });
@@ -109,52 +191,33 @@ impl<D: Desk> DeskTask<D> {
         Ok(if next > bounds.start { next - 1 } else { next })
     }
 
-    /// The last record that it took.
-    #[must_use]
-    pub fn last_taken(&self) -> Option<RecordMark> {
+    fn last_taken(&self) -> Option<RecordMark> {
         self.stage.last_taken()
     }
 
-    /// Another station of this partition has taken this record: this one stops where the log holds another one, or ends before.
-    pub fn expect(&mut self, taken: RecordMark) {
+    fn expect(&mut self, taken: RecordMark) {
         self.stage.expect(taken);
     }
 
-    #[must_use]
-    pub fn source(&self) -> PartitionId {
-        self.source
-    }
-
-    /// The offset of the record that comes next.
-    #[must_use]
-    pub fn next_offset(&self) -> u64 {
+    fn next_offset(&self) -> u64 {
         self.stage.next_offset()
     }
 
-    /// Takes the next record and answers it.
-    ///
-    /// # Errors
-    /// Why the partition stops. The station must then be thrown away.
-    pub fn take(
+    fn take(
         &mut self,
         record: Record<'_>,
         library: &Library,
         answers: &mut Vec<Output>,
     ) -> Result<Admission, TaskError> {
         let had = answers.len();
-        let verdict = self.stage.step(record.offset, record.append, record.bytes, library, answers)?;
+        let admission = self.stage.step(record.offset, record.append, record.bytes, library, answers)?;
         self.sent += (answers.len() - had) as u64;
         self.open.push_back((self.sent, self.stage.next_offset()));
         self.settle();
-        Ok(verdict)
+        Ok(admission)
     }
 
-    /// These answers are durable, numbered from 0 as they were handed out. Whoever sends them to several partitions may hear
-    /// of a later one first; only what has no gap before it counts.
-    ///
-    /// # Panics
-    /// If they were not handed out, or are durable already.
-    pub fn made_durable(&mut self, answers: Range<u64>) {
+    fn made_durable(&mut self, answers: Range<u64>) {
         assert!(
             self.durable <= answers.start && answers.end <= self.sent,
             "no more can be durable than was handed out"
@@ -167,61 +230,31 @@ impl<D: Desk> DeskTask<D> {
         self.settle();
     }
 
-    /// How many answers were handed out: the number of the next one.
-    #[must_use]
-    pub fn handed_out(&self) -> u64 {
+    fn handed_out(&self) -> u64 {
         self.sent
     }
 
-    fn settle(&mut self) {
-        while let Some(&(sent, next)) = self.open.front()
-            && sent <= self.durable
-        {
-            self.settled = next;
-            self.open.pop_front();
-        }
-    }
-
-    /// The next offset as far as all answers are durable: everything before it has left its traces.
-    #[must_use]
-    pub fn settled(&self) -> u64 {
+    fn settled(&self) -> u64 {
         self.settled
     }
 
-    /// Answers that are handed out and not known to be durable.
-    #[must_use]
-    pub fn outstanding(&self) -> u64 {
+    fn outstanding(&self) -> u64 {
         self.sent - self.durable
     }
 
-    /// Records taken since the last snapshot.
-    #[must_use]
-    pub fn since_snapshot(&self) -> u64 {
+    fn since_snapshot(&self) -> u64 {
         self.stage.next_offset() - self.snapshot_at
     }
 
-    /// Whether a snapshot is taken and not published yet.
-    #[must_use]
-    pub fn is_snapshot_waiting(&self) -> bool {
-        self.waiting.is_some()
-    }
-
-    /// Whether frames are missing now that everything was read. They may come again while there is more to read.
-    ///
-    /// # Errors
-    /// The first of them.
-    pub fn check_nothing_is_missing(&self) -> Result<(), TaskError> {
+    fn check_nothing_is_missing(&self) -> Result<(), TaskError> {
         self.stage.positions.missing().next().map_or(Ok(()), |missing| Err(missing.into()))
     }
 
-    /// Of how many source partitions a frame is missing.
-    #[must_use]
-    pub fn missing(&self) -> usize {
+    fn missing(&self) -> usize {
         self.stage.positions.missing().count()
     }
 
-    /// Takes a snapshot; [`DeskTask::snapshot`] hands it out when it may be published.
-    pub fn take_snapshot(&mut self) {
+    fn take_snapshot(&mut self) {
         let offset = self.stage.next_offset();
         let is_whole = self.stage.positions.missing().next().is_none();
         if self.waiting.is_none() && offset > self.snapshot_at && is_whole {
@@ -231,8 +264,7 @@ impl<D: Desk> DeskTask<D> {
         }
     }
 
-    /// The snapshot that may be published: every answer to what is in it is durable.
-    pub fn snapshot(&mut self, snapshots: &Snapshots) -> Option<Snapshot> {
+    fn snapshot(&mut self, snapshots: &Snapshots) -> Option<Snapshot> {
         let (sent, _) = self.waiting.as_ref()?;
         if snapshots.safeguards.manifest_after_acks && *sent > self.durable {
             return None;
@@ -242,8 +274,7 @@ impl<D: Desk> DeskTask<D> {
         Some(snapshot)
     }
 
-    #[must_use]
-    pub fn stage(&self) -> &Stage<D> {
-        &self.stage
+    fn sizes(&self) -> Vec<(&'static str, usize)> {
+        self.stage.desk().sizes()
     }
 }

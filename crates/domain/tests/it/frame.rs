@@ -1,6 +1,6 @@
 //! The codec: what goes in comes out, damage is always noticed.
 
-use domain::frame::{Body, Frame, FrameError, HEADER_BYTES, Kind, PART_BYTES_MAX, seal};
+use domain::frame::{Body, Frame, FrameError, HEADER_BYTES, Kind, PART_BYTES_MAX, peek_kind, seal};
 use domain::model::address::{AnswerPos, PartitionId, Provenance, Topic};
 use domain::model::code::Link;
 use domain::model::event::{Action, Code, Event, Part, Payment};
@@ -135,4 +135,17 @@ fn a_body_is_cut_where_it_would_grow_too_large() {
     let largest = parts.iter().filter(|(_, count)| *count > 1).map(|(bytes, _)| *bytes).max();
     assert!(largest.is_some_and(|bytes| bytes <= PART_BYTES_MAX), "{parts:?}");
     assert!(parts.len() >= 4);
+}
+
+#[test]
+fn a_record_shows_its_kind_before_it_is_opened() {
+    for kind in [Kind::Events, Kind::CodeScans, Kind::Wins, Kind::Facts, Kind::Marker, Kind::Genesis] {
+        assert_eq!(peek_kind(&seal(kind, 5, None, 0, &[])), Some(kind));
+    }
+    let mut damaged = seal(Kind::Marker, 5, None, 0, &[]);
+    damaged[HEADER_BYTES - 1] = 1;
+    assert!(Frame::open(&damaged).is_err());
+    assert_eq!(peek_kind(&damaged), Some(Kind::Marker), "nothing else is checked");
+    damaged[5] = 9;
+    assert_eq!([peek_kind(&damaged), peek_kind(&damaged[..5]), peek_kind(&[])], [None; 3]);
 }

@@ -21,7 +21,7 @@ use crate::process::health::{Admin, HealthCheck};
 use crate::process::signals::Signals;
 use crate::process::sockets;
 use crate::process::thread::thread;
-use worker::ledger_consumer::{LedgerConsumer, Order, Owner, Progress};
+use worker::ledger_consumer::{LedgerCommand, LedgerConsumer, Owner, Progress};
 
 /// Writes until SIGTERM or SIGINT.
 pub(crate) fn ledger(args: LedgerArgs) -> Result<()> {
@@ -52,7 +52,7 @@ async fn run(
     base: Base,
     scribe: LedgerConsumer,
     standing: Arc<RoleHealth>,
-    orders: Sender<Order>,
+    orders: Sender<LedgerCommand>,
     commits: Receiver<(u16, u64)>,
 ) -> Result<()> {
     let admin = sockets::admin(settings.role.process.admin.get()).await?;
@@ -86,7 +86,7 @@ async fn run(
 }
 
 /// Applies the changes of the group, until the membership is over.
-fn follow(changes: &Receiver<Change>, orders: &Sender<Order>, standing: &RoleHealth) -> Result<()> {
+fn follow(changes: &Receiver<Change>, orders: &Sender<LedgerCommand>, standing: &RoleHealth) -> Result<()> {
     for change in changes {
         let mut owned = standing.owned.lock().unwrap_or_else(PoisonError::into_inner);
         match change {
@@ -94,14 +94,14 @@ fn follow(changes: &Receiver<Change>, orders: &Sender<Order>, standing: &RoleHea
                 info!(?places, "partitions come");
                 for (_, facts) in places {
                     owned.insert(facts);
-                    let _ = orders.send(Order::Own(facts));
+                    let _ = orders.send(LedgerCommand::Own(facts));
                 }
             }
             Change::Revoked(places) | Change::Lost(places) => {
                 info!(?places, "partitions go");
                 for (_, facts) in places {
                     owned.remove(&facts);
-                    let _ = orders.send(Order::Leave(facts));
+                    let _ = orders.send(LedgerCommand::Leave(facts));
                 }
             }
             Change::Over(error) => return Err(error.into()),

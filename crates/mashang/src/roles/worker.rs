@@ -22,6 +22,7 @@ use eventlog::local::meta::Meta;
 use prometheus::{IntGauge, IntGaugeVec, Registry, TextEncoder};
 use tracing::{info, warn};
 use worker::context::{RunMode, SnapshotPolicy, WorkerContext};
+use worker::desks::desk_of;
 use worker::rules_cache::RulesCache;
 use worker::snapshot::Snapshots;
 use worker::supervisor::{Connect, LaneSupervisor};
@@ -183,7 +184,7 @@ struct Lines {
 }
 
 impl Connect for Lines {
-    fn feed(&self) -> Result<Box<dyn Consumer>, LogError> {
+    fn consumer(&self) -> Result<Box<dyn Consumer>, LogError> {
         Ok(Box::new(KafkaConsumer::new(&self.kafka, &self.meta, &self.instance)?))
     }
 
@@ -251,7 +252,7 @@ impl RoleHealth {
         let mut feed = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut oldest, mut answers): (Option<i64>, bool) = (None, true);
         for progress in self.works.progress() {
-            let desk = stage(progress.topic);
+            let desk = desk_of(progress.topic).name;
             let labels = [desk, &progress.partition.to_string()];
             let settled = progress.settled.load(Ordering::Acquire);
             // Brokers that do not answer are asked once.
@@ -279,14 +280,6 @@ impl RoleHealth {
             }
         }
         self.snapshot_age.set(oldest.map_or(0, |oldest| (now_ms() - oldest).max(0) / 1000));
-    }
-}
-
-fn stage(topic: Topic) -> &'static str {
-    match topic {
-        Topic::Scans => "shopper",
-        Topic::Draws => "code",
-        _ => "campaign",
     }
 }
 

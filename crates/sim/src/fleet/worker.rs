@@ -10,10 +10,10 @@ use domain::protocol::positions::FaultInjection;
 use domain::protocol::stage::{Output, RecordMark, StageOptions};
 use eventlog::api::Record;
 use eventlog::local::meta::Meta;
-use worker::any_task::AnyTask;
+use worker::desks::open_task_under;
 use worker::rules_cache::RulesCache;
 use worker::snapshot::{Snapshot, Snapshots};
-use worker::task::TaskError;
+use worker::task::{Task, TaskError};
 
 use super::log::{Place, SharedLog};
 
@@ -23,7 +23,7 @@ pub struct SimTask {
     pub place: Place,
     /// Another one for the same partition has another number.
     pub number: u64,
-    station: AnyTask,
+    station: Box<dyn Task>,
     /// The offset that it is handed next.
     next: u64,
     /// Number of records for which it goes on without knowing that the partition is another worker's. `None`: it is its own.
@@ -66,11 +66,11 @@ impl Worker {
         let Opening { log, snapshots, guards, committed } = opening;
         self.library = self.books.refreshed().expect("the shelf is there");
         let terms = StageOptions { build: self.build, guards, ..StageOptions::default() };
-        let mut station = AnyTask::open_under(terms, &self.meta, place, snapshots, &self.library)?;
+        let mut station = open_task_under(terms, &self.meta, place, snapshots, &self.library)?;
         self.taken.get(&place).into_iter().for_each(|&taken| station.expect(taken));
         let bounds = log.bounds(place);
         let is_at_manifest = snapshots.safeguards.start_at_manifest;
-        let next = if is_at_manifest { station.from(&bounds)? } else { committed.unwrap_or(bounds.start) };
+        let next = if is_at_manifest { station.start_offset(&bounds)? } else { committed.unwrap_or(bounds.start) };
         log.check(place, next)?;
         self.seats.push(SimTask { place, number, station, next, left: None });
         Ok(())

@@ -1,4 +1,4 @@
-//! Answers go to several partitions, and none of them waits for another.
+//! Answers to several partitions become durable in any order.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use domain::protocol::stage::{Marker, marker_record};
 use eventlog::api::Record;
 use eventlog::files::memory::Memory;
 use eventlog::local::meta::{Clock, Meta};
-use worker::any_task::AnyTask;
+use worker::desks::open_task;
 use worker::snapshot::Snapshots;
 
 pub(crate) fn library() -> Library {
@@ -38,24 +38,24 @@ pub(crate) fn marker() -> Vec<u8> {
     marker_record(&Marker { merchant: "m", order: 1, sha256: [0; 32], behaviour: 1 })
 }
 
-/// Else a manifest would be published whose state has answered something that is not in the log, and never comes there.
+/// Otherwise a manifest could be published although an answer to its records is not in the log, and never will be.
 #[test]
-fn only_what_has_no_gap_before_it_counts_as_durable() {
+fn answers_after_a_gap_do_not_count_as_durable() {
     let meta = Meta::new(1, Clock::Wall, Partitions::all(1));
     let snapshots = Snapshots::new(Arc::new(Memory::default()), Path::new("data/snapshots"));
     let library = library();
-    let mut station = AnyTask::open(&meta, (Topic::Scans, 0), &snapshots, &library).expect("a beginning");
+    let mut task = open_task(&meta, (Topic::Scans, 0), &snapshots, &library).expect("a beginning");
     let marker = marker();
     let events = seal(Kind::Events, 5, None, 0, &[]);
     let mut answers = Vec::new();
     for (offset, bytes) in (0..).zip([&marker, &events, &events]) {
-        station.take(Record { offset, append: 5, bytes }, &library, &mut answers).expect("a frame");
+        task.take(Record { offset, append: 5, bytes }, &library, &mut answers).expect("a frame");
     }
-    assert_eq!((answers.len(), station.handed_out(), station.settled()), (3, 3, 0));
-    station.take_snapshot();
-    station.made_durable(1..3);
-    assert_eq!((station.settled(), station.snapshot(&snapshots)), (0, None), "the first one is not durable");
-    station.made_durable(0..1);
-    assert_eq!(station.settled(), 3);
-    assert_eq!(station.snapshot(&snapshots).map(|s| (s.offset, s.behaviour)), Some((3, 1)));
+    assert_eq!((answers.len(), task.handed_out(), task.settled()), (3, 3, 0));
+    task.take_snapshot();
+    task.made_durable(1..3);
+    assert_eq!((task.settled(), task.snapshot(&snapshots)), (0, None), "the first one is not durable");
+    task.made_durable(0..1);
+    assert_eq!(task.settled(), 3);
+    assert_eq!(task.snapshot(&snapshots).map(|s| (s.offset, s.behaviour)), Some((3, 1)));
 }

@@ -1,4 +1,4 @@
-//! A lane that begins again finds what it took before, or its partition stops: the log was cut.
+//! A restarted lane reads the records that it took before. If the log was cut, the partition stops.
 
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
@@ -49,16 +49,16 @@ fn append(log: &Log, record: Vec<u8>) {
     log.append_and_wait(vec![Append { topic: SCANS.0, partition: SCANS.1, record }]).expect("durable");
 }
 
-/// Gives every incarnation of a lane the log that there is now, until the feed is told to fail.
-struct Lines {
+/// Opens the current log for each incarnation of a lane, with consumers that can be made to fail.
+struct CurrentLog {
     log: Mutex<Arc<Log>>,
     fails: Arc<AtomicBool>,
 }
 
-impl Connect for Lines {
-    fn feed(&self) -> Result<Box<dyn Consumer>, LogError> {
+impl Connect for CurrentLog {
+    fn consumer(&self) -> Result<Box<dyn Consumer>, LogError> {
         let log = Arc::clone(&self.log.lock().expect("no panic"));
-        Ok(Box::new(Failing { feed: LocalConsumer::new(log, Readers::Desks), fails: Arc::clone(&self.fails) }))
+        Ok(Box::new(Failing { consumer: LocalConsumer::new(log, Readers::Desks), fails: Arc::clone(&self.fails) }))
     }
 
     fn appender(&self) -> Result<Arc<dyn Appender>, LogError> {
@@ -66,23 +66,23 @@ impl Connect for Lines {
     }
 }
 
-/// A feed that fails once when it is told to.
+/// A consumer that fails once when `fails` is set.
 struct Failing {
-    feed: LocalConsumer,
+    consumer: LocalConsumer,
     fails: Arc<AtomicBool>,
 }
 
 impl Consumer for Failing {
     fn bounds(&mut self, topic: Topic, partition: u16) -> Result<Range<u64>, LogError> {
-        self.feed.bounds(topic, partition)
+        self.consumer.bounds(topic, partition)
     }
 
     fn assign(&mut self, topic: Topic, partition: u16, from: u64, mend: &'static str) -> Result<(), LogError> {
-        self.feed.assign(topic, partition, from, mend)
+        self.consumer.assign(topic, partition, from, mend)
     }
 
     fn revoke(&mut self, topic: Topic, partition: u16) {
-        self.feed.revoke(topic, partition);
+        self.consumer.revoke(topic, partition);
     }
 
     fn poll(
@@ -93,77 +93,77 @@ impl Consumer for Failing {
         if self.fails.swap(false, Ordering::AcqRel) {
             return Err(LogError::Hole { partition: "scans partition 0".to_owned(), expected: 0, found: 1 });
         }
-        self.feed.poll(wait, each)
+        self.consumer.poll(wait, each)
     }
 }
 
-/// How a partition stands whose lane has taken all of a log of three frames, and begins again when something happened to it:
-/// how far it is, and why it stopped.
-fn after(happens: impl FnOnce(Arc<Log>) -> Arc<Log>) -> (u64, Option<String>) {
+/// Runs a lane to the end of a log of three frames, changes the log and restarts the lane. Returns the settled offset, and why
+/// the partition stopped.
+fn restart_after(change: impl FnOnce(Arc<Log>) -> Arc<Log>) -> (u64, Option<String>) {
     let snapshots = Snapshots::new(Arc::new(Memory::default()), Path::new("snapshots"));
-    // No snapshot is taken: it begins at the beginning.
-    let rhythm = SnapshotPolicy { interval: Duration::from_secs(3600), records: 1 };
-    let (manner, published) = (RunMode::Fleet, Box::new(|_, _, _| ()));
-    let works = WorkerContext::new(
+    // No snapshot is taken: the lane restarts at the beginning of the log.
+    let snapshot_policy = SnapshotPolicy { interval: Duration::from_secs(3600), records: 1 };
+    let (run_mode, published) = (RunMode::Fleet, Box::new(|_, _, _| ()));
+    let context = WorkerContext::new(
         meta(),
         RulesCache::fixed(library()),
         snapshots,
-        rhythm,
-        manner,
+        snapshot_policy,
+        run_mode,
         published,
         &Registry::new(),
     );
-    let works = Arc::new(works);
-    let lines = Arc::new(Lines { log: Mutex::new(log(&[5, 6, 7])), fails: Arc::default() });
-    let crew = LaneSupervisor::start(&works, &(Arc::clone(&lines) as Arc<dyn Connect>), 1);
-    crew.own(SCANS.0, SCANS.1);
+    let context = Arc::new(context);
+    let current = Arc::new(CurrentLog { log: Mutex::new(log(&[5, 6, 7])), fails: Arc::default() });
+    let supervisor = LaneSupervisor::start(&context, &(Arc::clone(&current) as Arc<dyn Connect>), 1);
+    supervisor.own(SCANS.0, SCANS.1);
     let wait = |is: &dyn Fn(u64, &Option<String>) -> bool| {
         let until = Instant::now() + PATIENCE;
         loop {
-            for progress in works.progress() {
+            for progress in context.progress() {
                 let (settled, why) = (progress.settled.load(Ordering::Acquire), progress.why_stopped());
                 if is(settled, &why) {
                     return (settled, why);
                 }
             }
-            assert!(Instant::now() < until, "it does not come so far");
+            assert!(Instant::now() < until, "the lane does not reach this state");
             std::thread::sleep(Duration::from_millis(5));
         }
     };
     wait(&|settled, _| settled == 4);
     {
-        let mut log = lines.log.lock().expect("no panic");
-        *log = happens(Arc::clone(&log));
+        let mut log = current.log.lock().expect("no panic");
+        *log = change(Arc::clone(&log));
     }
-    lines.fails.store(true, Ordering::Release);
-    let restarts = Instant::now() + PATIENCE;
-    while lines.fails.load(Ordering::Acquire) {
-        assert!(Instant::now() < restarts, "the feed is not polled");
+    current.fails.store(true, Ordering::Release);
+    let timeout = Instant::now() + PATIENCE;
+    while current.fails.load(Ordering::Acquire) {
+        assert!(Instant::now() < timeout, "the consumer is not polled");
         std::thread::sleep(Duration::from_millis(5));
     }
-    // Whoever takes it has begun again.
-    append(&lines.log.lock().expect("no panic"), events(8));
+    // Only a restarted lane takes this record.
+    append(&current.log.lock().expect("no panic"), events(8));
     let found = wait(&|settled, why| why.is_some() || settled == 5);
-    crew.stop();
+    supervisor.stop();
     found
 }
 
 #[test]
-fn a_log_that_is_as_it_was_is_read_again() {
-    assert_eq!(after(|log| log), (5, None));
+fn unchanged_log_is_read_again() {
+    assert_eq!(restart_after(|log| log), (5, None));
 }
 
 #[test]
-fn a_log_that_was_cut_stops_the_partition() {
-    let (_, why) = after(|_| log(&[5]));
-    let why = why.expect("it stops");
+fn cut_log_stops_the_partition() {
+    let (_, why) = restart_after(|_| log(&[5]));
+    let why = why.expect("the partition stops");
     assert!(why.contains("offset 4 was asked for, the log ends at"), "{why}");
 }
 
 #[test]
-fn a_log_that_was_cut_and_has_grown_again_stops_the_partition() {
-    let (settled, why) = after(|_| log(&[5, 8, 9, 10]));
-    let why = why.expect("it stops");
+fn cut_log_with_new_records_stops_the_partition() {
+    let (settled, why) = restart_after(|_| log(&[5, 8, 9, 10]));
+    let why = why.expect("the partition stops");
     assert!(why.contains("offset 3 holds another record than the one that was taken"), "{why}");
     assert!(settled <= 3, "{settled}");
 }

@@ -1,4 +1,4 @@
-//! Stations, and snapshots on a disk that a test can crash.
+//! Tasks and lanes, and snapshots on a disk that a test can crash.
 
 mod acks;
 mod again;

@@ -1,4 +1,4 @@
-//! What is published stays readable, whoever writes after it and wherever that is cut off.
+//! A published snapshot stays readable after every later or interrupted write.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ fn snapshot(offset: u64, byte: u8) -> Snapshot {
     Snapshot { source: SOURCE, offset, behaviour: 1, state: vec![byte; 100] }
 }
 
-/// A zombie and its successor come to the same offset: their states say the same, their bytes need not be the same.
+/// A zombie and its successor reach the same offset: their states are equal, their bytes may differ.
 #[test]
-fn a_second_writer_of_the_same_offset_tears_nothing() {
+fn second_writer_at_same_offset_tears_nothing() {
     for room in 0..600 {
         let disk = Memory::default();
         let snapshots = Snapshots::new(Arc::new(disk.clone()), Path::new("data/snapshots"));
@@ -24,14 +24,14 @@ fn a_second_writer_of_the_same_offset_tears_nothing() {
         let _ = snapshots.write(&snapshot(5, 2));
         disk.set_room(None);
         disk.crash(Loss::Torn(room));
-        let latest = snapshots.latest(SOURCE).expect("the first one stands");
-        assert_eq!(latest, Some(snapshot(5, 1)), "cut off after {room} bytes");
+        let latest = snapshots.latest(SOURCE).expect("the first one remains");
+        assert_eq!(latest, Some(snapshot(5, 1)), "interrupted after {room} bytes");
     }
 }
 
-/// A store that was full for a while is not full of what was tried meanwhile.
+/// Otherwise failed writes would fill a store that was full for a while.
 #[test]
-fn what_could_not_be_written_leaves_nothing_behind() {
+fn failed_write_leaves_no_files() {
     for room in 0..600 {
         let disk = Memory::default();
         let snapshots = Snapshots::new(Arc::new(disk.clone()), Path::new("data/snapshots"));
@@ -46,12 +46,12 @@ fn what_could_not_be_written_leaves_nothing_behind() {
             assert_eq!(disk.paths(), before, "after {room} bytes");
         }
     }
-    panic!("600 bytes are room for a snapshot");
+    panic!("600 bytes are enough for a snapshot");
 }
 
-/// The log may have let go of what a late one would need.
+/// The log may no longer have the records after its offset.
 #[test]
-fn a_snapshot_below_the_latest_is_not_published() {
+fn snapshot_below_the_latest_is_not_published() {
     let disk = Memory::default();
     let snapshots = Snapshots::new(Arc::new(disk.clone()), Path::new("data/snapshots"));
     assert_eq!(snapshots.write(&snapshot(5, 1)).expect("room"), 5);
@@ -60,7 +60,7 @@ fn a_snapshot_below_the_latest_is_not_published() {
 }
 
 #[test]
-fn a_snapshot_that_is_cut_off_leaves_the_one_before() {
+fn interrupted_write_leaves_the_earlier_snapshot() {
     for room in 0..600 {
         let disk = Memory::default();
         let snapshots = Snapshots::new(Arc::new(disk.clone()), Path::new("data/snapshots"));
@@ -69,14 +69,14 @@ fn a_snapshot_that_is_cut_off_leaves_the_one_before() {
         let is_done = snapshots.write(&snapshot(9, 2)).is_ok();
         disk.set_room(None);
         disk.crash(Loss::Torn(room));
-        let latest = snapshots.latest(SOURCE).expect("one of them stands").expect("there is one");
-        assert!(latest == snapshot(9, 2) || (!is_done && latest == snapshot(5, 1)), "cut off after {room} bytes");
+        let latest = snapshots.latest(SOURCE).expect("one of them remains").expect("there is one");
+        assert!(latest == snapshot(9, 2) || (!is_done && latest == snapshot(5, 1)), "interrupted after {room} bytes");
     }
 }
 
-/// Else a recreated topic would be gone on with from the state of the one before it.
+/// Otherwise a task would continue a recreated topic with the state of the old one.
 #[test]
-fn a_snapshot_of_another_log_is_refused() {
+fn snapshot_of_another_log_is_refused() {
     let mut snapshots = Snapshots::new(Arc::new(Memory::default()), Path::new("data/snapshots"));
     snapshots.write(&snapshot(5, 1)).expect("room");
     let recreated = PartitionId { log: 8, ..SOURCE };
@@ -84,5 +84,5 @@ fn a_snapshot_of_another_log_is_refused() {
     let wanted = "the snapshot is of scans partition 0 of log 00000000000000000000000000000007, which is now of log 00000000000000000000000000000008: the topic was recreated, or";
     assert!(alarm.contains(wanted), "{alarm}");
     snapshots.safeguards.log_id = false;
-    assert!(snapshots.latest(recreated).expect("nobody looks").is_some());
+    assert!(snapshots.latest(recreated).expect("the log is not checked").is_some());
 }

@@ -9,6 +9,7 @@ use eventlog::api::{Health, now_ms};
 use eventlog::local::log::Log;
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use worker::context::WorkerContext;
+use worker::desks::{DESKS, DeskEntry, desk_of};
 
 use crate::process::health::HealthCheck;
 
@@ -65,10 +66,10 @@ impl RoleHealth {
     pub(crate) fn lags(&self) -> Vec<(&'static str, u16, u64)> {
         let mut lags = Vec::new();
         let stations = self.works.progress();
-        for (topic, stage) in [(Topic::Scans, "shopper"), (Topic::Draws, "code"), (Topic::Awards, "campaign")] {
+        for DeskEntry { name, topic, .. } in DESKS {
             for station in stations.iter().filter(|s| s.topic == topic) {
                 let end = self.log.partition(topic, station.partition).end();
-                lags.push((stage, station.partition, end.saturating_sub(station.settled.load(Ordering::Acquire))));
+                lags.push((name, station.partition, end.saturating_sub(station.settled.load(Ordering::Acquire))));
             }
         }
         for (partition, committed) in self.ledger.committed() {
@@ -91,11 +92,7 @@ impl RoleHealth {
         self.state_bytes.reset();
         let mut oldest = None;
         for station in &self.works.progress() {
-            let desk = match station.topic {
-                Topic::Scans => "shopper",
-                Topic::Draws => "code",
-                _ => "campaign",
-            };
+            let desk = desk_of(station.topic).name;
             for (kind, bytes) in &*station.sizes.lock().unwrap_or_else(PoisonError::into_inner) {
                 self.state_bytes.with_label_values(&[desk, kind]).add(i64::try_from(*bytes).unwrap_or(i64::MAX));
             }

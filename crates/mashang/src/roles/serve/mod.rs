@@ -46,12 +46,12 @@ use web::server::handler::Routes;
 use web::server::metrics::Http;
 use web::server::port::Port;
 use wire::rules::Checked;
-use worker::any_task::AnyTask;
 use worker::context::{Published, RunMode, SnapshotPolicy, WorkerContext};
-use worker::lane::{Lane, LaneError, Order, Owned, Tools};
+use worker::desks::{DESKS, open_task};
+use worker::lane::{Lane, LaneCommand, LaneError, Owned, Tools};
 use worker::rules_cache::RulesCache;
 use worker::snapshot::Snapshots;
-use worker::task::TaskError;
+use worker::task::{Task, TaskError};
 
 use crate::cli::options::ClockArg;
 use crate::commands::rules_check::read_all;
@@ -378,31 +378,31 @@ fn let_go(log: &Arc<Log>, retain_ms: i64) -> Published {
 }
 
 /// The tasks of each lane: a lane per processor, but no more than partitions; each has the same partitions of every desk.
-fn open_lanes(works: &WorkerContext) -> Result<Vec<Vec<AnyTask>>, TaskError> {
+fn open_lanes(works: &WorkerContext) -> Result<Vec<Vec<Box<dyn Task>>>, TaskError> {
     let partitions = works.meta.partitions.scans;
     let processors = std::thread::available_parallelism().map_or(1, |n| u16::try_from(n.get()).unwrap_or(u16::MAX));
     let lanes = partitions.min(processors);
-    let library = works.books.now();
+    let library = works.rules_cache.now();
     let lane = |number: u16| {
         let own = (0..partitions).filter(|p| p % lanes == number);
-        let places = own.flat_map(|p| [Topic::Scans, Topic::Draws, Topic::Awards].map(|topic| (topic, p)));
-        let open = |place| AnyTask::open(&works.meta, place, &works.snapshots, &library);
-        places.map(|place| open(place).inspect(|station| works.expect(station))).collect()
+        let places = own.flat_map(|p| DESKS.map(|desk| (desk.topic, p)));
+        let open = |place| open_task(&works.meta, place, &works.snapshots, &library);
+        places.map(|place| open(place).inspect(|station| works.expect(&**station))).collect()
     };
     (0..lanes).map(lane).collect()
 }
 
 /// A lane that has its tasks from the start to its end.
-fn run_lane(works: &Arc<WorkerContext>, log: Arc<Log>, stations: Vec<AnyTask>) -> Result<()> {
+fn run_lane(works: &Arc<WorkerContext>, log: Arc<Log>, stations: Vec<Box<dyn Task>>) -> Result<()> {
     const ONLY: u64 = 1;
     let (orders, ordered) = channel();
-    let place = |station: &AnyTask| (station.source().topic, station.source().partition);
-    let mut owned: Owned = stations.iter().map(|station| (place(station), None)).collect();
+    let place = |station: &dyn Task| (station.source().topic, station.source().partition);
+    let mut owned: Owned = stations.iter().map(|station| (place(&**station), None)).collect();
     for station in stations {
-        let _ = orders.send(Order::Restored(ONLY, station));
+        let _ = orders.send(LaneCommand::Restored(ONLY, station));
     }
     let feed = Box::new(LocalConsumer::new(Arc::clone(&log), Readers::Desks));
-    let tools = Tools { feed, appender: log, pulse: works.pulse() };
+    let tools = Tools { consumer: feed, appender: log, heartbeat: works.heartbeat() };
     match Lane::new(works, ONLY, tools, &mut owned, &ordered, &|_, _, _| ()).run() {
         // The log has said why.
         Err(LaneError::AppendError(refused)) => {
