@@ -303,7 +303,7 @@ impl World {
 /// What alarms say of a log that was cut.
 const NOTICED: [&str; 7] = [
     "holds another record than the one that was taken",
-    "the log is shorter than what was read of it",
+    "it is shorter than what was read of it before",
     "a frame is lost",
     "two desks gave different answers",
     "its writer knows nothing of that one",

@@ -7,14 +7,12 @@ use domain::model::money::AMOUNT_MAX;
 use domain::model::time::{INTEGER_TIME_MIN, Millis, in_range, parse_rfc3339};
 
 use super::fields::{Field, Fields, Scalar};
-use super::{Accepted, FieldError, Merchants, Reason, Refused};
+use super::{Accepted, CODE_BYTES_MAX, FieldError, Merchants, Reason, Refused};
 use crate::code::parse_link;
 use crate::json::quoted;
 
 /// Maximum length of texts other than codes, in bytes; a longer text is a mistake.
 const TEXT_BYTES_MAX: usize = 64;
-/// Maximum length of the text of a code, in bytes; a longer text is a mistake.
-const CODE_BYTES_MAX: usize = 512;
 /// Control characters that texts of codes may have: line ends and GS, which scanners send.
 const CODE_CONTROLS: [char; 3] = ['\r', '\n', '\u{1D}'];
 /// What a shopper's name begins with where a device stands in.

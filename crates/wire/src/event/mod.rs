@@ -13,6 +13,9 @@ use domain::model::time::Millis;
 
 use crate::json;
 
+/// Maximum length of the text of a code, in bytes; a longer text is a mistake.
+pub const CODE_BYTES_MAX: usize = 512;
+
 /// The merchants that an event may name, with their currencies, and how its object is to be read.
 #[derive(Clone, Debug, Default)]
 pub struct Merchants {

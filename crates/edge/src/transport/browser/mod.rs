@@ -23,7 +23,7 @@ use domain::model::event::Code;
 use domain::model::rulebook::Rulebook;
 use serde_json::json;
 use wire::code::parse_link;
-use wire::event::KeylessScan;
+use wire::event::{CODE_BYTES_MAX, KeylessScan};
 
 use self::cookie::Shopper;
 use crate::ingest::body_reader::{Context, read_scan};
@@ -127,7 +127,7 @@ impl IngestService {
             Err(problem) => {
                 let mut response = problem.into_response();
                 // A path that names no code is not found, also where a scan of it could not be counted.
-                if !target.is_known && response.status() == StatusCode::BAD_REQUEST {
+                if !target.is_known && text.len() <= CODE_BYTES_MAX && response.status() == StatusCode::BAD_REQUEST {
                     return unknown();
                 }
                 // A browser that gets this header retries by itself.
