@@ -121,7 +121,7 @@ impl SupervisedLane {
                     warn!(lane = self.number, %error, "a lane failed; it restarts from its snapshots");
                 }
                 Err(_) => {
-                    warn!(lane = self.number, "a lane stopped at a broken invariant; it restarts from its snapshots")
+                    warn!(lane = self.number, "a lane stopped at a broken invariant; it restarts from its snapshots");
                 }
             }
             context.metrics.restarts.inc();

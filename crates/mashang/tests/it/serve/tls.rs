@@ -166,7 +166,10 @@ fn wrong_settings_of_a_port_are_reported() {
     check(&["--tls-cert", "cert.pem", "--tls-key", "open.pem"], "others may read the key (mode 0644): chmod 600 it");
     // TLS without keys opens no address to other machines.
     check(&[&TLS[..], &["--http", "0.0.0.0:0"]].concat(), "there are no keys: give --keys FILE");
-    check(&["--proxy-protocol"], "proxy-protocol: no connection would be taken: give the proxies' networks in --proxy-trust");
+    check(
+        &["--proxy-protocol"],
+        "proxy-protocol: no connection would be taken: give the proxies' networks in --proxy-trust",
+    );
     check(&["--proxy-trust", "10.0.0.1/8"], "is an address inside a network");
     check(&["--connections", "0"], "connections is 0: give 1 to 1000000");
     let limited = "ulimit -n 1000 && exec \"$0\" serve --data data --rules rules.toml --connections 500";
