@@ -24,7 +24,7 @@ use prometheus::{Histogram, HistogramOpts, IntGauge, Registry};
 use tokio::sync::watch;
 use tracing::warn;
 
-/// At most so many answers are held; the oldest go first, and are found in the ledger later.
+/// Maximum number of answers held; beyond it the oldest are dropped and are found in the ledger later.
 const ANSWERS_MAX: usize = 1_000_000;
 /// How often the ledger is asked how far it is.
 const LEDGER_EVERY: Duration = Duration::from_millis(500);
@@ -61,7 +61,7 @@ struct Held {
 
 impl PendingResults {
     /// Starts to follow the facts where the ledger is. `connect` gives feeds; `failed` is called if that ends before its time.
-    /// In a fleet it never does: whatever is out of reach is asked again, and what the log has let go is in the ledger.
+    /// In a fleet it never does: an unreachable broker is asked again, and what the log has retired is in the ledger.
     ///
     /// # Errors
     /// The ledger cannot be opened, or the log does not reach back to where it is.
@@ -106,7 +106,7 @@ impl PendingResults {
         Ok(recent)
     }
 
-    /// Nobody is to wait any longer: whoever does is told what is known.
+    /// Ends all waits: each waiting request gets what is known.
     pub fn release(&self) {
         self.released.store(true, Ordering::Release);
         self.version.send_modify(|version| *version += 1);

@@ -28,7 +28,7 @@ use web::scan_id;
 
 use crate::pending_results::PendingResults;
 
-/// Nobody waits longer.
+/// Maximum wait of a request for a result; a longer one is shortened to it.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Ids of events have no more bytes, and shoppers neither (a device that stands in has `device:` before it).
 const ID_BYTES_MAX: usize = 64;
@@ -80,7 +80,7 @@ impl Console {
             .with_state(Arc::clone(self))
     }
 
-    /// What whoever asks may read.
+    /// What the client may read.
     ///
     /// # Errors
     /// Nothing.
@@ -211,7 +211,7 @@ async fn answer_to(console: &Arc<Console>, id: &str, asked: Asked, headers: &Hea
     console.wait_for(id, &Scan { answer, whose: (&merchant, &shopper) }, asked.wait).await
 }
 
-/// `GET /r/{r}`: whoever knows the random id of a keyless scan may read what became of it, and nothing else.
+/// `GET /r/{r}`: a client that knows the random id of a keyless scan may read its result, and nothing else.
 async fn keyless_result(
     State(console): State<Arc<Console>>,
     Path(id): Path<String>,
@@ -237,12 +237,12 @@ async fn keyless_result(
 struct Scan<'a> {
     /// The key of its answer.
     answer: u128,
-    /// Merchant and shopper, where whoever asks says so.
+    /// Merchant and shopper, where the request names them.
     whose: (&'a str, &'a str),
 }
 
 impl Console {
-    /// The answer to a scan, as soon as it is known, or what is known after so many milliseconds.
+    /// The answer to a scan as soon as it is known, or what is known after the wait, in milliseconds.
     async fn wait_for(self: &Arc<Self>, id: &str, scan: &Scan<'_>, wait_ms: Option<u64>) -> Result<Value, Problem> {
         let until = Instant::now() + Duration::from_millis(wait_ms.unwrap_or(0)).min(WAIT_MAX);
         let mut news = self.recent.watch();

@@ -94,17 +94,17 @@ impl Metrics {
             accepted: vec("mashang_events_accepted_total", "Events that are durable", "transport")?,
             rejected: vec("mashang_events_rejected_total", "Events with something wrong about them", "reason")?,
             shed: vec("mashang_events_shed_total", "Events turned away for want of room", "reason")?,
-            unknown_fields: IntCounter::new("mashang_unknown_fields_total", "Fields of events that nobody knows")?,
+            unknown_fields: IntCounter::new("mashang_unknown_fields_total", "Unknown fields of events, ignored")?,
             ack_seconds: Histogram::with_opts(
                 HistogramOpts::new("mashang_ack_seconds", "From the head of a request to its 202, or to 2.04")
                     .buckets(buckets),
             )?,
-            inflight_bytes: IntGauge::new("mashang_edge_inflight_bytes", "Bytes of requests under way")?,
+            inflight_bytes: IntGauge::new("mashang_edge_inflight_bytes", "Bytes of requests in flight")?,
             requests_202: requests.with_label_values(&[StatusCode::ACCEPTED.as_str()]),
             requests,
             uncounted: vec(
                 "mashang_links_uncounted_total",
-                "Links of codes opened by whoever does not scan",
+                "Links of codes opened without a scan, by reason",
                 "reason",
             )?,
             hot: IntCounter::new(

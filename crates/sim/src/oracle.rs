@@ -93,7 +93,7 @@ impl Evidence<'_> {
         let sent: BTreeMap<u128, usize> = lines.filter_map(|(at, line)| line.key.map(|key| (key, at))).collect();
         let line = |(event, _): &(Logged, u32)| {
             let line = sent.get(&event.key).copied();
-            let line = line.ok_or_else(|| Alarm::Broken(format!("nobody sent what {event:?} says")))?;
+            let line = line.ok_or_else(|| Alarm::Broken(format!("no client sent what {event:?} says")))?;
             Ok(self.clients.dumped(line, event.received, event.partition, event.offset))
         };
         self.events.iter().map(line).collect()

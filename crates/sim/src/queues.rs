@@ -13,7 +13,7 @@ pub enum Owner {
     Attempts(Vec<u64>),
     /// The task of this incarnation.
     DeskTask(u64),
-    Nobody,
+    None,
 }
 
 /// A frame on its way.
@@ -50,7 +50,7 @@ impl Queues {
         let mut round = Vec::new();
         while round.len() < most && !self.by_producer.is_empty() {
             let at = rng.below(self.by_producer.len());
-            let (&producer, queue) = self.by_producer.iter_mut().nth(at).expect("there are so many");
+            let (&producer, queue) = self.by_producer.iter_mut().nth(at).expect("the index is below their number");
             let item = queue.pop_front().expect("no queue is empty");
             if queue.is_empty() {
                 self.by_producer.remove(&producer);

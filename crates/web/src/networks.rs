@@ -77,7 +77,7 @@ impl Trust {
 
     /// No network at all.
     #[must_use]
-    pub const fn nobody() -> Self {
+    pub const fn none() -> Self {
         Self(Vec::new())
     }
 
@@ -95,7 +95,7 @@ impl FromStr for Trust {
 
     fn from_str(text: &str) -> Result<Self, NoNetwork> {
         if text == "none" {
-            return Ok(Self::nobody());
+            return Ok(Self::none());
         }
         let network = |text: &str| text.parse().map_err(|what| NoNetwork { text: text.to_owned(), what });
         text.split(',').map(|text| network(text.trim())).collect::<Result<_, _>>().map(Self)

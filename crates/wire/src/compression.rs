@@ -47,7 +47,7 @@ pub enum Packed {
     #[error("the body grows more than {RATIO_MAX} times when it is unpacked; send it as it is")]
     TooDense,
     /// There is no memory for it now.
-    #[error("too much is under way")]
+    #[error("too many bytes are in flight")]
     NoRoom,
 }
 

@@ -187,7 +187,7 @@ impl Registry {
 
     fn placed(&mut self, order: u32) -> Result<Taken, String> {
         if self.version(order).is_none() {
-            return Err(format!("markers of version {order} are said to be placed, and nobody published it"));
+            return Err(format!("markers of version {order} are said to be placed, and it was never published"));
         }
         Ok(if self.placed.insert(order) { Taken::Placed(order) } else { Taken::Ignored })
     }

@@ -99,7 +99,7 @@ fn what_has_no_place_in_rules_is_refused() {
     let facts = seal(Kind::Facts, 0, None, 0, &[]);
     assert_eq!(refused(1, &facts), "rules partition 0 offset 1: a frame of Facts has no place here");
     assert!(refused(1, b"MSHF").contains("the record has 4 bytes"));
-    assert!(refused(1, &placed_record(1)).contains("version 1 are said to be placed, and nobody published it"));
+    assert!(refused(1, &placed_record(1)).contains("version 1 are said to be placed, and it was never published"));
 }
 
 /// The log: `rules`, and what stands in every partition. Appending is one step, reading another.

@@ -177,7 +177,7 @@ impl IngestService {
     pub(crate) fn busy(&self, began: Instant) -> Problem {
         self.metrics.received.inc();
         self.metrics.shed(Shed::Busy, 1);
-        Problem::busy("too much is under way; send it again", retry_after_s(began))
+        Problem::busy("too many bytes are in flight; send it again", retry_after_s(began))
     }
 
     async fn take_body(

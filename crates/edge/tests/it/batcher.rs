@@ -40,7 +40,7 @@ struct Slow(Mutex<Sender<(u32, Done)>>);
 impl Appender for Slow {
     fn append(&self, records: Vec<Append>, _: OnFull, done: Done) {
         let events = records.iter().map(|append| Frame::open(&append.record).expect("a frame").count).sum();
-        let _ = self.0.lock().expect("nobody panicked").send((events, done));
+        let _ = self.0.lock().expect("no thread panicked").send((events, done));
     }
 
     fn health(&self) -> Health {

@@ -68,7 +68,7 @@ pub(crate) struct SnapshotsArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Every file is checked as `rules check` does, and against the rules in force. An interrupted publishing is completed first,
-whoever began it.
+also one that another process began.
 
 Examples:
   mashang rules publish acme.toml --kafka k1:9092 --store file:/srv/mashang")]

@@ -28,7 +28,7 @@ pub(crate) struct DemoArgs {
     pub(crate) ingest: IngestSettings,
     #[command(flatten)]
     pub(crate) process: ProcessSettings,
-    /// Stop by itself after so long, such as 30s
+    /// Stop after this time, such as 30s
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     pub(crate) duration: Option<Duration>,
 }

@@ -188,7 +188,7 @@ impl HttpSettings {
                 "connections is {connections}, and no more than {files} files may be open: give at most {fit}, or raise the limit (LimitNOFILE, ulimit -Hn)"
             )));
         }
-        if self.proxy_protocol && self.proxy_trust == Trust::nobody() {
+        if self.proxy_protocol && self.proxy_trust == Trust::none() {
             return Err(usage(
                 "proxy-protocol: no connection would be taken: give the proxies' networks in --proxy-trust",
             ));

@@ -48,7 +48,7 @@ impl Admin {
         let service = Routes { router: routes(standing), local_only: false };
         let manner = PortConfig {
             connections_max: CONNECTIONS_MAX,
-            proxies: Trust::nobody(),
+            proxies: Trust::none(),
             expects_proxy: false,
             idle_timeout: IDLE_TIMEOUT,
             tls: None,

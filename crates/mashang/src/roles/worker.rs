@@ -49,7 +49,7 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
         shelf: settings.store.shelf(Arc::clone(&files)),
         secrets: Secrets {
             dirs: vec![settings.role.secrets.clone()],
-            needed: if draws { Needed::Everybody } else { Needed::Nobody },
+            needed: if draws { Needed::All } else { Needed::None },
         },
     };
     let library = reader.read(&Library::new())?;

@@ -56,7 +56,7 @@ pub(crate) fn warnings(old: &Rules, new: &Rules) -> Vec<String> {
         ("attribution.window", new.attribution.window_ms > old.attribution.window_ms),
     ];
     for (key, _) in longer.iter().filter(|(_, grows)| *grows) {
-        found.push(format!("{key}: grows: what was let go under the old rules stays forgotten"));
+        found.push(format!("{key}: grows: what expired under the old rules stays forgotten"));
     }
     for campaign in &old.campaigns {
         match new.campaigns.iter().find(|c| c.id == campaign.id) {

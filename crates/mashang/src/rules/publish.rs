@@ -25,7 +25,7 @@ use crate::rules::store::RulesStore;
 use crate::usage;
 
 /// The fix in the message for records of rules that are missing: rules are kept permanently.
-const MEND: &str = "rules are kept for good: put the topic back";
+const MEND: &str = "rules are kept without end: put the topic back";
 
 /// Reads the new records of the topic `rules`.
 ///
@@ -114,17 +114,17 @@ pub(crate) struct Secrets {
 #[derive(Clone, Debug)]
 pub(crate) enum Needed {
     /// Of no merchant: no desk of this process draws.
-    Nobody,
+    None,
     Some(BTreeSet<String>),
-    Everybody,
+    All,
 }
 
 impl Needed {
     fn has(&self, merchant: &str) -> bool {
         match self {
-            Self::Nobody => false,
+            Self::None => false,
             Self::Some(merchants) => merchants.contains(merchant),
-            Self::Everybody => true,
+            Self::All => true,
         }
     }
 }
@@ -160,7 +160,7 @@ fn book(rules: Rules, order: u32, sha256: [u8; 32], secrets: &BTreeMap<String, [
 /// The secrets of rules, as far as they are needed and found.
 fn at_hand(rules: &Rules, secrets: &Secrets, is_last: bool) -> Result<BTreeMap<String, [u8; 32]>> {
     let mut found = BTreeMap::new();
-    if matches!(secrets.needed, Needed::Nobody) {
+    if matches!(secrets.needed, Needed::None) {
         return Ok(found);
     }
     for campaign in &rules.campaigns {

@@ -79,7 +79,7 @@ fn refused_events_are_reported_by_line() {
             rejected for missing: 1
             rejected for object: 1
             rejected for type: 1
-            fields that nobody knows, ignored: 1
+            unknown fields, ignored: 1
             rules of acme: version ea57bc06c379
             ledger: out/ledger.sqlite
             events.ndjson:1: event 0, id a: time: is missing; the first event of a run must have one

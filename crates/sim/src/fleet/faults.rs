@@ -16,8 +16,8 @@ use crate::alarm::Alarm;
 const MANIFEST: &str = ".manifest.json";
 
 impl World {
-    pub(super) fn befall(&mut self, misfortune: Op) -> Result<(), Alarm> {
-        match misfortune {
+    pub(super) fn befall(&mut self, fault: Op) -> Result<(), Alarm> {
+        match fault {
             Op::Lose => {
                 if let Some((topic, partition)) = self.wire.lose(&mut self.rng) {
                     self.trace.note("lost, reported delivered", format_args!("{topic} {partition}"));
@@ -47,10 +47,10 @@ impl World {
             Op::StoreFull => self.hurt_snapshot(false),
             Op::OldSnapshot => self.old_snapshot(),
             Op::EdgeCrash | Op::EdgeClock | Op::LogClock => {
-                self.hurt_edge(misfortune);
+                self.hurt_edge(fault);
                 Ok(())
             }
-            Op::LedgerCrash | Op::LedgerFreeze | Op::LedgerRebalance => self.hurt_ledger(misfortune),
+            Op::LedgerCrash | Op::LedgerFreeze | Op::LedgerRebalance => self.hurt_ledger(fault),
             Op::PublisherCrash => {
                 self.crash_publisher();
                 Ok(())
@@ -64,7 +64,7 @@ impl World {
                 Ok(())
             }
             Op::Upgrade => self.upgrade(),
-            _ => unreachable!("{misfortune:?} is work"),
+            _ => unreachable!("{fault:?} is work"),
         }
     }
 

@@ -199,9 +199,9 @@ impl World {
             if self.clients.is_done() && self.to_publish.is_empty() {
                 break;
             }
-            if let Some(disaster) = self.plan.disaster.filter(|_| self.clients.are_half_sent()) {
-                self.plan.disaster = None;
-                if self.strike(disaster)? {
+            if let Some(loss) = self.plan.loss.filter(|_| self.clients.are_half_sent()) {
+                self.plan.loss = None;
+                if self.strike(loss)? {
                     return Ok(());
                 }
             }
@@ -262,7 +262,7 @@ impl World {
             }
             Op::Publish => self.publish(),
             Op::Retain => self.retain(),
-            misfortune => self.befall(misfortune),
+            fault => self.befall(fault),
         }
     }
 

@@ -93,7 +93,7 @@ const RHYTHMS: [u64; 4] = [1, 1, 2, 5];
 
 /// What no fleet outlives by itself: it must be noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disaster {
+pub enum Unrecoverable {
     /// All topics are another log's, and store and ledger remain.
     Recreated,
     /// A broker lost acknowledged records, and goes on from there.
@@ -117,7 +117,7 @@ pub struct Plan {
     pub skew_ms: Millis,
     /// Percentage of acknowledgements that do not reach their client.
     pub acks_lost: u64,
-    pub disaster: Option<Disaster>,
+    pub loss: Option<Unrecoverable>,
     ops: Vec<(u64, Op)>,
 }
 
@@ -142,10 +142,10 @@ impl Plan {
         if rng.percent(40) {
             ops.push((4, Op::Upgrade));
         }
-        let disaster = match rng.below(100) {
-            0..8 => Some(Disaster::Recreated),
-            8..18 => Some(Disaster::Truncated),
-            18..25 => Some(Disaster::Overtaken),
+        let loss = match rng.below(100) {
+            0..8 => Some(Unrecoverable::Recreated),
+            8..18 => Some(Unrecoverable::Truncated),
+            18..25 => Some(Unrecoverable::Overtaken),
             _ => None,
         };
         Self {
@@ -158,7 +158,7 @@ impl Plan {
             later: rng.below(4),
             skew_ms: *rng.pick(&[0, 5, 2_000, 90_000, 3_600_000, 30 * 3_600_000]),
             acks_lost: *rng.pick(&[0, 5, 25]),
-            disaster,
+            loss,
             ops,
         }
     }

@@ -6,7 +6,7 @@ use domain::model::address::Topic;
 
 use super::ledgers::Ledgers;
 use super::log::{Place, SharedLog, Stored};
-use super::plan::Disaster;
+use super::plan::Unrecoverable;
 use super::publishers::lock;
 use super::{World, store};
 use crate::alarm::{Alarm, hold};
@@ -27,11 +27,11 @@ struct Lost {
 
 impl World {
     /// Applies an unrecoverable fault; returns whether the run is over.
-    pub(super) fn strike(&mut self, disaster: Disaster) -> Result<bool, Alarm> {
-        match disaster {
-            Disaster::Recreated => self.recreated().map(|()| false),
-            Disaster::Truncated => self.truncated(),
-            Disaster::Overtaken => self.overtaken(),
+    pub(super) fn strike(&mut self, loss: Unrecoverable) -> Result<bool, Alarm> {
+        match loss {
+            Unrecoverable::Recreated => self.recreated().map(|()| false),
+            Unrecoverable::Truncated => self.truncated(),
+            Unrecoverable::Overtaken => self.overtaken(),
         }
     }
 

@@ -16,7 +16,7 @@ pub enum Owner {
     /// A task, and the number of its answer.
     Answer(u64, u64),
     Publisher,
-    Nobody,
+    None,
 }
 
 /// A record on its way.
@@ -55,7 +55,7 @@ impl Wire {
     /// A record that arrives, and is reported to no process.
     pub fn stray(&mut self, place: Place, record: Vec<u8>) {
         self.next += 1;
-        self.send(self.next, Sent { place, record, owner: Owner::Nobody });
+        self.send(self.next, Sent { place, record, owner: Owner::None });
     }
 
     pub fn send(&mut self, producer: u64, sent: Sent) {
@@ -144,7 +144,7 @@ impl Wire {
             let queue = self.take((producer, place), usize::MAX);
             let arrive = rng.below(queue.len() + 1);
             for sent in &queue[..arrive] {
-                self.send(late, Sent { owner: Owner::Nobody, ..sent.clone() });
+                self.send(late, Sent { owner: Owner::None, ..sent.clone() });
             }
             unheard.extend(queue);
         }

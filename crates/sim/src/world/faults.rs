@@ -14,8 +14,8 @@ use crate::queues::{Item, Owner};
 const MANIFEST: &str = ".manifest.json";
 
 impl World {
-    pub(super) fn befall(&mut self, misfortune: Op) -> Result<(), Alarm> {
-        match misfortune {
+    pub(super) fn befall(&mut self, fault: Op) -> Result<(), Alarm> {
+        match fault {
             Op::Crash => {
                 let loss = self.some_loss();
                 self.crash(loss)
@@ -26,7 +26,7 @@ impl World {
             Op::FullSnapshot => self.hurt_snapshot(false),
             Op::StationCrash | Op::StationZombie | Op::StationHole => {
                 let at = self.rng.below(self.seats.len());
-                self.replace(at, misfortune)
+                self.replace(at, fault)
             }
             Op::OldSnapshot => self.old_snapshot(),
             Op::Twice => self.twice(),
@@ -35,7 +35,7 @@ impl World {
                 let append = self.rng.pick(&markers).clone();
                 self.trace.note("marker again", format_args!("{} {}", append.topic, append.partition));
                 let producer = self.queues.producer();
-                self.queues.push(producer, Item { append, owner: Owner::Nobody });
+                self.queues.push(producer, Item { append, owner: Owner::None });
                 Ok(())
             }
             Op::EdgeCrash => {
@@ -72,7 +72,7 @@ impl World {
                 self.trace.note("ledger zombie", format_args!("{came_of_it}"));
                 Ok(())
             }
-            _ => unreachable!("{misfortune:?} is work"),
+            _ => unreachable!("{fault:?} is work"),
         }
     }
 
@@ -224,7 +224,7 @@ impl World {
         let producer = self.queues.producer();
         for (_, item) in round {
             self.durable(&item);
-            self.queues.push(producer, Item { owner: Owner::Nobody, ..item });
+            self.queues.push(producer, Item { owner: Owner::None, ..item });
         }
         Ok(())
     }

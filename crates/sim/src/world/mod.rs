@@ -137,7 +137,7 @@ impl World {
                 self.trace.note("log", format_args!("{done}"));
                 Ok(())
             }
-            misfortune => self.befall(misfortune),
+            fault => self.befall(fault),
         }
     }
 
@@ -225,7 +225,7 @@ impl World {
                     seat.durable();
                 }
             }
-            Owner::Nobody => {}
+            Owner::None => {}
         }
     }
 

@@ -165,7 +165,7 @@ impl Receiver {
         let Batch { reading, room, waiting, .. } = batch;
         let parcel = reading.into_parcel();
         if parcel.events() == 0 {
-            assert!(waiting.is_empty(), "whoever waits has sent events");
+            assert!(waiting.is_empty(), "a request that waits has sent events");
             return;
         }
         let (line, door) = (Arc::clone(&self.line), Arc::clone(&self.door));
@@ -221,7 +221,7 @@ impl Receiver {
                     // To answer means to lock the exchanges again.
                     drop(exchanges);
                     self.busy();
-                    let says = Body::Diagnostic("too many of your requests are under way; send fewer at once");
+                    let says = Body::Diagnostic("too many of your requests are in flight; send fewer at a time");
                     let reply = Reply { max_age_s: Some(1), ..Reply::new(Code::TOO_MANY_REQUESTS, says) };
                     return self.line.answer(&self.door, request, batch.now, reply);
                 }
@@ -313,7 +313,7 @@ impl Receiver {
         if !batch.hold(message.payload.len()) {
             self.busy();
             let soon = 1 + now_ms().unsigned_abs() as u32 % 3;
-            self.say(request, batch.now, busy("too much is under way; send it again", soon));
+            self.say(request, batch.now, busy("too many bytes are in flight; send it again", soon));
             return None;
         }
         let text = datagram::text(message.payload);

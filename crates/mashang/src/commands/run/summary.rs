@@ -43,7 +43,7 @@ impl Summary {
             text.push_str(&format!("rejected for {reason}: {n}\n"));
         }
         if self.tally.unknown_fields > 0 {
-            text.push_str(&format!("fields that nobody knows, ignored: {}\n", self.tally.unknown_fields));
+            text.push_str(&format!("unknown fields, ignored: {}\n", self.tally.unknown_fields));
         }
         if self.waiting_refunds > 0 {
             text.push_str(&format!("refunds that wait for their order: {}\n", self.waiting_refunds));

@@ -215,7 +215,7 @@ fn edges_restarted_in_turn_fail_no_request() {
                     break;
                 }
                 assert!(senders.iter().all(|(_, thread)| !thread.is_finished()), "a sender gave up");
-                assert!(Instant::now() < until, "nobody sends to {edge}");
+                assert!(Instant::now() < until, "no sender uses {edge}");
                 std::thread::sleep(Duration::from_millis(50));
             }
         };

@@ -54,7 +54,7 @@ fn a_first_request_that_is_refused_loses_nothing() {
     fleet.equals_a_run_over_its_dump();
     assert_eq!(fleet.dumped_ids().len(), events.len(), "every event that was accepted is in the log");
     let hurts = ["worker-1", "worker-2", "edge-1-0", "edge-2-0"].map(|client| plan.hurts(client).len());
-    assert!(hurts.iter().all(|&n| n > 0), "nobody was hurt: {hurts:?}");
+    assert!(hurts.iter().all(|&n| n > 0), "no fault occurred: {hurts:?}");
     println!("{hurts:?} requests hurt, {again} batches sent more than once, every export identical");
 }
 

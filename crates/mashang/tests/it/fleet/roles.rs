@@ -303,7 +303,7 @@ pub(crate) fn send(doors: &Addresses, batches: &[String], each: impl Fn(usize) -
                     Err(_) => {}
                 }
             }
-            assert!(Instant::now() < until, "nobody takes batch {number}");
+            assert!(Instant::now() < until, "no edge takes batch {number}");
             std::thread::sleep(Duration::from_millis(20));
         }
         again += usize::from(tries > 1);

@@ -53,7 +53,7 @@ impl Load {
         for (number, batch) in batches.iter().enumerate().skip(sender).step_by(SENDERS) {
             let until = Instant::now() + PATIENCE;
             for turn in number.. {
-                assert!(Instant::now() < until, "nobody takes batch {number}");
+                assert!(Instant::now() < until, "no edge takes batch {number}");
                 let doors: Vec<String> =
                     doors.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
                 let answer = (!doors.is_empty())

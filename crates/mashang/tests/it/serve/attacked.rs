@@ -101,7 +101,7 @@ fn keys_whose_mode_is_mended_are_read() {
 #[test]
 fn key_without_a_served_merchant_is_refused() {
     let dir = shop();
-    write_keys(dir.path(), &key("other", "o", "merchants = [\"nobody\"]\nscopes = [\"ingest\"]"));
+    write_keys(dir.path(), &key("other", "o", "merchants = [\"stranger\"]\nscopes = [\"ingest\"]"));
     let server = Server::start(dir.path(), &["--keys", "keys.toml"]);
     let answer = post(&server.http, JSON, b"{}", Some("other.o")).expect("an answer");
     assert_eq!(

@@ -220,8 +220,7 @@ fn gs1_links_are_scans_anywhere_in_the_path() {
     for (path, status) in [("/01/06901234567893", 404), ("/414/1", 404), ("/c/", 404), ("/c/a/b", 404), ("/", 200)] {
         assert_eq!(open(&server, "GET", path, &[]).status, status, "{path}");
     }
-    for (path, status) in [("/414/6901234000016", 405), ("/c/PLAIN", 405), ("/q/PLAIN", 405), ("/q/nobody-knows", 404)]
-    {
+    for (path, status) in [("/414/6901234000016", 405), ("/c/PLAIN", 405), ("/q/PLAIN", 405), ("/q/unlisted", 404)] {
         assert_eq!(open(&server, "POST", path, &[]).status, status, "{path}");
     }
     assert_eq!(open(&server, "GET", &format!("/c/{}", "x".repeat(513)), &[]).status, 400);
@@ -254,7 +253,7 @@ fn links_resolve_at_the_edge_as_in_events() {
         ("/c/%ff", "unknown", 404),
         ("/c/(01)06901234567892(21)BOTTLE-1", "unknown", 404),
         ("/c/a.b", "unknown", 404),
-        ("/q/nobody-knows", "unknown", 404),
+        ("/q/unlisted", "unknown", 404),
         ("/gtin/06901234567893", "unknown", 404),
     ];
     for (n, (path, _, status)) in links.iter().enumerate() {
@@ -286,16 +285,16 @@ fn long_query_that_says_nothing_is_left_out() {
 fn unknown_links_of_software_are_not_counted() {
     let dir = shop();
     let server = Server::start(dir.path(), &[]);
-    for path in ["/favicon.ico", "/robots.txt", "/.well-known/x", "/x/index.php?c=nobody-knows", "/v1/x", "/r/x/y"] {
+    for path in ["/favicon.ico", "/robots.txt", "/.well-known/x", "/x/index.php?c=unlisted", "/v1/x", "/r/x/y"] {
         let page = open(&server, "GET", path, &[]);
         assert_eq!((page.status, &page.cookie), (404, &None), "{path}");
     }
     for (method, headers) in [("HEAD", ("Accept", "*/*")), ("GET", ("User-Agent", "WhatsApp/2.23.20.0 A"))] {
-        let page = open(&server, method, "/c/nobody-knows", &[headers]);
+        let page = open(&server, method, "/c/unlisted", &[headers]);
         assert_eq!((page.status, &page.cookie, page.cached.as_str()), (404, &None, "no-store"), "{method}");
     }
     assert_eq!(server.sum("mashang_events_received_total"), 0);
-    assert_eq!(scan(&server, "/c/nobody-knows", None).status, 404);
+    assert_eq!(scan(&server, "/c/unlisted", None).status, 404);
     assert_eq!(server.sum("mashang_events_received_total"), 1);
 }
 
@@ -380,7 +379,7 @@ fn with_several_merchants_ambiguous_codes_get_404() {
     assert!(scan(&server, "/c/FLASK-1", None).location.expect("one").starts_with("https://w.example/wheel"));
     scan(&server, "/c/BOTTLE-1", None).r();
     assert_eq!(scan(&server, "/414/6901234000016", None).status, 202);
-    for path in ["/c/POSTER", "/c/nobody-knows", "/01/06901234567892"] {
+    for path in ["/c/POSTER", "/c/unlisted", "/01/06901234567892"] {
         let page = scan(&server, path, None);
         assert_eq!((page.status, &page.cookie), (404, &None), "{path}");
     }

@@ -43,7 +43,7 @@ impl Client {
                         Ok(answer) => assert_eq!(answer.status, 503, "{answer:?}"),
                         Err(_) => {}
                     }
-                    assert!(Instant::now() < until, "nobody takes it");
+                    assert!(Instant::now() < until, "no edge takes it");
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 again += usize::from(tries > 1);

@@ -234,7 +234,7 @@ fn keys_are_limited_to_scopes_and_reloaded() {
     let dir = shop();
     let ingest = key("till", "s3cret", "merchants = [\"steady\"]\nscopes = [\"ingest\"]\nactions = [\"visit\"]");
     let read = key("Board", "looks", "merchants = [\"steady\"]\nscopes = [\"read\"]");
-    let other = key("other", "o", "merchants = [\"nobody\"]\nscopes = [\"ingest\", \"read\"]");
+    let other = key("other", "o", "merchants = [\"stranger\"]\nscopes = [\"ingest\", \"read\"]");
     write_keys(dir.path(), &[ingest.as_str(), &read, &other].concat());
     let server = Server::start(dir.path(), &["--keys", "keys.toml"]);
     let visit = br#"{"id":"1","action":"visit","shopper":"u1","merchant":"steady"}"#;
@@ -254,7 +254,7 @@ fn keys_are_limited_to_scopes_and_reloaded() {
     "#]],
     );
     check(
-        &with(Some("nobody.s3cret"), visit),
+        &with(Some("stranger.s3cret"), visit),
         &expect![[r#"
         401 application/problem+json
         {"detail":"the key is not known, or its secret is wrong","status":401,"title":"Unauthorized"}
@@ -326,7 +326,7 @@ fn overload_is_refused_unread_while_others_continue() {
     let mut tries = 0;
     while server.metric("mashang_edge_inflight_bytes") < 20 * 1024 * 1024 {
         tries += 1;
-        assert!(tries < 500, "the slow one is not under way");
+        assert!(tries < 500, "the slow request is not in flight");
         std::thread::sleep(Duration::from_millis(10));
     }
     let large = format!("{}{}", visit(1), " ".repeat(4 * 1024 * 1024));
@@ -337,7 +337,7 @@ fn overload_is_refused_unread_while_others_continue() {
     );
     assert_eq!(
         (refused.status, refused.json()["detail"].clone()),
-        (503, json!("too much is under way; send it again"))
+        (503, json!("too many bytes are in flight; send it again"))
     );
     assert_eq!(server.post(JSON, visit(2).as_bytes()).expect("an answer").status, 202, "small ones still fit");
     assert_eq!(server.metric("mashang_events_shed_total{reason=\"busy\"}"), 1);

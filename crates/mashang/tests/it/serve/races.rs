@@ -34,7 +34,7 @@ fn send(http: &Mutex<String>, batches: &Mutex<VecDeque<String>>) {
                 Ok(answer) => assert_eq!(answer.status, 503, "{answer:?}"),
                 Err(_) => {}
             }
-            assert!(Instant::now() < until, "nobody takes it");
+            assert!(Instant::now() < until, "no edge takes it");
             std::thread::sleep(Duration::from_millis(3));
         }
     }

@@ -108,7 +108,7 @@ fn new_certificate_is_served_without_restart() {
     };
     assert!(say(new, "b").starts_with("HTTP/1.1 202"));
     assert!(connect(&server, &first.0).is_none(), "the old one does not hold any more");
-    assert!(say(kept, "c").starts_with("HTTP/1.1 202"), "whoever is there stays");
+    assert!(say(kept, "c").starts_with("HTTP/1.1 202"), "an open connection stays");
     // A broken certificate, and one whose key is another's.
     put(dir.path(), "cert.pem", b"-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n");
     server.hears("the certificate stays as it was");

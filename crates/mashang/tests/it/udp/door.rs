@@ -226,10 +226,13 @@ fn events_beyond_the_memory_budget_are_shed() {
         stream.write_all(&vec![b' '; bytes]).expect("it takes them");
         stream
     });
-    until(|| server.metric("mashang_edge_inflight_bytes") > 33_300_000, "the slow ones are under way");
+    until(|| server.metric("mashang_edge_inflight_bytes") > 33_300_000, "the slow requests are in flight");
     let large = format!("{}{}", visit("large"), " ".repeat(60_000));
     let refused = client.ask(&con(1, &large));
-    assert_eq!((refused.code.as_str(), refused.payload.as_str()), ("5.03", "too much is under way; send it again"));
+    assert_eq!(
+        (refused.code.as_str(), refused.payload.as_str()),
+        ("5.03", "too many bytes are in flight; send it again")
+    );
     assert!(refused.max_age.is_some_and(|s| (1..=3).contains(&s)), "{refused:?}");
     client.send(large.as_bytes());
     assert_eq!(client.ask(&con(2, &visit("small"))).code, "2.04", "small ones still fit");

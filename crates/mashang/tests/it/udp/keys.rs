@@ -43,7 +43,7 @@ const TILL: (&str, &str) = ("till", "s3cret");
 fn service(dir: &std::path::Path, trust: &str) -> Server {
     let ingest = key(TILL.0, TILL.1, "merchants = [\"steady\"]\nscopes = [\"ingest\"]\nactions = [\"visit\"]");
     let read = key("board", "looks", "merchants = [\"steady\"]\nscopes = [\"read\"]");
-    let other = key("other", "o", "merchants = [\"nobody\"]\nscopes = [\"ingest\"]");
+    let other = key("other", "o", "merchants = [\"stranger\"]\nscopes = [\"ingest\"]");
     write_keys(dir, &[ingest.as_str(), &read, &other].concat());
     Server::start(dir, &[&UDP[..], &["--keys", "keys.toml", "--udp-trust", trust]].concat())
 }
@@ -63,7 +63,7 @@ fn what_is_not_signed_well_is_never_answered() {
     never(&con(1, &event));
     never(&[0x40, 0, 0, 2]);
     never(&signed(3, ("till", "guess"), &event));
-    never(&signed(4, ("nobody", "s3cret"), &event));
+    never(&signed(4, ("stranger", "s3cret"), &event));
     let mut changed = signed(5, TILL, &event);
     *changed.last_mut().expect("a byte") = b' ';
     never(&changed);

@@ -277,7 +277,7 @@ fn a_field_given_twice() {
 #[test]
 fn all_errors_at_once() {
     check(
-        r#"{"id":"e1","action":"order","merchant":"nobody","time":"now","code":"","store":1,"order":[],"amount":"12","currency":"???","part":"half"}"#,
+        r#"{"id":"e1","action":"order","merchant":"stranger","time":"now","code":"","store":1,"order":[],"amount":"12","currency":"???","part":"half"}"#,
         expect![[r#"
             e1
             value: time: not RFC 3339 with an offset, such as 2026-11-11T00:00:03.120+08:00: "now"
@@ -287,7 +287,7 @@ fn all_errors_at_once() {
             type: amount: is the text "12"; send an integer of minor units, without quotes
             value: part: is "half"; send sale, deposit or balance
             missing: shopper: is missing; every event needs one (a device may stand in on scan and visit only)
-            merchant: merchant: is "nobody", which is not known here; send the name in its rules
+            merchant: merchant: is "stranger", which is not known here; send the name in its rules
             currency: currency: is "???"; send a code of ISO 4217 or leave it out"#]],
     );
 }

@@ -344,17 +344,17 @@ fn merchants_and_currencies() {
     );
     check_of(
         &two(),
-        visit(r#","merchant":"nobody""#),
+        visit(r#","merchant":"stranger""#),
         expect![[r#"
         e1
-        merchant: merchant: is "nobody", which is not known here; send the name in its rules"#]],
+        merchant: merchant: is "stranger", which is not known here; send the name in its rules"#]],
     );
     check_of(
         &two(),
-        visit(r#","merchant":"nobody","currency":"yen""#),
+        visit(r#","merchant":"stranger","currency":"yen""#),
         expect![[r#"
         e1
-        merchant: merchant: is "nobody", which is not known here; send the name in its rules
+        merchant: merchant: is "stranger", which is not known here; send the name in its rules
         currency: currency: is "yen"; send a code of ISO 4217 or leave it out"#]],
     );
     check_of(
