@@ -368,7 +368,7 @@ fn stop_ends_requests_and_fills_the_ledger() {
     half.read_to_string(&mut answer).expect("an end");
     assert!(answer.starts_with("HTTP/1.1 202") && answer.contains("\"accepted\":1"), "{answer}");
     let (status, told) = pid_gone.join().expect("no panic");
-    assert!(status.success() && told.contains("the ledger has everything"), "{told}");
+    assert!(status.success() && told.contains("the ledger has committed everything"), "{told}");
     // Without a restart the ledger has every event.
     let counters = super::super::program::done(dir.path(), &["export", "counters", "--ledger", "data/ledger.sqlite"]);
     let visits: u64 = counters
