@@ -85,7 +85,9 @@ fn requests_from_the_description_cause_no_server_error() {
             "--no-color",
         ],
     );
-    assert!(told.contains("No issues found"), "{told}");
+    // A run without failures ends with this line; it may warn that paths of unknown codes are not found.
+    let cases = told.lines().map(str::trim).find(|line| line.contains(" generated, ")).expect("a summary");
+    assert!(cases.ends_with(" passed") && !cases.contains("failed"), "{told}");
     // Whatever it sent is accounted for.
     let sum = |name: &str| server.sum(&format!("mashang_events_{name}_total"));
     let received = sum("received");
