@@ -1,7 +1,7 @@
 //! The codec: one log record in and out.
 //!
 //! A frame is a fixed header of [`HEADER_BYTES`] and a body of items, bincode-encoded one after the other. Numbers in
-//! the header are little-endian. bincode is used here and nowhere else, behind `put` and `take`.
+//! the header are little-endian. Only this module uses bincode, behind `put` and `take`.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -12,12 +12,12 @@
 //! | 8–15 | received, ms |
 //! | 16–31 | log id of the source |
 //! | 32–39 | offset in the source |
-//! | 40–47 | offset of the previous one (all ones: none) |
-//! | 48–55 | running hash up to the previous one |
-//! | 56–61 | partition of the source, part, part of the previous one |
+//! | 40–47 | offset of the previous answer (all ones: none) |
+//! | 48–55 | running hash up to the previous answer |
+//! | 56–61 | partition of the source, part, part of the previous answer |
 //! | 62–63 | 0 |
 //! | 64–71 | number of items, bytes of the body |
-//! | 72–75 | CRC-32C of all other bytes, here in every version |
+//! | 72–75 | CRC-32C of all other bytes; these bytes in every version |
 //! | 76–79 | 0 |
 
 use serde::{Deserialize, Serialize};
@@ -25,10 +25,10 @@ use serde::{Deserialize, Serialize};
 use crate::model::address::{AnswerPos, PartitionId, Provenance, Topic};
 use crate::model::time::Millis;
 
+/// Size of a frame's header, bytes.
 pub const HEADER_BYTES: usize = 80;
-/// Maximum length of a part of a body, in bytes; a longer body is cut, and a single larger item has a part of its own.
-/// Where a body is cut is part of a desk's answer: another number is another
-/// [`Behaviour`](crate::protocol::behaviour::Behaviour).
+/// Maximum size of a part, bytes; a body that would grow beyond it is cut, and a single larger item has a part of its own.
+/// The cuts are part of a desk's answer: another number is another [`Behaviour`](crate::protocol::behaviour::Behaviour).
 pub const PART_BYTES_MAX: usize = 512 * 1024;
 const MAGIC: [u8; 4] = *b"MSHF";
 const VERSION: u8 = 2;
@@ -48,48 +48,47 @@ pub enum Kind {
     Wins = 3,
     /// `facts`.
     Facts = 4,
-    /// Any topic but `facts`: the rules that hold from here on.
+    /// Any topic but `facts`: the rules that are in force from here on.
     Marker = 5,
-    /// The first record of a partition: which log it is of.
+    /// The first record of a partition: it names the log.
     Genesis = 6,
     /// `rules`: markers of a version are in every partition.
     Placed = 7,
-    /// `rejects`: a record of `scans` that is no frame, with its place.
+    /// `rejects`: a record of `scans` that is not a frame, with its partition and offset.
     Reject = 8,
 }
 
 impl Kind {
-    fn of(byte: u8) -> Option<Self> {
-        Some(match byte {
-            1 => Self::Events,
-            2 => Self::CodeScans,
-            3 => Self::Wins,
-            4 => Self::Facts,
-            5 => Self::Marker,
-            6 => Self::Genesis,
-            7 => Self::Placed,
-            8 => Self::Reject,
-            _ => return None,
-        })
+    /// The name in messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::CodeScans => "code scans",
+            Self::Wins => "wins",
+            Self::Facts => "facts",
+            Self::Marker => "marker",
+            Self::Genesis => "genesis",
+            Self::Placed => "placed",
+            Self::Reject => "reject",
+        }
     }
 }
 
-/// The kind that a record's header names. Nothing else of the record is checked: it may be damaged, or not a frame.
-///
-/// It is for readers that only need some kinds, and skip the checks of [`Frame::open`] for the others.
-#[must_use]
-pub fn peek_kind(record: &[u8]) -> Option<Kind> {
-    record.get(KIND_AT).and_then(|&byte| Kind::of(byte))
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
-/// Why a record is no frame that this build can read.
+/// Why this build cannot read a record as a frame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     #[error("the record has {0} bytes, fewer than a frame's header of {HEADER_BYTES}")]
     Short(usize),
     #[error("the record does not begin with MSHF: it is not a frame of Mashang")]
     Magic,
-    #[error("the frame is of version {0}, this build reads version {VERSION}: {mend}", mend = mend_version(*.0))]
+    #[error("the frame is of version {0}, this build reads version {VERSION}: {fix}", fix = version_fix(*.0))]
     Version(u8),
     #[error("the frame's checksum is {stored:08x}, its bytes give {found:08x}: the record is damaged")]
     Checksum { stored: u32, found: u32 },
@@ -99,24 +98,24 @@ pub enum FrameError {
     Item { index: u32, why: String },
 }
 
-const fn mend_version(found: u8) -> &'static str {
+const fn version_fix(found: u8) -> &'static str {
     if found > VERSION { "upgrade it" } else { "use the build that wrote it" }
 }
 
 impl FrameError {
-    /// Whether the record is damaged or none of ours, rather than of a build that knows more.
+    /// Whether the record is damaged or not of Mashang, as opposed to a frame that a newer build can read.
     #[must_use]
     pub fn is_foreign(&self) -> bool {
         matches!(self, Self::Short(_) | Self::Magic | Self::Checksum { .. })
     }
 }
 
-/// A frame as read: the header checked, the items still bytes.
+/// A frame as read: its header is checked, its items are still bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
     pub kind: Kind,
     pub received: Millis,
-    /// Who answered what with this frame; `None` from an edge or a publisher.
+    /// What this frame answers; `None` for frames of an edge or a publisher.
     pub tag: Option<Provenance>,
     pub count: u32,
     pub body: &'a [u8],
@@ -126,13 +125,14 @@ impl<'a> Frame<'a> {
     /// Checks a record and its header.
     ///
     /// # Errors
-    /// What is wrong with it; nothing of a damaged record is ever used.
+    /// The first check that fails. Nothing of a damaged record is used.
     pub fn open(record: &'a [u8]) -> Result<Self, FrameError> {
         let (head, body) = record.split_first_chunk::<HEADER_BYTES>().ok_or(FrameError::Short(record.len()))?;
         if head[..4] != MAGIC {
             return Err(FrameError::Magic);
         }
-        // Its place is the same in every version: one that damage has made is no reason to ask for another build.
+        // The checksum comes first and has the same place in every version: a version byte that damage changed must not ask
+        // for another build.
         let stored = u32_at(head, CRC_AT);
         let found = checksum(record);
         if stored != found {
@@ -167,7 +167,7 @@ fn tag_of(head: &[u8; HEADER_BYTES]) -> Result<Provenance, FrameError> {
     })
 }
 
-/// Iterates over the items of a frame. Ends after the first that cannot be decoded, and reports bytes left over.
+/// Iterates over the items of a frame. It ends after the first item that cannot be decoded, and reports bytes left over.
 #[derive(Debug)]
 pub struct Items<'a, T> {
     left: &'a [u8],
@@ -182,9 +182,9 @@ impl<'a, T: Deserialize<'a>> Iterator for Items<'a, T> {
     fn next(&mut self) -> Option<Self::Item> {
         let index = self.index;
         if index == self.count {
-            let over = !self.left.is_empty();
+            let has_bytes_left = !self.left.is_empty();
             self.left = &[];
-            return over.then(|| Err(FrameError::Item { index, why: "bytes are left over".to_owned() }));
+            return has_bytes_left.then(|| Err(FrameError::Item { index, why: "bytes are left over".to_owned() }));
         }
         match take(self.left) {
             Ok((item, left)) => {
@@ -201,10 +201,10 @@ impl<'a, T: Deserialize<'a>> Iterator for Items<'a, T> {
     }
 }
 
-/// A body under construction; cut into parts as it grows.
+/// A body under construction; it is cut into parts as it grows.
 #[derive(Clone, Debug)]
 pub struct Body {
-    /// A part grows no larger than this.
+    /// Maximum size of a part, bytes; a single larger item has a part of its own.
     part_bytes_max: usize,
     /// Finished parts: bytes and number of items.
     parts: Vec<(Vec<u8>, u32)>,
@@ -219,18 +219,18 @@ impl Default for Body {
 }
 
 impl Body {
-    /// One whose parts grow no larger than this, but for single items that are.
+    /// A body whose parts have at most `part_bytes_max` bytes, except for single items that are larger.
     #[must_use]
     pub fn cut_at(part_bytes_max: usize) -> Self {
         Self { part_bytes_max, parts: Vec::new(), bytes: Vec::new(), count: 0 }
     }
 
-    /// From the next item on its parts grow no larger than this.
+    /// Sets the maximum size of parts, from the next item on.
     pub fn cut_on_at(&mut self, part_bytes_max: usize) {
         self.part_bytes_max = part_bytes_max;
     }
 
-    /// Adds items that were encoded in `other`, which keeps its capacity. Parts stay within their limit.
+    /// Moves the items of another body to the end of this one; the other keeps its allocation. Parts stay within their limit.
     pub fn append(&mut self, other: &mut Self) {
         other.drain(|bytes, count| {
             if self.bytes.len() + bytes.len() > self.part_bytes_max && self.count > 0 {
@@ -264,7 +264,7 @@ impl Body {
         self.bytes.len()
     }
 
-    /// Hands out the parts (bytes, number of items), at least one, and keeps the capacity.
+    /// Passes every part (bytes, number of items) to `each`, at least one, and keeps the allocation.
     pub fn drain(&mut self, mut each: impl FnMut(&[u8], u32)) {
         for (bytes, count) in self.parts.drain(..) {
             each(&bytes, count);
@@ -305,7 +305,7 @@ pub fn seal(kind: Kind, received: Millis, tag: Option<&Provenance>, count: u32, 
     record
 }
 
-/// Encodes a value that is kept as a whole, such as a desk's state.
+/// Encodes a value that is stored as a whole, such as a desk's state.
 #[must_use]
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -324,7 +324,7 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
     }
 }
 
-/// The checksum that a record carries; of a record too short for one, 0.
+/// The checksum that a record carries; 0 for a record that is too short for one.
 #[must_use]
 pub fn stored_checksum(record: &[u8]) -> u32 {
     record.first_chunk::<HEADER_BYTES>().map_or(0, |head| u32_at(head, CRC_AT))

@@ -5,7 +5,7 @@
 //!
 //! - [`model`]: time, ids, addresses of partitions, events, codes, money, rules, draws, facts
 //! - [`frame`]: the codec, one log record in and out
-//! - [`protocol`]: the partition protocol as data: which frame may be applied, how an answer is tagged
+//! - [`protocol`]: the partition protocol as data: which frame may be applied, how an answer is tagged, how rules are published
 //! - [`table`]: the tables whose entries expire (delivery duplicates, unique shoppers)
 //! - [`desk`]: the shopper, code and campaign desk: (state, frame) → (state, frames)
 

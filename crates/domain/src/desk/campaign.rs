@@ -1,4 +1,4 @@
-//! The campaign desk: grants what was drawn while stock, budget and wins last (contract section 6).
+//! The campaign desk: grants drawn prizes within stock, budget and limit of wins (contract section 6).
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use crate::model::time::Millis;
 use crate::protocol::stage::{Desk, Outbox};
 use crate::table::uniform::UniformMap;
 
-/// What a campaign has given so far.
+/// What a campaign has granted so far.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Given {
     /// By prize id.
@@ -22,7 +22,7 @@ struct Given {
     wins: UniformMap<u32>,
 }
 
-/// State: what each campaign of each merchant has given.
+/// State: what each campaign of each merchant has granted.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CampaignDesk {
     merchants: HashMap<String, HashMap<String, Given>>,
@@ -52,11 +52,11 @@ impl Desk for CampaignDesk {
         out: &mut Outbox,
     ) -> Result<Millis, String> {
         if frame.kind != Kind::Wins {
-            return Err(format!("a frame of {:?} has no place in {}", frame.kind, Self::TOPIC));
+            return Err(format!("a frame of kind {} does not belong into {}", frame.kind, Self::TOPIC));
         }
         for win in frame.items::<Win<'_>>() {
             let win = win.map_err(|e| e.to_string())?;
-            let book = library.get(&win.rules).ok_or_else(|| format!("rules {} are not at hand", win.rules))?;
+            let book = library.get(&win.rules).ok_or_else(|| format!("rules {} are not found", win.rules))?;
             self.win(&win, book, out);
         }
         Ok(frame.received)
@@ -110,7 +110,7 @@ impl CampaignDesk {
 }
 
 impl Given {
-    /// Walks from the drawn prize along `else` to the first that nothing stands against; `None` is thanks.
+    /// Follows `else` from the drawn prize to the first prize with stock and budget left; `None` means thanks.
     fn grant(&mut self, win: &Win<'_>, book: &Rulebook) -> Option<u32> {
         let campaign = &book.rules.campaigns[win.campaign as usize];
         let terms = &book.campaigns[win.campaign as usize];
@@ -126,7 +126,7 @@ impl Given {
             let in_budget = prize_terms.cash == 0 || campaign.budget.is_none_or(|b| prize_terms.cash <= b - self.cash);
             if in_stock && in_budget {
                 *self.prizes.entry_ref(prize.id.as_str()).or_insert(0) += 1;
-                // Without a budget it is not needed.
+                // It saturates only in campaigns without a budget, which never read it.
                 self.cash = self.cash.saturating_add(prize_terms.cash);
                 *self.wins.entry(win.shopper_key).or_insert(0) += 1;
                 return Some(index);

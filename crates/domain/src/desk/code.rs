@@ -1,4 +1,5 @@
-//! The code desk: how often each item code was scanned, who claimed it, and what an entry draws (contract sections 2, 6).
+//! The code desk: it counts the scans of each item code, records who claimed it, and draws for entries (contract sections 2
+//! and 6).
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use crate::model::rules::Phase;
 use crate::model::time::Millis;
 use crate::protocol::stage::{Desk, Outbox};
 
-/// What is known of one item code.
+/// The state of one item code.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Item {
     scans: u64,
@@ -23,7 +24,7 @@ struct Item {
     claim: Option<(Millis, Option<Box<str>>)>,
 }
 
-/// State: the item codes that were ever scanned, by merchant and name.
+/// State: all item codes that were scanned, by merchant and name.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CodeDesk {
     merchants: HashMap<String, HashMap<String, Item>>,
@@ -52,11 +53,11 @@ impl Desk for CodeDesk {
         out: &mut Outbox,
     ) -> Result<Millis, String> {
         if frame.kind != Kind::CodeScans {
-            return Err(format!("a frame of {:?} has no place in {}", frame.kind, Self::TOPIC));
+            return Err(format!("a frame of kind {} does not belong into {}", frame.kind, Self::TOPIC));
         }
         for scan in frame.items::<CodeScan<'_>>() {
             let scan = scan.map_err(|e| e.to_string())?;
-            let book = library.get(&scan.rules).ok_or_else(|| format!("rules {} are not at hand", scan.rules))?;
+            let book = library.get(&scan.rules).ok_or_else(|| format!("rules {} are not found", scan.rules))?;
             self.scan(&scan, book, out)?;
         }
         Ok(frame.received)
@@ -100,7 +101,7 @@ impl CodeDesk {
         }));
         let Some((campaign, index, n)) = campaign else { return Ok(()) };
         let prize = if outcome == Outcome::Entered { draw(book, index, n, scan)? } else { None };
-        let told = match (outcome, prize) {
+        let result = match (outcome, prize) {
             (Outcome::Entered, Some(_)) => Told::Pending,
             (Outcome::Entered, None) => Told::Thanks,
             (other, _) => other.into(),
@@ -109,7 +110,7 @@ impl CodeDesk {
             key: scan.key,
             received: scan.received,
             desk: 2,
-            told,
+            told: result,
             code: Some(scan.code),
             campaign: Some(&campaign.id),
             prize: None,
@@ -146,7 +147,7 @@ impl CodeDesk {
     }
 }
 
-/// The prize that an entry draws; `None` is nothing.
+/// The prize that an entry draws; `None` if it draws none.
 fn draw(book: &Rulebook, index: u32, n: u64, scan: &CodeScan<'_>) -> Result<Option<u32>, String> {
     let campaign = &book.rules.campaigns[index as usize];
     let terms = &book.campaigns[index as usize];
@@ -161,7 +162,7 @@ fn draw(book: &Rulebook, index: u32, n: u64, scan: &CodeScan<'_>) -> Result<Opti
     let key = terms.key.as_ref().ok_or_else(|| {
         let (id, secret, merchant) = (&campaign.id, &campaign.secret, &book.rules.merchant);
         format!(
-            "campaign {id} of {merchant}: the secret of rules {} is not at hand; put back what {secret} names",
+            "campaign {id} of {merchant}: the secret of rules {} is not found; restore what {secret} names",
             book.version()
         )
     })?;

@@ -1,9 +1,9 @@
-//! Places in a log: topics, partitions, and the tag by which an answer names what it answers.
+//! Addresses in a log: topics, partitions, and the tag by which an answer names the frame that it answers.
 
 use serde::{Deserialize, Serialize};
 
 super::text::words! {
-    /// The topics of a log. `rejects` keeps records of `scans` that are no frames.
+    /// The topics of a log. `rejects` keeps records of `scans` that are not frames.
     Topic { Scans = "scans", Draws = "draws", Awards = "awards", Facts = "facts", Rules = "rules", Rejects = "rejects" }
 }
 
@@ -17,7 +17,7 @@ pub struct Partitions {
 }
 
 impl Partitions {
-    /// The same number of each.
+    /// `n` partitions of each topic.
     #[must_use]
     pub const fn all(n: u16) -> Self {
         Self { scans: n, draws: n, awards: n, facts: n }
@@ -50,7 +50,7 @@ impl std::fmt::Display for PartitionId {
     }
 }
 
-/// A frame's place in the answers to one partition: the offset answered, and the part of the answer.
+/// A frame's position in the answers to one partition: the offset answered, and the part of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct AnswerPos {
     pub offset: u64,
@@ -63,12 +63,12 @@ impl std::fmt::Display for AnswerPos {
     }
 }
 
-/// What a frame answers, and what the same desk had sent there before it.
+/// What a frame answers, and the frame that the same desk sent to the same partition before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Provenance {
     pub source: PartitionId,
     pub at: AnswerPos,
     pub prev: Option<AnswerPos>,
-    /// Running hash of all that went there up to the previous one.
+    /// Running hash of the frames sent there, up to and including the previous one.
     pub hash: u64,
 }

@@ -1,4 +1,4 @@
-//! Codes: their kinds, their ranks as touches, and what was read from the text of one.
+//! Codes: their kinds, their ranks as touches, and what `wire` reads from a code's text.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,19 +20,19 @@ super::text::words! {
 }
 
 impl Kind {
-    /// One item, one code: drawn once, counted against counterfeits.
+    /// Whether every item has a code of its own: such a code draws once, and its scans are counted to find counterfeits.
     #[must_use]
     pub const fn is_item(self) -> bool {
         matches!(self, Self::Interactive | Self::Sales | Self::Unlock | Self::Repair)
     }
 
-    /// Counted scans of these kinds are interactions.
+    /// Whether a counted scan of this kind is an interaction.
     #[must_use]
     pub const fn is_interaction(self) -> bool {
         matches!(self, Self::Service) || self.is_item()
     }
 
-    /// The rank of a touch by a code of this kind; none for what no rule knows.
+    /// The rank of a touch by a code of this kind; `None` for unknown and forged codes.
     #[must_use]
     pub const fn rank(self) -> Option<Rank> {
         match self {
@@ -47,7 +47,7 @@ impl Kind {
     }
 }
 
-/// How strongly a touch ties a shopper; a greater one shuts out all lesser ones (contract section 5).
+/// How strongly a touch ties a shopper; a higher rank excludes all lower ones (contract section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Rank {
     Item,
@@ -58,27 +58,27 @@ pub enum Rank {
     Guide,
 }
 
-/// What was read from the text of a code that does not stand for itself; made by `wire`, given its meaning by the rules.
+/// What `wire` reads from the text of a code that is a URL; the rules give it its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Link<'a> {
     /// No GS1 key: the query parameter `c`, the last path segment, or a text without what scanners add. Also a key of AI 01 in
     /// fewer than 14 digits and without a serial: it resolves as these digits do.
     Text(#[serde(borrow)] &'a str),
-    /// GS1 AI 01, check digit right, with the serial of AI 21 if there is one; the number is that of its 14 digits.
+    /// GS1 AI 01 with a valid check digit, and the serial of AI 21 if there is one.
     Gtin(u64, Option<&'a str>),
-    /// GS1 AI 414, check digit right: a location.
+    /// GS1 AI 414 with a valid check digit: a location.
     Gln(u64),
-    /// GS1 AI 8017, check digit right: a person who serves.
+    /// GS1 AI 8017 with a valid check digit: a person who provides a service.
     Gsrn(u64),
 }
 
-/// Reads a GTIN-8, -12, -13 or -14 with a right check digit; the number that 14 digits would write.
+/// Reads a GTIN-8, -12, -13 or -14 with a valid check digit; returns the number of its 14-digit form.
 #[must_use]
 pub fn gtin(text: &str) -> Option<u64> {
     if matches!(text.len(), 8 | 12 | 13 | 14) { checked_digits(text) } else { None }
 }
 
-/// Reads digits of which the last is the GS1 check digit (weights 3 and 1 from the right, modulo 10).
+/// Reads digits whose last one is the GS1 check digit (weights 3 and 1 from the right, modulo 10).
 #[must_use]
 pub fn checked_digits(text: &str) -> Option<u64> {
     if text.is_empty() || text.len() > 18 || !text.bytes().all(|b| b.is_ascii_digit()) {
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn check_digits() {
+    fn wrong_check_digit_is_refused() {
         assert_eq!(gtin("06901234567892"), Some(6_901_234_567_892));
         assert_eq!(gtin("6901234567892"), Some(6_901_234_567_892));
         assert_eq!(gtin("6901234567893"), None);

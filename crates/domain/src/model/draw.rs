@@ -18,7 +18,7 @@ impl std::fmt::Debug for DrawKey {
     }
 }
 
-/// What is drawn on: the code, and for codes that are not one-item also the shopper and the number of the entry.
+/// The input of a draw: the code, and for codes that are not one-item codes also the shopper and the entry's number.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     pub campaign: &'a str,
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_is_an_hmac_that_anyone_can_recompute() {
+    fn draw_number_equals_recomputed_hmac() {
         // python3: hmac.new(bytes(range(32)), b"draw\x1fwheel\x1fMAG-7\x1fu1\x1f2", "sha256").digest()[:8].hex()
         let key = DrawKey::new(&std::array::from_fn(|i| u8::try_from(i).expect("small")));
         let u = key.odds(Input { campaign: "wheel", code: "MAG-7", entry: Some(("u1", 2)) });

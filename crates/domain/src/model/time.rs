@@ -5,15 +5,12 @@ use jiff::{Timestamp, ToSpan};
 
 /// Milliseconds since the epoch, UTC.
 pub type Millis = i64;
-/// Days since 1970-01-01 in some time zone; which one, the merchant's rules say.
+/// Days since 1970-01-01 in the time zone that the merchant's rules name.
 pub type Day = i32;
 
-/// Maximum time of an event: 9999-12-31T23:59:59.999Z; a later one is refused (contract section 1).
+/// Maximum time of an event, ms: 9999-12-31T23:59:59.999Z; a later one is refused (contract section 1).
 pub const TIME_MAX: Millis = 253_402_300_799_999;
-/// Minimum time of an event that is written as an integer, in ms: 1973-03-03T09:46:40Z. A smaller number is taken for
-/// seconds and refused (contract section 1).
-pub const INTEGER_TIME_MIN: Millis = 100_000_000_000;
-/// Maximum lead of an event's time over `received`, in ms; a time further ahead becomes `received` (contract section 1).
+/// Maximum lead of an event's time over `received`, ms; a time further ahead becomes `received` (contract section 1).
 pub const AHEAD_MAX_MS: i64 = 5 * 60 * 1000;
 
 pub const SECOND_MS: i64 = 1_000;
@@ -21,9 +18,9 @@ pub const MINUTE_MS: i64 = 60 * SECOND_MS;
 pub const HOUR_MS: i64 = 60 * MINUTE_MS;
 pub const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// A time zone from the database inside the binary, with its offsets laid out for quick look-ups.
+/// A time zone from the database inside the binary, with its offsets precomputed for quick look-ups.
 ///
-/// The database is part of the behaviour: a newer one may move the days of the future.
+/// The database is part of the behaviour: a newer one may change the days of future times.
 #[derive(Clone, Debug)]
 pub struct Zone {
     name: String,
@@ -32,14 +29,14 @@ pub struct Zone {
     spans: Vec<(Millis, i64)>,
 }
 
-/// End of the precomputed offsets, 2200-01-01; later offsets are looked up in the database each time.
+/// End of the precomputed offsets, ms: 2200-01-01; later ones are looked up in the database each time.
 const SPANS_END: Millis = 7_258_118_400_000;
 
 impl Zone {
-    /// The zone of an IANA name such as `Asia/Shanghai`; `None` if the database has none of that name.
+    /// The zone of an IANA name such as `Asia/Shanghai`; `None` if the database does not have that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        // The library finds names in any case; one zone with two names would be two versions of the same rules.
+        // The library finds names in any letter case; one zone with two names would make two versions of the same rules.
         let tz = TimeZone::get(name).ok().filter(|tz| tz.iana_name() == Some(name))?;
         let start = Timestamp::from_millisecond(0).ok()?;
         let mut spans = vec![(i64::MIN, offset_ms(&tz, start))];
@@ -70,7 +67,7 @@ impl Zone {
 
     fn offset_ms(&self, at: Millis) -> i64 {
         if at >= SPANS_END {
-            // The library's last moment is a day before ours; no zone changes in the last days of its last year.
+            // The library's last moment is a day before `TIME_MAX`; no zone changes its offset in the last days of that year.
             return offset_ms(&self.tz, Timestamp::from_millisecond(at).unwrap_or(Timestamp::MAX - 2.hours()));
         }
         let after = self.spans.partition_point(|&(from, _)| from <= at);
@@ -98,7 +95,7 @@ pub fn time_text(at: Millis) -> String {
     format!("{y:04}-{m:02}-{d:02}T{h:02}:{min:02}:{s:02}.{:03}Z", ms % 1000)
 }
 
-/// Reads RFC 3339 with an offset, a date and time as section 5.6 has them: finer than milliseconds is cut off,
+/// Reads RFC 3339 with an offset, a date and time as in section 5.6: digits finer than milliseconds are dropped,
 /// second 60 and moments outside 0…`TIME_MAX` are refused.
 ///
 /// # Errors
@@ -207,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_it_writes() {
+    fn written_times_parse_to_the_same_moment() {
         for at in [0, 1, 951_782_399_999, 951_782_400_000, 1_793_836_800_000, TIME_MAX] {
             assert_eq!(parse_rfc3339(&time_text(at)), Ok(at));
         }
@@ -216,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_moment() {
+    fn malformed_or_impossible_times_are_refused() {
         for text in [
             "",
             "2026-11-11",
@@ -238,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_cut_in_the_zone() {
+    fn days_follow_the_offsets_of_the_zone() {
         let shanghai = Zone::named("Asia/Shanghai").expect("in the database");
         assert_eq!(day_text(shanghai.day(1_794_326_400_000)), "2026-11-11");
         assert_eq!(day_text(shanghai.day(1_794_326_399_999)), "2026-11-10");

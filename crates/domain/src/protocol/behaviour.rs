@@ -1,8 +1,8 @@
-//! What a desk does with a frame has a number. Replay must give the same bytes, so that a build that answers otherwise may do
-//! so only from a place in the log on that all builds know: a marker that names the number.
+//! The version number of what desks do with a frame. Replay must give the same bytes; so a build that answers differently may
+//! do so only from a position in the log that all builds recognise: a marker that names the new number.
 //!
-//! A build knows its own behaviour and the one before. So a fleet is upgraded worker by worker while the old number holds;
-//! then rules are published that name the new one.
+//! A build knows its own behaviour and the previous one. A fleet is upgraded worker by worker while the old number is in
+//! force; then rules are published that name the new one.
 
 use crate::frame::PART_BYTES_MAX;
 
@@ -11,7 +11,7 @@ use crate::frame::PART_BYTES_MAX;
 pub struct Behaviour {
     /// From 1.
     pub number: u32,
-    /// Where a body is cut into parts, bytes: it decides what follows what.
+    /// Maximum size of a part, bytes; a larger body is cut there. It decides into which frames an answer is divided.
     pub part_bytes_max: usize,
 }
 
@@ -22,23 +22,23 @@ pub struct Build {
     behaviours: &'static [Behaviour],
 }
 
-/// This build. The one before is kept while partitions may be at it.
-const REAL: Build = Build::new(&[Behaviour { number: 1, part_bytes_max: PART_BYTES_MAX }]);
+/// The behaviours of this build. The previous one stays listed while partitions may still use it.
+const THIS: Build = Build::new(&[Behaviour { number: 1, part_bytes_max: PART_BYTES_MAX }]);
 
 impl Default for Build {
     fn default() -> Self {
-        REAL
+        THIS
     }
 }
 
 impl Build {
-    /// A build that knows these.
+    /// A build that knows these behaviours.
     ///
     /// # Panics
-    /// If it is none, or they do not rise from above 0.
+    /// If the list is empty, or the numbers do not rise from 1 or more.
     #[must_use]
     pub const fn new(behaviours: &'static [Behaviour]) -> Self {
-        assert!(!behaviours.is_empty(), "a build that can do nothing");
+        assert!(!behaviours.is_empty(), "a build knows at least one behaviour");
         let (mut at, mut below) = (0, 0);
         while at < behaviours.len() {
             assert!(behaviours[at].number > below, "numbers rise");
@@ -48,13 +48,13 @@ impl Build {
         Self { behaviours }
     }
 
-    /// The build that this is.
+    /// This build.
     #[must_use]
     pub const fn this() -> Self {
-        REAL
+        THIS
     }
 
-    /// Its own: the highest that it knows.
+    /// The highest behaviour that it knows: its own.
     #[must_use]
     pub const fn own(self) -> Behaviour {
         self.behaviours[self.behaviours.len() - 1]
@@ -63,7 +63,7 @@ impl Build {
     /// The behaviour of a number.
     ///
     /// # Errors
-    /// It does not know it; as a phrase that says what helps.
+    /// The build does not know the number; as a phrase that names the fix.
     pub fn behaviour(self, number: u32) -> Result<Behaviour, String> {
         let known = self.behaviours.iter().find(|b| b.number == number);
         known.copied().ok_or_else(|| {
@@ -75,7 +75,7 @@ impl Build {
     }
 
     fn unknown(self, number: u32, known: &str) -> String {
-        let mend = if number > self.own().number { "upgrade" } else { "downgrade" };
-        format!("behaviour {number}, this build has {known}: {mend} it")
+        let fix = if number > self.own().number { "upgrade" } else { "downgrade" };
+        format!("behaviour {number}, this build has {known}: {fix} it")
     }
 }

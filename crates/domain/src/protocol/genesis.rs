@@ -1,15 +1,15 @@
-//! The first record of every partition of a log that is shared: which log it is of. A topic that was recreated by hand has
-//! none, one that was recreated by `topics create` has another id: neither is ever taken for the one that was there.
+//! The first record of every partition of a shared log: it names the log. A topic that was recreated by hand has no such
+//! record, and one that was recreated by `topics create` has another id; neither is mistaken for the earlier topic.
 
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{self, Body, Frame, Kind};
 use crate::model::address::{PartitionId, Partitions};
 
-/// What a log is, as the first record of a partition says it.
+/// What the first record of a partition says of its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Genesis {
-    /// The partition that it is the first record of, with its topic's id.
+    /// The partition whose first record it is, with the topic's id.
     pub source: PartitionId,
     /// The log's id.
     pub id: u128,
@@ -19,7 +19,7 @@ pub struct Genesis {
 }
 
 impl Genesis {
-    /// Its record.
+    /// Encodes it as a record.
     #[must_use]
     pub fn record(&self) -> Vec<u8> {
         let mut body = Body::default();
@@ -32,19 +32,19 @@ impl Genesis {
     /// Reads it from a frame.
     ///
     /// # Errors
-    /// The frame is none, as a phrase.
+    /// The frame is of another kind or cannot be decoded; as a phrase.
     pub fn of(frame: &Frame<'_>) -> Result<Self, String> {
         if frame.kind != Kind::Genesis {
-            return Err(format!("a frame of {:?} is not the first record of a partition", frame.kind));
+            return Err(format!("a frame of kind {} is not the first record of a partition", frame.kind));
         }
-        let birth = frame.items::<Self>().next().ok_or("the partition's first record is empty")?;
-        birth.map_err(|e| e.to_string())
+        let genesis = frame.items::<Self>().next().ok_or("the partition's first record is empty")?;
+        genesis.map_err(|e| e.to_string())
     }
 
-    /// Whether a partition's first record is of this log.
+    /// Checks that a partition's first record names this log.
     ///
     /// # Errors
-    /// It is of another one, as a phrase.
+    /// It names another log; as a phrase.
     pub fn check(frame: &Frame<'_>, source: PartitionId) -> Result<(), String> {
         let found = Self::of(frame)?.source;
         if found == source {

@@ -1,11 +1,11 @@
-//! The partition protocol as data: what may stand in a partition, and what a desk answers to it.
+//! The partition protocol as data: what a partition may contain, and what a desk answers to it.
 //!
 //! - [`behaviour`]: what may differ between builds, and what a build knows
 //! - [`genesis`]: the first record of a partition, which names the log that it belongs to
 //! - [`publish`]: how rules reach every partition, in one order
-//! - [`reject`]: a record of `scans` that is no frame, set aside
+//! - [`reject`]: a record of `scans` that is not a frame, copied to `rejects`
 //! - [`positions`]: the reader's rule: which frame may be applied
-//! - [`stage`]: a desk on one partition: what it takes, and what it answers
+//! - [`stage`]: a desk on one partition: which records it applies, and what it answers
 
 pub mod behaviour;
 pub mod genesis;

@@ -1,4 +1,4 @@
-//! The reader's rule: which frames of a chain are applied, and what stops a partition.
+//! The reader's rule: which frames of a chain a reader applies, and which stop the partition.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::frame::{Frame, FrameError, Kind};
 use crate::model::address::{AnswerPos, Provenance, Topic};
 use crate::model::time::Millis;
 
-/// The last frame of a chain, and the running hash with it.
+/// The last frame of a chain, and the running hash that includes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     pub log: u128,
@@ -24,19 +24,19 @@ impl Position {
     }
 }
 
-/// What to do with a frame.
+/// What a reader does with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     Apply,
-    /// It was applied before: a retry or a zombie.
+    /// The frame was applied before: it comes from a retry or a zombie.
     Drop,
-    /// The one that it follows has not come: [`Positions::missing`] names it until both came again.
+    /// The frame that it follows is missing: [`Positions::missing`] names it until both have come again.
     Early,
-    /// It is no frame, or damaged: set aside in `rejects`. Only in `scans`, where others may write.
+    /// The record is not a frame, or is damaged: it is copied to `rejects`. Only in `scans`, where other programs may write.
     Reject,
 }
 
-/// Frames that came before one that they follow. An alarm, until the writer's replay brings them again.
+/// Frames that came before the frame that they follow. An alarm, until the writer's replay sends them again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{topic} partition {partition}: the frame for {found} follows {named}, but the last one applied was {}: a frame is lost; replay {topic} partition {partition} from a snapshot at or below it",
@@ -45,18 +45,18 @@ pub enum Admission {
 pub struct Missing {
     pub topic: Topic,
     pub partition: u16,
-    /// The last one that was early.
+    /// The last frame that was early.
     pub found: AnswerPos,
-    /// The one that it follows.
+    /// The frame that it follows.
     pub named: AnswerPos,
     pub applied: Option<AnswerPos>,
 }
 
-fn place(place: Option<AnswerPos>) -> String {
-    place.map_or_else(|| "nothing".to_owned(), |p| p.to_string())
+fn place(position: Option<AnswerPos>) -> String {
+    position.map_or_else(|| "nothing".to_owned(), |p| p.to_string())
 }
 
-/// Why a partition stops, its position unmoved.
+/// Why a partition stops. Its position does not move.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     #[error("{to} offset {offset}: {error}")]
@@ -83,16 +83,17 @@ pub enum ProtocolError {
     Unexpected { partition: String, offset: u64, what: String },
 }
 
-/// Which safeguards hold. All of them, except in tests that show what each is for.
+/// The safeguards of the protocol: each field is `true` if its safeguard is on. Only tests turn one off, to show what it
+/// prevents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FaultInjection {
     /// Frames at or below the position are dropped.
     pub drop: bool,
-    /// A frame must follow the position's.
+    /// A frame must follow the frame at the position.
     pub previous: bool,
-    /// Whether a key is forgotten is decided by comparing times, not by what was swept.
+    /// A comparison of times decides whether a key is expired, not whether the sweep has reached it.
     pub expiry_at_probe: bool,
-    /// Positions, genesis records and states must belong to the log that is read.
+    /// Positions, genesis records and states must be of the log that is read.
     pub log_id: bool,
 }
 
@@ -107,14 +108,14 @@ impl Default for FaultInjection {
 pub struct Positions {
     pub(super) by_source: BTreeMap<(Topic, u16), Position>,
     early: BTreeMap<(Topic, u16), (AnswerPos, AnswerPos)>,
-    pub guards: FaultInjection,
+    pub faults: FaultInjection,
 }
 
 impl Positions {
-    /// None yet.
+    /// No positions yet.
     #[must_use]
-    pub fn new(guards: FaultInjection) -> Self {
-        Self { guards, ..Self::default() }
+    pub fn new(faults: FaultInjection) -> Self {
+        Self { faults, ..Self::default() }
     }
 
     #[must_use]
@@ -127,7 +128,8 @@ impl Positions {
         self.by_source.iter().map(|(&(topic, partition), position)| (topic, partition, position))
     }
 
-    /// What has to come again. While there is any, a reader publishes no snapshot and stores no offset above the first early one.
+    /// The frames that must come again. While there are any, a reader publishes no snapshot and stores no offset above the
+    /// first early one.
     pub fn missing(&self) -> impl Iterator<Item = Missing> {
         self.early.iter().map(|(&(topic, partition), &(found, named))| Missing {
             topic,
@@ -138,30 +140,30 @@ impl Positions {
         })
     }
 
-    /// Takes up a position as it was stored.
+    /// Restores a stored position.
     pub fn restore(&mut self, topic: Topic, partition: u16, position: Position) {
         self.by_source.insert((topic, partition), position);
     }
 
-    /// Decides over a tagged frame and, if it is to be applied, moves the position.
+    /// Decides what to do with a tagged frame and, if it is to be applied, moves the position.
     ///
     /// # Errors
-    /// The frame does not follow the one applied last; the position stays.
+    /// The frame does not follow the last one applied; the position does not move.
     pub fn admit(&mut self, frame: &Frame<'_>, tag: &Provenance) -> Result<Admission, ProtocolError> {
         let key = (tag.source.topic, tag.source.partition);
         let from = || format!("{} partition {}", tag.source.topic, tag.source.partition);
-        // Any of the topic's, so that a partition that had sent nothing yet is not taken for the same one either.
+        // Every partition of the topic counts: a partition that has sent nothing yet has no position of its own to compare.
         let mut of_topic = self.by_source.range((tag.source.topic, 0)..=(tag.source.topic, u16::MAX));
         if let Some((_, other)) = of_topic.find(|(_, known)| known.log != tag.source.log)
-            && self.guards.log_id
+            && self.faults.log_id
         {
             return Err(ProtocolError::OtherLog { from: from(), found: tag.source.log, known: other.log });
         }
         let known = self.by_source.get(&key);
-        if self.guards.drop && known.is_some_and(|known| tag.at <= known.at) {
+        if self.faults.drop && known.is_some_and(|known| tag.at <= known.at) {
             return Ok(Admission::Drop);
         }
-        if self.guards.previous {
+        if self.faults.previous {
             let applied = known.map(|k| k.at);
             if let Some(named) = tag.prev
                 && tag.prev > applied

@@ -1,14 +1,14 @@
 //! Publishing rules as data: what `rules` says, and what a publisher does next.
 //!
-//! `rules` is the order of all versions of all merchants, and it takes no locks to write it. A publisher reads to its end and
-//! proposes the number after the last; a reader accepts a proposal only if its number is just that, so of several for one
-//! number the first counts, and a proposal that is in the log twice counts once. The other publishers read that they came
-//! late, check their rules again, because other rules now hold, and propose again.
+//! The topic `rules` gives all versions of all merchants one order, without locks. A publisher reads it to the end and
+//! proposes the number after the last. A reader accepts a proposal only if it has exactly that number: of several proposals
+//! of one number the first counts, and a proposal that is in the log twice counts once. The other publishers read back that
+//! their proposal was late, compare their rules with those now in force, and propose the next number.
 //!
-//! Markers of an accepted version then go into every partition, topic by topic against the stream: a desk never gets
-//! rules from the one before it that are not published in its own partition already. Then `rules` says that they are placed.
-//! The next publisher completes what was left unfinished before its own version; a desk ignores a marker that is not above
-//! the last one of its merchant, so that it does no harm to place one twice, or late.
+//! Then markers of the accepted version go into every partition, the last topic of the pipeline first: a desk never gets an
+//! item that names rules without a marker in its own partition. Then a record in `rules` says that the markers are placed.
+//! The next publisher completes a version that was left unfinished before its own. A desk ignores a marker whose number is
+//! not above the last one of its merchant, so a marker that comes twice or late does no harm.
 
 use std::collections::BTreeSet;
 
@@ -18,13 +18,13 @@ use crate::protocol::genesis::Genesis;
 use crate::protocol::positions::ProtocolError;
 use crate::protocol::stage::{Marker, marker_record};
 
-/// Where markers go, and in this order: each topic's are acknowledged before the next.
+/// The topics that markers go to, in this order: those of one topic are acknowledged before the next topic's are sent.
 pub const DOWNSTREAM_FIRST: [Topic; 3] = [Topic::Awards, Topic::Draws, Topic::Scans];
 
-/// A version that is published.
+/// A published version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// Its place among all versions of all merchants, from 1.
+    /// Its number among all versions of all merchants, from 1.
     pub order: u32,
     pub merchant: String,
     pub sha256: [u8; 32],
@@ -32,27 +32,27 @@ pub struct Version {
 }
 
 impl Version {
-    /// What stands in the partitions.
+    /// The marker that goes into the partitions.
     #[must_use]
     pub fn marker(&self) -> Marker<'_> {
         Marker { merchant: &self.merchant, order: self.order, sha256: self.sha256, behaviour: self.behaviour }
     }
 }
 
-/// What a record of `rules` meant.
+/// What a record of `rules` changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// Which log it is of.
+pub enum RulesEvent {
+    /// The log is named.
     Genesis(Genesis),
-    /// A version is published, under this number.
+    /// A version is published under this number.
     Accepted(u32),
-    /// It says nothing new: another publisher's was there first, or it is there twice.
+    /// Nothing: another proposal came first, or the record is there twice.
     Ignored,
-    /// Markers of this version stand in every partition.
+    /// Markers of this version are in every partition.
     Placed(u32),
 }
 
-/// Rules that ask for less than what is published do: their build is the older one.
+/// A proposal asks for a lower behaviour than what is published: its publisher is of an older build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("behaviour {highest} is published, this build would publish {own}: upgrade it")]
 pub struct Outdated {
@@ -60,31 +60,32 @@ pub struct Outdated {
     pub highest: u32,
 }
 
-/// What `rules` says, as far as it was read.
+/// The content of `rules`, as far as it was read.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
-    /// The offset that comes next.
+    /// The next offset to read.
     next: u64,
-    birth: Option<Genesis>,
-    /// The one of order `n` is at `n - 1`.
+    genesis: Option<Genesis>,
+    /// The version with number `n` is at index `n - 1`.
     published: Vec<Version>,
     placed: BTreeSet<u32>,
 }
 
 impl Registry {
-    /// The offset that comes next.
+    /// The next offset to read.
     #[must_use]
     pub fn next_offset(&self) -> u64 {
         self.next
     }
 
-    /// What log it is; `None` of an embedded one, whose directory says it, and of one that `topics create` did not make.
+    /// The log's first record. `None` for an embedded log, whose directory has this information, and for a log that
+    /// `topics create` did not create.
     #[must_use]
-    pub fn birth(&self) -> Option<&Genesis> {
-        self.birth.as_ref()
+    pub fn genesis(&self) -> Option<&Genesis> {
+        self.genesis.as_ref()
     }
 
-    /// Everything published, in its order.
+    /// All published versions, in order of their numbers.
     #[must_use]
     pub fn published(&self) -> &[Version] {
         &self.published
@@ -102,7 +103,7 @@ impl Registry {
         self.published.iter().rev().find(|version| version.merchant == merchant)
     }
 
-    /// The number that the next version has.
+    /// The number of the next version.
     #[must_use]
     pub fn next_order(&self) -> u32 {
         self.published.last().map_or(1, |last| last.order + 1)
@@ -114,24 +115,24 @@ impl Registry {
         self.published.last().map_or(0, |last| last.behaviour)
     }
 
-    /// Whether markers of a version stand in every partition.
+    /// Whether markers of a version are in every partition.
     #[must_use]
     pub fn is_placed(&self, order: u32) -> bool {
         self.placed.contains(&order)
     }
 
-    /// Versions whose markers may be missing somewhere, in their order. One that a later one of its merchant follows is not
-    /// among them: no desk needs it any more.
+    /// Versions whose markers may be missing in some partition, in order. A version that is not the last of its merchant is
+    /// not among them: no desk needs its markers.
     pub fn unplaced(&self) -> impl Iterator<Item = &Version> {
         let is_last = |v: &Version| self.last(&v.merchant).is_some_and(|last| last.order == v.order);
         self.published.iter().filter(move |v| !self.placed.contains(&v.order) && is_last(v))
     }
 
-    /// A version that would come next. Its record is [`marker_record`]'s; whether it was accepted, [`Registry::has`] says
-    /// after it was read back.
+    /// The marker of a proposal for the next version. [`marker_record`] encodes it; after the record was read back,
+    /// [`Registry::has`] says whether it was accepted.
     ///
     /// # Errors
-    /// It asks for a lower behaviour than what is published.
+    /// The proposal asks for a lower behaviour than what is published.
     pub fn propose<'a>(&self, merchant: &'a str, sha256: [u8; 32], behaviour: u32) -> Result<Marker<'a>, Outdated> {
         if behaviour < self.behaviour() {
             return Err(Outdated { own: behaviour, highest: self.behaviour() });
@@ -139,17 +140,17 @@ impl Registry {
         Ok(Marker { merchant, order: self.next_order(), sha256, behaviour })
     }
 
-    /// Whether just this was accepted.
+    /// Whether exactly this marker was accepted.
     #[must_use]
     pub fn has(&self, marker: &Marker<'_>) -> bool {
         self.version(marker.order).is_some_and(|version| version.marker() == *marker)
     }
 
-    /// Takes the record at an offset of `rules`.
+    /// Reads the record at an offset of `rules`.
     ///
     /// # Errors
-    /// It does not follow, or has no place in `rules`.
-    pub fn take(&mut self, offset: u64, record: &[u8]) -> Result<Taken, ProtocolError> {
+    /// The offset is not the next one, or the record does not belong into `rules`.
+    pub fn take(&mut self, offset: u64, record: &[u8]) -> Result<RulesEvent, ProtocolError> {
         let partition = || format!("{} partition 0", Topic::Rules);
         if offset != self.next {
             return Err(ProtocolError::Offset { partition: partition(), expected: self.next, found: offset });
@@ -161,39 +162,41 @@ impl Registry {
         Ok(taken)
     }
 
-    fn frame(&mut self, offset: u64, frame: &Frame<'_>) -> Result<Taken, String> {
+    fn frame(&mut self, offset: u64, frame: &Frame<'_>) -> Result<RulesEvent, String> {
         match frame.kind {
             Kind::Genesis if offset == 0 => {
-                let birth = Genesis::of(frame)?;
-                self.birth = Some(birth);
-                Ok(Taken::Genesis(birth))
+                let genesis = Genesis::of(frame)?;
+                self.genesis = Some(genesis);
+                Ok(RulesEvent::Genesis(genesis))
             }
-            // The first one a second time, once all topics are made; another one lost a race of two who made them.
-            Kind::Genesis => Ok(Taken::Ignored),
+            // A copy of the first record, or the record of another process that created the topics at the same time and lost.
+            Kind::Genesis => Ok(RulesEvent::Ignored),
             Kind::Marker => Ok(self.marker(&one(frame.items())?)),
             Kind::Placed => self.placed(one(frame.items())?),
-            kind => Err(format!("a frame of {kind:?} has no place here")),
+            kind => Err(format!("a frame of kind {kind} does not belong here")),
         }
     }
 
-    fn marker(&mut self, marker: &Marker<'_>) -> Taken {
+    fn marker(&mut self, marker: &Marker<'_>) -> RulesEvent {
         let Marker { merchant, order, sha256, behaviour } = *marker;
         if order != self.next_order() || behaviour < self.behaviour() {
-            return Taken::Ignored;
+            return RulesEvent::Ignored;
         }
         self.published.push(Version { order, merchant: merchant.to_owned(), sha256, behaviour });
-        Taken::Accepted(order)
+        RulesEvent::Accepted(order)
     }
 
-    fn placed(&mut self, order: u32) -> Result<Taken, String> {
+    fn placed(&mut self, order: u32) -> Result<RulesEvent, String> {
         if self.version(order).is_none() {
-            return Err(format!("markers of version {order} are said to be placed, and it was never published"));
+            return Err(format!(
+                "the record says that markers of version {order} are placed, but that version is not published"
+            ));
         }
-        Ok(if self.placed.insert(order) { Taken::Placed(order) } else { Taken::Ignored })
+        Ok(if self.placed.insert(order) { RulesEvent::Placed(order) } else { RulesEvent::Ignored })
     }
 }
 
-/// A record for `rules`: markers of a version stand in every partition.
+/// A record for `rules`: markers of a version are in every partition.
 #[must_use]
 pub fn placed_record(order: u32) -> Vec<u8> {
     let mut body = Body::default();
@@ -209,29 +212,29 @@ fn one<T>(mut items: impl Iterator<Item = Result<T, FrameError>>) -> Result<T, S
     if items.next().is_some() { Err("the frame has more than one item".to_owned()) } else { Ok(item) }
 }
 
-/// What a publisher does next. Asked for the one after it, it has done it: whatever it appended is acknowledged. A publisher
-/// that does not know that begins anew.
+/// The next action of a publisher. The caller asks for another one only after everything that it appended is acknowledged; if
+/// it cannot know that, it starts again with a new [`Publisher`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act<'a> {
-    /// See whether its rules may follow these, the last of its merchant; then append to `rules`, and read that to its end.
+    /// Check that its rules may follow these, the last of its merchant; then append to `rules`, and read `rules` to the end.
     Propose { follows: Option<&'a Version>, record: Vec<u8> },
-    /// Append to every partition of a topic.
+    /// Append the record to every partition of a topic.
     Place { topic: Topic, record: Vec<u8> },
-    /// Append to `rules`, and read that to its end.
-    TellPlaced { record: Vec<u8> },
-    /// Its rules are published, under this number, and markers stand in every partition.
+    /// Append to `rules`, and read `rules` to the end.
+    ReportPlaced { record: Vec<u8> },
+    /// The rules are published under this number, and markers are in every partition.
     Done { order: u32 },
 }
 
-/// A publisher of one version. It begins after `rules` was read to its end.
+/// A publisher of one version. It begins after `rules` was read to the end.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     merchant: String,
     sha256: [u8; 32],
     behaviour: u32,
-    /// The number that it proposed last.
+    /// The number of its last proposal.
     proposed: Option<u32>,
-    /// The version that it places, and in how many topics it did.
+    /// The version whose markers it places, and the number of topics that have them.
     placing: (u32, usize),
 }
 
@@ -241,15 +244,15 @@ impl Publisher {
         Self { merchant: merchant.to_owned(), sha256, behaviour, proposed: None, placing: (0, 0) }
     }
 
-    /// What it does next, after what `rules` says now.
+    /// The next action, according to what `rules` says now.
     ///
     /// # Errors
-    /// It is of an older build than others that publish.
+    /// It is of an older build than other publishers.
     pub fn next<'a>(&mut self, registry: &'a Registry) -> Result<Act<'a>, Outdated> {
         if let Some(version) = registry.unplaced().next() {
             return Ok(self.place(version));
         }
-        // The same rules for a higher behaviour are something new: it begins at their marker.
+        // The same rules with a higher behaviour are a new version: the behaviour begins at their marker.
         let same = |v: &&Version| v.merchant == self.merchant && v.sha256 == self.sha256;
         let is_own = |v: &&Version| same(v) && v.behaviour >= self.behaviour;
         let accepted = self.proposed.and_then(|order| registry.version(order)).filter(is_own);
@@ -271,7 +274,7 @@ impl Publisher {
                 self.placing.1 += 1;
                 Act::Place { topic, record: marker_record(&version.marker()) }
             }
-            None => Act::TellPlaced { record: placed_record(version.order) },
+            None => Act::ReportPlaced { record: placed_record(version.order) },
         }
     }
 }

@@ -1,6 +1,7 @@
-//! A record of `scans` that is no frame, or is damaged: set aside with its place, so that nothing is lost without a trace.
+//! A record of `scans` that is not a frame, or is damaged: it is copied to `rejects` with its offset, so that no record is
+//! lost without a trace.
 //!
-//! A lane that replays sets it aside again: the same bytes for the same place.
+//! A lane that replays copies it again: the same bytes for the same offset.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,11 +9,11 @@ use crate::frame::{Body, Frame, FrameError, Kind, PART_BYTES_MAX, seal};
 use crate::model::address::{AnswerPos, PartitionId, Provenance};
 use crate::model::time::Millis;
 
-/// What is kept of it; its place is the frame's tag, its append time the frame's `received`.
+/// The copy of the record; the frame's tag has its partition and offset, the frame's `received` is its append time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reject<'a> {
     pub why: &'a str,
-    /// How many bytes it has; no more than [`PART_BYTES_MAX`] of them are kept.
+    /// Size of the record, bytes; at most [`PART_BYTES_MAX`] of them are copied.
     pub bytes: u64,
     #[serde(borrow)]
     pub record: &'a [u8],
@@ -30,7 +31,7 @@ pub fn record(source: PartitionId, offset: u64, append: Millis, why: &str, recor
     sealed
 }
 
-/// Reads what was set aside.
+/// Reads a record of `rejects`; `None` if the frame is of another kind.
 ///
 /// # Errors
 /// The frame cannot be decoded.

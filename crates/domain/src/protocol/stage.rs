@@ -1,13 +1,14 @@
-//! The partition protocol as data (design, principle 3): one frame in, at most one frame out per output partition, each
-//! tagged with what it answers; what came in decides what to do.
+//! The partition protocol as data (design, principle 3): one frame in, at most one answer per output partition, and every
+//! answer is tagged with the frame that it answers. Only the frames that come in decide what to do.
 //!
-//! A reader drops a frame that is not above its position, and applies one only if its previous one and running hash are
-//! the position's. A frame that came before the one that it follows is early: it is an alarm, and is not applied, but the
-//! reader reads on, because only later records can repair a log: its writer replays and sends both again.
-//! Anything else stops the partition with both places named. So a zombie's frames are dropped, and a lost frame, a torn
-//! log or a diverging desk is an alarm, never a wrong number.
+//! A reader drops a frame that is not above its position. It applies a frame only if the frame's tag names the position as
+//! the previous answer, with the same running hash. A frame that comes before the one that it follows is early: it raises an
+//! alarm and is not applied, but the reader reads on, because only later records can repair the log: the writer replays and
+//! sends both frames again. Any other mismatch stops the partition, and the error names both positions. So frames of a zombie
+//! are dropped, and a lost frame, a torn log or a diverging desk is an alarm, never a wrong number.
 //!
-//! - `positions`: the reader's rule; the rest is the writer's: what a stage takes, and what it answers
+//! The module `positions` has the reader's rule. This one has the writer's part: which records a stage applies, and what it
+//! answers.
 
 use std::collections::BTreeMap;
 
@@ -27,18 +28,18 @@ pub use crate::protocol::positions::{Admission, FaultInjection, Missing, Positio
 /// The behaviour of this build, which its markers name.
 pub const BEHAVIOUR: u32 = Build::this().own().number;
 
-/// The rules that hold from a marker on.
+/// The rules that are in force from this marker on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker<'a> {
     #[serde(borrow)]
     pub merchant: &'a str,
-    /// The place in `rules`; a desk ignores a marker that is not above the last one of its merchant.
+    /// The version number; a desk ignores a marker whose number is not above the last one of its merchant.
     pub order: u32,
     pub sha256: [u8; 32],
     pub behaviour: u32,
 }
 
-/// A record for a marker.
+/// Encodes a marker as a record.
 #[must_use]
 pub fn marker_record(marker: &Marker<'_>) -> Vec<u8> {
     let mut body = Body::default();
@@ -48,7 +49,7 @@ pub fn marker_record(marker: &Marker<'_>) -> Vec<u8> {
     record
 }
 
-/// A record that a stage answers with.
+/// A record of an answer, and where it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     pub topic: Topic,
@@ -56,19 +57,19 @@ pub struct Output {
     pub record: Vec<u8>,
 }
 
-/// Where a desk puts its answers to one frame.
+/// Collects a desk's answers to one frame.
 #[derive(Clone, Debug)]
 pub struct Outbox {
     partitions: Partitions,
-    /// The partition of the frame that is answered: its facts all go to one partition.
+    /// The partition of the frame that is answered; it decides the partition of all its facts.
     source_partition: u16,
     bodies: BTreeMap<(Topic, u16), Body>,
-    /// Where bodies are cut.
+    /// Maximum size of a part, bytes; a larger body is cut.
     part_bytes_max: usize,
-    /// Whether the ledger gets a frame even if there is no fact in it.
-    tells: bool,
-    /// The safeguards of the stage, for the desks that have one of them.
-    guards: FaultInjection,
+    /// Whether the ledger gets a frame even if it has no fact.
+    reports_received: bool,
+    /// The safeguards of the stage, for desks that implement one of them.
+    faults: FaultInjection,
 }
 
 impl Outbox {
@@ -78,16 +79,16 @@ impl Outbox {
         self.body(topic, partition).push(item);
     }
 
-    /// Reports the latest `received` to the ledger, even if there is nothing else to report.
-    pub fn tell_received(&mut self) {
-        self.tells = true;
+    /// Sends the current `received` to the ledger, even if there is no fact to send.
+    pub fn report_received(&mut self) {
+        self.reports_received = true;
         self.body(Topic::Facts, self.facts_partition());
     }
 
-    /// Which safeguards hold.
+    /// The safeguards that are on.
     #[must_use]
-    pub fn guards(&self) -> FaultInjection {
-        self.guards
+    pub fn faults(&self) -> FaultInjection {
+        self.faults
     }
 
     fn facts_partition(&self) -> u16 {
@@ -110,22 +111,22 @@ pub trait Desk: Clone + Default {
     /// The topic that it reads.
     const TOPIC: Topic;
 
-    /// Its state, for a snapshot.
+    /// Encodes its state for a snapshot.
     fn save(&self) -> Vec<u8>;
 
     /// About how many bytes of memory its state takes, by kind.
     fn sizes(&self) -> Vec<(&'static str, usize)>;
 
-    /// Takes up a state that [`Desk::save`] wrote.
+    /// Restores a state that [`Desk::save`] wrote.
     ///
     /// # Errors
-    /// Why it cannot, as a phrase.
+    /// The state cannot be decoded, or names rules that are not in the library; as a phrase.
     fn load(state: &[u8], library: &Library) -> Result<Self, String>;
 
-    /// Applies a frame and says the `received` of its last event. `append` is the log's own append time.
+    /// Applies a frame and returns the `received` of its last event. `append` is the log's own append time.
     ///
     /// # Errors
-    /// What is impossible in the frame, such as rules that were never published.
+    /// The frame contradicts the log, for example it names rules that are not published; as a phrase.
     fn apply(
         &mut self,
         frame: &Frame<'_>,
@@ -134,26 +135,26 @@ pub trait Desk: Clone + Default {
         out: &mut Outbox,
     ) -> Result<Millis, String>;
 
-    /// Applies a marker that is above the last one of its merchant. Nothing, at a desk that works under the rules that
-    /// each of its items names.
+    /// Applies a marker that is above the last one of its merchant. The default does nothing, for desks that apply the rules
+    /// that each item names.
     ///
     /// # Errors
-    /// The rules are not at hand.
+    /// The rules are not in the library.
     fn switch(&mut self, _marker: &Marker<'_>, _library: &Library, _out: &mut Outbox) -> Result<(), String> {
         Ok(())
     }
 }
 
-/// What a stage works with: what its build can do, and which safeguards hold.
+/// Options of a stage: the behaviours of its build, its safeguards, its clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StageOptions {
     pub build: Build,
-    pub guards: FaultInjection,
-    /// Whether append times play no part in `received`: events' own times decide.
+    pub faults: FaultInjection,
+    /// Whether `received` comes from the events' own times alone, without append times.
     pub is_event_clock: bool,
 }
 
-/// A record that a stage took: whenever that offset is read again, this must be there.
+/// Identifies a record that a stage has read: a later read of the same offset must find the same record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordMark {
     pub offset: u64,
@@ -161,10 +162,10 @@ pub struct RecordMark {
     append: Millis,
 }
 
-/// A stage as a snapshot keeps it.
+/// A stage in a snapshot.
 #[derive(Serialize, Deserialize)]
 struct Saved {
-    /// 0: no marker has come.
+    /// 0 before the first marker.
     behaviour: u32,
     source: PartitionId,
     partitions: Partitions,
@@ -176,23 +177,23 @@ struct Saved {
     desk: Vec<u8>,
 }
 
-/// A desk on one partition, with all that the protocol asks of it.
+/// A desk on one partition, with the state that the protocol needs.
 #[derive(Clone, Debug)]
 pub struct Stage<D> {
     desk: D,
     source: PartitionId,
     /// The offset that must come next.
     next: u64,
-    /// Checksum and append time of the one before.
+    /// Checksum and append time of the last record.
     last: Option<(u32, Millis)>,
-    /// What another stage of this partition took, if this one has not come so far yet.
+    /// A record that another stage of this partition has read and this one has not reached yet.
     expected: Option<RecordMark>,
     pub positions: Positions,
     sent: BTreeMap<(Topic, u16), Position>,
     markers: BTreeMap<String, u32>,
     build: Build,
     is_event_clock: bool,
-    /// `None` until the first marker names one: nothing is answered before.
+    /// `None` until the first marker names one; there are no answers before it.
     behaviour: Option<Behaviour>,
     outbox: Outbox,
 }
@@ -204,17 +205,17 @@ impl<D: Desk> Stage<D> {
         Self::new_under(StageOptions::default(), desk, log, partition, partitions)
     }
 
-    /// The same, of another build or without some safeguard.
+    /// As [`Stage::new`], with options.
     #[must_use]
-    pub fn new_under(terms: StageOptions, desk: D, log: u128, partition: u16, partitions: Partitions) -> Self {
-        let StageOptions { build, guards, is_event_clock } = terms;
+    pub fn new_under(options: StageOptions, desk: D, log: u128, partition: u16, partitions: Partitions) -> Self {
+        let StageOptions { build, faults, is_event_clock } = options;
         Self {
             desk,
             source: PartitionId { log, topic: D::TOPIC, partition },
             next: 0,
             last: None,
             expected: None,
-            positions: Positions::new(guards),
+            positions: Positions::new(faults),
             sent: BTreeMap::new(),
             markers: BTreeMap::new(),
             build,
@@ -225,8 +226,8 @@ impl<D: Desk> Stage<D> {
                 source_partition: partition,
                 bodies: BTreeMap::new(),
                 part_bytes_max: build.own().part_bytes_max,
-                tells: false,
-                guards,
+                reports_received: false,
+                faults,
             },
         }
     }
@@ -237,22 +238,22 @@ impl<D: Desk> Stage<D> {
         self.next
     }
 
-    /// The last record that it took.
+    /// The last record that it has read.
     #[must_use]
     pub fn last_taken(&self) -> Option<RecordMark> {
         let (checksum, append) = self.last?;
         Some(RecordMark { offset: self.next.checked_sub(1)?, checksum, append })
     }
 
-    /// Another stage of this partition has taken this record: it must be there when this one comes to it.
-    pub fn expect(&mut self, taken: RecordMark) {
-        self.expected = Some(taken).filter(|taken| taken.offset >= self.next);
+    /// Requires this record at its offset: another stage of this partition has read it there.
+    pub fn expect(&mut self, mark: RecordMark) {
+        self.expected = Some(mark).filter(|mark| mark.offset >= self.next);
     }
 
-    /// How long the log must be at least.
+    /// The smallest end offset that the log can have.
     #[must_use]
     pub fn known_end(&self) -> u64 {
-        self.expected.map_or(self.next, |taken| taken.offset + 1)
+        self.expected.map_or(self.next, |mark| mark.offset + 1)
     }
 
     #[must_use]
@@ -260,7 +261,7 @@ impl<D: Desk> Stage<D> {
         &self.desk
     }
 
-    /// The number of the behaviour that it is at; 0 before the first marker.
+    /// The number of the behaviour in force; 0 before the first marker.
     #[must_use]
     pub fn behaviour(&self) -> u32 {
         self.behaviour.map_or(0, |b| b.number)
@@ -272,7 +273,7 @@ impl<D: Desk> Stage<D> {
         self.outbox.bodies.values_mut().for_each(|body| body.cut_on_at(behaviour.part_bytes_max));
     }
 
-    /// The whole state, for a snapshot: a stage that is restored from it continues as this one does.
+    /// Encodes the whole stage for a snapshot: a restored stage gives the same answers as this one.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         let positions = |map: &BTreeMap<(Topic, u16), Position>| map.iter().map(|(k, v)| (*k, *v)).collect();
@@ -289,10 +290,10 @@ impl<D: Desk> Stage<D> {
         })
     }
 
-    /// A stage as it was saved, of the partition and the log that it must be of.
+    /// Restores a saved stage of this partition and log.
     ///
     /// # Errors
-    /// It is of something else, of a behaviour that this build does not know, or torn; as a phrase.
+    /// The state is of another partition or log, of a behaviour that this build does not know, or torn; as a phrase.
     pub fn restore(
         saved: &[u8],
         log: u128,
@@ -303,12 +304,12 @@ impl<D: Desk> Stage<D> {
         Self::restore_under(StageOptions::default(), saved, log, partition, partitions, library)
     }
 
-    /// The same, of another build or without some safeguard.
+    /// As [`Stage::restore`], with options.
     ///
     /// # Errors
     /// As [`Stage::restore`].
     pub fn restore_under(
-        terms: StageOptions,
+        options: StageOptions,
         saved: &[u8],
         log: u128,
         partition: u16,
@@ -316,14 +317,14 @@ impl<D: Desk> Stage<D> {
         library: &Library,
     ) -> Result<Self, String> {
         let saved: Saved = frame::decode(saved)?;
-        let log_known = if terms.guards.log_id { log } else { saved.source.log };
+        let log_known = if options.faults.log_id { log } else { saved.source.log };
         let source = PartitionId { log: log_known, topic: D::TOPIC, partition };
         if saved.source != source || saved.partitions != partitions {
             return Err("is of another log, partition or number of partitions".to_owned());
         }
-        let behaviour = (saved.behaviour > 0).then(|| terms.build.behaviour(saved.behaviour)).transpose();
+        let behaviour = (saved.behaviour > 0).then(|| options.build.behaviour(saved.behaviour)).transpose();
         let behaviour = behaviour.map_err(|what| format!("is of {what}"))?;
-        let mut stage = Self::new_under(terms, D::load(&saved.desk, library)?, log, partition, partitions);
+        let mut stage = Self::new_under(options, D::load(&saved.desk, library)?, log, partition, partitions);
         behaviour.into_iter().for_each(|behaviour| stage.behave(behaviour));
         (stage.next, stage.last) = (saved.next, saved.last);
         stage.positions.by_source = saved.positions.into_iter().collect();
@@ -332,11 +333,11 @@ impl<D: Desk> Stage<D> {
         Ok(stage)
     }
 
-    /// Takes the record at an offset of its partition and answers it. A lane that begins from a snapshot hands in the record
-    /// before the next one as well, where the log still has it: it must be the one that was taken.
+    /// Applies the record at an offset of its partition and answers it. A lane that begins from a snapshot also passes the
+    /// last record before it, if the log still has it, so that the stage can check that the record is unchanged.
     ///
     /// # Errors
-    /// Why the partition stops. The stage must then be thrown away: it may have seen half a frame.
+    /// Why the partition stops. The caller must then drop the stage: it may have applied half a frame.
     pub fn step(
         &mut self,
         offset: u64,
@@ -376,7 +377,7 @@ impl<D: Desk> Stage<D> {
             Err(error) => return Err(ProtocolError::Frame { to: name(), offset, error }),
         };
         if frame.kind == Kind::Genesis {
-            if self.positions.guards.log_id {
+            if self.positions.faults.log_id {
                 Genesis::check(&frame, self.source).map_err(|what| ProtocolError::Unexpected {
                     partition: name(),
                     offset,
@@ -387,18 +388,18 @@ impl<D: Desk> Stage<D> {
             return Ok(Admission::Apply);
         }
         if let Some(tag) = &frame.tag {
-            let verdict = self.positions.admit(&frame, tag)?;
-            if verdict != Admission::Apply {
+            let admission = self.positions.admit(&frame, tag)?;
+            if admission != Admission::Apply {
                 (self.next, self.last) = (offset + 1, taken);
-                return Ok(verdict);
+                return Ok(admission);
             }
         }
-        self.outbox.guards = self.positions.guards;
+        self.outbox.faults = self.positions.faults;
         let applied = if frame.kind == Kind::Marker {
             self.switch(&frame, library).map(|()| frame.received)
         } else {
-            let cut = if self.is_event_clock { Millis::MAX } else { append };
-            self.desk.apply(&frame, cut, library, &mut self.outbox)
+            let received_max = if self.is_event_clock { Millis::MAX } else { append };
+            self.desk.apply(&frame, received_max, library, &mut self.outbox)
         };
         let received = applied.map_err(|what| ProtocolError::Unexpected { partition: name(), offset, what })?;
         (self.next, self.last) = (offset + 1, taken);
@@ -407,9 +408,9 @@ impl<D: Desk> Stage<D> {
     }
 
     fn tag_answers(&mut self, offset: u64, received: Millis, answer: &mut Vec<Output>) {
-        let tells = std::mem::take(&mut self.outbox.tells);
+        let reports_received = std::mem::take(&mut self.outbox.reports_received);
         for (&(topic, partition), body) in &mut self.outbox.bodies {
-            if body.is_empty() && !(tells && topic == Topic::Facts) {
+            if body.is_empty() && !(reports_received && topic == Topic::Facts) {
                 continue;
             }
             let kind = match topic {
@@ -434,7 +435,7 @@ impl<D: Desk> Stage<D> {
         }
     }
 
-    /// Changes over at markers. One that is not above the last of its merchant asks for nothing.
+    /// Switches the desk to the rules of a frame's markers. A marker that is not above the last one of its merchant is ignored.
     fn switch(&mut self, frame: &Frame<'_>, library: &Library) -> Result<(), String> {
         for marker in frame.items::<Marker<'_>>() {
             let marker = marker.map_err(|e| e.to_string())?;
@@ -445,12 +446,9 @@ impl<D: Desk> Stage<D> {
                 self.build.behaviour(marker.behaviour).map_err(|what| format!("the marker asks for {what}"))?;
             let book = library.get(&marker.order);
             if book.is_none_or(|b| b.sha256 != marker.sha256 || b.rules.merchant != marker.merchant) {
-                return Err(format!(
-                    "rules {} of {} are not at hand: publish them again",
-                    marker.order, marker.merchant
-                ));
+                return Err(format!("rules {} of {} are not found: publish them again", marker.order, marker.merchant));
             }
-            // Two publishers' markers may come in another order than that of `rules`: never back to a lower one.
+            // Markers of two publishers may come in another order than in `rules`: the behaviour never goes back.
             if behaviour.number > self.behaviour() {
                 self.behave(behaviour);
             }

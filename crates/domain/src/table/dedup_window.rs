@@ -1,6 +1,6 @@
-//! Which keys were first seen less than a horizon ago: the memory of delivery duplicates.
+//! The keys that were first seen less than a horizon ago: it detects events that are delivered twice.
 //!
-//! The table behind this interface is `hashbrown`'s with a queue in order of time; a denser one takes its place later.
+//! The table behind this interface is `hashbrown`'s, with a queue in order of time.
 
 use std::collections::VecDeque;
 
@@ -11,22 +11,22 @@ use super::uniform::UniformMap;
 /// Whole minutes since the epoch.
 pub type Minute = u32;
 
-/// Maximum number of expired keys freed per lookup, so that no lookup waits for a sweep; further ones wait for the next.
+/// Maximum number of expired keys that one query removes; further ones wait for later queries.
 const SWEEP_MAX: usize = 4;
 
 /// Keys with the minute in which each was first seen.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct DedupWindow {
     first: UniformMap<Minute>,
-    /// In order of minutes, which never go back.
+    /// In order of minutes, which never decrease.
     queue: VecDeque<(Minute, u128)>,
-    /// Keys first seen before it are forgotten, whatever the horizon.
+    /// Keys first seen before this minute are expired, whatever the horizon.
     floor: Minute,
 }
 
 impl DedupWindow {
-    /// Says whether the key is new: never seen, or first seen `horizon` minutes ago or more. A new one starts its
-    /// horizon. `now` must not go back.
+    /// Returns whether the key is new: never seen, or first seen `horizon` minutes ago or more. A new key starts its
+    /// horizon now. `now` must not decrease.
     pub fn insert(&mut self, key: u128, now: Minute, horizon: Minute) -> bool {
         self.sweep(now, horizon);
         let fresh = |first: Minute| now - first < horizon && first >= self.floor;
@@ -38,25 +38,25 @@ impl DedupWindow {
         true
     }
 
-    /// As [`DedupWindow::insert`], but a key is known for as long as no sweep came by: wrong, and only there for tests that show
-    /// what the comparison is for.
+    /// As [`DedupWindow::insert`], but a key is known until a sweep removes it. This is wrong on purpose: it serves tests that
+    /// show what the comparison of times prevents.
     pub fn insert_by_sweep(&mut self, key: u128, now: Minute, horizon: Minute) -> bool {
         self.sweep(now, horizon);
         !self.first.contains_key(&key) && self.insert(key, now, horizon)
     }
 
-    /// Permanently forgets what has expired by now under a horizon that is about to change.
+    /// Marks keys that are expired under the present horizon, so that a longer horizon does not bring them back.
     pub fn forget(&mut self, now: Minute, horizon: Minute) {
         self.floor = self.floor.max((now + 1).saturating_sub(horizon));
     }
 
-    /// About how many bytes of memory it takes.
+    /// Approximate size in memory, bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.first.allocation_size() + self.queue.capacity() * size_of::<(Minute, u128)>()
     }
 
-    /// Keys held, expired ones that are not swept yet among them.
+    /// Number of keys, including expired ones that are not swept yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.first.len()
@@ -88,7 +88,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_horizon_is_exact_and_restarts() {
+    fn horizon_is_exact_and_restarts_after_expiry() {
         let mut t = DedupWindow::default();
         assert!(t.insert(1, 100, 10));
         assert!(!t.insert(1, 109, 10));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_beyond_sixteen_bits_of_minutes_forgets_and_nothing_else() {
+    fn jump_of_time_expires_exactly_old_keys() {
         const HORIZON: Minute = 45 * 24 * 60;
         for jump in [HORIZON - 1, HORIZON, 46 * 24 * 60, 65_535, 65_536, 65_537, 65_536 * 2 + 3] {
             let mut t = DedupWindow::default();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_horizon_brings_nothing_back() {
+    fn longer_horizon_keeps_expired_keys_expired() {
         let mut t = DedupWindow::default();
         assert!(t.insert(1, 100, 10) && t.insert(2, 105, 10));
         t.forget(112, 10);
@@ -122,7 +122,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn answers_as_a_plain_list_would(steps in proptest::collection::vec((0..20_u128, 0..30_u32), 1..400), horizon in 0..60_u32) {
+        fn answers_equal_those_of_a_plain_list(steps in proptest::collection::vec((0..20_u128, 0..30_u32), 1..400), horizon in 0..60_u32) {
             let (mut table, mut list, mut now) = (DedupWindow::default(), Vec::<(u128, Minute)>::new(), 1_000);
             for (key, pause) in steps {
                 now += pause / 3;

@@ -11,17 +11,17 @@ use crate::model::time::Day;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Uniques {
     days: BTreeMap<Day, UniformSet>,
-    /// Days before it were freed: no shopper is counted there any more.
+    /// The sets of earlier days are freed: no shopper is counted on them any more.
     forgotten: Option<Day>,
 }
 
 impl Uniques {
-    /// Says whether the key is the first of its kind on that day.
+    /// Adds a key to a day; returns whether it is new on that day.
     pub fn insert(&mut self, day: Day, key: u128) -> bool {
         self.forgotten.is_none_or(|first| day >= first) && self.days.entry(day).or_default().insert(key)
     }
 
-    /// Gives back the days before `day`.
+    /// Frees the sets of the days before `day`.
     pub fn forget_before(&mut self, day: Day) {
         self.forgotten = self.forgotten.max(Some(day));
         while let Some(first) = self.days.first_entry()
@@ -31,7 +31,7 @@ impl Uniques {
         }
     }
 
-    /// About how many bytes of memory it takes.
+    /// Approximate size in memory, bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.days.values().map(UniformSet::allocation_size).sum()

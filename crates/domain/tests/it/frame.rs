@@ -1,4 +1,4 @@
-//! The codec: what goes in comes out, damage is always noticed.
+//! The codec: decoded frames equal encoded ones, and any damage is detected.
 
 use domain::frame::{Body, Frame, FrameError, HEADER_BYTES, Kind, PART_BYTES_MAX, peek_kind, seal};
 use domain::model::address::{AnswerPos, PartitionId, Provenance, Topic};
@@ -53,7 +53,7 @@ fn tag() -> impl Strategy<Value = Provenance> {
 
 proptest! {
     #[test]
-    fn what_goes_in_comes_out(
+    fn decoded_frame_equals_encoded_frame(
         texts in proptest::collection::vec((text(), text(), proptest::option::of(text()), proptest::option::of(text()), any::<u64>()), 1..20),
         tag in proptest::option::of(tag()),
         received in any::<i64>(),
@@ -73,7 +73,7 @@ proptest! {
     }
 
     #[test]
-    fn every_flipped_bit_is_noticed(texts in (text(), text(), proptest::option::of(text()), proptest::option::of(text()), any::<u64>()), bit in any::<usize>()) {
+    fn flipped_bit_or_truncation_is_detected(texts in (text(), text(), proptest::option::of(text()), proptest::option::of(text()), any::<u64>()), bit in any::<usize>()) {
         let mut body = Body::default();
         body.push(&event(&texts, Action::Scan, None));
         let mut record = Vec::new();
@@ -81,7 +81,7 @@ proptest! {
         let bit = bit % (record.len() * 8);
         record[bit / 8] ^= 1 << (bit % 8);
         prop_assert!(Frame::open(&record).is_err());
-        // A record that was cut short, too.
+        // So is a truncated record.
         record[bit / 8] ^= 1 << (bit % 8);
         prop_assert!(Frame::open(&record).is_ok());
         prop_assert!(Frame::open(&record[..bit / 8]).is_err());
@@ -89,7 +89,7 @@ proptest! {
 }
 
 #[test]
-fn records_that_are_no_frames_say_why() {
+fn invalid_record_is_refused_with_reason() {
     let record = seal(Kind::Facts, 7, None, 0, &[]);
     assert_eq!(record.len(), HEADER_BYTES);
     assert_eq!(
@@ -101,14 +101,17 @@ fn records_that_are_no_frames_say_why() {
     assert_eq!(Frame::open(&other).expect_err("magic"), FrameError::Magic);
     other = record;
     other[4] = 3;
-    assert!(matches!(Frame::open(&other), Err(FrameError::Checksum { .. })), "a damaged byte is no other version");
+    assert!(
+        matches!(Frame::open(&other), Err(FrameError::Checksum { .. })),
+        "a damaged version byte is a checksum error"
+    );
     let sum = crc32c::crc32c_append(crc32c::crc32c(&other[..72]), &other[76..]);
     other[72..76].copy_from_slice(&sum.to_le_bytes());
     assert_eq!(
         Frame::open(&other).expect_err("version").to_string(),
         "the frame is of version 3, this build reads version 2: upgrade it"
     );
-    // The count says more items than there are, or fewer.
+    // The header counts more items than there are, or fewer.
     let more = seal(Kind::Events, 7, None, 1, &[]);
     assert!(matches!(
         Frame::open(&more).expect("a frame").items::<Event<'_>>().next(),
@@ -121,7 +124,7 @@ fn records_that_are_no_frames_say_why() {
 }
 
 #[test]
-fn a_body_is_cut_where_it_would_grow_too_large() {
+fn body_is_cut_before_it_grows_too_large() {
     let item = "x".repeat(PART_BYTES_MAX / 3);
     let mut body = Body::default();
     for _ in 0..7 {

@@ -1,4 +1,4 @@
-//! Frames and the protocol by themselves; the desks are held to the contract from the `mashang` crate.
+//! Tests of frames and the protocol; the tests of the `mashang` crate compare the desks with the contract.
 
 mod frame;
 mod publish;

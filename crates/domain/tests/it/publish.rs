@@ -1,11 +1,11 @@
-//! Publishers that come in between each other, die anywhere, and send everything twice.
+//! Publishers that interleave, crash at any step, and send records twice.
 
 use std::collections::BTreeMap;
 
 use domain::frame::{Frame, Kind, seal};
 use domain::model::address::{PartitionId, Partitions, Topic};
 use domain::protocol::genesis::Genesis;
-use domain::protocol::publish::{Act, DOWNSTREAM_FIRST, Publisher, Registry, Taken, placed_record};
+use domain::protocol::publish::{Act, DOWNSTREAM_FIRST, Publisher, Registry, RulesEvent, placed_record};
 use domain::protocol::stage::{Marker, marker_record};
 use proptest::prelude::*;
 
@@ -15,65 +15,65 @@ fn marker(merchant: &str, order: u32, sha: u8, behaviour: u32) -> Vec<u8> {
     marker_record(&Marker { merchant, order, sha256: [sha; 32], behaviour })
 }
 
-fn birth() -> Genesis {
+fn genesis() -> Genesis {
     let source = PartitionId { log: 3, topic: Topic::Rules, partition: 0 };
     Genesis { source, id: 7, is_event_clock: false, partitions: Partitions::all(PARTITIONS) }
 }
 
-/// Reads records as they lie; what each meant.
-fn read(registry: &mut Registry, records: &[Vec<u8>]) -> Vec<Taken> {
+/// Reads records in order; returns what each changes.
+fn read(registry: &mut Registry, records: &[Vec<u8>]) -> Vec<RulesEvent> {
     let from = usize::try_from(registry.next_offset()).expect("small");
     let take = |record: &Vec<u8>| registry.take(registry.next_offset(), record).expect("rules");
     records[from..].iter().map(take).collect()
 }
 
 #[test]
-fn the_first_proposal_for_a_number_counts() {
+fn first_proposal_for_a_number_is_accepted() {
     let records = [
-        birth().record(),
-        Genesis { id: 8, ..birth() }.record(), // lost a race of two who made the topics
-        birth().record(),
+        genesis().record(),
+        Genesis { id: 8, ..genesis() }.record(), // of another process that created the topics at the same time
+        genesis().record(),
         marker("acme", 1, 1, 1),
-        marker("acme", 1, 2, 1), // came late
-        marker("acme", 1, 1, 1), // there twice
-        marker("bolt", 3, 3, 1), // its publisher read something that is not there
+        marker("acme", 1, 2, 1), // late
+        marker("acme", 1, 1, 1), // a copy
+        marker("bolt", 3, 3, 1), // skips a number
         marker("bolt", 2, 3, 1),
         marker("acme", 3, 2, 2),
-        marker("bolt", 4, 4, 1), // an old build, which did not look
+        marker("bolt", 4, 4, 1), // of an old build, with a lower behaviour
         placed_record(3),
         placed_record(3),
     ];
     let mut registry = Registry::default();
     let taken = read(&mut registry, &records);
-    let ignored = Taken::Ignored;
+    let ignored = RulesEvent::Ignored;
     let wanted = [
-        Taken::Genesis(birth()),
+        RulesEvent::Genesis(genesis()),
         ignored.clone(),
         ignored.clone(),
-        Taken::Accepted(1),
+        RulesEvent::Accepted(1),
         ignored.clone(),
         ignored.clone(),
         ignored.clone(),
-        Taken::Accepted(2),
-        Taken::Accepted(3),
+        RulesEvent::Accepted(2),
+        RulesEvent::Accepted(3),
         ignored.clone(),
-        Taken::Placed(3),
+        RulesEvent::Placed(3),
         ignored,
     ];
     assert_eq!(taken, wanted);
-    assert_eq!(registry.birth(), Some(&birth()));
+    assert_eq!(registry.genesis(), Some(&genesis()));
     assert_eq!(registry.last("acme").map(|v| (v.order, v.sha256[0])), Some((3, 2)));
     assert_eq!(registry.next_order(), 4);
-    // acme's first one is not placed, and no desk needs it.
+    // acme's first version is not placed, and no desk needs it.
     assert_eq!(registry.unplaced().map(|v| v.order).collect::<Vec<_>>(), [2]);
     let outdated = registry.propose("bolt", [9; 32], 1).expect_err("a lower behaviour").to_string();
     assert_eq!(outdated, "behaviour 2 is published, this build would publish 1: upgrade it");
 }
 
 #[test]
-fn the_same_rules_are_published_again_for_a_higher_behaviour_only() {
+fn same_rules_are_republished_only_for_higher_behaviour() {
     let mut registry = Registry::default();
-    read(&mut registry, &[birth().record(), marker("acme", 1, 1, 2), placed_record(1)]);
+    read(&mut registry, &[genesis().record(), marker("acme", 1, 1, 2), placed_record(1)]);
     let act = |behaviour| {
         let mut publisher = Publisher::new("acme", [1; 32], behaviour);
         publisher.next(&registry).expect("not outdated")
@@ -84,12 +84,12 @@ fn the_same_rules_are_published_again_for_a_higher_behaviour_only() {
 }
 
 #[test]
-fn what_has_no_place_in_rules_is_refused() {
+fn foreign_record_in_rules_is_refused() {
     let refused = |offset, record: &[u8]| {
         let mut registry = Registry::default();
-        read(&mut registry, &[birth().record()]);
+        read(&mut registry, &[genesis().record()]);
         let error = registry.take(offset, record).expect_err("refused").to_string();
-        assert_eq!(registry.next_offset(), 1, "it is not moved by {error}");
+        assert_eq!(registry.next_offset(), 1, "the offset does not move after: {error}");
         error
     };
     assert_eq!(
@@ -97,22 +97,22 @@ fn what_has_no_place_in_rules_is_refused() {
         "rules partition 0: offset 2 came, 1 was next: the log has a hole or was rewound"
     );
     let facts = seal(Kind::Facts, 0, None, 0, &[]);
-    assert_eq!(refused(1, &facts), "rules partition 0 offset 1: a frame of Facts has no place here");
+    assert_eq!(refused(1, &facts), "rules partition 0 offset 1: a frame of kind facts does not belong here");
     assert!(refused(1, b"MSHF").contains("the record has 4 bytes"));
-    assert!(refused(1, &placed_record(1)).contains("version 1 are said to be placed, and it was never published"));
+    assert!(refused(1, &placed_record(1)).contains("version 1 are placed, but that version is not published"));
 }
 
-/// The log: `rules`, and what stands in every partition. Appending is one step, reading another.
+/// The log: `rules`, and the content of every partition. Appending is one step, reading another.
 #[derive(Default)]
 struct World {
     rules: Vec<Vec<u8>>,
     partitions: BTreeMap<(Topic, u16), Vec<Vec<u8>>>,
-    /// What is on its way to `rules` from publishers that do not wait for it any more.
+    /// Records in flight to `rules`, from publishers that no longer wait for them.
     late: Vec<Vec<u8>>,
 }
 
 impl World {
-    /// The last order and behaviour of every merchant, as the desk of a partition works by them.
+    /// The last version number of every merchant, as the desk of a partition applies it.
     fn desk(&self, topic: Topic, partition: u16) -> BTreeMap<String, u32> {
         let mut last = BTreeMap::new();
         for record in self.partitions.get(&(topic, partition)).into_iter().flatten() {
@@ -124,7 +124,7 @@ impl World {
         last
     }
 
-    /// No desk works by rules that are not in the partitions of the desks behind it.
+    /// No desk applies rules that are not in the partitions of the desks after it.
     fn check_downstream_first(&self) {
         for (downstream, upstream) in DOWNSTREAM_FIRST.iter().zip(&DOWNSTREAM_FIRST[1..]) {
             for (up, down) in (0..PARTITIONS).flat_map(|up| (0..PARTITIONS).map(move |down| (up, down))) {
@@ -137,11 +137,11 @@ impl World {
     }
 }
 
-/// A publisher, and what it has read.
+/// A publisher, and the registry that it has read.
 struct Worker {
     registry: Registry,
     publisher: Publisher,
-    /// The topic that it is about, and its next partition.
+    /// The topic whose markers it places, the next partition, and the record.
     placing: Option<(Topic, u16, Vec<u8>)>,
     is_done: Option<u32>,
 }
@@ -154,7 +154,7 @@ impl Worker {
         Self { registry, publisher, placing: None, is_done: None }
     }
 
-    /// One append, or one look. `twice`: what it appends is in the log a second time.
+    /// One append, or one read. `twice`: the log has what it appends a second time.
     fn step(&mut self, world: &mut World, twice: bool) {
         if let Some((topic, partition, record)) = self.placing.take() {
             let at = world.partitions.entry((topic, partition)).or_default();
@@ -164,7 +164,7 @@ impl Worker {
         }
         read(&mut self.registry, &world.rules);
         match self.publisher.next(&self.registry).expect("one behaviour") {
-            Act::Propose { record, .. } | Act::TellPlaced { record } => {
+            Act::Propose { record, .. } | Act::ReportPlaced { record } => {
                 if twice {
                     world.late.push(record.clone());
                 }
@@ -182,7 +182,7 @@ enum Turn {
         who: usize,
         twice: bool,
     },
-    /// Gone, with what it had on its way; begins anew with these rules.
+    /// It crashes, with what it had in flight; another one begins with these rules.
     Die {
         who: usize,
         merchant: usize,
@@ -203,9 +203,9 @@ fn turn() -> impl Strategy<Value = Turn> {
 
 proptest! {
     #[test]
-    fn all_readers_agree_and_the_last_publisher_leaves_nothing_undone(turns in proptest::collection::vec(turn(), 0..120)) {
+    fn readers_agree_and_last_publisher_completes_all_versions(turns in proptest::collection::vec(turn(), 0..120)) {
         let merchants = ["acme", "bolt"];
-        let mut world = World { rules: vec![birth().record()], ..World::default() };
+        let mut world = World { rules: vec![genesis().record()], ..World::default() };
         let mut versions = 0_u8..;
         let mut next = |world: &World, merchant| {
             let sha = versions.next().expect("few");
@@ -226,7 +226,7 @@ proptest! {
                 }
                 Turn::Die { who, merchant, sends } => {
                     let (worker, ..) = &mut workers[who];
-                    // What it was about to append may arrive, long after it is gone.
+                    // Its next append may still arrive, long after the crash.
                     if let (true, Ok(Act::Propose { record, .. })) = (sends, worker.publisher.next(&worker.registry)) {
                         world.late.push(record);
                     }
@@ -247,7 +247,7 @@ proptest! {
         while last.is_done.is_none() {
             last.step(&mut world, false);
         }
-        // A reader that stopped earlier agrees with one that reads the whole log now.
+        // Every earlier reader agrees with a reader of the whole topic.
         for registry in &seen {
             prop_assert!(last.registry.published().starts_with(registry.published()));
         }

@@ -1,4 +1,4 @@
-//! The protocol with a desk that does nothing but echo: markers, offsets, answers in parts.
+//! The protocol with a desk that only echoes: markers, offsets, answers in parts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use domain::protocol::behaviour::{Behaviour, Build};
 use domain::protocol::positions::{Admission, FaultInjection, Positions, ProtocolError};
 use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Outbox, Output, Stage, StageOptions, marker_record};
 
-/// Answers every frame with the given number of large facts.
+/// Answers every frame with `facts` large facts.
 #[derive(Clone, Default)]
 struct Echo {
     facts: usize,
@@ -80,7 +80,7 @@ fn step(stage: &mut Stage<Echo>, record: &[u8]) -> Result<Vec<Output>, ProtocolE
     stage.step(stage.next_offset(), 0, record, &library(), &mut answers).map(|_| answers)
 }
 
-/// Reads answers as a ledger would; how many were applied.
+/// Reads answers as a ledger would; returns how many were applied.
 fn read(positions: &mut Positions, answers: &[Output]) -> Result<usize, ProtocolError> {
     let mut applied = 0;
     for answer in answers {
@@ -91,7 +91,7 @@ fn read(positions: &mut Positions, answers: &[Output]) -> Result<usize, Protocol
 }
 
 #[test]
-fn an_answer_in_parts_is_one_chain() {
+fn answer_in_parts_is_one_chain() {
     let record = seal(Kind::Events, 5, None, 0, &[]);
     let mut stage = echo(8);
     let first = step(&mut stage, &record).expect("answers");
@@ -100,26 +100,26 @@ fn an_answer_in_parts_is_one_chain() {
     let mut positions = Positions::default();
     assert_eq!(read(&mut positions, &first).expect("no alarm"), first.len());
 
-    // Gone after two parts of the second answer: the replay is dropped up to there and goes on.
+    // A crash after two parts of the second answer: the replay is dropped up to there and continues.
     assert_eq!(read(&mut positions, &second[..2]).expect("no alarm"), 2);
     let mut again = echo(8);
     let replayed: Vec<Output> = (0..2).flat_map(|_| step(&mut again, &record).expect("answers")).collect();
     assert_eq!(read(&mut positions, &replayed).expect("no alarm"), second.len() - 2);
 
-    // A part that is missing is an alarm that names both places; what follows it waits until it comes again.
+    // A missing part is an alarm that names both positions; what follows it waits until it comes again.
     let third = step(&mut stage, &record).expect("answers");
     let missing = [&third[..1], &third[2..]].concat();
     assert_eq!(read(&mut positions, &missing).expect("reads on"), 1);
     let alarm = positions.missing().next().expect("an alarm").to_string();
     assert!(alarm.contains("but the last one applied was offset 2 part 0: a frame is lost"), "{alarm}");
-    assert_eq!(read(&mut positions, &third[1..2]).expect("the lost one"), 1);
-    assert_eq!(positions.missing().count(), 1, "what was early has not come again");
-    assert_eq!(read(&mut positions, &third).expect("healed"), third.len() - 2);
+    assert_eq!(read(&mut positions, &third[1..2]).expect("the lost part"), 1);
+    assert_eq!(positions.missing().count(), 1, "the early parts have not come again");
+    assert_eq!(read(&mut positions, &third).expect("repaired"), third.len() - 2);
     assert_eq!(positions.missing().count(), 0);
 }
 
 #[test]
-fn offsets_that_jump_are_refused_and_old_ones_dropped() {
+fn offset_gap_is_refused_and_old_offset_dropped() {
     let record = seal(Kind::Events, 5, None, 0, &[]);
     let mut stage = echo(1);
     let mut answers = Vec::new();
@@ -134,16 +134,16 @@ fn offsets_that_jump_are_refused_and_old_ones_dropped() {
 }
 
 #[test]
-fn a_marker_below_the_last_one_is_ignored_and_another_behaviour_refused() {
+fn old_marker_is_ignored_and_unknown_behaviour_refused() {
     let marker = |order, behaviour| marker_record(&Marker { merchant: "m", order, sha256: [0; 32], behaviour });
     let mut stage = echo(1);
-    // One that is ignored asks for nothing, not even for a behaviour that is known.
+    // An ignored marker has no effect, even if it asks for an unknown behaviour.
     for (order, behaviour) in [(1, BEHAVIOUR), (3, BEHAVIOUR), (2, BEHAVIOUR), (3, BEHAVIOUR + 1)] {
         step(&mut stage, &marker(order, behaviour)).expect("a marker");
     }
     assert_eq!(stage.desk().orders, [1, 3]);
-    let alarm = step(&mut stage, &marker(4, BEHAVIOUR)).expect_err("not at hand").to_string();
-    assert_eq!(alarm, "scans partition 0 offset 4: rules 4 of m are not at hand: publish them again");
+    let alarm = step(&mut stage, &marker(4, BEHAVIOUR)).expect_err("rules that are not found").to_string();
+    assert_eq!(alarm, "scans partition 0 offset 4: rules 4 of m are not found: publish them again");
     let alarm = step(&mut echo(1), &marker(1, BEHAVIOUR + 1)).expect_err("another behaviour").to_string();
     assert_eq!(alarm, "scans partition 0 offset 0: the marker asks for behaviour 2, this build has 1: upgrade it");
 }
@@ -152,52 +152,52 @@ const OLD: &[Behaviour] = &[Behaviour { number: 1, part_bytes_max: PART_BYTES_MA
 const BOTH: &[Behaviour] = &[OLD[0], Behaviour { number: 2, part_bytes_max: PART_BYTES_MAX / 8 }];
 const NEW: &[Behaviour] = &[BOTH[1], Behaviour { number: 3, part_bytes_max: PART_BYTES_MAX }];
 
-fn terms(behaviours: &'static [Behaviour]) -> StageOptions {
+fn options(behaviours: &'static [Behaviour]) -> StageOptions {
     StageOptions { build: Build::new(behaviours), ..StageOptions::default() }
 }
 
-/// Answers of a build that is replaced by another at every record, by way of a snapshot.
+/// Answers of builds that replace each other at every record, through a snapshot.
 fn relay(builds: &[&'static [Behaviour]], records: &[Vec<u8>]) -> Result<Vec<Output>, String> {
-    let mut stage = Stage::new_under(terms(builds[0]), echo(3).desk().clone(), 9, 0, Partitions::all(1));
+    let mut stage = Stage::new_under(options(builds[0]), echo(3).desk().clone(), 9, 0, Partitions::all(1));
     let mut all = Vec::new();
     for (build, record) in builds.iter().zip(records) {
         let saved = stage.save();
-        stage = Stage::restore_under(terms(build), &saved, 9, 0, Partitions::all(1), &library())?;
-        all.extend(step(&mut stage, record).map_err(|stop| stop.to_string())?);
+        stage = Stage::restore_under(options(build), &saved, 9, 0, Partitions::all(1), &library())?;
+        all.extend(step(&mut stage, record).map_err(|error| error.to_string())?);
     }
     Ok(all)
 }
 
 #[test]
-fn another_behaviour_begins_at_its_marker_and_never_ends_again() {
+fn new_behaviour_begins_at_its_marker_and_stays() {
     let marker = |order, behaviour| marker_record(&Marker { merchant: "m", order, sha256: [0; 32], behaviour });
     let events = || seal(Kind::Events, 5, None, 0, &[]);
     let records = [marker(1, 1), events(), marker(2, 2), events(), marker(3, 1), events()];
-    let answers = relay(&[BOTH; 6], &records).expect("known to it");
+    let answers = relay(&[BOTH; 6], &records).expect("known behaviours");
     let parts = |offset: u64| {
         let at = |o: &&Output| Frame::open(&o.record).expect("a frame").tag.expect("a tag").at.offset == offset;
         answers.iter().filter(at).count()
     };
-    // The items are as large as a part of the old behaviour takes two of, and one of the new.
+    // Two items fit into a part of the old behaviour, one into a part of the new.
     assert_eq!([parts(1), parts(3), parts(5)], [2, 3, 3]);
-    // An old build gives the same up to the marker, and so does a mixture of both.
+    // An old build gives the same answers up to the marker, and so does a mixture of both.
     assert_eq!(relay(&[OLD, BOTH, BOTH, BOTH, BOTH, BOTH], &records), Ok(answers.clone()));
     assert_eq!(relay(&[BOTH, OLD, BOTH, BOTH, BOTH, BOTH], &records), Ok(answers));
-    // From there on it stops, at the marker as well as at a snapshot from behind it.
-    let upgrade = relay(&[OLD; 6], &records).expect_err("it knows nothing of it");
+    // It stops at the marker, and at a snapshot that was taken after it.
+    let upgrade = relay(&[OLD; 6], &records).expect_err("an unknown behaviour");
     assert_eq!(upgrade, "scans partition 0 offset 2: the marker asks for behaviour 2, this build has 1: upgrade it");
     let upgrade = relay(&[BOTH, BOTH, BOTH, OLD, OLD, OLD], &records).expect_err("a snapshot");
     assert_eq!(upgrade, "is of behaviour 2, this build has 1: upgrade it");
-    let downgrade = relay(&[BOTH, NEW, NEW, NEW, NEW, NEW], &records).expect_err("one before it is too old");
+    let downgrade = relay(&[BOTH, NEW, NEW, NEW, NEW, NEW], &records).expect_err("a behaviour that is too old");
     assert_eq!(downgrade, "is of behaviour 1, this build has 2 to 3: downgrade it");
 }
 
 #[test]
-fn without_the_log_id_another_log_passes() {
+fn without_log_id_check_another_log_passes() {
     let saved = echo(1).save();
-    let restore = |guards| {
-        let terms = StageOptions { guards, ..StageOptions::default() };
-        Stage::<Echo>::restore_under(terms, &saved, 10, 0, Partitions::all(1), &library()).map(drop)
+    let restore = |faults| {
+        let options = StageOptions { faults, ..StageOptions::default() };
+        Stage::<Echo>::restore_under(options, &saved, 10, 0, Partitions::all(1), &library()).map(drop)
     };
     assert_eq!(
         restore(FaultInjection::default()),
@@ -206,9 +206,9 @@ fn without_the_log_id_another_log_passes() {
     assert_eq!(restore(FaultInjection { log_id: false, ..FaultInjection::default() }), Ok(()));
 }
 
-/// A partition that has sent nothing yet is not taken for the same one either.
+/// The log is known from other partitions of the topic, even if this partition has sent nothing yet.
 #[test]
-fn a_frame_of_another_log_is_noticed_by_what_is_known_of_its_topic() {
+fn frame_of_another_log_is_refused_by_topic() {
     let record = seal(Kind::Events, 5, None, 0, &[]);
     let answers = |log, partition| {
         let mut stage = Stage::new(echo(1).desk().clone(), log, partition, Partitions::all(1));

@@ -75,7 +75,7 @@ impl RulesPublisher<'_> {
                     read_on(self.feed, self.registry)?;
                 }
                 Act::Place { topic, record } => self.append(topic, &record)?,
-                Act::TellPlaced { record } => {
+                Act::ReportPlaced { record } => {
                     self.append(Topic::Rules, &record)?;
                     read_on(self.feed, self.registry)?;
                 }

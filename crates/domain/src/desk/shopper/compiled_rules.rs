@@ -1,4 +1,4 @@
-//! Texts that counters and touches are keyed by, as small numbers; and a version's codes and guides in those numbers.
+//! Symbols: small numbers for the texts that key counters and touches; and a version of the rules, compiled to symbols.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::code::{Kind, Rank};
 use crate::model::rulebook::{Place, Resolved, Rulebook};
 
-/// A text that was seen; [`NONE`] where there is none. No answer depends on which number a text has.
+/// The number of a text; [`NONE`] stands for no text. No answer depends on which number a text has.
 pub(super) type Symbol = u32;
 pub(super) const NONE: Symbol = u32::MAX;
 
@@ -53,7 +53,7 @@ impl Interner {
     }
 }
 
-/// A version of the rules in the names of this desk.
+/// A version of the rules, with symbols for its ids.
 #[derive(Clone, Debug)]
 pub(super) struct CompiledRules {
     pub(super) book: Arc<Rulebook>,
@@ -74,7 +74,7 @@ pub(super) struct CompiledStore {
     pub(super) region: Symbol,
 }
 
-/// What a code brings to an event.
+/// What a code adds to an event.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CompiledCode {
     pub(super) kind: Kind,

@@ -1,4 +1,4 @@
-//! Counters of one frame, added up before they leave as facts.
+//! Counters of one frame, added up before they are sent as facts.
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use crate::model::fact::{Fact, Metric, Scope, What};
 use crate::model::time::Day;
 use crate::protocol::stage::Outbox;
 
-/// What an event or a part of an order is counted under, besides the merchant (contract section 7).
+/// The scopes under which an event or a part of an order is counted, besides the merchant (contract section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Scopes {
     pub(super) store: Symbol,
@@ -21,7 +21,7 @@ pub(super) struct Scopes {
     pub(super) ticket: Symbol,
 }
 
-/// The key of the merchant's own counters, and of kinds, stand for themselves.
+/// The key of a counter: the scope with its id. The merchant and the kinds need no symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     Merchant,
@@ -35,18 +35,18 @@ pub(super) enum Key {
 }
 
 impl Scopes {
-    /// The keys that it has, the merchant's first.
+    /// The keys of the scopes that are present, the merchant's first.
     pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
-        let sym = |sym: Symbol, key: fn(Symbol) -> Key| (sym != NONE).then(|| key(sym));
+        let symbol = |symbol: Symbol, key: fn(Symbol) -> Key| (symbol != NONE).then(|| key(symbol));
         [
             Some(Key::Merchant),
-            sym(self.store, Key::Store),
-            sym(self.guide, Key::Guide),
-            sym(self.campaign, Key::Campaign),
+            symbol(self.store, Key::Store),
+            symbol(self.guide, Key::Guide),
+            symbol(self.campaign, Key::Campaign),
             self.kind.map(Key::Kind),
-            sym(self.region, Key::Region),
-            sym(self.channel, Key::Channel),
-            sym(self.ticket, Key::Ticket),
+            symbol(self.region, Key::Region),
+            symbol(self.channel, Key::Channel),
+            symbol(self.ticket, Key::Ticket),
         ]
         .into_iter()
         .flatten()
@@ -55,7 +55,7 @@ impl Scopes {
 
 const METRICS: usize = Metric::ALL.len();
 
-/// Sums by key, day and metric, in the order in which the keys came: the same frame gives the same facts.
+/// Sums by key, day and metric, in order of the keys' first use: the same frame gives the same facts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CounterBuffer {
     rows: Vec<(Key, Day, [i64; METRICS])>,
@@ -79,20 +79,20 @@ impl CounterBuffer {
         }
     }
 
-    /// Sends what is not 0 and begins anew.
+    /// Sends all sums that are not 0, and clears the buffer.
     pub(super) fn drain(&mut self, merchant: &str, names: &Interner, out: &mut Outbox) {
         for (key, day, sums) in self.rows.drain(..) {
             let (scope, text) = match key {
                 Key::Merchant => (Scope::Merchant, Some("*")),
                 Key::Kind(kind) => (Scope::Kind, Some(kind.as_str())),
-                Key::Store(sym) => (Scope::Store, names.text(sym)),
-                Key::Guide(sym) => (Scope::Guide, names.text(sym)),
-                Key::Campaign(sym) => (Scope::Campaign, names.text(sym)),
-                Key::Region(sym) => (Scope::Region, names.text(sym)),
-                Key::Channel(sym) => (Scope::Channel, names.text(sym)),
-                Key::Ticket(sym) => (Scope::Ticket, names.text(sym)),
+                Key::Store(symbol) => (Scope::Store, names.text(symbol)),
+                Key::Guide(symbol) => (Scope::Guide, names.text(symbol)),
+                Key::Campaign(symbol) => (Scope::Campaign, names.text(symbol)),
+                Key::Region(symbol) => (Scope::Region, names.text(symbol)),
+                Key::Channel(symbol) => (Scope::Channel, names.text(symbol)),
+                Key::Ticket(symbol) => (Scope::Ticket, names.text(symbol)),
             };
-            let key = text.expect("every key of a tally is a name");
+            let key = text.expect("every key has a text");
             for (&metric, &delta) in Metric::ALL.iter().zip(&sums).filter(|&(_, &delta)| delta != 0) {
                 out.fact(&Fact { merchant, what: What::Count { scope, key, day, metric, delta } });
             }

@@ -1,4 +1,4 @@
-//! Repeats: a scan of the same code by the same shopper close to the last counted one (contract section 2).
+//! Repeats: scans of the same code by the same shopper, close to the last counted one (contract section 2).
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::time::Millis;
 use crate::table::uniform::UniformMap;
 
-/// Maximum number of forgotten scans whose memory is freed per lookup; further ones wait for the next lookup.
+/// Maximum number of expired scans that one query removes; further ones wait for later queries.
 const SWEEP_MAX: usize = 4;
 
 /// The last counted scan of each shopper and code.
@@ -15,13 +15,13 @@ const SWEEP_MAX: usize = 4;
 pub(super) struct ScanDebouncer {
     last: UniformMap<(Millis, Millis)>,
     queue: VecDeque<(Millis, u128)>,
-    /// Scans received before it are forgotten, however long they are to be remembered.
+    /// Scans received before this time are expired, however long the rules keep them.
     floor: Millis,
 }
 
 impl ScanDebouncer {
-    /// Says whether a scan repeats the last counted one, which is remembered for `keep_ms` of `received`; a scan that
-    /// does not is the last counted one from here on.
+    /// Returns whether a scan repeats the last counted one, which is kept for `keep_ms` of `received`. A scan that is not a
+    /// repeat becomes the last counted one.
     pub(super) fn is_repeat(
         &mut self,
         key: u128,
@@ -42,12 +42,12 @@ impl ScanDebouncer {
         false
     }
 
-    /// About how many bytes of memory it takes.
+    /// Approximate size in memory, bytes.
     pub(super) fn bytes(&self) -> usize {
         self.last.allocation_size() + self.queue.capacity() * size_of::<(Millis, u128)>()
     }
 
-    /// Permanently forgets the scans that have expired under the rules that are about to change.
+    /// Marks scans that are expired under the present rules, so that new rules do not bring them back.
     pub(super) fn forget(&mut self, received: Millis, keep_ms: i64) {
         self.floor = self.floor.max(received - keep_ms + 1);
     }

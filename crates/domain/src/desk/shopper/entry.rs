@@ -1,4 +1,4 @@
-//! Entries: which counted scans enter a draw, and with which number (contract section 6).
+//! Entries: the counted scans that enter a draw, and their numbers (contract section 6).
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::model::time::{Day, Millis};
 pub(super) struct Entries {
     pub(super) campaign: Symbol,
     total: u64,
-    /// The last two days with entries, the later one first: where clocks go back over midnight, a day comes again.
+    /// The last two days with entries, the later one first: a day comes again where clocks go back over midnight.
     days: [(Day, u64); 2],
 }
 
@@ -23,43 +23,43 @@ pub(super) struct EntryAttempt {
     /// The day of `received`.
     pub(super) day: Day,
     pub(super) region: Symbol,
-    /// A one-item code that this shopper entered with before.
+    /// Whether this shopper has entered with this one-item code before.
     pub(super) entered_before: bool,
 }
 
-/// Says whether a scan is an entry and, if so, which number it has.
+/// Decides whether a scan is an entry; returns its number, or the outcome that refuses it.
 pub(super) fn enter(
     campaign: &Campaign,
-    sym: Symbol,
-    knock: &EntryAttempt,
+    symbol: Symbol,
+    attempt: &EntryAttempt,
     entries: &mut Vec<Entries>,
     names: &Interner,
 ) -> Result<u64, Outcome> {
-    if knock.received < campaign.from {
+    if attempt.received < campaign.from {
         return Err(Outcome::NotStarted);
     }
-    if knock.received >= campaign.to {
+    if attempt.received >= campaign.to {
         return Err(Outcome::Ended);
     }
-    let region = names.text(knock.region).unwrap_or("");
+    let region = names.text(attempt.region).unwrap_or("");
     if !campaign.areas.is_empty() && !campaign.areas.iter().any(|area| region.starts_with(area.as_str())) {
         return Err(Outcome::OutOfArea);
     }
-    if knock.entered_before {
+    if attempt.entered_before {
         return Err(Outcome::Yours);
     }
-    let known = entries.iter().position(|e| e.campaign == sym);
-    let none = Entries { campaign: sym, total: 0, days: [(Day::MIN, 0); 2] };
+    let known = entries.iter().position(|e| e.campaign == symbol);
+    let none = Entries { campaign: symbol, total: 0, days: [(Day::MIN, 0); 2] };
     let mut now = known.map_or(none, |i| entries[i]);
-    let of_day = now.days.iter().find(|(day, _)| *day == knock.day).map_or(0, |(_, n)| *n);
+    let of_day = now.days.iter().find(|(day, _)| *day == attempt.day).map_or(0, |(_, n)| *n);
     let over = |limit: Option<u32>, had: u64| limit.is_some_and(|limit| had >= u64::from(limit));
     if over(campaign.limit_total, now.total) || over(campaign.limit_day, of_day) {
         return Err(Outcome::Limit);
     }
     now.total += 1;
-    match now.days.iter_mut().find(|(day, _)| *day == knock.day) {
+    match now.days.iter_mut().find(|(day, _)| *day == attempt.day) {
         Some((_, n)) => *n += 1,
-        None => now.days = [(knock.day, 1), now.days[0]],
+        None => now.days = [(attempt.day, 1), now.days[0]],
     }
     match known {
         Some(i) => entries[i] = now,

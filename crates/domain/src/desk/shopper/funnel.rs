@@ -1,7 +1,7 @@
-//! Funnels: how far the shoppers of each cohort got (contract section 7).
+//! Funnels: how many steps the shoppers of each cohort reached (contract section 7).
 //!
-//! Of the attempts of one cohort that have done the same steps, the one that began last has the most time left, so it
-//! stands for all of them; an attempt takes the first event that fits its next step, which leaves it no worse off.
+//! Of the attempts of one cohort that have done the same steps, only the latest is stored, because it has the most time left.
+//! An attempt takes the first event that fits its next step; waiting for a later one never helps.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use crate::model::time::{Day, Millis};
 pub(super) struct Progress {
     /// The funnel's name.
     pub(super) funnel: Symbol,
-    /// The order of the rules that define it as it is here.
+    /// The version number of the rules that define the funnel of this progress.
     pub(super) rules: u32,
     cohorts: Vec<Cohort>,
 }
@@ -28,15 +28,15 @@ struct Cohort {
     day: Day,
     /// Steps reached and counted.
     counted: usize,
-    /// By number of steps done less one: when the latest such attempt began.
+    /// At index `n`: when the latest attempt with `n + 1` steps done began.
     begun: Vec<Option<Millis>>,
 }
 
-/// An event as funnels see it.
+/// What funnels need of an event.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FunnelEvent<'a> {
     pub(super) action: Action,
-    /// Of a counted scan.
+    /// The kind of the code, for a counted scan.
     pub(super) scanned: Option<Kind>,
     pub(super) ticket: Option<&'a str>,
     pub(super) channel: Symbol,
@@ -66,7 +66,7 @@ fn fits(funnel: &Funnel, step: Step, event: &FunnelEvent<'_>) -> bool {
     }
 }
 
-/// Whether an event matters to a funnel at all.
+/// Whether an event fits any step of a funnel.
 pub(super) fn concerns(funnel: &Funnel, event: &FunnelEvent<'_>) -> bool {
     funnel.steps.iter().any(|&step| fits(funnel, step, event))
 }
@@ -81,7 +81,7 @@ impl Progress {
         self.expire(event.received, event.day, funnel.within_ms);
         let steps = funnel.steps.len();
         for cohort in &mut self.cohorts {
-            // From the furthest back, so that an event takes each attempt one step only.
+            // The last step first, so that an event moves each attempt by one step only.
             for step in (1..steps).rev() {
                 if !fits(funnel, funnel.steps[step], event) {
                     continue;
@@ -109,7 +109,7 @@ impl Progress {
         }
     }
 
-    /// Forgets cohorts of earlier days in which no attempt can go on.
+    /// Drops cohorts of earlier days in which no attempt can continue.
     pub(super) fn expire(&mut self, received: Millis, today: Day, within_ms: i64) {
         // A day may come again where clocks go back over midnight.
         self.cohorts

@@ -1,10 +1,5 @@
 //! The shopper desk: duplicates, repeats, touches, orders, members, entries, funnels, counters (contract sections 2, 5,
-//! 6 and 7). Owns all that is known of a shopper.
-//!
-//! - `merchant`: the state of one merchant, and what one event does to it
-//! - `compiled_rules`, `resolve`: rules with their texts as numbers, and an event under them
-//! - `debounce`, `entry`, `funnel`, `counters`: repeats, entries into draws, funnels, counters
-//! - `settle`, `money`, `shopper`: touches, orders, members and the money of them; what is kept of one shopper
+//! 6 and 7). It owns the whole state of a shopper.
 
 mod compiled_rules;
 mod counters;
@@ -30,22 +25,22 @@ use crate::model::rulebook::Library;
 use crate::model::time::Millis;
 use crate::protocol::stage::{Desk, Marker, Outbox};
 
-/// State: what is known of the shoppers of one partition, by merchant.
+/// State: the shoppers of one partition, by merchant.
 #[derive(Clone, Debug, Default)]
 pub struct ShopperDesk {
     merchants: BTreeMap<Box<str>, Merchant>,
-    /// The highest `received` so far: it never goes back.
+    /// The highest `received` so far; it never decreases.
     received: Millis,
 }
 
 impl ShopperDesk {
-    /// Touches dropped because a shopper had too many.
+    /// Number of touches that were dropped because a shopper had too many.
     #[must_use]
     pub fn touches_dropped(&self) -> u64 {
         self.merchants.values().map(Merchant::touches_dropped).sum()
     }
 
-    /// Refunds that wait for an order that has not come.
+    /// Number of refunds that wait for their order.
     #[must_use]
     pub fn waiting_refunds(&self) -> usize {
         self.merchants.values().map(Merchant::waiting_refunds).sum()
@@ -57,7 +52,7 @@ impl Desk for ShopperDesk {
 
     fn save(&self) -> Vec<u8> {
         let merchants: Vec<(&str, &MerchantState)> =
-            self.merchants.iter().map(|(name, m)| (&**name, m.kept())).collect();
+            self.merchants.iter().map(|(name, m)| (&**name, m.state())).collect();
         encode(&(self.received, merchants))
     }
 
@@ -74,7 +69,7 @@ impl Desk for ShopperDesk {
 
     fn load(state: &[u8], library: &Library) -> Result<Self, String> {
         let (received, merchants): (Millis, Vec<(Box<str>, MerchantState)>) = decode(state)?;
-        let merchants = merchants.into_iter().map(|(name, kept)| Ok((name, Merchant::restore(kept, library)?)));
+        let merchants = merchants.into_iter().map(|(name, state)| Ok((name, Merchant::restore(state, library)?)));
         Ok(Self { merchants: merchants.collect::<Result<_, String>>()?, received })
     }
 
@@ -86,7 +81,7 @@ impl Desk for ShopperDesk {
         out: &mut Outbox,
     ) -> Result<Millis, String> {
         if frame.kind != Kind::Events {
-            return Err(format!("a frame of {:?} has no place in {}", frame.kind, Self::TOPIC));
+            return Err(format!("a frame of kind {} does not belong into {}", frame.kind, Self::TOPIC));
         }
         for event in frame.items::<Event<'_>>() {
             let event = event.map_err(|e| e.to_string())?;
@@ -99,13 +94,13 @@ impl Desk for ShopperDesk {
         for merchant in self.merchants.values_mut() {
             merchant.flush(out);
         }
-        // What expires in the ledger does so as of the latest `received`, also if nothing else came of this frame.
-        out.tell_received();
+        // Rows of the ledger expire by the latest `received`, so the ledger needs it even if this frame has no facts.
+        out.report_received();
         Ok(self.received)
     }
 
     fn switch(&mut self, marker: &Marker<'_>, library: &Library, out: &mut Outbox) -> Result<(), String> {
-        let book = library.get(&marker.order).ok_or_else(|| format!("rules {} are not at hand", marker.order))?;
+        let book = library.get(&marker.order).ok_or_else(|| format!("rules {} are not found", marker.order))?;
         match self.merchants.get_mut(marker.merchant) {
             Some(merchant) => merchant.switch(book, self.received),
             None => {

@@ -1,4 +1,4 @@
-//! What an event is under the rules in force: its code's meaning, its scopes, the touch that it would be.
+//! The meaning of an event under the rules in force: its code, its scopes, and the touch that it would be.
 
 use super::money::touch::{Seed, Touch};
 use crate::desk::shopper::compiled_rules::{CompiledCode, CompiledRules, Interner, NONE, Symbol};
@@ -16,11 +16,11 @@ pub(super) struct ResolvedEvent<'a> {
     pub(super) touch: Option<Seed>,
 }
 
-/// An event on its way through the desk.
+/// An event, with what every step of the desk needs to process it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EventContext<'a, 'e> {
     pub(super) event: &'a Event<'e>,
-    pub(super) arrival: ResolvedEvent<'e>,
+    pub(super) resolved: ResolvedEvent<'e>,
     pub(super) time: Millis,
     pub(super) received: Millis,
     /// The day of `time`, and of `received`.
@@ -30,20 +30,20 @@ pub(super) struct EventContext<'a, 'e> {
 }
 
 impl<'e> EventContext<'_, 'e> {
-    /// What an order or a refund says of money.
+    /// The payment of an order or a refund.
     pub(super) fn payment(&self) -> Option<Payment<'e>> {
         self.event.order.filter(|_| matches!(self.event.action, Action::Order | Action::Refund))
     }
 
     /// The touch that the event is.
     pub(super) fn touch(&self) -> Option<Touch> {
-        let seed = self.arrival.touch.filter(|_| !self.late)?;
+        let seed = self.resolved.touch.filter(|_| !self.late)?;
         Some(Touch::new(self.time, self.event.key, self.received, seed))
     }
 }
 
 /// Derives guide, store, region, channel and campaign (contract section 1) and the touch (section 5).
-pub(super) fn arrive<'a>(event: &Event<'a>, bound: &CompiledRules, names: &mut Interner) -> ResolvedEvent<'a> {
+pub(super) fn resolve<'a>(event: &Event<'a>, bound: &CompiledRules, names: &mut Interner) -> ResolvedEvent<'a> {
     let code = event.code.as_ref().map(|code| {
         let resolved = bound.book.resolve(code);
         let meaning = bound.code(&resolved);

@@ -1,11 +1,11 @@
-//! What is known of one shopper, and how an event changes it.
+//! The state of one shopper, and how it expires.
 
 use serde::{Deserialize, Serialize};
 
 use super::entry::Entries;
 use super::funnel::Progress;
 use super::money::member::Member;
-use super::money::order::{Order, kept};
+use super::money::order::{Order, orders_in_snapshot};
 use super::money::touch::Touches;
 use crate::desk::shopper::compiled_rules::CompiledRules;
 use crate::model::time::Millis;
@@ -14,43 +14,43 @@ use crate::model::time::Millis;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Shopper {
     pub(super) touches: Touches,
-    #[serde(with = "kept")]
+    #[serde(with = "orders_in_snapshot")]
     pub(super) orders: Vec<Order>,
-    /// Until when nothing of the orders is forgotten, under which rules; `None` before anyone has looked.
+    /// The rules under which no order expires before this time; `None` before the first check.
     pub(super) orders_kept: Option<(u32, Millis)>,
-    /// Time of the first order ever; kept permanently.
+    /// The time of the first order; it never expires.
     pub(super) first_order: Option<Millis>,
-    /// Kept permanently.
+    /// It never expires.
     pub(super) member: Option<Box<Member>>,
     pub(super) entries: Vec<Entries>,
     pub(super) funnels: Vec<Progress>,
-    /// The day of `received` on which a sweep will look at it.
+    /// The day of `received` of the next sweep.
     pub(super) due: Option<i64>,
 }
 
-/// How long touches are kept, by `received`.
-pub(super) fn touches_keep_ms(bound: &CompiledRules) -> i64 {
-    bound.book.rules.attribution.window_ms.saturating_add(bound.book.rules.late_ms)
+/// How long touches are kept, by `received`, ms.
+pub(super) fn touches_keep_ms(compiled: &CompiledRules) -> i64 {
+    compiled.book.rules.attribution.window_ms.saturating_add(compiled.book.rules.late_ms)
 }
 
 impl Shopper {
-    /// The order of a number, or the refunds that wait for it.
+    /// The order with a number, or the refunds that wait for it.
     pub(super) fn order(&self, number: &str) -> Option<&Order> {
         self.orders.iter().find(|order| &*order.number == number)
     }
 
-    /// Forgets what is no longer kept; hands each order that goes to `closed`.
+    /// Drops what is no longer kept; passes each dropped order to `closed`.
     pub(super) fn expire(
         &mut self,
         received: Millis,
         touches_floor: Millis,
-        bound: &CompiledRules,
+        compiled: &CompiledRules,
         within: impl Fn(u32) -> i64,
         mut closed: impl FnMut(&Order),
     ) {
-        self.touches.expire(received, touches_keep_ms(bound), touches_floor);
+        self.touches.expire(received, touches_keep_ms(compiled), touches_floor);
         if self.orders.is_empty()
-            || self.orders_kept.is_some_and(|(rules, until)| rules == bound.book.order && received < until)
+            || self.orders_kept.is_some_and(|(rules, until)| rules == compiled.book.order && received < until)
         {
             return;
         }
@@ -66,22 +66,22 @@ impl Shopper {
             }
             kept
         });
-        self.orders_kept = Some((bound.book.order, until));
+        self.orders_kept = Some((compiled.book.order, until));
     }
 
-    /// When something here is forgotten next; `None` if nothing ever is.
+    /// When something of this shopper expires next; `None` if nothing does.
     pub(super) fn next_expiry(
         &self,
-        bound: &CompiledRules,
+        compiled: &CompiledRules,
         within: impl Fn(u32) -> i64,
         funnels_end: Millis,
     ) -> Option<Millis> {
         let orders = self.orders.iter().map(|o| o.expiry(within(o.rules)));
         let funnels = (!self.funnels.is_empty()).then_some(funnels_end);
-        orders.chain(self.touches.next_expiry(touches_keep_ms(bound))).chain(funnels).min()
+        orders.chain(self.touches.next_expiry(touches_keep_ms(compiled))).chain(funnels).min()
     }
 
-    /// Whether nothing is left to know.
+    /// Whether the state holds nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.touches.next_expiry(0).is_none()
             && self.orders.is_empty()

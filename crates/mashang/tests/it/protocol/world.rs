@@ -130,7 +130,7 @@ pub(super) fn stage<D: Desk + Default>(
     guards: FaultInjection,
 ) -> Box<Stage<D>> {
     let mut stage = Stage::new(D::default(), ids::digest128(&["test", D::TOPIC.as_str()]), partition, partitions);
-    stage.positions.guards = guards;
+    stage.positions.faults = guards;
     Box::new(stage)
 }
 

@@ -14,7 +14,7 @@ use crate::model::time::Millis;
 pub(in crate::desk::shopper) struct Credited {
     pub(in crate::desk::shopper) touch: Touch,
     pub(in crate::desk::shopper) weight: i64,
-    /// Its part of base − refunded, and of the commission that is due on it.
+    /// Its share of base − refunded, and of the commission due on it.
     pub(in crate::desk::shopper) net: i64,
     pub(in crate::desk::shopper) commission: i64,
 }
@@ -23,10 +23,10 @@ pub(in crate::desk::shopper) struct Credited {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(in crate::desk::shopper) struct Payee {
     pub(in crate::desk::shopper) kind: PayeeKind,
-    pub(in crate::desk::shopper) sym: Symbol,
+    pub(in crate::desk::shopper) symbol: Symbol,
 }
 
-/// What a payee is due on an order, and how long it is held.
+/// The amount that a payee is due on an order, and how long it is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::desk::shopper) struct Due {
     pub(in crate::desk::shopper) payee: Payee,
@@ -34,7 +34,7 @@ pub(in crate::desk::shopper) struct Due {
     pub(in crate::desk::shopper) hold_ms: i64,
 }
 
-/// What decides over an order's money, besides its candidates.
+/// What decides an order's commission, besides its candidates.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::desk::shopper) struct Sale {
     /// c: the time of the earliest part.
@@ -44,7 +44,7 @@ pub(in crate::desk::shopper) struct Sale {
     /// base − refunded.
     pub(in crate::desk::shopper) net: i64,
     pub(in crate::desk::shopper) buyer: u128,
-    /// When the shopper's first order ever was.
+    /// The time of the shopper's first order.
     pub(in crate::desk::shopper) first_order: Millis,
 }
 
@@ -67,7 +67,7 @@ pub(in crate::desk::shopper) fn credits(candidates: &[Touch], model: Model, prot
     }
 }
 
-/// The holding touch after a later one.
+/// The touch that holds the credit after a later touch.
 fn holds<'a>(holder: &'a Touch, next: &'a Touch, protect_ms: i64) -> &'a Touch {
     let same = if holder.guide == NONE && next.guide == NONE {
         holder.store == next.store
@@ -86,13 +86,13 @@ fn position_weights(n: usize) -> Vec<i64> {
     (0..n).map(|i| if i == 0 || i == n - 1 { ends } else { 1 }).collect()
 }
 
-/// Splits an order's net over its credited touches and works out what each payee is due.
-pub(in crate::desk::shopper) fn share(credited: &mut [Credited], sale: &Sale, bound: &CompiledRules) -> Vec<Due> {
+/// Splits an order's net over its credited touches and computes what each payee is due.
+pub(in crate::desk::shopper) fn share(credited: &mut [Credited], sale: &Sale, compiled: &CompiledRules) -> Vec<Due> {
     let weights: Vec<i64> = credited.iter().map(|c| c.weight).collect();
     for (credit, net) in credited.iter_mut().zip(split(sale.net, &weights)) {
         credit.net = net;
     }
-    let paid: Vec<Option<(usize, Payee)>> = credited.iter().map(|c| paid(&c.touch, sale, bound)).collect();
+    let paid: Vec<Option<(usize, Payee)>> = credited.iter().map(|c| paid(&c.touch, sale, compiled)).collect();
     let mut dues: Vec<Due> = Vec::new();
     for (i, sum) in paid.iter().enumerate() {
         let Some((terms, payee)) = *sum else { continue };
@@ -101,7 +101,7 @@ pub(in crate::desk::shopper) fn share(credited: &mut [Credited], sale: &Sale, bo
         }
         let touches: Vec<usize> = (i..paid.len()).filter(|&j| paid[j] == *sum).collect();
         let parts: Vec<i64> = touches.iter().map(|&j| credited[j].net).collect();
-        let commission = &bound.book.rules.commissions[terms];
+        let commission = &compiled.book.rules.commissions[terms];
         let amount = share_ppm(parts.iter().sum(), commission.rate_ppm);
         for (&j, part) in touches.iter().zip(split(amount, &parts)) {
             credited[j].commission = part;
@@ -117,17 +117,17 @@ pub(in crate::desk::shopper) fn share(credited: &mut [Credited], sale: &Sale, bo
     dues
 }
 
-/// The terms of a touch and who is paid for it; `None` if no one is.
-fn paid(touch: &Touch, sale: &Sale, bound: &CompiledRules) -> Option<(usize, Payee)> {
-    let rules = &bound.book.rules;
-    let guide = bound.guide_of(touch.guide);
+/// The commission terms of a touch (by index) and its payee; `None` if it earns no commission.
+fn paid(touch: &Touch, sale: &Sale, compiled: &CompiledRules) -> Option<(usize, Payee)> {
+    let rules = &compiled.book.rules;
+    let guide = compiled.guide_of(touch.guide);
     let kind = match (touch.guide, touch.store) {
         (NONE, NONE) => return None,
         (NONE, _) => PayeeKind::Store,
         _ => PayeeKind::Guide,
     };
     let level = guide.and_then(|g| rules.guides[g as usize].level.as_deref());
-    let terms = rules.commissions.iter().zip(&bound.conditions).position(|(c, &(store, credited))| {
+    let terms = rules.commissions.iter().zip(&compiled.conditions).position(|(c, &(store, credited))| {
         c.payee == kind
             && c.from.is_none_or(|from| from <= sale.time)
             && c.to.is_none_or(|to| sale.time < to)
@@ -140,32 +140,32 @@ fn paid(touch: &Touch, sale: &Sale, bound: &CompiledRules) -> Option<(usize, Pay
     }
     let payee = match kind {
         PayeeKind::Store => {
-            bound.store_of(touch.store)?;
-            Payee { kind, sym: touch.store }
+            compiled.store_of(touch.store)?;
+            Payee { kind, symbol: touch.store }
         }
-        PayeeKind::Guide => guide_payee(guide?, sale, bound)?,
+        PayeeKind::Guide => guide_payee(guide?, sale, compiled)?,
     };
     Some((terms, payee))
 }
 
-/// The guide, or the deputy of a guide who has left; `None` if buyers would earn on their own purchase.
-fn guide_payee(credited: u32, sale: &Sale, bound: &CompiledRules) -> Option<Payee> {
-    let guides = &bound.book.guides;
+/// The guide, or the successor of a guide who has left; `None` if the buyer would earn on the own purchase.
+fn guide_payee(credited: u32, sale: &Sale, compiled: &CompiledRules) -> Option<Payee> {
+    let guides = &compiled.book.guides;
     let is_buyer = |guide: u32| guides[guide as usize].shopper_key == Some(sale.buyer);
     if is_buyer(credited) {
         return None;
     }
     let mut guide = credited;
-    // Successors are in no cycle, so this ends after as many steps as there are guides.
+    // Successors form no cycle, so the chain is at most as long as the list of guides.
     for _ in 0..guides.len() {
         let terms = &guides[guide as usize];
         match (terms.left.is_some_and(|left| left <= sale.time), terms.successor) {
             (true, SuccessorTerms::Guide(next)) => guide = next,
-            (true, SuccessorTerms::Store(store)) => {
-                return Some(Payee { kind: PayeeKind::Store, sym: bound.stores[store as usize].sym });
+            (true, SuccessorTerms::Store) => {
+                return Some(Payee { kind: PayeeKind::Store, symbol: compiled.stores[terms.store as usize].sym });
             }
             (true, SuccessorTerms::Keep) | (false, _) => break,
         }
     }
-    (!is_buyer(guide)).then_some(Payee { kind: PayeeKind::Guide, sym: bound.guides[guide as usize] })
+    (!is_buyer(guide)).then_some(Payee { kind: PayeeKind::Guide, symbol: compiled.guides[guide as usize] })
 }

@@ -17,9 +17,9 @@ pub(in crate::desk::shopper) struct Member {
     time: Millis,
     key: u128,
     scopes: Scopes,
-    /// The order of the rules in force at the first join that came.
+    /// The version number of the rules in force at the first join that came.
     pub(in crate::desk::shopper) rules: u32,
-    /// Touches within the window. No touch that is not late can join them once `received` > time + `late`.
+    /// Touches within the window. Once `received` > time + `late`, only late touches could be added, and those do not count.
     candidates: Vec<Touch>,
 }
 
@@ -28,41 +28,41 @@ impl Member {
         time: Millis,
         key: u128,
         scopes: Scopes,
-        bound: &CompiledRules,
+        compiled: &CompiledRules,
         touches: &Touches,
     ) -> Self {
-        let window_ms = bound.book.rules.attribution.window_ms;
+        let window_ms = compiled.book.rules.attribution.window_ms;
         Self {
             time,
             key,
             scopes,
-            rules: bound.book.order,
+            rules: compiled.book.order,
             candidates: within(touches.all(), time - window_ms, time).to_vec(),
         }
     }
 
-    /// Whether a join comes before the one that made the member.
+    /// Whether a join is earlier than the one that made the member.
     pub(in crate::desk::shopper) fn yields_to(&self, time: Millis, key: u128) -> bool {
         (time, key) < (self.time, self.key)
     }
 
-    /// Moves to an earlier join, credited by what is still kept.
+    /// Moves to an earlier join, credited to the touches that are still kept.
     pub(in crate::desk::shopper) fn move_to(
         &mut self,
         time: Millis,
         key: u128,
         scopes: Scopes,
-        bound: &CompiledRules,
+        compiled: &CompiledRules,
         touches: &Touches,
     ) {
         (self.time, self.key, self.scopes) = (time, key, scopes);
-        let from = time - bound.book.rules.attribution.window_ms;
+        let from = time - compiled.book.rules.attribution.window_ms;
         self.candidates.retain(|t| from < t.time && t.time <= time);
         insert_all(&mut self.candidates, within(touches.all(), from, time));
     }
 
-    pub(in crate::desk::shopper) fn wants(&self, touch: &Touch, bound: &CompiledRules) -> bool {
-        self.time - bound.book.rules.attribution.window_ms < touch.time && touch.time <= self.time
+    pub(in crate::desk::shopper) fn wants(&self, touch: &Touch, compiled: &CompiledRules) -> bool {
+        self.time - compiled.book.rules.attribution.window_ms < touch.time && touch.time <= self.time
     }
 
     pub(in crate::desk::shopper) fn add(&mut self, touch: Touch) {
@@ -70,12 +70,12 @@ impl Member {
     }
 
     /// Adds (`sign` 1) or takes back (−1) what the member counts for.
-    pub(in crate::desk::shopper) fn book(&self, sign: i64, bound: &CompiledRules, tally: &mut CounterBuffer) {
-        let day = bound.book.zone.day(self.time);
-        tally.add_all(&self.scopes, day, &[(Metric::Joins, sign)]);
-        if let Some(touch) = self.credited(bound) {
+    pub(in crate::desk::shopper) fn book(&self, sign: i64, compiled: &CompiledRules, counters: &mut CounterBuffer) {
+        let day = compiled.book.zone.day(self.time);
+        counters.add_all(&self.scopes, day, &[(Metric::Joins, sign)]);
+        if let Some(touch) = self.credited(compiled) {
             for key in touch_keys(&touch) {
-                tally.add(key, day, Metric::CreditedJoins, sign);
+                counters.add(key, day, Metric::CreditedJoins, sign);
             }
         }
     }
@@ -83,10 +83,10 @@ impl Member {
     pub(in crate::desk::shopper) fn fact<'a>(
         &self,
         shopper: &'a str,
-        bound: &CompiledRules,
+        compiled: &CompiledRules,
         names: &'a Interner,
     ) -> What<'a> {
-        let touch = self.credited(bound);
+        let touch = self.credited(compiled);
         let text = |sym| names.text(sym);
         What::Member {
             shopper,
@@ -96,8 +96,8 @@ impl Member {
         }
     }
 
-    fn credited(&self, bound: &CompiledRules) -> Option<Touch> {
-        let protect_ms = bound.book.rules.attribution.protect_ms;
+    fn credited(&self, compiled: &CompiledRules) -> Option<Touch> {
+        let protect_ms = compiled.book.rules.attribution.protect_ms;
         credits(&self.candidates, Model::Last, protect_ms).first().map(|c| c.touch)
     }
 }

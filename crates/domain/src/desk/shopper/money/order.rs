@@ -1,4 +1,4 @@
-//! Orders: parts, refunds, candidates, and what was posted on them (contract sections 5 and 7).
+//! Orders: parts, refunds, candidates, and postings (contract sections 5 and 7).
 
 use std::sync::Arc;
 
@@ -22,11 +22,11 @@ pub(in crate::desk::shopper) struct Paid {
     pub(in crate::desk::shopper) scopes: Scopes,
 }
 
-/// An order, or refunds that wait for one (then it has no parts and no rules yet).
+/// An order, or refunds that wait for one (without parts and rules).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::desk::shopper) struct Order {
     pub(in crate::desk::shopper) number: Box<str>,
-    /// The order of the rules in force when it was first seen.
+    /// The version number of the rules in force when the order was first seen.
     pub(in crate::desk::shopper) rules: u32,
     parts: [Option<Paid>; Part::ALL.len()],
     /// The time of the earliest part.
@@ -34,13 +34,13 @@ pub(in crate::desk::shopper) struct Order {
     /// In (time, key) order.
     refunds: Vec<Paid>,
     /// All touches within the window, of every rank, in (time, key) order.
-    /// Shared by orders that have the same; [`kept`] writes them once.
+    /// Orders with equal candidates share them; [`orders_in_snapshot`] writes them once.
     #[serde(skip)]
     pub(in crate::desk::shopper) candidates: Arc<Vec<Touch>>,
     posted: Vec<Due>,
 }
 
-/// Who bought, and what of that decides over commission.
+/// The buyer, with what decides commission.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::desk::shopper) struct Buyer<'a> {
     pub(in crate::desk::shopper) merchant: &'a str,
@@ -71,7 +71,7 @@ impl Order {
         self.time
     }
 
-    /// Takes a part if it is the smallest of its kind.
+    /// Adds a part if it is the smallest of its kind.
     pub(in crate::desk::shopper) fn add_part(&mut self, part: Part, paid: Paid) {
         let slot = &mut self.parts[part as usize];
         if slot.is_none_or(|known| (paid.time, paid.key) < (known.time, known.key)) {
@@ -80,7 +80,7 @@ impl Order {
         }
     }
 
-    /// Takes a refund that it does not know.
+    /// Adds a refund unless it is known.
     pub(in crate::desk::shopper) fn add_refund(&mut self, paid: Paid) {
         if !self.refunds.iter().any(|r| r.key == paid.key) {
             let at = self.refunds_before(paid.time, paid.key);
@@ -88,19 +88,19 @@ impl Order {
         }
     }
 
-    /// From when on it is no longer kept; refunds that wait, when the last of them is forgotten.
+    /// When it expires; for waiting refunds, when the last of them does.
     pub(in crate::desk::shopper) fn expiry(&self, refund_within_ms: i64) -> Millis {
         let since = self.time().or_else(|| self.refunds.last().map(|r| r.time));
         since.map_or(Millis::MIN, |t| t + refund_within_ms)
     }
 
-    /// When something of it is forgotten first.
+    /// When the first part of it expires.
     pub(in crate::desk::shopper) fn next_expiry(&self, refund_within_ms: i64) -> Millis {
         let since = self.time.or_else(|| self.refunds.first().map(|r| r.time));
         since.map_or(Millis::MIN, |t| t.saturating_add(refund_within_ms))
     }
 
-    /// Forgets waiting refunds that are older than an order would be.
+    /// Drops waiting refunds that are older than an order is kept.
     pub(in crate::desk::shopper) fn forget_waiting(&mut self, received: Millis, refund_within_ms: i64) {
         if self.time().is_none() {
             self.refunds.retain(|r| received < r.time + refund_within_ms);
@@ -120,27 +120,27 @@ impl Order {
         i64::try_from(sum).unwrap_or(i64::MAX).min(self.base())
     }
 
-    /// Number of refunds before one at (time, key): what they count for does not depend on it.
+    /// Number of refunds before (time, key): a refund there does not change what they count for.
     pub(in crate::desk::shopper) fn refunds_before(&self, time: Millis, key: u128) -> usize {
         self.refunds.partition_point(|r| (r.time, r.key) < (time, key))
     }
 
-    /// Adds (`sign` 1) or takes back (−1) what the order counts for, the first `settled` refunds left out, and says what
+    /// Adds (`sign` 1) or takes back (−1) what the order counts for, without its first `settled` refunds, and returns what
     /// each payee is due.
     pub(in crate::desk::shopper) fn book(
         &self,
         sign: i64,
         settled: usize,
         buyer: &Buyer<'_>,
-        bound: &CompiledRules,
-        tally: &mut CounterBuffer,
+        compiled: &CompiledRules,
+        counters: &mut CounterBuffer,
     ) -> Booked {
         let Some(earliest) = self.earliest() else { return Booked::default() };
-        let zone = &bound.book.zone;
+        let zone = &compiled.book.zone;
         let day = zone.day(earliest.time);
-        tally.add_all(&earliest.scopes, day, &[(Metric::Orders, sign)]);
+        counters.add_all(&earliest.scopes, day, &[(Metric::Orders, sign)]);
         for part in self.parts.iter().flatten() {
-            tally.add_all(&part.scopes, zone.day(part.time), &[(Metric::Gmv, sign * part.amount)]);
+            counters.add_all(&part.scopes, zone.day(part.time), &[(Metric::Gmv, sign * part.amount)]);
         }
         let mut left = self.base();
         for (i, refund) in self.refunds.iter().enumerate() {
@@ -150,9 +150,9 @@ impl Order {
                 continue;
             }
             let metrics = [(Metric::Refunds, sign), (Metric::Refunded, sign * refunded)];
-            tally.add_all(&refund.scopes, zone.day(refund.time), &metrics);
+            counters.add_all(&refund.scopes, zone.day(refund.time), &metrics);
         }
-        let attribution = &bound.book.rules.attribution;
+        let attribution = &compiled.book.rules.attribution;
         let mut credited = credits(&self.candidates, attribution.model, attribution.protect_ms);
         let sale = Sale {
             time: earliest.time,
@@ -161,23 +161,23 @@ impl Order {
             buyer: buyer.key,
             first_order: buyer.first_order,
         };
-        let dues = share(&mut credited, &sale, bound);
+        let dues = share(&mut credited, &sale, compiled);
         let mut counted: Vec<Key> = Vec::new();
         for credit in &credited {
             for key in touch_keys(&credit.touch) {
                 if !counted.contains(&key) {
                     counted.push(key);
-                    tally.add(key, day, Metric::CreditedOrders, sign);
+                    counters.add(key, day, Metric::CreditedOrders, sign);
                 }
-                tally.add(key, day, Metric::CreditedNet, sign * credit.net);
-                tally.add(key, day, Metric::Commission, sign * credit.commission);
+                counters.add(key, day, Metric::CreditedNet, sign * credit.net);
+                counters.add(key, day, Metric::Commission, sign * credit.commission);
             }
         }
         let largest = credited.iter().reduce(|best, next| if next.weight > best.weight { next } else { best });
         Booked { dues, main: largest.map(|c| c.touch) }
     }
 
-    /// Posts what is due and not posted, and reports the state of the order.
+    /// Posts what is due and not yet posted, and sends the current state of the order.
     pub(in crate::desk::shopper) fn post(
         &mut self,
         booked: &Booked,
@@ -189,12 +189,12 @@ impl Order {
         let Some(time) = self.time() else { return };
         let fact = |what| Fact { merchant: buyer.merchant, what };
         let mut payees: Vec<Payee> = self.posted.iter().chain(&booked.dues).map(|d| d.payee).collect();
-        payees.sort_by_key(|p| (p.kind, names.text(p.sym)));
+        payees.sort_by_key(|p| (p.kind, names.text(p.symbol)));
         payees.dedup();
         for payee in payees {
             let due = booked.dues.iter().find(|d| d.payee == payee);
             let posted = self.posted.iter().find(|d| d.payee == payee);
-            // What is taken back from someone who is due nothing any more is held as long as what was posted last.
+            // An amount taken back from a payee who is no longer due anything is held as long as the last posting was.
             let now =
                 Due { payee, amount: due.map_or(0, |d| d.amount), hold_ms: due.or(posted).map_or(0, |d| d.hold_ms) };
             let amount = now.amount - posted.map_or(0, |d| d.amount);
@@ -205,7 +205,7 @@ impl Order {
                 order: &self.number,
                 shopper: buyer.shopper,
                 payee_kind: payee.kind,
-                payee: names.text(payee.sym).expect("a payee is in the rules"),
+                payee: names.text(payee.symbol).expect("a payee is in the rules"),
                 amount,
                 approve_at: cause.received.max(time.saturating_add(now.hold_ms)),
                 cause: cause.id,
@@ -214,7 +214,7 @@ impl Order {
             self.posted.push(now);
         }
         let main = booked.main;
-        let text = |sym: Option<Symbol>| sym.and_then(|s| names.text(s));
+        let text = |symbol: Option<Symbol>| symbol.and_then(|s| names.text(s));
         out.fact(&fact(What::Order(OrderState {
             order: &self.number,
             shopper: buyer.shopper,
@@ -228,29 +228,31 @@ impl Order {
     }
 }
 
-/// What an order comes to at one moment.
+/// The money of an order at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::desk::shopper) struct Booked {
     dues: Vec<Due>,
-    /// The credited touch with the largest share, the earliest of equals.
+    /// The credited touch with the largest share; among equals the earliest.
     main: Option<Touch>,
 }
 
-/// The event that made an order change.
+/// The event that changed an order.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::desk::shopper) struct Cause<'a> {
     pub(in crate::desk::shopper) id: &'a str,
     pub(in crate::desk::shopper) received: Millis,
 }
 
-/// Where what attribution gives is counted: guide, store and kind of the credited touch.
+/// The keys under which credit is counted: guide, store and kind of the credited touch.
 pub(in crate::desk::shopper) fn touch_keys(touch: &Touch) -> impl Iterator<Item = Key> + use<> {
-    let sym = |sym: Symbol, key: fn(Symbol) -> Key| (sym != NONE).then(|| key(sym));
-    [sym(touch.guide, Key::Guide), sym(touch.store, Key::Store), Some(Key::Kind(touch.kind))].into_iter().flatten()
+    let symbol = |symbol: Symbol, key: fn(Symbol) -> Key| (symbol != NONE).then(|| key(symbol));
+    [symbol(touch.guide, Key::Guide), symbol(touch.store, Key::Store), Some(Key::Kind(touch.kind))]
+        .into_iter()
+        .flatten()
 }
 
-/// How a snapshot keeps a shopper's orders: candidates that an order shares with the one before it are written once.
-pub(in crate::desk::shopper) mod kept {
+/// The form of a shopper's orders in a snapshot: candidates that an order shares with the one before it are written once.
+pub(in crate::desk::shopper) mod orders_in_snapshot {
     use std::sync::Arc;
 
     use serde::{Deserialize, Deserializer, Serializer};
@@ -269,7 +271,11 @@ pub(in crate::desk::shopper) mod kept {
             order.candidates = match (candidates, orders.last()) {
                 (Some(own), _) => Arc::new(own),
                 (None, Some(before)) => Arc::clone(&before.candidates),
-                (None, None) => return Err(serde::de::Error::custom("the first order shares with none before it")),
+                (None, None) => {
+                    return Err(serde::de::Error::custom(
+                        "the first order has no candidates: there is no order before it to share them with",
+                    ));
+                }
             };
             orders.push(order);
         }

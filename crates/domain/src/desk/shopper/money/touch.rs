@@ -1,4 +1,4 @@
-//! Touches: what ties a shopper to a guide or a store, and how long that is remembered (contract section 5).
+//! Touches: what ties a shopper to a guide or a store, and for how long (contract section 5).
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::desk::shopper::compiled_rules::Symbol;
 use crate::model::code::{Kind, Rank};
 use crate::model::time::Millis;
 
-/// A touch. Guide and store are those that the rules listed when it came.
+/// A touch. Guide and store are present only if the rules listed them when it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::desk::shopper) struct Touch {
     pub(in crate::desk::shopper) time: Millis,
@@ -24,13 +24,13 @@ impl Touch {
         Self { time, key, received, guide: seed.guide, store: seed.store, rank: seed.rank, kind: seed.kind }
     }
 
-    /// What settles every tie of time.
+    /// The order of touches: the key decides between equal times.
     pub(in crate::desk::shopper) fn order(&self) -> (Millis, [u64; 2]) {
         (self.time, self.key)
     }
 }
 
-/// What an event would touch with.
+/// A touch before time and key are known.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::desk::shopper) struct Seed {
     pub(in crate::desk::shopper) guide: Symbol,
@@ -39,14 +39,14 @@ pub(in crate::desk::shopper) struct Seed {
     pub(in crate::desk::shopper) kind: Kind,
 }
 
-/// What became of a touch.
+/// The result of adding a touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::desk::shopper) enum Added {
     Known,
-    MerchantState,
-    /// There were too many, and this one was the smallest.
+    Kept,
+    /// There were too many, and the new touch was the smallest.
     DroppedItself,
-    /// There were too many, and an older one went.
+    /// There were too many, and a smaller touch was dropped.
     DroppedAnother,
 }
 
@@ -59,7 +59,7 @@ pub(in crate::desk::shopper) struct Touches {
 }
 
 impl Touches {
-    /// Forgets what is no longer kept, and what was received before `floor`.
+    /// Drops touches that are no longer kept, and touches received before `floor`.
     pub(in crate::desk::shopper) fn expire(&mut self, received: Millis, keep_ms: i64, floor: Millis) {
         if self.list.is_empty() || (received < self.oldest + keep_ms && floor <= self.oldest) {
             return;
@@ -68,9 +68,9 @@ impl Touches {
         self.oldest = self.list.iter().map(|t| t.received).min().unwrap_or(0);
     }
 
-    /// Adds a touch to what is left after [`Touches::expire`].
+    /// Adds a touch; [`Touches::expire`] must come before.
     pub(in crate::desk::shopper) fn add(&mut self, touch: Touch, max: u32) -> Added {
-        // By key alone: a retry without a time of its own has another time.
+        // Only the key counts: a retry without a time of its own has another time.
         if self.list.iter().any(|t| t.key == touch.key) {
             return Added::Known;
         }
@@ -82,11 +82,11 @@ impl Touches {
         self.oldest = if self.list.is_empty() { touch.received } else { self.oldest.min(touch.received) };
         self.list.insert(at, touch);
         if full {
-            // More than one where new rules allow fewer.
+            // More than one touch goes if new rules allow fewer.
             self.list.drain(..self.list.len() - max as usize);
             return Added::DroppedAnother;
         }
-        Added::MerchantState
+        Added::Kept
     }
 
     /// All of them, in (time, key) order.
@@ -94,20 +94,20 @@ impl Touches {
         &self.list
     }
 
-    /// When the first of them is forgotten; `None` if there are none.
+    /// When the first touch expires; `None` if there are none.
     pub(in crate::desk::shopper) fn next_expiry(&self, keep_ms: i64) -> Option<Millis> {
         (!self.list.is_empty()).then(|| self.oldest + keep_ms)
     }
 }
 
-/// Of touches in (time, key) order those with `from < time ≤ to`.
+/// The touches with `from < time ≤ to`, of touches in (time, key) order.
 pub(in crate::desk::shopper) fn within(touches: &[Touch], from: Millis, to: Millis) -> &[Touch] {
     let start = touches.partition_point(|t| t.time <= from);
     let end = touches.partition_point(|t| t.time <= to);
     &touches[start..end.max(start)]
 }
 
-/// Puts touches in (time, key) order into candidates, those aside whose keys are there.
+/// Inserts touches in (time, key) order into candidates, except those whose keys are there.
 pub(in crate::desk::shopper) fn insert_all(candidates: &mut Vec<Touch>, touches: &[Touch]) {
     if candidates.is_empty() {
         candidates.extend_from_slice(touches);
@@ -116,7 +116,7 @@ pub(in crate::desk::shopper) fn insert_all(candidates: &mut Vec<Touch>, touches:
     }
 }
 
-/// Puts a touch into candidates in (time, key) order, unless its key is there.
+/// Inserts a touch into candidates in (time, key) order, unless its key is there.
 pub(in crate::desk::shopper) fn insert(candidates: &mut Vec<Touch>, touch: Touch) {
     if !candidates.iter().any(|t| t.key == touch.key) {
         let at = candidates.partition_point(|t| t.order() < touch.order());
