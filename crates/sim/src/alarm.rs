@@ -6,10 +6,10 @@ use ledger::error::LedgerError;
 use worker::snapshot::SnapshotError;
 use worker::task::TaskError;
 
-/// Something noticed that what it holds cannot be right, and stopped.
+/// A part of the system detected an inconsistency and stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Alarm {
-    #[error("a station stops: {0}")]
+    #[error("a task stops: {0}")]
     DeskTask(#[from] TaskError),
     #[error("the ledger stops: {0}")]
     Ledger(#[from] LedgerError),
@@ -24,8 +24,10 @@ pub enum Alarm {
     Broken(String),
 }
 
+/// Checks a condition.
+///
 /// # Errors
-/// It does not hold.
+/// The condition does not hold; `what` describes it.
 pub fn hold(holds: bool, what: impl FnOnce() -> String) -> Result<(), Alarm> {
     if holds { Ok(()) } else { Err(Alarm::Broken(what())) }
 }

@@ -1,4 +1,4 @@
-//! Clients: they send events in batches, and again where no acknowledgement came, perhaps through another edge.
+//! Clients: they send events in batches, and retry without an acknowledgement, perhaps through another edge.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -9,18 +9,18 @@ use wire::event::{Merchants, read};
 
 use crate::generate::rng::Rng;
 
-/// Texts that are no events; the edge reports them to the client.
+/// Texts that are not events: an edge refuses them.
 const BAD: [&str; 3] = ["no JSON", "{\"id\":\"x\"}", "{\"id\":\"y\",\"action\":\"dance\",\"shopper\":\"u1\"}"];
 /// Maximum number of batches in flight; further ones wait.
 const OPEN_MAX: usize = 6;
 
-/// One event, or what should have been one.
+/// One event, or a text that is not an event.
 #[derive(Debug)]
 pub struct Line {
     pub text: String,
-    /// When it is sent, if nothing delays it.
+    /// When it is sent without delays.
     pub at: Millis,
-    /// `None`: it is refused.
+    /// `None` if edges refuse it.
     pub key: Option<u128>,
 }
 
@@ -33,7 +33,7 @@ struct Batch {
 #[derive(Debug)]
 struct Attempt {
     batch: usize,
-    /// Partitions whose frame is not durable yet.
+    /// Partitions whose frame is not yet durable.
     waits: BTreeSet<u16>,
 }
 
@@ -51,7 +51,7 @@ impl Clients {
     /// Clients with a case's events, in its order.
     ///
     /// # Panics
-    /// If a line of a case is no event.
+    /// If a line of a case is not an event.
     #[must_use]
     pub fn new(case: &[String], merchants: &Merchants, rng: &mut Rng) -> Self {
         let mut clients = Self::default();
@@ -87,7 +87,7 @@ impl Clients {
         &self.lines[self.batches[batch].lines.clone()]
     }
 
-    /// The next batch, unless too many are on their way.
+    /// The next batch, unless too many are in flight.
     pub fn unsent(&mut self) -> Option<usize> {
         let open = self.batches[..self.next].iter().filter(|b| !b.is_acked).count();
         (open < OPEN_MAX && self.next < self.batches.len()).then(|| {
@@ -96,7 +96,7 @@ impl Clients {
         })
     }
 
-    /// Batches that were sent and not acknowledged.
+    /// Batches that were sent and are not acknowledged.
     #[must_use]
     pub fn open(&self) -> Vec<usize> {
         (0..self.next).filter(|&b| !self.batches[b].is_acked).collect()
@@ -112,27 +112,27 @@ impl Clients {
         2 * self.next >= self.batches.len()
     }
 
-    /// The batches that were ever sent.
+    /// All batches that were sent.
     #[must_use]
     pub fn sent(&self) -> Range<usize> {
         0..self.next
     }
 
-    /// What was acknowledged was so by a log that is no more: everything is to be sent again.
+    /// Sends everything again: the log that acknowledged it no longer exists.
     pub fn begin_again(&mut self) {
         self.attempts.clear();
         self.batches.iter_mut().for_each(|batch| batch.is_acked = false);
         self.next = 0;
     }
 
-    /// A batch goes on its way; the attempt's number.
+    /// Starts an attempt to send a batch; returns the attempt's number.
     pub fn begin(&mut self, batch: usize) -> u64 {
         self.begun += 1;
         self.attempts.insert(self.begun, Attempt { batch, waits: BTreeSet::new() });
         self.begun
     }
 
-    /// The attempt is answered once these partitions have its events; at once if there is none.
+    /// Acknowledges the attempt once these partitions have its events; immediately if there are none.
     pub fn wait(&mut self, attempt: u64, partitions: BTreeSet<u16>) {
         let Some(found) = self.attempts.get_mut(&attempt) else { return };
         found.waits = partitions;
@@ -154,12 +154,12 @@ impl Clients {
         }
     }
 
-    /// No answer will come to this attempt, or to any.
+    /// Drops the answer to one attempt, or to all.
     pub fn forget(&mut self, attempt: Option<u64>) {
         self.attempts.retain(|&a, _| attempt.is_some_and(|lost| a != lost));
     }
 
-    /// Keys of events that were acknowledged.
+    /// Keys of acknowledged events.
     pub fn acked(&self) -> impl Iterator<Item = u128> {
         let batches = self.batches.iter().filter(|b| b.is_acked);
         batches.flat_map(|b| self.lines[b.lines.clone()].iter().filter_map(|l| l.key))
@@ -168,7 +168,7 @@ impl Clients {
     /// An event as it was sent, as a line of a log dump.
     ///
     /// # Panics
-    /// If the line was no event.
+    /// If the line is not an event.
     #[must_use]
     pub fn dumped(&self, line: usize, received: Millis, partition: u16, offset: u64) -> String {
         let mut object: Value = serde_json::from_str(&self.lines[line].text).expect("JSON");

@@ -1,4 +1,4 @@
-//! An edge: reads, stamps with its own clock, and gathers frames.
+//! An edge: it reads events, stamps them with its own clock, and collects them in frames.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::queues::{Item, Owner};
 #[derive(Debug)]
 pub struct Edge {
     pub producer: u64,
-    /// How far its clock is off.
+    /// Error of its clock, ms.
     pub skew: Millis,
     /// The event clock: the highest time so far.
     last: Millis,
@@ -26,7 +26,7 @@ pub struct Edge {
     pub refused: u64,
 }
 
-/// A frame that is not sent yet.
+/// A frame that is not yet sent.
 #[derive(Debug, Default)]
 struct Open {
     body: Body,
@@ -40,7 +40,7 @@ impl Edge {
         Self { producer, skew: 0, last, open: BTreeMap::new(), received: 0, accepted: 0, refused: 0 }
     }
 
-    /// What it had gathered is gone; the event clock is taken up again from the log.
+    /// Restarts the edge: its open frames are lost, and the event clock is restored from the log.
     pub fn restart(&mut self, producer: u64, last: Millis) {
         (self.producer, self.last) = (producer, last);
         self.open.clear();
@@ -56,8 +56,7 @@ impl Edge {
         }
     }
 
-    /// Takes a batch; returns the partitions that must have it before it is acknowledged. A refused line is reported and not
-    /// sent again.
+    /// Reads a batch; returns the partitions that must have it before it is acknowledged. A refused line is only counted.
     pub fn take(
         &mut self,
         lines: &[Line],
@@ -90,13 +89,13 @@ impl Edge {
         into
     }
 
-    /// The partitions that it has something for.
+    /// The partitions that have an open frame.
     #[must_use]
     pub fn open(&self) -> Vec<u16> {
         self.open.keys().copied().collect()
     }
 
-    /// The frame for a partition, ready to go.
+    /// Closes the frame of a partition, to be sent.
     pub fn flush(&mut self, partition: u16) -> Option<Item> {
         let Open { mut body, received, attempts } = self.open.remove(&partition)?;
         let mut record = None;

@@ -1,4 +1,4 @@
-//! The real ledger writer over a database in memory that outlives it, and now and then a second one.
+//! The real ledger writer over a database in memory that outlives it, and sometimes a second writer.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,18 +36,18 @@ impl Database {
         Ok(Self { url, anchor })
     }
 
-    /// A writer of some facts partitions, where the database is.
+    /// A writer of some facts partitions, which begins at the positions in the database.
     ///
     /// # Errors
     /// The database refuses.
     pub fn writer(
         &self,
         facts: impl IntoIterator<Item = u16>,
-        guards: FaultInjection,
+        faults: FaultInjection,
         compare: bool,
     ) -> Result<Writer, LedgerError> {
         let mut writer = Writer::over(rusqlite::Connection::open(&self.url)?, Durability::Commit, facts)?;
-        writer.set_guards(guards);
+        writer.set_guards(faults);
         writer.compare = compare;
         Ok(writer)
     }
@@ -63,7 +63,7 @@ impl Database {
         String::from_utf8(text).map_err(|e| Alarm::Broken(e.to_string()))
     }
 
-    /// The next offset of each facts partition that it holds something of.
+    /// The next offset of each facts partition that the database has rows of.
     ///
     /// # Errors
     /// The database refuses.
@@ -71,7 +71,7 @@ impl Database {
         self.map("SELECT facts, next FROM progress")
     }
 
-    /// Up to which offset of each partition of `scans` it holds everything.
+    /// The last offset of each partition of `scans` up to which the database has everything.
     ///
     /// # Errors
     /// The database refuses.
@@ -97,9 +97,9 @@ struct One {
 pub struct Ledgers {
     db: Database,
     facts: u16,
-    guards: FaultInjection,
+    faults: FaultInjection,
     compare: bool,
-    /// `None` only while it is opened.
+    /// `None` only while it opens.
     now: Option<One>,
     zombie: Option<One>,
 }
@@ -107,35 +107,35 @@ pub struct Ledgers {
 impl Ledgers {
     /// # Errors
     /// The database refuses.
-    pub fn new(logs: &Logs, facts: u16, guards: FaultInjection, compare: bool) -> Result<Self, Alarm> {
-        let mut ledgers = Self { db: Database::new()?, facts, guards, compare, now: None, zombie: None };
+    pub fn new(logs: &Logs, facts: u16, faults: FaultInjection, compare: bool) -> Result<Self, Alarm> {
+        let mut ledgers = Self { db: Database::new()?, facts, faults, compare, now: None, zombie: None };
         ledgers.reopen(logs)?;
         Ok(ledgers)
     }
 
     fn open(&self, logs: &Logs) -> Result<One, Alarm> {
-        let writer = self.db.writer(0..self.facts, self.guards, self.compare)?;
+        let writer = self.db.writer(0..self.facts, self.faults, self.compare)?;
         let readers =
             (0..self.facts).map(|f| Reader::open(logs.partition(Topic::Facts, f), writer.next_offset(f), MEND));
         Ok(One { readers: readers.collect::<Result<_, _>>()?, writer })
     }
 
-    /// All that was not committed is gone.
+    /// Opens the writer again: everything that was not committed is lost.
     ///
     /// # Errors
-    /// The database refuses, or the log does not reach back to it.
+    /// The database refuses, or the log begins after its position.
     pub fn reopen(&mut self, logs: &Logs) -> Result<(), Alarm> {
         self.now = None;
         self.now = Some(self.open(logs)?);
         Ok(())
     }
 
-    /// The second writer is gone.
+    /// Ends the second writer.
     pub fn end_zombie(&mut self) {
         self.zombie = None;
     }
 
-    /// Reads at most `most` records of every partition; returns the number read.
+    /// Reads at most `most` records of every partition; returns how many it read.
     ///
     /// # Errors
     /// Why the ledger stops.
@@ -143,7 +143,7 @@ impl Ledgers {
         self.now.as_mut().expect("open").read(most)
     }
 
-    /// Writes what was read. Another writer that went on meanwhile is no alarm: this one begins anew from there.
+    /// Commits what was read. If another writer has moved on meanwhile, this one opens again from there without an alarm.
     ///
     /// # Errors
     /// Why the ledger stops.
@@ -164,10 +164,10 @@ impl Ledgers {
         }
     }
 
-    /// A second writer begins where the database is and reads `records` records; or the present one commits at last.
+    /// A second writer begins at the positions in the database and reads `records` records; if there is one already, it commits.
     ///
     /// # Errors
-    /// What cannot happen to a writer, late or not.
+    /// An error that must not happen to any writer, late or not.
     pub fn zombie(&mut self, logs: &Logs, records: usize) -> Result<&'static str, Alarm> {
         let Some(mut late) = self.zombie.take() else {
             let mut zombie = self.open(logs)?;

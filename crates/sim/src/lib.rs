@@ -1,15 +1,15 @@
-//! The whole system on one thread under a seed, and a model to compare it with.
+//! The whole system on one thread, driven by a seed, and a model to compare it with.
 //!
-//! - [`run`]: one run of one seed, and the search for the seed that shows what a safeguard is for
-//! - [`oracle`]: what must be true at the end
-//! - [`world`]: everything together, step by step, and its faults
-//! - [`fleet`]: the same as a fleet of processes on a log that they share
-//! - [`plan`]: what a seed chooses before anything happens
-//! - [`clients`], [`edge`], [`queues`]: events on their way to the log
-//! - [`logs`], [`task`], [`ledgers`]: the real log, tasks and ledger, ready to crash
-//! - [`trace`], [`alarm`]: what happened, and why it stopped
-//! - [`generate`]: random rules, and events that aim at their limits
-//! - [`naive`]: the contract, written down plainly; shares no code of ours
+//! - [`run`]: one run of one seed, and the search for a seed that shows what a safeguard prevents
+//! - [`oracle`]: the checks at the end of a run
+//! - [`world`]: one process with everything in it, step by step, and its faults
+//! - [`fleet`]: the same as a fleet of processes on a shared log
+//! - [`plan`]: what a seed chooses before the run
+//! - [`clients`], [`edge`], [`queues`]: events in flight to the log
+//! - [`logs`], [`task`], [`ledgers`]: the real log, tasks and ledger, which can crash
+//! - [`trace`], [`alarm`]: what happened, and why a run stopped
+//! - [`generate`]: random rules, and events that try their limits
+//! - [`naive`]: the contract as a plain model; it shares no code with the other crates
 
 pub mod alarm;
 pub mod clients;

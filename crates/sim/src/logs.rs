@@ -1,4 +1,4 @@
-//! The real log over a disk in memory, and beside it a copy of all that it ever showed of `scans`.
+//! The real log over a disk in memory, and a copy of all records of `scans` that readers could see.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub struct Logs {
 
 impl Logs {
     /// # Errors
-    /// The log cannot be made.
+    /// The log cannot be created.
     pub fn new(plan: &Plan, id: u128) -> Result<Self, Alarm> {
         let disk = Memory::default();
         let meta = Meta::new(id, plan.clock, plan.partitions);
@@ -63,10 +63,10 @@ impl Logs {
         self.store.partition(topic, partition)
     }
 
-    /// A round.
+    /// Appends a round.
     ///
     /// # Errors
-    /// Nothing of it is in the log.
+    /// The log has nothing of it.
     pub fn append(&mut self, records: &[Append], now: Millis) -> Result<(), LogError> {
         self.store.append(records, now)
     }
@@ -76,10 +76,10 @@ impl Logs {
         self.store.is_broken()
     }
 
-    /// The process is gone, with what the disk had not promised; the log is opened anew.
+    /// Crashes the process: writes that were not synced may be lost. Opens the log again.
     ///
     /// # Errors
-    /// A crash is no damage: whatever was shown must be there as it was.
+    /// The log lost or changed a record that readers could see before.
     pub fn crash(&mut self, loss: Loss) -> Result<(), Alarm> {
         self.disk.set_room(None);
         self.disk.crash(loss);
@@ -101,10 +101,10 @@ impl Logs {
         self.copy()
     }
 
-    /// Copies what is new of `scans`.
+    /// Copies the new records of `scans`.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// They cannot be read.
     pub fn copy(&mut self) -> Result<(), Alarm> {
         for (partition, known) in (0..).zip(&mut self.scans) {
             let mut reader = Reader::open(self.store.partition(Topic::Scans, partition), known.len() as u64, MEND)?;
@@ -115,11 +115,11 @@ impl Logs {
         Ok(())
     }
 
-    /// Begins another journal if it is time, or lets go of the old ones; says what it did.
+    /// Starts another journal if it is time, or syncs and removes the old ones; returns what it did.
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn house(&mut self, is_due: bool) -> Result<&'static str, LogError> {
+    pub fn maintain(&mut self, is_due: bool) -> Result<&'static str, LogError> {
         if let Some(unsynced) = self.unsynced.take() {
             unsynced.sync()?;
             self.store.synced(&unsynced)?;
@@ -132,7 +132,7 @@ impl Logs {
         Ok("nothing")
     }
 
-    /// Retires what no reader needs; returns the number of segments.
+    /// Removes segments below an offset; returns how many.
     ///
     /// # Errors
     /// The disk refuses.
@@ -143,7 +143,7 @@ impl Logs {
     /// All events of `scans` by (`received`, partition, offset), each with the `received` that contract section 1 gives it.
     ///
     /// # Panics
-    /// If a record is no frame of events or markers.
+    /// If a record is not a frame of events or markers.
     #[must_use]
     pub fn events(&self) -> Vec<Logged> {
         let mut events = Vec::new();

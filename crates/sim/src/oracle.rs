@@ -1,5 +1,5 @@
-//! What must be true at the end: every export is what the naive model says of the log's own order, nothing that was
-//! acknowledged is lost, nothing comes from nowhere, no prize is given twice.
+//! The checks at the end of a run: every export equals that of the naive model on the log's own order, no acknowledged event
+//! is lost, every event was sent by a client, no prize is given twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -28,7 +28,7 @@ const TABLES: [(Table, &str); 7] = [
     (Table::Codes, "codes"),
 ];
 
-/// What a run leaves behind.
+/// What a run leaves for the checks.
 pub struct Evidence<'a> {
     pub case: &'a Case,
     pub clients: &'a Clients,
@@ -36,9 +36,9 @@ pub struct Evidence<'a> {
     pub partitions: Partitions,
     /// The events of the log in its own order, each with the number of the rules that are in force for it.
     pub events: Vec<(Logged, u32)>,
-    /// By number, with the files that they are from.
-    pub books: BTreeMap<u32, (Arc<Rulebook>, PathBuf)>,
-    /// What the ledger says.
+    /// By version number, each with its file.
+    pub rulebooks: BTreeMap<u32, (Arc<Rulebook>, PathBuf)>,
+    /// The ledger's tables, exported.
     pub tables: BTreeMap<&'static str, String>,
 }
 
@@ -50,10 +50,10 @@ pub fn tables(export: impl Fn(Table) -> Result<String, Alarm>) -> Result<BTreeMa
     TABLES.into_iter().map(|(table, name)| Ok((name, export(table)?))).collect()
 }
 
-/// Checks a world that came to rest.
+/// Checks a world at rest.
 ///
 /// # Errors
-/// What does not hold.
+/// The first check that fails.
 pub fn check(evidence: &Evidence<'_>) -> Result<(), Alarm> {
     evidence.acknowledged()?;
     evidence.compare(&TABLES.map(|(_, name)| name))?;
@@ -61,7 +61,7 @@ pub fn check(evidence: &Evidence<'_>) -> Result<(), Alarm> {
 }
 
 impl Evidence<'_> {
-    /// Every acknowledged event is in the log, and every event that came to an edge has an outcome.
+    /// Every acknowledged event is in the log, and every event that reached an edge has an outcome.
     fn acknowledged(&self) -> Result<(), Alarm> {
         let logged: BTreeSet<u128> = self.events.iter().map(|(event, _)| event.key).collect();
         for key in self.clients.acked() {
@@ -73,10 +73,10 @@ impl Evidence<'_> {
         Ok(())
     }
 
-    /// Holds tables against the model.
+    /// Compares tables with those of the model.
     ///
     /// # Errors
-    /// The first that differs.
+    /// The first table that differs.
     pub fn compare(&self, names: &[&str]) -> Result<(), Alarm> {
         let wanted = self.model()?;
         for name in names {
@@ -93,7 +93,7 @@ impl Evidence<'_> {
         let sent: BTreeMap<u128, usize> = lines.filter_map(|(at, line)| line.key.map(|key| (key, at))).collect();
         let line = |(event, _): &(Logged, u32)| {
             let line = sent.get(&event.key).copied();
-            let line = line.ok_or_else(|| Alarm::Broken(format!("no client sent what {event:?} says")))?;
+            let line = line.ok_or_else(|| Alarm::Broken(format!("no client sent the event {event:?}")))?;
             Ok(self.clients.dumped(line, event.received, event.partition, event.offset))
         };
         self.events.iter().map(line).collect()
@@ -108,29 +108,29 @@ impl Evidence<'_> {
             path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(broken)?;
             std::fs::write(path, content).map_err(broken)?;
         }
-        let place: BTreeMap<u32, usize> = self.books.keys().copied().zip(0..).collect();
-        let books: Vec<(PathBuf, String)> =
-            self.books.values().map(|(book, file)| (file.clone(), version_text(&book.sha256))).collect();
-        let ruled = lines.iter().zip(&self.events).map(|(line, (_, order))| (line.as_str(), place.get(order).copied()));
-        Ok(naive::run_published(dir.path(), &books, ruled))
+        let index: BTreeMap<u32, usize> = self.rulebooks.keys().copied().zip(0..).collect();
+        let rulebooks: Vec<(PathBuf, String)> =
+            self.rulebooks.values().map(|(book, file)| (file.clone(), version_text(&book.sha256))).collect();
+        let ruled = lines.iter().zip(&self.events).map(|(line, (_, order))| (line.as_str(), index.get(order).copied()));
+        Ok(naive::run_published(dir.path(), &rulebooks, ruled))
     }
 
-    fn is_one_road(&self) -> bool {
+    fn is_one_path(&self) -> bool {
         let Partitions { scans, draws, awards, .. } = self.partitions;
         (scans, draws, awards) == (1, 1, 1)
     }
 
-    /// What of a table the order of `scans` alone decides. Where shoppers or codes are spread over partitions, races between
-    /// them are decided on the way: who came first to a code, and who won.
+    /// The part of a table that the order of `scans` alone decides. If there are several partitions, the order of frames in
+    /// other topics decides some races: who claimed a code first, and who won.
     fn comparable(&self, name: &str, table: &str) -> String {
-        if self.is_one_road() {
+        if self.is_one_path() {
             return table.to_owned();
         }
         let keep = |line: &str| match name {
             "awards" => None,
             "counters" if line.contains(",wins,") || line.contains(",prize_cash,") => None,
             "codes" if self.partitions.scans > 1 => {
-                // Kind and scans do not depend on the race; when and where the code was first scanned does.
+                // Kind and number of scans do not depend on the order; time and region of the first scan do.
                 Some(line.splitn(5, ',').take(4).collect::<Vec<_>>().join(","))
             }
             _ => Some(line.to_owned()),
@@ -138,11 +138,11 @@ impl Evidence<'_> {
         table.lines().filter_map(keep).map(|line| line + "\n").collect()
     }
 
-    /// Stock, budget and wins are never exceeded, and an item code is drawn for once.
+    /// Stock, budget and limits of wins are never exceeded, and an item code draws once.
     fn prizes(&self) -> Result<(), Alarm> {
-        let books = self.books.values().map(|(book, _)| book);
+        let rulebooks = self.rulebooks.values().map(|(book, _)| book);
         let campaigns =
-            books.flat_map(|b| b.rules.campaigns.iter().map(|c| ((b.rules.merchant.clone(), c.id.clone()), c)));
+            rulebooks.flat_map(|b| b.rules.campaigns.iter().map(|c| ((b.rules.merchant.clone(), c.id.clone()), c)));
         let campaigns: BTreeMap<(String, String), &Campaign> = campaigns.collect();
         let (mut given, mut cash): (BTreeMap<_, u64>, BTreeMap<_, i64>) = Default::default();
         let (mut wins, mut items): (BTreeMap<_, u32>, BTreeSet<_>) = Default::default();
@@ -151,7 +151,7 @@ impl Evidence<'_> {
             let campaign = (row[0].to_owned(), row[1].to_owned());
             let (code, shopper, awarded) = (row[3].to_owned(), row[4].to_owned(), row[8].to_owned());
             if code.contains(':') {
-                hold(items.insert((campaign.clone(), code)), || format!("drawn for twice: {row:?}"))?;
+                hold(items.insert((campaign.clone(), code)), || format!("an item code draws twice: {row:?}"))?;
             }
             if awarded != "thanks" {
                 let amount = if &row[9] == "cash" { row[10].parse().unwrap_or(0) } else { 0 };
@@ -163,7 +163,7 @@ impl Evidence<'_> {
         for ((campaign, prize), n) in given {
             let stock = campaigns[&campaign].prizes.iter().find(|p| p.id == prize).and_then(|p| p.stock);
             hold(stock.is_none_or(|stock| n <= stock), || {
-                format!("{campaign:?} gave {n} of {prize}, there were {stock:?}")
+                format!("{campaign:?} granted {n} of {prize}, the stock is {stock:?}")
             })?;
         }
         for (campaign, spent) in cash {
@@ -173,7 +173,7 @@ impl Evidence<'_> {
         for ((campaign, shopper), n) in wins {
             let limit = campaigns[&campaign].limit_wins;
             hold(limit.is_none_or(|l| n <= l), || {
-                format!("{shopper} won {n} times in {campaign:?}, {limit:?} are allowed")
+                format!("{shopper} won {n} times in {campaign:?}, the limit is {limit:?}")
             })?;
         }
         Ok(())
@@ -186,7 +186,7 @@ fn difference(name: &str, found: &str, wanted: &str) -> String {
         let _ = write!(text, "\n  missing: {line}");
     }
     for line in found.lines().filter(|l| !wanted.lines().any(|w| w == *l)).take(6) {
-        let _ = write!(text, "\n  too much: {line}");
+        let _ = write!(text, "\n  unexpected: {line}");
     }
     text
 }

@@ -1,4 +1,4 @@
-//! What a seed chooses before anything happens: how large the world is, and which faults happen in it.
+//! What a seed chooses before the run: the size of the world, and its kinds of faults.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use worker::snapshot::Safeguards;
 
 use crate::generate::rng::Rng;
 
-/// Which safeguards hold. All of them, except where a run is to show what one is for.
+/// The safeguards that are on. All of them, except in a run that shows what one prevents.
 #[derive(Clone, Copy, Debug)]
 pub struct Switches {
-    pub guards: FaultInjection,
+    pub faults: FaultInjection,
     pub snapshots: Safeguards,
     /// The ledger compares positions before it commits.
     pub compare: bool,
@@ -22,7 +22,7 @@ pub struct Switches {
 
 impl Default for Switches {
     fn default() -> Self {
-        Self { guards: FaultInjection::default(), snapshots: Safeguards::default(), compare: true }
+        Self { faults: FaultInjection::default(), snapshots: Safeguards::default(), compare: true }
     }
 }
 
@@ -38,16 +38,16 @@ pub enum Op {
     WriteSnapshot,
     Read,
     Commit,
-    House,
-    // From here on: faults.
+    Maintain,
+    // Faults.
     Crash,
     CrashInRound,
     CrashInSnapshot,
     FullRound,
     FullSnapshot,
-    StationCrash,
-    StationZombie,
-    StationHole,
+    TaskCrash,
+    TaskZombie,
+    TaskHole,
     OldSnapshot,
     Twice,
     MarkerAgain,
@@ -68,18 +68,18 @@ const WORK: [(u64, Op); 10] = [
     (10, Op::WriteSnapshot),
     (14, Op::Read),
     (8, Op::Commit),
-    (6, Op::House),
+    (6, Op::Maintain),
 ];
 
-const MISFORTUNES: [(u64, Op); 16] = [
+const FAULTS: [(u64, Op); 16] = [
     (2, Op::Crash),
     (2, Op::CrashInRound),
     (2, Op::CrashInSnapshot),
     (2, Op::FullRound),
     (1, Op::FullSnapshot),
-    (4, Op::StationCrash),
-    (4, Op::StationZombie),
-    (2, Op::StationHole),
+    (4, Op::TaskCrash),
+    (4, Op::TaskZombie),
+    (2, Op::TaskHole),
     (2, Op::OldSnapshot),
     (3, Op::Twice),
     (1, Op::MarkerAgain),
@@ -98,11 +98,11 @@ pub struct Plan {
     pub sizes: Sizes,
     pub edges: usize,
     pub events: usize,
-    /// How far edges' clocks may be off, ms.
+    /// Maximum error of an edge's clock, ms.
     pub skew_ms: Millis,
     /// Percentage of acknowledgements that do not reach their client.
     pub acks_lost: u64,
-    /// Frames on their way outlive the process that sent them.
+    /// Whether frames in flight survive a crash of the process that sent them.
     pub frames_outlive: bool,
     ops: Vec<(u64, Op)>,
 }
@@ -119,8 +119,8 @@ impl Plan {
         };
         let hours = |h: u64| Millis::try_from(Duration::from_secs(h * 3600).as_millis()).expect("small");
         let mut ops = WORK.to_vec();
-        // Not every fault in every world: a failure that another fault hides shows in a world without that fault.
-        ops.extend(MISFORTUNES.iter().filter(|_| rng.percent(60)));
+        // Not every fault in every world: one fault may hide the effect of another.
+        ops.extend(FAULTS.iter().filter(|_| rng.percent(60)));
         Self {
             partitions,
             clock: if rng.percent(65) { Clock::Wall } else { Clock::Event },
@@ -137,14 +137,14 @@ impl Plan {
         }
     }
 
-    /// Whether shoppers' races for codes and prizes are decided by the order of `scans` alone.
+    /// Whether the order of `scans` alone decides races of shoppers for codes and prizes.
     #[must_use]
-    pub fn is_one_road(&self) -> bool {
+    pub fn is_one_path(&self) -> bool {
         let Partitions { scans, draws, awards, .. } = self.partitions;
         (scans, draws, awards) == (1, 1, 1)
     }
 
-    /// What happens next.
+    /// The next operation.
     pub fn next(&self, rng: &mut Rng) -> Op {
         let total: u64 = self.ops.iter().map(|(weight, _)| weight).sum();
         let mut left = rng.draw() % total;

@@ -1,4 +1,4 @@
-//! Frames that wait for the log: in order of each producer, late against each other as the seed says.
+//! Frames that wait for the log: in order for each producer; the seed decides the order between producers.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,17 +6,17 @@ use eventlog::api::Append;
 
 use crate::generate::rng::Rng;
 
-/// Who wants to know that a frame is durable.
+/// Who is notified that a frame is durable.
 #[derive(Clone, Debug)]
 pub enum Owner {
     /// These attempts of clients.
     Attempts(Vec<u64>),
-    /// The task of this incarnation.
+    /// The task with this producer number.
     DeskTask(u64),
-    None,
+    Untracked,
 }
 
-/// A frame on its way.
+/// A frame in flight.
 #[derive(Clone, Debug)]
 pub struct Item {
     pub append: Append,
@@ -45,12 +45,12 @@ impl Queues {
         self.by_producer.is_empty()
     }
 
-    /// What goes into the next round: of every producer a prefix.
+    /// Takes the frames of the next round: a prefix of every producer's queue.
     pub fn take(&mut self, rng: &mut Rng, most: usize) -> Vec<(u64, Item)> {
         let mut round = Vec::new();
         while round.len() < most && !self.by_producer.is_empty() {
             let at = rng.below(self.by_producer.len());
-            let (&producer, queue) = self.by_producer.iter_mut().nth(at).expect("the index is below their number");
+            let (&producer, queue) = self.by_producer.iter_mut().nth(at).expect("an index below the length");
             let item = queue.pop_front().expect("no queue is empty");
             if queue.is_empty() {
                 self.by_producer.remove(&producer);
@@ -60,14 +60,14 @@ impl Queues {
         round
     }
 
-    /// A round that came to nothing is still to be done.
+    /// Puts back a round that failed.
     pub fn give_back(&mut self, round: Vec<(u64, Item)>) {
         for (producer, item) in round.into_iter().rev() {
             self.by_producer.entry(producer).or_default().push_front(item);
         }
     }
 
-    /// Of what a producer sent only the first ones arrive.
+    /// Keeps the first `kept` frames of a producer; the others are lost.
     pub fn truncate(&mut self, producer: u64, kept: usize) {
         if let Some(queue) = self.by_producer.get_mut(&producer) {
             queue.truncate(kept);
@@ -75,7 +75,7 @@ impl Queues {
         self.by_producer.retain(|_, queue| !queue.is_empty());
     }
 
-    /// One of what a producer sent gets lost, and the ones behind it do not; says whether there was one.
+    /// Loses one frame of a producer, but not those after it; returns whether there was one.
     pub fn lose(&mut self, producer: u64, rng: &mut Rng) -> bool {
         let Some(queue) = self.by_producer.get_mut(&producer) else { return false };
         queue.remove(rng.below(queue.len()));
@@ -88,7 +88,7 @@ impl Queues {
         self.by_producer.get(&producer).map_or(0, VecDeque::len)
     }
 
-    /// Nothing that is on its way arrives.
+    /// Loses everything in flight.
     pub fn clear(&mut self) {
         self.by_producer.clear();
     }

@@ -1,4 +1,4 @@
-//! One run of one seed, and the search for a seed that shows what a safeguard is for.
+//! One run of one seed, and the search for a seed that shows what a safeguard prevents.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::plan::Switches;
 use crate::trace::Trace;
 use crate::world::World;
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     pub seed: u64,
@@ -17,34 +17,34 @@ pub struct Report {
     pub wrong: Option<String>,
     /// How often each thing happened.
     pub counts: BTreeMap<&'static str, u64>,
-    /// The trace, where it was asked for.
+    /// The trace, if it was requested.
     pub lines: Option<Vec<String>>,
 }
 
-/// How the system is put together.
+/// The kind of deployment that a run simulates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// One process on its own log, whose disk is hurt.
+    /// One process on its own log, whose disk fails.
     Process,
-    /// Processes of every role on a log that they share.
+    /// Processes of every role on a shared log.
     Fleet,
 }
 
-/// Runs a seed, with everything that protects it unless `switches` says otherwise.
+/// Runs a seed with the safeguards of `switches`.
 #[must_use]
 pub fn run(family: Family, seed: u64, switches: Switches, keeps_lines: bool) -> Report {
     let mut trace = Trace::new(keeps_lines);
     let result = match family {
         Family::Process => World::new(seed, switches, keeps_lines).and_then(|(mut world, case)| {
             let result = world.run().and_then(|()| world.check(&case));
-            let kind = if world.plan.is_one_road() { "world of one road" } else { "world of several roads" };
+            let kind = if world.plan.is_one_path() { "world of one path" } else { "world of several paths" };
             world.trace.note(kind, format_args!("{} segments retired", world.retired));
             trace = std::mem::take(&mut world.trace);
             result
         }),
         Family::Fleet => fleet::World::new(seed, switches, keeps_lines).and_then(|mut world| {
             let result = world.run();
-            let kind = if world.plan.is_one_road() { "fleet of one road" } else { "fleet of several roads" };
+            let kind = if world.plan.is_one_path() { "fleet of one path" } else { "fleet of several paths" };
             world.trace.note(kind, format_args!(""));
             trace = std::mem::take(&mut world.trace);
             result
@@ -57,7 +57,7 @@ pub fn run(family: Family, seed: u64, switches: Switches, keeps_lines: bool) -> 
     Report { seed, trace_hash: trace.hash, steps: trace.steps, wrong, counts: trace.counts, lines: trace.lines }
 }
 
-/// The first of `seeds` seeds at which a run goes wrong with `switches`, and is clean with everything on.
+/// The first seed below `seeds` whose run fails with `switches`, if it is clean with all safeguards.
 #[must_use]
 pub fn first_wrong(family: Family, seeds: u64, switches: Switches) -> Option<Report> {
     let wrong = |seed| Some(run(family, seed, switches, false)).filter(|report| report.wrong.is_some());

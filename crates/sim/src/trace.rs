@@ -5,7 +5,7 @@ use std::fmt::{Arguments, Write};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// A running hash of everything that happened, and the lines of it if they are asked for.
+/// A running hash of everything that happened, and its lines if they are requested.
 #[derive(Debug, Default)]
 pub struct Trace {
     pub hash: u64,
@@ -22,7 +22,7 @@ impl Trace {
         Self { lines: keeps_lines.then(Vec::new), ..Self::default() }
     }
 
-    /// Something of a kind happened.
+    /// Records one step of a kind.
     pub fn note(&mut self, kind: &'static str, what: Arguments<'_>) {
         self.steps += 1;
         *self.counts.entry(kind).or_default() += 1;
@@ -34,7 +34,7 @@ impl Trace {
         }
     }
 
-    /// Bytes that came about.
+    /// Adds bytes that a step produced to the hash.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.hash = xxh3_64_with_seed(bytes, self.hash);
     }

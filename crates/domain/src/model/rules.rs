@@ -37,7 +37,7 @@ pub struct Dedup {
     pub debounce_ms: i64,
 }
 
-/// Maximum `dedup.horizon`, in minutes: 45 days; a longer one is refused.
+/// Maximum of `dedup.horizon`, minutes: 45 days; rules with a longer one are refused.
 pub const HORIZON_MINUTES_MAX: u32 = 45 * 24 * 60;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -238,7 +238,7 @@ impl Default for Attribution {
     }
 }
 
-/// The default of `late`.
+/// Default of `late`, ms.
 pub const LATE_DEFAULT_MS: i64 = 2 * DAY_MS;
 
 /// First 12 hex digits of a published object's SHA-256: the name of a version in messages and exports.

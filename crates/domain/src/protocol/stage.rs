@@ -114,7 +114,7 @@ pub trait Desk: Clone + Default {
     /// Encodes its state for a snapshot.
     fn save(&self) -> Vec<u8>;
 
-    /// About how many bytes of memory its state takes, by kind.
+    /// Approximate size of its state in memory, bytes, by kind.
     fn sizes(&self) -> Vec<(&'static str, usize)>;
 
     /// Restores a state that [`Desk::save`] wrote.

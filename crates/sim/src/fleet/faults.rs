@@ -1,4 +1,4 @@
-//! Faults of a fleet.
+//! The faults of a fleet.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use ::eventlog::files::memory::Loss;
 use domain::model::address::Topic;
 use domain::protocol::stage::marker_record;
 
-use super::log::Place;
+use super::log::TopicPartition;
 use super::plan::{Op, Plan};
 use super::publishers::lock;
 use super::{DESKS, SNAPSHOTS, World};
@@ -16,7 +16,7 @@ use crate::alarm::Alarm;
 const MANIFEST: &str = ".manifest.json";
 
 impl World {
-    pub(super) fn befall(&mut self, fault: Op) -> Result<(), Alarm> {
+    pub(super) fn inject(&mut self, fault: Op) -> Result<(), Alarm> {
         match fault {
             Op::Lose => {
                 if let Some((topic, partition)) = self.wire.lose(&mut self.rng) {
@@ -32,7 +32,7 @@ impl World {
                 self.arrived(place)
             }
             Op::Slow => {
-                let places: Vec<Place> = self.log.meta.all().collect();
+                let places: Vec<TopicPartition> = self.log.meta.all().collect();
                 self.wire.slow = self.rng.percent(80).then(|| *self.rng.pick(&places));
                 self.trace.note("slow", format_args!("{:?}", self.wire.slow));
                 Ok(())
@@ -43,14 +43,14 @@ impl World {
                 let at = self.rng.below(self.workers.len());
                 self.crash_worker(at)
             }
-            Op::SnapshotCrash => self.hurt_snapshot(true),
-            Op::StoreFull => self.hurt_snapshot(false),
+            Op::SnapshotCrash => self.failed_snapshot(true),
+            Op::StoreFull => self.failed_snapshot(false),
             Op::OldSnapshot => self.old_snapshot(),
             Op::EdgeCrash | Op::EdgeClock | Op::LogClock => {
-                self.hurt_edge(fault);
+                self.edge_fault(fault);
                 Ok(())
             }
-            Op::LedgerCrash | Op::LedgerFreeze | Op::LedgerRebalance => self.hurt_ledger(fault),
+            Op::LedgerCrash | Op::LedgerFreeze | Op::LedgerRebalance => self.ledger_fault(fault),
             Op::PublisherCrash => {
                 self.crash_publisher();
                 Ok(())
@@ -64,16 +64,16 @@ impl World {
                 Ok(())
             }
             Op::Upgrade => self.upgrade(),
-            _ => unreachable!("{fault:?} is work"),
+            _ => unreachable!("{fault:?} is not a fault"),
         }
     }
 
-    /// A process is gone; another one of the same build, or of a newer one, takes its place.
+    /// A worker ends; another one of the same build, or of a newer one, replaces it.
     fn replace_worker(&mut self, at: usize, is_new: bool) -> Result<(), Alarm> {
         let _ = self.wire.end(self.workers[at].producer, &mut self.rng);
         self.workers[at] = self.new_worker(is_new);
-        let own = |(place, owner): (&Place, &usize)| (*owner == at).then_some(*place);
-        let places: Vec<Place> = self.owner.iter().filter_map(own).collect();
+        let own = |(place, owner): (&TopicPartition, &usize)| (*owner == at).then_some(*place);
+        let places: Vec<TopicPartition> = self.owner.iter().filter_map(own).collect();
         places.into_iter().try_for_each(|place| self.open(at, place))
     }
 
@@ -82,7 +82,7 @@ impl World {
         self.replace_worker(at, self.workers[at].build == Plan::build(true))
     }
 
-    /// Workers are replaced one by one; then rules are published that ask for what the new ones know.
+    /// Workers are replaced one by one; then rules are published that ask for the new behaviour.
     fn upgrade(&mut self) -> Result<(), Alarm> {
         if let Some(at) = self.workers.iter().position(|w| w.build != Plan::build(true)) {
             self.trace.note("worker upgraded", format_args!("{at}"));
@@ -90,22 +90,22 @@ impl World {
         }
         if self.behaviour == 1 {
             self.behaviour = 2;
-            let shelf = lock(&self.shelf);
-            let last = shelf.registry.published().last().and_then(|version| shelf.text_of(version.order));
+            let rules_store = lock(&self.rules_store);
+            let last = rules_store.registry.published().last().and_then(|version| rules_store.text_of(version.order));
             self.to_publish.extend(last);
             self.trace.note("behaviour 2", format_args!("{last:?}"));
         }
         Ok(())
     }
 
-    /// A partition is another worker's; the one that had it goes on for a while.
+    /// Another worker gets a partition; the previous owner continues for a while.
     fn rebalance(&mut self) -> Result<(), Alarm> {
-        let places: Vec<Place> = self.owner.keys().copied().collect();
+        let places: Vec<TopicPartition> = self.owner.keys().copied().collect();
         let (place, to) = (*self.rng.pick(&places), self.rng.below(self.workers.len()));
         self.hand_over(place, to)
     }
 
-    fn hand_over(&mut self, place: Place, to: usize) -> Result<(), Alarm> {
+    fn hand_over(&mut self, place: TopicPartition, to: usize) -> Result<(), Alarm> {
         let from = self.owner[&place];
         if from == to || self.workers[to].frozen > 0 {
             return Ok(());
@@ -113,14 +113,14 @@ impl World {
         self.trace.note("rebalance", format_args!("{} {} from {from} to {to}", place.0, place.1));
         self.owner.insert(place, to);
         let left = if self.rng.percent(30) { 0 } else { 1 + self.rng.below(20) };
-        let seats = &mut self.workers[from].seats;
-        seats.iter_mut().filter(|s| s.place == place && s.left.is_none()).for_each(|seat| seat.left = Some(left));
-        seats.retain(|seat| seat.left != Some(0));
+        let tasks = &mut self.workers[from].tasks;
+        tasks.iter_mut().filter(|s| s.place == place && s.left.is_none()).for_each(|task| task.left = Some(left));
+        tasks.retain(|task| task.left != Some(0));
         self.workers[from].taken.remove(&place);
         self.open(to, place)
     }
 
-    /// A worker stands still until its group gives its partitions away; then it goes on without knowing it.
+    /// A worker freezes until its group has reassigned its partitions; then it continues without knowing it.
     fn freeze(&mut self) -> Result<(), Alarm> {
         let at = self.rng.below(self.workers.len());
         let to = (at + 1) % self.workers.len();
@@ -129,26 +129,26 @@ impl World {
         }
         self.workers[at].frozen = 3 + self.rng.below(15);
         self.trace.note("worker frozen", format_args!("{at} for {}", self.workers[at].frozen));
-        let own = |(place, owner): (&Place, &usize)| (*owner == at).then_some(*place);
-        let places: Vec<Place> = self.owner.iter().filter_map(own).collect();
+        let own = |(place, owner): (&TopicPartition, &usize)| (*owner == at).then_some(*place);
+        let places: Vec<TopicPartition> = self.owner.iter().filter_map(own).collect();
         places.into_iter().try_for_each(|place| self.hand_over(place, to))
     }
 
-    /// Some task of a worker that is awake.
-    pub(super) fn some_seat(&mut self) -> Option<(usize, usize)> {
+    /// Some task of a worker that is not frozen.
+    pub(super) fn some_task(&mut self) -> Option<(usize, usize)> {
         let at = self.rng.below(self.workers.len());
         let worker = &self.workers[at];
-        (worker.frozen == 0 && !worker.seats.is_empty()).then(|| (at, self.rng.below(worker.seats.len())))
+        (worker.frozen == 0 && !worker.tasks.is_empty()).then(|| (at, self.rng.below(worker.tasks.len())))
     }
 
-    /// The store is full in the middle of a snapshot, and perhaps the process is gone.
-    fn hurt_snapshot(&mut self, crashes: bool) -> Result<(), Alarm> {
-        if let Some((at, seat)) = self.some_seat() {
-            self.workers[at].seats[seat].take_snapshot();
+    /// The store is full in the middle of a snapshot; the process may crash, too.
+    fn failed_snapshot(&mut self, crashes: bool) -> Result<(), Alarm> {
+        if let Some((at, task)) = self.some_task() {
+            self.workers[at].tasks[task].take_snapshot();
         }
         let Some((at, snapshot)) = self.some_snapshot() else { return Ok(()) };
         let room = self.rng.draw() % (snapshot.state.len() as u64 + 400);
-        self.trace.note("hurt snapshot", format_args!("{} room {room} crashes {crashes}", snapshot.source));
+        self.trace.note("failed snapshot", format_args!("{} room {room} crashes {crashes}", snapshot.source));
         self.disk.set_room(Some(room));
         let _ = self.snapshots.write(&snapshot);
         self.disk.set_room(None);
@@ -164,9 +164,9 @@ impl World {
         self.crash_worker(at)
     }
 
-    /// The newest snapshots of a partition are gone, and its task has to begin from an older one.
+    /// The newest snapshots of a partition are lost, and its task must start from an older one.
     fn old_snapshot(&mut self) -> Result<(), Alarm> {
-        let places: Vec<Place> = self.owner.keys().copied().collect();
+        let places: Vec<TopicPartition> = self.owner.keys().copied().collect();
         let place = *self.rng.pick(&places);
         let dir = Path::new(SNAPSHOTS).join(format!("{}-{}", place.0, place.1));
         let names = self.disk.list(&dir).unwrap_or_default();
@@ -183,7 +183,7 @@ impl World {
         self.crash_worker(self.owner[&place])
     }
 
-    fn hurt_edge(&mut self, how: Op) {
+    fn edge_fault(&mut self, how: Op) {
         let at = self.rng.below(self.edges.len());
         match how {
             Op::EdgeCrash => {
@@ -192,7 +192,7 @@ impl World {
                 let _ = self.wire.end(self.edges[at].producer, &mut self.rng);
                 let producer = self.wire.producer();
                 self.edges[at].restart(producer, last);
-                // No client that waits for an answer gets one, whatever its edge: it asks again, which is always allowed.
+                // No client gets an answer that it waits for, from any edge: clients may always retry.
                 self.clients.forget(None);
             }
             Op::EdgeClock => {
@@ -207,7 +207,7 @@ impl World {
         }
     }
 
-    fn hurt_ledger(&mut self, how: Op) -> Result<(), Alarm> {
+    fn ledger_fault(&mut self, how: Op) -> Result<(), Alarm> {
         let at = self.rng.below(self.ledgers.len());
         match how {
             Op::LedgerCrash => {
@@ -228,26 +228,26 @@ impl World {
         }
     }
 
-    /// A publisher is gone. Its rules are perhaps published again, or never.
+    /// A publisher crashes. Another one may publish its rules, or none does.
     fn crash_publisher(&mut self) {
-        if self.presses.is_empty() {
+        if self.publishers.is_empty() {
             return;
         }
-        let at = self.rng.below(self.presses.len());
-        let press = self.presses.remove(at);
-        let _ = self.wire.end(press.producer, &mut self.rng);
-        self.trace.note("publisher crash", format_args!("of {}", press.text));
+        let at = self.rng.below(self.publishers.len());
+        let publisher = self.publishers.remove(at);
+        let _ = self.wire.end(publisher.producer, &mut self.rng);
+        self.trace.note("publisher crash", format_args!("of {}", publisher.text));
         if self.rng.percent(50) {
-            self.to_publish.push_front(press.text);
+            self.to_publish.push_front(publisher.text);
         }
     }
 
-    /// A marker that stands everywhere comes a second time.
+    /// A marker that every partition has comes a second time.
     fn marker_again(&mut self) {
-        let shelf = lock(&self.shelf);
-        let placed = shelf.registry.published().iter().filter(|v| shelf.registry.is_placed(v.order));
+        let rules_store = lock(&self.rules_store);
+        let placed = rules_store.registry.published().iter().filter(|v| rules_store.registry.is_placed(v.order));
         let records: Vec<Vec<u8>> = placed.map(|version| marker_record(&version.marker())).collect();
-        drop(shelf);
+        drop(rules_store);
         if records.is_empty() {
             return;
         }
@@ -258,7 +258,7 @@ impl World {
         self.wire.stray(place, record);
     }
 
-    /// A stranger writes into `scans` what is no frame, or a frame is damaged before it arrives.
+    /// A record of `scans` is not a frame, or a frame is damaged before it arrives.
     fn foreign(&mut self) {
         let partition = self.rng.below(usize::from(self.plan.partitions.scans));
         let place = (Topic::Scans, u16::try_from(partition).expect("few"));

@@ -1,4 +1,4 @@
-//! Ledger processes: real writers over one database, each of some facts partitions, and some of them late.
+//! Ledger processes: real writers over one database, each of some facts partitions; some learn late that they lost one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,28 +16,28 @@ use crate::plan::Switches;
 #[derive(Debug)]
 struct Process {
     writer: Writer,
-    /// Partitions that belong to another process, and the number of turns until this one learns of it.
+    /// Partitions that it has lost, with the number of turns until it learns it.
     late: BTreeMap<u16, usize>,
-    /// Number of turns in which it still does nothing.
+    /// Number of turns in which it does nothing.
     frozen: usize,
 }
 
 #[derive(Debug)]
 pub struct Ledgers {
     pub db: Database,
-    guards: FaultInjection,
+    faults: FaultInjection,
     compare: bool,
     processes: Vec<Process>,
     owner: BTreeMap<u16, usize>,
-    /// Partitions that stand still at an alarm.
+    /// Partitions that are stopped by an alarm.
     pub stopped: BTreeSet<u16>,
 }
 
-/// Which facts partition stops, and why.
+/// A facts partition that stops, and why.
 pub type Stopped = (u16, Box<Alarm>);
 
 impl Ledgers {
-    /// A number of processes that share the partitions of a new ledger.
+    /// A new ledger with `facts` partitions, shared by `processes` processes.
     ///
     /// # Errors
     /// The database refuses.
@@ -46,7 +46,7 @@ impl Ledgers {
         let owner: BTreeMap<u16, usize> = (0..facts).map(|f| (f, usize::from(f) % processes)).collect();
         let mut ledgers = Self {
             db,
-            guards: switches.guards,
+            faults: switches.faults,
             compare: switches.compare,
             processes: Vec::new(),
             owner,
@@ -61,7 +61,7 @@ impl Ledgers {
 
     fn process(&self, at: usize) -> Result<Process, Alarm> {
         let own = self.owner.iter().filter(|(f, owner)| **owner == at && !self.stopped.contains(f));
-        let writer = self.db.writer(own.map(|(f, _)| *f), self.guards, self.compare)?;
+        let writer = self.db.writer(own.map(|(f, _)| *f), self.faults, self.compare)?;
         Ok(Process { writer, late: BTreeMap::new(), frozen: 0 })
     }
 
@@ -75,7 +75,7 @@ impl Ledgers {
         self.processes.is_empty()
     }
 
-    /// A process is gone, and what it had not committed; another one takes its place.
+    /// A process crashes and loses what it had not committed; another one replaces it.
     ///
     /// # Errors
     /// The database refuses.
@@ -84,7 +84,7 @@ impl Ledgers {
         Ok(())
     }
 
-    /// For `turns` turns a process does nothing, and its partitions go to another process.
+    /// A process freezes for `turns` turns, and another one gets its partitions.
     ///
     /// # Errors
     /// The database refuses.
@@ -95,7 +95,7 @@ impl Ledgers {
         own.into_iter().try_for_each(|facts| self.hand_over(facts, to, late))
     }
 
-    /// A partition goes to another process, and the one that had it goes on for `late` turns.
+    /// Another process gets a partition; the previous owner continues for `late` turns.
     ///
     /// # Errors
     /// The database refuses.
@@ -111,7 +111,7 @@ impl Ledgers {
         Ok(self.processes[to].writer.adopt(facts)?)
     }
 
-    /// Whether a process may have its turn; one that is late learns in the end what it has lost.
+    /// Counts a turn of a process; returns whether it may act. At the end of its time a late process learns what it has lost.
     pub fn turn(&mut self, at: usize) -> bool {
         let Process { writer, late, frozen } = &mut self.processes[at];
         if *frozen > 0 {
@@ -128,10 +128,10 @@ impl Ledgers {
         true
     }
 
-    /// A process reads at most `most` records of each of its partitions; returns the number read.
+    /// A process reads at most `most` records of each of its partitions; returns how many it read.
     ///
     /// # Errors
-    /// A partition stops. The writer is then to be thrown away.
+    /// A partition stops. The caller must then drop the writer.
     pub fn read(&mut self, at: usize, log: &SharedLog, most: usize) -> Result<usize, Stopped> {
         let writer = &mut self.processes[at].writer;
         let facts: Vec<u16> = writer.partitions().collect();
@@ -148,8 +148,8 @@ impl Ledgers {
         Ok(taken)
     }
 
-    /// A process writes what it has read. If another one went on meanwhile, it lets go of that partition, or begins anew
-    /// from there if it is its own.
+    /// A process commits what it has read. If another one has moved on meanwhile, it releases that partition, or reads again
+    /// from there if it is the owner.
     ///
     /// # Errors
     /// The database refuses.
@@ -169,7 +169,7 @@ impl Ledgers {
         }
     }
 
-    /// A partition stands still; its process goes on with the others.
+    /// Stops a partition; its process continues with the others.
     ///
     /// # Errors
     /// The database refuses.
@@ -185,17 +185,17 @@ impl Ledgers {
         missing.next().map_or(Ok(()), Err)
     }
 
-    /// Whether the ledger is of a log, as a process asks when it begins.
+    /// Checks that the ledger belongs to a log, as a process does when it starts.
     ///
     /// # Errors
-    /// It is of another one.
+    /// It belongs to another log.
     pub fn check_log(&self, meta: &Meta) -> Result<(), Alarm> {
-        let all = self.db.writer(self.owner.keys().copied(), self.guards, self.compare)?;
+        let all = self.db.writer(self.owner.keys().copied(), self.faults, self.compare)?;
         let is_other = all.logs().any(|(topic, id)| id != meta.topic_id(topic));
-        if self.guards.log_id && is_other { Err(LedgerError::OtherLog("the ledger".to_owned()).into()) } else { Ok(()) }
+        if self.faults.log_id && is_other { Err(LedgerError::OtherLog("the ledger".to_owned()).into()) } else { Ok(()) }
     }
 
-    /// Every process is awake, and knows which partitions are its own.
+    /// Ends all freezes and delays.
     ///
     /// # Errors
     /// The database refuses.

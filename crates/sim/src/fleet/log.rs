@@ -1,5 +1,5 @@
-//! A log that several processes share, as Kafka behaves: every partition by itself, in the order in which requests arrive,
-//! with its own append time; no rounds, and retention that does not wait for readers.
+//! A log that several processes share and that behaves like Kafka: every partition by itself, in the order in which requests
+//! arrive, with its own append time; no rounds, and retention that asks no reader.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,7 +15,7 @@ use eventlog::local::meta::{Clock, Meta};
 use crate::logs::Logged;
 
 /// A partition of the log.
-pub type Place = (Topic, u16);
+pub type TopicPartition = (Topic, u16);
 
 /// A record in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,13 +26,13 @@ pub struct Stored {
 
 #[derive(Debug, Default)]
 struct Partition {
-    /// The first one that is still there.
+    /// The offset of the first record that is still there.
     start: u64,
-    /// All that ever were.
+    /// All records, including removed ones.
     records: Vec<Stored>,
 }
 
-/// An event in the log, and the rules that are in force for it.
+/// An event in the log, and the version of the rules in force for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ruled {
     pub logged: Logged,
@@ -42,45 +42,45 @@ pub struct Ruled {
 #[derive(Debug)]
 pub struct SharedLog {
     pub meta: Meta,
-    partitions: BTreeMap<Place, Partition>,
+    partitions: BTreeMap<TopicPartition, Partition>,
 }
 
 impl SharedLog {
-    /// A log that was just made: every partition begins with its genesis record.
+    /// A new log: every partition begins with its genesis record.
     #[must_use]
     pub fn new(meta: Meta, now: Millis) -> Self {
-        let birth = |(topic, partition)| {
+        let genesis = |(topic, partition)| {
             let bytes = meta.birth(topic, partition).record();
             ((topic, partition), Partition { start: 0, records: vec![Stored { append: now, bytes }] })
         };
-        Self { partitions: meta.all().map(birth).collect(), meta }
+        Self { partitions: meta.all().map(genesis).collect(), meta }
     }
 
-    fn partition(&self, place: Place) -> &Partition {
+    fn partition(&self, place: TopicPartition) -> &Partition {
         &self.partitions[&place]
     }
 
-    /// Appends a record; its offset.
+    /// Appends a record; returns its offset.
     ///
     /// # Panics
-    /// If there is no such partition.
-    pub fn append(&mut self, place: Place, bytes: Vec<u8>, now: Millis) -> u64 {
+    /// If the log has no such partition.
+    pub fn append(&mut self, place: TopicPartition, bytes: Vec<u8>, now: Millis) -> u64 {
         let partition = self.partitions.get_mut(&place).expect("a partition of the log");
         partition.records.push(Stored { append: now, bytes });
         partition.records.len() as u64 - 1
     }
 
     #[must_use]
-    pub fn bounds(&self, place: Place) -> Range<u64> {
+    pub fn bounds(&self, place: TopicPartition) -> Range<u64> {
         let Partition { start, records } = self.partition(place);
         *start..records.len() as u64
     }
 
-    /// Whether a reader may begin, or go on, at an offset.
+    /// Checks that a reader may start or continue at an offset.
     ///
     /// # Errors
     /// The log begins later or ends earlier.
-    pub fn check(&self, place: Place, wanted: u64) -> Result<(), LogError> {
+    pub fn check(&self, place: TopicPartition, wanted: u64) -> Result<(), LogError> {
         let Range { start, end } = self.bounds(place);
         let partition = || format!("{} partition {}", place.0, place.1);
         if wanted < start {
@@ -96,13 +96,13 @@ impl SharedLog {
     ///
     /// # Errors
     /// As [`SharedLog::check`].
-    pub fn read(&self, place: Place, offset: u64) -> Result<Option<&Stored>, LogError> {
+    pub fn read(&self, place: TopicPartition, offset: u64) -> Result<Option<&Stored>, LogError> {
         self.check(place, offset)?;
         Ok(self.partition(place).records.get(index(offset)))
     }
 
-    /// Lets go of what is below an offset; says whether there was anything.
-    pub fn retire(&mut self, place: Place, below: u64) -> bool {
+    /// Removes the records below an offset; returns whether there were any.
+    pub fn retire(&mut self, place: TopicPartition, below: u64) -> bool {
         let Range { start, end } = self.bounds(place);
         let is_more = below > start;
         if let Some(partition) = self.partitions.get_mut(&place) {
@@ -111,19 +111,19 @@ impl SharedLog {
         is_more
     }
 
-    /// A broker has lost what it acknowledged, from an offset on.
-    pub fn cut(&mut self, place: Place, from: u64) -> Vec<Stored> {
+    /// Loses acknowledged records from an offset on, as a broker can; returns them.
+    pub fn cut(&mut self, place: TopicPartition, from: u64) -> Vec<Stored> {
         let records = self.partitions.get_mut(&place).map(|partition| partition.records.split_off(index(from)));
         records.unwrap_or_default()
     }
 
-    /// All records of a partition that ever were.
+    /// All records of a partition, including removed ones.
     #[must_use]
-    pub fn history(&self, place: Place) -> &[Stored] {
+    pub fn history(&self, place: TopicPartition) -> &[Stored] {
         &self.partition(place).records
     }
 
-    /// Offsets of `scans` that hold no frame.
+    /// Offsets of `scans` whose records are not frames.
     #[must_use]
     pub fn foreign(&self) -> Vec<(u16, u64)> {
         let scans = (0..self.meta.partitions.scans).flat_map(|p| {
@@ -134,7 +134,7 @@ impl SharedLog {
     }
 
     /// All events of `scans` by (`received`, partition, offset), each with the `received` that contract section 1 gives it and
-    /// the version that is in force in its partition. `of` says what a partition holds.
+    /// the version that is in force in its partition. `of` gives the records of a partition.
     ///
     /// # Panics
     /// If a frame cannot be decoded, or an event comes before its rules.

@@ -1,12 +1,12 @@
-//! A fleet on a shared log: edges, workers, ledgers and publishers, each a process of its own, which crash, freeze and take
-//! each other's work over while the log, the store and the database stand between them.
+//! A fleet on a shared log: edges, workers, ledgers and publishers, each a process of its own. They crash, freeze and take over
+//! each other's work; they share only the log, the snapshot store and the database.
 //!
-//! - [`log`], [`wire`]: the log as Kafka behaves, and what is on its way to it
-//! - [`worker`], [`ledgers`], [`publishers`]: the processes, with the real tasks, writers and publishers in them
+//! - [`log`], [`wire`]: a log that behaves like Kafka, and the records in flight to it
+//! - [`worker`], [`ledgers`], [`publishers`]: the processes, with real tasks, writers and publishers
 //! - [`plan`]: what a seed chooses
-//! - `turns`: what each process does in its turn, and how all comes to rest
-//! - `faults`: what can happen to them
-//! - `unrecoverable`: what a fleet cannot recover from by itself, and must notice
+//! - `turns`: what each process does in its turn, and how the fleet comes to rest
+//! - `faults`: faults that a fleet survives
+//! - `unrecoverable`: faults that a fleet cannot survive by itself, and must detect
 
 mod faults;
 pub mod ledgers;
@@ -33,9 +33,9 @@ use domain::protocol::publish::DOWNSTREAM_FIRST;
 use domain::protocol::stage::Marker;
 
 use self::ledgers::Ledgers;
-use self::log::{Place, Ruled, SharedLog, Stored};
+use self::log::{Ruled, SharedLog, Stored, TopicPartition};
 use self::plan::{Op, Plan};
-use self::publishers::{RulesStore, Shared, SimPublisher, Step, books, lock};
+use self::publishers::{RulesStore, Shared, SimPublisher, Step, lock, rules_cache};
 use self::wire::Wire;
 use self::worker::Worker;
 use crate::alarm::{Alarm, hold};
@@ -47,7 +47,7 @@ use crate::oracle::{self, Evidence};
 use crate::plan::Switches;
 use crate::trace::Trace;
 
-/// Maximum number of steps with faults; after them faults end, and the run must come to rest.
+/// Maximum number of steps before a run must come to rest; after it the faults end.
 const STEPS_MAX: usize = 8_000;
 const SNAPSHOTS: &str = "store/snapshots";
 /// Topics that desks read.
@@ -62,49 +62,49 @@ pub struct World {
     case: Case,
     merchants: Merchants,
     now: Millis,
-    /// How far the log's clock is off.
+    /// Error of the log's clock, ms.
     log_skew: Millis,
     log: SharedLog,
     wire: Wire,
-    shelf: Shared,
+    rules_store: Shared,
     disk: Memory,
     snapshots: Snapshots,
     edges: Vec<Edge>,
     clients: Clients,
     workers: Vec<Worker>,
-    owner: BTreeMap<Place, usize>,
-    /// The offsets that are committed to the group.
-    committed: BTreeMap<Place, u64>,
+    owner: BTreeMap<TopicPartition, usize>,
+    /// The offsets that the group has committed.
+    committed: BTreeMap<TopicPartition, u64>,
     ledgers: Ledgers,
-    presses: Vec<SimPublisher>,
+    publishers: Vec<SimPublisher>,
     to_publish: VecDeque<usize>,
-    /// What publishers ask for.
+    /// The behaviour that publishers ask for.
     behaviour: u32,
-    seats: u64,
-    /// After an unrecoverable fault alarms are expected: they are collected.
+    tasks_opened: u64,
+    /// The alarms since an unrecoverable fault, which must raise some; `None` before it.
     alarms: Option<Vec<String>>,
-    /// Partitions that stand still at an alarm.
-    stopped: BTreeSet<Place>,
+    /// Partitions that are stopped by an alarm.
+    stopped: BTreeSet<TopicPartition>,
 }
 
 impl World {
-    /// The world of a seed, before anything happens but that its first rules are published.
+    /// The fleet of a seed, with its first rules published and no events.
     ///
     /// # Errors
-    /// The ledger cannot be made.
+    /// The ledger cannot be created.
     pub fn new(seed: u64, switches: Switches, keeps_lines: bool) -> Result<Self, Alarm> {
         let mut rng = Rng::new(seed ^ 0xF1EE7);
         let plan = Plan::draw(&mut rng);
         let (case, later) = generate_with_later(seed, plan.events, plan.later);
-        let shelf = RulesStore::new(&case.files, &[case.rules_files.clone(), later].concat());
+        let rules_store = RulesStore::new(&case.files, &[case.rules_files.clone(), later].concat());
         let merchants =
-            Merchants::new(shelf.texts.iter().map(|t| (t.rules.merchant.clone(), t.rules.currency.clone())));
-        // Lines say of themselves which scans had no key.
+            Merchants::new(rules_store.texts.iter().map(|t| (t.rules.merchant.clone(), t.rules.currency.clone())));
+        // Lines mark the scans that are keyless.
         let merchants = merchants.with_dump_lines();
         let clients = Clients::new(&case.lines, &merchants, &mut rng);
         let now = clients.lines().first().map_or(0, |l| l.at);
         let disk = Memory::default();
-        let (first, texts) = (case.rules_files.len(), shelf.texts.len());
+        let (first, texts) = (case.rules_files.len(), rules_store.texts.len());
         let mut world = Self {
             trace: Trace::new(keeps_lines),
             log: SharedLog::new(Meta::new(u128::from(seed) << 1 | 1, plan.clock, plan.partitions), now),
@@ -114,17 +114,17 @@ impl World {
             now,
             log_skew: 0,
             wire: Wire::default(),
-            shelf: Arc::new(Mutex::new(shelf)),
+            rules_store: Arc::new(Mutex::new(rules_store)),
             disk,
             edges: Vec::new(),
             clients,
             workers: Vec::new(),
             owner: BTreeMap::new(),
             committed: BTreeMap::new(),
-            presses: Vec::new(),
+            publishers: Vec::new(),
             to_publish: (first..texts).collect(),
             behaviour: 1,
-            seats: 0,
+            tasks_opened: 0,
             alarms: None,
             stopped: BTreeSet::new(),
             switches,
@@ -138,21 +138,21 @@ impl World {
         Ok(world)
     }
 
-    /// The rules that are there before any process begins.
+    /// Publishes the first rules, before any process starts.
     fn publish_first(&mut self) -> Result<(), Alarm> {
         for text in 0..self.case.rules_files.len() {
-            let mut press = SimPublisher::new(0, text, self.behaviour, &lock(&self.shelf));
+            let mut publisher = SimPublisher::new(0, text, self.behaviour, &lock(&self.rules_store));
             loop {
-                let step = press.step(&self.log, &lock(&self.shelf))?;
+                let step = publisher.step(&self.log, &lock(&self.rules_store))?;
                 let Step::Send(records) = step else { break };
                 let now = self.log_now();
                 for (place, record) in records {
                     self.log.append(place, record, now);
                 }
-                press.waits = 0;
+                publisher.waits = 0;
             }
         }
-        lock(&self.shelf).follow(&self.log)
+        lock(&self.rules_store).follow(&self.log)
     }
 
     fn begin(&mut self) -> Result<(), Alarm> {
@@ -176,32 +176,32 @@ impl World {
     }
 
     fn new_worker(&mut self, is_new: bool) -> Worker {
-        let books = books(&self.shelf);
+        let rules_cache = rules_cache(&self.rules_store);
         Worker {
             producer: self.wire.producer(),
             build: Plan::build(is_new),
             meta: self.log.meta.clone(),
-            library: books.now(),
-            books,
-            seats: Vec::new(),
+            library: rules_cache.now(),
+            rules_cache,
+            tasks: Vec::new(),
             taken: BTreeMap::new(),
             frozen: 0,
             to_commit: Vec::new(),
         }
     }
 
-    /// Lets happen what the seed says until every client has its acknowledgement; then heals all and comes to rest.
+    /// Runs the steps of the seed until every client has its acknowledgement; then ends all faults and comes to rest.
     ///
     /// # Errors
-    /// A process raises an alarm, or raises none where it should.
+    /// A process raises an alarm, or fails to raise one after an unrecoverable fault.
     pub fn run(&mut self) -> Result<(), Alarm> {
         for _ in 0..STEPS_MAX {
             if self.clients.is_done() && self.to_publish.is_empty() {
                 break;
             }
-            if let Some(loss) = self.plan.loss.filter(|_| self.clients.are_half_sent()) {
-                self.plan.loss = None;
-                if self.strike(loss)? {
+            if let Some(unrecoverable) = self.plan.unrecoverable.filter(|_| self.clients.are_half_sent()) {
+                self.plan.unrecoverable = None;
+                if self.strike(unrecoverable)? {
                     return Ok(());
                 }
             }
@@ -239,8 +239,8 @@ impl World {
                 self.work(at, most)
             }
             Op::TakeSnapshot => {
-                if let Some((at, seat)) = self.some_seat() {
-                    self.workers[at].seats[seat].take_snapshot();
+                if let Some((at, task)) = self.some_task() {
+                    self.workers[at].tasks[task].take_snapshot();
                 }
                 Ok(())
             }
@@ -262,7 +262,7 @@ impl World {
             }
             Op::Publish => self.publish(),
             Op::Retain => self.retain(),
-            fault => self.befall(fault),
+            fault => self.inject(fault),
         }
     }
 
@@ -275,13 +275,13 @@ impl World {
         if self.rng.percent(30) { 0 } else { self.rng.range(-most, most + 1) }
     }
 
-    /// The time of the event clock, as the log shows it; at the beginning, the first event's time.
+    /// The event clock according to the log; before the first event in it, the time of the first line.
     fn event_clock(&self) -> Millis {
         let logged = self.log.events(|p| self.log.history((Topic::Scans, p))).last().map_or(0, |e| e.logged.received);
         self.clients.lines().first().map_or(0, |l| l.at).max(logged)
     }
 
-    /// A process notices something impossible. That is wrong, unless there was an unrecoverable fault.
+    /// A process detects an inconsistency. That is an error, except after an unrecoverable fault.
     fn alarm(&mut self, alarm: Alarm) -> Result<(), Alarm> {
         let Some(alarms) = &mut self.alarms else { return Err(alarm) };
         let text = alarm.to_string();
@@ -290,7 +290,7 @@ impl World {
         Ok(())
     }
 
-    /// Holds what the run left behind against the model.
+    /// Compares the result of the run with the model.
     fn check(&mut self) -> Result<(), Alarm> {
         self.check_rejects()?;
         self.check_markers()?;
@@ -307,10 +307,10 @@ impl World {
     }
 
     fn evidence(&self, events: &[Ruled]) -> Result<Evidence<'_>, Alarm> {
-        let shelf = lock(&self.shelf);
+        let rules_store = lock(&self.rules_store);
         let book = |(order, book): (&u32, &Arc<_>)| {
-            let file = shelf.text_of(*order).map(|text| PathBuf::from(&shelf.texts[text].file));
-            (*order, (Arc::clone(book), file.expect("a text of the shelf")))
+            let file = rules_store.text_of(*order).map(|text| PathBuf::from(&rules_store.texts[text].file));
+            (*order, (Arc::clone(book), file.expect("a text of the store")))
         };
         Ok(Evidence {
             case: &self.case,
@@ -318,25 +318,25 @@ impl World {
             edges: self.edges.iter().collect(),
             partitions: self.plan.partitions,
             events: events.iter().map(|e| (e.logged, e.order)).collect(),
-            books: shelf.library().iter().map(book).collect(),
+            rulebooks: rules_store.library().iter().map(book).collect(),
             tables: oracle::tables(|table| self.ledgers.db.export(table))?,
         })
     }
 
-    /// Every record of `scans` that is no frame is set aside, and nothing else.
+    /// `rejects` has a copy of every record of `scans` that is not a frame, and nothing else.
     fn check_rejects(&self) -> Result<(), Alarm> {
-        let place = |stored: &Stored| {
+        let source = |stored: &Stored| {
             let tag = Frame::open(&stored.bytes).ok()?.tag?;
             Some((tag.source.partition, tag.at.offset))
         };
-        let aside: BTreeSet<(u16, u64)> = self.log.history((Topic::Rejects, 0)).iter().filter_map(place).collect();
+        let rejected: BTreeSet<(u16, u64)> = self.log.history((Topic::Rejects, 0)).iter().filter_map(source).collect();
         let foreign: BTreeSet<(u16, u64)> = self.log.foreign().into_iter().collect();
-        hold(aside == foreign, || format!("{foreign:?} are no frames, {aside:?} were set aside"))
+        hold(rejected == foreign, || format!("{foreign:?} are not frames, {rejected:?} are in rejects"))
     }
 
-    /// Every partition's last markers are what `rules` says.
+    /// The last markers of every partition are the last versions in `rules`.
     fn check_markers(&self) -> Result<(), Alarm> {
-        let shelf = lock(&self.shelf);
+        let rules_store = lock(&self.rules_store);
         for topic in DOWNSTREAM_FIRST {
             for partition in 0..self.plan.partitions.of(topic) {
                 let mut last: BTreeMap<&str, u32> = BTreeMap::new();
@@ -349,11 +349,14 @@ impl World {
                         *order = marker.order.max(*order);
                     }
                 }
-                for text in &shelf.texts[..self.case.rules_files.len()] {
+                for text in &rules_store.texts[..self.case.rules_files.len()] {
                     let merchant = &*text.rules.merchant;
-                    let (wanted, found) = (shelf.registry.last(merchant).map(|v| v.order), last.get(merchant).copied());
+                    let (wanted, found) =
+                        (rules_store.registry.last(merchant).map(|v| v.order), last.get(merchant).copied());
                     hold(wanted == found, || {
-                        format!("{topic} {partition} works by rules {found:?} of {merchant}, published are {wanted:?}")
+                        format!(
+                            "{topic} {partition} has rules {found:?} of {merchant} in force, published are {wanted:?}"
+                        )
                     })?;
                 }
             }

@@ -1,4 +1,4 @@
-//! What a seed chooses for a fleet: how large it is, and which faults happen in it.
+//! What a seed chooses for a fleet: its size, and its kinds of faults.
 
 use domain::model::address::Partitions;
 use domain::model::time::Millis;
@@ -7,7 +7,7 @@ use eventlog::local::meta::Clock;
 
 use crate::generate::rng::Rng;
 
-/// Two builds that differ in where answers are cut into parts.
+/// Two behaviours that differ in the maximum size of parts.
 const FIRST: Behaviour = Behaviour { number: 1, part_bytes_max: 1_200 };
 const SECOND: Behaviour = Behaviour { number: 2, part_bytes_max: 150 };
 const OLD: Build = Build::new(&[FIRST]);
@@ -29,7 +29,7 @@ pub enum Op {
     CommitFacts,
     Publish,
     Retain,
-    // From here on: faults.
+    // Faults.
     Lose,
     Doubt,
     Slow,
@@ -67,7 +67,7 @@ const WORK: [(u64, Op); 13] = [
     (4, Op::Retain),
 ];
 
-const MISFORTUNES: [(u64, Op); 18] = [
+const FAULTS: [(u64, Op); 18] = [
     (3, Op::Lose),
     (3, Op::Doubt),
     (3, Op::Slow),
@@ -88,17 +88,17 @@ const MISFORTUNES: [(u64, Op); 18] = [
     (2, Op::Foreign),
 ];
 
-/// Factors by which something happens more often in a world.
-const RHYTHMS: [u64; 4] = [1, 1, 2, 5];
+/// Factors for the weights of operations; each world draws one per operation.
+const WEIGHT_FACTORS: [u64; 4] = [1, 1, 2, 5];
 
-/// What no fleet outlives by itself: it must be noticed.
+/// Faults that a fleet cannot survive by itself, and must detect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unrecoverable {
-    /// All topics are another log's, and store and ledger remain.
+    /// All topics are recreated, while store and ledger remain.
     Recreated,
-    /// A broker lost acknowledged records, and goes on from there.
+    /// A broker lost acknowledged records, and continues from there.
     Truncated,
-    /// The log retired what a task or the ledger still needs.
+    /// The log removed records that a task or the ledger still needs.
     Overtaken,
 }
 
@@ -113,11 +113,11 @@ pub struct Plan {
     pub events: usize,
     /// Number of versions of rules that are published while events come.
     pub later: usize,
-    /// How far edges' clocks may be off, ms.
+    /// Maximum error of an edge's clock, ms.
     pub skew_ms: Millis,
     /// Percentage of acknowledgements that do not reach their client.
     pub acks_lost: u64,
-    pub loss: Option<Unrecoverable>,
+    pub unrecoverable: Option<Unrecoverable>,
     ops: Vec<(u64, Op)>,
 }
 
@@ -131,18 +131,18 @@ impl Plan {
         } else {
             Partitions { facts, ..Partitions::all(1) }
         };
-        // No two worlds have one rhythm: what is seldom in most of them is common in some.
-        let mut ops = WORK.map(|(weight, op)| (weight * rng.pick(&RHYTHMS), op)).to_vec();
-        // Not every fault in every world: a failure that another fault hides shows in a world without that fault.
-        for (weight, op) in MISFORTUNES {
+        // Each world has its own weights: an operation that is rare in most worlds is frequent in some.
+        let mut ops = WORK.map(|(weight, op)| (weight * rng.pick(&WEIGHT_FACTORS), op)).to_vec();
+        // Not every fault in every world: one fault may hide the effect of another.
+        for (weight, op) in FAULTS {
             if rng.percent(50) {
-                ops.push((weight * rng.pick(&RHYTHMS), op));
+                ops.push((weight * rng.pick(&WEIGHT_FACTORS), op));
             }
         }
         if rng.percent(40) {
             ops.push((4, Op::Upgrade));
         }
-        let loss = match rng.below(100) {
+        let unrecoverable = match rng.below(100) {
             0..8 => Some(Unrecoverable::Recreated),
             8..18 => Some(Unrecoverable::Truncated),
             18..25 => Some(Unrecoverable::Overtaken),
@@ -158,25 +158,25 @@ impl Plan {
             later: rng.below(4),
             skew_ms: *rng.pick(&[0, 5, 2_000, 90_000, 3_600_000, 30 * 3_600_000]),
             acks_lost: *rng.pick(&[0, 5, 25]),
-            loss,
+            unrecoverable,
             ops,
         }
     }
 
-    /// The build of a worker that is upgraded, or not.
+    /// The new or the old build of a worker.
     #[must_use]
     pub fn build(is_new: bool) -> Build {
         if is_new { NEW } else { OLD }
     }
 
-    /// Whether shoppers' races for codes and prizes are decided by the order of `scans` alone.
+    /// Whether the order of `scans` alone decides races of shoppers for codes and prizes.
     #[must_use]
-    pub fn is_one_road(&self) -> bool {
+    pub fn is_one_path(&self) -> bool {
         let Partitions { scans, draws, awards, .. } = self.partitions;
         (scans, draws, awards) == (1, 1, 1)
     }
 
-    /// What happens next.
+    /// The next operation.
     pub fn next(&self, rng: &mut Rng) -> Op {
         let total: u64 = self.ops.iter().map(|(weight, _)| weight).sum();
         let mut left = rng.draw() % total;

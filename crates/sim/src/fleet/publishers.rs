@@ -1,4 +1,4 @@
-//! Rules: the rules store with all that were ever written, what `rules` says of them, and the publishers.
+//! Rules: the store with all rules files, the content of the topic `rules`, and the publishers.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,12 +10,12 @@ use domain::protocol::publish::{Act, Publisher, Registry};
 use wire::rules::Reference;
 use worker::rules_cache::RulesCache;
 
-use super::log::{Place, SharedLog};
+use super::log::{SharedLog, TopicPartition};
 use crate::alarm::Alarm;
 
-const RULES: Place = (Topic::Rules, 0);
+const RULES: TopicPartition = (Topic::Rules, 0);
 
-/// Rules as a merchant wrote them.
+/// A rules file, as an operator wrote it.
 #[derive(Debug)]
 pub struct Text {
     pub file: String,
@@ -25,17 +25,17 @@ pub struct Text {
 }
 
 impl Text {
-    /// Its rules, published under a number.
+    /// Its rulebook with a version number.
     ///
     /// # Panics
-    /// If desks cannot work under them.
+    /// If the rules are not valid.
     #[must_use]
     pub fn book(&self, order: u32) -> Rulebook {
-        Rulebook::new(self.rules.clone(), order, self.sha256, &self.secrets).expect("rules that work")
+        Rulebook::new(self.rules.clone(), order, self.sha256, &self.secrets).expect("valid rules")
     }
 }
 
-/// The store of rules, and what `rules` says.
+/// The store of rules files, and the content of the topic `rules`.
 #[derive(Debug)]
 pub struct RulesStore {
     pub texts: Vec<Text>,
@@ -46,31 +46,31 @@ pub struct RulesStore {
 /// A rules store that several processes read.
 pub type Shared = Arc<Mutex<RulesStore>>;
 
-pub fn lock(shelf: &Shared) -> MutexGuard<'_, RulesStore> {
-    shelf.lock().unwrap_or_else(PoisonError::into_inner)
+pub fn lock(rules_store: &Shared) -> MutexGuard<'_, RulesStore> {
+    rules_store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The books of one process, which begin with all that is published by now.
+/// The rules cache of one process; it starts with all published versions.
 #[must_use]
-pub fn books(shelf: &Shared) -> RulesCache {
-    let known = lock(shelf).library.clone();
-    let shelf = Arc::clone(shelf);
-    RulesCache::growing(known, Box::new(move |_| Ok(lock(&shelf).library.clone())))
+pub fn rules_cache(rules_store: &Shared) -> RulesCache {
+    let known = lock(rules_store).library.clone();
+    let rules_store = Arc::clone(rules_store);
+    RulesCache::growing(known, Box::new(move |_| Ok(lock(&rules_store).library.clone())))
 }
 
-/// Reads what is new in `rules`.
+/// Reads the new records of `rules`.
 ///
 /// # Errors
-/// What has no place there.
+/// A record does not belong there.
 pub fn read_on(registry: &mut Registry, log: &SharedLog) -> Result<(), Alarm> {
     while let Some(stored) = log.read(RULES, registry.next_offset())? {
-        registry.take(registry.next_offset(), &stored.bytes).map_err(|stop| Alarm::Broken(stop.to_string()))?;
+        registry.take(registry.next_offset(), &stored.bytes).map_err(|error| Alarm::Broken(error.to_string()))?;
     }
     Ok(())
 }
 
 impl RulesStore {
-    /// Everything that is ever published, in the order in which it is to be.
+    /// A store with all rules that the run publishes, in this order.
     ///
     /// # Panics
     /// If the rules of a case are not valid.
@@ -93,23 +93,23 @@ impl RulesStore {
         Self { texts, registry: Registry::default(), library: Library::new() }
     }
 
-    /// Reads on in `rules`.
+    /// Reads the new records of `rules`.
     ///
     /// # Errors
-    /// What has no place there.
+    /// A record does not belong there.
     ///
     /// # Panics
-    /// If what is published was never written.
+    /// If a published version is not in the store.
     pub fn follow(&mut self, log: &SharedLog) -> Result<(), Alarm> {
         read_on(&mut self.registry, log)?;
         for version in &self.registry.published()[self.library.len()..] {
-            let text = self.texts.iter().find(|t| t.sha256 == version.sha256).expect("a text of the shelf");
+            let text = self.texts.iter().find(|t| t.sha256 == version.sha256).expect("a text of the store");
             self.library.insert(version.order, Arc::new(text.book(version.order)));
         }
         Ok(())
     }
 
-    /// The log is another one.
+    /// Starts over with another log.
     pub fn forget(&mut self) {
         (self.registry, self.library) = (Registry::default(), Library::new());
     }
@@ -119,7 +119,7 @@ impl RulesStore {
         &self.library
     }
 
-    /// The position in the rules store of what is published under a number.
+    /// The index in the store of the version with a number.
     #[must_use]
     pub fn text_of(&self, order: u32) -> Option<usize> {
         let version = self.registry.version(order)?;
@@ -127,32 +127,32 @@ impl RulesStore {
     }
 }
 
-/// A publisher while it lives.
+/// A running publisher.
 #[derive(Debug)]
 pub struct SimPublisher {
     pub producer: u64,
-    /// What it publishes, by its position in the rules store.
+    /// The index in the store of what it publishes.
     pub text: usize,
     behaviour: u32,
     registry: Registry,
     publisher: Publisher,
-    /// Number of records in flight that are not acknowledged.
+    /// Number of its records that are not acknowledged.
     pub waits: usize,
 }
 
-/// What became of a publisher's step.
+/// The result of a publisher's step.
 #[derive(Debug)]
 pub enum Step {
-    /// It appends this, and goes on once all is acknowledged.
-    Send(Vec<(Place, Vec<u8>)>),
-    /// Its rules are published, or cannot follow those that are.
+    /// It appends these records, and continues once all are acknowledged.
+    Send(Vec<(TopicPartition, Vec<u8>)>),
+    /// Its rules are published, or may not follow the published ones; the kind of the trace.
     Over(&'static str),
 }
 
 impl SimPublisher {
     #[must_use]
-    pub fn new(producer: u64, text: usize, behaviour: u32, shelf: &RulesStore) -> Self {
-        let mut press = Self {
+    pub fn new(producer: u64, text: usize, behaviour: u32, rules_store: &RulesStore) -> Self {
+        let mut publisher = Self {
             producer,
             text,
             behaviour,
@@ -160,34 +160,36 @@ impl SimPublisher {
             publisher: Publisher::new("", [0; 32], behaviour),
             waits: 0,
         };
-        press.begin_again(producer, shelf);
-        press
+        publisher.begin_again(producer, rules_store);
+        publisher
     }
 
-    /// It does not know what became of something that it sent: it begins anew.
-    pub fn begin_again(&mut self, producer: u64, shelf: &RulesStore) {
-        let Text { rules, sha256, .. } = &shelf.texts[self.text];
+    /// Starts over: the outcome of a record that it sent is unknown.
+    pub fn begin_again(&mut self, producer: u64, rules_store: &RulesStore) {
+        let Text { rules, sha256, .. } = &rules_store.texts[self.text];
         self.publisher = Publisher::new(&rules.merchant, *sha256, self.behaviour);
         (self.producer, self.waits) = (producer, 0);
     }
 
+    /// Does its next step.
+    ///
     /// # Errors
-    /// What `rules` says cannot be.
-    pub fn step(&mut self, log: &SharedLog, shelf: &RulesStore) -> Result<Step, Alarm> {
+    /// A record does not belong into `rules`.
+    pub fn step(&mut self, log: &SharedLog, rules_store: &RulesStore) -> Result<Step, Alarm> {
         read_on(&mut self.registry, log)?;
-        // Others have published what only a newer build knows.
+        // Another publisher has published a behaviour that only a newer build knows.
         let Ok(act) = self.publisher.next(&self.registry) else { return Ok(Step::Over("outdated")) };
         let sent = match act {
             Act::Done { .. } => return Ok(Step::Over("published")),
             Act::Propose { follows, record } => {
-                // Each version of a merchant in the rules store may follow those before it: it only adds.
-                let place = follows.and_then(|f| shelf.texts.iter().position(|t| t.sha256 == f.sha256));
+                // Each version of a merchant in the store may follow those before it: it only adds.
+                let place = follows.and_then(|f| rules_store.texts.iter().position(|t| t.sha256 == f.sha256));
                 if place.is_some_and(|place| place > self.text) {
                     return Ok(Step::Over("refused"));
                 }
                 vec![(RULES, record)]
             }
-            Act::TellPlaced { record } => vec![(RULES, record)],
+            Act::ReportPlaced { record } => vec![(RULES, record)],
             Act::Place { topic, record } => {
                 (0..log.meta.partitions.of(topic)).map(|p| ((topic, p), record.clone())).collect()
             }

@@ -1,4 +1,4 @@
-//! What each process does in its turn, and how all comes to rest.
+//! What each process does in its turn, and how the fleet comes to rest.
 
 use std::ops::ControlFlow;
 
@@ -11,19 +11,20 @@ use domain::protocol::positions::ProtocolError;
 use domain::protocol::stage::Output;
 
 use super::World;
-use super::log::Place;
+use super::log::TopicPartition;
 use super::publishers::{SimPublisher, Step, lock};
 use super::wire::{Owner, Sent};
 use super::worker::Opening;
 use crate::alarm::{Alarm, hold};
 use crate::queues;
 
+/// Maximum number of turns without faults; a run that is not at rest then has failed.
 const TURNS_MAX: usize = 600;
-/// Number of records that logs retire at once.
+/// Number of records that retention removes at a time.
 const SEGMENT: u64 = 4;
 
 impl World {
-    /// A batch goes to some edge.
+    /// Sends a batch to some edge.
     pub(super) fn send(&mut self, batch: usize) -> Result<(), Alarm> {
         let at = self.rng.below(self.edges.len());
         let attempt = self.clients.begin(batch);
@@ -46,7 +47,7 @@ impl World {
         self.wire.send(self.edges[at].producer, sent);
     }
 
-    /// An edge hears what became of its frames. One that failed is sent again by another producer, with all behind it.
+    /// An edge reads the reports on its frames. A frame that failed is sent again by a new producer, with all frames after it.
     pub(super) fn hear_edge(&mut self, at: usize) {
         let mut failed = Vec::new();
         while let Some(report) = self.wire.hear(self.edges[at].producer) {
@@ -73,7 +74,7 @@ impl World {
         failed.into_iter().for_each(|sent| self.wire.send(producer, sent));
     }
 
-    /// A request arrives at the log; whether there was one.
+    /// A request arrives at the log; returns whether there was one.
     pub(super) fn deliver(&mut self) -> Result<bool, Alarm> {
         let now = self.log_now();
         let Some((place, count)) = self.wire.deliver(&mut self.rng, &mut self.log, now) else { return Ok(false) };
@@ -82,95 +83,95 @@ impl World {
         Ok(true)
     }
 
-    /// Something is in the log that was not there.
-    pub(super) fn arrived(&mut self, place: Place) -> Result<(), Alarm> {
+    /// Processes a new record in the log.
+    pub(super) fn arrived(&mut self, place: TopicPartition) -> Result<(), Alarm> {
         if let Some(last) = self.log.history(place).last() {
             self.trace.bytes(&last.bytes);
         }
-        if place.0 == Topic::Rules { lock(&self.shelf).follow(&self.log) } else { Ok(()) }
+        if place.0 == Topic::Rules { lock(&self.rules_store).follow(&self.log) } else { Ok(()) }
     }
 
     /// Opens the task of a partition at a worker.
-    pub(super) fn open(&mut self, at: usize, place: Place) -> Result<(), Alarm> {
-        self.seats += 1;
+    pub(super) fn open(&mut self, at: usize, place: TopicPartition) -> Result<(), Alarm> {
+        self.tasks_opened += 1;
         let committed = self.committed.get(&place).copied();
-        let (log, snapshots, guards) = (&self.log, &self.snapshots, self.switches.guards);
-        let opened = self.workers[at].open(place, self.seats, Opening { log, snapshots, guards, committed });
+        let (log, snapshots, faults) = (&self.log, &self.snapshots, self.switches.faults);
+        let opened = self.workers[at].open(place, self.tasks_opened, Opening { log, snapshots, faults, committed });
         opened.or_else(|error| {
             self.stopped.insert(place);
             self.alarm(error.into())
         })
     }
 
-    /// A worker's lane is gone, with its producer; another one begins from the latest snapshots.
+    /// A worker's lane ends, with its producer; another one starts from the latest snapshots.
     pub(super) fn begin_again(&mut self, at: usize) -> Result<(), Alarm> {
         self.trace.note("lane begins again", format_args!("{at}"));
         let _ = self.wire.end(self.workers[at].producer, &mut self.rng);
         let worker = &mut self.workers[at];
         worker.producer = self.wire.producer();
-        (0..worker.seats.len()).rev().for_each(|seat| worker.throw_away(seat));
-        let own = |(place, owner): (&Place, &usize)| (*owner == at).then_some(*place);
-        let places: Vec<Place> = self.owner.iter().filter_map(own).collect();
+        (0..worker.tasks.len()).rev().for_each(|task| worker.drop_task(task));
+        let own = |(place, owner): (&TopicPartition, &usize)| (*owner == at).then_some(*place);
+        let places: Vec<TopicPartition> = self.owner.iter().filter_map(own).collect();
         places.into_iter().try_for_each(|place| self.open(at, place))
     }
 
-    /// A worker has its turn: it hears of some answers, and one of its tasks takes some records.
+    /// A worker's turn: it reads some reports on its answers, and one of its tasks reads some records.
     pub(super) fn work(&mut self, at: usize, most: usize) -> Result<(), Alarm> {
         if self.workers[at].frozen > 0 {
             self.workers[at].frozen -= 1;
             return Ok(());
         }
         let reports = 1 + self.rng.below(12);
-        if self.hear_worker(at, reports)?.is_break() || self.workers[at].seats.is_empty() {
+        if self.hear_worker(at, reports)?.is_break() || self.workers[at].tasks.is_empty() {
             return Ok(());
         }
-        let seat = self.rng.below(self.workers[at].seats.len());
-        self.step(at, seat, most).map(drop)
+        let task = self.rng.below(self.workers[at].tasks.len());
+        self.step(at, task, most).map(drop)
     }
 
-    /// A worker hears what became of answers. One that is not known to be in the log ends its lane.
+    /// A worker reads the reports on its answers. An answer without an offset ends its lane.
     pub(super) fn hear_worker(&mut self, at: usize, most: usize) -> Result<ControlFlow<()>, Alarm> {
         for _ in 0..most {
             let Some(report) = self.wire.hear(self.workers[at].producer) else { break };
             match (report.offset, report.sent.owner) {
                 (None, _) => return self.begin_again(at).map(ControlFlow::Break),
-                (Some(_), Owner::Answer(seat, answer)) => self.workers[at].durable(seat, answer),
+                (Some(_), Owner::Answer(task, answer)) => self.workers[at].durable(task, answer),
                 (Some(_), _) => {}
             }
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    /// A task takes some records; returns their number.
-    pub(super) fn step(&mut self, at: usize, seat: usize, most: usize) -> Result<usize, Alarm> {
-        let (place, left) = (self.workers[at].seats[seat].place, self.workers[at].seats[seat].left);
-        let (taken, answers) = match self.workers[at].step(seat, &self.log, most.min(left.unwrap_or(most))) {
+    /// A task reads some records; returns how many.
+    pub(super) fn step(&mut self, at: usize, task: usize, most: usize) -> Result<usize, Alarm> {
+        let (place, left) = (self.workers[at].tasks[task].place, self.workers[at].tasks[task].left);
+        let (taken, answers) = match self.workers[at].step(task, &self.log, most.min(left.unwrap_or(most))) {
             Ok(done) => done,
             Err(error) => {
-                self.workers[at].throw_away(seat);
-                return self.seat_stops(place, left.is_some(), error).map(|()| 0);
+                self.workers[at].drop_task(task);
+                return self.task_stops(place, left.is_some(), error).map(|()| 0);
             }
         };
         let kind = if left.is_some() { "zombie" } else { "step" };
         self.trace.note(kind, format_args!("worker {at} {} {} takes {taken}", place.0, place.1));
         let Self { workers, wire, .. } = self;
         let producer = workers[at].producer;
-        let seats = &mut workers[at].seats;
-        let first = seats[seat].handed_out() - answers.len() as u64;
+        let tasks = &mut workers[at].tasks;
+        let first = tasks[task].handed_out() - answers.len() as u64;
         for (answer, Output { topic, partition, record }) in (first..).zip(answers) {
-            let owner = Owner::Answer(seats[seat].number, answer);
+            let owner = Owner::Answer(tasks[task].number, answer);
             wire.send(producer, Sent { place: (topic, partition), record, owner });
         }
-        seats[seat].left = left.map(|left| left - taken.max(1).min(left));
-        if seats[seat].left == Some(0) {
-            seats.remove(seat);
+        tasks[task].left = left.map(|left| left - taken.max(1).min(left));
+        if tasks[task].left == Some(0) {
+            tasks.remove(task);
         }
         Ok(taken)
     }
 
-    /// A zombie that stops is not reported, but it may stop only where it is overtaken: by retention, or by a marker that
-    /// asks for more than its build knows.
-    fn seat_stops(&mut self, place: Place, is_zombie: bool, error: TaskError) -> Result<(), Alarm> {
+    /// A zombie that stops raises no alarm, if it is overtaken: by retention, or by a marker whose behaviour its build does
+    /// not know.
+    fn task_stops(&mut self, place: TopicPartition, is_zombie: bool, error: TaskError) -> Result<(), Alarm> {
         let is_overtaken = match &error {
             TaskError::Log(LogError::Retired { .. }) => true,
             TaskError::ProtocolError(ProtocolError::Unexpected { what, .. }) => {
@@ -188,13 +189,13 @@ impl World {
         self.alarm(error.into())
     }
 
-    /// A snapshot that may be written, of some task of a worker that is awake.
+    /// A snapshot that may be written, of some task of a worker that is not frozen.
     pub(super) fn some_snapshot(&mut self) -> Option<(usize, Snapshot)> {
         let (count, from) = (self.workers.len(), self.rng.below(self.workers.len()));
         (0..count).map(|i| (from + i) % count).find_map(|at| {
             let worker = &mut self.workers[at];
-            let mut seats = worker.seats.iter_mut().filter(|_| worker.frozen == 0);
-            seats.find_map(|seat| seat.snapshot(&self.snapshots)).map(|snapshot| (at, snapshot))
+            let mut tasks = worker.tasks.iter_mut().filter(|_| worker.frozen == 0);
+            tasks.find_map(|task| task.snapshot(&self.snapshots)).map(|snapshot| (at, snapshot))
         })
     }
 
@@ -206,7 +207,7 @@ impl World {
         Ok(())
     }
 
-    /// A ledger process reads; how many records.
+    /// A ledger process reads some records; returns how many.
     pub(super) fn read_facts(&mut self, at: usize, most: usize) -> Result<usize, Alarm> {
         match self.ledgers.read(at, &self.log, most) {
             Ok(taken) => {
@@ -214,10 +215,10 @@ impl World {
                 Ok(taken)
             }
             Err((facts, error)) => {
-                // A late process has gone on meanwhile, and the log has retired what the ledger holds.
-                let held = self.ledgers.db.progress()?.get(&facts).copied().unwrap_or(0);
+                // A late process has continued meanwhile, and the log has removed records that the ledger already has.
+                let committed = self.ledgers.db.progress()?.get(&facts).copied().unwrap_or(0);
                 let start = self.log.bounds((Topic::Facts, facts)).start;
-                if matches!(*error, Alarm::Log(LogError::Retired { .. })) && held >= start {
+                if matches!(*error, Alarm::Log(LogError::Retired { .. })) && committed >= start {
                     self.trace.note("ledger overtaken", format_args!("facts {facts}"));
                     self.ledgers.crash(at)?;
                     return Ok(0);
@@ -230,56 +231,56 @@ impl World {
     }
 
     pub(super) fn commit_facts(&mut self, at: usize) -> Result<(), Alarm> {
-        let came_of_it = self.ledgers.commit(at)?;
-        self.trace.note(came_of_it, format_args!("{at}"));
+        let outcome = self.ledgers.commit(at)?;
+        self.trace.note(outcome, format_args!("{at}"));
         Ok(())
     }
 
-    /// A publisher begins, or one has its turn.
+    /// A publisher starts, or has its turn.
     pub(super) fn publish(&mut self) -> Result<(), Alarm> {
-        if self.presses.len() < 2
+        if self.publishers.len() < 2
             && let Some(text) = self.to_publish.pop_front()
         {
             let producer = self.wire.producer();
-            self.presses.push(SimPublisher::new(producer, text, self.behaviour, &lock(&self.shelf)));
+            self.publishers.push(SimPublisher::new(producer, text, self.behaviour, &lock(&self.rules_store)));
             self.trace.note("publisher", format_args!("of {text}"));
             return Ok(());
         }
-        let at = self.rng.below(self.presses.len().max(1));
-        let Some(press) = self.presses.get_mut(at) else { return Ok(()) };
-        while let Some(report) = self.wire.hear(press.producer) {
+        let at = self.rng.below(self.publishers.len().max(1));
+        let Some(publisher) = self.publishers.get_mut(at) else { return Ok(()) };
+        while let Some(report) = self.wire.hear(publisher.producer) {
             if report.offset.is_none() {
-                self.trace.note("publisher begins again", format_args!("{}", press.text));
-                let _ = self.wire.end(press.producer, &mut self.rng);
-                press.begin_again(self.wire.producer(), &lock(&self.shelf));
+                self.trace.note("publisher begins again", format_args!("{}", publisher.text));
+                let _ = self.wire.end(publisher.producer, &mut self.rng);
+                publisher.begin_again(self.wire.producer(), &lock(&self.rules_store));
                 return Ok(());
             }
-            press.waits -= 1;
+            publisher.waits -= 1;
         }
-        if press.waits > 0 {
+        if publisher.waits > 0 {
             return Ok(());
         }
-        let step = press.step(&self.log, &lock(&self.shelf))?;
+        let step = publisher.step(&self.log, &lock(&self.rules_store))?;
         match step {
             Step::Send(records) => {
                 for (place, record) in records {
-                    self.wire.send(press.producer, Sent { place, record, owner: Owner::Publisher });
+                    self.wire.send(publisher.producer, Sent { place, record, owner: Owner::Publisher });
                 }
             }
             Step::Over(how) => {
-                self.trace.note(how, format_args!("{}", press.text));
-                let press = self.presses.remove(at);
+                self.trace.note(how, format_args!("{}", publisher.text));
+                let publisher = self.publishers.remove(at);
                 if how == "outdated" {
-                    self.to_publish.push_back(press.text);
+                    self.to_publish.push_back(publisher.text);
                 }
             }
         }
         Ok(())
     }
 
-    /// The log retires what no reader needs any more.
+    /// Retention removes records that no reader needs.
     pub(super) fn retain(&mut self) -> Result<(), Alarm> {
-        let mut places: Vec<Place> = self.owner.keys().copied().collect();
+        let mut places: Vec<TopicPartition> = self.owner.keys().copied().collect();
         places.extend((0..self.plan.partitions.facts).map(|f| (Topic::Facts, f)));
         let place = *self.rng.pick(&places);
         let needed = if place.0 == Topic::Facts {
@@ -287,8 +288,8 @@ impl World {
         } else {
             let listed = self.snapshots.list()?;
             let first = listed.iter().find(|l| (l.topic, l.partition) == place).map_or(0, |l| l.offset);
-            let seats = self.workers.iter().flat_map(|w| &w.seats).filter(|s| s.place == place && s.left.is_none());
-            seats.map(|seat| seat.reads_at()).fold(first, u64::min)
+            let tasks = self.workers.iter().flat_map(|w| &w.tasks).filter(|s| s.place == place && s.left.is_none());
+            tasks.map(|task| task.reads_at()).fold(first, u64::min)
         };
         if self.log.retire(place, needed / SEGMENT * SEGMENT) {
             self.trace.note("retained", format_args!("{} {} from {needed}", place.0, place.1));
@@ -296,7 +297,7 @@ impl World {
         Ok(())
     }
 
-    /// No more faults: everything that is sent arrives, and the backlog is worked off.
+    /// Ends all faults: everything that is sent arrives and is processed.
     pub(super) fn settle(&mut self) -> Result<(), Alarm> {
         self.heal()?;
         for _ in 0..TURNS_MAX {
@@ -313,29 +314,29 @@ impl World {
         hold(false, || "it does not come to rest".to_owned())
     }
 
-    /// Every process is awake and knows which partitions are its own.
+    /// Ends all freezes, and all late tasks and ledger processes.
     pub(super) fn heal(&mut self) -> Result<(), Alarm> {
         self.trace.note("settle", format_args!(""));
         self.plan.acks_lost = 0;
         for worker in &mut self.workers {
             worker.frozen = 0;
-            worker.seats.retain(|seat| seat.left.is_none());
+            worker.tasks.retain(|task| task.left.is_none());
         }
         self.ledgers.heal()
     }
 
-    /// Whether nothing is left to publish. Another publisher must complete what one left unfinished.
+    /// Whether everything is published. Another publisher completes a version that one has left unfinished.
     fn is_published(&mut self) -> bool {
-        if !(self.presses.is_empty() && self.to_publish.is_empty()) {
+        if !(self.publishers.is_empty() && self.to_publish.is_empty()) {
             return false;
         }
-        let shelf = lock(&self.shelf);
-        let unplaced = shelf.registry.unplaced().last().and_then(|version| shelf.text_of(version.order));
+        let rules_store = lock(&self.rules_store);
+        let unplaced = rules_store.registry.unplaced().last().and_then(|version| rules_store.text_of(version.order));
         self.to_publish.extend(unplaced);
         unplaced.is_none()
     }
 
-    /// Every process has a turn; returns whether there was nothing to do.
+    /// Gives every process a turn; returns whether there was nothing to do.
     pub(super) fn turn(&mut self) -> Result<bool, Alarm> {
         let mut idle = self.wire.is_empty();
         for at in 0..self.edges.len() {
@@ -348,18 +349,18 @@ impl World {
             if self.hear_worker(at, usize::MAX)?.is_break() {
                 idle = false;
             }
-            for seat in (0..self.workers[at].seats.len()).rev() {
-                idle &= self.step(at, seat, usize::MAX)? == 0;
+            for task in (0..self.workers[at].tasks.len()).rev() {
+                idle &= self.step(at, task, usize::MAX)? == 0;
             }
         }
         Ok(idle && self.wire.is_empty())
     }
 
     pub(super) fn rest(&mut self) -> Result<(), Alarm> {
-        let seats = self.workers.iter().flat_map(|worker| &worker.seats);
-        let missing: Vec<TaskError> = seats.filter_map(|seat| seat.check_nothing_is_missing().err()).collect();
+        let tasks = self.workers.iter().flat_map(|worker| &worker.tasks);
+        let missing: Vec<TaskError> = tasks.filter_map(|task| task.check_nothing_is_missing().err()).collect();
         missing.into_iter().try_for_each(|error| self.alarm(error.into()))?;
-        // Another writer may have gone on; then what was read is read again from there.
+        // Another writer may have moved on; then this one reads again from there.
         for _ in 0..3 {
             for at in 0..self.ledgers.len() {
                 self.read_facts(at, usize::MAX)?;

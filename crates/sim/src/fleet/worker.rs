@@ -1,5 +1,5 @@
-//! A worker process: the real tasks of the partitions that its group gave it, and of some that it has lost without
-//! knowing it yet.
+//! A worker process: the real tasks of the partitions that its group assigned to it, and of partitions that it has lost but
+//! does not know about yet.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,45 +15,45 @@ use worker::rules_cache::RulesCache;
 use worker::snapshot::{Snapshot, Snapshots};
 use worker::task::{Task, TaskError};
 
-use super::log::{Place, SharedLog};
+use super::log::{SharedLog, TopicPartition};
 
-/// A task at work.
+/// A running task.
 #[derive(Debug)]
 pub struct SimTask {
-    pub place: Place,
-    /// Another one for the same partition has another number.
+    pub place: TopicPartition,
+    /// Another task of the same partition has another number.
     pub number: u64,
-    station: Box<dyn Task>,
-    /// The offset that it is handed next.
+    inner: AnyTask,
+    /// The next offset that it reads.
     next: u64,
-    /// Number of records for which it goes on without knowing that the partition is another worker's. `None`: it is its own.
+    /// If the partition belongs to another worker: the number of records that this task still reads. `None`: it is the owner.
     pub left: Option<usize>,
 }
 
-/// A worker while it lives.
+/// A running worker.
 #[derive(Debug)]
 pub struct Worker {
     pub producer: u64,
     pub build: Build,
-    /// What it read of the log when it began.
+    /// The log's description when the worker started.
     pub meta: Meta,
-    pub books: RulesCache,
+    pub rules_cache: RulesCache,
     pub library: Arc<Library>,
-    pub seats: Vec<SimTask>,
-    /// The last record that it took of each of its partitions, as far as it went when a task was thrown away.
-    pub taken: BTreeMap<Place, RecordMark>,
-    /// Number of turns in which it still does nothing.
+    pub tasks: Vec<SimTask>,
+    /// The last record that a dropped task has read of each of its partitions.
+    pub taken: BTreeMap<TopicPartition, RecordMark>,
+    /// Number of turns in which it does nothing.
     pub frozen: usize,
     /// Offsets of snapshots that it will commit to its group.
-    pub to_commit: Vec<(Place, u64)>,
+    pub to_commit: Vec<(TopicPartition, u64)>,
 }
 
-/// What a task is opened with.
+/// What opens a task.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening<'a> {
     pub log: &'a SharedLog,
     pub snapshots: &'a Snapshots,
-    pub guards: FaultInjection,
+    pub faults: FaultInjection,
     pub committed: Option<u64>,
 }
 
@@ -61,63 +61,63 @@ impl Worker {
     /// Opens the task of a partition from its latest snapshot.
     ///
     /// # Errors
-    /// The snapshot cannot be taken up, or the log does not reach back to it.
-    pub fn open(&mut self, place: Place, number: u64, opening: Opening<'_>) -> Result<(), TaskError> {
-        let Opening { log, snapshots, guards, committed } = opening;
-        self.library = self.books.refreshed().expect("the shelf is there");
-        let terms = StageOptions { build: self.build, guards, ..StageOptions::default() };
-        let mut station = open_task_under(terms, &self.meta, place, snapshots, &self.library)?;
-        self.taken.get(&place).into_iter().for_each(|&taken| station.expect(taken));
+    /// The snapshot cannot be restored, or the log begins after it.
+    pub fn open(&mut self, place: TopicPartition, number: u64, opening: Opening<'_>) -> Result<(), TaskError> {
+        let Opening { log, snapshots, faults, committed } = opening;
+        self.library = self.rules_cache.refreshed().expect("the rules store is there");
+        let options = StageOptions { build: self.build, faults, ..StageOptions::default() };
+        let mut inner = AnyTask::open_under(options, &self.meta, place, snapshots, &self.library)?;
+        self.taken.get(&place).into_iter().for_each(|&taken| inner.expect(taken));
         let bounds = log.bounds(place);
         let is_at_manifest = snapshots.safeguards.start_at_manifest;
-        let next = if is_at_manifest { station.start_offset(&bounds)? } else { committed.unwrap_or(bounds.start) };
+        let next = if is_at_manifest { inner.from(&bounds)? } else { committed.unwrap_or(bounds.start) };
         log.check(place, next)?;
-        self.seats.push(SimTask { place, number, station, next, left: None });
+        self.tasks.push(SimTask { place, number, inner, next, left: None });
         Ok(())
     }
 
-    /// A task takes at most `most` records; returns their number, and the answers.
+    /// A task reads at most `most` records; returns how many, and the answers.
     ///
     /// # Errors
-    /// Why it stops.
+    /// Why the task stops.
     pub fn step(&mut self, at: usize, log: &SharedLog, most: usize) -> Result<(usize, Vec<Output>), TaskError> {
-        let Self { seats, books, library, .. } = self;
-        let SimTask { place, station, next, .. } = &mut seats[at];
+        let Self { tasks, rules_cache, library, .. } = self;
+        let SimTask { place, inner, next, .. } = &mut tasks[at];
         let mut answers = Vec::new();
         let mut taken = 0;
         while taken < most
             && let Some(stored) = log.read(*place, *next)?
         {
-            if let Some(more) = books.for_record(&stored.bytes, library).expect("the shelf is there") {
+            if let Some(more) = rules_cache.for_record(&stored.bytes, library).expect("the rules store is there") {
                 *library = more;
             }
             let record = Record { offset: *next, append: stored.append, bytes: &stored.bytes };
-            station.take(record, library, &mut answers)?;
+            inner.take(record, library, &mut answers)?;
             *next += 1;
             taken += 1;
         }
         Ok((taken, answers))
     }
 
-    /// Throws a task away and remembers how far it came; forgets one that it does not own any more.
-    pub fn throw_away(&mut self, at: usize) {
-        let seat = self.seats.remove(at);
-        if let (None, Some(last)) = (seat.left, seat.station.last_taken()) {
-            let taken = self.taken.entry(seat.place).or_insert(last);
+    /// Drops a task, and records how far it has read; not for a task of a partition that it no longer owns.
+    pub fn drop_task(&mut self, at: usize) {
+        let task = self.tasks.remove(at);
+        if let (None, Some(last)) = (task.left, task.inner.last_taken()) {
+            let taken = self.taken.entry(task.place).or_insert(last);
             *taken = last.max(*taken);
         }
     }
 
-    /// An answer of a task is in the log.
+    /// An answer of a task is durable.
     pub fn durable(&mut self, number: u64, answer: u64) {
-        if let Some(seat) = self.seats.iter_mut().find(|seat| seat.number == number) {
-            seat.station.made_durable(answer..answer + 1);
+        if let Some(task) = self.tasks.iter_mut().find(|task| task.number == number) {
+            task.inner.made_durable(answer..answer + 1);
         }
     }
 
     #[must_use]
-    pub fn owns(&self, place: Place) -> bool {
-        self.seats.iter().any(|seat| seat.place == place && seat.left.is_none())
+    pub fn owns(&self, place: TopicPartition) -> bool {
+        self.tasks.iter().any(|task| task.place == place && task.left.is_none())
     }
 }
 
@@ -125,33 +125,33 @@ impl SimTask {
     /// The number of its next answer.
     #[must_use]
     pub fn handed_out(&self) -> u64 {
-        self.station.handed_out()
+        self.inner.handed_out()
     }
 
-    /// The next offset as far as all answers are in the log.
+    /// The offset below which all answers are durable.
     #[must_use]
     pub fn settled(&self) -> u64 {
-        self.station.settled()
+        self.inner.settled()
     }
 
-    /// The offset that it is handed next: at first one before its place.
+    /// The next offset that it reads; at first one record before its position.
     #[must_use]
     pub fn reads_at(&self) -> u64 {
         self.next
     }
 
     pub fn take_snapshot(&mut self) {
-        self.station.take_snapshot();
+        self.inner.take_snapshot();
     }
 
     /// A snapshot that may be written.
     pub fn snapshot(&mut self, snapshots: &Snapshots) -> Option<Snapshot> {
-        self.station.snapshot(snapshots)
+        self.inner.snapshot(snapshots)
     }
 
     /// # Errors
     /// A frame is missing.
     pub fn check_nothing_is_missing(&self) -> Result<(), TaskError> {
-        self.station.check_nothing_is_missing()
+        self.inner.check_nothing_is_missing()
     }
 }

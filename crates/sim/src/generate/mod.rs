@@ -20,7 +20,7 @@ pub fn generate(seed: u64, events: usize) -> Case {
     generate_with_later(seed, events, 0).0
 }
 
-/// A case, and the rules files of `later` versions that follow its own, of any merchant, in their order.
+/// A case, and the rules files of `later` versions that follow its own, of random merchants, in their order.
 pub fn generate_with_later(seed: u64, events: usize, later: usize) -> (Case, Vec<String>) {
     let mut rng = Rng::new(seed);
     let merchants = if rng.percent(20) { 2 } else { 1 };

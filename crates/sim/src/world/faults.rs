@@ -1,4 +1,4 @@
-//! Faults of a world.
+//! The faults of a world.
 
 use std::path::Path;
 
@@ -14,18 +14,18 @@ use crate::queues::{Item, Owner};
 const MANIFEST: &str = ".manifest.json";
 
 impl World {
-    pub(super) fn befall(&mut self, fault: Op) -> Result<(), Alarm> {
+    pub(super) fn inject(&mut self, fault: Op) -> Result<(), Alarm> {
         match fault {
             Op::Crash => {
                 let loss = self.some_loss();
                 self.crash(loss)
             }
             Op::CrashInRound => self.crash_in_round(),
-            Op::CrashInSnapshot => self.hurt_snapshot(true),
+            Op::CrashInSnapshot => self.failed_snapshot(true),
             Op::FullRound => self.full_round(),
-            Op::FullSnapshot => self.hurt_snapshot(false),
-            Op::StationCrash | Op::StationZombie | Op::StationHole => {
-                let at = self.rng.below(self.seats.len());
+            Op::FullSnapshot => self.failed_snapshot(false),
+            Op::TaskCrash | Op::TaskZombie | Op::TaskHole => {
+                let at = self.rng.below(self.tasks.len());
                 self.replace(at, fault)
             }
             Op::OldSnapshot => self.old_snapshot(),
@@ -35,7 +35,7 @@ impl World {
                 let append = self.rng.pick(&markers).clone();
                 self.trace.note("marker again", format_args!("{} {}", append.topic, append.partition));
                 let producer = self.queues.producer();
-                self.queues.push(producer, Item { append, owner: Owner::None });
+                self.queues.push(producer, Item { append, owner: Owner::Untracked });
                 Ok(())
             }
             Op::EdgeCrash => {
@@ -46,7 +46,7 @@ impl World {
                 }
                 let producer = self.queues.producer();
                 self.edges[at].restart(producer, last);
-                // No client that waits for an answer gets one, whatever its edge: it asks again, which is always allowed.
+                // No client gets an answer that it waits for, from any edge: clients may always retry.
                 self.clients.forget(None);
                 Ok(())
             }
@@ -68,11 +68,11 @@ impl World {
             }
             Op::LedgerZombie => {
                 let records = 1 + self.rng.below(30);
-                let came_of_it = self.ledgers.zombie(&self.logs, records)?;
-                self.trace.note("ledger zombie", format_args!("{came_of_it}"));
+                let outcome = self.ledgers.zombie(&self.logs, records)?;
+                self.trace.note("ledger zombie", format_args!("{outcome}"));
                 Ok(())
             }
-            _ => unreachable!("{fault:?} is work"),
+            _ => unreachable!("{fault:?} is not a fault"),
         }
     }
 
@@ -88,7 +88,7 @@ impl World {
         self.rng.draw() % (most + 1)
     }
 
-    /// The process crashes after some bytes of a round, or all of them, and no client gets an answer.
+    /// The process crashes after some or all bytes of a round, before it acknowledges any of it.
     fn crash_in_round(&mut self) -> Result<(), Alarm> {
         let most = 1 + self.rng.below(12);
         let round = self.queues.take(&mut self.rng, most);
@@ -97,7 +97,7 @@ impl World {
         self.trace.note("crash in a round", format_args!("of {}, room {room}", round.len()));
         self.logs.disk.set_room(Some(room));
         let _ = self.append(&round);
-        // Senders that live on send it again; it may be in the log already.
+        // Senders that survive send it again; the log may have it already.
         if self.plan.frames_outlive && self.rng.percent(50) {
             self.queues.give_back(round);
         }
@@ -105,7 +105,7 @@ impl World {
         self.crash(loss)
     }
 
-    /// The disk is full: nothing of the round is in the log. Edges say so, tasks wait.
+    /// The disk is full: the log has nothing of the round. Edges report it, tasks wait.
     fn full_round(&mut self) -> Result<(), Alarm> {
         let most = 1 + self.rng.below(12);
         let round = self.queues.take(&mut self.rng, most);
@@ -133,13 +133,13 @@ impl World {
         Ok(())
     }
 
-    /// The disk is full in the middle of a snapshot, and perhaps the process is gone.
-    fn hurt_snapshot(&mut self, crashes: bool) -> Result<(), Alarm> {
-        let at = self.rng.below(self.seats.len());
-        self.seats[at].take_snapshot();
+    /// The disk is full in the middle of a snapshot; the process may crash, too.
+    fn failed_snapshot(&mut self, crashes: bool) -> Result<(), Alarm> {
+        let at = self.rng.below(self.tasks.len());
+        self.tasks[at].take_snapshot();
         let Some(snapshot) = self.some_snapshot() else { return Ok(()) };
         let room = self.some_room(snapshot.state.len() as u64 + 400);
-        self.trace.note("hurt snapshot", format_args!("{:?} room {room} crashes {crashes}", snapshot.source.topic));
+        self.trace.note("failed snapshot", format_args!("{:?} room {room} crashes {crashes}", snapshot.source.topic));
         self.logs.disk.set_room(Some(room));
         let _ = self.snapshots.write(&snapshot);
         self.logs.disk.set_room(None);
@@ -150,32 +150,32 @@ impl World {
         Ok(())
     }
 
-    /// A task is gone, or taken for gone, and another one takes its place from the latest snapshot.
+    /// A task crashes, or is believed to have crashed, and another one replaces it from the latest snapshot.
     fn replace(&mut self, at: usize, how: Op) -> Result<(), Alarm> {
-        let (topic, partition, producer) = (self.seats[at].topic, self.seats[at].partition, self.seats[at].producer);
+        let (topic, partition, producer) = (self.tasks[at].topic, self.tasks[at].partition, self.tasks[at].producer);
         let waiting = self.queues.waiting(producer);
-        let is_hurt = match how {
-            // Of its answers that are not in the log yet the last ones never come.
-            Op::StationCrash => {
+        let has_lost_frames = match how {
+            // The last answers that are not yet in the log never arrive.
+            Op::TaskCrash => {
                 let kept = self.rng.below(waiting + 1);
                 self.queues.truncate(producer, kept);
                 true
             }
-            // One never comes, and those behind it do.
-            Op::StationHole => self.queues.lose(producer, &mut self.rng),
+            // One answer never arrives, but those after it do.
+            Op::TaskHole => self.queues.lose(producer, &mut self.rng),
             _ => false,
         };
-        self.trace.note("replace", format_args!("{topic} {partition}: {how:?}, {waiting} frames on their way"));
-        let next = self.open_seat(topic, partition)?;
-        let mut old = std::mem::replace(&mut self.seats[at], next);
-        if how == Op::StationZombie || self.rng.percent(20) {
-            (old.is_deaf, old.left) = (is_hurt, 1 + self.rng.below(20));
+        self.trace.note("replace", format_args!("{topic} {partition}: {how:?}, {waiting} frames in flight"));
+        let next = self.open_task(topic, partition)?;
+        let mut old = std::mem::replace(&mut self.tasks[at], next);
+        if how == Op::TaskZombie || self.rng.percent(20) {
+            (old.ignores_acks, old.left) = (has_lost_frames, 1 + self.rng.below(20));
             self.zombies.push(old);
         }
         Ok(())
     }
 
-    /// A zombie goes on; if it stops, that is not reported.
+    /// A zombie continues; if it stops, there is no alarm.
     pub(super) fn step_zombie(&mut self, at: usize, most: usize) -> Result<(), Alarm> {
         let zombie = &mut self.zombies[at];
         let most = most.min(zombie.left);
@@ -193,10 +193,10 @@ impl World {
         Ok(())
     }
 
-    /// The newest snapshots of a partition are gone, and a task has to begin from an older one.
+    /// The newest snapshots of a partition are lost, and a task must start from an older one.
     fn old_snapshot(&mut self) -> Result<(), Alarm> {
-        let at = self.rng.below(self.seats.len());
-        let dir = Path::new(SNAPSHOTS).join(format!("{}-{}", self.seats[at].topic, self.seats[at].partition));
+        let at = self.rng.below(self.tasks.len());
+        let dir = Path::new(SNAPSHOTS).join(format!("{}-{}", self.tasks[at].topic, self.tasks[at].partition));
         let disk = self.logs.disk.clone();
         let names = disk.list(&dir).unwrap_or_default();
         let manifests: Vec<&String> = names.iter().filter(|name| name.ends_with(MANIFEST)).collect();
@@ -209,10 +209,10 @@ impl World {
         }
         disk.sync_dir(&dir).expect("a disk in memory");
         self.trace.note("old snapshot", format_args!("{}: {kept} kept", dir.display()));
-        self.replace(at, Op::StationCrash)
+        self.replace(at, Op::TaskCrash)
     }
 
-    /// A round whose frames arrive a second time, now or later.
+    /// The frames of a round arrive a second time, now or later.
     fn twice(&mut self) -> Result<(), Alarm> {
         let most = 1 + self.rng.below(6);
         let round = self.queues.take(&mut self.rng, most);
@@ -224,7 +224,7 @@ impl World {
         let producer = self.queues.producer();
         for (_, item) in round {
             self.durable(&item);
-            self.queues.push(producer, Item { owner: Owner::None, ..item });
+            self.queues.push(producer, Item { owner: Owner::Untracked, ..item });
         }
         Ok(())
     }

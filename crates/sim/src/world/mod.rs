@@ -1,5 +1,5 @@
-//! Everything together, but for threads and disks: clients, edges, the log, a task for every partition, snapshots, the
-//! ledger. One step at a time, as the seed says.
+//! The whole system without threads and real disks: clients, edges, the log, a task for every partition, snapshots, the
+//! ledger. The seed chooses one step at a time.
 
 mod faults;
 mod start;
@@ -31,8 +31,9 @@ use crate::queues::{Item, Owner, Queues};
 use crate::task::{Opening, SimTask};
 use crate::trace::Trace;
 
-/// Maximum number of steps with faults, and of turns without faults after them; a run that is not at rest then is an alarm.
+/// Maximum number of steps before a run must come to rest; after it the faults end.
 const STEPS_MAX: usize = 6_000;
+/// Maximum number of turns without faults; a run that is not at rest then has failed.
 const TURNS_MAX: usize = 2_000;
 
 #[derive(Debug)]
@@ -44,25 +45,25 @@ pub struct World {
     pub library: Library,
     merchants: Merchants,
     now: Millis,
-    /// How far the log's clock is off.
+    /// Error of the log's clock, ms.
     log_skew: Millis,
     pub logs: Logs,
     snapshots: Snapshots,
     queues: Queues,
     pub edges: Vec<Edge>,
     pub clients: Clients,
-    seats: Vec<SimTask>,
+    tasks: Vec<SimTask>,
     zombies: Vec<SimTask>,
     pub ledgers: Ledgers,
-    /// Number of segments that the log has retired.
+    /// Number of segments that the log has removed.
     pub retired: u64,
 }
 
 impl World {
-    /// Lets happen what the seed says until every client has its acknowledgement; then heals all and comes to rest.
+    /// Runs the steps of the seed until every client has its acknowledgement; then ends all faults and comes to rest.
     ///
     /// # Errors
-    /// A process raises an alarm.
+    /// A part raises an alarm.
     pub fn run(&mut self) -> Result<(), Alarm> {
         for _ in 0..STEPS_MAX {
             if self.clients.is_done() {
@@ -75,16 +76,16 @@ impl World {
         self.settle()
     }
 
-    /// Compares what it left behind with the model.
+    /// Compares the result with the model.
     ///
     /// # Errors
-    /// What does not hold.
+    /// The first check that fails.
     pub fn check(&mut self, case: &Case) -> Result<(), Alarm> {
         let tables = oracle::tables(|table| self.ledgers.export(table))?;
         tables.values().for_each(|table| self.trace.bytes(table.as_bytes()));
         let files = case.rules_files.iter().map(PathBuf::from);
-        let books = self.library.iter().zip(files).map(|((order, book), file)| (*order, (Arc::clone(book), file)));
-        // Of every merchant there is one version: each event's own.
+        let rulebooks = self.library.iter().zip(files).map(|((order, book), file)| (*order, (Arc::clone(book), file)));
+        // Every merchant has one version, so events need no version number.
         let events = self.logs.events().into_iter().map(|event| (event, 0)).collect();
         oracle::check(&Evidence {
             case,
@@ -92,7 +93,7 @@ impl World {
             edges: self.edges.iter().collect(),
             partitions: self.plan.partitions,
             events,
-            books: books.collect(),
+            rulebooks: rulebooks.collect(),
             tables,
         })
     }
@@ -110,13 +111,13 @@ impl World {
                 self.round(most)
             }
             Op::Step => {
-                let (seats, all) = (self.seats.len(), self.seats.len() + self.zombies.len());
+                let (tasks, all) = (self.tasks.len(), self.tasks.len() + self.zombies.len());
                 let (at, most) = (self.rng.below(all), 1 + self.rng.below(12));
-                if at < seats { self.step(at, most).map(drop) } else { self.step_zombie(at - seats, most) }
+                if at < tasks { self.step(at, most).map(drop) } else { self.step_zombie(at - tasks, most) }
             }
             Op::TakeSnapshot => {
-                let at = self.rng.below(self.seats.len());
-                self.seats[at].take_snapshot();
+                let at = self.rng.below(self.tasks.len());
+                self.tasks[at].take_snapshot();
                 Ok(())
             }
             Op::WriteSnapshot => self.some_snapshot().map_or(Ok(()), |snapshot| self.write_snapshot(&snapshot)),
@@ -127,21 +128,21 @@ impl World {
                 Ok(())
             }
             Op::Commit => {
-                let came_of_it = self.ledgers.commit(&mut self.logs)?;
-                self.trace.note(came_of_it, format_args!(""));
+                let outcome = self.ledgers.commit(&mut self.logs)?;
+                self.trace.note(outcome, format_args!(""));
                 Ok(())
             }
-            Op::House => {
+            Op::Maintain => {
                 let is_due = self.rng.percent(30);
-                let done = self.logs.house(is_due)?;
+                let done = self.logs.maintain(is_due)?;
                 self.trace.note("log", format_args!("{done}"));
                 Ok(())
             }
-            fault => self.befall(fault),
+            fault => self.inject(fault),
         }
     }
 
-    /// A batch goes to some edge.
+    /// Sends a batch to some edge.
     fn send(&mut self, batch: usize) -> Result<(), Alarm> {
         let at = self.rng.below(self.edges.len());
         let attempt = self.clients.begin(batch);
@@ -181,7 +182,7 @@ impl World {
         (self.now + self.log_skew).max(0)
     }
 
-    /// A round of the log that goes well.
+    /// Appends a round without faults.
     fn round(&mut self, most: usize) -> Result<(), Alarm> {
         let round = self.queues.take(&mut self.rng, most);
         if round.is_empty() {
@@ -206,7 +207,7 @@ impl World {
         self.logs.copy()
     }
 
-    /// Tells the owner of a frame that it is durable.
+    /// Notifies the owner of a frame that it is durable.
     fn durable(&mut self, item: &Item) {
         match &item.owner {
             Owner::Attempts(attempts) => {
@@ -220,31 +221,31 @@ impl World {
                 }
             }
             Owner::DeskTask(producer) => {
-                let mut all = self.seats.iter_mut().chain(&mut self.zombies);
-                if let Some(seat) = all.find(|seat| seat.producer == *producer) {
-                    seat.durable();
+                let mut all = self.tasks.iter_mut().chain(&mut self.zombies);
+                if let Some(task) = all.find(|task| task.producer == *producer) {
+                    task.durable();
                 }
             }
-            Owner::None => {}
+            Owner::Untracked => {}
         }
     }
 
-    /// A task takes some records; returns their number.
+    /// A task reads some records; returns how many.
     fn step(&mut self, at: usize, most: usize) -> Result<usize, Alarm> {
-        let seat = &mut self.seats[at];
-        let (topic, partition) = (seat.topic, seat.partition);
-        let (taken, answers) = match seat.step(&self.library, most) {
-            // A zombie's snapshot is ahead of it, and the log has retired what came before that: it begins anew from there.
+        let task = &mut self.tasks[at];
+        let (topic, partition) = (task.topic, task.partition);
+        let (taken, answers) = match task.step(&self.library, most) {
+            // A zombie's snapshot is ahead of the task, and the log has removed the records before it: the task restarts there.
             Err(TaskError::Log(LogError::Retired { wanted, .. })) => {
                 self.trace.note("overtaken", format_args!("{topic} {partition} at {wanted}"));
-                self.seats[at] = self.open_seat(topic, partition)?;
+                self.tasks[at] = self.open_task(topic, partition)?;
                 return Ok(1);
             }
             done => done?,
         };
-        let seat = &self.seats[at];
-        self.trace.note("step", format_args!("{} {} takes {taken}", seat.topic, seat.partition));
-        let producer = seat.producer;
+        let task = &self.tasks[at];
+        self.trace.note("step", format_args!("{} {} takes {taken}", task.topic, task.partition));
+        let producer = task.producer;
         self.post(producer, answers);
         Ok(taken)
     }
@@ -258,9 +259,9 @@ impl World {
 
     /// A snapshot that may be written, of some task or zombie that has one.
     fn some_snapshot(&mut self) -> Option<Snapshot> {
-        let count = self.seats.len() + self.zombies.len();
+        let count = self.tasks.len() + self.zombies.len();
         let from = self.rng.below(count);
-        let mut all: Vec<&mut SimTask> = self.seats.iter_mut().chain(&mut self.zombies).collect();
+        let mut all: Vec<&mut SimTask> = self.tasks.iter_mut().chain(&mut self.zombies).collect();
         (0..count).find_map(|i| all[(from + i) % count].snapshot(&self.snapshots))
     }
 
@@ -281,17 +282,17 @@ impl World {
             meta: self.logs.meta(),
             snapshots: &self.snapshots,
             library: &self.library,
-            guards: self.switches.guards,
+            faults: self.switches.faults,
         }
     }
 
     /// A new incarnation of a partition's task.
-    fn open_seat(&mut self, topic: Topic, partition: u16) -> Result<SimTask, Alarm> {
+    fn open_task(&mut self, topic: Topic, partition: u16) -> Result<SimTask, Alarm> {
         let producer = self.queues.producer();
-        Ok(self.opening().seat(&self.logs.partition(topic, partition), producer)?)
+        Ok(self.opening().task(&self.logs.partition(topic, partition), producer)?)
     }
 
-    /// The whole process is gone and begins anew.
+    /// The whole process crashes and restarts.
     fn crash(&mut self, loss: Loss) -> Result<(), Alarm> {
         self.trace.note("crash", format_args!("{loss:?}"));
         if !self.plan.frames_outlive || self.rng.percent(50) {
@@ -304,20 +305,20 @@ impl World {
         for edge in &mut self.edges {
             edge.restart(self.queues.producer(), last);
         }
-        for at in 0..self.seats.len() {
-            self.seats[at] = self.open_seat(self.seats[at].topic, self.seats[at].partition)?;
+        for at in 0..self.tasks.len() {
+            self.tasks[at] = self.open_task(self.tasks[at].topic, self.tasks[at].partition)?;
         }
         self.ledgers.end_zombie();
         self.ledgers.reopen(&self.logs)
     }
 
-    /// The time of the event clock, as the log shows it; at the beginning, the first event's time.
+    /// The event clock according to the log; before the first event in it, the time of the first line.
     fn event_clock(&self) -> Millis {
         let logged = self.logs.events().last().map_or(0, |e| e.received);
         self.clients.lines().first().map_or(0, |l| l.at).max(logged)
     }
 
-    /// No more faults: everything that is sent arrives, and the backlog is worked off.
+    /// Ends all faults: everything that is sent arrives and is processed.
     fn settle(&mut self) -> Result<(), Alarm> {
         self.trace.note("settle", format_args!(""));
         self.plan.acks_lost = 0;
@@ -339,7 +340,7 @@ impl World {
             while !self.queues.is_empty() {
                 self.round(64)?;
             }
-            for at in 0..self.seats.len() {
+            for at in 0..self.tasks.len() {
                 idle &= self.step(at, usize::MAX)? == 0;
             }
             if idle && self.clients.is_done() && self.queues.is_empty() {
@@ -350,10 +351,10 @@ impl World {
     }
 
     fn rest(&mut self) -> Result<(), Alarm> {
-        for seat in &self.seats {
-            seat.check_nothing_is_missing()?;
+        for task in &self.tasks {
+            task.check_nothing_is_missing()?;
         }
-        // Another writer may have gone on; then what was read is read again from there.
+        // Another writer may have moved on; then this one reads again from there.
         for _ in 0..3 {
             self.ledgers.read(usize::MAX)?;
             self.ledgers.check_nothing_is_missing()?;

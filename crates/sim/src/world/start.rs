@@ -1,4 +1,4 @@
-//! How a world begins.
+//! The start of a world.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,24 +27,24 @@ use crate::trace::Trace;
 pub(super) const SNAPSHOTS: &str = "data/snapshots";
 
 impl World {
-    /// The world of a seed, before anything happens but that its rules are published.
+    /// The world of a seed, with published rules and no events.
     ///
     /// # Errors
-    /// The log or the ledger cannot be made.
+    /// The log or the ledger cannot be created.
     pub fn new(seed: u64, switches: Switches, keeps_lines: bool) -> Result<(Self, Case), Alarm> {
         let mut rng = Rng::new(seed ^ 0x51D);
         let plan = Plan::draw(&mut rng);
         let case = generate(seed, plan.events);
         let library = library(&case);
         let merchants = Merchants::new(library.values().map(|b| (b.rules.merchant.clone(), b.rules.currency.clone())));
-        // Lines say of themselves which scans had no key.
+        // Lines mark the scans that are keyless.
         let merchants = merchants.with_dump_lines();
         let clients = Clients::new(&case.lines, &merchants, &mut rng);
         let now = clients.lines().first().map_or(0, |l| l.at);
         let logs = Logs::new(&plan, u128::from(seed) + 1)?;
         let mut snapshots = Snapshots::new(Arc::new(logs.disk.clone()), Path::new(SNAPSHOTS));
         snapshots.safeguards = switches.snapshots;
-        let ledgers = Ledgers::new(&logs, plan.partitions.facts, switches.guards, switches.compare)?;
+        let ledgers = Ledgers::new(&logs, plan.partitions.facts, switches.faults, switches.compare)?;
         let mut world = Self {
             trace: Trace::new(keeps_lines),
             merchants,
@@ -53,7 +53,7 @@ impl World {
             queues: Queues::default(),
             edges: Vec::new(),
             clients,
-            seats: Vec::new(),
+            tasks: Vec::new(),
             zombies: Vec::new(),
             ledgers,
             retired: 0,
@@ -101,8 +101,8 @@ impl World {
         }
         for topic in [Topic::Scans, Topic::Draws, Topic::Awards] {
             for partition in 0..self.plan.partitions.of(topic) {
-                let seat = self.open_seat(topic, partition)?;
-                self.seats.push(seat);
+                let task = self.open_task(topic, partition)?;
+                self.tasks.push(task);
             }
         }
         Ok(())
@@ -126,7 +126,7 @@ fn library(case: &Case) -> Library {
     let book = |(order, name): (u32, &String)| {
         let checked = wire::rules::read(name, files[&**name], &mut open).expect("the generator makes valid rules");
         let sha256 = wire::rules::version(&wire::rules::object(&checked.rules));
-        (order, Arc::new(Rulebook::new(checked.rules, order, sha256, &checked.secrets).expect("rules that work")))
+        (order, Arc::new(Rulebook::new(checked.rules, order, sha256, &checked.secrets).expect("valid rules")))
     };
     (1..).zip(&case.rules_files).map(book).collect()
 }

@@ -1,4 +1,4 @@
-//! Seeds: clean ones, equal ones, and those that show what a safeguard is for.
+//! Seeds: runs that end clean, equal runs, and runs that show what a safeguard prevents.
 
 mod restored;
 mod safeguards;

@@ -1,4 +1,4 @@
-//! A desk that was restored answers byte for byte as one that never was: recovery is replay.
+//! A restored desk gives the same answers, byte for byte, as a desk that ran without interruption.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,12 +26,13 @@ const SEEDS: u64 = 200;
 /// (append time, record)
 type Records = Vec<(Millis, Vec<u8>)>;
 
-/// What a seed's clients send, in frames, with rules that change on the way.
+/// The records of a seed's clients, with rules that change between them.
 fn scans(seed: u64) -> (Library, Records) {
     let mut rng = Rng::new(seed);
     let (case, later) = generate_with_later(seed, 150, 2);
-    let shelf = RulesStore::new(&case.files, &[case.rules_files.clone(), later].concat());
-    let library: Library = (1..).zip(&shelf.texts).map(|(order, text)| (order, Arc::new(text.book(order)))).collect();
+    let rules_store = RulesStore::new(&case.files, &[case.rules_files.clone(), later].concat());
+    let library: Library =
+        (1..).zip(&rules_store.texts).map(|(order, text)| (order, Arc::new(text.book(order)))).collect();
     let merchants = Merchants::new(library.values().map(|b| (b.rules.merchant.clone(), b.rules.currency.clone())));
     let mut clients = Clients::new(&case.lines, &merchants, &mut rng);
     let mut markers = library.values().map(|book| {
@@ -56,14 +57,14 @@ fn scans(seed: u64) -> (Library, Records) {
     (library, records)
 }
 
-/// What a desk answers, restored from its own snapshot before each of these records.
-fn answers<D: Desk>(records: &Records, library: &Library, guards: FaultInjection, cuts: &[usize]) -> Vec<Output> {
-    let terms = StageOptions { guards, ..StageOptions::default() };
-    let mut stage = Stage::<D>::new_under(terms, D::default(), 1, 0, Partitions::all(1));
+/// The answers of a desk that is restored from its own snapshot before each of the records `cuts`.
+fn answers<D: Desk>(records: &Records, library: &Library, faults: FaultInjection, cuts: &[usize]) -> Vec<Output> {
+    let options = StageOptions { faults, ..StageOptions::default() };
+    let mut stage = Stage::<D>::new_under(options, D::default(), 1, 0, Partitions::all(1));
     let mut all = Vec::new();
     for (at, (append, record)) in records.iter().enumerate() {
         if cuts.contains(&at) {
-            let restored = Stage::restore_under(terms, &stage.save(), 1, 0, Partitions::all(1), library);
+            let restored = Stage::restore_under(options, &stage.save(), 1, 0, Partitions::all(1), library);
             stage = restored.expect("its own snapshot");
         }
         stage.step(at as u64, *append, record, library, &mut all).expect("a frame");
@@ -71,7 +72,7 @@ fn answers<D: Desk>(records: &Records, library: &Library, guards: FaultInjection
     all
 }
 
-/// What the next desk reads: the markers, and what was answered to it.
+/// The records that the next desk reads: the markers, and the answers for it.
 fn behind(records: &Records, answers: &[Output], topic: Topic) -> Records {
     let is_marker = |record: &[u8]| Frame::open(record).is_ok_and(|frame| frame.kind == domain::frame::Kind::Marker);
     let markers = records.iter().filter(|(_, record)| is_marker(record)).cloned();
@@ -91,9 +92,9 @@ fn check<D: Desk>(seed: u64, records: &Records, library: &Library) -> Vec<Output
     never
 }
 
-/// Number of duplicates, entries and awards in answers: a test of nothing would have none.
-fn told(answers: &[Output]) -> BTreeMap<&'static str, usize> {
-    let mut told = BTreeMap::new();
+/// Number of duplicates, entries and awards in answers, which shows that the test covers them.
+fn facts(answers: &[Output]) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
     for answer in answers.iter().filter(|a| a.topic == Topic::Facts) {
         for fact in Frame::open(&answer.record).expect("a frame").items::<Fact<'_>>() {
             let kind = match fact.expect("a fact").what {
@@ -102,14 +103,14 @@ fn told(answers: &[Output]) -> BTreeMap<&'static str, usize> {
                 What::Award(_) => "awards",
                 _ => continue,
             };
-            *told.entry(kind).or_default() += 1;
+            *counts.entry(kind).or_default() += 1;
         }
     }
-    told
+    counts
 }
 
 #[test]
-fn a_restored_desk_answers_as_one_that_never_was() {
+fn restored_desk_answers_like_uninterrupted_desk() {
     let mut all: BTreeMap<&str, usize> = BTreeMap::new();
     for seed in 0..SEEDS {
         let (library, records) = scans(seed);
@@ -117,16 +118,16 @@ fn a_restored_desk_answers_as_one_that_never_was() {
         let draws = behind(&records, &shopper, Topic::Draws);
         let code = check::<CodeDesk>(seed, &draws, &library);
         let campaign = check::<CampaignDesk>(seed, &behind(&records, &code, Topic::Awards), &library);
-        for (kind, count) in [shopper, code, campaign].iter().flat_map(|answers| told(answers)) {
+        for (kind, count) in [shopper, code, campaign].iter().flat_map(|answers| facts(answers)) {
             *all.entry(kind).or_default() += count;
         }
     }
     assert!(["duplicates", "entries", "awards"].iter().all(|kind| all.get(kind).is_some_and(|n| *n > 100)), "{all:?}");
 }
 
-/// Where what was swept decides, and not the comparison of times, it shows.
+/// The answers differ if the sweep decides what is expired, instead of the comparison of times.
 #[test]
-fn a_desk_that_goes_by_its_sweep_shows() {
+fn expiry_by_sweep_changes_answers() {
     let sweep = FaultInjection { expiry_at_probe: false, ..FaultInjection::default() };
     let differs = |seed: u64| {
         let (library, records) = scans(seed);

@@ -1,23 +1,23 @@
-//! Whatever faults a world has, its ledger is the naive model's.
+//! After any faults, the ledger of a world equals that of the naive model.
 
 use std::collections::BTreeMap;
 
 use sim::plan::Switches;
 use sim::run::{Family, run};
 
-/// Number of seeds of each family, unless MASHANG_SIM_SEEDS gives another number.
+/// Number of seeds of each family; the environment variable MASHANG_SIM_SEEDS overrides it.
 const PROCESS_SEEDS: u64 = 100;
 const FLEET_SEEDS: u64 = 100;
 
-/// What must happen in some world, or the seeds prove less than they seem to.
-const PROCESS_BEFALLS: [&str; 18] = [
+/// Kinds of steps that must occur in some world, or the seeds test less than they should.
+const PROCESS_KINDS: [&str; 18] = [
     "ack lost",
     "crash",
     "crash in a round",
     "edge clock",
     "edge crash",
     "full disk",
-    "hurt snapshot",
+    "failed snapshot",
     "ledger crash",
     "ledger moved",
     "ledger zombie",
@@ -30,17 +30,16 @@ const PROCESS_BEFALLS: [&str; 18] = [
     "twice",
     "zombie",
 ];
-const FLEET_BEFALLS: [&str; 32] = [
+const FLEET_KINDS: [&str; 32] = [
     "ack lost",
     "as of its positions",
-    "begun anew",
     "behaviour 2",
     "edge clock",
     "edge crash",
     "edge sends again",
-    "fleet of one road",
-    "fleet of several roads",
-    "hurt snapshot",
+    "fleet of one path",
+    "fleet of several paths",
+    "failed snapshot",
     "lane begins again",
     "ledger crash",
     "ledger frozen",
@@ -58,6 +57,7 @@ const FLEET_BEFALLS: [&str; 32] = [
     "rebalance",
     "recreated",
     "retained",
+    "started over",
     "truncated",
     "unknown outcome",
     "worker crash",
@@ -65,13 +65,12 @@ const FLEET_BEFALLS: [&str; 32] = [
     "worker upgraded",
 ];
 
-/// Seeds that once found something: a published snapshot torn by a second writer, a segment that could not be begun and was
-/// left behind, a late snapshot that the log does not reach back to, a reader that was overtaken by retention and said
-/// nothing.
-/// Of fleets: a record with a damaged version, taken for a newer build's; a recreated log whose record before a task's place
-/// was the same but for its append time, and one that ended just there; a state of a process that knew newer rules; a later
-/// answer that was acknowledged first and taken for the earlier one; a log that was cut under a lane that then went on in it
-/// (three).
+/// Seeds that have found errors. Processes: a published snapshot that a second writer tore; a segment that could not be
+/// started and was left on the disk; a late snapshot that is older than the start of the log; a reader that was overtaken by
+/// retention and raised no alarm. Fleets: a frame with a damaged version byte that was taken for a newer build's; a recreated
+/// log whose record before a task's position differed only in its append time, and one that ended exactly there; a state of
+/// a process that knew newer rules; a later answer that was acknowledged first and taken for the earlier one; a log that was
+/// truncated while a lane read it, and the lane continued (three).
 const FOUND: [(Family, u64); 15] = [
     (Family::Process, 8),
     (Family::Process, 28),
@@ -94,7 +93,7 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-fn all_clean(family: Family, test: &str, seeds: u64, befalls: &[&str]) {
+fn all_clean(family: Family, test: &str, seeds: u64, kinds: &[&str]) {
     let one = setting("MASHANG_SIM_SEED");
     let range = one.map_or_else(|| 0..setting("MASHANG_SIM_SEEDS").unwrap_or(seeds), |seed| seed..seed + 1);
     let count = range.end - range.start;
@@ -117,30 +116,30 @@ fn all_clean(family: Family, test: &str, seeds: u64, befalls: &[&str]) {
     for (what, n) in &counts {
         println!("{n:8} {what}");
     }
-    let missed: Vec<_> = befalls.iter().filter(|what| !counts.contains_key(*what)).collect();
+    let missed: Vec<_> = kinds.iter().filter(|what| !counts.contains_key(*what)).collect();
     assert!(missed.is_empty() || count < seeds, "never happened: {missed:?}");
     assert!(wrong.is_empty(), "{} of {count} seeds:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
-fn every_seed_of_a_process_is_clean() {
-    all_clean(Family::Process, "every_seed_of_a_process_is_clean", PROCESS_SEEDS, &PROCESS_BEFALLS);
+fn every_process_seed_is_clean() {
+    all_clean(Family::Process, "every_process_seed_is_clean", PROCESS_SEEDS, &PROCESS_KINDS);
 }
 
 #[test]
-fn every_seed_of_a_fleet_is_clean() {
-    all_clean(Family::Fleet, "every_seed_of_a_fleet_is_clean", FLEET_SEEDS, &FLEET_BEFALLS);
+fn every_fleet_seed_is_clean() {
+    all_clean(Family::Fleet, "every_fleet_seed_is_clean", FLEET_SEEDS, &FLEET_KINDS);
 }
 
 #[test]
-fn seeds_that_once_found_something_stay_clean() {
+fn seeds_that_found_errors_stay_clean() {
     for (family, seed) in FOUND {
         assert_eq!(run(family, seed, Switches::default(), false).wrong, None, "{family:?}, seed {seed}");
     }
 }
 
 #[test]
-fn two_runs_of_one_seed_tell_the_same() {
+fn two_runs_of_one_seed_are_equal() {
     for family in [Family::Process, Family::Fleet] {
         let report = |seed| run(family, seed, Switches::default(), true);
         for seed in 0..8 {

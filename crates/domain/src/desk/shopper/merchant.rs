@@ -464,17 +464,10 @@ impl Merchant {
             self.expire(key, received, compiled);
             let Some(shopper) = self.state.shoppers.get_mut(&key) else { continue };
             let today = compiled.book.zone.day(received);
-            let within_ms = |funnel| {
-                compiled
-                    .book
-                    .rules
-                    .funnels
-                    .iter()
-                    .find(|f| self.state.names.text(funnel) == Some(&f.name))
-                    .map_or(0, |f| f.within_ms)
-            };
+            let funnels = &compiled.book.rules.funnels;
+            let definition = |symbol| funnels.iter().find(|f| self.state.names.text(symbol) == Some(&f.name));
             shopper.funnels.retain_mut(|progress| {
-                progress.expire(received, today, within_ms(progress.funnel));
+                progress.expire(received, today, definition(progress.funnel).map_or(0, |f| f.within_ms));
                 !progress.is_empty()
             });
             shopper.due = None;
