@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use domain::frame::{Frame, Kind};
 use domain::model::address::Topic;
-use domain::model::fact::{Fact, Told, What};
+use domain::model::fact::{Fact, ScanResult, What};
 use domain::model::ids::digest128;
 use eventlog::api::Consumer;
 use eventlog::api::Record;
@@ -152,7 +152,7 @@ impl PendingResults {
             let Ok(Fact { merchant, what }) = fact else { break };
             news |= held.take(merchant, &what, (facts, record.offset));
             if let (What::Answer(a), Clock::Wall) = (&what, clock)
-                && a.told != Told::Pending
+                && a.result != ScanResult::Pending
             {
                 self.result_seconds.observe(seconds(now - a.received));
             }
@@ -258,7 +258,7 @@ impl Held {
                     Answer {
                         received: a.received,
                         desk: a.desk,
-                        told: a.told,
+                        told: a.result,
                         code: a.code.map(ToOwned::to_owned),
                         campaign: a.campaign.map(ToOwned::to_owned),
                         prize: a.prize.map(ToOwned::to_owned),

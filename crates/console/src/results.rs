@@ -9,8 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use domain::model::event::Action;
-use domain::model::fact::Told;
+use domain::model::fact::ScanResult;
 use domain::model::ids::{event_key, keyless_answer_key};
 use domain::model::time::time_text;
 use ledger::answers::Answer;
@@ -133,7 +132,7 @@ impl Console {
     async fn look(self: &Arc<Self>, scan: &Scan<'_>) -> Result<Option<Answer>, Problem> {
         let found = self.one(scan.answer).await?;
         match found {
-            Some(Answer { told: Told::Yours, code: Some(code), received, whose, .. }) => {
+            Some(Answer { told: ScanResult::Yours, code: Some(code), received, whose, .. }) => {
                 let (merchant, shopper) = match &whose {
                     Some((merchant, shopper)) => (merchant.as_str(), shopper.as_str()),
                     None => scan.whose,
@@ -142,7 +141,7 @@ impl Console {
                 let pending = Answer {
                     received,
                     desk: 1,
-                    told: Told::Pending,
+                    told: ScanResult::Pending,
                     code: None,
                     campaign: None,
                     prize: None,
@@ -158,7 +157,7 @@ impl Console {
     /// The answer to one event: the later word of the two that may know.
     async fn one(self: &Arc<Self>, event: u128) -> Result<Option<Answer>, Problem> {
         if let Some(answer) = self.recent.answer(event)
-            && answer.told != Told::Pending
+            && answer.told != ScanResult::Pending
         {
             return Ok(Some(answer));
         }
@@ -250,9 +249,9 @@ impl Console {
             news.mark_unchanged();
             // The ledger is asked once at the beginning and once at the end; between them the log tells.
             let found = self.look(scan).await?;
-            let is_known = found.as_ref().is_some_and(|answer| answer.told != Told::Pending);
+            let is_known = found.as_ref().is_some_and(|answer| answer.told != ScanResult::Pending);
             if is_known || Instant::now() >= until || self.recent.is_released() {
-                let is_again = self.told(scan.answer).await? == Some(Told::Yours);
+                let is_again = self.told(scan.answer).await? == Some(ScanResult::Yours);
                 return Ok(json_of(id, found.as_ref(), is_again));
             }
             let mut is_told = false;
@@ -266,7 +265,7 @@ impl Console {
     }
 
     /// What the event itself was told.
-    async fn told(self: &Arc<Self>, event: u128) -> Result<Option<Told>, Problem> {
+    async fn told(self: &Arc<Self>, event: u128) -> Result<Option<ScanResult>, Problem> {
         Ok(self.one(event).await?.map(|answer| answer.told))
     }
 }
@@ -274,11 +273,13 @@ impl Console {
 fn json_of(id: &str, answer: Option<&Answer>, is_again: bool) -> Value {
     let Some(answer) = answer else { return json!({ "id": id, "state": "pending" }) };
     let state = match answer.told {
-        Told::Repeat => "repeat",
-        Told::Pending | Told::Prize | Told::Thanks | Told::AlreadyClaimed if !is_again => "entered",
+        ScanResult::Repeat => "repeat",
+        ScanResult::Pending | ScanResult::Prize | ScanResult::Thanks | ScanResult::AlreadyClaimed if !is_again => {
+            "entered"
+        }
         _ => "counted",
     };
-    if matches!(answer.told, Told::Counted | Told::Repeat) {
+    if matches!(answer.told, ScanResult::Counted | ScanResult::Repeat) {
         return json!({ "id": id, "state": state });
     }
     let mut draw = json!({ "campaign": answer.campaign, "result": answer.told.as_str() });

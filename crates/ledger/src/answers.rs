@@ -1,6 +1,6 @@
 //! The answers that senders of scans get, from the ledger.
 
-use domain::model::fact::Told;
+use domain::model::fact::ScanResult;
 use domain::model::time::{HOUR_MS, Millis};
 
 use crate::error::LedgerError;
@@ -14,8 +14,8 @@ pub struct Answer {
     pub received: Millis,
     /// The last desk that answered: 1 the shopper desk, 2 the code desk, 3 the campaign desk.
     pub desk: u8,
-    pub told: Told,
-    /// Set for entries, and for scans that repeat an earlier entry's answer.
+    pub told: ScanResult,
+    /// Of entries, and of scans that are told an earlier entry's answer again.
     pub code: Option<String>,
     pub campaign: Option<String>,
     pub prize: Option<String>,
@@ -81,9 +81,9 @@ impl Ledger {
         let params = [merchant.into(), code.into(), shopper.into(), campaign.as_deref().into(), number.into()];
         let prize = first(store, sql, &params, |row| Ok(row.text(0)?.map(ToOwned::to_owned)))?.flatten();
         let told = match (is_first, &prize) {
-            (false, _) => Told::AlreadyClaimed,
-            (true, Some(_)) => Told::Prize,
-            (true, None) => Told::Thanks,
+            (false, _) => ScanResult::AlreadyClaimed,
+            (true, Some(_)) => ScanResult::Prize,
+            (true, None) => ScanResult::Thanks,
         };
         let answer =
             Answer { received, desk: 3, told, code: Some(code.to_owned()), campaign, prize, claim: None, whose: None };
@@ -98,7 +98,7 @@ fn read(row: &dyn Row) -> Result<Answer, LedgerError> {
     Ok(Answer {
         received: row.int_of(0)?,
         desk: u8::try_from(row.int_of(1)?).map_err(|_| LedgerError::Damaged("answers.desk".to_owned()))?,
-        told: Told::parse(told).ok_or_else(|| LedgerError::Damaged(format!("answers.told {told}")))?,
+        told: ScanResult::parse(told).ok_or_else(|| LedgerError::Damaged(format!("answers.told {told}")))?,
         code: text(3)?,
         campaign: text(4)?,
         prize: text(5)?,

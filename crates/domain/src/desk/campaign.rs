@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::{Frame, Kind, decode, encode};
 use crate::model::address::Topic;
-use crate::model::fact::{Answer, Award, Fact, Metric, Scope, Told, What, Win};
+use crate::model::fact::{Answer, Award, Fact, Metric, ScanResult, Scope, What, Win};
 use crate::model::rulebook::{Library, Rulebook};
 use crate::model::time::Millis;
 use crate::protocol::stage::{Desk, Outbox};
@@ -88,7 +88,7 @@ impl CampaignDesk {
             key: win.key,
             received: win.received,
             desk: 3,
-            told: if prize.is_some() { Told::Prize } else { Told::Thanks },
+            result: if prize.is_some() { ScanResult::Prize } else { ScanResult::Thanks },
             code: Some(win.code),
             campaign: Some(&campaign.id),
             prize: prize.map(|p| p.id.as_str()),

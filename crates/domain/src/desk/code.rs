@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::frame::{Frame, Kind, decode, encode};
 use crate::model::address::Topic;
 use crate::model::draw::{Input, winner};
-use crate::model::fact::{Answer, CodeScan, Fact, Outcome, Told, What, Win};
+use crate::model::fact::{Answer, CodeScan, Fact, Outcome, ScanResult, What, Win};
 use crate::model::ids::text_key;
 use crate::model::rulebook::{Library, Rulebook};
 use crate::model::rules::Phase;
@@ -102,15 +102,15 @@ impl CodeDesk {
         let Some((campaign, index, n)) = campaign else { return Ok(()) };
         let prize = if outcome == Outcome::Entered { draw(book, index, n, scan)? } else { None };
         let result = match (outcome, prize) {
-            (Outcome::Entered, Some(_)) => Told::Pending,
-            (Outcome::Entered, None) => Told::Thanks,
+            (Outcome::Entered, Some(_)) => ScanResult::Pending,
+            (Outcome::Entered, None) => ScanResult::Thanks,
             (other, _) => other.into(),
         };
         out.fact(&fact(What::Answer(Answer {
             key: scan.key,
             received: scan.received,
             desk: 2,
-            told: result,
+            result,
             code: Some(scan.code),
             campaign: Some(&campaign.id),
             prize: None,

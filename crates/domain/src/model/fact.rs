@@ -68,7 +68,7 @@ super::text::words! {
 
 super::text::words! {
     /// The result of a scan, for the sender (contract section 9).
-    Told {
+    ScanResult {
         Counted = "counted",
         Repeat = "repeat",
         /// An entry whose draw is in progress.
@@ -86,7 +86,7 @@ super::text::words! {
     }
 }
 
-impl From<Outcome> for Told {
+impl From<Outcome> for ScanResult {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Entered => Self::Pending,
@@ -225,7 +225,7 @@ pub struct Answer<'a> {
     pub received: Millis,
     /// The desk that answers: 1 the shopper desk, 2 the code desk, 3 the campaign desk.
     pub desk: u8,
-    pub told: Told,
+    pub result: ScanResult,
     /// Present on entries, and on scans that get an earlier entry's result again.
     #[serde(borrow)]
     pub code: Option<&'a str>,

@@ -63,19 +63,30 @@ impl Build {
     /// The behaviour of a number.
     ///
     /// # Errors
-    /// The build does not know the number; as a phrase that names the fix.
-    pub fn behaviour(self, number: u32) -> Result<Behaviour, String> {
-        let known = self.behaviours.iter().find(|b| b.number == number);
-        known.copied().ok_or_else(|| {
-            let [first, .., last] = self.behaviours else {
-                return self.unknown(number, &self.own().number.to_string());
-            };
-            self.unknown(number, &format!("{} to {}", first.number, last.number))
-        })
+    /// The build does not know the number.
+    pub fn behaviour(self, number: u32) -> Result<Behaviour, UnknownBehaviour> {
+        let found = self.behaviours.iter().find(|b| b.number == number);
+        found.copied().ok_or(UnknownBehaviour { number, build: self })
     }
+}
 
-    fn unknown(self, number: u32, known: &str) -> String {
-        let fix = if number > self.own().number { "upgrade" } else { "downgrade" };
-        format!("behaviour {number}, this build has {known}: {fix} it")
+/// A behaviour that a build does not know. The text is a phrase that follows the name of its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownBehaviour {
+    number: u32,
+    build: Build,
+}
+
+impl std::error::Error for UnknownBehaviour {}
+
+impl std::fmt::Display for UnknownBehaviour {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let own = self.build.own().number;
+        write!(f, "behaviour {}, this build has ", self.number)?;
+        match self.build.behaviours {
+            [first, .., last] => write!(f, "{} to {}", first.number, last.number)?,
+            _ => write!(f, "{own}")?,
+        }
+        write!(f, ": {} it", if self.number > own { "upgrade" } else { "downgrade" })
     }
 }

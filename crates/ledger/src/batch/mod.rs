@@ -5,7 +5,7 @@ pub(crate) mod write;
 
 use std::collections::{BTreeMap, HashMap};
 
-use domain::model::fact::{Answer, Award, Fact, Metric, OrderState, Posting, Scope, Told, What};
+use domain::model::fact::{Answer, Award, Fact, Metric, OrderState, Posting, ScanResult, Scope, What};
 use domain::model::rules::Step;
 use domain::model::time::{Day, HOUR_MS, Millis, day_text};
 
@@ -55,7 +55,7 @@ struct Rules {
 struct OwnedAnswer {
     received: Millis,
     desk: u8,
-    told: Told,
+    told: ScanResult,
     code: Option<String>,
     campaign: Option<String>,
     prize: Option<String>,
@@ -221,7 +221,7 @@ impl Batch {
         answer.insert_entry(OwnedAnswer {
             received: a.received,
             desk: a.desk,
-            told: a.told,
+            told: a.result,
             code: a.code.map(ToOwned::to_owned),
             campaign: a.campaign.map(ToOwned::to_owned),
             prize: a.prize.map(ToOwned::to_owned),

@@ -2,7 +2,7 @@
 
 use std::sync::Barrier;
 
-use domain::model::fact::{Answer, Fact, Told, What};
+use domain::model::fact::{Answer, Fact, ScanResult, What};
 use domain::model::time::{HOUR_MS, Millis};
 use domain::protocol::positions::FaultInjection;
 use ledger::error::LedgerError;
@@ -121,7 +121,7 @@ fn answer(key: u128, received: Millis, desk: u8) -> Fact<'static> {
         key,
         received,
         desk,
-        told: Told::Counted,
+        result: ScanResult::Counted,
         code: None,
         campaign: None,
         prize: None,

@@ -17,7 +17,7 @@ use crate::desk::shopper::resolve::{EventContext, resolve};
 use crate::model::address::Topic;
 use crate::model::code::Kind;
 use crate::model::event::{Action, Event};
-use crate::model::fact::{Answer, CodeScan, Fact, Metric, Outcome, Told, What};
+use crate::model::fact::{Answer, CodeScan, Fact, Metric, Outcome, ScanResult, What};
 use crate::model::ids::{digest128, join_keys, text_key};
 use crate::model::rulebook::{Library, Name, Rulebook};
 use crate::model::rules::Rules;
@@ -286,13 +286,13 @@ impl Merchant {
         kind: Kind,
         counted: bool,
         out: &mut Outbox,
-    ) -> Told {
+    ) -> ScanResult {
         let campaign = context.resolved.code.and_then(|(_, code)| code.campaign);
         // Anyone can send keyless scans repeatedly, so they enter only with codes that draw once.
         let draws = campaign.is_some() && !context.event.keyless;
         if kind == Kind::Forged || !(kind.is_item() || draws) {
             // The result of a forged code is `counted`, so that the sender cannot tell it from an unknown one.
-            return if counted || kind == Kind::Forged { Told::Counted } else { Told::Repeat };
+            return if counted || kind == Kind::Forged { ScanResult::Counted } else { ScanResult::Repeat };
         }
         let result = if counted { self.enter(context, compiled, name, kind, campaign) } else { Err(Outcome::Repeat) };
         let outcome = result.err().unwrap_or(Outcome::Entered);
@@ -326,11 +326,11 @@ impl Merchant {
         context: &EventContext<'_, '_>,
         compiled: &CompiledRules,
         name: &Name<'_>,
-        result: Told,
+        result: ScanResult,
         out: &mut Outbox,
     ) {
         let mut buffer = [0; 18];
-        let drawn = !matches!(result, Told::Counted | Told::Repeat);
+        let drawn = !matches!(result, ScanResult::Counted | ScanResult::Repeat);
         let campaign = context.resolved.code.and_then(|(_, code)| code.campaign).filter(|_| drawn);
         out.fact(&Fact {
             merchant: context.event.merchant,
@@ -338,12 +338,12 @@ impl Merchant {
                 key: context.event.answer_key(),
                 received: context.received,
                 desk: 1,
-                told: result,
-                code: matches!(result, Told::Pending | Told::Yours).then(|| name.text(&mut buffer)),
+                result,
+                code: matches!(result, ScanResult::Pending | ScanResult::Yours).then(|| name.text(&mut buffer)),
                 campaign: campaign.map(|index| compiled.book.rules.campaigns[index as usize].id.as_str()),
                 prize: None,
                 claim: None,
-                shopper: (context.event.keyless && result == Told::Yours).then_some(context.event.shopper),
+                shopper: (context.event.keyless && result == ScanResult::Yours).then_some(context.event.shopper),
             }),
         });
     }
