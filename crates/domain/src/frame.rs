@@ -59,6 +59,20 @@ pub enum Kind {
 }
 
 impl Kind {
+    fn of(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Events,
+            2 => Self::CodeScans,
+            3 => Self::Wins,
+            4 => Self::Facts,
+            5 => Self::Marker,
+            6 => Self::Genesis,
+            7 => Self::Placed,
+            8 => Self::Reject,
+            _ => return None,
+        })
+    }
+
     /// The name in messages.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -79,6 +93,14 @@ impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// The kind that a record's header names. Nothing else of the record is checked: it may be damaged, or not a frame.
+///
+/// It is for readers that only need some kinds, and skip the checks of [`Frame::open`] for the others.
+#[must_use]
+pub fn peek_kind(record: &[u8]) -> Option<Kind> {
+    record.get(KIND_AT).and_then(|&byte| Kind::of(byte))
 }
 
 /// Why this build cannot read a record as a frame.

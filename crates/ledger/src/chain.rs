@@ -71,7 +71,7 @@ impl Chain {
     /// Begins at the stored positions.
     pub(crate) fn over(stored: Stored, faults: FaultInjection) -> Self {
         let mut positions = Positions::default();
-        positions.faults = guards;
+        positions.faults = faults;
         for (&(topic, partition), &position) in &stored.positions {
             positions.restore(topic, partition, position);
         }

@@ -207,7 +207,7 @@ impl Writer {
     pub fn set_guards(&mut self, faults: FaultInjection) {
         self.faults = faults;
         for chain in self.chains.values_mut() {
-            chain.positions.faults = guards;
+            chain.positions.faults = faults;
         }
     }
 

@@ -28,7 +28,7 @@ pub fn event_key(merchant: &str, shopper: &str, action: &str, id: &str) -> u128 
     digest128(&[merchant, shopper, action, id])
 }
 
-/// The key of the answer to a keyless scan, from its random id. It has two parts and an event key has three, so they differ.
+/// The key of the answer to a keyless scan, from its random id. It has two parts and an event key has four, so they differ.
 #[must_use]
 pub fn keyless_answer_key(id: &str) -> u128 {
     digest128(&["keyless", id])
@@ -72,8 +72,9 @@ mod tests {
 
     #[test]
     fn event_key_is_sha256_of_joined_parts() {
-        // printf 'acme\x1fu1\x1f7f3a' | sha256sum | head -c 32
-        assert_eq!(format!("{:032x}", event_key("acme", "u1", "7f3a")), "8e27e9938c7636ce37406468685ab8a2");
+        // printf 'acme\x1fu1\x1forder\x1f7f3a' | sha256sum | head -c 32
+        assert_eq!(format!("{:032x}", event_key("acme", "u1", "order", "7f3a")), "793e9accdd23051af1e034aa33f4bd25");
+        assert_eq!(format!("{:032x}", event_key("acme", "u1", "refund", "7f3a")), "2d3a50eea725956a84a274fb4920295d");
     }
 
     #[test]

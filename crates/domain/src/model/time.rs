@@ -10,6 +10,9 @@ pub type Day = i32;
 
 /// Maximum time of an event, ms: 9999-12-31T23:59:59.999Z; a later one is refused (contract section 1).
 pub const TIME_MAX: Millis = 253_402_300_799_999;
+/// Minimum time of an event that is written as an integer, ms: 1973-03-03T09:46:40Z. A smaller number is taken for
+/// seconds and refused (contract section 1).
+pub const INTEGER_TIME_MIN: Millis = 100_000_000_000;
 /// Maximum lead of an event's time over `received`, ms; a time further ahead becomes `received` (contract section 1).
 pub const AHEAD_MAX_MS: i64 = 5 * 60 * 1000;
 

@@ -130,8 +130,8 @@ impl Merchant {
             ("duplicates", self.state.delivered.bytes()),
             ("uniques", self.state.uniques.bytes()),
             ("repeats", self.state.repeats.bytes()),
-            ("shoppers", table_bytes::<Shopper>(self.state.shoppers.capacity())),
-            ("for_good", table_bytes::<()>(self.state.entered.capacity() + self.state.closed.capacity())),
+            ("shoppers", self.state.shoppers.allocation_size()),
+            ("for_good", self.state.entered.allocation_size() + self.state.closed.allocation_size()),
         ]
     }
 
