@@ -56,7 +56,7 @@ pub struct Membership {
     commits: Sender<Vec<(Topic, u16, u64)>>,
     changes: Mutex<Option<Receiver<Change>>>,
     ends: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Membership {
@@ -102,7 +102,7 @@ impl Membership {
             shut_out: Vec::new(),
         };
         let thread = std::thread::Builder::new().name("kafka-member".to_owned()).spawn(move || member.run());
-        let thread = Some(thread.expect("the system has room for a thread"));
+        let thread = Mutex::new(Some(thread.expect("the system has room for a thread")));
         Ok(Self { commits, changes: Mutex::new(Some(changes)), ends, thread })
     }
 
@@ -122,13 +122,14 @@ impl Membership {
     }
 
     /// Ends the membership. The group keeps this member's partitions for it until the session timeout.
-    pub fn leave(mut self) {
+    pub fn leave(&self) {
         self.end();
     }
 
-    fn end(&mut self) {
+    fn end(&self) {
         self.ends.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
             let _ = thread.join();
         }
     }

@@ -30,15 +30,20 @@ pub(crate) fn publish(args: &RulesPublishArgs, files: Arc<dyn Files>) -> Result<
     let given = read_all(&args.files, args.secrets.as_deref())?;
     log_as(LogFormat::Text, "warn");
     let meta = meta(&kafka)?;
-    let mut feed = KafkaConsumer::new(&kafka, &meta, CLIENT_ID)?;
+    let mut consumer = KafkaConsumer::new(&kafka, &meta, CLIENT_ID)?;
     let appender = KafkaAppender::start(&kafka, CLIENT_ID, Options::edge(), &Metrics::new(&Registry::new()))?;
     let mut published = Published::default();
-    let shelf = store.shelf(files);
-    let mut press =
-        RulesPublisher { meta: &meta, feed: &mut feed, appender: &appender, shelf: &shelf, registry: &mut published };
+    let store = store.store(files);
+    let mut publisher = RulesPublisher {
+        meta: &meta,
+        consumer: &mut consumer,
+        appender: &appender,
+        store: &store,
+        registry: &mut published,
+    };
     for checked in &given {
         let merchant = &checked.rules.merchant;
-        let (order, is_new) = press.publish(&checked.rules).with_context(|| format!("rules of {merchant}"))?;
+        let (order, is_new) = publisher.publish(&checked.rules).with_context(|| format!("rules of {merchant}"))?;
         let version = version_text(&version(&object(&checked.rules)));
         let how = if is_new { "published" } else { "in force already" };
         answer(format_args!("{merchant}: version {version} {how}, number {order}"))?;

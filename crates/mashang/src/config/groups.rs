@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use edge::ingest::service::Limits;
 use eventlog::kafka::settings::Settings as Kafka;
 use web::networks::Trust;
 use web::server::listen::raise_files;
@@ -237,6 +238,10 @@ impl IngestSettings {
 
     pub(crate) fn udp_trust(&self) -> Trust {
         self.udp_trust.clone().unwrap_or_else(Trust::loopback)
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { inflight_bytes_max: self.inflight_bytes as usize, shopper_events_per_s: self.shopper_limit.get() }
     }
 
     /// # Errors

@@ -44,9 +44,9 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    pub(crate) fn start(listener: TcpListener, standing: Arc<dyn HealthCheck>) -> Result<Self> {
-        let service = Routes { router: routes(standing), local_only: false };
-        let manner = PortConfig {
+    pub(crate) fn start(listener: TcpListener, health: Arc<dyn HealthCheck>) -> Result<Self> {
+        let service = Routes { router: routes(health), local_only: false };
+        let config = PortConfig {
             connections_max: CONNECTIONS_MAX,
             proxies: Trust::none(),
             expects_proxy: false,
@@ -54,7 +54,7 @@ impl Admin {
             tls: None,
         };
         // The requests to the admin port are not in the metrics.
-        let port = Port::new(service, manner, Http::new(&Registry::new())?);
+        let port = Port::new(service, config, Http::new(&Registry::new())?);
         let (stop, stopped) = watch::channel(false);
         let address = listener.local_addr()?;
         let server = tokio::spawn(async move { port.serve(listener, stopped).await });
@@ -68,26 +68,26 @@ impl Admin {
 }
 
 /// The routes of the admin port.
-fn routes(standing: Arc<dyn HealthCheck>) -> Router {
+fn routes(health: Arc<dyn HealthCheck>) -> Router {
     Router::new()
         .route("/livez", get(alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(standing)
+        .with_state(health)
 }
 
 type RoleHealth = State<Arc<dyn HealthCheck>>;
 
-async fn alive(State(standing): RoleHealth) -> Response {
-    told("alive", ask(move || standing.life()).await)
+async fn alive(State(health): RoleHealth) -> Response {
+    told("alive", ask(move || health.life()).await)
 }
 
-async fn ready(State(standing): RoleHealth) -> Response {
-    told("ready", ask(move || standing.readiness()).await)
+async fn ready(State(health): RoleHealth) -> Response {
+    told("ready", ask(move || health.readiness()).await)
 }
 
-async fn metrics(State(standing): RoleHealth) -> Response {
-    let text = ask(move || Ok(standing.metrics())).await;
+async fn metrics(State(health): RoleHealth) -> Response {
+    let text = ask(move || Ok(health.metrics())).await;
     match text {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
         Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, why).into_response(),

@@ -160,13 +160,13 @@ impl Sockets {
     /// Receives from each on a thread of its own, which `start` makes.
     pub(crate) fn receive(
         self,
-        door: &Arc<IngestService>,
+        ingest: &Arc<IngestService>,
         trust: Trust,
         start: impl Fn(&str, Work) -> JoinHandle<()>,
     ) -> Receivers {
         let (stop, trust) = (Arc::new(AtomicBool::new(false)), Arc::new(trust));
         let receive = |(number, socket)| {
-            let receiver = Receiver::new(number, socket, Arc::clone(door), Arc::clone(&trust));
+            let receiver = Receiver::new(number, socket, Arc::clone(ingest), Arc::clone(&trust));
             let stop = Arc::clone(&stop);
             let run = move || {
                 receiver.run(&stop);

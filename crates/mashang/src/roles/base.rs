@@ -1,5 +1,6 @@
 //! The start of all roles of a fleet: a check of the topics, metrics, failures and signals.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -46,8 +47,7 @@ impl Base {
     /// For a log that Kafka described, or that is known from before.
     pub(crate) fn of(role: &Role, meta: Meta) -> Self {
         let registry = Registry::new();
-        let build = gauges(&registry, "mashang_build_info", "The build that runs", &["version"]);
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        report_build(&registry);
         Self {
             kafka: role.kafka.clone(),
             meta,
@@ -80,7 +80,7 @@ impl Base {
     }
 
     /// A consumer for one purpose, whose name is part of its client id.
-    pub(crate) fn feed(&self, purpose: &str) -> Result<Box<dyn Consumer>> {
+    pub(crate) fn consumer(&self, purpose: &str) -> Result<Box<dyn Consumer>> {
         Ok(Box::new(KafkaConsumer::new(&self.kafka, &self.meta, &format!("{}-{purpose}", self.instance))?))
     }
 }
@@ -103,6 +103,12 @@ pub(crate) fn ask(kafka: &Kafka) -> Result<Meta> {
 /// Whether an error only says that Kafka does not answer.
 pub(crate) fn is_away(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(LogError::Kafka { .. }))
+}
+
+/// Registers the gauge that names the build.
+pub(crate) fn report_build(registry: &Registry) {
+    let build = gauges(registry, "mashang_build_info", "The build that runs", &["version"]);
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
 }
 
 /// Registered gauges.
@@ -141,4 +147,20 @@ pub(crate) async fn until_stopped(mut signals: Signals, failures: &mut Failures)
             Err(failure)
         }
     }
+}
+
+/// Waits as [`until_stopped`] does. From then on the role is not ready; after a request to stop it goes on for `drain_wait`, until
+/// balancers know.
+pub(crate) async fn until_drained(
+    signals: Signals,
+    failures: &mut Failures,
+    draining: &AtomicBool,
+    drain_wait: Duration,
+) -> Result<()> {
+    let ended = until_stopped(signals, failures).await;
+    draining.store(true, Ordering::Release);
+    if ended.is_ok() {
+        tokio::time::sleep(drain_wait).await;
+    }
+    ended
 }

@@ -55,16 +55,16 @@ pub(crate) fn demo(args: &DemoArgs, files: Arc<dyn Files>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let service = Service::start(settings, files).await?;
-        let page = format!("http://{}/", service.http);
+        let page = format!("http://{}/", service.http.address);
         let told = format!(
             "a tea brand with {} stores; its promotion opens {}\npage: {page}   metrics: http://{}/metrics\nexport: mashang export counters --ledger {}\n",
             brand::STORES,
             if facts.opens_ms > now_ms() { "in a few seconds" } else { "is open" },
-            service.admin.address,
+            service.http.admin.address,
             service.ledger.display(),
         );
         writeln!(stdout(), "{told}")?;
-        let live = tokio::spawn(live(facts, service.http.to_string(), service.ledger.clone(), page));
+        let live = tokio::spawn(live(facts, service.http.address.to_string(), service.ledger.clone(), page));
         let result = service.run(args.duration).await;
         live.abort();
         result
@@ -177,25 +177,25 @@ mod tests {
         let (library, _) = publish(read_all(&[rules], None).expect("rules")).expect("a library");
         let path = dir.path().join("ledger.sqlite");
         let writer = Writer::create(&path, [0]).expect("a ledger");
-        let mut road = InlinePipeline::open(library, writer).expect("a road");
+        let mut target = InlinePipeline::open(library, writer).expect("a target");
 
         let mut lines = Vec::new();
         let mut traffic = Traffic::new(Brand::new(OPENS, 3), 3);
         for second in -90..60 {
             traffic.until(OPENS + second * 1_000, &mut lines);
         }
-        let mut intake = EventFileReader::new("demo".to_owned(), Merchants::new([(MERCHANT, "CNY")]), Rejects::Told);
-        let mut send = |record: Vec<u8>| Ok(road.events(&record)?);
+        let mut batcher = EventFileReader::new("demo".to_owned(), Merchants::new([(MERCHANT, "CNY")]), Rejects::Told);
+        let mut send = |record: Vec<u8>| Ok(target.events(&record)?);
         for (number, line) in (1..).zip(&lines) {
-            intake.line(Line::new(number, line.as_bytes()), &mut send).expect("a line");
+            batcher.line(Line::new(number, line.as_bytes()), &mut send).expect("a line");
         }
-        intake.flush(&mut send).expect("a frame");
-        let mut ledger = road.finish().expect("a ledger");
+        batcher.flush(&mut send).expect("a frame");
+        let mut ledger = target.finish().expect("a ledger");
 
         let sums: Vec<i64> = Metric::ALL.iter().map(|&metric| ledger.sum(metric).expect("a sum")).collect();
         let sum = |metric| sums[metric as usize];
-        let accepted = i64::try_from(intake.tally.accepted).expect("a count");
-        assert_eq!(usize::try_from(accepted), Ok(lines.len()), "{:?}", intake.tally.rejected);
+        let accepted = i64::try_from(batcher.tally.accepted).expect("a count");
+        assert_eq!(usize::try_from(accepted), Ok(lines.len()), "{:?}", batcher.tally.rejected);
         let per_mille = |metric| sum(metric) * 1_000 / accepted;
         assert!((6..14).contains(&per_mille(Metric::Duplicates)), "{} ‰ duplicates", per_mille(Metric::Duplicates));
         assert!((400..900).contains(&per_mille(Metric::Scans)), "{} ‰ scans", per_mille(Metric::Scans));

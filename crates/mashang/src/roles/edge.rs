@@ -10,7 +10,7 @@ use domain::model::rulebook::Rulebook;
 use domain::protocol::publish::Registry as Published;
 use edge::ingest::batcher::{BatchPolicy, Batcher};
 use edge::ingest::clock::Stamps;
-use edge::ingest::service::{IngestService, Limits};
+use edge::ingest::service::IngestService;
 use edge::metrics::Metrics;
 use edge::spool::append_target::AppendTarget;
 use edge::spool::{self, DeferredAppender, OpenedSpool, Spooled};
@@ -25,65 +25,62 @@ use eventlog::local::meta::{Clock, Meta};
 use eventlog::spool::Sizes;
 use prometheus::{Registry, TextEncoder};
 use tracing::{info, warn};
-use web::auth::Keys;
 use web::merchants::{MerchantCatalog, Rulebooks};
 use web::public::public;
 use web::server::handler::Routes;
-use web::server::metrics::Http;
-use web::server::port::Port;
 
-use super::base::{Base, ask, is_away, on_runtime, until_stopped};
+use super::base::{Base, ask, is_away, on_runtime, until_drained};
 use crate::config::groups::Spool;
 use crate::config::roles::{Edge, EdgeArgs};
 use crate::process::data_dir::lock;
-use crate::process::health::{Admin, HealthCheck};
+use crate::process::health::HealthCheck;
+use crate::process::http::{HttpSockets, open_keys};
 use crate::process::signals::Signals;
-use crate::process::sockets::{self, Listeners, Sockets};
+use crate::process::sockets::Sockets;
 use crate::process::thread::{Failed, thread};
 use crate::roles::edge_cache;
+use crate::rules::follow::RulesFollower;
 use crate::rules::publish::{read_on, served};
 use crate::rules::store::RulesStore;
 use crate::usage;
 
 /// Batch policy of an edge. A record costs an edge, a broker and a desk about as much as some dozens of events, so a round
 /// collects events for 2 ms, and up to 20 ms while brokers are busy; not longer, as a slow broker delays only its own partitions.
-const PACE: BatchPolicy = BatchPolicy { rounds_max: 8, linger: Duration::from_millis(2)..=Duration::from_millis(20) };
+const BATCH_POLICY: BatchPolicy =
+    BatchPolicy { rounds_max: 8, linger: Duration::from_millis(2)..=Duration::from_millis(20) };
 /// Number of processors per shard.
 const PROCESSORS_A_SHARD: usize = 4;
 /// Interval at which a Kafka that was unavailable at the start is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// Interval at which new rules are read from the log.
-const RULES_EVERY: Duration = Duration::from_millis(500);
-
 /// Takes events until SIGTERM or SIGINT.
 pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
     let settings = args.check()?;
-    let (base, from_before) = match Base::begin(&settings.role) {
+    let (base, cached_rules) = match Base::begin(&settings.role) {
         Ok(base) => (base, None),
         Err(error) => {
-            let Some((meta, books)) = known_before(&settings, &error)? else { return Err(error) };
+            let Some((meta, books)) = cached(&settings, &error)? else { return Err(error) };
             warn!(error = %format_args!("{error:#}"), "Kafka does not answer: the edge begins with what it knew before");
             (Base::of(&settings.role, meta), Some(books))
         }
     };
-    let spooled = settings.spool.as_ref().map(|spool| Kept::open(spool, &base.meta)).transpose()?;
-    let last = spooled.as_ref().and_then(|kept| kept.found.last);
-    let mut feed = base.feed("rules")?;
-    let stamps = |feed: &mut dyn Consumer| Stamps::of(&base.meta, feed, last);
+    let spooled = settings.spool.as_ref().map(|spool| LockedSpool::open(spool, &base.meta)).transpose()?;
+    let last = spooled.as_ref().and_then(|locked| locked.spool.last);
+    let mut consumer = base.consumer("rules")?;
+    let stamps = |consumer: &mut dyn Consumer| Stamps::of(&base.meta, consumer, last);
     // Under the event clock there is one running maximum, and so one shard.
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let shards = if base.meta.clock == Clock::Event { 1 } else { processors.div_ceil(PROCESSORS_A_SHARD) };
-    let stamps: Vec<Stamps> = (0..shards).map(|_| stamps(&mut *feed)).collect::<Result<_, _>>()?;
+    let stamps: Vec<Stamps> = (0..shards).map(|_| stamps(&mut *consumer)).collect::<Result<_, _>>()?;
     let mut rules = Rules {
-        feed,
+        consumer,
         published: Published::default(),
-        shelf: settings.store.shelf(Arc::new(Disk)),
-        served: Arc::new(MerchantCatalog::default()),
-        kept: settings.spool.as_ref().map(|spool| (spool.dir.clone(), base.meta.clone())),
+        store: settings.store.store(Arc::new(Disk)),
+        catalog: Arc::new(MerchantCatalog::default()),
+        cache: settings.spool.as_ref().map(|spool| (spool.dir.clone(), base.meta.clone())),
     };
-    let is_away = from_before.is_some();
-    match from_before {
-        Some(books) => rules.served.set_books(books),
+    let is_away = cached_rules.is_some();
+    match cached_rules {
+        Some(books) => rules.catalog.set_books(books),
         None => rules.read()?,
     }
     on_runtime(run(settings, base, is_away, spooled, stamps, rules))
@@ -94,34 +91,34 @@ pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
 ///
 /// # Errors
 /// What was known cannot be read.
-fn known_before(settings: &Edge, error: &anyhow::Error) -> Result<Option<(Meta, Rulebooks)>> {
+fn cached(settings: &Edge, error: &anyhow::Error) -> Result<Option<(Meta, Rulebooks)>> {
     let Some(spool) = settings.spool.as_ref().filter(|_| is_away(error)) else { return Ok(None) };
     Ok(edge_cache::read(&spool.dir)?.filter(|(meta, _)| meta.clock == Clock::Wall))
 }
 
 /// A spool that is this process's alone.
-struct Kept {
-    found: OpenedSpool,
+struct LockedSpool {
+    spool: OpenedSpool,
     /// The directory is locked as long as this is open.
     _lock: std::fs::File,
 }
 
-impl Kept {
+impl LockedSpool {
     /// # Errors
     /// It is another process's, another log's, damaged, or cannot be written: usage.
-    fn open(spool: &Spool, log: &Meta) -> Result<Self> {
-        let dir = &spool.dir;
+    fn open(settings: &Spool, log: &Meta) -> Result<Self> {
+        let dir = &settings.dir;
         let refused = |e: &dyn std::fmt::Display| usage(format!("--spool {}: {e}", dir.display()));
         std::fs::create_dir_all(dir)
             .map_err(|e| refused(&format!("cannot be written: {e}: choose a directory that can be")))?;
         let lock = lock(dir).map_err(|e| refused(&e))?;
-        let found = OpenedSpool::open(Arc::new(Disk), dir, log, Sizes::of(spool.bytes)).map_err(|e| refused(&e))?;
-        Ok(Self { found, _lock: lock })
+        let spool = OpenedSpool::open(Arc::new(Disk), dir, log, Sizes::of(settings.bytes)).map_err(|e| refused(&e))?;
+        Ok(Self { spool, _lock: lock })
     }
 }
 
 /// The append target of each shard. With a spool all shards share one target: only one appender keeps the order of its input.
-fn roads(
+fn targets(
     spool: Option<(&Spool, OpenedSpool)>,
     base: &Base,
     away: Option<&Failed>,
@@ -152,8 +149,8 @@ fn roads(
         }
     };
     let metrics = spool::Metrics::new(&base.registry).context("metrics are registered once")?;
-    let road = AppendTarget::Spooled(Arc::new(Spooled::start(found, log, metrics)));
-    Ok(vec![road; shards])
+    let target = AppendTarget::Spooled(Arc::new(Spooled::start(found, log, metrics)));
+    Ok(vec![target; shards])
 }
 
 /// Waits until Kafka answers.
@@ -179,133 +176,98 @@ async fn run(
     settings: Edge,
     base: Base,
     is_away: bool,
-    spooled: Option<Kept>,
+    spooled: Option<LockedSpool>,
     stamps: Vec<Stamps>,
-    rules: Rules,
+    mut rules: Rules,
 ) -> Result<()> {
-    let keys = settings.http.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new);
-    let listeners = Listeners::bind(settings.http.http.get())?;
+    let keys = open_keys(&settings.http)?;
+    let sockets = HttpSockets::bind(&settings.http, &settings.role.process).await?;
     let udp = Sockets::bind(settings.ingest.udp())?;
-    let admin = sockets::admin(settings.role.process.admin.get()).await?;
     let metrics = Metrics::new(&base.registry).context("metrics are registered once")?;
-    let (found, _lock) = spooled.map(|Kept { found, _lock }| (found, _lock)).unzip();
+    let (spool, _lock) = spooled.map(|LockedSpool { spool, _lock }| (spool, _lock)).unzip();
     let (failed, mut failures) = base.failures();
-    let roads = roads(settings.spool.as_ref().zip(found), &base, is_away.then_some(&failed), stamps.len())?;
+    let targets = targets(settings.spool.as_ref().zip(spool), &base, is_away.then_some(&failed), stamps.len())?;
     let partitions = base.meta.partitions.scans;
-    let start = |(road, stamps): (&AppendTarget, Stamps)| {
-        Batcher::start(road.clone(), partitions, stamps, PACE, metrics.clone())
+    let start = |(target, stamps): (&AppendTarget, Stamps)| {
+        Batcher::start(target.clone(), partitions, stamps, BATCH_POLICY, metrics.clone())
     };
-    let intakes: Vec<Arc<Batcher>> = roads.iter().zip(stamps).map(start).collect();
-    let served = Arc::clone(&rules.served);
-    let standing = Arc::new(RoleHealth {
-        roads: roads.clone(),
-        served: Arc::clone(&served),
+    let batchers: Vec<Arc<Batcher>> = targets.iter().zip(stamps).map(start).collect();
+    let catalog = Arc::clone(&rules.catalog);
+    let health = Arc::new(RoleHealth {
+        targets: targets.clone(),
+        catalog: Arc::clone(&catalog),
         registry: base.registry.clone(),
         draining: AtomicBool::new(false),
     });
-    let stopping = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stopping);
-    let follower = thread("rules", &failed, move || {
-        rules.follow(&asked);
-        Ok(())
-    });
+    let follower = RulesFollower::start(&failed, "what was served goes on", move || rules.read());
 
-    let connections = Http::new(&base.registry).context("metrics are registered once")?;
-    let limits = Limits {
-        inflight_bytes_max: settings.ingest.inflight_bytes as usize,
-        shopper_events_per_s: settings.ingest.shopper_limit.get(),
-    };
-    let door = IngestService::new(intakes.clone(), served, keys.clone(), metrics, limits);
-    let door = Arc::new(door);
-    let routes = public(IngestService::routes().merge(browser::routes(&door)), browser::links(&door));
-    let routes = Routes { router: routes, local_only: door.keys.is_none() };
-    let service = EdgeHandler { ingest: Arc::clone(&door), routes };
-    let port = Port::new(service, settings.http.port()?, connections);
+    let limits = settings.ingest.limits();
+    let ingest = Arc::new(IngestService::new(batchers.clone(), catalog, keys.clone(), metrics, limits));
+    let router = public(IngestService::routes().merge(browser::routes(&ingest)), browser::links(&ingest));
+    let routes = Routes { router, local_only: keys.is_none() };
+    let handler = EdgeHandler { ingest: Arc::clone(&ingest), routes };
     let udp_address = udp.address().map(tracing::field::display);
-    let receivers = udp.receive(&door, settings.ingest.udp_trust(), |name, work| thread(name, &failed, work));
-    let http = listeners.address()?;
-    let mut servers = listeners.serve(&port, |name, work| thread(name, &failed, work));
-    if let Some(keys) = keys {
-        tokio::spawn(async move { keys.reload().await });
-    }
-    let admin = Admin::start(admin, Arc::<RoleHealth>::clone(&standing))?;
+    let receivers = udp.receive(&ingest, settings.ingest.udp_trust(), |name, work| thread(name, &failed, work));
+    let own = Arc::<RoleHealth>::clone(&health);
+    let mut http = sockets.serve(handler, &settings.http, keys, own, (&base.registry, &failed))?;
     let signals = Signals::listen()?;
-    info!(%http, udp = udp_address, admin = %admin.address, instance = base.instance, "ready");
+    info!(http = %http.address, udp = udp_address, admin = %http.admin.address, instance = base.instance, "ready");
 
-    let ended = until_stopped(signals, &mut failures).await;
-    standing.draining.store(true, Ordering::Release);
-    if ended.is_ok() {
-        tokio::time::sleep(settings.http.drain_wait).await;
-    }
+    let ended = until_drained(signals, &mut failures, &health.draining, settings.http.drain_wait).await;
     receivers.stop();
-    servers.end().await;
+    http.end_requests().await;
     tokio::task::spawn_blocking(move || receivers.join()).await?;
-    intakes.iter().for_each(|intake| intake.close());
-    stopping.store(true, Ordering::Release);
+    batchers.iter().for_each(|batcher| batcher.close());
     tokio::task::spawn_blocking(move || {
-        roads.iter().for_each(AppendTarget::close);
-        let _ = follower.join();
+        targets.iter().for_each(AppendTarget::close);
+        follower.end();
     })
     .await?;
-    admin.end().await;
+    http.end().await;
     info!("stopped");
     ended
 }
 
 /// Reads the published rules: the merchants whose events are accepted.
 struct Rules {
-    feed: Box<dyn Consumer>,
+    consumer: Box<dyn Consumer>,
     published: Published,
-    shelf: RulesStore,
-    served: Arc<MerchantCatalog>,
+    store: RulesStore,
+    catalog: Arc<MerchantCatalog>,
     /// The directory of the cache, and the log it is for.
-    kept: Option<(PathBuf, Meta)>,
+    cache: Option<(PathBuf, Meta)>,
 }
 
 impl Rules {
     fn read(&mut self) -> Result<()> {
-        read_on(&mut *self.feed, &mut self.published)?;
-        let known = self.served.books();
-        let now = served(&self.published, &self.shelf, &known)?;
+        read_on(&mut *self.consumer, &mut self.published)?;
+        let known = self.catalog.books();
+        let now = served(&self.published, &self.store, &known)?;
         let order = |(merchant, book): (&String, &Arc<Rulebook>)| (merchant.clone(), book.order);
         if !now.iter().map(order).eq(known.iter().map(order)) {
             info!(merchants = now.len(), "rules are served");
-            if let Some((dir, meta)) = &self.kept
+            if let Some((dir, meta)) = &self.cache
                 && let Err(error) = edge_cache::keep(dir, meta, &now)
             {
                 warn!(error = %format_args!("{error:#}"), "a start while Kafka is away would not know these rules");
             }
-            self.served.set_books(now);
+            self.catalog.set_books(now);
         }
         Ok(())
-    }
-
-    fn follow(mut self, stopping: &AtomicBool) {
-        let mut is_told = false;
-        while !stopping.load(Ordering::Acquire) {
-            std::thread::sleep(RULES_EVERY);
-            match self.read() {
-                Ok(()) => is_told = false,
-                Err(error) if !std::mem::replace(&mut is_told, true) => {
-                    warn!(error = %format_args!("{error:#}"), "new rules cannot be read; what was served goes on");
-                }
-                Err(_) => {}
-            }
-        }
     }
 }
 
 /// The health of an edge.
 struct RoleHealth {
-    roads: Vec<AppendTarget>,
-    served: Arc<MerchantCatalog>,
+    targets: Vec<AppendTarget>,
+    catalog: Arc<MerchantCatalog>,
     registry: Registry,
     draining: AtomicBool,
 }
 
 impl HealthCheck for RoleHealth {
     fn life(&self) -> Result<(), String> {
-        match self.roads.iter().any(|road| road.health() == Health::Failed) {
+        match self.targets.iter().any(|target| target.health() == Health::Failed) {
             true => Err("an appender or the spool failed".to_owned()),
             false => Ok(()),
         }
@@ -316,10 +278,10 @@ impl HealthCheck for RoleHealth {
         if self.draining.load(Ordering::Acquire) {
             return Err("draining".to_owned());
         }
-        if self.served.now().is_empty() {
+        if self.catalog.now().is_empty() {
             return Err("no rules are published: see `mashang rules publish`".to_owned());
         }
-        match self.roads.iter().map(AppendTarget::health).find(|&health| health != Health::Good) {
+        match self.targets.iter().map(AppendTarget::health).find(|&health| health != Health::Good) {
             None => Ok(()),
             Some(Health::Failed) => Err("an appender or the spool failed".to_owned()),
             Some(_) => Err("the log does not answer, or too slowly, and no spool has room".to_owned()),

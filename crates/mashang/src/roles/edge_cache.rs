@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use web::merchants::Rulebooks;
 use wire::rules::{from_object, object, version};
 
-use crate::rules::publish::door_book;
+use crate::rules::publish::edge_rulebook;
 
 const NAME: &str = "known.json";
 
@@ -61,7 +61,7 @@ pub(super) fn read(dir: &Path) -> Result<Option<(Meta, Rulebooks)>> {
     let known: Known = serde_json::from_slice(&bytes).map_err(|e| wrong(&e))?;
     let book = |Published { order, object }: Published| {
         let rules = from_object(object.as_bytes()).map_err(|e| wrong(&e))?;
-        let book = door_book(rules, order, version(object.as_bytes()))?;
+        let book = edge_rulebook(rules, order, version(object.as_bytes()))?;
         Ok((book.rules.merchant.clone(), book))
     };
     Ok(Some((known.log, known.rules.into_iter().map(book).collect::<Result<_>>()?)))

@@ -1,8 +1,8 @@
 //! `mashang ledger`: facts into the ledger, as many of their partitions as the group gives to this process.
 
 use std::collections::BTreeSet;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -16,6 +16,7 @@ use prometheus::{IntGauge, IntGaugeVec, Registry, TextEncoder};
 use tracing::{info, warn};
 
 use super::base::{Base, gauge, gauges, on_runtime, until_stopped};
+use super::stage_metrics::{lag_gauges, set_lag};
 use crate::config::roles::{Ledger, LedgerArgs};
 use crate::process::health::{Admin, HealthCheck};
 use crate::process::signals::Signals;
@@ -23,52 +24,54 @@ use crate::process::sockets;
 use crate::process::thread::thread;
 use worker::ledger_consumer::{LedgerCommand, LedgerConsumer, Owner, Progress};
 
+/// Maximum number of commands that wait for the consumer; then changes of the group wait too.
+const COMMANDS_MAX: usize = 4096;
+
 /// Writes until SIGTERM or SIGINT.
 pub(crate) fn ledger(args: LedgerArgs) -> Result<()> {
     let settings = args.check()?;
     let base = Base::begin(&settings.role)?;
     let writer = Writer::open(&settings.ledger, [])?;
-    let (orders, ordered) = channel();
-    let (to_commit, commits) = channel();
+    let (command_tx, command_rx) = sync_channel(COMMANDS_MAX);
+    let membership = Arc::<OnceLock<Membership>>::default();
+    let joined = Arc::clone(&membership);
     let (kafka, meta, instance) = (base.kafka.clone(), base.meta.clone(), base.instance.clone());
     let connect = move || Ok::<Box<dyn Consumer>, LogError>(Box::new(KafkaConsumer::new(&kafka, &meta, &instance)?));
     let committed = move |facts, next| {
-        let _ = to_commit.send((facts, next));
+        // Offsets in a group only show its lag: one that is not committed before the join is committed with the next round.
+        joined.get().into_iter().for_each(|member| member.commit(&[(Topic::Facts, facts, next)]));
     };
-    let scribe = LedgerConsumer::open(
+    let consumer = LedgerConsumer::open(
         &base.meta,
         (writer, settings.ledger.to_string()),
         Box::new(connect),
-        Owner::Group(ordered),
+        Owner::Group(command_rx),
         Box::new(committed),
         &base.registry,
     )?;
-    let standing = Arc::new(RoleHealth::new(&base, scribe.progress(), settings.group.stuck_after)?);
-    on_runtime(run(settings, base, scribe, standing, orders, commits))
+    let health = Arc::new(RoleHealth::new(&base, consumer.progress(), settings.group.stuck_after)?);
+    on_runtime(run(settings, base, consumer, health, command_tx, membership))
 }
 
 async fn run(
     settings: Ledger,
     base: Base,
-    scribe: LedgerConsumer,
-    standing: Arc<RoleHealth>,
-    orders: Sender<LedgerCommand>,
-    commits: Receiver<(u16, u64)>,
+    consumer: LedgerConsumer,
+    health: Arc<RoleHealth>,
+    commands: SyncSender<LedgerCommand>,
+    membership: Arc<OnceLock<Membership>>,
 ) -> Result<()> {
     let admin = sockets::admin(settings.role.process.admin.get()).await?;
     let (failed, mut failures) = base.failures();
-    let progress = scribe.progress();
-    let writes = thread("ledger", &failed, move || Ok(scribe.run()?));
+    let progress = consumer.progress();
+    let writes = thread("ledger", &failed, move || Ok(consumer.run()?));
     let group = format!("{}.ledger", base.kafka.prefix);
     let member =
         Membership::join(&base.kafka, &group, &base.instance, &[Topic::Facts], settings.group.session_timeout)?;
-    let (changes, own) = (member.changes(), Arc::clone(&standing));
-    thread("ledger-member", &failed, move || follow(&changes, &orders, &own));
-    let committer = std::thread::spawn(move || {
-        commits.into_iter().for_each(|(facts, next)| member.commit(&[(Topic::Facts, facts, next)]));
-        member
-    });
-    let admin = Admin::start(admin, Arc::<RoleHealth>::clone(&standing))?;
+    let (changes, own) = (member.changes(), Arc::clone(&health));
+    thread("ledger-member", &failed, move || follow(&changes, &commands, &own));
+    membership.set(member).expect("the group is joined once");
+    let admin = Admin::start(admin, Arc::<RoleHealth>::clone(&health))?;
     let signals = Signals::listen()?;
     info!(admin = %admin.address, instance = base.instance, ledger = %settings.ledger, "ready");
 
@@ -76,8 +79,8 @@ async fn run(
     progress.stop();
     let _ = tokio::task::spawn_blocking(move || {
         let _ = writes.join();
-        // The committer first commits the offsets that the consumer has sent; then the member leaves the group.
-        committer.join().into_iter().for_each(Membership::leave);
+        // The member first commits the consumer's last offsets, then it leaves the group.
+        membership.get().into_iter().for_each(Membership::leave);
     })
     .await;
     admin.end().await;
@@ -86,22 +89,21 @@ async fn run(
 }
 
 /// Applies the changes of the group, until the membership is over.
-fn follow(changes: &Receiver<Change>, orders: &Sender<LedgerCommand>, standing: &RoleHealth) -> Result<()> {
+fn follow(changes: &Receiver<Change>, commands: &SyncSender<LedgerCommand>, health: &RoleHealth) -> Result<()> {
     for change in changes {
-        let mut owned = standing.owned.lock().unwrap_or_else(PoisonError::into_inner);
         match change {
-            Change::Assigned(places) => {
-                info!(?places, "partitions come");
-                for (_, facts) in places {
-                    owned.insert(facts);
-                    let _ = orders.send(LedgerCommand::Own(facts));
+            Change::Assigned(partitions) => {
+                info!(?partitions, "partitions come");
+                for (_, facts) in partitions {
+                    health.owned().insert(facts);
+                    let _ = commands.send(LedgerCommand::Own(facts));
                 }
             }
-            Change::Revoked(places) | Change::Lost(places) => {
-                info!(?places, "partitions go");
-                for (_, facts) in places {
-                    owned.remove(&facts);
-                    let _ = orders.send(LedgerCommand::Leave(facts));
+            Change::Revoked(partitions) | Change::Lost(partitions) => {
+                info!(?partitions, "partitions go");
+                for (_, facts) in partitions {
+                    health.owned().remove(&facts);
+                    let _ = commands.send(LedgerCommand::Leave(facts));
                 }
             }
             Change::Over(error) => return Err(error.into()),
@@ -114,7 +116,7 @@ fn follow(changes: &Receiver<Change>, orders: &Sender<LedgerCommand>, standing: 
 struct RoleHealth {
     progress: Arc<Progress>,
     owned: Mutex<BTreeSet<u16>>,
-    feed: Mutex<Box<dyn Consumer>>,
+    consumer: Mutex<Box<dyn Consumer>>,
     stuck_after: Duration,
     registry: Registry,
     lag: IntGaugeVec,
@@ -125,14 +127,18 @@ struct RoleHealth {
 impl RoleHealth {
     fn new(base: &Base, progress: Arc<Progress>, stuck_after: Duration) -> Result<Self> {
         let registry = &base.registry;
-        let by_place = ["stage", "partition"];
         Ok(Self {
             progress,
             owned: Mutex::default(),
-            feed: Mutex::new(base.feed("lag")?),
+            consumer: Mutex::new(base.consumer("lag")?),
             stuck_after,
-            lag: gauges(registry, "mashang_lag_frames", "Frames that a stage has not settled yet", &by_place),
-            stopped: gauges(registry, "mashang_partition_stopped", "Partitions that stopped at an error", &by_place),
+            lag: lag_gauges(registry),
+            stopped: gauges(
+                registry,
+                "mashang_partition_stopped",
+                "Partitions that stopped at an error",
+                &["stage", "partition"],
+            ),
             missing: gauge(
                 registry,
                 "mashang_ledger_frames_missing",
@@ -140,6 +146,10 @@ impl RoleHealth {
             ),
             registry: registry.clone(),
         })
+    }
+
+    fn owned(&self) -> MutexGuard<'_, BTreeSet<u16>> {
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -158,7 +168,7 @@ impl HealthCheck for RoleHealth {
             return Err(format!("facts partition {facts} stopped: {why}"));
         }
         let committed = self.progress.committed();
-        let owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        let owned = self.owned();
         match owned.iter().filter(|facts| !committed.contains_key(facts)).count() {
             0 => Ok(()),
             left => Err(format!("{left} partitions are being taken up")),
@@ -169,13 +179,12 @@ impl HealthCheck for RoleHealth {
         self.lag.reset();
         self.stopped.reset();
         self.missing.set(i64::try_from(self.progress.missing()).unwrap_or(i64::MAX));
-        let mut feed = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
         let committed = self.progress.committed();
         for (facts, next) in &committed {
-            match feed.bounds(Topic::Facts, *facts) {
+            match consumer.bounds(Topic::Facts, *facts) {
                 Ok(bounds) => {
-                    let lag = i64::try_from(bounds.end.saturating_sub(*next)).unwrap_or(i64::MAX);
-                    self.lag.with_label_values(&["ledger", &facts.to_string()]).set(lag);
+                    set_lag(&self.lag, "ledger", *facts, bounds.end.saturating_sub(*next));
                 }
                 Err(error) => {
                     // Brokers that do not answer are asked once.

@@ -4,6 +4,7 @@
 //! - `edge`, `worker`, `ledger`, `console`: the roles of a fleet; the log is Kafka, and each may run many times
 //! - `base`: what all roles of a fleet begin with
 //! - `edge_cache`: what an edge knew, if it starts while Kafka is unavailable
+//! - `stage_metrics`: the gauges of the stages that run here
 //! - `demo`: the service with a sample brand and its traffic
 
 pub(crate) mod base;
@@ -13,4 +14,5 @@ pub(crate) mod edge;
 mod edge_cache;
 pub(crate) mod ledger;
 pub(crate) mod serve;
+mod stage_metrics;
 pub(crate) mod worker;

@@ -41,7 +41,7 @@ impl Store {
         self.dir.join("snapshots")
     }
 
-    pub(crate) fn shelf(&self, files: Arc<dyn Files>) -> RulesStore {
+    pub(crate) fn store(&self, files: Arc<dyn Files>) -> RulesStore {
         RulesStore::new(files, &self.dir.join("rules"))
     }
 }

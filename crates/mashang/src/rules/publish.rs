@@ -31,10 +31,10 @@ const MEND: &str = "rules are kept without end: put the topic back";
 ///
 /// # Errors
 /// The topic cannot be read, or a record of it is not one of rules.
-pub(crate) fn read_on(feed: &mut dyn Consumer, registry: &mut Registry) -> Result<()> {
+pub(crate) fn read_on(consumer: &mut dyn Consumer, registry: &mut Registry) -> Result<()> {
     let mut wrong = None;
     let next = registry.next_offset();
-    read_all(feed, Topic::Rules, 0, next, MEND, &mut |record| {
+    read_all(consumer, Topic::Rules, 0, next, MEND, &mut |record| {
         if wrong.is_none() {
             wrong = registry.take(record.offset, record.bytes).err();
         }
@@ -45,9 +45,9 @@ pub(crate) fn read_on(feed: &mut dyn Consumer, registry: &mut Registry) -> Resul
 /// Publishes rules into every partition of a log.
 pub(crate) struct RulesPublisher<'a> {
     pub(crate) meta: &'a Meta,
-    pub(crate) feed: &'a mut dyn Consumer,
+    pub(crate) consumer: &'a mut dyn Consumer,
     pub(crate) appender: &'a dyn Appender,
-    pub(crate) shelf: &'a RulesStore,
+    pub(crate) store: &'a RulesStore,
     pub(crate) registry: &'a mut Registry,
 }
 
@@ -60,24 +60,24 @@ impl RulesPublisher<'_> {
     pub(crate) fn publish(&mut self, rules: &Rules) -> Result<(u32, bool)> {
         let object = object(rules);
         let sha256 = version(&object);
-        read_on(self.feed, self.registry)?;
+        read_on(self.consumer, self.registry)?;
         let mut publisher = Publisher::new(&rules.merchant, sha256, BEHAVIOUR.max(self.registry.behaviour()));
         let mut is_new = false;
         loop {
             match publisher.next(self.registry).map_err(usage)? {
                 Act::Propose { follows, record } => {
                     if let Some(last) = follows {
-                        check_against(&self.shelf.load(&last.sha256)?, rules)?;
+                        check_against(&self.store.load(&last.sha256)?, rules)?;
                     }
                     is_new = true;
-                    self.shelf.put(&object)?;
+                    self.store.put(&object)?;
                     self.append(Topic::Rules, &record)?;
-                    read_on(self.feed, self.registry)?;
+                    read_on(self.consumer, self.registry)?;
                 }
                 Act::Place { topic, record } => self.append(topic, &record)?,
                 Act::ReportPlaced { record } => {
                     self.append(Topic::Rules, &record)?;
-                    read_on(self.feed, self.registry)?;
+                    read_on(self.consumer, self.registry)?;
                 }
                 Act::Done { order } => {
                     if is_new {
@@ -133,22 +133,22 @@ impl Needed {
 ///
 /// # Errors
 /// An object or a secret is missing, or not what it should be.
-pub(crate) fn books(registry: &Registry, shelf: &RulesStore, known: &Library, secrets: &Secrets) -> Result<Library> {
+pub(crate) fn books(registry: &Registry, store: &RulesStore, known: &Library, secrets: &Secrets) -> Result<Library> {
     let mut library = known.clone();
     for version in registry.published() {
         if library.contains_key(&version.order) {
             continue;
         }
-        let rules = shelf.load(&version.sha256)?;
+        let rules = store.load(&version.sha256)?;
         let is_last = registry.last(&version.merchant).is_some_and(|last| last.order == version.order);
-        let secrets = at_hand(&rules, secrets, is_last)?;
+        let secrets = find_secrets(&rules, secrets, is_last)?;
         library.insert(version.order, book(rules, version.order, version.sha256, &secrets)?);
     }
     Ok(library)
 }
 
 /// The rulebook of an edge, which does not draw.
-pub(crate) fn door_book(rules: Rules, order: u32, sha256: [u8; 32]) -> Result<Arc<Rulebook>> {
+pub(crate) fn edge_rulebook(rules: Rules, order: u32, sha256: [u8; 32]) -> Result<Arc<Rulebook>> {
     book(rules, order, sha256, &BTreeMap::new())
 }
 
@@ -158,7 +158,7 @@ fn book(rules: Rules, order: u32, sha256: [u8; 32], secrets: &BTreeMap<String, [
 }
 
 /// The secrets of rules, as far as they are needed and found.
-fn at_hand(rules: &Rules, secrets: &Secrets, is_last: bool) -> Result<BTreeMap<String, [u8; 32]>> {
+fn find_secrets(rules: &Rules, secrets: &Secrets, is_last: bool) -> Result<BTreeMap<String, [u8; 32]>> {
     let mut found = BTreeMap::new();
     if matches!(secrets.needed, Needed::None) {
         return Ok(found);
@@ -209,7 +209,7 @@ fn check_against(old: &Rules, new: &Rules) -> Result<()> {
 ///
 /// # Errors
 /// An object is missing.
-pub(crate) fn served(registry: &Registry, shelf: &RulesStore, known: &Rulebooks) -> Result<Rulebooks> {
+pub(crate) fn served(registry: &Registry, store: &RulesStore, known: &Rulebooks) -> Result<Rulebooks> {
     let mut last: BTreeMap<&str, &Version> = BTreeMap::new();
     for version in registry.published().iter().filter(|version| registry.is_placed(version.order)) {
         let place = last.entry(&version.merchant).or_insert(version);
@@ -220,7 +220,7 @@ pub(crate) fn served(registry: &Registry, shelf: &RulesStore, known: &Rulebooks)
     let served = last.into_iter().map(|(merchant, version)| {
         let book = match known.get(merchant).filter(|book| book.order == version.order) {
             Some(book) => Arc::clone(book),
-            None => door_book(shelf.load(&version.sha256)?, version.order, version.sha256)?,
+            None => edge_rulebook(store.load(&version.sha256)?, version.order, version.sha256)?,
         };
         Ok((merchant.to_owned(), book))
     });

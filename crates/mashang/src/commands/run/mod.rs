@@ -45,12 +45,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let unfinished = || format!("{} was not finished", files.partial.display());
     let writer = Writer::create(&files.partial, [0]).with_context(unfinished)?;
     let merchants = published.iter().map(|p| (p.book.rules.merchant.clone(), p.book.rules.currency.clone()));
-    let intake = EventFileReader::new(name.clone(), Merchants::new(merchants), rejects(args)?);
+    let batcher = EventFileReader::new(name.clone(), Merchants::new(merchants), rejects(args)?);
 
     let (send, frames) = sync_channel(FRAMES_WAITING_MAX);
     let (tally, finished) = std::thread::scope(|scope| {
         let desks = scope.spawn(move || travel(library, writer, &frames));
-        let tally = feed(&name, intake, input, size, &send);
+        let tally = consumer(&name, batcher, input, size, &send);
         drop(send);
         let finished = desks.join().map_err(|_| anyhow!("the desks stopped at a broken invariant"));
         (tally, finished)
@@ -134,9 +134,9 @@ impl Files {
 }
 
 /// Reads, checks and frames events until they end.
-fn feed(
+fn consumer(
     name: &str,
-    mut intake: EventFileReader,
+    mut batcher: EventFileReader,
     input: impl Read,
     size: Option<u64>,
     send: &SyncSender<Vec<u8>>,
@@ -145,27 +145,27 @@ fn feed(
     let mut progress = Progress::new(size);
     for_each_line(name, BufReader::with_capacity(READ_BYTES, input), |line, bytes| {
         if line.is_too_long {
-            intake.too_long(line)?;
+            batcher.too_long(line)?;
         } else {
-            intake.line(line, &mut hand_over)?;
+            batcher.line(line, &mut hand_over)?;
         }
-        progress.tell(intake.tally.received, bytes);
+        progress.tell(batcher.tally.received, bytes);
         Ok(())
     })?;
-    intake.flush(&mut hand_over)?;
-    intake.finish()?;
+    batcher.flush(&mut hand_over)?;
+    batcher.finish()?;
     progress.end();
-    Ok(intake.tally)
+    Ok(batcher.tally)
 }
 
 /// Takes frames through the desks until they end.
 fn travel(library: Library, writer: Writer, frames: &Receiver<Vec<u8>>) -> Result<(Writer, usize, u64)> {
-    let mut road = InlinePipeline::open(library, writer)?;
+    let mut target = InlinePipeline::open(library, writer)?;
     for record in frames {
-        road.events(&record)?;
+        target.events(&record)?;
     }
-    let (waiting, dropped) = road.waiting_and_dropped();
-    Ok((road.finish()?, waiting, dropped))
+    let (waiting, dropped) = target.waiting_and_dropped();
+    Ok((target.finish()?, waiting, dropped))
 }
 
 /// Shows the progress on a terminal.

@@ -1,30 +1,28 @@
 //! The health of a service: the progress of every stage, and whether it can accept events now.
 
 use std::sync::Arc;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use domain::model::address::Topic;
-use eventlog::api::{Health, now_ms};
+use eventlog::api::Health;
 use eventlog::local::log::Log;
-use prometheus::{IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Registry, TextEncoder};
 use worker::context::WorkerContext;
-use worker::desks::{DESKS, DeskEntry, desk_of};
-
-use crate::process::health::HealthCheck;
+use worker::desks::{DESKS, DeskEntry};
 
 use worker::ledger_consumer::Progress as LedgerProgress;
+
+use crate::process::health::HealthCheck;
+use crate::roles::base::report_build;
+use crate::roles::stage_metrics::StageMetrics;
 
 /// The health of the service and its metrics.
 pub(crate) struct RoleHealth {
     log: Arc<Log>,
-    works: Arc<WorkerContext>,
+    context: Arc<WorkerContext>,
     ledger: Arc<LedgerProgress>,
     registry: Registry,
-    lag: IntGaugeVec,
-    state_bytes: IntGaugeVec,
-    snapshot_age: IntGauge,
-    began_ms: i64,
+    stages: StageMetrics,
     /// Set once the end was asked for.
     pub(super) draining: AtomicBool,
 }
@@ -32,44 +30,24 @@ pub(crate) struct RoleHealth {
 impl RoleHealth {
     pub(super) fn new(
         log: Arc<Log>,
-        works: Arc<WorkerContext>,
+        context: Arc<WorkerContext>,
         ledger: Arc<LedgerProgress>,
         registry: Registry,
     ) -> Self {
-        let gauges = |name: &str, help: &str, labels: &[&str]| {
-            let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect("a name");
-            registry.register(Box::new(gauges.clone())).expect("registered once");
-            gauges
-        };
-        let lag = gauges("mashang_lag_frames", "Frames that a stage has not settled yet", &["stage", "partition"]);
-        let state_bytes = gauges("mashang_state_bytes", "About how much memory states take", &["desk", "kind"]);
-        let build = gauges("mashang_build_info", "The build that runs", &["version"]);
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let help = "Since the oldest last snapshot of a partition that has moved on since, or since the start";
-        let snapshot_age = IntGauge::new("mashang_snapshot_age_seconds", help).expect("a name");
-        registry.register(Box::new(snapshot_age.clone())).expect("registered once");
-        Self {
-            log,
-            works,
-            ledger,
-            registry,
-            lag,
-            state_bytes,
-            snapshot_age,
-            began_ms: now_ms(),
-            draining: AtomicBool::new(false),
-        }
+        report_build(&registry);
+        let stages = StageMetrics::new(&registry);
+        Self { log, context, ledger, registry, stages, draining: AtomicBool::new(false) }
     }
 
     /// Frames that wait, by stage and partition, read in the order of the pipeline: where all are 0, everything that was
     /// durable when this began is in the ledger.
     pub(crate) fn lags(&self) -> Vec<(&'static str, u16, u64)> {
         let mut lags = Vec::new();
-        let stations = self.works.progress();
+        let desks = self.context.progress();
         for DeskEntry { name, topic, .. } in DESKS {
-            for station in stations.iter().filter(|s| s.topic == topic) {
-                let end = self.log.partition(topic, station.partition).end();
-                lags.push((name, station.partition, end.saturating_sub(station.settled.load(Ordering::Acquire))));
+            for desk in desks.iter().filter(|desk| desk.topic == topic) {
+                let end = self.log.partition(topic, desk.partition).end();
+                lags.push((name, desk.partition, end.saturating_sub(desk.settled.load(Ordering::Acquire))));
             }
         }
         for (partition, committed) in self.ledger.committed() {
@@ -86,23 +64,9 @@ impl RoleHealth {
     /// Sets the gauges that are not updated as events happen.
     fn measure(&self) {
         for (stage, partition, lag) in self.lags() {
-            let labels = [stage, &partition.to_string()];
-            self.lag.with_label_values(&labels).set(i64::try_from(lag).unwrap_or(i64::MAX));
+            self.stages.set_lag(stage, partition, lag);
         }
-        self.state_bytes.reset();
-        let mut oldest = None;
-        for station in &self.works.progress() {
-            let desk = desk_of(station.topic).name;
-            for (kind, bytes) in &*station.sizes.lock().unwrap_or_else(PoisonError::into_inner) {
-                self.state_bytes.with_label_values(&[desk, kind]).add(i64::try_from(*bytes).unwrap_or(i64::MAX));
-            }
-            // Where nothing came since, the last one is as good as new.
-            if station.settled.load(Ordering::Acquire) > station.snapshot_offset.load(Ordering::Acquire) {
-                let at = station.snapshot_ms.load(Ordering::Acquire).cast_signed().max(self.began_ms);
-                oldest = oldest.map_or(Some(at), |oldest: i64| Some(oldest.min(at)));
-            }
-        }
-        self.snapshot_age.set(oldest.map_or(0, |oldest| (now_ms() - oldest).max(0) / 1000));
+        self.stages.set_states(&self.context.progress());
     }
 
     /// A few lines for the status page.

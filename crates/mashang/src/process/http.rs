@@ -1,0 +1,83 @@
+//! The HTTP port and the admin port of a process, from their binding to their end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use web::auth::Keys;
+use web::server::handler::Handler;
+use web::server::metrics::Http;
+use web::server::port::Port;
+
+use super::health::{Admin, HealthCheck};
+use super::sockets::{self, Listeners, Servers};
+use super::thread::{Failed, thread};
+use crate::config::groups::{HttpSettings, ProcessSettings};
+use crate::usage;
+
+/// The API keys, if a file of them is configured.
+///
+/// # Errors
+/// They cannot be read: usage.
+pub(crate) fn open_keys(settings: &HttpSettings) -> Result<Option<Arc<Keys>>> {
+    Ok(settings.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new))
+}
+
+/// The sockets, bound before a process opens anything that takes long.
+pub(crate) struct HttpSockets {
+    http: Listeners,
+    admin: TcpListener,
+}
+
+impl HttpSockets {
+    /// # Errors
+    /// They cannot be bound: usage.
+    pub(crate) async fn bind(http: &HttpSettings, process: &ProcessSettings) -> Result<Self> {
+        Ok(Self { http: Listeners::bind(http.http.get())?, admin: sockets::admin(process.admin.get()).await? })
+    }
+
+    /// Serves requests on threads of their own, and reads the keys and the certificate again when they change.
+    ///
+    /// # Errors
+    /// A setting is wrong (usage), or a socket fails.
+    pub(crate) fn serve<H: Handler>(
+        self,
+        handler: H,
+        settings: &HttpSettings,
+        keys: Option<Arc<Keys>>,
+        health: Arc<dyn HealthCheck>,
+        (registry, failed): (&Registry, &Failed),
+    ) -> Result<HttpServer> {
+        let connections = Http::new(registry).context("metrics are registered once")?;
+        let port = Port::new(handler, settings.port()?, connections);
+        let address = self.http.address()?;
+        let servers = self.http.serve(&port, |name, work| thread(name, failed, work));
+        let reload = keys.map(|keys| tokio::spawn(async move { keys.reload().await }));
+        Ok(HttpServer { address, servers, reload, admin: Admin::start(self.admin, health)? })
+    }
+}
+
+/// Running HTTP and admin ports.
+pub(crate) struct HttpServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: Admin,
+    servers: Servers,
+    reload: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl HttpServer {
+    /// Stops taking requests, and waits until the requests in flight have ended. The admin port goes on.
+    pub(crate) async fn end_requests(&mut self) {
+        self.servers.end().await;
+        if let Some(reload) = self.reload.take() {
+            reload.abort();
+        }
+    }
+
+    /// Ends the admin port too.
+    pub(crate) async fn end(self) {
+        self.admin.end().await;
+    }
+}

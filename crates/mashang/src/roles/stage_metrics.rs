@@ -1,0 +1,73 @@
+//! The gauges of the stages that a process runs: lag, memory, age of the snapshots.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use eventlog::api::now_ms;
+use prometheus::{IntGauge, IntGaugeVec, Registry};
+use worker::context::Progress;
+use worker::desks::desk_of;
+
+use super::base::{gauge, gauges};
+
+pub(crate) struct StageMetrics {
+    lag: IntGaugeVec,
+    state_bytes: IntGaugeVec,
+    snapshot_age: IntGauge,
+    began_ms: i64,
+}
+
+impl StageMetrics {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        Self {
+            lag: lag_gauges(registry),
+            state_bytes: gauges(
+                registry,
+                "mashang_state_bytes",
+                "About how much memory states take",
+                &["desk", "kind"],
+            ),
+            snapshot_age: gauge(
+                registry,
+                "mashang_snapshot_age_seconds",
+                "Since the oldest last snapshot of a partition that has moved on since, or since the start",
+            ),
+            began_ms: now_ms(),
+        }
+    }
+
+    /// Forgets the lags of partitions that may have gone.
+    pub(crate) fn reset_lags(&self) {
+        self.lag.reset();
+    }
+
+    pub(crate) fn set_lag(&self, stage: &str, partition: u16, lag: u64) {
+        set_lag(&self.lag, stage, partition, lag);
+    }
+
+    /// Sets the gauges of memory and snapshots from the progress of all desks.
+    pub(crate) fn set_states(&self, desks: &[Progress]) {
+        self.state_bytes.reset();
+        let mut oldest = None;
+        for progress in desks {
+            let desk = desk_of(progress.topic).name;
+            for (kind, bytes) in &*progress.sizes.lock().unwrap_or_else(PoisonError::into_inner) {
+                self.state_bytes.with_label_values(&[desk, kind]).add(i64::try_from(*bytes).unwrap_or(i64::MAX));
+            }
+            // Without a record since the last snapshot, that snapshot is as good as a new one.
+            if progress.settled.load(Ordering::Acquire) > progress.snapshot_offset.load(Ordering::Acquire) {
+                let at = progress.snapshot_ms.load(Ordering::Acquire).cast_signed().max(self.began_ms);
+                oldest = oldest.map_or(Some(at), |oldest: i64| Some(oldest.min(at)));
+            }
+        }
+        self.snapshot_age.set(oldest.map_or(0, |oldest| (now_ms() - oldest).max(0) / 1000));
+    }
+}
+
+pub(crate) fn lag_gauges(registry: &Registry) -> IntGaugeVec {
+    gauges(registry, "mashang_lag_frames", "Frames that a stage has not settled yet", &["stage", "partition"])
+}
+
+pub(crate) fn set_lag(gauges: &IntGaugeVec, stage: &str, partition: u16, lag: u64) {
+    gauges.with_label_values(&[stage, &partition.to_string()]).set(i64::try_from(lag).unwrap_or(i64::MAX));
+}
