@@ -7,9 +7,9 @@
 #   MASHANG_BENCH_CPU       the edge's share of a processor, percent (20)
 #   MASHANG_BENCH_TIMES     multiple of the greatest throughput that is sent (5)
 #   MASHANG_BENCH_INFLIGHT  the edge's memory for requests in flight, bytes (33554432)
-#   MASHANG_BENCH_DIR, MASHANG_KAFKA_PORT   as for door.sh (target/overload, 29092)
+#   MASHANG_BENCH_DIR, MASHANG_KAFKA_PORT   as for http.sh (target/overload, 29092)
 #
-# Needs root, Linux control groups, and what door.sh needs.
+# Needs root, Linux control groups, and what http.sh needs.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

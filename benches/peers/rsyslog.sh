@@ -6,10 +6,10 @@
 #
 #   MASHANG_BENCH_SECONDS   duration of each measurement (10)
 #   MASHANG_BENCH_RATES     datagrams a second, with one event each; 0 is without a limit ("20000 0")
-#   MASHANG_BENCH_DIR, MASHANG_KAFKA_PORT   as for door.sh (target/peers, 29092)
+#   MASHANG_BENCH_DIR, MASHANG_KAFKA_PORT   as for http.sh (target/peers, 29092)
 #   MASHANG_RSYSLOG_PORT    port of rsyslog (29514)
 #
-# Needs rsyslog with its module omkafka (Debian: rsyslog, rsyslog-kafka), and what door.sh needs.
+# Needs rsyslog with its module omkafka (Debian: rsyslog, rsyslog-kafka), and what http.sh needs.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)

@@ -56,9 +56,9 @@ mod tests {
         {
             check(wrong, None);
         }
-        let told = "localhost".parse::<Address>().expect_err("no port");
+        let refused = "localhost".parse::<Address>().expect_err("no port");
         assert_eq!(
-            told,
+            refused,
             "localhost is no address with a port; give one such as 127.0.0.1:8080, localhost:8080 or 0.0.0.0:8080"
         );
     }

@@ -7,12 +7,12 @@ use std::io::Write;
 use anyhow::Result;
 
 /// A line on standard output.
-pub(crate) fn answer(line: impl Display) -> Result<()> {
+pub(crate) fn print(line: impl Display) -> Result<()> {
     Ok(writeln!(std::io::stdout(), "{line}")?)
 }
 
 /// A line on standard error.
-pub(crate) fn tell(line: impl Display) {
+pub(crate) fn report(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 

@@ -11,7 +11,7 @@ use domain::model::rules::version_text;
 use wire::rules::{Checked, Mistake, Reference, object, read, version};
 
 use crate::cli::RulesCheckArgs;
-use crate::cli::output::{answer, tell};
+use crate::cli::output::{print, report};
 use crate::commands::input;
 use crate::rules::diff;
 use crate::usage;
@@ -28,7 +28,7 @@ pub(crate) fn check(args: &RulesCheckArgs) -> Result<()> {
     for (file, checked) in args.files.iter().zip(&checked) {
         let sha256 = version(&object(&checked.rules));
         let rules = &checked.rules;
-        answer(format_args!(
+        print(format_args!(
             "{}: rules of {}, version {}: {} stores, {} guides, {} codes, {} campaigns, {} funnels",
             file.display(),
             rules.merchant,
@@ -51,14 +51,14 @@ fn check_against(old: &Path, checked: &[Checked]) -> Result<()> {
         return Err(usage(format!("--against {name}: is of {}, of which no rules are given", old.merchant)));
     };
     for change in diff::changes(&old, new) {
-        answer(change)?;
+        print(change)?;
     }
     for warning in diff::warnings(&old, new) {
-        tell(format_args!("warning: {}: {warning}", new.merchant));
+        report(format_args!("warning: {}: {warning}", new.merchant));
     }
     let mistakes = diff::mistakes(&old, new);
     for mistake in &mistakes {
-        tell(format_args!("{}: {mistake}", new.merchant));
+        report(format_args!("{}: {mistake}", new.merchant));
     }
     if mistakes.is_empty() { Ok(()) } else { Err(usage(format!("these rules cannot follow {name}"))) }
 }
@@ -74,7 +74,7 @@ pub(crate) fn read_all(files: &[impl AsRef<Path>], secrets: Option<&Path>) -> Re
         match read_file(file, secrets) {
             Ok(checked) => {
                 for warning in &checked.warnings {
-                    tell(format_args!("warning: {warning}"));
+                    report(format_args!("warning: {warning}"));
                 }
                 let name = file.display().to_string();
                 if let Some(first) = by_merchant.insert(checked.rules.merchant.clone(), name.clone()) {
@@ -93,7 +93,7 @@ pub(crate) fn read_all(files: &[impl AsRef<Path>], secrets: Option<&Path>) -> Re
         return Ok(all);
     }
     for mistake in &mistakes {
-        tell(mistake);
+        report(mistake);
     }
     let count = if mistakes.len() == 1 { "1 mistake".to_owned() } else { format!("{} mistakes", mistakes.len()) };
     Err(usage(format!("{count} in the rules: nothing was done")))

@@ -14,7 +14,7 @@ use wire::rules::{object, version};
 
 use crate::cli::fleet_args::RulesPublishArgs;
 use crate::cli::options::LogFormat;
-use crate::cli::output::answer;
+use crate::cli::output::print;
 use crate::commands::rules_check::read_all;
 use crate::process::logging::log_as;
 use crate::rules::object_store::Store;
@@ -46,7 +46,7 @@ pub(crate) fn publish(args: &RulesPublishArgs, files: Arc<dyn Files>) -> Result<
         let (order, is_new) = publisher.publish(&checked.rules).with_context(|| format!("rules of {merchant}"))?;
         let version = version_text(&version(&object(&checked.rules)));
         let how = if is_new { "published" } else { "in force already" };
-        answer(format_args!("{merchant}: version {version} {how}, number {order}"))?;
+        print(format_args!("{merchant}: version {version} {how}, number {order}"))?;
     }
     Ok(())
 }

@@ -7,14 +7,14 @@ use eventlog::files::Files;
 use worker::snapshot::{Listed, Snapshots};
 
 use crate::cli::fleet_args::SnapshotsArgs;
-use crate::cli::output::{answer, tell};
+use crate::cli::output::{print, report};
 use crate::rules::object_store::Store;
 use crate::usage;
 
 /// Lists every snapshot.
 pub(crate) fn list(args: &SnapshotsArgs, files: Arc<dyn Files>) -> Result<()> {
     for listed in all(args, files)?.1 {
-        answer(line(&listed))?;
+        print(line(&listed))?;
     }
     Ok(())
 }
@@ -25,10 +25,10 @@ pub(crate) fn verify(args: &SnapshotsArgs, files: Arc<dyn Files>) -> Result<()> 
     let mut torn = 0;
     for listed in &all {
         match snapshots.read(listed) {
-            Ok(_) => answer(format_args!("{}: good", line(listed)))?,
+            Ok(_) => print(format_args!("{}: good", line(listed)))?,
             Err(error) => {
                 torn += 1;
-                tell(error);
+                report(error);
             }
         }
     }
@@ -43,7 +43,7 @@ fn all(args: &SnapshotsArgs, files: Arc<dyn Files>) -> Result<(Snapshots, Vec<Li
     let snapshots = Snapshots::new(files, &store.snapshots());
     let all = snapshots.list()?;
     if all.is_empty() {
-        tell(format_args!("{store} has no snapshots"));
+        report(format_args!("{store} has no snapshots"));
     }
     Ok((snapshots, all))
 }

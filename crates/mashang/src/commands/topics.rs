@@ -10,7 +10,7 @@ use eventlog::local::meta::{Clock, Meta};
 
 use crate::cli::fleet_args::{TopicsCheckArgs, TopicsCreateArgs};
 use crate::cli::options::ClockArg;
-use crate::cli::output::{answer, tell};
+use crate::cli::output::{print, report};
 use crate::usage;
 
 /// Creates the topics that are missing.
@@ -30,30 +30,30 @@ pub(crate) fn create(args: &TopicsCreateArgs) -> Result<()> {
     };
     let created = create_topics(&kafka, &wanted).map_err(refused)?;
     for made in &created.made {
-        answer(format_args!("made {made}"))?;
+        print(format_args!("made {made}"))?;
     }
     for differs in &created.differs {
-        tell(format_args!("warning: {differs}"));
+        report(format_args!("warning: {differs}"));
     }
-    told(&created.report)
+    print_report(&created.report)
 }
 
 /// Reports the topics and settings that cannot keep the promises.
 pub(crate) fn check(args: &TopicsCheckArgs) -> Result<()> {
     let kafka = args.kafka.settings()?;
     let needs = Needs { retain_ms: i64::try_from(args.retain.as_millis()).unwrap_or(i64::MAX) };
-    told(&check_topics(&kafka, &needs).map_err(refused)?)
+    print_report(&check_topics(&kafka, &needs).map_err(refused)?)
 }
 
-fn told(report: &Report) -> Result<()> {
-    for warning in &report.warnings {
-        tell(format_args!("warning: {warning}"));
+fn print_report(checked: &Report) -> Result<()> {
+    for warning in &checked.warnings {
+        report(format_args!("warning: {warning}"));
     }
-    for mistake in &report.mistakes {
-        tell(mistake);
+    for mistake in &checked.mistakes {
+        report(mistake);
     }
-    match report.mistakes.len() {
-        0 => answer(line(&report.meta)),
+    match checked.mistakes.len() {
+        0 => print(line(&checked.meta)),
         1 => Err(anyhow!("1 mistake: these topics cannot keep what is promised")),
         n => Err(anyhow!("{n} mistakes: these topics cannot keep what is promised")),
     }

@@ -79,11 +79,11 @@ fn routes(health: Arc<dyn HealthCheck>) -> Router {
 type RoleHealth = State<Arc<dyn HealthCheck>>;
 
 async fn alive(State(health): RoleHealth) -> Response {
-    told("alive", ask(move || health.life()).await)
+    respond("alive", ask(move || health.life()).await)
 }
 
 async fn ready(State(health): RoleHealth) -> Response {
-    told("ready", ask(move || health.readiness()).await)
+    respond("ready", ask(move || health.readiness()).await)
 }
 
 async fn metrics(State(health): RoleHealth) -> Response {
@@ -98,7 +98,7 @@ async fn ask<T: Send + 'static>(question: impl FnOnce() -> Result<T, String> + S
     tokio::task::spawn_blocking(question).await.unwrap_or_else(|e| Err(e.to_string()))
 }
 
-fn told(word: &str, answer: Result<(), String>) -> Response {
+fn respond(word: &str, answer: Result<(), String>) -> Response {
     match answer {
         Ok(()) => format!("{word}\n").into_response(),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not {word}: {why}\n")).into_response(),

@@ -5,14 +5,14 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::options::LogFormat;
-use crate::cli::output::tell;
+use crate::cli::output::report;
 
 /// Logs messages of a level and above, unless the environment variable MASHANG_LOG gives another level.
 pub(crate) fn log_as(format: LogFormat, level: &str) {
     let filter = std::env::var("MASHANG_LOG").ok().and_then(|text| match EnvFilter::try_new(&text) {
         Ok(filter) => Some(filter),
         Err(error) => {
-            tell(format_args!("MASHANG_LOG={text}: {error}: give a level such as debug; {level} holds"));
+            report(format_args!("MASHANG_LOG={text}: {error}: give a level such as debug; {level} holds"));
             None
         }
     });

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
 
 use anyhow::{Context, Result};
 use domain::model::address::Topic;
@@ -91,15 +91,15 @@ impl RulesPublisher<'_> {
 
     /// Appends a record to every partition of a topic, and waits until all are durable.
     fn append(&self, topic: Topic, record: &[u8]) -> Result<()> {
-        let places = 0..self.meta.partitions.of(topic);
-        let records = places.map(|partition| Append { topic, partition, record: record.to_vec() });
-        let (tell, told) = channel();
+        let partitions = 0..self.meta.partitions.of(topic);
+        let records = partitions.map(|partition| Append { topic, partition, record: record.to_vec() });
+        let (result_tx, result_rx) = sync_channel(1);
         let done = move |result| {
-            let _ = tell.send(result);
+            let _ = result_tx.send(result);
         };
         self.appender.append(records.collect(), OnFull::Refuse, Box::new(done));
-        let taken = told.recv().context("the log was closed")?;
-        taken.context("the rules were not published; publish them again: what was begun is completed")
+        let appended = result_rx.recv().context("the log was closed")?;
+        appended.context("the rules were not published; publish them again: what was begun is completed")
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 
-use crate::cli::output::tell;
+use crate::cli::output::report;
 use crate::usage;
 use anyhow::{Context, Result};
 use bumpalo::Bump;
@@ -121,7 +121,7 @@ impl EventFileReader {
                     let id = refused.id.as_ref().map_or_else(String::new, |id| format!(", id {id}"));
                     let column = column.map_or_else(String::new, |column| format!("{column}:"));
                     let Line { number, .. } = line;
-                    tell(format_args!("{}:{number}:{column} event {index}{id}: {error}", self.file));
+                    report(format_args!("{}:{number}:{column} event {index}{id}: {error}", self.file));
                 }
                 Rejects::Written(file) => {
                     let row = serde_json::json!({

@@ -21,7 +21,7 @@ use ledger::schema::may_replace;
 use ledger::writer::Writer;
 use wire::event::Merchants;
 
-use crate::cli::output::{answer, show, tell};
+use crate::cli::output::{print, show, report};
 use crate::cli::{RunArgs, SummaryFormat};
 use crate::commands::input::{self, Text};
 use crate::commands::rules_check::{Published, publish, read_all};
@@ -68,8 +68,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     };
     files.keep(ledger)?;
     match args.summary {
-        SummaryFormat::Json => answer(summary.json()),
-        SummaryFormat::Text => answer(format_args!("{}ledger: {}", summary.text(), files.ledger.display())),
+        SummaryFormat::Json => print(summary.json()),
+        SummaryFormat::Text => print(format_args!("{}ledger: {}", summary.text(), files.ledger.display())),
     }
 }
 
@@ -149,7 +149,7 @@ fn consumer(
         } else {
             batcher.line(line, &mut hand_over)?;
         }
-        progress.tell(batcher.tally.received, bytes);
+        progress.report(batcher.tally.received, bytes);
         Ok(())
     })?;
     batcher.flush(&mut hand_over)?;
@@ -172,23 +172,23 @@ fn travel(library: Library, writer: Writer, frames: &Receiver<Vec<u8>>) -> Resul
 struct Progress {
     size: Option<u64>,
     began: Instant,
-    told: Option<Instant>,
+    last_shown: Option<Instant>,
     shown: bool,
 }
 
 impl Progress {
     fn new(size: Option<u64>) -> Self {
-        Self { size, began: Instant::now(), told: std::io::stderr().is_terminal().then(Instant::now), shown: false }
+        Self { size, began: Instant::now(), last_shown: std::io::stderr().is_terminal().then(Instant::now), shown: false }
     }
 
-    fn tell(&mut self, events: u64, bytes: u64) {
+    fn report(&mut self, events: u64, bytes: u64) {
         // The clock is asked now and then only.
-        let Some(told) = self.told.filter(|_| events.is_multiple_of(1024)) else { return };
+        let Some(last_shown) = self.last_shown.filter(|_| events.is_multiple_of(1024)) else { return };
         let now = Instant::now();
-        if now - told < PROGRESS_EVERY {
+        if now - last_shown < PROGRESS_EVERY {
             return;
         }
-        self.told = Some(now);
+        self.last_shown = Some(now);
         self.shown = true;
         let rate = events / (now - self.began).as_secs().max(1);
         let part = self.size.filter(|&s| s > 0).map_or_else(String::new, |s| format!("{:3} %, ", bytes * 100 / s));
@@ -197,7 +197,7 @@ impl Progress {
 
     fn end(&self) {
         if self.shown {
-            tell("");
+            report("");
         }
     }
 }

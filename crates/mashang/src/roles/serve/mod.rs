@@ -384,7 +384,7 @@ fn run_lane(context: &Arc<WorkerContext>, log: Arc<Log>, tasks: Vec<Box<dyn Task
         let _ = command_tx.send(LaneCommand::Restored(ONLY, task));
     }
     let consumer = Box::new(LocalConsumer::new(Arc::clone(&log), Readers::Desks));
-    let tools = Tools { consumer: consumer, appender: log, heartbeat: context.heartbeat() };
+    let tools = Tools { consumer, appender: log, heartbeat: context.heartbeat() };
     match Lane::new(context, ONLY, tools, &mut owned, &command_rx, &|_, _, _| ()).run() {
         // The log has said why.
         Err(LaneError::AppendError(refused)) => {

@@ -1,7 +1,7 @@
 //! A fleet under faults: roles are killed and frozen, brokers and the database restarted, workers come and go, the disk of the
 //! snapshots fills up; the ledger is that of an undisturbed run.
 //!
-//! `MASHANG_FIRE_SECONDS` says for how long (180), `MASHANG_SEED` how.
+//! `MASHANG_CHAOS_SECONDS` says for how long (180), `MASHANG_SEED` how.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ const SECONDS: u64 = 180;
 const EVERY: Duration = Duration::from_millis(12);
 
 fn seconds() -> u64 {
-    std::env::var("MASHANG_FIRE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS)
+    std::env::var("MASHANG_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS)
 }
 
 /// The faults of a fleet, and how often each occurred.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compares the edge with bare servers, in turn, in one run. Prints ratios with their spread, as rows of a table.
 #
-#   benches/door.sh [ROUNDS]           (3)
+#   benches/http.sh [ROUNDS]           (3)
 #
 #   MASHANG_BENCH_SECONDS   duration of each measurement, after two seconds of warm-up (8)
 #   MASHANG_BENCH_DIR       directory of reports, logs and the broker's files (target/door); it is emptied first
