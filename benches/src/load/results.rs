@@ -1,15 +1,16 @@
 //! Measures the time until the result of a scan can be read: from the due time of its event to the first answer that is not
 //! pending.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::schedule::Stopwatch;
 use super::server::http::Connection;
-use super::tally::{Board, lock};
+use super::tally::Board;
 use super::traffic::Ask;
 
 /// Maximum wait of one request at the server, ms; after it, the server answers that the result is pending.
@@ -66,20 +67,20 @@ impl Probes {
 
     /// Asks for the result of an accepted scan in the background.
     pub(super) fn ask(self: &Arc<Self>, ask: Ask, due_ns: u64) {
-        let Some(connection) = lock(&self.idle).pop() else {
+        let Some(connection) = self.idle.lock().pop() else {
             self.board.tally().results_skipped += 1;
             return;
         };
         let probes = Arc::clone(self);
         tokio::spawn(async move {
             probes.follow(&connection, &ask, due_ns).await;
-            lock(&probes.idle).push(connection);
+            probes.idle.lock().push(connection);
         });
     }
 
     /// Waits for the requests in flight, each of which has a timeout.
     pub(super) async fn settle(&self) {
-        while lock(&self.idle).len() < self.size {
+        while self.idle.lock().len() < self.size {
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -2,17 +2,16 @@
 //! connection waits in a queue, and its latency counts from its due time.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand_distr::{Distribution, Exp1};
 use tokio::sync::Semaphore;
 
 use super::args::Burst;
-use super::tally::lock;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// Maximum time between two checks whether the pacer must stop.
@@ -177,7 +176,7 @@ impl Schedule {
             if !nap_until(slot.due_ns, watch, &stopped) {
                 break;
             }
-            lock(&queue.due).push_back(slot);
+            queue.due.lock().push_back(slot);
             queue.ready.add_permits(1);
         }
         queue.ready.close();
@@ -188,7 +187,7 @@ impl Schedule {
         let Self::Open(queue) = self else { return 0 };
         queue.abandoned.store(true, Ordering::Relaxed);
         queue.ready.close();
-        std::mem::take(&mut *lock(&queue.due)).len() as u64
+        std::mem::take(&mut *queue.due.lock()).len() as u64
     }
 }
 
@@ -201,7 +200,7 @@ impl Queue {
         if self.abandoned.load(Ordering::Relaxed) {
             return None;
         }
-        lock(&self.due).pop_front()
+        self.due.lock().pop_front()
     }
 }
 

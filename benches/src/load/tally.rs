@@ -2,22 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hdrhistogram::Histogram;
 
 use super::send::verdict::Status;
 use super::traffic::Made;
+use parking_lot::{Mutex, MutexGuard};
 
 /// Maximum recorded latency, µs; longer ones are recorded as this.
 const LATENCY_MAX_US: u64 = 600_000_000;
 /// Number of significant digits of a recorded latency.
 const DIGITS: u8 = 3;
-
-/// Locks a mutex. A panic of another thread leaves the counts valid.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 pub(super) struct Board {
     tally: Mutex<Tally>,
@@ -77,7 +72,7 @@ impl Board {
     }
 
     pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
-        lock(&self.tally)
+        self.tally.lock()
     }
 
     /// Ends the run. Only the first failure is reported.

@@ -9,7 +9,6 @@ use wire::coap::{Code, Kind, Message, Writer, number};
 
 use super::{Faults, Stub, counted, run, take};
 use crate::load::report::Ledger;
-use crate::load::tally::lock;
 
 /// Answers of CoAP, by the client's address and the message id.
 type Answers = HashMap<(SocketAddr, u16), Vec<u8>>;
@@ -22,12 +21,12 @@ pub(super) async fn serve(stub: Arc<Stub>, socket: UdpSocket) {
         count += 1;
         let is_turn = |every: u64| every > 0 && count.is_multiple_of(every);
         if is_turn(stub.faults.drop_every) {
-            lock(&stub.taken).dropped += u64::from(stub.faults.drop_is_counted);
+            stub.taken.lock().dropped += u64::from(stub.faults.drop_is_counted);
             continue;
         }
-        lock(&stub.taken).datagrams += 1;
+        stub.taken.lock().datagrams += 1;
         if matches!(datagram[0], b'{' | b'[') {
-            take(&mut lock(&stub.taken), "udp", datagram);
+            take(&mut stub.taken.lock(), "udp", datagram);
             continue;
         }
         let message = Message::parse(datagram).expect("a message");
@@ -51,7 +50,7 @@ fn answer(stub: &Stub, message: &Message<'_>, is_shed: bool) -> Vec<u8> {
     if is_shed {
         writer = writer.uint(number::MAX_AGE, 0);
     } else {
-        take(&mut lock(&stub.taken), "udp", message.payload);
+        take(&mut stub.taken.lock(), "udp", message.payload);
     }
     writer.payload(&[]).expect("it fits").to_vec()
 }
@@ -66,7 +65,7 @@ async fn coap_is_accepted_once_despite_loss_and_shedding() {
     assert_eq!(report.ledger, Ledger::Right);
     assert_eq!((report.sent, report.accepted, report.ack.count), (400, 400, 400));
     assert!(report.retransmissions > 0 && report.shed_requests > 0 && report.duplicates > 0);
-    let taken = lock(&stub.taken);
+    let taken = stub.taken.lock();
     assert_eq!(taken.ids.len() as u64 + report.duplicates, 400);
     let answers: HashSet<&str> = report.answers.iter().map(|(status, _)| status.as_str()).collect();
     assert!(answers.contains("2.04") && answers.contains("4.29"), "{answers:?}");

@@ -6,7 +6,7 @@ mod requests;
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -18,12 +18,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, UdpSocket};
 
 use super::args::LoadArgs;
 use super::report::Report;
-use super::tally::lock;
 
 /// The faults of the stub; 0 is never.
 #[derive(Clone, Copy, Default)]
@@ -96,13 +96,13 @@ impl Stub {
             return Ok(self.metrics());
         }
         if let Some(id) = path.strip_prefix("/v1/results/") {
-            let state = if lock(&self.taken).asked.insert(id.to_owned()) { "pending" } else { "counted" };
+            let state = if self.taken.lock().asked.insert(id.to_owned()) { "pending" } else { "counted" };
             return Ok(said(200, &json!({"id": id, "state": state})));
         }
         let media = request.headers()[CONTENT_TYPE].clone();
         let body = request.into_body().collect().await?.to_bytes();
         tokio::time::sleep(Duration::from_millis(self.faults.slow_ms)).await;
-        let mut taken = lock(&self.taken);
+        let mut taken = self.taken.lock();
         taken.requests += 1;
         let is_turn = |every: u64| every > 0 && taken.requests.is_multiple_of(every);
         let (shed, breaks) = (is_turn(self.faults.shed_every), is_turn(self.faults.break_every));
@@ -133,7 +133,7 @@ impl Stub {
              value INTEGER NOT NULL, PRIMARY KEY(merchant, scope, key, day, metric, facts)) WITHOUT ROWID, STRICT;",
         )
         .expect("a table");
-        let taken = lock(&self.taken);
+        let taken = self.taken.lock();
         for (metric, value) in &taken.counters {
             let value = value - if metric == "scans" { self.faults.lose } else { 0 };
             db.execute("REPLACE INTO counters VALUES ('acme', 'merchant', '*', 1, ?1, 0, ?2)", (metric, value))
@@ -206,5 +206,5 @@ async fn run_at(url: Option<&str>, faults: Faults, options: &str) -> (Result<Rep
 }
 
 fn counted(stub: &Stub) -> i64 {
-    lock(&stub.taken).counters.values().sum()
+    stub.taken.lock().counters.values().sum()
 }

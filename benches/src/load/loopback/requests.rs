@@ -4,7 +4,6 @@ use tokio::net::TcpListener;
 
 use super::{Faults, counted, run, run_at};
 use crate::load::report::Ledger;
-use crate::load::tally::lock;
 
 #[tokio::test]
 async fn every_event_is_accepted_once_despite_faults() {
@@ -18,7 +17,7 @@ async fn every_event_is_accepted_once_despite_faults() {
     assert_eq!((report.measured, report.ack.count, report.client_wait.count), (2_000, 2_000, 2_000));
     assert!(report.shed_requests > 0 && report.broken_requests > 0 && report.duplicates > 0);
     assert_eq!(report.resent, report.shed_requests + report.broken_requests);
-    let taken = lock(&stub.taken);
+    let taken = stub.taken.lock();
     assert_eq!(taken.ids.len() as u64 + report.duplicates, 2_000);
     assert_eq!(taken.requests, 2_000 + report.resent);
     assert_eq!(taken.counters.len(), 4, "{:?}", taken.counters);
@@ -108,7 +107,7 @@ async fn pipelined_arrays_are_accepted_once_despite_faults() {
     assert_eq!(report.ledger, Ledger::Right);
     assert_eq!((report.accepted, report.setting.depth), (3_000, 8));
     assert!(report.broken_requests > 0 && report.shed_requests > 0);
-    assert_eq!(lock(&stub.taken).ids.len(), 3_000);
+    assert_eq!(stub.taken.lock().ids.len(), 3_000);
     let answers = |status: &str| report.answers.iter().find(|(name, _)| name == status).map(|(_, count)| *count);
     assert_eq!(answers("202"), Some(1_000));
     assert_eq!(answers("503"), Some(report.shed_requests));

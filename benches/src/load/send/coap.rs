@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit, Mac};
+use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
@@ -21,7 +22,6 @@ use wire::coap::{Code, JSON, Kind, Message, Writer, number};
 
 use super::verdict::{Reply, Status};
 use crate::load::server::place::Key;
-use crate::load::tally::lock;
 
 /// Maximum number of retransmissions of a message (MAX_RETRANSMIT); after them, the request fails.
 const RETRANSMISSIONS_MAX: u32 = 4;
@@ -83,7 +83,7 @@ impl Client {
         let (line, id, mut answer) = self.begin().map_err(|error| failed(&error))?;
         let mut buffer = vec![0; payload.len() + 512];
         let message = self.message(&mut buffer, id, payload).ok_or_else(|| failed(&"the request fits no datagram"))?;
-        let permille = lock(&line.waiting).dice.random_range(0..=1_000);
+        let permille = line.waiting.lock().dice.random_range(0..=1_000);
         let outcome = async {
             for (sent, wait) in waits(self.ack_timeout, permille).enumerate() {
                 self.retransmissions.fetch_add(u64::from(sent > 0), Ordering::Relaxed);
@@ -96,20 +96,20 @@ impl Client {
             Err(failed(&"no acknowledgement after 4 retransmissions"))
         };
         let outcome = outcome.await;
-        lock(&line.waiting).answers.remove(&id);
+        line.waiting.lock().answers.remove(&id);
         outcome
     }
 
     /// A port, a message id that the port has not used yet, and the receiver of the answer.
     fn begin(&self) -> std::io::Result<(Arc<Line>, u16, oneshot::Receiver<Reply>)> {
-        let mut current = lock(&self.line);
-        let line = match current.as_ref().filter(|line| lock(&line.waiting).used_ids < IDS) {
+        let mut current = self.line.lock();
+        let line = match current.as_ref().filter(|line| line.waiting.lock().used_ids < IDS) {
             Some(line) => Arc::clone(line),
             None => Arc::clone(current.insert(Arc::new(Line::open(self.to)?))),
         };
         let (tell, answer) = oneshot::channel();
         let id = {
-            let mut waiting = lock(&line.waiting);
+            let mut waiting = line.waiting.lock();
             let id = u16::try_from(waiting.used_ids).expect("below 65,536");
             waiting.used_ids += 1;
             waiting.answers.insert(id, tell);
@@ -157,7 +157,7 @@ async fn read(socket: Arc<UdpSocket>, waiting: Arc<Mutex<Waiting>>) {
         // An error belongs to an earlier datagram that was not received; that datagram is sent again.
         let Ok(bytes) = socket.recv(&mut buffer).await else { continue };
         let Some((id, reply)) = reply(&buffer[..bytes]) else { continue };
-        let asked = lock(&waiting).answers.remove(&id);
+        let asked = waiting.lock().answers.remove(&id);
         if let Some(tell) = asked {
             // A request that has timed out meanwhile is retried.
             let _ = tell.send(reply);
@@ -257,7 +257,7 @@ mod tests {
         let port = |line: &Line| line.socket.local_addr().expect("an address").port();
         let (first, id, _) = client.begin().expect("a port");
         assert_eq!((id, client.begin().map(|(line, id, _)| (port(&line), id)).ok()), (0, Some((port(&first), 1))));
-        lock(&first.waiting).used_ids = IDS - 1;
+        first.waiting.lock().used_ids = IDS - 1;
         assert_eq!(client.begin().map(|(line, id, _)| (port(&line), id)).ok(), Some((port(&first), u16::MAX)));
         let (second, id, _) = client.begin().expect("a port");
         assert_eq!(id, 0);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,6 +12,7 @@ use eventlog::error::LogError;
 use eventlog::kafka::consumer::KafkaConsumer;
 use eventlog::kafka::membership::{Change, Membership};
 use ledger::writer::Writer;
+use parking_lot::{Mutex, MutexGuard};
 use prometheus::{IntGauge, IntGaugeVec, Registry, TextEncoder};
 use tracing::{info, warn};
 
@@ -149,7 +150,7 @@ impl RoleHealth {
     }
 
     fn owned(&self) -> MutexGuard<'_, BTreeSet<u16>> {
-        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+        self.owned.lock()
     }
 }
 
@@ -179,7 +180,7 @@ impl HealthCheck for RoleHealth {
         self.lag.reset();
         self.stopped.reset();
         self.missing.set(i64::try_from(self.progress.missing()).unwrap_or(i64::MAX));
-        let mut consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut consumer = self.consumer.lock();
         let committed = self.progress.committed();
         for (facts, next) in &committed {
             match consumer.bounds(Topic::Facts, *facts) {

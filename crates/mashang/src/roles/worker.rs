@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -18,6 +18,7 @@ use eventlog::kafka::consumer::KafkaConsumer;
 use eventlog::kafka::membership::{Change, Membership};
 use eventlog::kafka::settings::Settings as Kafka;
 use eventlog::local::meta::Meta;
+use parking_lot::{Mutex, MutexGuard};
 use prometheus::{IntGaugeVec, Registry, TextEncoder};
 use tracing::{info, warn};
 use worker::context::{RunMode, SnapshotPolicy, WorkerContext};
@@ -111,7 +112,7 @@ async fn run(settings: Worker, base: Base, context: Arc<WorkerContext>, membersh
     let ended = until_stopped(signals, &mut failures).await;
     context.stop();
     tokio::task::spawn_blocking(move || {
-        let supervisor = supervisor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let supervisor = supervisor.lock().take();
         supervisor.into_iter().for_each(LaneSupervisor::stop);
     })
     .await?;
@@ -135,7 +136,7 @@ fn of(desk: DeskArg) -> (&'static str, Topic) {
 /// Applies the changes of the group, until the membership is over.
 fn follow(changes: &Receiver<Change>, supervisor: &Mutex<Option<LaneSupervisor>>, health: &RoleHealth) -> Result<()> {
     for change in changes {
-        let supervisor = supervisor.lock().unwrap_or_else(PoisonError::into_inner);
+        let supervisor = supervisor.lock();
         let Some(supervisor) = supervisor.as_ref() else { return Ok(()) };
         match change {
             Change::Assigned(partitions) => {
@@ -163,7 +164,7 @@ struct Reader {
 
 impl Reader {
     fn read(&self, known: &Library) -> Result<Library> {
-        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut published = self.published.lock();
         let (consumer, published) = &mut *published;
         read_on(&mut **consumer, published)?;
         books(published, &self.store, known, &self.secrets)
@@ -222,14 +223,14 @@ impl RoleHealth {
     }
 
     fn owned(&self) -> MutexGuard<'_, BTreeSet<(Topic, u16)>> {
-        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+        self.owned.lock()
     }
 
     fn measure(&self) {
         self.stages.reset_lags();
         self.stopped.reset();
         self.missing.reset();
-        let mut consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut consumer = self.consumer.lock();
         let desks = self.context.progress();
         let mut is_answering = true;
         for progress in &desks {

@@ -21,7 +21,7 @@ use ledger::schema::may_replace;
 use ledger::writer::Writer;
 use wire::event::Merchants;
 
-use crate::cli::output::{print, show, report};
+use crate::cli::output::{print, report, show};
 use crate::cli::{RunArgs, SummaryFormat};
 use crate::commands::input::{self, Text};
 use crate::commands::rules_check::{Published, publish, read_all};
@@ -178,7 +178,12 @@ struct Progress {
 
 impl Progress {
     fn new(size: Option<u64>) -> Self {
-        Self { size, began: Instant::now(), last_shown: std::io::stderr().is_terminal().then(Instant::now), shown: false }
+        Self {
+            size,
+            began: Instant::now(),
+            last_shown: std::io::stderr().is_terminal().then(Instant::now),
+            shown: false,
+        }
     }
 
     fn report(&mut self, events: u64, bytes: u64) {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde_json::Value;
 use testkit::process::{Process, Signal};
 
@@ -120,7 +121,7 @@ impl Fleet {
         let (admin, http) = process.line(PATIENCE, ready).unwrap_or_else(|told| panic!("{name} is not ready: {told}"));
         let admin = admin.expect("an admin port");
         if let (true, Some(http)) = (name.starts_with("edge"), &http) {
-            self.doors.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), http.clone());
+            self.doors.lock().insert(name.to_owned(), http.clone());
         }
         self.roles.insert(name.to_owned(), Role { args, process, admin, http });
     }
@@ -134,7 +135,7 @@ impl Fleet {
     /// SIGKILL.
     pub(crate) fn kill(&mut self, name: &str) {
         self.role(name).process.kill();
-        self.doors.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.doors.lock().remove(name);
     }
 
     /// SIGTERM, for [`Fleet::restart`].
@@ -148,7 +149,7 @@ impl Fleet {
     pub(crate) fn stop(&mut self, name: &str) -> String {
         self.end(name);
         let role = self.roles.remove(name).expect("a role");
-        self.doors.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.doors.lock().remove(name);
         role.process.told()
     }
 
@@ -294,7 +295,7 @@ pub(crate) fn send(doors: &Addresses, batches: &[String], each: impl Fn(usize) -
         let until = Instant::now() + PATIENCE;
         let mut tries: usize = 0;
         loop {
-            let doors: Vec<String> = doors.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+            let doors: Vec<String> = doors.lock().values().cloned().collect();
             tries += 1;
             if !doors.is_empty() {
                 match post(&doors[(number + tries) % doors.len()], "application/x-ndjson", batch.as_bytes(), None) {

@@ -5,10 +5,11 @@
 use std::io;
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use eventlog::files::disk::Disk;
 use eventlog::files::{File, Files};
+use parking_lot::Mutex;
 
 const ARGS: &str = "MASHANG_TEST_SERVE";
 
@@ -78,13 +79,13 @@ struct HeldFile {
 
 impl HeldFile {
     fn change(&self, change: Change) {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        self.held.lock().push(change);
     }
 }
 
 impl File for HeldFile {
     fn len(&self) -> io::Result<u64> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = self.held.lock();
         Ok(held.iter().fold(self.file.len()?, |len, change| match change {
             Change::Write(at, bytes) => len.max(at + bytes.len() as u64),
             Change::Truncate(len) => *len,
@@ -96,7 +97,7 @@ impl File for HeldFile {
         let end = usize::try_from(len.saturating_sub(at)).expect("small").min(buffer.len());
         buffer.fill(0);
         self.file.read_at(buffer, at)?;
-        for change in &*self.held.lock().unwrap_or_else(PoisonError::into_inner) {
+        for change in &*self.held.lock() {
             match change {
                 Change::Write(from, bytes) => {
                     for (i, byte) in (*from..).zip(bytes) {
@@ -128,7 +129,7 @@ impl File for HeldFile {
         if Path::new(BROKEN).exists() {
             return Err(io::Error::other("the disk is broken"));
         }
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock();
         for change in held.drain(..) {
             match change {
                 Change::Write(at, bytes) => self.file.write_at(&bytes, at)?,
