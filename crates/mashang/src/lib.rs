@@ -39,7 +39,7 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, files: Arc<dyn Files>
         Ok(cli) => cli,
         Err(error) => {
             match config::file::missing(&error) {
-                Some(what) => cli::output::report(format_args!("mashang: {what}")),
+                Some(what) => process::output::report(format_args!("mashang: {what}")),
                 // Help and version are printed as errors are.
                 None => drop(error.print()),
             }
@@ -76,7 +76,7 @@ fn run(command: Command, files: Arc<dyn Files>) -> anyhow::Result<()> {
 
 /// Reports why a command failed.
 fn failed(error: &anyhow::Error) -> ExitCode {
-    cli::output::report(format_args!("mashang: {error:#}"));
+    process::output::report(format_args!("mashang: {error:#}"));
     if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 

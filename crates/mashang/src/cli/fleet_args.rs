@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::options::{ClockArg, duration};
 use crate::config::groups::KafkaArgs;
+use crate::config::options::{ClockArg, duration};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

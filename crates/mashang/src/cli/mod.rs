@@ -1,14 +1,8 @@
 //! The command line: the commands and their arguments.
 //!
-//! - `address`: the address that a port listens at
 //! - `fleet_args`: arguments of the commands for topics, rules and snapshots of a fleet
-//! - `options`: values of options that several commands take
-//! - `output`: lines on standard output and standard error
 
-pub(crate) mod address;
 pub(crate) mod fleet_args;
-pub(crate) mod options;
-pub(crate) mod output;
 
 use std::path::PathBuf;
 

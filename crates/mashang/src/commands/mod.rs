@@ -3,13 +3,11 @@
 //! - `run`: a file of events through all desks into a ledger
 //! - `export`, `explain`: what a ledger holds
 //! - `log_dump`: the accepted events of a log
-//! - `rules_check`, `rules_publish`: rules from files
+//! - `rules_check`, `rules_publish`: checks and publishes rules from files
 //! - `topics`, `snapshots`: the topics and snapshots of a fleet
-//! - `input`: reads the files that these commands take
 
 pub(crate) mod explain;
 pub(crate) mod export;
-pub(crate) mod input;
 pub(crate) mod log_dump;
 pub(crate) mod rules_check;
 pub(crate) mod rules_publish;

@@ -13,12 +13,13 @@ use prometheus::Registry;
 use wire::rules::{object, version};
 
 use crate::cli::fleet_args::RulesPublishArgs;
-use crate::cli::options::LogFormat;
-use crate::cli::output::print;
-use crate::commands::rules_check::read_all;
+use crate::config::object_store::Store;
+use crate::config::options::LogFormat;
 use crate::process::logging::log_as;
-use crate::rules::object_store::Store;
+use crate::process::output::print;
+use crate::rules::files::read_all;
 use crate::rules::publish::RulesPublisher;
+use crate::rules::store::RulesStore;
 use crate::usage;
 
 const CLIENT_ID: &str = "mashang-rules";
@@ -33,7 +34,7 @@ pub(crate) fn publish(args: &RulesPublishArgs, files: Arc<dyn Files>) -> Result<
     let mut consumer = KafkaConsumer::new(&kafka, &meta, CLIENT_ID)?;
     let appender = KafkaAppender::start(&kafka, CLIENT_ID, Options::edge(), &Metrics::new(&Registry::new()))?;
     let mut published = Published::default();
-    let store = store.store(files);
+    let store = RulesStore::new(files, &store.rules());
     let mut publisher = RulesPublisher {
         meta: &meta,
         consumer: &mut consumer,

@@ -7,8 +7,8 @@ use eventlog::files::Files;
 use worker::snapshot::{Listed, Snapshots};
 
 use crate::cli::fleet_args::SnapshotsArgs;
-use crate::cli::output::{print, report};
-use crate::rules::object_store::Store;
+use crate::config::object_store::Store;
+use crate::process::output::{print, report};
 use crate::usage;
 
 /// Lists every snapshot.

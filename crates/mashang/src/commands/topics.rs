@@ -9,8 +9,8 @@ use eventlog::kafka::topics::create::{Wanted, create as create_topics};
 use eventlog::local::meta::{Clock, Meta};
 
 use crate::cli::fleet_args::{TopicsCheckArgs, TopicsCreateArgs};
-use crate::cli::options::ClockArg;
-use crate::cli::output::{print, report};
+use crate::config::options::ClockArg;
+use crate::process::output::{print, report};
 use crate::usage;
 
 /// Creates the topics that are missing.

@@ -15,10 +15,10 @@ use web::server::listen::raise_files;
 use web::server::port::PortConfig;
 use web::server::tls::Tls;
 
-use crate::cli::address::Address;
-use crate::cli::options::{LogFormat, ShopperLimit, duration};
+use crate::config::address::Address;
 use crate::config::file::kafka_tables;
-use crate::process::sockets::Udp;
+use crate::config::options::Udp;
+use crate::config::options::{LogFormat, ShopperLimit, duration};
 use crate::usage;
 
 /// Default maximum of open connections, lowered to what the limit of open files allows.

@@ -8,11 +8,11 @@ use clap::{Args, ValueEnum};
 use eventlog::kafka::settings::Settings as Kafka;
 use ledger::url::LedgerUrl;
 
-use crate::cli::options::duration;
 use crate::config::groups::{
     GroupSettings, HttpSettings, IngestSettings, KafkaArgs, ProcessSettings, Spool, SpoolSettings,
 };
-use crate::rules::object_store::Store;
+use crate::config::object_store::Store;
+use crate::config::options::duration;
 use crate::usage;
 
 /// Maximum length of the name of a process, bytes; a longer one is refused.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use crate::cli::options::{ClockArg, duration};
 use crate::config::groups::{HttpSettings, IngestSettings, ProcessSettings};
+use crate::config::options::{ClockArg, duration};
 use crate::usage;
 
 #[derive(Clone, Debug, Args)]

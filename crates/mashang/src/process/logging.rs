@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::options::LogFormat;
-use crate::cli::output::report;
+use crate::config::options::LogFormat;
+use crate::process::output::report;
 
 /// Logs messages of a level and above, unless the environment variable MASHANG_LOG gives another level.
 pub(crate) fn log_as(format: LogFormat, level: &str) {

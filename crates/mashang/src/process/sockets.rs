@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -19,7 +18,7 @@ use web::server::handler::Handler;
 use web::server::listen::bind_all;
 use web::server::port::Port;
 
-use crate::cli::address::Address;
+use crate::config::options::Udp;
 use crate::usage;
 
 /// A thread that ends the process if its work fails, as its caller makes them.
@@ -97,40 +96,6 @@ fn refused(name: &str, address: SocketAddr, error: &io::Error) -> anyhow::Error 
     };
     usage(format!("--{name} {address}: cannot listen: {error}: {mend}"))
 }
-
-/// The address for datagrams.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Udp {
-    /// No address is configured: CoAP's port of this machine, if it is free.
-    #[default]
-    Unsaid,
-    At(SocketAddr),
-    Nowhere,
-}
-
-impl Udp {
-    pub(crate) fn address(self) -> Option<SocketAddr> {
-        match self {
-            Self::Unsaid => Some(SocketAddr::from(([127, 0, 0, 1], COAP_PORT))),
-            Self::At(address) => Some(address),
-            Self::Nowhere => None,
-        }
-    }
-}
-
-impl FromStr for Udp {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "none" => Ok(Self::Nowhere),
-            text => text.parse().map(|address: Address| Self::At(address.get())).map_err(|e| format!("{e}, or none")),
-        }
-    }
-}
-
-/// The default port of CoAP (RFC 7252, section 6.1).
-const COAP_PORT: u16 = 5683;
 
 /// Sockets for datagrams, one per processor, or none.
 #[derive(Debug, Default)]

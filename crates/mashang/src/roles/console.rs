@@ -19,8 +19,8 @@ use web::server::handler::Routes;
 use super::base::{Base, on_runtime, until_drained};
 use crate::config::roles::{Console, ConsoleArgs};
 use crate::process::health::HealthCheck;
-use crate::process::http::{HttpSockets, open_keys};
 use crate::process::signals::Signals;
+use crate::roles::http::{HttpSockets, open_keys};
 use crate::rules::follow::RulesFollower;
 use crate::rules::publish::read_on;
 

@@ -34,11 +34,11 @@ use crate::config::groups::Spool;
 use crate::config::roles::{Edge, EdgeArgs};
 use crate::process::data_dir::lock;
 use crate::process::health::HealthCheck;
-use crate::process::http::{HttpSockets, open_keys};
 use crate::process::signals::Signals;
 use crate::process::sockets::Sockets;
 use crate::process::thread::{Failed, thread};
 use crate::roles::edge_cache;
+use crate::roles::http::{HttpSockets, open_keys};
 use crate::rules::follow::RulesFollower;
 use crate::rules::publish::{read_on, served};
 use crate::rules::store::RulesStore;
@@ -74,7 +74,7 @@ pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
     let mut rules = Rules {
         consumer,
         published: Published::default(),
-        store: settings.store.store(Arc::new(Disk)),
+        store: RulesStore::new(Arc::new(Disk), &settings.store.rules()),
         catalog: Arc::new(MerchantCatalog::default()),
         cache: settings.spool.as_ref().map(|spool| (spool.dir.clone(), base.meta.clone())),
     };

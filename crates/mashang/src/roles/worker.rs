@@ -47,7 +47,7 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
     let draws = settings.desks.contains(&DeskArg::Code);
     let reader = Reader {
         published: Mutex::new((base.consumer("rules")?, Published::default())),
-        store: settings.store.store(Arc::clone(&files)),
+        store: RulesStore::new(Arc::clone(&files), &settings.store.rules()),
         secrets: Secrets {
             dirs: vec![settings.role.secrets.clone()],
             needed: if draws { Needed::All } else { Needed::None },

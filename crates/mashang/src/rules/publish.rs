@@ -19,8 +19,8 @@ use tracing::{info, warn};
 use web::merchants::Rulebooks;
 use wire::rules::{object, secret, version};
 
-use crate::commands::rules_check::read_secret;
 use crate::rules::diff;
+use crate::rules::files::read_secret;
 use crate::rules::store::RulesStore;
 use crate::usage;
 

@@ -24,6 +24,15 @@ const ARROWS: [(&str, &[&str]); 13] = [
 ];
 const PURE: [&str; 2] = ["domain", "wire"];
 
+/// The folders of the binary's sources, from the bottom up: each uses only those before it.
+const LAYERS: [&str; 6] = ["config", "process", "rules", "cli", "roles", "commands"];
+
+/// Maximum number of files in a folder of sources; more are grouped by meaning.
+const FILES_MAX: usize = 10;
+
+/// Maximum number of lines of a source file; a longer one is split.
+const LINES_MAX: usize = 500;
+
 /// What the source of a pure crate never says.
 const IMPURE_WORDS: [&str; 20] = [
     "std::fs",
@@ -130,7 +139,9 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
         for entry in std::fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
-                folders.push(path);
+                if path.file_name().is_some_and(|name| name != "target") {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|e| e == "rs") {
                 files.push(path);
             }
@@ -247,5 +258,39 @@ fn no_cycle_inside_a_crate() {
             }
         }
         assert!(name != "domain" || arrows.len() > 10, "the arrows of {name} must be found");
+    }
+}
+
+#[test]
+fn layers_of_the_binary_use_only_lower_ones() {
+    let src = root().join("crates/mashang/src");
+    let mut checked = 0;
+    for (at, layer) in LAYERS.iter().enumerate() {
+        for file in sources(&src.join(layer)) {
+            for (number, line) in code(&file) {
+                let above = LAYERS[at + 1..].iter().find(|above| line.contains(&format!("crate::{above}::")));
+                assert_eq!(above, None, "{}:{number}: {layer} must not use what is above it", file.display());
+                checked += usize::from(line.contains("use crate::"));
+            }
+        }
+    }
+    assert!(checked > 50, "the sources name {checked} modules of their own crate");
+}
+
+/// Folders stay small enough to be read at a glance, and files to be read at one sitting.
+#[test]
+fn folders_and_files_stay_small_and_have_heads() {
+    let mut by_folder: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    for file in ["crates", "benches"].iter().flat_map(|folder| sources(&root().join(folder))) {
+        let text = std::fs::read_to_string(&file).expect("a source file");
+        let lines = text.lines().count();
+        assert!(lines <= LINES_MAX, "{} has {lines} lines, more than {LINES_MAX}", file.display());
+        let first = text.lines().next().unwrap_or_default();
+        let is_fuzz = first.starts_with("#![");
+        assert!(first.starts_with("//!") || is_fuzz, "{} does not begin by saying what it is", file.display());
+        *by_folder.entry(file.parent().expect("a folder").to_owned()).or_default() += 1;
+    }
+    for (folder, files) in by_folder {
+        assert!(files <= FILES_MAX, "{} has {files} files, more than {FILES_MAX}", folder.display());
     }
 }

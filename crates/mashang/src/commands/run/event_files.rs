@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 
-use crate::cli::output::report;
+use crate::process::output::report;
 use crate::usage;
 use anyhow::{Context, Result};
 use bumpalo::Bump;

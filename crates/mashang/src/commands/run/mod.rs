@@ -4,9 +4,12 @@
 //! - `pipeline`: three desks and the ledger on one thread
 //! - `summary`: the summary that a run prints
 
+#[cfg(test)]
+mod brand_test;
 pub(crate) mod event_files;
 pub(crate) mod pipeline;
 pub(crate) mod summary;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, IsTerminal, Read};
@@ -21,14 +24,14 @@ use ledger::schema::may_replace;
 use ledger::writer::Writer;
 use wire::event::Merchants;
 
-use crate::cli::output::{print, report, show};
 use crate::cli::{RunArgs, SummaryFormat};
-use crate::commands::input::{self, Text};
-use crate::commands::rules_check::{Published, publish, read_all};
 use crate::commands::run::event_files::{EventFileReader, Rejects, for_each_line};
 use crate::commands::run::pipeline::InlinePipeline;
 use crate::commands::run::summary::Summary;
 use crate::process::data_dir::lock;
+use crate::process::input::{self, Text};
+use crate::process::output::{print, report, show};
+use crate::rules::files::{Published, publish, read_all};
 use crate::usage;
 
 /// Maximum number of frames that wait between the reader and the desks; beyond it the reader waits.

@@ -11,10 +11,10 @@ use web::server::handler::Handler;
 use web::server::metrics::Http;
 use web::server::port::Port;
 
-use super::health::{Admin, HealthCheck};
-use super::sockets::{self, Listeners, Servers};
-use super::thread::{Failed, thread};
 use crate::config::groups::{HttpSettings, ProcessSettings};
+use crate::process::health::{Admin, HealthCheck};
+use crate::process::sockets::{self, Listeners, Servers};
+use crate::process::thread::{Failed, thread};
 use crate::usage;
 
 /// The API keys, if a file of them is configured.

@@ -1,10 +1,13 @@
 //! Values of options that several commands take.
 
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use edge::ingest::shopper_limit::EVENTS_PER_S_MAX;
+
+use super::address::Address;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ClockArg {
@@ -52,3 +55,37 @@ impl FromStr for ShopperLimit {
         text.parse::<u32>().map_err(|e| e.to_string())?.try_into()
     }
 }
+
+/// The address for datagrams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Udp {
+    /// No address is configured: CoAP's port of this machine, if it is free.
+    #[default]
+    Unsaid,
+    At(SocketAddr),
+    Nowhere,
+}
+
+impl Udp {
+    pub(crate) fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Unsaid => Some(SocketAddr::from(([127, 0, 0, 1], COAP_PORT))),
+            Self::At(address) => Some(address),
+            Self::Nowhere => None,
+        }
+    }
+}
+
+impl FromStr for Udp {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::Nowhere),
+            text => text.parse().map(|address: Address| Self::At(address.get())).map_err(|e| format!("{e}, or none")),
+        }
+    }
+}
+
+/// The default port of CoAP (RFC 7252, section 6.1).
+const COAP_PORT: u16 = 5683;

@@ -3,11 +3,6 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
-
-use eventlog::files::Files;
-
-use crate::rules::store::RulesStore;
 
 /// A directory that all processes see.
 #[derive(Clone, Debug)]
@@ -41,7 +36,7 @@ impl Store {
         self.dir.join("snapshots")
     }
 
-    pub(crate) fn store(&self, files: Arc<dyn Files>) -> RulesStore {
-        RulesStore::new(files, &self.dir.join("rules"))
+    pub(crate) fn rules(&self) -> PathBuf {
+        self.dir.join("rules")
     }
 }
