@@ -294,3 +294,27 @@ fn folders_and_files_stay_small_and_have_heads() {
         assert!(files <= FILES_MAX, "{} has {files} files, more than {FILES_MAX}", folder.display());
     }
 }
+
+/// A page that names a file which has moved sends a reader astray.
+#[test]
+fn docs_name_only_files_that_exist() {
+    let root = root();
+    let mut pages: Vec<PathBuf> = vec![root.join("README.md"), root.join("CONTRIBUTING.md")];
+    for folder in ["docs", "docs/adding"] {
+        let entries = std::fs::read_dir(root.join(folder)).expect("a folder");
+        pages.extend(entries.map(|e| e.expect("an entry").path()).filter(|p| p.extension().is_some_and(|e| e == "md")));
+    }
+    let mut checked = 0;
+    for page in pages {
+        let text = std::fs::read_to_string(&page).expect("a page");
+        let quoted = text.split('`').skip(1).step_by(2);
+        for path in
+            quoted.filter(|path| path.ends_with(".rs") && path.contains("/src/") && !path.contains([' ', '*', '<']))
+        {
+            let found = [root.join(path), root.join("crates").join(path)].iter().any(|path| path.exists());
+            assert!(found, "{}: there is no file {path}", page.display());
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "the pages name {checked} source files");
+}
