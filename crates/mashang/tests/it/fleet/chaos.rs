@@ -1,7 +1,7 @@
 //! A fleet under faults: roles are killed and frozen, brokers and the database restarted, workers come and go, the disk of the
 //! snapshots fills up; the ledger is that of an undisturbed run.
 //!
-//! `MASHANG_CHAOS_SECONDS` says for how long (180), `MASHANG_SEED` how.
+//! `MASHANG_CHAOS_SECONDS` says for how long (90), `MASHANG_SEED` how.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const BATCH: usize = 20;
 const BY_ITSELF: &str = "ended by itself";
 /// Time that a role is frozen, longer than the session timeout: the group gives its partitions to others.
 const FROZEN: Duration = Duration::from_secs(9);
-const SECONDS: u64 = 180;
+const SECONDS: u64 = 90;
 /// Interval between two batches, so that the faults have their time.
 const EVERY: Duration = Duration::from_millis(12);
 
@@ -30,7 +30,7 @@ fn seconds() -> u64 {
 }
 
 /// The faults of a fleet, and how often each occurred.
-struct Fire<'a> {
+struct Chaos<'a> {
     fleet: Fleet,
     kafka: &'a Kafka,
     postgres: &'a Postgres,
@@ -40,7 +40,7 @@ struct Fire<'a> {
     done: std::collections::BTreeMap<&'static str, usize>,
 }
 
-impl Fire<'_> {
+impl Chaos<'_> {
     fn pick(&mut self, kind: &str) -> String {
         let names = self.fleet.names(kind);
         let at = self.dice.next(names.len() as u64);
@@ -152,8 +152,8 @@ fn fleet_under_faults_writes_the_undisturbed_ledger() {
     steady::write_rules(dir.path());
     let made = Made {
         kafka: kafka.bootstrap(),
-        prefix: "fire",
-        ledger: &postgres.create_database("fire"),
+        prefix: "chaos",
+        ledger: &postgres.create_database("chaos"),
         rules: "rules.toml",
         clock: "event",
         partitions: [6, 4, 2, 4],
@@ -182,21 +182,21 @@ fn fleet_under_faults_writes_the_undisturbed_ledger() {
         ended.store(true, Ordering::Release);
         again
     });
-    let mut fire =
-        Fire { fleet, kafka: &kafka, postgres: &postgres, store: &store, dice, workers: 1, done: Default::default() };
+    let mut chaos =
+        Chaos { fleet, kafka: &kafka, postgres: &postgres, store: &store, dice, workers: 1, done: Default::default() };
     while !over.load(Ordering::Acquire) && began.elapsed() < time {
-        fire.act();
-        fire.pause(2_000);
+        chaos.act();
+        chaos.pause(2_000);
     }
     let again = client.join().expect("every batch is taken in the end");
-    println!("{} batches sent, {again} of them more than once; {:?}", sent.load(Ordering::Relaxed), fire.done);
-    for told in fire.fleet.revive() {
+    println!("{} batches sent, {again} of them more than once; {:?}", sent.load(Ordering::Relaxed), chaos.done);
+    for told in chaos.fleet.revive() {
         println!("{told}");
-        *fire.done.entry(BY_ITSELF).or_default() += 1;
+        *chaos.done.entry(BY_ITSELF).or_default() += 1;
     }
-    fire.fleet.settle(PATIENCE * 2);
-    fire.fleet.equals_a_run_over_its_dump();
-    assert_eq!(fire.fleet.dumped_ids().len(), events.len(), "every event that was accepted is in the log");
+    chaos.fleet.settle(PATIENCE * 2);
+    chaos.fleet.equals_a_run_over_its_dump();
+    assert_eq!(chaos.fleet.dumped_ids().len(), events.len(), "every event that was accepted is in the log");
     println!("{} events, every export identical", events.len());
-    assert_eq!(fire.done.get(BY_ITSELF), None, "whatever happens around a role, it goes on");
+    assert_eq!(chaos.done.get(BY_ITSELF), None, "whatever happens around a role, it goes on");
 }
