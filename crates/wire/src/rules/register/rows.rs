@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::quotes;
-use super::table::{Notes, Place, Table, Text, unknown, written};
+use super::super::table::{Notes, Place, Table, Text, unknown, written};
 
 /// What a register may and must have.
 pub(super) struct Shape {
