@@ -78,7 +78,7 @@ pub struct Metrics {
     requests_202: IntCounter,
     uncounted: IntCounterVec,
     /// Events of shoppers beyond their limit, taken or not.
-    pub hot: IntCounter,
+    pub over_limit: IntCounter,
     pub udp: Udp,
 }
 
@@ -107,7 +107,7 @@ impl Metrics {
                 "Links of codes opened without a scan, by reason",
                 "reason",
             )?,
-            hot: IntCounter::new(
+            over_limit: IntCounter::new(
                 "mashang_hot_shopper_events_total",
                 "Events beyond their shopper's share, taken or not",
             )?,
@@ -134,7 +134,7 @@ impl Metrics {
         registry.register(Box::new(metrics.inflight_bytes.clone()))?;
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.uncounted.clone()))?;
-        registry.register(Box::new(metrics.hot.clone()))?;
+        registry.register(Box::new(metrics.over_limit.clone()))?;
         Ok(metrics)
     }
 
@@ -232,8 +232,8 @@ impl Udp {
             kernel_drops: one("mashang_udp_kernel_drops_total", "Datagrams that found no room in a socket")?,
             answers: vec("mashang_udp_answers_total", "Answers by code, those to retransmissions too", "code")?,
         };
-        for unfit in DatagramReject::ALL {
-            udp.refused.with_label_values(&[unfit.as_str()]);
+        for reject in DatagramReject::ALL {
+            udp.refused.with_label_values(&[reject.as_str()]);
         }
         registry.register(Box::new(udp.datagrams.clone()))?;
         registry.register(Box::new(udp.refused.clone()))?;
@@ -243,7 +243,7 @@ impl Udp {
         Ok(udp)
     }
 
-    pub fn refuse(&self, unfit: DatagramReject) {
-        self.refused.with_label_values(&[unfit.as_str()]).inc();
+    pub fn refuse(&self, reject: DatagramReject) {
+        self.refused.with_label_values(&[reject.as_str()]).inc();
     }
 }

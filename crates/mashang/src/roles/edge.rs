@@ -83,7 +83,7 @@ pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
     };
     let is_away = from_before.is_some();
     match from_before {
-        Some(books) => rules.served.set_books(books),
+        Some(books) => rules.served.set_rulebooks(books),
         None => rules.read()?,
     }
     on_runtime(run(settings, base, is_away, spooled, stamps, rules))
@@ -265,7 +265,7 @@ struct Rules {
 impl Rules {
     fn read(&mut self) -> Result<()> {
         read_on(&mut *self.feed, &mut self.published)?;
-        let known = self.served.books();
+        let known = self.served.rulebooks();
         let now = served(&self.published, &self.shelf, &known)?;
         let order = |(merchant, book): (&String, &Arc<Rulebook>)| (merchant.clone(), book.order);
         if !now.iter().map(order).eq(known.iter().map(order)) {
@@ -275,7 +275,7 @@ impl Rules {
             {
                 warn!(error = %format_args!("{error:#}"), "a start while Kafka is away would not know these rules");
             }
-            self.served.set_books(now);
+            self.served.set_rulebooks(now);
         }
         Ok(())
     }
