@@ -41,7 +41,12 @@ impl Grant {
     /// All rights: for this machine, if there is no file of keys.
     #[must_use]
     pub fn everything() -> Self {
-        Self { key: "".into(), merchants: None, actions: None, quota: None, merchant_quotas: Arc::default() }
+        Self::keyless(Arc::default())
+    }
+
+    /// All rights, within the quotas of merchants.
+    pub(super) fn keyless(merchant_quotas: Arc<Buckets>) -> Self {
+        Self { key: "".into(), merchants: None, actions: None, quota: None, merchant_quotas }
     }
 
     /// The rights of a key.

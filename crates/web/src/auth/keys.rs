@@ -150,7 +150,7 @@ impl Keys {
     /// The grant of a client without a key, where none is needed: quotas of merchants apply all the same.
     #[must_use]
     pub fn keyless(&self) -> Grant {
-        Grant { merchant_quotas: Arc::clone(&self.table().quotas), ..Grant::everything() }
+        Grant::keyless(Arc::clone(&self.table().quotas))
     }
 
     /// The grant of a message's signer within a scope; the time of signing is not checked.

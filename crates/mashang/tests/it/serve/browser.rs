@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::clients::has;
-use super::door::{key, write_keys};
+use super::setup::{key, write_keys};
 use super::server::{Server, get, send};
 use crate::program::{TABLES, done, export, run};
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::door::shop;
+use super::setup::shop;
 use super::server::Server;
 
 /// A client that is installed, as its probe shows; without it the test is skipped.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use web::server::listen::raise_files;
 
 use super::clients::has;
-use super::door::{head, raw, shop};
+use super::setup::{head, raw, shop};
 use super::server::{Server, post};
 
 const JSON: &str = "application/json";

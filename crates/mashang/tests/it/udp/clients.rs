@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::{UDP, accepted, ids, sum, visit};
-use crate::serve::door::shop;
+use crate::serve::setup::shop;
 use crate::serve::server::Server;
 
 /// Names of the client: those of Debian and its own.

@@ -9,7 +9,7 @@ use wire::coap::{Code, Kind, Writer, number};
 
 use super::{Client, UDP, accepted, adds_up, con, ids, refused, request, sum, until, visit};
 use crate::program::mashang;
-use crate::serve::door::{head, raw, shop};
+use crate::serve::setup::{head, raw, shop};
 use crate::serve::server::{Server, binary};
 
 #[test]

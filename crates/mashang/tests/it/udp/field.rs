@@ -7,7 +7,7 @@ use serde_json::json;
 use wire::coap::{CBOR, Code, JSON, Kind, Message, Writer, number};
 
 use super::{Client, UDP, accepted, adds_up, con, ids, refused, request, sum, until, visit};
-use crate::serve::door::shop;
+use crate::serve::setup::shop;
 use crate::serve::server::Server;
 
 /// A datagram as hex digits.

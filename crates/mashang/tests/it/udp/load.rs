@@ -2,7 +2,7 @@
 
 use super::{Client, UDP, accepted, adds_up, con, sum, until, visit};
 use crate::program::done;
-use crate::serve::door::shop;
+use crate::serve::setup::shop;
 use crate::serve::server::{Server, post};
 
 const SENDERS: usize = 3;

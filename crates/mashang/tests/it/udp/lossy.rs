@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Answer, UDP, accepted, adds_up, con, ids, sum, visit};
-use crate::serve::chaos::Dice;
-use crate::serve::door::shop;
+use crate::serve::faults::chaos::Dice;
+use crate::serve::setup::shop;
 use crate::serve::server::Server;
 
 const CLIENTS: usize = 4;

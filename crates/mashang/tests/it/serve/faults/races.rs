@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use sim::generate::generate;
 
 use super::chaos::Dice;
-use super::server::{Server, post};
+use crate::serve::server::{Server, post};
 use crate::differential::{differences, write};
 use crate::program::{done, run};
 

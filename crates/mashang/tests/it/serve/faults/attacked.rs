@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::chaos::SmallDisk;
-use super::door::{head, key, raw, shop, write_keys};
-use super::server::{Server, get, post};
-use super::steady;
+use crate::serve::setup::{head, key, raw, shop, write_keys};
+use crate::serve::server::{Server, get, post};
+use crate::serve::steady;
 use crate::program::{TABLES, done, export, mashang};
 
 const JSON: &str = "application/json";
