@@ -10,7 +10,9 @@ use crate::transport::browser::visitor::NotAScan;
 /// How events came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
+    /// By HTTP, keyless scans too.
     Http,
+    /// In datagrams.
     Udp,
 }
 
@@ -66,11 +68,14 @@ impl From<AppendError> for Shed {
 /// The edge's metrics (contract section 11).
 #[derive(Clone, Debug)]
 pub struct Metrics {
+    /// Events that came; a request that was not read counts as one.
     pub received: IntCounter,
     accepted: IntCounterVec,
     rejected: IntCounterVec,
     shed: IntCounterVec,
+    /// Fields of events that are ignored.
     pub unknown_fields: IntCounter,
+    /// Time from the head of a request to its positive answer.
     pub ack_seconds: Histogram,
     pub inflight_bytes: IntGauge,
     requests: IntCounterVec,
@@ -79,10 +84,13 @@ pub struct Metrics {
     uncounted: IntCounterVec,
     /// Events of shoppers beyond their limit, taken or not.
     pub over_limit: IntCounter,
+    /// The metrics of datagrams.
     pub udp: Udp,
 }
 
 impl Metrics {
+    /// Metrics, registered.
+    ///
     /// # Errors
     /// Metrics of these names are in the registry already.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
@@ -146,6 +154,7 @@ impl Metrics {
         }
     }
 
+    /// Counts durable events.
     pub fn accept(&self, transport: Transport, events: u64) {
         self.accepted.with_label_values(&[transport.as_str()]).inc_by(events);
     }
@@ -159,6 +168,7 @@ impl Metrics {
         self.uncounted.with_label_values(&[why.as_str()]).inc();
     }
 
+    /// Counts events without errors that were refused.
     pub fn shed(&self, why: Shed, events: u64) {
         self.shed.with_label_values(&[why.as_str()]).inc_by(events);
     }
@@ -175,9 +185,13 @@ pub enum DatagramReject {
     Malformed,
     /// A ping, or a message that is no request.
     Unexpected,
+    /// A critical option that is not known, or one for proxies.
     Option,
+    /// Another path than that of events.
     Path,
+    /// Another method than POST.
     Method,
+    /// A Content-Format or Accept that is not supported.
     Format,
     /// More events than a body may have.
     TooLarge,
@@ -214,10 +228,14 @@ impl DatagramReject {
 /// The metrics of datagrams.
 #[derive(Clone, Debug)]
 pub struct Udp {
+    /// Datagrams that were received.
     pub datagrams: IntCounter,
     refused: IntCounterVec,
+    /// Requests that were received before.
     pub retransmissions: IntCounter,
+    /// Datagrams that did not fit a socket's buffer.
     pub kernel_drops: IntCounter,
+    /// Answers, by code.
     pub answers: IntCounterVec,
 }
 
@@ -243,6 +261,7 @@ impl Udp {
         Ok(udp)
     }
 
+    /// Counts a datagram that was refused.
     pub fn refuse(&self, reject: DatagramReject) {
         self.refused.with_label_values(&[reject.as_str()]).inc();
     }

@@ -50,6 +50,7 @@ impl Stamps {
         }
     }
 
+    /// The epoch in which events are stamped now.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         match self {

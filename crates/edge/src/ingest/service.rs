@@ -49,8 +49,10 @@ pub struct IngestService {
     threads: AtomicUsize,
     /// The merchants that are served; a key may have fewer.
     pub(crate) served: Arc<MerchantCatalog>,
+    /// The API keys; `None` where no key is needed.
     pub keys: Option<Arc<Keys>>,
     everything: Grant,
+    /// What came, and what became of it.
     pub metrics: Metrics,
     /// The memory budget of requests in flight.
     pub(crate) memory: Arc<MemoryBudget>,
@@ -67,6 +69,7 @@ pub struct Limits {
 }
 
 impl IngestService {
+    /// A service that submits events to these batchers, a shard each.
     #[must_use]
     pub fn new(
         batchers: Vec<Arc<Batcher>>,

@@ -35,6 +35,7 @@ pub struct Port<H> {
 }
 
 impl<H: Handler> Port<H> {
+    /// A port whose requests this handler answers.
     #[must_use]
     pub fn new(handler: H, config: PortConfig, metrics: Http) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS)));

@@ -67,6 +67,7 @@ impl fmt::Display for Mistake {
 /// Rules without a mistake.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Checked {
+    /// The rules, with all registers.
     pub rules: Rules,
     /// What is legal but odd, in the order of the text.
     pub warnings: Vec<Mistake>,
