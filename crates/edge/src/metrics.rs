@@ -77,6 +77,7 @@ pub struct Metrics {
     pub unknown_fields: IntCounter,
     /// Time from the head of a request to its positive answer.
     pub ack_seconds: Histogram,
+    /// Bytes of memory that requests in flight hold.
     pub inflight_bytes: IntGauge,
     requests: IntCounterVec,
     /// The requests among `requests` with 202: all others are rare.

@@ -29,7 +29,12 @@ mod tests {
     #[test]
     fn only_32_lower_case_hex_digits_are_an_id() {
         assert!(is_one(&new()) && is_one("0123456789abcdef0123456789abcdef"));
-        for text in ["", "0123456789ABCDEF0123456789abcdef", "0123456789abcdef0123456789abcde", "0123456789abcdef0123456789abcdeg"] {
+        for text in [
+            "",
+            "0123456789ABCDEF0123456789abcdef",
+            "0123456789abcdef0123456789abcde",
+            "0123456789abcdef0123456789abcdeg",
+        ] {
             assert!(!is_one(text), "{text}");
         }
         assert_ne!(new(), new());

@@ -15,11 +15,13 @@ mod tests {
 
     #[test]
     fn sixty_four_digits_of_either_case_are_32_bytes() {
-        let check = |text: &str, wanted: Option<u8>| assert_eq!(hex32(text.as_bytes()), wanted.map(|b| [b; 32]), "{text}");
+        let check =
+            |text: &str, wanted: Option<u8>| assert_eq!(hex32(text.as_bytes()), wanted.map(|b| [b; 32]), "{text}");
         check(&"a7".repeat(32), Some(0xA7));
         check(&"A7".repeat(32), Some(0xA7));
         check(&"aE".repeat(32), Some(0xAE));
-        for bad in ["", "a7", &"a7".repeat(31), &"a7".repeat(33), &"g7".repeat(32), &"+7".repeat(32), &" 7".repeat(32)] {
+        for bad in ["", "a7", &"a7".repeat(31), &"a7".repeat(33), &"g7".repeat(32), &"+7".repeat(32), &" 7".repeat(32)]
+        {
             check(bad, None);
         }
         check(&format!("{}\n", "a7".repeat(32)), None);

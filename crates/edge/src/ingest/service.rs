@@ -197,7 +197,8 @@ impl IngestService {
         }
         let Some(body) = read_body(body, &mut permit).await? else { return Err(self.busy(began)) };
         let batcher = self.batcher();
-        let context = Context { served: &self.served, metrics: &self.metrics, limiter: &self.limiter, grant: &grant, batcher };
+        let context =
+            Context { served: &self.served, metrics: &self.metrics, limiter: &self.limiter, grant: &grant, batcher };
         let read = match unpack(encoding, &body, &mut |bytes| permit.hold(bytes)) {
             Ok(body) => read(&body, shape, context).map_err(|e| too_large(e.to_string()))?,
             Err(broken @ Packed::Broken { .. }) => unreadable(broken.to_string(), context),

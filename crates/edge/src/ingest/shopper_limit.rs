@@ -113,7 +113,10 @@ mod tests {
     use super::*;
 
     fn limiter(events_per_s: u32) -> ShopperLimiter {
-        ShopperLimiter::new(events_per_s, MemoryBudget::new(1 << 20, IntGauge::new("memory", "memory").expect("a name")))
+        ShopperLimiter::new(
+            events_per_s,
+            MemoryBudget::new(1 << 20, IntGauge::new("memory", "memory").expect("a name")),
+        )
     }
 
     /// How many of the events at one tick are within the limit.

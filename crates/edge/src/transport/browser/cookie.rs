@@ -78,13 +78,7 @@ mod tests {
     #[test]
     fn cookie_is_http_only_lax_and_secure_over_tls() {
         let shopper = Shopper("web:7".to_owned());
-        assert_eq!(
-            shopper.set_cookie(false),
-            "mashang=7; HttpOnly; SameSite=Lax; Path=/; Max-Age=34560000"
-        );
-        assert_eq!(
-            shopper.set_cookie(true),
-            "mashang=7; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=34560000"
-        );
+        assert_eq!(shopper.set_cookie(false), "mashang=7; HttpOnly; SameSite=Lax; Path=/; Max-Age=34560000");
+        assert_eq!(shopper.set_cookie(true), "mashang=7; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=34560000");
     }
 }

@@ -151,7 +151,8 @@ impl IngestService {
         let grant = self.keyless_grant();
         let _permit = self.memory_permit(0).ok_or_else(|| self.busy(began))?;
         let batcher = self.batcher();
-        let context = Context { served: &self.served, metrics: &self.metrics, limiter: &self.limiter, grant: &grant, batcher };
+        let context =
+            Context { served: &self.served, metrics: &self.metrics, limiter: &self.limiter, grant: &grant, batcher };
         let scan = KeylessScan { merchant: &target.merchant, shopper: shopper.id(), id, code: text };
         let read = read_scan(scan, context);
         if read.batch.events() == 0 {

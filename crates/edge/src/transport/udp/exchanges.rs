@@ -118,7 +118,7 @@ impl Exchanges {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{ANSWER_BYTES_MAX, Begun, EXCHANGES_MAX, Exchanges, Fingerprints, Key, LIFETIME, IN_FLIGHT_MAX};
+    use super::{ANSWER_BYTES_MAX, Begun, EXCHANGES_MAX, Exchanges, Fingerprints, IN_FLIGHT_MAX, Key, LIFETIME};
 
     fn key(port: u16, id: u16) -> Key {
         (([192, 0, 2, 1], port).into(), id, 0)

@@ -340,4 +340,3 @@ fn shape(payload: &[u8]) -> Shape<'static> {
         _ => Shape::Ndjson,
     }
 }
-

@@ -51,7 +51,11 @@ pub(super) fn check(message: &Message<'_>) -> Result<(), Refusal> {
         );
     }
     if Format::of(message).is_none() {
-        return refuse(DatagramReject::Format, Code::NOT_ACCEPTABLE, "answers are JSON or CBOR: Accept 50, 60, or none");
+        return refuse(
+            DatagramReject::Format,
+            Code::NOT_ACCEPTABLE,
+            "answers are JSON or CBOR: Accept 50, 60, or none",
+        );
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use data_encoding::HEXLOWER;
 use expect_test::expect;
 use serde_json::{Value, json};
 
@@ -157,7 +158,7 @@ odds = { "red" = "1" }
 "#;
     const START: i64 = 1_794_326_400_000;
     let dir = shop(&format!("{RULES}{CAMPAIGN}"), "");
-    let secret: String = (0..32).map(|byte| format!("{byte:02x}")).collect();
+    let secret = HEXLOWER.encode(&(0..32).collect::<Vec<u8>>());
     std::fs::write(dir.path().join("secret.key"), secret).expect("a file");
     // The visits of one millisecond fill a frame. The refund waits in the next one, and nothing is counted for it.
     let scan = format!("{{\"id\":\"s\",\"action\":\"scan\",\"shopper\":\"u\",\"time\":{START},\"code\":\"MAG\"}}\n");
@@ -224,8 +225,7 @@ fn a_day_that_comes_again_keeps_its_entries() {
     let times = ["02:28:00", "02:29:00", "02:30:30", "02:31:30", "02:32:00", "04:00:00", "04:01:00", "04:02:00"];
     let events: String = (0..).zip(times).map(|(n, time)| scan(n, &format!("2009-11-01T{time}Z"))).collect();
     let dir = shop(&format!("{}{campaign}", RULES.replace("Asia/Shanghai", "America/St_Johns")), &events);
-    std::fs::write(dir.path().join("k"), (0..32).map(|byte| format!("{byte:02x}")).collect::<String>())
-        .expect("a file");
+    std::fs::write(dir.path().join("k"), HEXLOWER.encode(&(0..32).collect::<Vec<u8>>())).expect("a file");
     run(dir.path(), &rules_files(), "out");
     let counters = export(dir.path(), "out", "counters");
     // Two on the day before midnight, which comes again; one in the first minute of the next and one after the second midnight.

@@ -18,8 +18,8 @@ use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509Builder, X509NameBuilder};
 
-use super::setup::shop;
 use super::server::Server;
+use super::setup::shop;
 use crate::program::mashang;
 
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::{Answer, UDP, accepted, adds_up, con, ids, sum, visit};
 use crate::serve::faults::chaos::Dice;
-use crate::serve::setup::shop;
 use crate::serve::server::Server;
+use crate::serve::setup::shop;
 
 const CLIENTS: usize = 4;
 const REQUESTS: u16 = 60;

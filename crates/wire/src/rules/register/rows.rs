@@ -8,8 +8,8 @@ use csv::{ByteRecord, ReaderBuilder};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::quotes;
 use super::super::table::{Notes, Place, Table, Text, unknown, written};
+use super::quotes;
 
 /// What a register may and must have.
 pub(super) struct Shape {

@@ -8,10 +8,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::serve::server::{Server, binary, post};
 use super::power_loss;
-use crate::serve::steady;
 use crate::program::{TABLES, done, export};
+use crate::serve::server::{Server, binary, post};
+use crate::serve::steady;
 
 const KILLS: usize = 20;
 const EVENTS: u64 = 30_000;
