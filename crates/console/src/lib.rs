@@ -1,8 +1,10 @@
-//! The console: what became of a scan, and how everything stands.
+//! The console: results of scans, and a page with the totals.
 //!
-//! - [`recent`]: answers that are in the log and not in the ledger yet
+//! - [`pending_results`]: answers that are in the log and not in the ledger yet
 //! - [`results`]: `GET /v1/results/{id}`
 //! - [`page`]: the status page
+
+#![warn(missing_docs)]
 
 pub mod page;
 pub mod pending_results;

@@ -1,16 +1,18 @@
 //! Answers that are in the log and not in the ledger yet, followed by a thread that reads facts as they become durable.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::error::Error;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use dashmap::DashMap;
 use domain::frame::{Frame, Kind};
 use domain::model::address::Topic;
-use domain::model::fact::{Fact, ScanResult, What};
+use domain::model::fact::{self, Fact, ScanResult, What};
 use domain::model::ids::digest128;
+use domain::model::time::Millis;
 use eventlog::api::Consumer;
 use eventlog::api::Record;
 use eventlog::api::now_ms;
@@ -38,30 +40,23 @@ pub type Connect = Box<dyn Fn() -> Result<Box<dyn Consumer>, LogError> + Send>;
 /// Told of the end.
 pub type Failed = Box<dyn FnOnce(FollowError) + Send>;
 
-/// What the log says that the ledger does not say yet.
+/// What the log says and the ledger does not say yet: one thread writes it, requests read it by key.
 #[derive(Debug)]
 pub struct PendingResults {
-    held: Mutex<Held>,
-    /// Grows whenever there is something new.
+    answers: DashMap<u128, Answer>,
+    /// Entries of one-item codes, by merchant, code and shopper: the event of each.
+    entries: DashMap<u128, u128>,
+    /// Changes whenever there is a new answer.
     version: watch::Sender<u64>,
     stopping: AtomicBool,
     released: AtomicBool,
     result_seconds: Histogram,
-    answers: IntGauge,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    answers: HashMap<u128, Answer>,
-    /// Entries of one-item codes, by merchant, code and shopper: which event it was.
-    entries: HashMap<u128, u128>,
-    /// In the order in which they came: facts partition, offset, event, entry.
-    order: VecDeque<(u16, u64, u128, Option<u128>)>,
+    answers_held: IntGauge,
 }
 
 impl PendingResults {
-    /// Starts to follow the facts where the ledger is. `connect` gives feeds; `failed` is called if that ends before its time.
-    /// In a fleet it never does: an unreachable broker is asked again, and what the log has retired is in the ledger.
+    /// Starts a thread that follows the facts from where the ledger is. `failed` is called if it cannot go on. In a fleet, without
+    /// `failed`, it never ends by itself: an unavailable broker is asked again, and what the log has retired is in the ledger.
     ///
     /// # Errors
     /// The ledger cannot be opened, or the log does not reach back to where it is.
@@ -78,32 +73,33 @@ impl PendingResults {
         let buckets = prometheus::exponential_buckets(0.001, 1.6, 24).expect("ascending");
         let opts = HistogramOpts::new("mashang_result_seconds", "From a scan's stamp to its result being readable");
         let result_seconds = Histogram::with_opts(opts.buckets(buckets)).expect("a name");
-        let answers =
+        let answers_held =
             IntGauge::new("mashang_console_answers", "Answers held that are not in the ledger yet").expect("a name");
         registry.register(Box::new(result_seconds.clone())).expect("registered once");
-        registry.register(Box::new(answers.clone())).expect("registered once");
-        let recent = Arc::new(Self {
-            held: Mutex::default(),
+        registry.register(Box::new(answers_held.clone())).expect("registered once");
+        let pending = Arc::new(Self {
+            answers: DashMap::new(),
+            entries: DashMap::new(),
             version: watch::Sender::new(0),
             stopping: AtomicBool::new(false),
             released: AtomicBool::new(false),
             result_seconds,
-            answers,
+            answers_held,
         });
-        let follower = Follower {
+        let mut follower = Follower {
             meta: meta.clone(),
             connect,
             ledger: Ledger::open(ledger)?,
             is_fleet: failed.is_none(),
-            own: Arc::clone(&recent),
+            own: Arc::clone(&pending),
+            order: VecDeque::new(),
         };
-        let mut follower = follower;
         let first = follower.begin()?;
         std::thread::Builder::new()
             .name("console".to_owned())
             .spawn(move || follower.run(first, failed))
             .expect("the system has room for a thread");
-        Ok(recent)
+        Ok(pending)
     }
 
     /// Ends all waits: each waiting request gets what is known.
@@ -121,71 +117,70 @@ impl PendingResults {
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// The answer to an event, if it is among the recent ones.
+    /// The answer to an event, if it is held.
     #[must_use]
     pub fn answer(&self, event: u128) -> Option<Answer> {
-        self.held().answers.get(&event).cloned()
+        self.answers.get(&event).map(|answer| answer.clone())
     }
 
     /// The event with which a shopper entered by a one-item code.
     #[must_use]
     pub fn entry(&self, merchant: &str, code: &str, shopper: &str) -> Option<u128> {
-        self.held().entries.get(&digest128(&[merchant, code, shopper])).copied()
+        self.entries.get(&digest128(&[merchant, code, shopper])).map(|event| *event)
     }
 
-    /// To be told of news.
+    /// A receiver that changes whenever there is a new answer.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
     }
 
-    /// Takes a record of facts; says whether it is news.
-    fn take(&self, facts: u16, record: Record<'_>, clock: Clock) -> bool {
-        // What is wrong with a frame the ledger tells; here nothing hangs on it.
-        let Ok(frame) = Frame::open(record.bytes) else { return false };
-        if frame.kind != Kind::Facts {
+    /// Adds an answer, unless a later one is held. Returns whether it was added.
+    fn add_answer(&self, merchant: &str, a: &fact::Answer<'_>) -> bool {
+        let known = self.answers.get(&a.key).map(|known| (known.received, known.desk));
+        if known >= Some((a.received, a.desk)) {
             return false;
         }
-        let (now, mut news) = (now_ms(), false);
-        let mut held = self.held();
-        for fact in frame.items::<Fact<'_>>() {
-            let Ok(Fact { merchant, what }) = fact else { break };
-            news |= held.take(merchant, &what, (facts, record.offset));
-            if let (What::Answer(a), Clock::Wall) = (&what, clock)
-                && a.result != ScanResult::Pending
-            {
-                self.result_seconds.observe(seconds(now - a.received));
-            }
-        }
-        news
-    }
-
-    /// Lets go of what the ledger has.
-    fn forget(&self, progress: &[(u16, u64)]) {
-        let mut held = self.held();
-        let is_in_ledger = |facts: u16, offset: u64| progress.iter().any(|&(f, next)| f == facts && offset < next);
-        // Partitions are a little apart; what is behind one that waits goes with it.
-        while let Some(&(facts, offset, ..)) = held.order.front() {
-            if !is_in_ledger(facts, offset) && held.order.len() <= ANSWERS_MAX {
-                break;
-            }
-            held.drop_oldest();
-        }
-        self.answers.set(i64::try_from(held.answers.len()).unwrap_or(i64::MAX));
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.answers.insert(
+            a.key,
+            Answer {
+                received: a.received,
+                desk: a.desk,
+                told: a.result,
+                code: a.code.map(ToOwned::to_owned),
+                campaign: a.campaign.map(ToOwned::to_owned),
+                prize: a.prize.map(ToOwned::to_owned),
+                claim: a.claim.map(|(time, region)| (time, region.map(ToOwned::to_owned))),
+                whose: a.shopper.map(|shopper| (merchant.to_owned(), shopper.to_owned())),
+            },
+        );
+        true
     }
 }
 
-/// The thread that follows.
+/// Something that is held, and the fact that it comes from.
+struct Held {
+    /// The fact's partition, and the offset of its record.
+    facts: u16,
+    offset: u64,
+    key: Key,
+}
+
+enum Key {
+    /// An answer, with its event, `received` and desk: a later answer to the same event stays when this one is forgotten.
+    Answer(u128, Millis, u8),
+    Entry(u128),
+}
+
+/// The thread that follows the facts.
 struct Follower {
     meta: Meta,
     connect: Connect,
     ledger: Ledger,
     is_fleet: bool,
     own: Arc<PendingResults>,
+    /// What is held, in the order in which it came; at most [`ANSWERS_MAX`] at each question to the ledger.
+    order: VecDeque<Held>,
 }
 
 impl Follower {
@@ -220,18 +215,18 @@ impl Follower {
         let own = Arc::clone(&self.own);
         let mut asked = Instant::now();
         while !own.stopping.load(Ordering::Acquire) {
-            let mut news = false;
+            let mut is_news = false;
             feed.poll(IDLE, &mut |_, facts, record| {
-                news |= own.take(facts, record, self.meta.clock);
+                is_news |= self.take(facts, record);
                 ControlFlow::Continue(())
             })?;
-            if news {
+            if is_news {
                 own.version.send_modify(|version| *version += 1);
             }
             if asked.elapsed() >= LEDGER_EVERY {
                 asked = Instant::now();
                 match progress(&mut self.ledger, self.meta.partitions.facts) {
-                    Ok(progress) => own.forget(&progress),
+                    Ok(progress) => self.forget(&progress),
                     // What is held stays held.
                     Err(error) if self.is_fleet && error.is_passing() => {}
                     Err(error) => return Err(error.into()),
@@ -240,58 +235,62 @@ impl Follower {
         }
         Ok(())
     }
-}
 
-impl Held {
-    /// Takes a fact; says whether it is news for anyone who waits.
-    fn take(&mut self, merchant: &str, what: &What<'_>, (facts, offset): (u16, u64)) -> bool {
-        let mut note = |event, entry| self.order.push_back((facts, offset, event, entry));
-        match what {
-            What::Answer(a) => {
-                note(a.key, None);
-                let known = self.answers.get(&a.key).map(|known| (known.received, known.desk));
-                if known >= Some((a.received, a.desk)) {
-                    return false;
-                }
-                self.answers.insert(
-                    a.key,
-                    Answer {
-                        received: a.received,
-                        desk: a.desk,
-                        told: a.result,
-                        code: a.code.map(ToOwned::to_owned),
-                        campaign: a.campaign.map(ToOwned::to_owned),
-                        prize: a.prize.map(ToOwned::to_owned),
-                        claim: a.claim.map(|(time, region)| (time, region.map(ToOwned::to_owned))),
-                        whose: a.shopper.map(|shopper| (merchant.to_owned(), shopper.to_owned())),
-                    },
-                );
-                true
-            }
-            What::Seen { key, code, shopper, entry: Some(_), .. } => {
-                let entry = digest128(&[merchant, code, shopper]);
-                note(*key, Some(entry));
-                self.entries.entry(entry).or_insert(*key);
-                false
-            }
-            _ => false,
+    /// Takes a record of facts. Returns whether it has a new answer.
+    fn take(&mut self, facts: u16, record: Record<'_>) -> bool {
+        // The ledger reports what is wrong with a frame; here nothing depends on it.
+        let Ok(frame) = Frame::open(record.bytes) else { return false };
+        if frame.kind != Kind::Facts {
+            return false;
         }
+        let (now, mut is_news) = (now_ms(), false);
+        for fact in frame.items::<Fact<'_>>() {
+            let Ok(Fact { merchant, what }) = fact else { break };
+            let key = match &what {
+                What::Answer(a) => {
+                    is_news |= self.own.add_answer(merchant, a);
+                    if self.meta.clock == Clock::Wall && a.result != ScanResult::Pending {
+                        self.own.result_seconds.observe(seconds(now - a.received));
+                    }
+                    Key::Answer(a.key, a.received, a.desk)
+                }
+                What::Seen { key, code, shopper, entry: Some(_), .. } => {
+                    let entry = digest128(&[merchant, code, shopper]);
+                    self.own.entries.entry(entry).or_insert(*key);
+                    Key::Entry(entry)
+                }
+                _ => continue,
+            };
+            self.order.push_back(Held { facts, offset: record.offset, key });
+        }
+        is_news
     }
 
-    fn drop_oldest(&mut self) {
-        let Some((_, _, event, entry)) = self.order.pop_front() else { return };
-        match entry {
-            Some(entry) => drop(self.entries.remove(&entry)),
-            None => drop(self.answers.remove(&event)),
+    /// Forgets what the ledger has, and the oldest beyond the limit.
+    fn forget(&mut self, progress: &[(u16, u64)]) {
+        let is_in_ledger = |held: &Held| progress.iter().any(|&(f, next)| f == held.facts && held.offset < next);
+        // Partitions are a little apart; what is behind one that waits is forgotten with it.
+        while self.order.front().is_some_and(|held| is_in_ledger(held) || self.order.len() > ANSWERS_MAX) {
+            match self.order.pop_front().map(|held| held.key) {
+                Some(Key::Answer(event, received, desk)) => {
+                    let answers = &self.own.answers;
+                    drop(answers.remove_if(&event, |_, held| (held.received, held.desk) == (received, desk)));
+                }
+                Some(Key::Entry(entry)) => drop(self.own.entries.remove(&entry)),
+                None => {}
+            }
         }
+        self.own.answers_held.set(i64::try_from(self.own.answers.len()).unwrap_or(i64::MAX));
     }
 }
 
 /// Why the facts cannot be followed.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
+    /// The log cannot be read.
     #[error("the console stops")]
     Log(#[from] LogError),
+    /// The ledger cannot be asked.
     #[error("the console stops")]
     Ledger(#[from] LedgerError),
 }

@@ -39,9 +39,13 @@ const CONNECTIONS_KEPT: usize = 4;
 /// What the console knows.
 #[derive(Debug)]
 pub struct Console {
+    /// What the ledger does not have yet.
     pub recent: Arc<PendingResults>,
+    /// Where the ledger is.
     pub ledger: LedgerUrl,
+    /// The merchants that are served; a key may have fewer.
     pub served: Arc<MerchantCatalog>,
+    /// The API keys; `None` where no key is needed.
     pub keys: Option<Arc<Keys>>,
     connections: Mutex<Vec<Ledger>>,
 }
@@ -62,6 +66,7 @@ struct AskedKeyless {
 }
 
 impl Console {
+    /// A console that answers from these.
     #[must_use]
     pub fn new(
         recent: Arc<PendingResults>,

@@ -1,9 +1,9 @@
 //! A fictional brand: its stores, guides and codes, which a seed determines, and the rules files that list them for `serve`.
 
-use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use domain::model::money::split;
 use domain::model::time::{DAY_MS, HOUR_MS, MINUTE_MS, Millis, time_text};
 use rand::rngs::SmallRng;
@@ -97,7 +97,7 @@ impl Brand {
     fn write(&self, dir: &Path) -> io::Result<PathBuf> {
         let secrets = dir.join("secrets");
         std::fs::create_dir_all(&secrets)?;
-        std::fs::write(secrets.join("first-leaf.key"), hex(&self.secret) + "\n")?;
+        std::fs::write(secrets.join("first-leaf.key"), HEXLOWER.encode(&self.secret) + "\n")?;
         std::fs::write(dir.join("stores.csv"), self.stores_csv())?;
         std::fs::write(dir.join("guides.csv"), self.guides_csv())?;
         std::fs::write(dir.join("codes.csv"), self.codes_csv())?;
@@ -113,7 +113,7 @@ impl Brand {
             .replace("@burst_ends@", &after(BURST_MS))
             .replace("@first_day_ends@", &after(DAY_MS))
             .replace("@closes@", &after(CAMPAIGN_MS))
-            .replace("@commit@", &hex(&Sha256::digest(self.secret)))
+            .replace("@commit@", &HEXLOWER.encode(&Sha256::digest(self.secret)))
     }
 
     /// Cells need no quotes, here and in the other registers: no text of the brand has a comma or a quote.
@@ -244,13 +244,6 @@ fn row<const N: usize>(csv: &mut String, cells: [&str; N]) {
     debug_assert!(cells.iter().all(|cell| !cell.contains([',', '"', '\n'])));
     csv.push_str(&cells.join(","));
     csv.push('\n');
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 #[cfg(test)]

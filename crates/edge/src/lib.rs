@@ -5,6 +5,8 @@
 //! - [`spool`]: where rounds are safe while the log is slow or unavailable
 //! - [`metrics`]: received = accepted + rejected + shed
 
+#![warn(missing_docs)]
+
 pub mod ingest;
 pub mod metrics;
 pub mod spool;

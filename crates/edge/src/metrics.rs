@@ -10,7 +10,9 @@ use crate::transport::browser::visitor::NotAScan;
 /// How events came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
+    /// By HTTP, keyless scans too.
     Http,
+    /// In datagrams.
     Udp,
 }
 
@@ -66,23 +68,30 @@ impl From<AppendError> for Shed {
 /// The edge's metrics (contract section 11).
 #[derive(Clone, Debug)]
 pub struct Metrics {
+    /// Events that came; a request that was not read counts as one.
     pub received: IntCounter,
     accepted: IntCounterVec,
     rejected: IntCounterVec,
     shed: IntCounterVec,
+    /// Fields of events that are ignored.
     pub unknown_fields: IntCounter,
+    /// Time from the head of a request to its positive answer.
     pub ack_seconds: Histogram,
+    /// Bytes of memory that requests in flight hold.
     pub inflight_bytes: IntGauge,
     requests: IntCounterVec,
     /// The requests among `requests` with 202: all others are rare.
     requests_202: IntCounter,
     uncounted: IntCounterVec,
     /// Events of shoppers beyond their limit, taken or not.
-    pub hot: IntCounter,
+    pub over_limit: IntCounter,
+    /// The metrics of datagrams.
     pub udp: Udp,
 }
 
 impl Metrics {
+    /// Metrics, registered.
+    ///
     /// # Errors
     /// Metrics of these names are in the registry already.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
@@ -107,7 +116,7 @@ impl Metrics {
                 "Links of codes opened without a scan, by reason",
                 "reason",
             )?,
-            hot: IntCounter::new(
+            over_limit: IntCounter::new(
                 "mashang_hot_shopper_events_total",
                 "Events beyond their shopper's share, taken or not",
             )?,
@@ -134,7 +143,7 @@ impl Metrics {
         registry.register(Box::new(metrics.inflight_bytes.clone()))?;
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.uncounted.clone()))?;
-        registry.register(Box::new(metrics.hot.clone()))?;
+        registry.register(Box::new(metrics.over_limit.clone()))?;
         Ok(metrics)
     }
 
@@ -146,6 +155,7 @@ impl Metrics {
         }
     }
 
+    /// Counts durable events.
     pub fn accept(&self, transport: Transport, events: u64) {
         self.accepted.with_label_values(&[transport.as_str()]).inc_by(events);
     }
@@ -159,6 +169,7 @@ impl Metrics {
         self.uncounted.with_label_values(&[why.as_str()]).inc();
     }
 
+    /// Counts events without errors that were refused.
     pub fn shed(&self, why: Shed, events: u64) {
         self.shed.with_label_values(&[why.as_str()]).inc_by(events);
     }
@@ -175,9 +186,13 @@ pub enum DatagramReject {
     Malformed,
     /// A ping, or a message that is no request.
     Unexpected,
+    /// A critical option that is not known, or one for proxies.
     Option,
+    /// Another path than that of events.
     Path,
+    /// Another method than POST.
     Method,
+    /// A Content-Format or Accept that is not supported.
     Format,
     /// More events than a body may have.
     TooLarge,
@@ -214,10 +229,14 @@ impl DatagramReject {
 /// The metrics of datagrams.
 #[derive(Clone, Debug)]
 pub struct Udp {
+    /// Datagrams that were received.
     pub datagrams: IntCounter,
     refused: IntCounterVec,
+    /// Requests that were received before.
     pub retransmissions: IntCounter,
+    /// Datagrams that did not fit a socket's buffer.
     pub kernel_drops: IntCounter,
+    /// Answers, by code.
     pub answers: IntCounterVec,
 }
 
@@ -232,8 +251,8 @@ impl Udp {
             kernel_drops: one("mashang_udp_kernel_drops_total", "Datagrams that found no room in a socket")?,
             answers: vec("mashang_udp_answers_total", "Answers by code, those to retransmissions too", "code")?,
         };
-        for unfit in DatagramReject::ALL {
-            udp.refused.with_label_values(&[unfit.as_str()]);
+        for reject in DatagramReject::ALL {
+            udp.refused.with_label_values(&[reject.as_str()]);
         }
         registry.register(Box::new(udp.datagrams.clone()))?;
         registry.register(Box::new(udp.refused.clone()))?;
@@ -243,7 +262,8 @@ impl Udp {
         Ok(udp)
     }
 
-    pub fn refuse(&self, unfit: DatagramReject) {
-        self.refused.with_label_values(&[unfit.as_str()]).inc();
+    /// Counts a datagram that was refused.
+    pub fn refuse(&self, reject: DatagramReject) {
+        self.refused.with_label_values(&[reject.as_str()]).inc();
     }
 }

@@ -64,7 +64,7 @@ mod tests {
 
     use super::{Client, FORWARDED_FOR, FORWARDED_PROTO};
 
-    fn told(peer: &str, lines: &[&str], protos: &[&str]) -> (String, bool) {
+    fn client(peer: &str, lines: &[&str], protos: &[&str]) -> (String, bool) {
         let trust = "10.0.0.0/8,127.0.0.1,2001:db8::/32".parse().expect("networks");
         let mut headers = HeaderMap::new();
         for (name, values) in [(FORWARDED_FOR, lines), (FORWARDED_PROTO, protos)] {
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn the_rightmost_address_that_is_not_trusted_is_the_client() {
         let check = |peer: &str, lines: &[&str], wanted: &str| {
-            assert_eq!(told(peer, lines, &[]).0, wanted, "{peer} {lines:?}");
+            assert_eq!(client(peer, lines, &[]).0, wanted, "{peer} {lines:?}");
         };
         check("10.0.0.1", &[], "10.0.0.1");
         check("10.0.0.1", &["203.0.113.9"], "203.0.113.9");
@@ -104,10 +104,10 @@ mod tests {
 
     #[test]
     fn a_trusted_proxy_says_whether_it_was_https() {
-        assert!(told("10.0.0.1", &[], &["https"]).1);
-        assert!(told("10.0.0.1", &["203.0.113.9"], &["http, HTTPS"]).1);
-        assert!(!told("10.0.0.1", &[], &["https, http"]).1);
-        assert!(!told("10.0.0.1", &[], &["https", "http"]).1);
-        assert!(!told("198.51.100.1", &[], &["https"]).1);
+        assert!(client("10.0.0.1", &[], &["https"]).1);
+        assert!(client("10.0.0.1", &["203.0.113.9"], &["http, HTTPS"]).1);
+        assert!(!client("10.0.0.1", &[], &["https, http"]).1);
+        assert!(!client("10.0.0.1", &[], &["https", "http"]).1);
+        assert!(!client("198.51.100.1", &[], &["https"]).1);
     }
 }

@@ -3,16 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// All addresses that begin with the same bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Network {
-    address: IpAddr,
-    bits: u32,
-}
+use ipnet::{IpNet, Ipv4Net};
 
 /// The networks that are trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trust(Vec<Network>);
+pub struct Trust(Vec<IpNet>);
 
 /// A text that is no network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,57 +17,25 @@ pub struct NoNetwork {
     what: &'static str,
 }
 
-impl Network {
-    const fn new(address: IpAddr, bits: u32) -> Self {
-        Self { address, bits }
-    }
-
-    fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                let differs = own.to_bits() ^ other.to_bits();
-                differs.leading_zeros() >= self.bits
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                let differs = own.to_bits() ^ other.to_bits();
-                differs.leading_zeros() >= self.bits
-            }
-            _ => false,
-        }
-    }
-}
-
-impl FromStr for Network {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const NONE: &str = "is no network; give an address, or one with its bits such as 10.1.0.0/16";
-        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-        let address: IpAddr = address.parse().map_err(|_| NONE)?;
-        let all = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Ok(all), str::parse).map_err(|_| NONE)?;
-        if bits > all {
-            return Err("has more bits than an address; give at most 32, or 128 for IPv6");
-        }
-        let network = Self::new(address, bits);
-        let first = match address {
-            IpAddr::V4(own) => {
-                IpAddr::V4(Ipv4Addr::from_bits(own.to_bits() & u32::MAX.checked_shl(32 - bits).unwrap_or(0)))
-            }
-            IpAddr::V6(own) => {
-                IpAddr::V6(Ipv6Addr::from_bits(own.to_bits() & u128::MAX.checked_shl(128 - bits).unwrap_or(0)))
-            }
-        };
-        if first == address { Ok(network) } else { Err("is an address inside a network; give the network's first one") }
-    }
+/// Reads an address, or a network by its first address and its bits; `ipnet` alone does not say which of them is wrong.
+fn network(text: &str) -> Result<IpNet, &'static str> {
+    const NONE: &str = "is no network; give an address, or one with its bits such as 10.1.0.0/16";
+    const MORE_BITS: &str = "has more bits than an address; give at most 32, or 128 for IPv6";
+    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let address: IpAddr = address.parse().map_err(|_| NONE)?;
+    let Some(bits) = bits else { return Ok(address.into()) };
+    let bits: u32 = bits.parse().map_err(|_| NONE)?;
+    let network = u8::try_from(bits).ok().and_then(|bits| IpNet::new(address, bits).ok()).ok_or(MORE_BITS)?;
+    let is_first = network.network() == address;
+    is_first.then_some(network).ok_or("is an address inside a network; give the network's first one")
 }
 
 impl Trust {
     /// This machine.
     #[must_use]
     pub fn loopback() -> Self {
-        let v4 = Network::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8);
-        Self(vec![v4, Network::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 128)])
+        let v4 = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
+        Self(vec![v4.into(), IpAddr::from(Ipv6Addr::LOCALHOST).into()])
     }
 
     /// No network at all.
@@ -85,7 +48,7 @@ impl Trust {
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(address))
+        self.0.iter().any(|network| network.contains(&address))
     }
 }
 
@@ -97,7 +60,7 @@ impl FromStr for Trust {
         if text == "none" {
             return Ok(Self::none());
         }
-        let network = |text: &str| text.parse().map_err(|what| NoNetwork { text: text.to_owned(), what });
+        let network = |text: &str| network(text).map_err(|what| NoNetwork { text: text.to_owned(), what });
         text.split(',').map(|text| network(text.trim())).collect::<Result<_, _>>().map(Self)
     }
 }
@@ -140,6 +103,9 @@ mod tests {
         check("home", "home: is no network; give an address, or one with its bits such as 10.1.0.0/16");
         check("10.0.0.0/8,", ": is no network; give an address, or one with its bits such as 10.1.0.0/16");
         check("10.0.0.0/", "10.0.0.0/: is no network; give an address, or one with its bits such as 10.1.0.0/16");
+        check("10.0.0.0/-1", "10.0.0.0/-1: is no network; give an address, or one with its bits such as 10.1.0.0/16");
+        check("10.0.0.0/300", "10.0.0.0/300: has more bits than an address; give at most 32, or 128 for IPv6");
+        check("::/129", "::/129: has more bits than an address; give at most 32, or 128 for IPv6");
         check("10.0.0.0/33", "10.0.0.0/33: has more bits than an address; give at most 32, or 128 for IPv6");
         check("10.0.0.1/8", "10.0.0.1/8: is an address inside a network; give the network's first one");
         check("2001:db8::1/64", "2001:db8::1/64: is an address inside a network; give the network's first one");

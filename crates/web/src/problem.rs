@@ -14,6 +14,7 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// A status, what is wrong and the fix.
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { status, detail: detail.into(), retry_after_s: None }

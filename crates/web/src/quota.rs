@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderName;
-use serde::Deserialize;
+use wire::keys::Quota;
 
 /// What is left of a key's quota, in an answer (IETF draft "RateLimit header fields for HTTP").
 pub const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -14,38 +14,12 @@ pub const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-poli
 /// Nanoseconds of a second: buckets count in nanoseconds.
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// A quota as it is configured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Quota {
-    pub events_per_second: u32,
-    /// Number of events that may come at once after a pause; one second's worth if left out.
-    pub burst: Option<u32>,
-}
-
-impl Quota {
-    /// # Errors
-    /// It allows no events, or the burst is less than one second's worth.
-    pub fn check(self) -> Result<Self, String> {
-        if self.events_per_second == 0 {
-            return Err("events-per-second must be at least 1; remove the key instead".to_owned());
-        }
-        if self.burst.is_some_and(|burst| burst < self.events_per_second) {
-            return Err(format!("burst must be at least events-per-second, {}", self.events_per_second));
-        }
-        Ok(self)
-    }
-
-    fn burst(self) -> u32 {
-        self.burst.unwrap_or(self.events_per_second)
-    }
-}
-
 /// A token bucket. It is one number, the moment at which it will be full again.
 ///
 /// An admitted request may take more than is left: a request is never divided. The next ones wait until that is made up for.
 #[derive(Debug)]
 pub struct Bucket {
+    /// What it allows.
     pub quota: Quota,
     began: Instant,
     full_at_ns: AtomicU64,
@@ -54,7 +28,9 @@ pub struct Bucket {
 /// The level of a bucket, for `RateLimit` headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
+    /// Number of events of a full bucket.
     pub burst: u32,
+    /// Number of events that are left.
     pub left: u32,
     /// Time until it is full.
     pub full_in: Duration,
@@ -102,6 +78,8 @@ impl Bucket {
         let _ = self.full_at_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
     }
 
+    /// How full it is.
+    #[must_use]
     pub fn level(&self, now: Instant) -> Level {
         let (full_in, window) = (self.full_in_ns(now), self.window_ns());
         let left = window.saturating_sub(full_in) / self.event_ns();
@@ -119,7 +97,7 @@ mod tests {
     use super::*;
 
     fn bucket(events_per_second: u32, burst: Option<u32>) -> Bucket {
-        Bucket::new(Quota { events_per_second, burst })
+        Bucket::new(Quota::new(events_per_second, burst).expect("a quota"))
     }
 
     #[test]
@@ -147,12 +125,5 @@ mod tests {
         // Fifteen too many, and the next one.
         assert_eq!(bucket.check(at(0)), Err(Duration::from_millis(1_600)));
         assert_eq!((bucket.check(at(1_599)), bucket.check(at(1_600))), (Err(Duration::from_millis(1)), Ok(())));
-    }
-
-    #[test]
-    fn quotas_that_let_nothing_through_are_refused() {
-        assert!(Quota { events_per_second: 0, burst: None }.check().is_err());
-        assert!(Quota { events_per_second: 5, burst: Some(4) }.check().is_err());
-        assert!(Quota { events_per_second: 5, burst: Some(5) }.check().is_ok());
     }
 }

@@ -50,10 +50,18 @@ fn too_long(bytes: usize) -> Refused {
 /// Why a body cannot be cut into events at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
+    /// It is not JSON.
     #[error("the body is not JSON: {message} at byte {byte}")]
-    Json { byte: usize, message: String },
+    Json {
+        /// From 1.
+        byte: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// It is JSON, but not an array.
     #[error("the body is no array; send an array of events")]
     NoArray,
+    /// It has more events than a body may have.
     #[error("the array has more than {ELEMENTS_MAX} events; send them in several requests")]
     TooMany,
 }

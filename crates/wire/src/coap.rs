@@ -21,14 +21,23 @@ const TWO_MORE_FROM: u32 = 269;
 
 /// Numbers of options (sections 5.10 and 12.2).
 pub mod number {
+    /// Uri-Host.
     pub const URI_HOST: u16 = 3;
+    /// Uri-Port.
     pub const URI_PORT: u16 = 7;
+    /// Uri-Path.
     pub const URI_PATH: u16 = 11;
+    /// Content-Format.
     pub const CONTENT_FORMAT: u16 = 12;
+    /// Max-Age, in seconds.
     pub const MAX_AGE: u16 = 14;
+    /// Uri-Query.
     pub const URI_QUERY: u16 = 15;
+    /// Accept.
     pub const ACCEPT: u16 = 17;
+    /// Proxy-Uri.
     pub const PROXY_URI: u16 = 35;
+    /// Proxy-Scheme.
     pub const PROXY_SCHEME: u16 = 39;
     /// RFC 7959, section 4.
     pub const SIZE1: u16 = 60;
@@ -44,8 +53,11 @@ pub const CBOR: u32 = 60;
 pub enum Kind {
     /// To be answered; repeated until it is.
     Confirmable,
+    /// Not to be acknowledged.
     NonConfirmable,
+    /// Acknowledges a confirmable message, and may have its answer.
     Acknowledgement,
+    /// Says that a message was received and cannot be processed.
     Reset,
 }
 
@@ -58,26 +70,42 @@ impl Kind {
 pub struct Code(pub u8);
 
 impl Code {
+    /// 0.00, an empty message.
     pub const EMPTY: Self = Self::of(0, 0);
+    /// 0.02, the method POST.
     pub const POST: Self = Self::of(0, 2);
+    /// 2.04 Changed.
     pub const CHANGED: Self = Self::of(2, 4);
+    /// 4.00 Bad Request.
     pub const BAD_REQUEST: Self = Self::of(4, 0);
+    /// 4.01 Unauthorized.
     pub const UNAUTHORIZED: Self = Self::of(4, 1);
+    /// 4.02 Bad Option.
     pub const BAD_OPTION: Self = Self::of(4, 2);
+    /// 4.03 Forbidden.
     pub const FORBIDDEN: Self = Self::of(4, 3);
+    /// 4.04 Not Found.
     pub const NOT_FOUND: Self = Self::of(4, 4);
+    /// 4.05 Method Not Allowed.
     pub const METHOD_NOT_ALLOWED: Self = Self::of(4, 5);
+    /// 4.06 Not Acceptable.
     pub const NOT_ACCEPTABLE: Self = Self::of(4, 6);
+    /// 4.13 Request Entity Too Large.
     pub const TOO_LARGE: Self = Self::of(4, 13);
+    /// 4.15 Unsupported Content-Format.
     pub const UNSUPPORTED_FORMAT: Self = Self::of(4, 15);
+    /// 4.29 Too Many Requests (RFC 8516).
     pub const TOO_MANY_REQUESTS: Self = Self::of(4, 29);
+    /// 5.03 Service Unavailable.
     pub const UNAVAILABLE: Self = Self::of(5, 3);
+    /// 5.05 Proxying Not Supported.
     pub const PROXYING_NOT_SUPPORTED: Self = Self::of(5, 5);
 
     const fn of(class: u8, detail: u8) -> Self {
         Self(class << 5 | detail)
     }
 
+    /// The class: 0 is a request, 2 success, 4 an error of the client, 5 one of the server.
     #[must_use]
     pub fn class(self) -> u8 {
         self.0 >> 5
@@ -93,18 +121,30 @@ impl fmt::Display for Code {
 /// Why bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
+    /// It is shorter than a header; its number of bytes.
     #[error("the datagram has {0} bytes; a message has {HEADER_BYTES} or more")]
     Short(usize),
+    /// It is of another version.
     #[error("the version is {0}; send version 1")]
     Version(u8),
+    /// Its token is too long.
     #[error("the token has {0} bytes; send at most {TOKEN_BYTES_MAX}")]
     TokenLength(u8),
+    /// It ends inside its token.
     #[error("the message ends inside its token")]
     Token,
+    /// It has the code of an empty message, and more than a header.
     #[error("an empty message has more than its header")]
     NotEmpty,
+    /// One of its options is malformed.
     #[error("the option at byte {byte} {what}")]
-    Option { byte: usize, what: &'static str },
+    Option {
+        /// Where the option begins, from 0.
+        byte: usize,
+        /// What is wrong, as a phrase.
+        what: &'static str,
+    },
+    /// It has a payload marker and no payload.
     #[error("there is no payload behind its marker")]
     NoPayload,
 }
@@ -112,7 +152,9 @@ pub enum Malformed {
 /// An option of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opt<'a> {
+    /// As in [`number`].
     pub number: u16,
+    /// Its bytes.
     pub value: &'a [u8],
 }
 
@@ -133,12 +175,17 @@ impl Opt<'_> {
 /// A message whose every byte was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
+    /// How it is to be treated.
     pub kind: Kind,
+    /// Its method, or what it answers.
     pub code: Code,
+    /// The message id, which an acknowledgement repeats.
     pub id: u16,
+    /// The token, which an answer repeats; at most 8 bytes.
     pub token: &'a [u8],
     /// As they stand, known to be well formed.
     options: &'a [u8],
+    /// What follows the payload marker; empty if there is none.
     pub payload: &'a [u8],
 }
 

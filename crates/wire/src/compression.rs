@@ -18,8 +18,11 @@ const WINDOW_LOG_MAX: u32 = 23;
 /// What `Content-Encoding` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
+    /// As it is.
     Identity,
+    /// RFC 1952.
     Gzip,
+    /// RFC 8878.
     Zstd,
 }
 
@@ -40,10 +43,18 @@ impl Encoding {
 /// Why a body cannot be unpacked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Packed {
+    /// It is not of the encoding that is stated.
     #[error("Content-Encoding: the body is not {name}: {cause}")]
-    Broken { name: &'static str, cause: String },
+    Broken {
+        /// The encoding.
+        name: &'static str,
+        /// The decoder's message.
+        cause: String,
+    },
+    /// It is too large when it is unpacked.
     #[error("the body has more than {BODY_BYTES_MAX} bytes when it is unpacked; send several requests")]
     TooLarge,
+    /// It grows too much when it is unpacked.
     #[error("the body grows more than {RATIO_MAX} times when it is unpacked; send it as it is")]
     TooDense,
     /// There is no memory for it now.

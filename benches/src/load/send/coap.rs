@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
@@ -17,7 +19,6 @@ use sha2::{Digest, Sha256};
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use wire::base64::url16;
 use wire::coap::{Code, JSON, Kind, Message, Writer, number};
 
 use super::verdict::{Reply, Status};
@@ -195,9 +196,7 @@ fn signature(key: &Key, time: &str, payload: &[u8]) -> String {
     for part in [key.id.as_bytes(), &SEPARATOR, time.as_bytes(), &SEPARATOR, payload] {
         mac.update(part);
     }
-    let whole = mac.finalize().into_bytes();
-    let first: &[u8; 16] = whole.first_chunk().expect("32 bytes");
-    url16(first).iter().map(|byte| char::from(*byte)).collect()
+    URL_SAFE_NO_PAD.encode(&mac.finalize().into_bytes()[..16])
 }
 
 #[cfg(test)]

@@ -244,5 +244,5 @@ pub const LATE_DEFAULT_MS: i64 = 2 * DAY_MS;
 /// First 12 hex digits of a published object's SHA-256: the name of a version in messages and exports.
 #[must_use]
 pub fn version_text(sha256: &[u8; 32]) -> String {
-    sha256[..6].iter().map(|b| format!("{b:02x}")).collect()
+    data_encoding::HEXLOWER.encode(&sha256[..6])
 }

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use bumpalo::Bump;
 use serde::Serialize;
+use web::auth::Grant;
+use web::merchants::MerchantCatalog;
 use wire::batch::{self, Broken, ELEMENTS_MAX};
 use wire::event::cloud::{self, Headers};
 use wire::event::{self, Accepted, FieldError, KeylessScan, Merchants, Reason, Refused as Wrong};
@@ -12,8 +14,6 @@ use wire::event::{self, Accepted, FieldError, KeylessScan, Merchants, Reason, Re
 use crate::ingest::batcher::{Batcher, EventBatch};
 use crate::ingest::shopper_limit::ShopperLimiter;
 use crate::metrics::{Metrics, Shed, Transport};
-use web::auth::Grant;
-use web::merchants::MerchantCatalog;
 
 /// The answer to a body.
 #[derive(Debug, Default, Serialize)]
@@ -64,9 +64,9 @@ pub(crate) enum Shape<'h> {
 pub(crate) struct Context<'d> {
     pub(crate) served: &'d MerchantCatalog,
     pub(crate) metrics: &'d Metrics,
-    pub(crate) hot: &'d ShopperLimiter,
+    pub(crate) limiter: &'d ShopperLimiter,
     pub(crate) grant: &'d Grant,
-    pub(crate) intake: &'d Batcher,
+    pub(crate) batcher: &'d Batcher,
 }
 
 /// A body with more events than it may have.
@@ -76,7 +76,7 @@ pub(crate) struct TooMany;
 
 /// The result of a body that was read alone.
 pub(crate) struct Read {
-    pub(crate) parcel: EventBatch,
+    pub(crate) batch: EventBatch,
     pub(crate) answer: Answer,
     /// How many of its events belong to each merchant that has a quota.
     pub(crate) of_merchants: BTreeMap<String, u64>,
@@ -88,16 +88,16 @@ pub(crate) struct Read {
 /// It has more events than a body may have; none of them is taken.
 pub(crate) fn read(body: &[u8], shape: Shape<'_>, context: Context<'_>) -> Result<Read, TooMany> {
     let merchants = context.grant.merchants(context.served);
-    let mut reading = Reading::new(context.metrics, context.hot, context.intake, Transport::Http);
+    let mut reading = Reading::new(context.metrics, context.limiter, context.batcher, Transport::Http);
     let sender = Sender { grant: context.grant, merchants: &merchants };
     let Body { answer, of_merchants, .. } = reading.body(body, shape, sender)?;
-    Ok(Read { parcel: reading.parcel, answer, of_merchants })
+    Ok(Read { batch: reading.batch, answer, of_merchants })
 }
 
 /// Reads a scan that a browser made, as if it were a body with one event.
 pub(crate) fn read_scan(scan: KeylessScan<'_>, context: Context<'_>) -> Read {
     let merchants = context.grant.merchants(context.served);
-    let mut reading = Reading::new(context.metrics, context.hot, context.intake, Transport::Http);
+    let mut reading = Reading::new(context.metrics, context.limiter, context.batcher, Transport::Http);
     let mut body = Body::of(Sender { grant: context.grant, merchants: &merchants });
     reading.event(
         &[],
@@ -109,17 +109,17 @@ pub(crate) fn read_scan(scan: KeylessScan<'_>, context: Context<'_>) -> Read {
         &mut body,
     );
     reading.count(&body);
-    Read { parcel: reading.parcel, answer: body.answer, of_merchants: body.of_merchants }
+    Read { batch: reading.batch, answer: body.answer, of_merchants: body.of_merchants }
 }
 
 /// Reports a body that could not even be decompressed as one event.
 pub(crate) fn unreadable(error: String, context: Context<'_>) -> Read {
     let merchants = Merchants::default();
-    let reading = Reading::new(context.metrics, context.hot, context.intake, Transport::Http);
+    let reading = Reading::new(context.metrics, context.limiter, context.batcher, Transport::Http);
     let mut body = Body::of(Sender { grant: context.grant, merchants: &merchants });
     reading.refuse(&whole(error, Reason::Encoding), &mut body);
     reading.count(&body);
-    Read { parcel: reading.parcel, answer: body.answer, of_merchants: body.of_merchants }
+    Read { batch: reading.batch, answer: body.answer, of_merchants: body.of_merchants }
 }
 
 /// The sender of a body.
@@ -157,23 +157,23 @@ impl<'s> Body<'s> {
 /// Reads bodies, also of several senders, into one batch.
 pub(crate) struct Reading<'d> {
     metrics: &'d Metrics,
-    hot: &'d ShopperLimiter,
+    limiter: &'d ShopperLimiter,
     tick: u64,
-    intake: &'d Batcher,
+    batcher: &'d Batcher,
     transport: Transport,
     arena: Bump,
-    parcel: EventBatch,
+    batch: EventBatch,
 }
 
 impl<'d> Reading<'d> {
     pub(crate) fn new(
         metrics: &'d Metrics,
-        hot: &'d ShopperLimiter,
-        intake: &'d Batcher,
+        limiter: &'d ShopperLimiter,
+        batcher: &'d Batcher,
         transport: Transport,
     ) -> Self {
-        let tick = hot.tick(Instant::now());
-        Self { metrics, hot, tick, intake, transport, arena: Bump::new(), parcel: intake.parcel() }
+        let tick = limiter.tick(Instant::now());
+        Self { metrics, limiter, tick, batcher, transport, arena: Bump::new(), batch: batcher.new_batch() }
     }
 
     /// Reads one more body.
@@ -221,8 +221,8 @@ impl<'d> Reading<'d> {
     }
 
     /// The batch of everything that was read.
-    pub(crate) fn into_parcel(self) -> EventBatch {
-        self.parcel
+    pub(crate) fn into_batch(self) -> EventBatch {
+        self.batch
     }
 
     /// The events of a list, if it is one.
@@ -257,12 +257,12 @@ impl<'d> Reading<'d> {
                 let errors = vec![FieldError { field: "action".to_owned(), error, reason: Reason::Value }];
                 self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors }, body);
             }
-            Ok(accepted) if self.is_too_hot(accepted.event.shopper_key) => self.turn_away(accepted.event.id, body),
-            Ok(accepted) => match self.intake.stamps.stamp(accepted.event.time, self.parcel.epoch()) {
+            Ok(accepted) if self.must_turn_away(accepted.event.shopper_key) => self.turn_away(accepted.event.id, body),
+            Ok(accepted) => match self.batcher.stamps.stamp(accepted.event.time, self.batch.epoch()) {
                 Some(stamp) => {
                     let mut event = accepted.event;
                     event.stamp = stamp;
-                    self.parcel.push(&event, self.transport);
+                    self.batch.push(&event, self.transport);
                     if let Some(count) = body.of_merchants.get_mut(event.merchant) {
                         *count += 1;
                     }
@@ -281,12 +281,12 @@ impl<'d> Reading<'d> {
     }
 
     /// Counts an event of a shopper and returns whether it must be refused: the shopper exceeds its limit while memory is short.
-    fn is_too_hot(&self, shopper_key: u128) -> bool {
-        let is_hot = self.hot.is_hot(shopper_key, self.tick);
-        if is_hot {
-            self.metrics.hot.inc();
+    fn must_turn_away(&self, shopper_key: u128) -> bool {
+        let is_over = self.limiter.is_over(shopper_key, self.tick);
+        if is_over {
+            self.metrics.over_limit.inc();
         }
-        is_hot && self.hot.is_little_room()
+        is_over && self.limiter.is_memory_short()
     }
 
     /// Reports an event without errors that is refused because of the shopper limit.

@@ -1,7 +1,5 @@
 //! The stamp of every event (contract section 1, "Receive time").
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use domain::frame::{Frame, Kind};
 use domain::model::address::Topic;
 use domain::model::time::Millis;
@@ -9,6 +7,7 @@ use eventlog::api::now_ms;
 use eventlog::api::{Consumer, read_all};
 use eventlog::error::LogError;
 use eventlog::local::meta::{Clock, Meta};
+use parking_lot::Mutex;
 
 /// Stamps events.
 #[derive(Debug)]
@@ -36,14 +35,14 @@ impl Stamps {
     ///
     /// # Errors
     /// The log cannot be read.
-    pub fn of(meta: &Meta, feed: &mut dyn Consumer, spooled: Option<Millis>) -> Result<Self, LogError> {
+    pub fn of(meta: &Meta, consumer: &mut dyn Consumer, spooled: Option<Millis>) -> Result<Self, LogError> {
         match meta.clock {
             Clock::Wall => Ok(Self::Wall),
             Clock::Event => {
                 let mut last = spooled;
                 for topic in [Topic::Scans, Topic::Draws, Topic::Awards, Topic::Facts] {
                     for partition in 0..meta.partitions.of(topic) {
-                        last = last.max(last_received(feed, topic, partition)?);
+                        last = last.max(last_received(consumer, topic, partition)?);
                     }
                 }
                 Ok(Self::Event(Mutex::new(Running { last, durable: last, epoch: 0 })))
@@ -51,11 +50,12 @@ impl Stamps {
         }
     }
 
+    /// The epoch in which events are stamped now.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         match self {
             Self::Wall => 0,
-            Self::Event(running) => lock(running).epoch,
+            Self::Event(running) => running.lock().epoch,
         }
     }
 
@@ -64,7 +64,7 @@ impl Stamps {
         match self {
             Self::Wall => Some(now_ms()),
             Self::Event(running) => {
-                let mut running = lock(running);
+                let mut running = running.lock();
                 let stamp = running.last.max(time);
                 if running.epoch == epoch {
                     running.last = stamp;
@@ -77,7 +77,7 @@ impl Stamps {
     /// Everything that was stamped up to `last` is accepted.
     pub(crate) fn accepted(&self, last: Millis) {
         if let Self::Event(running) = self {
-            let mut running = lock(running);
+            let mut running = running.lock();
             running.durable = running.durable.max(Some(last));
         }
     }
@@ -87,7 +87,7 @@ impl Stamps {
         match self {
             Self::Wall => false,
             Self::Event(running) => {
-                let mut running = lock(running);
+                let mut running = running.lock();
                 running.last = running.durable;
                 running.epoch += 1;
                 true
@@ -96,18 +96,14 @@ impl Stamps {
     }
 }
 
-fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
-    running.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The `received` of the last frame of a partition, if it has one: markers have none.
-fn last_received(feed: &mut dyn Consumer, topic: Topic, partition: u16) -> Result<Option<Millis>, LogError> {
-    let bounds = feed.bounds(topic, partition)?;
+fn last_received(consumer: &mut dyn Consumer, topic: Topic, partition: u16) -> Result<Option<Millis>, LogError> {
+    let bounds = consumer.bounds(topic, partition)?;
     let mut back = 1;
     loop {
         let from = bounds.end.saturating_sub(back).max(bounds.start);
         let mut last = None;
-        read_all(feed, topic, partition, from, "begin again", &mut |record| {
+        read_all(consumer, topic, partition, from, "begin again", &mut |record| {
             if let Ok(frame) = Frame::open(record.bytes)
                 && !matches!(frame.kind, Kind::Marker | Kind::Genesis)
             {

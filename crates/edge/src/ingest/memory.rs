@@ -51,13 +51,13 @@ impl MemoryBudget {
 /// The memory permit of one request.
 #[derive(Debug)]
 pub(crate) struct MemoryPermit {
-    all: Arc<MemoryBudget>,
+    budget: Arc<MemoryBudget>,
     units: usize,
 }
 
 impl MemoryPermit {
-    pub(crate) fn new(all: &Arc<MemoryBudget>) -> Self {
-        Self { all: Arc::clone(all), units: 0 }
+    pub(crate) fn new(budget: &Arc<MemoryBudget>) -> Self {
+        Self { budget: Arc::clone(budget), units: 0 }
     }
 
     /// Takes the memory for a body; `false` if there is not enough.
@@ -74,12 +74,12 @@ impl MemoryPermit {
     pub(crate) fn hold_at_least(&mut self, answer_bytes: usize) {
         let more = answer_bytes.div_ceil(UNIT_BYTES).saturating_sub(self.units);
         if more > 0 && !self.take(more) {
-            self.take(self.all.free_units().min(more));
+            self.take(self.budget.free_units().min(more));
         }
     }
 
     fn take(&mut self, units: usize) -> bool {
-        let taken = self.all.take(units);
+        let taken = self.budget.take(units);
         if taken {
             self.units += units;
         }
@@ -89,7 +89,7 @@ impl MemoryPermit {
 
 impl Drop for MemoryPermit {
     fn drop(&mut self) {
-        self.all.give_back(self.units);
+        self.budget.give_back(self.units);
     }
 }
 

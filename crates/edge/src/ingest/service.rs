@@ -15,6 +15,11 @@ use eventlog::api::AppendError;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
+use web::auth::{Grant, Keys, Scope};
+use web::merchants::MerchantCatalog;
+use web::problem::{Problem, method_not_allowed};
+use web::quota::{Level, RATELIMIT, RATELIMIT_POLICY};
+use web::server::handler::discard;
 use wire::compression::{BODY_BYTES_MAX, Encoding, Packed, unpack};
 use wire::event::cloud::{Headers, is_json};
 
@@ -23,11 +28,6 @@ use crate::ingest::body_reader::{Answer, Context, Read, Shape, read, unreadable}
 use crate::ingest::memory::{MemoryBudget, MemoryPermit, units};
 use crate::ingest::shopper_limit::ShopperLimiter;
 use crate::metrics::{Metrics, Shed};
-use web::auth::{Grant, Keys, Scope};
-use web::merchants::MerchantCatalog;
-use web::problem::{Problem, method_not_allowed};
-use web::quota::{Level, RATELIMIT, RATELIMIT_POLICY};
-use web::server::handler::discard;
 
 /// Where events are sent to.
 pub const PATH: &str = "/v1/events";
@@ -45,16 +45,18 @@ thread_local! {
 #[derive(Debug)]
 pub struct IngestService {
     /// The shards; each thread belongs to one of them.
-    pub(crate) intakes: Vec<Arc<Batcher>>,
+    pub(crate) batchers: Vec<Arc<Batcher>>,
     threads: AtomicUsize,
     /// The merchants that are served; a key may have fewer.
     pub(crate) served: Arc<MerchantCatalog>,
+    /// The API keys; `None` where no key is needed.
     pub keys: Option<Arc<Keys>>,
     everything: Grant,
+    /// What came, and what became of it.
     pub metrics: Metrics,
     /// The memory budget of requests in flight.
-    pub(crate) hall: Arc<MemoryBudget>,
-    pub(crate) hot: ShopperLimiter,
+    pub(crate) memory: Arc<MemoryBudget>,
+    pub(crate) limiter: ShopperLimiter,
 }
 
 /// Limits of an ingest service.
@@ -67,26 +69,27 @@ pub struct Limits {
 }
 
 impl IngestService {
+    /// A service that submits events to these batchers, a shard each.
     #[must_use]
     pub fn new(
-        intakes: Vec<Arc<Batcher>>,
+        batchers: Vec<Arc<Batcher>>,
         served: Arc<MerchantCatalog>,
         keys: Option<Arc<Keys>>,
         metrics: Metrics,
         limits: Limits,
     ) -> Self {
-        assert!(!intakes.is_empty(), "a door has a shard at least");
-        let hall = MemoryBudget::new(limits.inflight_bytes_max, metrics.inflight_bytes.clone());
-        let hot = ShopperLimiter::new(limits.shopper_events_per_s, Arc::clone(&hall));
+        assert!(!batchers.is_empty(), "a service has at least one shard");
+        let memory = MemoryBudget::new(limits.inflight_bytes_max, metrics.inflight_bytes.clone());
+        let limiter = ShopperLimiter::new(limits.shopper_events_per_s, Arc::clone(&memory));
         Self {
-            intakes,
+            batchers,
             threads: AtomicUsize::new(0),
             served,
             keys,
             everything: Grant::everything(),
             metrics,
-            hall,
-            hot,
+            memory,
+            limiter,
         }
     }
 
@@ -100,28 +103,28 @@ impl IngestService {
     /// Takes the events of a `POST` to [`PATH`].
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Bytes> {
         let began = Instant::now();
-        let response = self.take(request, began).await;
+        let response = self.ingest(request, began).await;
         self.metrics.answered(response.status());
         response
     }
 
-    async fn take(&self, request: Request<Incoming>, began: Instant) -> Response<Bytes> {
+    async fn ingest(&self, request: Request<Incoming>, began: Instant) -> Response<Bytes> {
         let (head, mut body) = request.into_parts();
         let mut quota = None;
-        let taken = match self.admit(&head, began) {
+        let answer = match self.admit(&head, began) {
             Ok(admitted) => {
                 quota.clone_from(&admitted.grant.quota);
-                self.take_body(&mut body, admitted, began).await
+                self.ingest_body(&mut body, admitted, began).await
             }
             Err(problem) => Err(problem),
         };
         // A client that waits for `100 Continue` has not sent the body.
-        if taken.is_err() && !head.headers.contains_key(header::EXPECT) {
+        if answer.is_err() && !head.headers.contains_key(header::EXPECT) {
             discard(body).await;
         }
-        let mut response = taken.unwrap_or_else(Problem::response);
+        let mut response = answer.unwrap_or_else(Problem::response);
         if let Some(bucket) = quota {
-            tell_quota(response.headers_mut(), bucket.level(Instant::now()));
+            add_quota_headers(response.headers_mut(), bucket.level(Instant::now()));
         }
         response
     }
@@ -136,23 +139,23 @@ impl IngestService {
             },
             None => self.everything.clone(),
         };
-        if grant.is_for_nobody(&self.served) {
+        if grant.has_no_merchant(&self.served) {
             let what = format!("key {} is of no merchant that is served here", grant.key);
             return Err(Problem::new(StatusCode::FORBIDDEN, what));
         }
         let (shape, encoding) = (shape(head)?, encoding(headers)?);
         let length = length(headers)?;
-        match self.room(length.unwrap_or(0)) {
-            Some(room) => Ok(Admitted { grant, shape, encoding, room }),
+        match self.memory_permit(length.unwrap_or(0)) {
+            Some(permit) => Ok(Admitted { grant, shape, encoding, permit }),
             None => Err(self.busy(began)),
         }
     }
 
     /// A memory permit for a request that states its length, if there is enough memory. The stated length must fit now; memory is
     /// taken as bytes come, so that a stated length alone keeps no request out.
-    pub(crate) fn room(&self, length: usize) -> Option<MemoryPermit> {
-        let mut room = MemoryPermit::new(&self.hall);
-        (units(length) <= self.hall.free_units() && room.hold(0)).then_some(room)
+    pub(crate) fn memory_permit(&self, length: usize) -> Option<MemoryPermit> {
+        let mut permit = MemoryPermit::new(&self.memory);
+        (units(length) <= self.memory.free_units() && permit.hold(0)).then_some(permit)
     }
 
     /// The grant of a sender without a key.
@@ -161,7 +164,7 @@ impl IngestService {
     }
 
     /// The shard of the thread that calls.
-    pub(crate) fn intake(&self) -> &Arc<Batcher> {
+    pub(crate) fn batcher(&self) -> &Arc<Batcher> {
         let number = match NUMBER.get() {
             Some(number) => number,
             None => {
@@ -170,7 +173,7 @@ impl IngestService {
                 number
             }
         };
-        &self.intakes[number % self.intakes.len()]
+        &self.batchers[number % self.batchers.len()]
     }
 
     /// Refuses a request that was not read, or not to its end; it counts as one event.
@@ -180,22 +183,23 @@ impl IngestService {
         Problem::busy("too many bytes are in flight; send it again", retry_after_s(began))
     }
 
-    async fn take_body(
+    async fn ingest_body(
         &self,
         body: &mut Incoming,
         admitted: Admitted<'_>,
         began: Instant,
     ) -> Result<Response<Bytes>, Problem> {
-        let Admitted { grant, shape, encoding, mut room } = admitted;
+        let Admitted { grant, shape, encoding, mut permit } = admitted;
         if let Err(wait) = grant.check_quota(began) {
             self.metrics.received.inc();
             self.metrics.shed(Shed::Quota, 1);
-            return Err(enough(&format!("key {}", grant.key), wait, began));
+            return Err(quota_exceeded(&format!("key {}", grant.key), wait, began));
         }
-        let Some(body) = read_body(body, &mut room).await? else { return Err(self.busy(began)) };
-        let intake = self.intake();
-        let context = Context { served: &self.served, metrics: &self.metrics, hot: &self.hot, grant: &grant, intake };
-        let read = match unpack(encoding, &body, &mut |bytes| room.hold(bytes)) {
+        let Some(body) = read_body(body, &mut permit).await? else { return Err(self.busy(began)) };
+        let batcher = self.batcher();
+        let context =
+            Context { served: &self.served, metrics: &self.metrics, limiter: &self.limiter, grant: &grant, batcher };
+        let read = match unpack(encoding, &body, &mut |bytes| permit.hold(bytes)) {
             Ok(body) => read(&body, shape, context).map_err(|e| too_large(e.to_string()))?,
             Err(broken @ Packed::Broken { .. }) => unreadable(broken.to_string(), context),
             Err(Packed::NoRoom) => return Err(self.busy(began)),
@@ -203,31 +207,31 @@ impl IngestService {
         };
         // The body is not kept while the log is waited for.
         drop(body);
-        if read.parcel.events() == 0 {
+        if read.batch.events() == 0 {
             if read.answer.turned_away > 0 {
-                return Err(hot(&read, began));
+                return Err(over_limit(&read, began));
             }
-            return Ok(json(StatusCode::BAD_REQUEST, &read.answer, room));
+            return Ok(json(StatusCode::BAD_REQUEST, &read.answer, permit));
         }
-        let answer = self.keep(read, &grant, intake, began).await?;
-        Ok(json(StatusCode::ACCEPTED, &answer, room))
+        let answer = self.make_durable(read, &grant, batcher, began).await?;
+        Ok(json(StatusCode::ACCEPTED, &answer, permit))
     }
 
     /// Makes what was read durable, which makes its answer true.
-    pub(crate) async fn keep(
+    pub(crate) async fn make_durable(
         &self,
         read: Read,
         grant: &Grant,
-        intake: &Batcher,
+        batcher: &Batcher,
         began: Instant,
     ) -> Result<Answer, Problem> {
-        let Read { parcel, answer, of_merchants } = read;
-        let events = parcel.events();
+        let Read { batch, answer, of_merchants } = read;
+        let events = batch.events();
         if let Err((merchant, wait)) = grant.take_quotas(began, events, &of_merchants) {
             self.metrics.shed(Shed::Quota, events);
-            return Err(enough(&format!("merchant {merchant}"), wait, began));
+            return Err(quota_exceeded(&format!("merchant {merchant}"), wait, began));
         }
-        match intake.take(parcel).await {
+        match batcher.submit(batch).await {
             Ok(durable) => {
                 self.metrics.ack_seconds.observe(began.elapsed().as_secs_f64());
                 Ok(Answer { durable: durable.as_str(), ..answer })
@@ -252,7 +256,7 @@ struct Admitted<'h> {
     grant: Grant,
     shape: Shape<'h>,
     encoding: Encoding,
-    room: MemoryPermit,
+    permit: MemoryPermit,
 }
 
 /// The key of a beacon, which cannot send it in a header.
@@ -320,7 +324,7 @@ fn length(headers: &HeaderMap) -> Result<Option<usize>, Problem> {
 }
 
 /// Reads a body as far as there is memory for it; `None` if there is not enough.
-async fn read_body(body: &mut Incoming, room: &mut MemoryPermit) -> Result<Option<Bytes>, Problem> {
+async fn read_body(body: &mut Incoming, permit: &mut MemoryPermit) -> Result<Option<Bytes>, Problem> {
     let (mut first, mut bytes) = (Bytes::new(), Vec::new());
     let read = async {
         while let Some(frame) = body.frame().await {
@@ -331,7 +335,7 @@ async fn read_body(body: &mut Incoming, room: &mut MemoryPermit) -> Result<Optio
             if had + data.len() > BODY_BYTES_MAX {
                 return Err(body_too_large());
             }
-            if !room.hold(had + data.len()) {
+            if !permit.hold(had + data.len()) {
                 return Ok(false);
             }
             if had == 0 {
@@ -354,7 +358,7 @@ async fn read_body(body: &mut Incoming, room: &mut MemoryPermit) -> Result<Optio
 }
 
 /// Adds headers that say how much is left of the sender's quota (draft-ietf-httpapi-ratelimit-headers).
-fn tell_quota(headers: &mut HeaderMap, Level { burst, left, full_in, window }: Level) {
+fn add_quota_headers(headers: &mut HeaderMap, Level { burst, left, full_in, window }: Level) {
     let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
     for (name, value) in [
         (RATELIMIT_POLICY, format!("\"key\";q={burst};w={}", seconds(window))),
@@ -365,13 +369,13 @@ fn tell_quota(headers: &mut HeaderMap, Level { burst, left, full_in, window }: L
 }
 
 /// Refuses a sender whose quota is used up.
-fn enough(whose: &str, wait: Duration, began: Instant) -> Problem {
+fn quota_exceeded(whose: &str, wait: Duration, began: Instant) -> Problem {
     let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX - 4);
     Problem::enough(format!("the quota of {whose} is used up; send it again later"), seconds + retry_after_s(began))
 }
 
 /// Refuses a request of which no event was taken because of the shopper limit.
-pub(crate) fn hot(read: &Read, began: Instant) -> Problem {
+pub(crate) fn over_limit(read: &Read, began: Instant) -> Problem {
     Problem::enough(read.answer.first_error(), retry_after_s(began))
 }
 
@@ -389,11 +393,11 @@ fn retry_after_s(began: Instant) -> u32 {
 }
 
 /// The answer; its memory permit is given back once it is written.
-fn json(status: StatusCode, answer: &Answer, mut room: MemoryPermit) -> Response<Bytes> {
+fn json(status: StatusCode, answer: &Answer, mut permit: MemoryPermit) -> Response<Bytes> {
     let body = serde_json::to_vec(answer).expect("numbers and texts");
     // An answer may be larger than its request: it is not refused any more, but counted.
-    room.hold_at_least(body.len());
-    let mut response = Response::new(Bytes::from_owner(Held { body, _room: room }));
+    permit.hold_at_least(body.len());
+    let mut response = Response::new(Bytes::from_owner(Held { body, _permit: permit }));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
@@ -402,7 +406,7 @@ fn json(status: StatusCode, answer: &Answer, mut room: MemoryPermit) -> Response
 /// An answer with its memory permit, until it is written.
 struct Held {
     body: Vec<u8>,
-    _room: MemoryPermit,
+    _permit: MemoryPermit,
 }
 
 impl AsRef<[u8]> for Held {

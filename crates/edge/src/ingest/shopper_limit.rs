@@ -33,9 +33,9 @@ pub(crate) struct ShopperLimiter {
     /// The allowed rate of a shopper; 0: no limit.
     events_per_s: u64,
     began: Instant,
-    hall: Arc<MemoryBudget>,
+    memory: Arc<MemoryBudget>,
     /// Memory is short if fewer units than this are free.
-    little: usize,
+    short_units: usize,
 }
 
 /// A bucket, unpacked from its slot.
@@ -62,11 +62,11 @@ impl Bucket {
 
 impl ShopperLimiter {
     /// A limit of events per second and shopper, or none with 0. The memory budget must be as free now as it ever will be.
-    pub(crate) fn new(events_per_s: u32, hall: Arc<MemoryBudget>) -> Self {
+    pub(crate) fn new(events_per_s: u32, memory: Arc<MemoryBudget>) -> Self {
         assert!(events_per_s <= EVENTS_PER_S_MAX, "a burst fits a bucket");
         let slots = (0..1 << SLOT_BITS).map(|_| AtomicU64::new(0)).collect();
-        let little = hall.free_units() / 2;
-        Self { slots, events_per_s: events_per_s.into(), began: Instant::now(), hall, little }
+        let short_units = memory.free_units() / 2;
+        Self { slots, events_per_s: events_per_s.into(), began: Instant::now(), memory, short_units }
     }
 
     /// The tick of an instant.
@@ -75,7 +75,7 @@ impl ShopperLimiter {
     }
 
     /// Counts an event and returns whether its shopper exceeds the limit.
-    pub(crate) fn is_hot(&self, shopper_key: u128, tick: u64) -> bool {
+    pub(crate) fn is_over(&self, shopper_key: u128, tick: u64) -> bool {
         if self.events_per_s == 0 {
             return false;
         }
@@ -94,15 +94,15 @@ impl ShopperLimiter {
             }
             bucket = Bucket { tag, level: 0, tick };
         }
-        let is_hot = bucket.level >= self.events_per_s * BURST_S;
-        bucket.level += u64::from(!is_hot);
+        let is_over = bucket.level >= self.events_per_s * BURST_S;
+        bucket.level += u64::from(!is_over);
         slot.store(bucket.pack(), Ordering::Relaxed);
-        is_hot
+        is_over
     }
 
     /// Whether memory is so short that shoppers beyond the limit are refused.
-    pub(crate) fn is_little_room(&self) -> bool {
-        self.hall.free_units() < self.little
+    pub(crate) fn is_memory_short(&self) -> bool {
+        self.memory.free_units() < self.short_units
     }
 }
 
@@ -112,48 +112,51 @@ mod tests {
 
     use super::*;
 
-    fn hot(events_per_s: u32) -> ShopperLimiter {
-        ShopperLimiter::new(events_per_s, MemoryBudget::new(1 << 20, IntGauge::new("room", "room").expect("a name")))
+    fn limiter(events_per_s: u32) -> ShopperLimiter {
+        ShopperLimiter::new(
+            events_per_s,
+            MemoryBudget::new(1 << 20, IntGauge::new("memory", "memory").expect("a name")),
+        )
     }
 
     /// How many of the events at one tick are within the limit.
-    fn taken(hot: &ShopperLimiter, key: u128, tick: u64, events: u32) -> u32 {
-        (0..events).map(|_| u32::from(!hot.is_hot(key, tick))).sum()
+    fn taken(limiter: &ShopperLimiter, key: u128, tick: u64, events: u32) -> u32 {
+        (0..events).map(|_| u32::from(!limiter.is_over(key, tick))).sum()
     }
 
     #[test]
     fn a_shopper_beyond_its_rate_exceeds_the_limit() {
-        let hot = hot(100);
+        let limiter = limiter(100);
         let key = 0x1234_5678_9ABC_DEF0_1234_5678_9ABC_DEF0;
-        assert_eq!(taken(&hot, key, 5, 5000), 1000, "ten seconds' worth at once");
+        assert_eq!(taken(&limiter, key, 5, 5000), 1000, "ten seconds' worth at once");
         // 16 ms are 1.6 events: the remainder is neither lost nor counted twice.
-        let second: u32 = (1..=63).map(|tick| taken(&hot, key, 5 + tick, 50)).sum();
+        let second: u32 = (1..=63).map(|tick| taken(&limiter, key, 5 + tick, 50)).sum();
         assert!((60..=101).contains(&second), "{second} in a second");
-        assert_eq!(taken(&hot, key, 10_000_000, 5000), 1000, "long after");
+        assert_eq!(taken(&limiter, key, 10_000_000, 5000), 1000, "long after");
         // No other shopper is.
-        assert_eq!(taken(&hot, key + 1, 6, 10), 10);
+        assert_eq!(taken(&limiter, key + 1, 6, 10), 10);
     }
 
     #[test]
     fn a_shopper_in_a_shared_slot_is_not_confused() {
-        let hot = hot(100);
+        let limiter = limiter(100);
         let (loud, quiet) = (1_u128 << 20, 2_u128 << 20);
-        assert_eq!(taken(&hot, loud, 0, 2000), 1000);
-        assert_eq!(taken(&hot, quiet, 0, 2000), 2000, "not counted while the other's bucket is full");
-        assert!(hot.is_hot(loud, 0), "and the other is not forgotten");
-        assert_eq!(taken(&hot, quiet, 1000, 2000), 1000, "it has run empty");
+        assert_eq!(taken(&limiter, loud, 0, 2000), 1000);
+        assert_eq!(taken(&limiter, quiet, 0, 2000), 2000, "not counted while the other's bucket is full");
+        assert!(limiter.is_over(loud, 0), "and the other is not forgotten");
+        assert_eq!(taken(&limiter, quiet, 1000, 2000), 1000, "it has run empty");
     }
 
     #[test]
     fn the_tick_may_wrap_around() {
-        let hot = hot(100);
+        let limiter = limiter(100);
         let last = (1 << TICK_BITS) - 1;
-        assert_eq!(taken(&hot, 7, last, 2000), 1000);
-        assert!(taken(&hot, 7, last + 63, 2000) <= 101, "a second later");
+        assert_eq!(taken(&limiter, 7, last, 2000), 1000);
+        assert!(taken(&limiter, 7, last + 63, 2000) <= 101, "a second later");
     }
 
     #[test]
     fn zero_is_no_limit() {
-        assert_eq!(taken(&hot(0), 7, 0, 300_000), 300_000);
+        assert_eq!(taken(&limiter(0), 7, 0, 300_000), 300_000);
     }
 }

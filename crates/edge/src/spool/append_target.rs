@@ -11,7 +11,9 @@ use crate::spool::{Done, Durable, Spooled};
 /// Where rounds go.
 #[derive(Clone, Debug)]
 pub enum AppendTarget {
+    /// To the log.
     Log(Arc<dyn Appender>),
+    /// To a log with a spool before it.
     Spooled(Arc<Spooled>),
 }
 

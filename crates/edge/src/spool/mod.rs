@@ -47,6 +47,7 @@ pub struct OpenedSpool {
     spool: Spool,
     /// The latest `received` of its frames, all of which were accepted.
     pub last: Option<Millis>,
+    /// Number of events in it.
     pub events: u64,
 }
 

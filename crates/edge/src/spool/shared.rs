@@ -15,11 +15,14 @@ const EVENTS_WAITING_MAX: usize = 1024;
 /// Where an event is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durable {
+    /// In the log.
     Log,
+    /// In the spool of this edge.
     Spool,
 }
 
 impl Durable {
+    /// The text in answers.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! When a batcher closes its rounds, whom it reports to, and its end: what was given to it before is durable, though the log is
+//! When a batcher closes its rounds, whom it reports to, and its end: what was submitted before is durable, though the log is
 //! closed right after it.
 
 use std::ops::RangeInclusive;
@@ -52,17 +52,17 @@ impl Appender for Slow {
 
 /// A batcher before a log that answers when the test does.
 fn slow(rounds_max: usize, linger: RangeInclusive<Duration>) -> (Arc<Batcher>, Rounds) {
-    let (tell, rounds) = channel();
-    let road = AppendTarget::Log(Arc::new(Slow(Mutex::new(tell))));
+    let (round_tx, rounds) = channel();
+    let target = AppendTarget::Log(Arc::new(Slow(Mutex::new(round_tx))));
     let metrics = Metrics::new(&Registry::new()).expect("once");
-    (Batcher::start(road, 2, Stamps::Wall, BatchPolicy { rounds_max, linger }, metrics), rounds)
+    (Batcher::start(target, 2, Stamps::Wall, BatchPolicy { rounds_max, linger }, metrics), rounds)
 }
 
-/// Gives a batcher this number of events, without waiting for them.
-fn give(intake: &Batcher, events: u32) {
-    let mut parcel = intake.parcel();
-    (0..events).for_each(|_| parcel.push(&visit("1"), Transport::Udp));
-    intake.give(parcel, Box::new(|_| {}));
+/// Submits this number of events, without waiting for them.
+fn submit(batcher: &Batcher, events: u32) {
+    let mut batch = batcher.new_batch();
+    (0..events).for_each(|_| batch.push(&visit("1"), Transport::Udp));
+    batcher.submit_with(batch, Box::new(|_| {}));
 }
 
 /// The next round: its number of events, and the callback that ends it.
@@ -72,58 +72,58 @@ fn next(rounds: &Rounds) -> (u32, Done) {
 
 #[test]
 fn events_share_a_round_while_the_log_is_busy() {
-    let (intake, rounds) = slow(8, Duration::ZERO..=NEVER);
-    give(&intake, 1);
+    let (batcher, rounds) = slow(8, Duration::ZERO..=NEVER);
+    submit(&batcher, 1);
     let (alone, done) = next(&rounds);
-    (0..5).for_each(|_| give(&intake, 2));
+    (0..5).for_each(|_| submit(&batcher, 2));
     done(Ok(()));
     let (together, done) = next(&rounds);
     done(Ok(()));
     assert_eq!((alone, together), (1, 10));
-    intake.close();
+    batcher.close();
 }
 
 #[test]
 fn rounds_follow_each_other_at_a_distance() {
-    let (intake, rounds) = slow(8, NEVER..=NEVER);
-    give(&intake, 1);
+    let (batcher, rounds) = slow(8, NEVER..=NEVER);
+    submit(&batcher, 1);
     let (first, done) = next(&rounds);
     done(Ok(()));
-    (0..5).for_each(|_| give(&intake, 1));
+    (0..5).for_each(|_| submit(&batcher, 1));
     // The close of the batcher does not wait for the linger time.
-    intake.close();
+    batcher.close();
     assert_eq!((first, next(&rounds).0), (1, 5));
 }
 
 #[test]
 fn a_large_frame_does_not_wait() {
-    let (intake, rounds) = slow(2, NEVER..=NEVER);
-    give(&intake, 1);
+    let (batcher, rounds) = slow(2, NEVER..=NEVER);
+    submit(&batcher, 1);
     let first = next(&rounds);
-    give(&intake, 10_000);
+    submit(&batcher, 10_000);
     let second = next(&rounds);
     assert_eq!((first.0, second.0), (1, 10_000));
     // But the number of rounds in flight is limited.
-    give(&intake, 10_000);
-    give(&intake, 10_000);
+    submit(&batcher, 10_000);
+    submit(&batcher, 10_000);
     (first.1)(Ok(()));
     assert_eq!(next(&rounds).0, 20_000);
-    intake.close();
+    batcher.close();
 }
 
 #[test]
 fn a_round_that_does_not_end_does_not_stop_the_next() {
-    let (intake, rounds) = slow(2, Duration::ZERO..=Duration::from_millis(1));
-    give(&intake, 1);
-    let _under_way = next(&rounds);
-    give(&intake, 2);
+    let (batcher, rounds) = slow(2, Duration::ZERO..=Duration::from_millis(1));
+    submit(&batcher, 1);
+    let _in_flight = next(&rounds);
+    submit(&batcher, 2);
     assert_eq!(next(&rounds).0, 2);
-    intake.close();
+    batcher.close();
 }
 
 #[test]
 fn all_waiting_tasks_on_a_thread_get_the_result() {
-    let (intake, rounds) = slow(8, Duration::ZERO..=NEVER);
+    let (batcher, rounds) = slow(8, Duration::ZERO..=NEVER);
     // One runtime after the other on one thread: the second must not use what the first one left behind.
     for (answer, wanted) in
         [(Ok(()), Ok(Durable::Log)), (Err(AppendError::Full), Err(SubmitError::Refused(AppendError::Full)))]
@@ -131,11 +131,11 @@ fn all_waiting_tasks_on_a_thread_get_the_result() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let wait = || {
-                let intake = Arc::clone(&intake);
+                let batcher = Arc::clone(&batcher);
                 tokio::spawn(async move {
-                    let mut parcel = intake.parcel();
-                    parcel.push(&visit("1"), Transport::Http);
-                    intake.take(parcel).await
+                    let mut batch = batcher.new_batch();
+                    batch.push(&visit("1"), Transport::Http);
+                    batcher.submit(batch).await
                 })
             };
             let first = wait();
@@ -145,17 +145,17 @@ fn all_waiting_tasks_on_a_thread_get_the_result() {
             tokio::task::yield_now().await;
             // The task that waited first for the second round is aborted; the others get their result all the same.
             waiting[0].abort();
-            std::thread::spawn(move || done(Ok(()))).join().expect("told");
+            std::thread::spawn(move || done(Ok(()))).join().expect("no panic");
             let (events, done) = next(&rounds);
             assert_eq!(events, 10);
-            std::thread::spawn(move || done(answer)).join().expect("told");
+            std::thread::spawn(move || done(answer)).join().expect("no panic");
             assert_eq!(first.await.expect("a task"), Ok(Durable::Log));
             for waiting in waiting.into_iter().skip(1) {
                 assert_eq!(waiting.await.expect("a task"), wanted);
             }
         });
     }
-    intake.close();
+    batcher.close();
 }
 
 fn visit(id: &str) -> Event<'_> {
@@ -183,7 +183,7 @@ fn visit(id: &str) -> Event<'_> {
 #[test]
 fn what_was_brought_before_the_end_is_durable() {
     let partitions = Partitions::all(1);
-    let pace = BatchPolicy { rounds_max: 2, linger: Duration::ZERO..=NEVER };
+    let policy = BatchPolicy { rounds_max: 2, linger: Duration::ZERO..=NEVER };
     for end in 0..ENDS {
         let meta = Meta::new(1, Clock::Wall, partitions);
         let registry = Registry::new();
@@ -196,21 +196,21 @@ fn what_was_brought_before_the_end_is_durable() {
         );
         let log = Arc::new(log.expect("a log"));
         let metrics = Metrics::new(&registry).expect("once");
-        let road = AppendTarget::Log(Arc::<Log>::clone(&log));
-        let intake = Batcher::start(road.clone(), 1, Stamps::Wall, pace.clone(), metrics);
-        let (tell, told) = channel();
+        let target = AppendTarget::Log(Arc::<Log>::clone(&log));
+        let batcher = Batcher::start(target.clone(), 1, Stamps::Wall, policy.clone(), metrics);
+        let (result_tx, result_rx) = channel();
         for _ in 0..3 {
-            let mut parcel = intake.parcel();
-            parcel.push(&visit("1"), Transport::Udp);
-            let tell = tell.clone();
-            let told = move |result| {
-                let _ = tell.send(result);
+            let mut batch = batcher.new_batch();
+            batch.push(&visit("1"), Transport::Udp);
+            let result_tx = result_tx.clone();
+            let on_result = move |result| {
+                let _ = result_tx.send(result);
             };
-            intake.give(parcel, Box::new(told));
+            batcher.submit_with(batch, Box::new(on_result));
         }
-        intake.close();
-        road.close();
-        let told: Vec<_> = told.try_iter().collect();
-        assert_eq!(told, vec![Ok(Durable::Log); 3], "end {end}");
+        batcher.close();
+        target.close();
+        let results: Vec<_> = result_rx.try_iter().collect();
+        assert_eq!(results, vec![Ok(Durable::Log); 3], "end {end}");
     }
 }

@@ -34,8 +34,8 @@ impl Front {
         let proxies: Trust = proxies.parse().expect("networks");
         let registry = Registry::new();
         let idle_timeout = Duration::from_secs(75);
-        let manner = PortConfig { connections_max: 10, proxies, expects_proxy, idle_timeout, tls: None };
-        let port = Port::new(service, manner, Http::new(&registry).expect("registered once"));
+        let config = PortConfig { connections_max: 10, proxies, expects_proxy, idle_timeout, tls: None };
+        let port = Port::new(service, config, Http::new(&registry).expect("registered once"));
         let listener = bind_all(([127, 0, 0, 1], 0).into(), 1).expect("a port").remove(0);
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = watch::channel(false);

@@ -5,6 +5,7 @@ pub(crate) mod write;
 
 use std::collections::{BTreeMap, HashMap};
 
+use data_encoding::HEXLOWER;
 use domain::model::fact::{Answer, Award, Fact, Metric, OrderState, Posting, ScanResult, Scope, What};
 use domain::model::rules::Step;
 use domain::model::time::{Day, HOUR_MS, Millis, day_text};
@@ -116,7 +117,7 @@ impl Batch {
         self.facts += 1;
         match fact.what {
             What::Rules { order, sha256, currency } => {
-                let sha256 = sha256.iter().map(|b| format!("{b:02x}")).collect();
+                let sha256 = HEXLOWER.encode(sha256);
                 self.rules.insert(order, Rules { merchant, sha256, currency: currency.to_owned() });
             }
             What::Count { scope, key, day, metric, delta } => {

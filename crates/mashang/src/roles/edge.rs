@@ -80,7 +80,7 @@ pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
     };
     let is_away = cached_rules.is_some();
     match cached_rules {
-        Some(books) => rules.catalog.set_books(books),
+        Some(books) => rules.catalog.set_rulebooks(books),
         None => rules.read()?,
     }
     on_runtime(run(settings, base, is_away, spooled, stamps, rules))
@@ -241,7 +241,7 @@ struct Rules {
 impl Rules {
     fn read(&mut self) -> Result<()> {
         read_on(&mut *self.consumer, &mut self.published)?;
-        let known = self.catalog.books();
+        let known = self.catalog.rulebooks();
         let now = served(&self.published, &self.store, &known)?;
         let order = |(merchant, book): (&String, &Arc<Rulebook>)| (merchant.clone(), book.order);
         if !now.iter().map(order).eq(known.iter().map(order)) {
@@ -251,7 +251,7 @@ impl Rules {
             {
                 warn!(error = %format_args!("{error:#}"), "a start while Kafka is away would not know these rules");
             }
-            self.catalog.set_books(now);
+            self.catalog.set_rulebooks(now);
         }
         Ok(())
     }

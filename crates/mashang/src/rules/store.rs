@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
+use data_encoding::HEXLOWER;
 use domain::model::rules::Rules;
 use eventlog::files::{self, Files};
 use wire::rules::{from_object, version};
@@ -42,6 +43,5 @@ impl RulesStore {
 }
 
 fn name(sha256: &[u8; 32]) -> String {
-    let hex: String = sha256.iter().map(|b| format!("{b:02x}")).collect();
-    format!("{hex}.json")
+    format!("{}.json", HEXLOWER.encode(sha256))
 }

@@ -1,5 +1,6 @@
 //! Random valid rules, and what the event maker has to know of them.
 use super::{gtins, rng::Rng};
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 /// The scale of time of a case.
@@ -388,9 +389,8 @@ fn codes(rng: &mut Rng, p: &mut Plan, t: &mut String, campaigns: &[String]) {
 
 pub(super) fn campaign(rng: &mut Rng, s: &Scale, p: &mut Plan, t: &mut String, id: &str, i: usize) {
     let secret: Vec<u8> = (0..32).map(|_| rng.draw() as u8).collect();
-    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let file = format!("secrets/{}-campaign-{i}.key", p.merchant);
-    p.files.push((file.clone(), hex(&secret) + if rng.percent(50) { "\n" } else { "" }));
+    p.files.push((file.clone(), HEXLOWER.encode(&secret) + if rng.percent(50) { "\n" } else { "" }));
     let wide = rng.percent(50);
     let from = s.start + if wide { -5 * s.unit } else { rng.range(-2, 25) * s.unit };
     let to = if wide { from + 400 * 86_400_000 } else { from + rng.range(50, 400) * s.unit };
@@ -412,7 +412,7 @@ pub(super) fn campaign(rng: &mut Rng, s: &Scale, p: &mut Plan, t: &mut String, i
     optional(rng, 40, t, "limit_wins", n.to_string());
     let n = rng.range(100, 6000);
     optional(rng, 40, t, "budget", n.to_string());
-    t.push_str(&format!("secret = \"file:{file}\"\ncommit = \"{}\"\n", hex(&Sha256::digest(&secret))));
+    t.push_str(&format!("secret = \"file:{file}\"\ncommit = \"{}\"\n", HEXLOWER.encode(&Sha256::digest(&secret))));
     let prizes = rng.range(1, 5);
     let id_of = |j: i64| ["red", "bottle", "points", "half"][(j + i as i64) as usize % 4].to_string() + &j.to_string();
     for j in 0..prizes {

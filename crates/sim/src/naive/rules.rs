@@ -215,8 +215,7 @@ fn register(dir: &Path, registers: &Table, key: &str) -> Vec<Table> {
 fn secret(dir: &Path, reference: &str) -> Vec<u8> {
     let path = dir.join(reference.strip_prefix("file:").expect("file: secrets only"));
     let hex = std::fs::read_to_string(path).unwrap();
-    let hex = hex.trim();
-    (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect()
+    data_encoding::HEXLOWER.decode(hex.trim().as_bytes()).unwrap()
 }
 
 fn entries_range(text: Option<String>) -> (u64, Option<u64>) {

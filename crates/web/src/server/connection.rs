@@ -57,8 +57,8 @@ impl<H: Handler> Connection<H> {
         let _ = stream.set_nodelay(true);
         let late = tokio::time::Instant::now() + HANDSHAKE_TIMEOUT;
         let mut client = Client::peer(self.peer);
-        if self.port.manner.expects_proxy {
-            if !self.port.manner.proxies.contains(self.peer) {
+        if self.port.config.expects_proxy {
+            if !self.port.config.proxies.contains(self.peer) {
                 let what = "it comes from no proxy that is trusted, and --proxy-protocol lets only those in";
                 return Err((DisconnectReason::Stranger, io::Error::other(what)));
             }
@@ -70,7 +70,7 @@ impl<H: Handler> Connection<H> {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(WRITE_TIMEOUT));
         let stream = Box::pin(stream);
-        let Some(tls) = &self.port.manner.tls else { return self.answer(stream, client, watcher).await };
+        let Some(tls) = &self.port.config.tls else { return self.answer(stream, client, watcher).await };
         let stream = tokio::time::timeout_at(late, tls.acceptor().accept(stream)).await;
         let stream = stream.map_err(io::Error::from).flatten().map_err(|error| (DisconnectReason::Tls, error))?;
         self.answer(stream, Client { is_secure: true, ..client }, watcher).await
@@ -83,7 +83,7 @@ impl<H: Handler> Connection<H> {
         watcher: Watcher,
     ) -> Result<(), Ended> {
         let answer = async |request| {
-            Ok::<_, Infallible>(self.port.handler.answer(request, client, &self.port.manner.proxies).await)
+            Ok::<_, Infallible>(self.port.handler.answer(request, client, &self.port.config.proxies).await)
         };
         let service = service_fn(answer);
         // Not `pipeline_flush`: it delays an answer while anything is in the read buffer, such as the rest of a refused head or
@@ -91,7 +91,7 @@ impl<H: Handler> Connection<H> {
         let timer = HeadTimer::default();
         let connection = http1::Builder::new()
             .timer(timer.clone())
-            .header_read_timeout(self.port.manner.idle_timeout)
+            .header_read_timeout(self.port.config.idle_timeout)
             .max_buf_size(HEADER_BYTES_MAX)
             .serve_connection(TokioIo::new(timer.watch(stream)), service);
         match watcher.watch(connection).await {

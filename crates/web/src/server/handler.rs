@@ -34,6 +34,7 @@ pub trait Handler: Debug + Send + Sync + 'static {
 /// Routes that answer the requests of a port.
 #[derive(Clone, Debug)]
 pub struct Routes {
+    /// The routes; each finds the [`Client`] among the extensions of a request.
     pub router: Router,
     /// Whether only requests for this machine, and from its own pages, are answered: the rule for ports without keys.
     pub local_only: bool,

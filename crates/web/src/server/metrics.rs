@@ -48,11 +48,14 @@ impl DisconnectReason {
 /// The metrics of a port's connections.
 #[derive(Clone, Debug)]
 pub struct Http {
+    /// Number of open connections.
     pub connections: IntGauge,
     cut: IntCounterVec,
 }
 
 impl Http {
+    /// Metrics, registered.
+    ///
     /// # Errors
     /// Metrics of these names are in the registry already.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {

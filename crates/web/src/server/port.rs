@@ -29,21 +29,22 @@ pub struct PortConfig {
 #[derive(Debug)]
 pub struct Port<H> {
     pub(super) handler: H,
-    pub(super) manner: PortConfig,
+    pub(super) config: PortConfig,
     pub(super) metrics: Http,
-    pub(super) room: Arc<Semaphore>,
+    pub(super) permits: Arc<Semaphore>,
 }
 
 impl<H: Handler> Port<H> {
+    /// A port whose requests this handler answers.
     #[must_use]
-    pub fn new(handler: H, manner: PortConfig, metrics: Http) -> Arc<Self> {
-        let room = Arc::new(Semaphore::new(manner.connections_max.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { handler, manner, metrics, room })
+    pub fn new(handler: H, config: PortConfig, metrics: Http) -> Arc<Self> {
+        let permits = Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS)));
+        Arc::new(Self { handler, config, metrics, permits })
     }
 
     /// Runs permanently and reads the certificate again when it changes.
     pub async fn reload(&self) {
-        if let Some(tls) = &self.manner.tls {
+        if let Some(tls) = &self.config.tls {
             tls.reload().await;
         }
     }

@@ -74,7 +74,7 @@ mod tests {
     use super::{FIRST_BYTES, read};
 
     /// The result of reading a header, and the number of bytes left behind it.
-    fn told(mut bytes: &[u8]) -> (String, usize) {
+    fn read_all(mut bytes: &[u8]) -> (String, usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let said = match runtime.block_on(read(&mut bytes)) {
             Ok(Some(client)) => format!("{}{}", client.address, if client.is_secure { " secure" } else { "" }),
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn headers_name_the_client_and_nothing_behind_them_is_taken() {
         let check = |header: &[u8], wanted: &str| {
-            assert_eq!(told(&[header, b"GET /"].concat()), (wanted.to_owned(), 5), "{header:?}");
+            assert_eq!(read_all(&[header, b"GET /"].concat()), (wanted.to_owned(), 5), "{header:?}");
         };
         check(b"PROXY TCP4 203.0.113.9 10.0.0.1 56324 8080\r\n", "203.0.113.9");
         check(b"PROXY TCP6 2001:db9::7 ::1 56324 8080\r\n", "2001:db9::7");
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn what_is_no_header_is_refused() {
-        let check = |bytes: &[u8], wanted: &str| assert_eq!(told(bytes).0, wanted, "{bytes:?}");
+        let check = |bytes: &[u8], wanted: &str| assert_eq!(read_all(bytes).0, wanted, "{bytes:?}");
         check(b"", "UnexpectedEof");
         check(b"POST /v1/events HTTP/1.1\r\nHost: h\r\n\r\n", "InvalidData");
         check(b"PROXY TCP4 203.0.113.9 10.0.0.1 56324\r\n", "InvalidData");

@@ -50,7 +50,7 @@ impl<H: Handler> Port<H> {
             // listeners.
             let permit = tokio::select! {
                 () = stopped(&mut stop) => break,
-                permit = Arc::clone(&self.room).acquire_owned() => permit,
+                permit = Arc::clone(&self.permits).acquire_owned() => permit,
             };
             let connection = Connection::new(self, peer.ip());
             let watcher = graceful.watcher();

@@ -2,9 +2,10 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
@@ -32,7 +33,15 @@ type Version = (u64, i64, i64);
 pub struct Tls {
     certificate: PathBuf,
     key: PathBuf,
-    now: RwLock<(Option<[Version; 2]>, Arc<ServerConfig>)>,
+    loaded: ArcSwap<Loaded>,
+}
+
+/// The files as they were read last.
+#[derive(Debug)]
+struct Loaded {
+    /// The last versions that were read, even if they had an error.
+    versions: Option<[Version; 2]>,
+    config: Arc<ServerConfig>,
 }
 
 impl Tls {
@@ -41,34 +50,36 @@ impl Tls {
     /// # Errors
     /// One cannot be read, or they do not belong together.
     pub fn open(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let version = versions(certificate, key);
-        let config = read(certificate, key)?;
-        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), now: RwLock::new((version, config)) })
+        let loaded = Loaded { versions: versions(certificate, key), config: read(certificate, key)? };
+        let loaded = ArcSwap::from_pointee(loaded);
+        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), loaded })
     }
 
     /// The acceptor of new connections.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner).1).into()
+        Arc::clone(&self.loaded.load().config).into()
     }
 
     /// Runs permanently and reads the files again when one changes. A pair with an error changes nothing, and is reported.
     pub async fn reload(&self) {
         loop {
             tokio::time::sleep(RELOAD_EVERY).await;
-            let version = versions(&self.certificate, &self.key);
-            if version == self.now.read().unwrap_or_else(PoisonError::into_inner).0 {
+            let versions = versions(&self.certificate, &self.key);
+            let before = self.loaded.load_full();
+            if versions == before.versions {
                 continue;
             }
-            let config = read(&self.certificate, &self.key);
-            match &config {
-                Ok(_) => info!(path = %self.certificate.display(), "certificate reloaded"),
-                Err(error) => error!(%error, "the certificate stays as it was"),
-            }
-            let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
-            now.0 = version;
-            if let Ok(config) = config {
-                now.1 = config;
-            }
+            let config = match read(&self.certificate, &self.key) {
+                Ok(config) => {
+                    info!(path = %self.certificate.display(), "certificate reloaded");
+                    config
+                }
+                Err(error) => {
+                    error!(%error, "the certificate stays as it was");
+                    Arc::clone(&before.config)
+                }
+            };
+            self.loaded.store(Arc::new(Loaded { versions, config }));
         }
     }
 }

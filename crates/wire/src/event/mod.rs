@@ -53,6 +53,7 @@ pub struct Accepted<'a> {
 pub struct Refused {
     /// Its `id`, if that at least is right.
     pub id: Option<String>,
+    /// In the order of the checks; at least one.
     pub errors: Vec<FieldError>,
 }
 
@@ -75,6 +76,7 @@ pub struct FieldError {
     pub field: String,
     /// What is wrong and the fix, with the field's name in front.
     pub error: String,
+    /// Its kind.
     pub reason: Reason,
 }
 
@@ -91,20 +93,28 @@ pub enum Reason {
     Object,
     /// A line that is too long to be looked at.
     Size,
+    /// A field that the action needs.
     Missing,
+    /// A value of another type.
     Type,
+    /// A text that is empty or too long.
     Length,
+    /// A control character.
     Control,
+    /// A number that is too small or too large.
     Range,
     /// None of the words, or no time.
     Value,
+    /// A merchant that is not known, or none where there are several.
     Merchant,
+    /// Another currency than the merchant's.
     Currency,
     /// A field given twice.
     Repeated,
 }
 
 impl Reason {
+    /// All of them.
     pub const ALL: &'static [Self] = &[
         Self::Encoding,
         Self::Json,
@@ -177,10 +187,13 @@ pub fn read<'a>(object: &'a [u8], merchants: &Merchants, arena: &'a Bump) -> Res
 /// A scan that a browser made by opening a code's link.
 #[derive(Clone, Copy, Debug)]
 pub struct KeylessScan<'a> {
+    /// The merchant of the code.
     pub merchant: &'a str,
+    /// The shopper, `web:` and the id of a cookie.
     pub shopper: &'a str,
     /// A random id.
     pub id: &'a str,
+    /// The link that was opened.
     pub code: &'a str,
 }
 

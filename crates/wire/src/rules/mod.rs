@@ -2,19 +2,17 @@
 //!
 //! Read top-down: [`read`] comes first, [`object`] is what gets published.
 //!
-//! - `merchant`, `register`, `campaign`, `prize`: what the keys mean
+//! - `merchant`, `campaign`, `prize`: what the keys mean
+//! - `register`: stores, guides and codes, also from CSV files
 //! - `table`: tables of TOML and rows of CSV, key by key, and the mistakes in them
 //! - `values`: single values
 //! - `ids`: each id once, none unknown, no cycle
-//! - `csv_rows`, `quotes`: CSV
 //! - `reach`: phases that no entry reaches
 
 mod campaign;
-mod csv_rows;
 mod ids;
 mod merchant;
 mod prize;
-mod quotes;
 mod reach;
 mod register;
 mod table;
@@ -69,6 +67,7 @@ impl fmt::Display for Mistake {
 /// Rules without a mistake.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Checked {
+    /// The rules, with all registers.
     pub rules: Rules,
     /// What is legal but odd, in the order of the text.
     pub warnings: Vec<Mistake>,

@@ -6,5 +6,6 @@ mod coap;
 mod codes;
 mod datagrams;
 mod events;
+mod keys;
 mod round_trips;
 mod rules;

@@ -1,14 +1,15 @@
 //! The shopper who holds the phone: a random id in a cookie of our own (RFC 6265), and nothing else.
 
 use axum::http::{HeaderMap, HeaderValue, header};
-
+use cookie::time::Duration;
+use cookie::{Cookie, SameSite};
 use web::scan_id;
 
 const NAME: &str = "mashang";
 /// The prefix of such shoppers' ids: no forged cookie makes its sender a shopper known by another id.
 const PREFIX: &str = "web:";
-/// Lifetime of the cookie, in seconds: 400 days, the maximum that browsers allow.
-const MAX_AGE_S: u32 = 400 * 24 * 60 * 60;
+/// Lifetime of the cookie, the maximum that browsers allow.
+const MAX_AGE: Duration = Duration::days(400);
 
 /// A shopper identified by a cookie.
 #[derive(Debug)]
@@ -17,10 +18,10 @@ pub(super) struct Shopper(String);
 impl Shopper {
     /// The shopper of the request's cookie, or a new one.
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let sent = headers.get_all(header::COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
-        let mut pairs = sent.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let known = pairs.find(|(name, value)| *name == NAME && scan_id::is_one(value));
-        Self(format!("{PREFIX}{}", known.map_or_else(scan_id::new, |(_, value)| value.to_owned())))
+        let lines = headers.get_all(header::COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
+        let mut cookies = lines.flat_map(Cookie::split_parse).filter_map(Result::ok);
+        let known = cookies.find(|cookie| cookie.name() == NAME && scan_id::is_one(cookie.value()));
+        Self(format!("{PREFIX}{}", known.map_or_else(scan_id::new, |cookie| cookie.value().to_owned())))
     }
 
     /// The shopper's id in events.
@@ -31,9 +32,13 @@ impl Shopper {
     /// The cookie, whose lifetime begins anew; one that is set over TLS is never sent without TLS.
     pub(super) fn set_cookie(&self, is_secure: bool) -> HeaderValue {
         let value = self.0.strip_prefix(PREFIX).unwrap_or_default();
-        let secure = if is_secure { "; Secure" } else { "" };
-        let cookie = format!("{NAME}={value}; Path=/; Max-Age={MAX_AGE_S}; HttpOnly; SameSite=Lax{secure}");
-        HeaderValue::from_str(&cookie).expect("hex digits")
+        let cookie = Cookie::build((NAME, value))
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .secure(is_secure)
+            .path("/")
+            .max_age(MAX_AGE);
+        HeaderValue::from_str(&cookie.to_string()).expect("hex digits")
     }
 }
 
@@ -55,9 +60,25 @@ mod tests {
         assert_eq!(of(&[&format!("mashang={id}")]), known);
         assert_eq!(of(&[&format!("a=b; mashang={id} ;c=d")]), known);
         assert_eq!(of(&["a=b", &format!("mashang=u1; mashang={id}")]), known);
-        for other in ["mashang=u1", "mashang=", "xmashang=0123456789abcdef0123456789abcdef", "mashang"] {
+        assert_eq!(of(&[&format!("no pair;=;mashang = {id}")]), known, "blanks around the parts of a pair");
+        for other in [
+            "mashang=u1",
+            "mashang=",
+            "xmashang=0123456789abcdef0123456789abcdef",
+            "Mashang=0123456789abcdef0123456789abcdef",
+            "mashang=\"0123456789abcdef0123456789abcdef\"",
+            "mashang=%30123456789abcdef0123456789abcdef",
+            "mashang",
+        ] {
             let new = of(&[other]);
             assert!(new.len() == known.len() && new.starts_with("web:") && new != known, "{other}: {new}");
         }
+    }
+
+    #[test]
+    fn cookie_is_http_only_lax_and_secure_over_tls() {
+        let shopper = Shopper("web:7".to_owned());
+        assert_eq!(shopper.set_cookie(false), "mashang=7; HttpOnly; SameSite=Lax; Path=/; Max-Age=34560000");
+        assert_eq!(shopper.set_cookie(true), "mashang=7; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=34560000");
     }
 }

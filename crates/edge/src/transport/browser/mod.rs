@@ -22,34 +22,34 @@ use domain::model::code::Kind;
 use domain::model::event::Code;
 use domain::model::rulebook::Rulebook;
 use serde_json::json;
+use web::client_address::Client;
+use web::merchants::Rulebooks;
+use web::problem::{Problem, method_not_allowed, not_found};
+use web::scan_id;
 use wire::code::parse_link;
 use wire::event::{CODE_BYTES_MAX, KeylessScan};
 
 use self::cookie::Shopper;
 use crate::ingest::body_reader::{Context, read_scan};
-use crate::ingest::service::{IngestService, hot};
+use crate::ingest::service::{IngestService, over_limit};
 use crate::transport::browser::visitor::{NotAScan, uncounted};
-use web::client_address::Client;
-use web::merchants::Rulebooks;
-use web::problem::{Problem, method_not_allowed, not_found};
-use web::scan_id;
 
 /// The route of tokens.
-pub fn routes(door: &Arc<IngestService>) -> Router {
+pub fn routes(service: &Arc<IngestService>) -> Router {
     visitor::prepare();
-    Router::new().route("/c/{token}", get(link)).with_state(Arc::clone(door))
+    Router::new().route("/c/{token}", get(link)).with_state(Arc::clone(service))
 }
 
 /// The handler of every other path: the link of a code may have any path.
-pub fn links(door: &Arc<IngestService>) -> MethodRouter {
-    any(link).with_state(Arc::clone(door))
+pub fn links(service: &Arc<IngestService>) -> MethodRouter {
+    any(link).with_state(Arc::clone(service))
 }
 
 /// Any path that is no other route: the link of a code, or nothing.
-async fn link(State(door): State<Arc<IngestService>>, request: Request) -> Response {
+async fn link(State(service): State<Arc<IngestService>>, request: Request) -> Response {
     let (head, _) = request.into_parts();
     let text = code_text(&head);
-    let target = target(&door.served.books(), &text);
+    let target = target(&service.served.rulebooks(), &text);
     let is_known = target.as_ref().is_some_and(|target| target.is_known);
     if !is_known && is_of_software(head.uri.path()) {
         return not_found(head.uri).await.into_response();
@@ -59,7 +59,7 @@ async fn link(State(door): State<Arc<IngestService>>, request: Request) -> Respo
             if is_known { method_not_allowed(head.method, head.uri).await } else { not_found(head.uri).await };
         return problem.into_response();
     }
-    door.visit(&text, target, &head).await
+    service.visit(&text, target, &head).await
 }
 
 /// The link that was opened, as the text of a code. A query that does not change the code is left out: with it, a
@@ -109,8 +109,8 @@ impl IngestService {
     async fn scan(&self, text: &str, target: &Target, head: &Parts, began: Instant) -> Response {
         let shopper = Shopper::of(&head.headers);
         let id = scan_id::new();
-        let taken = self.take_scan(text, target, &shopper, &id, began).await;
-        match taken {
+        let result = self.take_scan(text, target, &shopper, &id, began).await;
+        match result {
             Ok(durable) => {
                 let mut response = match &target.landing {
                     _ if !target.is_known => unknown(),
@@ -149,38 +149,39 @@ impl IngestService {
         began: Instant,
     ) -> Result<&'static str, Problem> {
         let grant = self.keyless_grant();
-        let _room = self.room(0).ok_or_else(|| self.busy(began))?;
-        let intake = self.intake();
-        let context = Context { served: &self.served, metrics: &self.metrics, hot: &self.hot, grant: &grant, intake };
+        let _permit = self.memory_permit(0).ok_or_else(|| self.busy(began))?;
+        let batcher = self.batcher();
+        let context =
+            Context { served: &self.served, metrics: &self.metrics, limiter: &self.limiter, grant: &grant, batcher };
         let scan = KeylessScan { merchant: &target.merchant, shopper: shopper.id(), id, code: text };
         let read = read_scan(scan, context);
-        if read.parcel.events() == 0 {
+        if read.batch.events() == 0 {
             return Err(match read.answer.turned_away {
                 0 => Problem::new(StatusCode::BAD_REQUEST, read.answer.first_error()),
-                _ => hot(&read, began),
+                _ => over_limit(&read, began),
             });
         }
-        self.keep(read, &grant, intake, began).await.map(|answer| answer.durable)
+        self.make_durable(read, &grant, batcher, began).await.map(|answer| answer.durable)
     }
 }
 
 /// The merchant of a code: the one that lists it, else the only one that is served.
-fn target(books: &Rulebooks, text: &str) -> Option<Target> {
+fn target(rulebooks: &Rulebooks, text: &str) -> Option<Target> {
     let arena = Bump::new();
     let code = Code { text, link: parse_link(text, &arena) };
     let lists = |book: &&Arc<Rulebook>| {
         let found = book.resolve(&code);
         found.listed.is_some() || found.place.is_some()
     };
-    let mut own = books.values().filter(lists);
+    let mut own = rulebooks.values().filter(lists);
     let book = match (own.next(), own.next()) {
         (Some(only), None) => only,
-        (None, _) if books.len() == 1 => books.values().next()?,
+        (None, _) if rulebooks.len() == 1 => rulebooks.values().next()?,
         _ => return None,
     };
     let found = book.resolve(&code);
-    let terms = found.listed.map(|index| &book.codes[index as usize]);
-    let campaign = terms.and_then(|terms| terms.campaign).map(|index| &book.rules.campaigns[index as usize]);
+    let listed = found.listed.map(|index| &book.codes[index as usize]);
+    let campaign = listed.and_then(|code| code.campaign).map(|index| &book.rules.campaigns[index as usize]);
     let landing = campaign.and_then(|campaign| campaign.landing.clone());
     let is_known = !matches!(found.kind, Kind::Unknown | Kind::Forged);
     Some(Target { merchant: book.rules.merchant.clone(), landing, is_known })

@@ -15,7 +15,7 @@ const EXCHANGES_MAX: usize = 65_536;
 /// Maximum number of bytes of all remembered answers; beyond it the oldest exchanges are forgotten.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Maximum number of requests of a sender in flight; further requests are refused.
-const UNDER_WAY_MAX: usize = 256;
+const IN_FLIGHT_MAX: usize = 256;
 
 /// Identifies an exchange: the sender, its message id, and the fingerprint of the whole message.
 pub(super) type Key = (SocketAddr, u16, u64);
@@ -38,7 +38,7 @@ pub(super) enum Begun<'a> {
     /// It is new, and its sender has too many in flight.
     TooMany,
     /// It was received before and is not answered yet.
-    UnderWay,
+    InFlight,
     /// It was answered with these bytes.
     Answered(&'a [u8]),
 }
@@ -56,7 +56,7 @@ pub(super) struct Exchanges {
     known: HashMap<Key, Exchange>,
     /// In the order in which they began.
     order: VecDeque<(Instant, Key)>,
-    under_way: HashMap<SocketAddr, usize>,
+    in_flight: HashMap<SocketAddr, usize>,
     answer_bytes: usize,
 }
 
@@ -67,14 +67,14 @@ impl Exchanges {
         if self.known.contains_key(&key) {
             return match &self.known[&key].answer {
                 Some(answer) => Begun::Answered(answer),
-                None => Begun::UnderWay,
+                None => Begun::InFlight,
             };
         }
         self.known.insert(key, Exchange { began: now, answer: None });
         self.order.push_back((now, key));
-        let under_way = self.under_way.entry(key.0).or_default();
-        *under_way += 1;
-        if *under_way > UNDER_WAY_MAX { Begun::TooMany } else { Begun::New }
+        let in_flight = self.in_flight.entry(key.0).or_default();
+        *in_flight += 1;
+        if *in_flight > IN_FLIGHT_MAX { Begun::TooMany } else { Begun::New }
     }
 
     /// Remembers the answer of an exchange that began then.
@@ -83,7 +83,7 @@ impl Exchanges {
         if exchange.answer.is_none() {
             exchange.answer = Some(answer.into());
             self.answer_bytes += answer.len();
-            self.arrived(key.0);
+            self.end_one(key.0);
         }
     }
 
@@ -98,17 +98,17 @@ impl Exchanges {
             let exchange = self.known.remove(&key).expect("what is in order is known");
             match exchange.answer {
                 Some(answer) => self.answer_bytes -= answer.len(),
-                None => self.arrived(key.0),
+                None => self.end_one(key.0),
             }
         }
     }
 
     /// Counts one request less in flight of this sender.
-    fn arrived(&mut self, sender: SocketAddr) {
-        if let Some(under_way) = self.under_way.get_mut(&sender) {
-            *under_way -= 1;
-            if *under_way == 0 {
-                self.under_way.remove(&sender);
+    fn end_one(&mut self, sender: SocketAddr) {
+        if let Some(in_flight) = self.in_flight.get_mut(&sender) {
+            *in_flight -= 1;
+            if *in_flight == 0 {
+                self.in_flight.remove(&sender);
             }
         }
     }
@@ -118,7 +118,7 @@ impl Exchanges {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{ANSWER_BYTES_MAX, Begun, EXCHANGES_MAX, Exchanges, Fingerprints, Key, LIFETIME, UNDER_WAY_MAX};
+    use super::{ANSWER_BYTES_MAX, Begun, EXCHANGES_MAX, Exchanges, Fingerprints, IN_FLIGHT_MAX, Key, LIFETIME};
 
     fn key(port: u16, id: u16) -> Key {
         (([192, 0, 2, 1], port).into(), id, 0)
@@ -141,7 +141,7 @@ mod tests {
         let mut exchanges = Exchanges::default();
         let began = Instant::now();
         assert_eq!(exchanges.begin(key(1, 7), began), Begun::New);
-        assert_eq!(exchanges.begin(key(1, 7), began + Duration::from_secs(2)), Begun::UnderWay);
+        assert_eq!(exchanges.begin(key(1, 7), began + Duration::from_secs(2)), Begun::InFlight);
         assert_eq!(exchanges.begin(key(1, 8), began), Begun::New);
         assert_eq!(exchanges.begin(key(2, 7), began), Begun::New);
         exchanges.end(key(1, 7), began, b"first");
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(exchanges.begin(key(1, 7), began + LIFETIME), Begun::New);
         // The end of the exchange before is not that of this one.
         exchanges.end(key(1, 7), began, b"first");
-        assert_eq!(exchanges.begin(key(1, 7), began + LIFETIME), Begun::UnderWay);
+        assert_eq!(exchanges.begin(key(1, 7), began + LIFETIME), Begun::InFlight);
         assert_eq!(exchanges.known.len(), 1);
     }
 
@@ -163,11 +163,11 @@ mod tests {
         assert_eq!(exchanges.begin(one, now), Begun::New);
         assert_eq!(exchanges.begin(two, now), Begun::New);
         exchanges.end(two, now, b"second");
-        assert_eq!(exchanges.begin(one, now), Begun::UnderWay);
+        assert_eq!(exchanges.begin(one, now), Begun::InFlight);
         assert_eq!(exchanges.begin(two, now), Begun::Answered(b"second"));
         exchanges.end(one, now, b"first");
         assert_eq!(exchanges.begin(one, now), Begun::Answered(b"first"));
-        assert!(exchanges.under_way.is_empty());
+        assert!(exchanges.in_flight.is_empty());
     }
 
     /// A sender that uses one message id for everything has the same limit as any other.
@@ -177,17 +177,17 @@ mod tests {
         let now = Instant::now();
         for fingerprint in 0..2 * EXCHANGES_MAX as u64 {
             let begun = exchanges.begin((([192, 0, 2, 1], 1).into(), 7, fingerprint), now);
-            assert_eq!(begun, if fingerprint < UNDER_WAY_MAX as u64 { Begun::New } else { Begun::TooMany });
+            assert_eq!(begun, if fingerprint < IN_FLIGHT_MAX as u64 { Begun::New } else { Begun::TooMany });
             assert!(exchanges.known.len() <= EXCHANGES_MAX && exchanges.order.len() == exchanges.known.len());
         }
-        assert_eq!(exchanges.under_way.len(), 1);
+        assert_eq!(exchanges.in_flight.len(), 1);
     }
 
     #[test]
     fn requests_in_flight_per_sender_are_limited() {
         let mut exchanges = Exchanges::default();
         let now = Instant::now();
-        let most = u16::try_from(UNDER_WAY_MAX).expect("small");
+        let most = u16::try_from(IN_FLIGHT_MAX).expect("small");
         (0..most).for_each(|id| assert_eq!(exchanges.begin(key(1, id), now), Begun::New));
         assert_eq!(exchanges.begin(key(1, most), now), Begun::TooMany);
         assert_eq!(exchanges.begin(key(2, 0), now), Begun::New);
@@ -195,7 +195,7 @@ mod tests {
         exchanges.end(key(1, 0), now, b"done");
         assert_eq!(exchanges.begin(key(1, most + 1), now), Begun::New);
         exchanges.forget(now + LIFETIME);
-        assert!(exchanges.known.is_empty() && exchanges.under_way.is_empty() && exchanges.answer_bytes == 0);
+        assert!(exchanges.known.is_empty() && exchanges.in_flight.is_empty() && exchanges.answer_bytes == 0);
     }
 
     #[test]
@@ -213,6 +213,6 @@ mod tests {
         for key in all() {
             exchanges.begin(key, now);
         }
-        assert!(exchanges.known.len() <= EXCHANGES_MAX && exchanges.under_way.len() <= 3);
+        assert!(exchanges.known.len() <= EXCHANGES_MAX && exchanges.in_flight.len() <= 3);
     }
 }

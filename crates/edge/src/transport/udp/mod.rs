@@ -2,10 +2,14 @@
 //!
 //! - [`socket`]: several sockets at one address, many datagrams per system call
 //! - [`receiver`]: the thread of a socket: one receive's datagrams become one batch of events
+//! - `refusal`: requests that are not answered as events
+//! - `responder`: answers, once events are durable or refused
 //! - `exchanges`: requests that were received before, and their answers
 //! - `reply`: an answer that is no larger than its request
 
 mod exchanges;
 pub mod receiver;
+mod refusal;
 mod reply;
+mod responder;
 pub mod socket;

@@ -103,9 +103,9 @@ impl Request {
 
     /// Writes an answer; `None` if it does not fit.
     fn write(&self, reply: Reply<'_>, buffer: &mut [u8; REPLY_BYTES_MAX]) -> Option<usize> {
-        let room = self.bytes.min(REPLY_BYTES_MAX);
+        let space = self.bytes.min(REPLY_BYTES_MAX);
         let token = &self.token[..self.token_bytes];
-        let mut writer = Writer::new(&mut buffer[..room], Kind::Acknowledgement, reply.code, self.key.1, token);
+        let mut writer = Writer::new(&mut buffer[..space], Kind::Acknowledgement, reply.code, self.key.1, token);
         if let Body::Content(_) = reply.body {
             writer = writer.uint(number::CONTENT_FORMAT, self.format.number());
         }
@@ -133,8 +133,8 @@ mod tests {
     fn check(bytes: usize, reply: Reply<'_>, wanted: (Option<u32>, &str)) {
         let mut request = vec![0; bytes];
         let writer = Writer::new(&mut request, Kind::Confirmable, Code::POST, 7, b"tok");
-        let room = writer.room();
-        writer.payload(&vec![b'x'; room]).expect("room");
+        let space = writer.room();
+        writer.payload(&vec![b'x'; space]).expect("space");
         let message = Message::parse(&request).expect("a message");
         let request = Request::new(&message, (([192, 0, 2, 1], 1).into(), 7, 0), bytes);
         let mut buffer = [0; REPLY_BYTES_MAX];

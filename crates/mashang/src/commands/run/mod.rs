@@ -18,6 +18,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use data_encoding::HEXLOWER;
 use domain::model::fact::Metric;
 use domain::model::rulebook::Library;
 use ledger::schema::may_replace;
@@ -115,7 +116,7 @@ fn prepare_out(out: &Path, published: &[Published]) -> Result<Files> {
     let merchants: BTreeSet<String> = published.iter().map(|p| p.book.rules.merchant.clone()).collect();
     may_replace(&ledger, &merchants).map_err(usage)?;
     for p in published {
-        let name: String = p.book.sha256.iter().map(|b| format!("{b:02x}")).collect();
+        let name = HEXLOWER.encode(&p.book.sha256);
         std::fs::write(rules.join(format!("{name}.json")), &p.object).map_err(fail)?;
     }
     let partial = out.join("ledger.sqlite.partial");

@@ -14,7 +14,7 @@ use testkit::postgres::{Postgres, Wanted};
 use testkit::process::Signal;
 
 use super::roles::{Fleet, Made, PATIENCE, send};
-use crate::serve::chaos::Dice;
+use crate::serve::faults::chaos::Dice;
 use crate::serve::steady;
 
 const BATCH: usize = 20;

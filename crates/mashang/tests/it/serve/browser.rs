@@ -5,12 +5,13 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
+use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::clients::has;
-use super::door::{key, write_keys};
 use super::server::{Server, get, send};
+use super::setup::{key, write_keys};
 use crate::program::{TABLES, done, export, run};
 
 const RULES: &str = r#"
@@ -57,7 +58,7 @@ kind = "service"
 fn shop() -> TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::write(dir.path().join("rules.toml"), RULES).expect("a file");
-    let secret: String = (0..32).map(|i| format!("{i:02x}")).collect();
+    let secret = HEXLOWER.encode(&(0..32).collect::<Vec<u8>>());
     std::fs::write(dir.path().join("wheel.key"), secret).expect("a file");
     dir
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::door::shop;
 use super::server::Server;
+use super::setup::shop;
 
 /// A client that is installed, as its probe shows; without it the test is skipped.
 pub(super) fn has(what: &str, probe: &[&str]) -> bool {

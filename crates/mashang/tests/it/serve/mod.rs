@@ -1,24 +1,21 @@
 //! The service from outside: its answers, what it keeps when it is killed, how it stops.
 //!
-//! - `server`, `steady`: a running service, and a stream of events without races
-//! - `door`, `bodies`, `browser`, `results`: answers to requests, bodies and scans of browsers
-//! - `tls`, `slow`, `attacked`: TLS, slow clients, and what attacks found
+//! - `server`, `setup`, `steady`: a running service, what its tests begin with, and a stream of events without races
+//! - `answers`: answers to requests
+//! - `browser`: scans that a phone's browser makes
+//! - `tls`, `slow`: TLS, and slow clients
 //! - `clients`: clients of other projects
 //! - `start`: starts that are refused
-//! - `chaos`, `races`, `power_loss`: kills under load, shoppers who race, files that lose unsynced bytes
+//! - `faults`: kills, lost bytes and attacks
 //! - `journey`: a retailer's year
 
-mod attacked;
-mod bodies;
+mod answers;
 mod browser;
-pub(crate) mod chaos;
 mod clients;
-pub(crate) mod door;
+pub(crate) mod faults;
 mod journey;
-mod power_loss;
-mod races;
-mod results;
 pub(crate) mod server;
+pub(crate) mod setup;
 mod slow;
 mod start;
 pub(crate) mod steady;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use web::server::listen::raise_files;
 
 use super::clients::has;
-use super::door::{head, raw, shop};
 use super::server::{Server, post};
+use super::setup::{head, raw, shop};
 
 const JSON: &str = "application/json";
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use data_encoding::HEXLOWER;
+
 pub(crate) const SHOPPERS: u64 = 60;
 const GUIDES: u64 = 8;
 /// Number of one-item codes per shopper.
@@ -66,7 +68,7 @@ campaign = "wheel"
         let _ = write!(rules, "[[code]]\nid = \"ITEM-{item}\"\nkind = \"interactive\"\ncampaign = \"wheel\"\n");
     }
     std::fs::write(dir.join("rules.toml"), rules).expect("a file");
-    let secret: String = (0..32).map(|i| format!("{i:02x}")).collect();
+    let secret = HEXLOWER.encode(&(0..32).collect::<Vec<u8>>());
     std::fs::write(dir.join("wheel.key"), secret).expect("a file");
 }
 

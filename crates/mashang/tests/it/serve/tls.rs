@@ -18,8 +18,8 @@ use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509Builder, X509NameBuilder};
 
-use super::door::shop;
 use super::server::Server;
+use super::setup::shop;
 use crate::program::mashang;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -80,7 +80,7 @@ fn connect(server: &Server, trusted: &X509) -> Option<SslStream<TcpStream>> {
 /// Sends an event and ends the connection; the answer.
 fn say(mut stream: SslStream<TcpStream>, id: &str) -> String {
     let event = format!("{{\"id\":\"{id}\",\"action\":\"visit\",\"shopper\":\"u1\"}}");
-    let head = super::door::head(event.len()).replace("Host: localhost", "Host: localhost\r\nConnection: close");
+    let head = super::setup::head(event.len()).replace("Host: localhost", "Host: localhost\r\nConnection: close");
     stream.write_all((head + &event).as_bytes()).expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");

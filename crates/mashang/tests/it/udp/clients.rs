@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::{UDP, accepted, ids, sum, visit};
-use crate::serve::door::shop;
 use crate::serve::server::Server;
+use crate::serve::setup::shop;
 
 /// Names of the client: those of Debian and its own.
 const COAP_CLIENT: [&str; 3] = ["coap-client-notls", "coap-client", "coap-client-openssl"];

@@ -2,18 +2,18 @@
 
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use data_encoding::HEXLOWER;
 use expect_test::{Expect, expect};
 use serde_json::json;
 use wire::coap::{CBOR, Code, JSON, Kind, Message, Writer, number};
 
 use super::{Client, UDP, accepted, adds_up, con, ids, refused, request, sum, until, visit};
-use crate::serve::door::shop;
 use crate::serve::server::Server;
+use crate::serve::setup::shop;
 
 /// A datagram as hex digits.
 fn hex(digits: &str) -> Vec<u8> {
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("ASCII"), 16).expect("hex digits");
-    digits.as_bytes().chunks(2).map(byte).collect()
+    HEXLOWER.decode(digits.as_bytes()).expect("hex digits")
 }
 
 /// A request with a token and options of its own, whose numbers are above that of its path.

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use wire::coap::Kind;
 
 use super::{Answer, Client, UDP, accepted, adds_up, con, ids, refused, request, sum, until, visit};
-use crate::serve::door::{key, shop, write_keys};
 use crate::serve::server::{Server, binary, post};
+use crate::serve::setup::{key, shop, write_keys};
 
 fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()

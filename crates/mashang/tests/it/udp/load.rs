@@ -2,8 +2,8 @@
 
 use super::{Client, UDP, accepted, adds_up, con, sum, until, visit};
 use crate::program::done;
-use crate::serve::door::shop;
 use crate::serve::server::{Server, post};
+use crate::serve::setup::shop;
 
 const SENDERS: usize = 3;
 const DATAGRAMS: usize = 4_000;

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Answer, UDP, accepted, adds_up, con, ids, sum, visit};
-use crate::serve::chaos::Dice;
-use crate::serve::door::shop;
+use crate::serve::faults::chaos::Dice;
 use crate::serve::server::Server;
+use crate::serve::setup::shop;
 
 const CLIENTS: usize = 4;
 const REQUESTS: u16 = 60;

@@ -1,14 +1,14 @@
 //! Events in datagrams, from outside: which are answered and which never are, and that every event counts once.
 //!
-//! - `door`: datagrams and their answers
+//! - `answers`: datagrams and their answers
 //! - `field`: bytes as devices send them
 //! - `keys`: signatures and trusted networks
 //! - `clients`: clients of other projects
 //! - `lossy`, `load`: lost datagrams, and many of them
 //! - `fleet`: the edge of a fleet
 
+mod answers;
 mod clients;
-mod door;
 mod field;
 mod fleet;
 mod keys;

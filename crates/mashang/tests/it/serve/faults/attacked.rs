@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::chaos::SmallDisk;
-use super::door::{head, key, raw, shop, write_keys};
-use super::server::{Server, get, post};
-use super::steady;
 use crate::program::{TABLES, done, export, mashang};
+use crate::serve::server::{Server, get, post};
+use crate::serve::setup::{head, key, raw, shop, write_keys};
+use crate::serve::steady;
 
 const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";

@@ -6,8 +6,8 @@ use expect_test::expect;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::door::{check, shop};
-use super::server::{Answer, Server, send};
+use crate::serve::server::{Answer, Server, send};
+use crate::serve::setup::{check, shop};
 
 const CLOUD: (&str, &str) = ("Content-Type", "application/cloudevents+json");
 const BATCH: (&str, &str) = ("Content-Type", "application/cloudevents-batch+json; charset=UTF-8");

@@ -19,7 +19,12 @@ pub(super) const BROKEN: &str = "broken";
 /// The command that serves over such files.
 pub(super) fn binary() -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
-    command.env(ARGS, "1").args(["serve::power_loss::serve_over_files_that_hold_back", "--exact", "--nocapture", "--"]);
+    command.env(ARGS, "1").args([
+        "serve::faults::power_loss::serve_over_files_that_hold_back",
+        "--exact",
+        "--nocapture",
+        "--",
+    ]);
     command
 }
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use sim::generate::generate;
 
 use super::chaos::Dice;
-use super::server::{Server, post};
 use crate::differential::{differences, write};
 use crate::program::{done, run};
+use crate::serve::server::{Server, post};
 
 const CASES: u64 = 10;
 const KILLS: usize = 2;

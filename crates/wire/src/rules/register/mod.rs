@@ -1,14 +1,21 @@
 //! Stores, guides and codes, from the rules file and from the registers that it names.
+//!
+//! - `rows`: the rows of a CSV file
+//! - `quotes`: quoted cells that are torn
+
+mod quotes;
+mod rows;
 
 use domain::model::code::Kind;
 use domain::model::rules::{Guide, StaticCode, Store, Successor};
 use toml::de::DeValue;
 
-use super::csv_rows::{Shape, each_row};
 use super::ids::{Arrow, Ids, check_cycles};
 use super::table::Table;
 use super::values::{CODE_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, gs1, guide_id, id, plain_text, text, time, word};
 use super::{Open, Reference};
+
+use self::rows::{Shape, each_row};
 
 const STORES: Shape = Shape { thing: "store", columns: &["id", "region", "name", "gln"], needed: &["id"] };
 const GUIDES: Shape = Shape {

@@ -8,8 +8,8 @@ use csv::{ByteRecord, ReaderBuilder};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::super::table::{Notes, Place, Table, Text, unknown, written};
 use super::quotes;
-use super::table::{Notes, Place, Table, Text, unknown, written};
 
 /// What a register may and must have.
 pub(super) struct Shape {

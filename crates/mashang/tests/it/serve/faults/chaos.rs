@@ -8,9 +8,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::server::{Server, binary, post};
-use super::{power_loss, steady};
+use super::power_loss;
 use crate::program::{TABLES, done, export};
+use crate::serve::server::{Server, binary, post};
+use crate::serve::steady;
 
 const KILLS: usize = 20;
 const EVENTS: u64 = 30_000;
@@ -253,7 +254,7 @@ fn a_full_disk_refuses_politely_and_heals() {
     let refused = (0..2_000).map(|_| say(&batches[40])).find(|answer| answer.status != 202).expect("no room");
     assert_eq!(refused.status, 503, "{refused:?}");
     assert!(refused.retry_after.is_some() && refused.body.contains("the log has no room"), "{refused:?}");
-    let ready = super::server::get(&format!("{}/readyz", server.admin), None).expect("an answer");
+    let ready = crate::serve::server::get(&format!("{}/readyz", server.admin), None).expect("an answer");
     assert_eq!((ready.status, ready.body.as_str()), (503, "not ready: the disk of the log is full\n"));
     assert!(server.metric("mashang_events_shed_total{reason=\"full\"}") >= BATCH as u64);
     std::fs::remove_file(&filler).expect("a file");

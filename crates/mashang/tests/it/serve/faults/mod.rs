@@ -1,0 +1,11 @@
+//! What the service keeps when it is killed or attacked.
+//!
+//! - `chaos`: kills under load
+//! - `races`: shoppers who race, and kills
+//! - `power_loss`: files that lose unsynced bytes
+//! - `attacked`: what attacks found
+
+mod attacked;
+pub(crate) mod chaos;
+mod power_loss;
+mod races;

@@ -1,0 +1,249 @@
+//! The API keys in force, from a file of hashes that is read again when it changes; `wire::keys` shows its form.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::http::{HeaderMap, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tracing::{error, info};
+use wire::keys::{Quota, Scope, parse};
+
+use crate::auth::grant::{Buckets, Grant};
+use crate::problem::Problem;
+use crate::quota::Bucket;
+
+/// Time between two checks of the file.
+const RELOAD_EVERY: Duration = Duration::from_secs(1);
+/// Number of bytes of an HMAC that are sent, and of their text.
+const SIGNATURE_BYTES: usize = 16;
+const SIGNATURE_CHARS: usize = 22;
+
+/// Why a file of keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("--keys {path}: {what}")]
+pub struct KeysError {
+    path: PathBuf,
+    what: String,
+}
+
+/// A message that names its signer (contract section 10).
+#[derive(Clone, Copy, Debug)]
+pub struct Signed<'a> {
+    /// The key's id, as the message has it.
+    pub key: &'a str,
+    /// The time of signing, as the message has it.
+    pub time: &'a str,
+    /// The first 16 bytes of the HMAC, as unpadded base64url.
+    pub signature: &'a [u8],
+    /// What is signed beside these.
+    pub payload: &'a [u8],
+}
+
+/// Why a signed message is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsigned {
+    /// Its key is not known, or the signature is not of that key.
+    Wrong,
+    /// The signature is right, but the key lacks the scope.
+    Scope,
+}
+
+/// A key, and the rights of its bearer.
+#[derive(Debug)]
+struct KnownKey {
+    sha256: [u8; 32],
+    scopes: Vec<Scope>,
+    grant: Grant,
+}
+
+/// The content of the file.
+#[derive(Debug, Default)]
+struct Table {
+    keys: BTreeMap<String, KnownKey>,
+    quotas: Arc<Buckets>,
+}
+
+/// The version of a file, which changes with it: its inode, and when the inode changed (a new mode changes it too).
+type Version = (u64, i64, i64);
+
+fn version(meta: &std::fs::Metadata) -> Version {
+    (meta.ino(), meta.ctime(), meta.ctime_nsec())
+}
+
+/// The file as it was read last.
+#[derive(Debug)]
+struct Loaded {
+    /// The last version that was read, even if it had an error; `None` if there was no file.
+    version: Option<Version>,
+    table: Arc<Table>,
+}
+
+/// The keys in force.
+#[derive(Debug)]
+pub struct Keys {
+    path: PathBuf,
+    loaded: ArcSwap<Loaded>,
+}
+
+impl Keys {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// It cannot be read, other users may read it, or it has an error.
+    pub fn open(path: &Path) -> Result<Self, KeysError> {
+        let (version, table) = read(path, &Table::default())?;
+        let loaded = Loaded { version: Some(version), table: Arc::new(table) };
+        Ok(Self { path: path.to_owned(), loaded: ArcSwap::from_pointee(loaded) })
+    }
+
+    fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.loaded.load().table)
+    }
+
+    /// The grant of a request's bearer within a scope.
+    ///
+    /// # Errors
+    /// 401 without a valid key, 403 without the scope.
+    pub fn grant(&self, headers: &HeaderMap, scope: Scope) -> Result<Grant, Problem> {
+        let unauthorized = |what: &str| Problem::new(StatusCode::UNAUTHORIZED, what);
+        let header = headers
+            .get(header::AUTHORIZATION)
+            .ok_or_else(|| unauthorized("there is no key; send Authorization: Bearer ID.SECRET"))?;
+        let bearer = header.to_str().ok().and_then(|text| {
+            let (scheme, rest) = text.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
+        });
+        let bearer = bearer.filter(|text| text.contains('.'));
+        let key = bearer.ok_or_else(|| unauthorized("the Authorization header is no key; send Bearer ID.SECRET"))?;
+        self.grant_to(key, scope)
+    }
+
+    /// The grant of the bearer of a key, `ID.SECRET`, within a scope.
+    ///
+    /// # Errors
+    /// As [`Keys::grant`].
+    pub fn grant_to(&self, key: &str, scope: Scope) -> Result<Grant, Problem> {
+        let unauthorized = |what: &str| Problem::new(StatusCode::UNAUTHORIZED, what);
+        let (id, secret) = key.split_once('.').ok_or_else(|| unauthorized("the key has no dot; send ID.SECRET"))?;
+        let table = self.table();
+        let sha256: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
+        // An unknown id takes as long as a wrong secret.
+        let (known, right) = table.keys.get(id).map_or((None, [0; 32]), |key| (Some(key), key.sha256));
+        let is_right = bool::from(sha256.ct_eq(&right));
+        let key =
+            known.filter(|_| is_right).ok_or_else(|| unauthorized("the key is not known, or its secret is wrong"))?;
+        if !key.scopes.contains(&scope) {
+            let what = format!("key {id} is not for this; it has no scope {scope}");
+            return Err(Problem::new(StatusCode::FORBIDDEN, what));
+        }
+        Ok(key.grant.clone())
+    }
+
+    /// The grant of a client without a key, where none is needed: quotas of merchants apply all the same.
+    #[must_use]
+    pub fn keyless(&self) -> Grant {
+        Grant::keyless(Arc::clone(&self.table().quotas))
+    }
+
+    /// The grant of a message's signer within a scope; the time of signing is not checked.
+    ///
+    /// # Errors
+    /// The signature is wrong, or the key lacks the scope.
+    pub fn signed(&self, message: Signed<'_>, scope: Scope) -> Result<Grant, Unsigned> {
+        const BETWEEN: &[u8] = &[0x1F];
+        let table = self.table();
+        // An unknown id takes as long as a wrong signature.
+        let (known, secret) = table.keys.get(message.key).map_or((None, [0; 32]), |key| (Some(key), key.sha256));
+        let mut mac = Hmac::<Sha256>::new_from_slice(&secret).expect("keys of any length");
+        for part in [message.key.as_bytes(), BETWEEN, message.time.as_bytes(), BETWEEN, message.payload] {
+            mac.update(part);
+        }
+        let hmac = mac.finalize().into_bytes();
+        let is_right = bool::from(signature_text(&hmac).ct_eq(message.signature));
+        let key = known.filter(|_| is_right).ok_or(Unsigned::Wrong)?;
+        key.scopes.contains(&scope).then(|| key.grant.clone()).ok_or(Unsigned::Scope)
+    }
+
+    /// Runs permanently and reads the file again when it changes. A file with an error changes nothing, and is reported.
+    pub async fn reload(&self) {
+        loop {
+            tokio::time::sleep(RELOAD_EVERY).await;
+            let version = std::fs::metadata(&self.path).map(|meta| version(&meta)).ok();
+            let before = self.loaded.load_full();
+            if version == before.version {
+                continue;
+            }
+            let table = match read(&self.path, &before.table) {
+                Ok((_, table)) => {
+                    info!(path = %self.path.display(), keys = table.keys.len(), "keys reloaded");
+                    Arc::new(table)
+                }
+                Err(error) => {
+                    error!(%error, "the keys stay as they were");
+                    Arc::clone(&before.table)
+                }
+            };
+            self.loaded.store(Arc::new(Loaded { version, table }));
+        }
+    }
+}
+
+/// The signature that a message must have, of the HMAC of its parts.
+fn signature_text(hmac: &[u8]) -> [u8; SIGNATURE_CHARS] {
+    let mut text = [0; SIGNATURE_CHARS];
+    URL_SAFE_NO_PAD.encode_slice(&hmac[..SIGNATURE_BYTES], &mut text).expect("16 bytes are 22 characters");
+    text
+}
+
+/// Reads the file. Unchanged quotas keep their buckets from the table before.
+fn read(path: &Path, before: &Table) -> Result<(Version, Table), KeysError> {
+    let wrong = |what: String| KeysError { path: path.to_owned(), what };
+    let meta = std::fs::metadata(path).map_err(|e| wrong(format!("the keys cannot be read: {e}")))?;
+    let mode = meta.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(wrong(format!("others may read the keys (mode {mode:04o}): chmod 600 it")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(format!("the keys cannot be read: {e}")))?;
+    let file = parse(&text).map_err(|mistake| wrong(mistake.to_string()))?;
+    let quotas = file.quotas.into_iter().map(|(merchant, quota)| {
+        let bucket = bucket(quota, before.quotas.get(&merchant));
+        (merchant, bucket)
+    });
+    let quotas: Arc<Buckets> = Arc::new(quotas.collect());
+    let keys = file.keys.into_iter().map(|(id, key)| {
+        let known = before.keys.get(&id).and_then(|key| key.grant.quota.as_ref());
+        let quota = key.quota.map(|quota| bucket(quota, known));
+        let (sha256, scopes) = (key.sha256, key.scopes.clone());
+        let grant = Grant::of(&id, key, quota, Arc::clone(&quotas));
+        (id, KnownKey { sha256, scopes, grant })
+    });
+    Ok((version(&meta), Table { keys: keys.collect(), quotas: Arc::clone(&quotas) }))
+}
+
+/// The bucket of a quota: the known one if the quota is the same, else a new one.
+fn bucket(quota: Quota, known: Option<&Arc<Bucket>>) -> Arc<Bucket> {
+    known.filter(|bucket| bucket.quota == quota).map_or_else(|| Arc::new(Bucket::new(quota)), Arc::clone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::signature_text;
+
+    #[test]
+    fn signature_is_unpadded_base64url_of_16_bytes() {
+        // Python: base64.urlsafe_b64encode(b[:16]).rstrip(b"=")
+        let check = |hmac: &[u8], text: &[u8; 22]| assert_eq!(&signature_text(hmac), text);
+        check(&[0; 32], b"AAAAAAAAAAAAAAAAAAAAAA");
+        check(&[0xFF; 32], b"_____________________w");
+        check(&(0..32).collect::<Vec<u8>>(), b"AAECAwQFBgcICQoLDA0ODw");
+        check(b"\xfb\xef\xbe mashang udp\x01 and the rest", b"----IG1hc2hhbmcgdWRwAQ");
+    }
+}
