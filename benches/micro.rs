@@ -12,7 +12,7 @@ use domain::desk::shopper::ShopperDesk;
 use domain::frame::{Body, Frame, Kind, seal};
 use domain::model::address::Partitions;
 use domain::model::event::Event;
-use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
 use domain::protocol::stage::{BEHAVIOUR, Marker, Stage, marker_record};
 use domain::table::dedup_window::DedupWindow;

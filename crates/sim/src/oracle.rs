@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::model::address::Partitions;
-use domain::model::rulebook::Rulebook;
+use domain::model::rules::rulebook::Rulebook;
 use domain::model::rules::{Campaign, version_text};
 use ledger::export::Table;
 

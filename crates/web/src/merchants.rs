@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use domain::model::rulebook::Rulebook;
+use domain::model::rules::rulebook::Rulebook;
 use wire::event::Merchants;
 
 /// Merchants and the currency of each.

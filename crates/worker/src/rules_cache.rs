@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::frame::{self, Frame, Kind};
-use domain::model::rulebook::Library;
+use domain::model::rules::rulebook::Library;
 use domain::protocol::stage::Marker;
 
 /// Reads the rules that are published, given those that are known.

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 use domain::model::address::PartitionId;
-use domain::model::rulebook::Library;
+use domain::model::rules::rulebook::Library;
 use domain::protocol::positions::{Admission, Missing, ProtocolError};
 use domain::protocol::stage::{Desk, Output, RecordMark, Stage, StageOptions};
 use eventlog::api::Record;

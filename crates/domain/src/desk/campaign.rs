@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::frame::{Frame, Kind, decode, encode};
 use crate::model::address::Topic;
 use crate::model::fact::{Answer, Award, Fact, Metric, ScanResult, Scope, What, Win};
-use crate::model::rulebook::{Library, Rulebook};
+use crate::model::rules::rulebook::{Library, Rulebook};
 use crate::model::time::Millis;
 use crate::protocol::stage::{Desk, Outbox};
 use crate::table::uniform::UniformMap;

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::{Frame, Kind, decode, encode};
 use crate::model::address::Topic;
-use crate::model::draw::{Input, winner};
 use crate::model::fact::{Answer, CodeScan, Fact, Outcome, ScanResult, What, Win};
 use crate::model::ids::text_key;
-use crate::model::rulebook::{Library, Rulebook};
 use crate::model::rules::Phase;
+use crate::model::rules::draw::{Input, winner};
+use crate::model::rules::rulebook::{Library, Rulebook};
 use crate::model::time::Millis;
 use crate::protocol::stage::{Desk, Outbox};
 

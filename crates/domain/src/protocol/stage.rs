@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::frame::{self, Body, Frame, Kind};
 use crate::model::address::{AnswerPos, PartitionId, Partitions, Provenance, Topic};
 use crate::model::ids;
-use crate::model::rulebook::Library;
+use crate::model::rules::rulebook::Library;
 use crate::model::time::Millis;
 use crate::protocol::behaviour::{Behaviour, Build};
 use crate::protocol::genesis::Genesis;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::frame::{Frame, Kind, PART_BYTES_MAX, decode, encode, seal};
 use domain::model::address::{Partitions, Topic};
 use domain::model::fact::{Fact, Metric, Scope, What};
-use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::rules::{Attribution, Dedup, Rules};
 use domain::model::time::Millis;
 use domain::protocol::behaviour::{Behaviour, Build};

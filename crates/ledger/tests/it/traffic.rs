@@ -11,7 +11,7 @@ use domain::frame::{Body, Frame, Kind, seal};
 use domain::model::address::{AnswerPos, PartitionId, Partitions, Provenance, Topic};
 use domain::model::fact::{Fact, What};
 use domain::model::ids;
-use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
 use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, marker_record};
 use ledger::export::{Format, Table};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::rules::version_text;
 use wire::rules::{Checked, Mistake, Reference, object, read, version};
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use domain::model::rulebook::Rulebook;
+use domain::model::rules::rulebook::Rulebook;
 use domain::protocol::publish::Registry as Published;
 use edge::ingest::batcher::{BatchPolicy, Batcher};
 use edge::ingest::clock::Stamps;

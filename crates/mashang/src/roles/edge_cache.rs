@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use domain::model::rulebook::Rulebook;
+use domain::model::rules::rulebook::Rulebook;
 use eventlog::files;
 use eventlog::files::disk::Disk;
 use eventlog::local::meta::Meta;

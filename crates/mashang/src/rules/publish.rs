@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 
 use anyhow::{Context, Result};
 use domain::model::address::Topic;
-use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::rules::{Rules, version_text};
 use domain::protocol::publish::{Act, Publisher, Registry, Version};
 use domain::protocol::stage::BEHAVIOUR;

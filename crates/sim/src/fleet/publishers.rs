@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::model::address::Topic;
-use domain::model::rulebook::{Library, Rulebook};
 use domain::model::rules::Rules;
+use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::protocol::publish::{Act, Publisher, Registry};
 use wire::rules::Reference;
 use worker::rules_cache::RulesCache;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::model::address::Topic;
-use domain::model::rulebook::Library;
+use domain::model::rules::rulebook::Library;
 use domain::model::time::Millis;
 use domain::protocol::stage::Output;
 use eventlog::api::Append;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use domain::model::address::Topic;
-use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::protocol::stage::{BEHAVIOUR, Marker, marker_record};
 use eventlog::api::Append;
 use wire::event::Merchants;

@@ -9,7 +9,7 @@ use domain::desk::shopper::ShopperDesk;
 use domain::frame::Frame;
 use domain::model::address::{Partitions, Topic};
 use domain::model::fact::{Fact, Metric, What};
-use domain::model::rulebook::Library;
+use domain::model::rules::rulebook::Library;
 use domain::model::time::Millis;
 use domain::protocol::positions::FaultInjection;
 use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, StageOptions, marker_record};

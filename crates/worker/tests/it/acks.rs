@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use domain::frame::{Kind, seal};
 use domain::model::address::{Partitions, Topic};
-use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::rules::{Attribution, Dedup, Rules};
 use domain::protocol::stage::{Marker, marker_record};
 use eventlog::api::Record;

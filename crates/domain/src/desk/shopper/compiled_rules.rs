@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::code::{Kind, Rank};
-use crate::model::rulebook::{Place, Resolved, Rulebook};
+use crate::model::rules::rulebook::{Place, Resolved, Rulebook};
 
 /// The number of a text; [`NONE`] stands for no text. No answer depends on which number a text has.
 pub(super) type Symbol = u32;

@@ -21,7 +21,7 @@ use crate::frame::{Frame, Kind, decode, encode};
 use crate::model::address::Topic;
 use crate::model::event::Event;
 use crate::model::fact::{Fact, What};
-use crate::model::rulebook::Library;
+use crate::model::rules::rulebook::Library;
 use crate::model::time::Millis;
 use crate::protocol::stage::{Desk, Marker, Outbox};
 

@@ -5,7 +5,7 @@ use crate::desk::shopper::compiled_rules::{CompiledCode, CompiledRules, Interner
 use crate::desk::shopper::counters::Scopes;
 use crate::model::code::{Kind, Rank};
 use crate::model::event::{Action, Event, Payment};
-use crate::model::rulebook::Resolved;
+use crate::model::rules::rulebook::Resolved;
 use crate::model::time::{Day, Millis};
 
 /// An event with what the rules add to it.

@@ -6,7 +6,7 @@ use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
 use domain::model::address::{Partitions, Topic};
 use domain::model::ids::digest128;
-use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
 use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, marker_record};
 use ledger::error::LedgerError;

@@ -6,7 +6,7 @@ use domain::desk::shopper::ShopperDesk;
 use domain::frame::{Body, Frame, Kind, seal};
 use domain::model::address::Partitions;
 use domain::model::fact::{Fact, Metric, Scope, What};
-use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
 use domain::protocol::positions::FaultInjection;
 use domain::protocol::stage::{BEHAVIOUR, Marker, marker_record};

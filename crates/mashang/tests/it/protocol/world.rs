@@ -9,7 +9,7 @@ use domain::desk::shopper::ShopperDesk;
 use domain::frame::{Body, Kind, seal};
 use domain::model::address::{Partitions, Topic};
 use domain::model::ids;
-use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
 use domain::protocol::positions::{FaultInjection, ProtocolError};
 use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, marker_record};

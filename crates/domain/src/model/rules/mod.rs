@@ -1,15 +1,18 @@
 //! A merchant's rules as they are written, after every check: what the published object holds.
 //!
-//! References are by id here; [`super::rulebook`] turns them into indices once per version.
+//! References are by id here; [`rulebook`] turns them into indices once per version.
+
+pub mod draw;
+pub mod rulebook;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::code::Kind;
-use super::event::Action;
-use super::money::Ratio;
-use super::time::{DAY_MS, Millis};
+use crate::model::code::Kind;
+use crate::model::event::Action;
+use crate::model::money::Ratio;
+use crate::model::time::{DAY_MS, Millis};
 
 /// One merchant's rules (contract section 4). Durations in ms, rates in ppm, money in minor units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,17 +54,17 @@ pub struct Attribution {
     pub touches_max: u32,
 }
 
-super::text::words! {
+crate::model::text::words! {
     /// How the credit of an order is shared among its touches.
     Model { Last = "last", First = "first", Linear = "linear", Position = "position" }
 }
 
-super::text::words! {
+crate::model::text::words! {
     /// Whose orders earn commission: all shoppers', or only those of shoppers who had not bought before the touch.
     Members { All = "all", New = "new" }
 }
 
-super::text::words! {
+crate::model::text::words! {
     /// Who is paid by a `[[commission]]`.
     PayeeKind { Guide = "guide", Store = "store" }
 }
@@ -165,7 +168,7 @@ pub struct Prize {
     pub otherwise: Option<String>,
 }
 
-super::text::words! {
+crate::model::text::words! {
     PrizeKind { Cash = "cash", Points = "points", Coupon = "coupon", Goods = "goods" }
 }
 
@@ -190,7 +193,7 @@ pub struct Phase {
     pub odds: BTreeMap<String, Ratio>,
 }
 
-super::text::words! {
+crate::model::text::words! {
     /// A step of a funnel.
     Step {
         Visit = "visit",

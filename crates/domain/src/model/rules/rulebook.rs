@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::code::{Kind, Link, gtin};
 use super::draw::{DrawKey, thresholds};
-use super::event::{Action, Code};
-use super::ids::{shopper_key, text_key};
-use super::rules::{Campaign, PrizeKind, Rules, Successor, version_text};
-use super::time::{Millis, Zone};
+use super::{Campaign, PrizeKind, Rules, Successor, version_text};
+use crate::model::code::{Kind, Link, gtin};
+use crate::model::event::{Action, Code};
+use crate::model::ids::{shopper_key, text_key};
+use crate::model::time::{Millis, Zone};
 
 /// The published rules that frames may refer to, by version number.
 pub type Library = BTreeMap<u32, Arc<Rulebook>>;

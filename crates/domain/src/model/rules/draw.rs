@@ -5,8 +5,8 @@ use num_bigint::BigUint;
 use num_rational::Ratio as Exact;
 use sha2::Sha256;
 
-use super::ids::SEPARATOR;
-use super::money::Ratio;
+use crate::model::ids::SEPARATOR;
+use crate::model::money::Ratio;
 
 /// A campaign's secret, ready to draw with; never printed.
 #[derive(Clone)]
