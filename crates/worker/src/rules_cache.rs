@@ -66,7 +66,7 @@ impl RulesCache {
             return Ok(None);
         }
         let Ok(frame) = Frame::open(record) else { return Ok(None) };
-        let is_new = |m: Result<Marker<'_>, _>| m.is_ok_and(|m| !known.contains_key(&m.order));
+        let is_new = |m: Result<Marker<'_>, _>| m.is_ok_and(|m| !known.contains_key(&m.seq));
         if !frame.items::<Marker<'_>>().any(is_new) {
             return Ok(None);
         }

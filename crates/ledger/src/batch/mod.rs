@@ -6,7 +6,7 @@ pub(crate) mod write;
 use std::collections::{BTreeMap, HashMap};
 
 use domain::model::fact::{Answer, Award, Fact, Metric, OrderState, Posting, ScanResult, Scope, What};
-use domain::model::rules::Step;
+use domain::model::rules::{RulesSeq, Step};
 use domain::model::time::{Day, HOUR_MS, Millis, day_text};
 
 use crate::error::LedgerError;
@@ -18,8 +18,8 @@ type MerchantNumber = u32;
 #[derive(Debug, Default)]
 pub struct Batch {
     merchants: Vec<String>,
-    /// By version.
-    rules: BTreeMap<u32, Rules>,
+    /// By version number.
+    rules: BTreeMap<RulesSeq, Rules>,
     /// By merchant and scope, then by key.
     counters: BTreeMap<(MerchantNumber, Scope), HashMap<String, Sums>>,
     funnels: BTreeMap<(MerchantNumber, String, u8, Step, String, Day), i64>,
@@ -115,9 +115,9 @@ impl Batch {
         let merchant = self.merchant(fact.merchant);
         self.facts += 1;
         match fact.what {
-            What::Rules { order, sha256, currency } => {
+            What::Rules { seq, sha256, currency } => {
                 let sha256 = sha256.iter().map(|b| format!("{b:02x}")).collect();
-                self.rules.insert(order, Rules { merchant, sha256, currency: currency.to_owned() });
+                self.rules.insert(seq, Rules { merchant, sha256, currency: currency.to_owned() });
             }
             What::Count { scope, key, day, metric, delta } => {
                 return self.count(merchant, scope, key, (day, metric), delta);
@@ -244,7 +244,7 @@ fn award_cells(a: &Award<'_>) -> Cells {
     let until: Option<Millis> = a.unlock.and_then(|(_, until)| until);
     cells![
         a.campaign,
-        i64::from(a.rules),
+        i64::from(a.rules.0),
         a.code,
         a.shopper,
         a.entry.cast_signed(),

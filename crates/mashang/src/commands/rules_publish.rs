@@ -38,10 +38,10 @@ pub(crate) fn publish(args: &RulesPublishArgs, files: Arc<dyn Files>) -> Result<
         RulesPublisher { meta: &meta, feed: &mut feed, appender: &appender, shelf: &shelf, registry: &mut published };
     for checked in &given {
         let merchant = &checked.rules.merchant;
-        let (order, is_new) = press.publish(&checked.rules).with_context(|| format!("rules of {merchant}"))?;
+        let (seq, is_new) = press.publish(&checked.rules).with_context(|| format!("rules of {merchant}"))?;
         let version = version_text(&version(&object(&checked.rules)));
         let how = if is_new { "published" } else { "in force already" };
-        answer(format_args!("{merchant}: version {version} {how}, number {order}"))?;
+        answer(format_args!("{merchant}: version {version} {how}, number {seq}"))?;
     }
     Ok(())
 }

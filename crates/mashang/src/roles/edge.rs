@@ -267,8 +267,8 @@ impl Rules {
         read_on(&mut *self.feed, &mut self.published)?;
         let known = self.served.books();
         let now = served(&self.published, &self.shelf, &known)?;
-        let order = |(merchant, book): (&String, &Arc<Rulebook>)| (merchant.clone(), book.order);
-        if !now.iter().map(order).eq(known.iter().map(order)) {
+        let seq = |(merchant, book): (&String, &Arc<Rulebook>)| (merchant.clone(), book.seq);
+        if !now.iter().map(seq).eq(known.iter().map(seq)) {
             info!(merchants = now.len(), "rules are served");
             if let Some((dir, meta)) = &self.kept
                 && let Err(error) = edge_cache::keep(dir, meta, &now)

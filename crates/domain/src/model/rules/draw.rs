@@ -21,7 +21,9 @@ impl std::fmt::Debug for DrawKey {
 /// The input of a draw: the code, and for codes that are not one-item codes also the shopper and the entry's number.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
+    /// The campaign's id.
     pub campaign: &'a str,
+    /// The code's name.
     pub code: &'a str,
     /// `None` for one-item codes.
     pub entry: Option<(&'a str, u64)>,

@@ -88,5 +88,5 @@ fn step<D: Desk>(stage: &mut Stage<D>, record: &[u8], library: &Library) -> Resu
 }
 
 fn marker(book: &Rulebook) -> Marker<'_> {
-    Marker { merchant: &book.rules.merchant, order: book.order, sha256: book.sha256, behaviour: BEHAVIOUR }
+    Marker { merchant: &book.rules.merchant, seq: book.seq, sha256: book.sha256, behaviour: BEHAVIOUR }
 }
