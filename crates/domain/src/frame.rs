@@ -117,16 +117,29 @@ pub enum FrameError {
     Version(u8),
     /// The record is damaged.
     #[error("the frame's checksum is {stored:08x}, its bytes give {found:08x}: the record is damaged")]
-    Checksum { stored: u32, found: u32 },
+    Checksum {
+        /// The checksum in the header.
+        stored: u32,
+        /// The checksum of its bytes.
+        found: u32,
+    },
     /// A field of the header has no such value.
     #[error("the frame's header is wrong at {0}")]
     Header(&'static str),
     /// An item is not of the wanted type.
     #[error("item {index} of the frame cannot be decoded: {why}")]
-    Item { index: u32, why: DecodeError },
+    Item {
+        /// Its number in the frame, from 0.
+        index: u32,
+        /// What is wrong with its bytes.
+        why: DecodeError,
+    },
     /// Bytes follow the last item.
     #[error("item {index} of the frame cannot be decoded: bytes are left over")]
-    LeftOver { index: u32 },
+    LeftOver {
+        /// Number of items before them.
+        index: u32,
+    },
 }
 
 /// Why bytes are not a value of the wanted type.

@@ -51,7 +51,7 @@ pub struct Event<'a> {
     pub store: Option<&'a str>,
     /// The id of the guide that the sender names.
     pub guide: Option<&'a str>,
-    /// The region that the sender names, a path such as `CN/31`.
+    /// The region that the sender names, such as `310000`.
     pub region: Option<&'a str>,
     /// The channel that the sender names.
     pub channel: Option<&'a str>,

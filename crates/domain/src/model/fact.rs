@@ -171,66 +171,106 @@ pub struct Fact<'a> {
 /// The kinds of facts. Counts are differences; orders, members and codes are current states; every other fact adds a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum What<'a> {
+    /// Rules that are in force from here on.
     Rules {
+        /// The number of the version.
         seq: RulesSeq,
+        /// SHA-256 of the published object.
         sha256: [u8; 32],
+        /// ISO 4217 code of the merchant's amounts.
         #[serde(borrow)]
         currency: &'a str,
     },
+    /// A change of a counter.
     Count {
+        /// What the counter is about.
         scope: Scope,
+        /// The id in that scope; `*` for the merchant.
         #[serde(borrow)]
         key: &'a str,
+        /// The day of the event's time.
         day: Day,
+        /// What it counts.
         metric: Metric,
+        /// What is added; minor units for money.
         delta: i64,
     },
     /// One more shopper who reached the step (from 1).
     Funnel {
+        /// The funnel's name.
         #[serde(borrow)]
         funnel: &'a str,
+        /// The step's number, from 1.
         step: u8,
+        /// What the step is.
         action: Step,
+        /// The channel in which the attempt began.
         channel: Option<&'a str>,
+        /// The day of `received` on which it began.
         day: Day,
     },
+    /// A row of money.
     Posting(#[serde(borrow)] Posting<'a>),
+    /// The current state of an order.
     Order(#[serde(borrow)] OrderState<'a>),
+    /// The current state of a membership.
     Member {
+        /// The shopper's id.
         #[serde(borrow)]
         shopper: &'a str,
+        /// The time of the earliest join.
         time: Millis,
+        /// The credited guide.
         guide: Option<&'a str>,
+        /// The credited store.
         store: Option<&'a str>,
     },
+    /// A draw that drew a prize.
     Award(#[serde(borrow)] Award<'a>),
+    /// The result of a scan.
     Answer(#[serde(borrow)] Answer<'a>),
     /// The current state of an item code.
     Code {
+        /// The code's name.
         #[serde(borrow)]
         code: &'a str,
+        /// What the code is.
         kind: Kind,
+        /// Number of its scans so far.
         scans: u64,
+        /// The `received` of the first scan.
         first_time: Millis,
+        /// The region of the first scan.
         first_region: Option<&'a str>,
     },
     /// One scan in a code's history.
     Seen {
+        /// As in [`CodeScan`].
         key: u128,
+        /// The code's name.
         #[serde(borrow)]
         code: &'a str,
+        /// The `received` of the scan.
         time: Millis,
+        /// The shopper's id.
         shopper: &'a str,
+        /// The derived region of the scan.
         region: Option<&'a str>,
+        /// Whether it enters the draw, or why it does not.
         outcome: Outcome,
+        /// The campaign of an entry.
         campaign: Option<&'a str>,
+        /// The number of the shopper's entry, from 1.
         entry: Option<u64>,
     },
     /// An event that may unlock awards.
     Unlocking {
+        /// The shopper's id.
         #[serde(borrow)]
         shopper: &'a str,
+        /// What the shopper did.
         action: Action,
+        /// The event's time.
         time: Millis,
     },
 }

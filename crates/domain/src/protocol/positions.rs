@@ -69,33 +69,86 @@ fn place(position: Option<AnswerPos>) -> String {
 pub enum ProtocolError {
     /// A record is not a frame, or is damaged.
     #[error("{to} offset {offset}: {error}")]
-    Frame { to: String, offset: u64, error: FrameError },
+    Frame {
+        /// The partition of the record.
+        to: String,
+        /// The offset of the record.
+        offset: u64,
+        /// What is wrong with it.
+        error: FrameError,
+    },
     #[error(
         "{from}: the frame for {found} follows {named}, but the last one applied was {applied}: its writer knows nothing of that one; compare the builds and snapshots of its writers"
     )]
     /// The writer of a frame does not know the last one applied.
-    Skipped { from: String, found: AnswerPos, named: String, applied: String },
+    Skipped {
+        /// The source of the frame.
+        from: String,
+        /// What the frame answers.
+        found: AnswerPos,
+        /// The frame that it follows.
+        named: String,
+        /// The last frame that was applied.
+        applied: String,
+    },
     #[error(
         "{from}: the frame for {found} names hash {named:016x} for {applied}, here it is {known:016x}: two desks gave different answers; compare the builds and snapshots of its writers"
     )]
     /// The writer of a frame has sent something else before.
-    Diverged { from: String, found: AnswerPos, applied: String, named: u64, known: u64 },
+    Diverged {
+        /// The source of the frame.
+        from: String,
+        /// What the frame answers.
+        found: AnswerPos,
+        /// The last frame that was applied.
+        applied: String,
+        /// The running hash that the frame names for it.
+        named: u64,
+        /// Its running hash here.
+        known: u64,
+    },
     #[error(
         "{from}: the frame names log {found:032x}, the position is of log {known:032x}: the topic was recreated; restore it or begin a new deployment"
     )]
     /// A frame answers another log than the frames before it.
-    OtherLog { from: String, found: u128, known: u128 },
+    OtherLog {
+        /// The source of the frame.
+        from: String,
+        /// The topic's id that the frame names.
+        found: u128,
+        /// The topic's id of the position.
+        known: u128,
+    },
     /// A record is missing, or comes again.
     #[error("{partition}: offset {found} came, {expected} was next: the log has a hole or was rewound")]
-    Offset { partition: String, expected: u64, found: u64 },
+    Offset {
+        /// The partition that is read.
+        partition: String,
+        /// The offset that must come next.
+        expected: u64,
+        /// The offset that came.
+        found: u64,
+    },
     #[error(
         "{partition}: offset {offset} holds another record than the one that was taken: the log was cut and went on; restore it or begin a new deployment"
     )]
     /// The log holds another record than before.
-    Rewritten { partition: String, offset: u64 },
+    Rewritten {
+        /// The partition that is read.
+        partition: String,
+        /// The offset of the other record.
+        offset: u64,
+    },
     /// A record may not be in this partition.
     #[error("{partition} offset {offset}: {what}")]
-    Unexpected { partition: String, offset: u64, what: Unexpected },
+    Unexpected {
+        /// The partition that is read.
+        partition: String,
+        /// The offset of the record.
+        offset: u64,
+        /// What it may not hold.
+        what: Unexpected,
+    },
 }
 
 /// The safeguards of the protocol: each field is `true` if its safeguard is on. Only tests turn one off, to show what it
@@ -123,6 +176,7 @@ impl Default for FaultInjection {
 pub struct Positions {
     pub(super) by_source: BTreeMap<(Topic, u16), Position>,
     early: BTreeMap<(Topic, u16), (AnswerPos, AnswerPos)>,
+    /// Its safeguards.
     pub faults: FaultInjection,
 }
 

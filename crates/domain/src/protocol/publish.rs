@@ -224,13 +224,29 @@ fn one<T>(mut items: impl Iterator<Item = Result<T, FrameError>>) -> Result<T, R
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act<'a> {
     /// Check that its rules may follow these, the last of its merchant; then append to `rules`, and read `rules` to the end.
-    Propose { follows: Option<&'a Version>, record: Vec<u8> },
+    Propose {
+        /// `None` for the first version of the merchant.
+        follows: Option<&'a Version>,
+        /// The proposal.
+        record: Vec<u8>,
+    },
     /// Append the record to every partition of a topic.
-    Place { topic: Topic, record: Vec<u8> },
+    Place {
+        /// The topic.
+        topic: Topic,
+        /// The marker.
+        record: Vec<u8>,
+    },
     /// Append to `rules`, and read `rules` to the end.
-    ReportPlaced { record: Vec<u8> },
+    ReportPlaced {
+        /// The report.
+        record: Vec<u8>,
+    },
     /// The rules are published under this number, and markers are in every partition.
-    Done { seq: RulesSeq },
+    Done {
+        /// The number.
+        seq: RulesSeq,
+    },
 }
 
 /// A publisher of one version. It begins after `rules` was read to the end.

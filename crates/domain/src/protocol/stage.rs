@@ -158,6 +158,7 @@ pub trait Desk: Clone + Default {
 pub struct StageOptions {
     /// The behaviours that it knows.
     pub build: Build,
+    /// Its safeguards.
     pub faults: FaultInjection,
     /// Whether `received` comes from the events' own times alone, without append times.
     pub is_event_clock: bool,

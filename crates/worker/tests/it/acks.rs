@@ -30,7 +30,7 @@ pub(crate) fn library() -> Library {
         funnels: vec![],
     };
     let book = Rulebook::new(rules, RulesSeq(1), [0; 32], &std::collections::BTreeMap::new()).expect("rules");
-    [(1, Arc::new(book))].into()
+    [(RulesSeq(1), Arc::new(book))].into()
 }
 
 /// The marker of those rules.

@@ -44,6 +44,7 @@ pub struct Rules {
     pub funnels: Vec<Funnel>,
 }
 
+/// When a delivery is a duplicate, and a scan a repeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dedup {
@@ -56,6 +57,7 @@ pub struct Dedup {
 /// Maximum of `dedup.horizon`, minutes: 45 days; rules with a longer one are refused.
 pub const HORIZON_MINUTES_MAX: u32 = 45 * 24 * 60;
 
+/// How orders are credited to touches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attribution {
@@ -110,6 +112,7 @@ pub struct Commission {
     pub hold_ms: i64,
 }
 
+/// A listed store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Store {
@@ -123,6 +126,7 @@ pub struct Store {
     pub gln: Option<u64>,
 }
 
+/// A listed guide.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Guide {
@@ -153,6 +157,7 @@ pub enum Successor {
     Guide(String),
 }
 
+/// A listed code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StaticCode {
@@ -202,6 +207,7 @@ pub struct Campaign {
     pub phases: Vec<Phase>,
 }
 
+/// A prize of a campaign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prize {
@@ -264,6 +270,7 @@ crate::model::text::words! {
     }
 }
 
+/// A list of steps, of which the shoppers who reach each are counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Funnel {

@@ -41,6 +41,7 @@ pub struct Rulebook {
     by_gsrn: HashMap<u64, u32>,
 }
 
+/// What the rules say of a guide; indices into the rules.
 #[derive(Debug)]
 pub struct GuideTerms {
     /// None of a guide of the head office.
@@ -53,6 +54,7 @@ pub struct GuideTerms {
     pub shopper_key: Option<u128>,
 }
 
+/// Who is paid instead of a guide who has left.
 #[derive(Clone, Copy, Debug)]
 pub enum SuccessorTerms {
     /// The store of this index.
@@ -78,6 +80,7 @@ pub struct CodeTerms {
     pub name_key: u128,
 }
 
+/// What a campaign needs to draw and to grant.
 #[derive(Debug)]
 pub struct CampaignTerms {
     /// By index in the campaign.
@@ -88,6 +91,7 @@ pub struct CampaignTerms {
     pub key: Option<DrawKey>,
 }
 
+/// What a prize needs to be granted.
 #[derive(Debug)]
 pub struct PrizeTerms {
     /// The index of the prize that follows where this one is used up; `None` means thanks.
@@ -109,6 +113,7 @@ pub struct Resolved<'a> {
     pub name: Name<'a>,
 }
 
+/// What a GS1 key of the rules names; indices into the rules.
 #[derive(Clone, Copy, Debug)]
 pub enum Place {
     /// The store of this index.
