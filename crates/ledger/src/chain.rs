@@ -120,7 +120,7 @@ impl Chain {
             return Ok(Admission::Apply);
         }
         let (Some(tag), Kind::Facts) = (&frame.tag, frame.kind) else {
-            let what = Unexpected::NoFacts(frame.kind);
+            let what = Box::new(Unexpected::NoFacts(frame.kind));
             return Err(ProtocolError::Unexpected { partition: partition(), offset, what }.into());
         };
         let admission = self.positions.admit(&frame, tag)?;

@@ -147,7 +147,7 @@ pub enum ProtocolError {
         /// The offset of the record.
         offset: u64,
         /// What it may not hold.
-        what: Unexpected,
+        what: Box<Unexpected>,
     },
 }
 

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use crate::frame::{Body, Frame, FrameError, Kind, seal};
 use crate::model::address::Topic;
 use crate::model::rules::RulesSeq;
-use crate::protocol::error::RulesRecordError;
+use crate::protocol::error::{RulesRecordError, Unexpected};
 use crate::protocol::genesis::Genesis;
 use crate::protocol::positions::ProtocolError;
 use crate::protocol::stage::{Marker, marker_record};
@@ -164,8 +164,11 @@ impl Registry {
         }
         let frame = Frame::open(record).map_err(|error| ProtocolError::Frame { to: partition(), offset, error })?;
         let taken = self.frame(offset, &frame);
-        let unexpected =
-            |what: RulesRecordError| ProtocolError::Unexpected { partition: partition(), offset, what: what.into() };
+        let unexpected = |what| ProtocolError::Unexpected {
+            partition: partition(),
+            offset,
+            what: Box::new(Unexpected::Rules(what)),
+        };
         let taken = taken.map_err(unexpected)?;
         self.next += 1;
         Ok(taken)

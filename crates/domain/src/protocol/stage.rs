@@ -362,7 +362,7 @@ impl<D: Desk> Stage<D> {
     ) -> Result<Admission, ProtocolError> {
         let source = self.source;
         let name = || source.to_string();
-        let unexpected = |what| ProtocolError::Unexpected { partition: name(), offset, what };
+        let unexpected = |what| ProtocolError::Unexpected { partition: name(), offset, what: Box::new(what) };
         if offset < self.next {
             let same =
                 offset + 1 < self.next || self.last.is_none_or(|last| last == (frame::stored_checksum(record), append));

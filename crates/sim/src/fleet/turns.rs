@@ -176,7 +176,7 @@ impl World {
         let is_overtaken = match &error {
             TaskError::Log(LogError::Retired { .. }) => true,
             TaskError::ProtocolError(ProtocolError::Unexpected { what, .. }) => {
-                matches!(what, Unexpected::Desk(DeskError::Behaviour(_)))
+                matches!(**what, Unexpected::Desk(DeskError::Behaviour(_)))
             }
             _ => false,
         };
