@@ -12,7 +12,8 @@ use domain::desk::shopper::ShopperDesk;
 use domain::frame::{Body, Frame, Kind, seal};
 use domain::model::address::Partitions;
 use domain::model::event::Event;
-use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::RulesSeq;
+use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
 use domain::protocol::stage::{BEHAVIOUR, Marker, Stage, marker_record};
 use domain::table::dedup_window::DedupWindow;
@@ -116,9 +117,9 @@ fn hot_path(c: &mut Criterion) {
     });
     let checked = wire::rules::read("bench.toml", RULES, &mut |_| Err("none".to_owned())).expect("rules");
     let sha256 = wire::rules::version(&wire::rules::object(&checked.rules));
-    let book = Rulebook::new(checked.rules, 1, sha256, &BTreeMap::new()).expect("rules");
-    let library: Library = [(1, Arc::new(book))].into();
-    let marker = marker_record(&Marker { merchant: "acme", order: 1, sha256, behaviour: BEHAVIOUR });
+    let book = Rulebook::new(checked.rules, RulesSeq::FIRST, sha256, &BTreeMap::new()).expect("rules");
+    let library: Library = [(RulesSeq::FIRST, Arc::new(book))].into();
+    let marker = marker_record(&Marker { merchant: "acme", seq: RulesSeq::FIRST, sha256, behaviour: BEHAVIOUR });
     for size in [100, 10, 1] {
         let records = frames(&lines, &merchants, size);
         group.bench_function(format!("shopper desk, frames of {size}"), |b| {

@@ -106,18 +106,51 @@ pub fn peek_kind(record: &[u8]) -> Option<Kind> {
 /// Why this build cannot read a record as a frame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
+    /// The record has only this number of bytes.
     #[error("the record has {0} bytes, fewer than a frame's header of {HEADER_BYTES}")]
     Short(usize),
+    /// The record does not begin with `MSHF`.
     #[error("the record does not begin with MSHF: it is not a frame of Mashang")]
     Magic,
+    /// The frame is of this version, which the build does not read.
     #[error("the frame is of version {0}, this build reads version {VERSION}: {fix}", fix = version_fix(*.0))]
     Version(u8),
+    /// The record is damaged.
     #[error("the frame's checksum is {stored:08x}, its bytes give {found:08x}: the record is damaged")]
-    Checksum { stored: u32, found: u32 },
+    Checksum {
+        /// The checksum in the header.
+        stored: u32,
+        /// The checksum of its bytes.
+        found: u32,
+    },
+    /// A field of the header has no such value.
     #[error("the frame's header is wrong at {0}")]
     Header(&'static str),
+    /// An item is not of the wanted type.
     #[error("item {index} of the frame cannot be decoded: {why}")]
-    Item { index: u32, why: String },
+    Item {
+        /// Its number in the frame, from 0.
+        index: u32,
+        /// What is wrong with its bytes.
+        why: DecodeError,
+    },
+    /// Bytes follow the last item.
+    #[error("item {index} of the frame cannot be decoded: bytes are left over")]
+    LeftOver {
+        /// Number of items before them.
+        index: u32,
+    },
+}
+
+/// Why bytes are not a value of the wanted type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// They are no such value: what the decoder says.
+    #[error("{0}")]
+    Malformed(String),
+    /// This number of bytes follows the value.
+    #[error("{0} bytes are left over")]
+    LeftOver(usize),
 }
 
 const fn version_fix(found: u8) -> &'static str {
@@ -135,11 +168,15 @@ impl FrameError {
 /// A frame as read: its header is checked, its items are still bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
+    /// What the items are.
     pub kind: Kind,
+    /// The `received` of the last event that led to it, ms.
     pub received: Millis,
     /// What this frame answers; `None` for frames of an edge or a publisher.
     pub tag: Option<Provenance>,
+    /// Number of items.
     pub count: u32,
+    /// The items, encoded one after the other.
     pub body: &'a [u8],
 }
 
@@ -206,7 +243,7 @@ impl<'a, T: Deserialize<'a>> Iterator for Items<'a, T> {
         if index == self.count {
             let has_bytes_left = !self.left.is_empty();
             self.left = &[];
-            return has_bytes_left.then(|| Err(FrameError::Item { index, why: "bytes are left over".to_owned() }));
+            return has_bytes_left.then(|| Err(FrameError::LeftOver { index }));
         }
         match take(self.left) {
             Ok((item, left)) => {
@@ -275,6 +312,7 @@ impl Body {
         self.count += 1;
     }
 
+    /// Whether it has no item in the part under construction.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
@@ -338,11 +376,11 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 /// Decodes what [`encode`] wrote.
 ///
 /// # Errors
-/// Why the bytes are not such a value, as a phrase.
-pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
+/// The bytes are not such a value.
+pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
     match take(bytes)? {
         (value, []) => Ok(value),
-        (_, left) => Err(format!("{} bytes are left over", left.len())),
+        (_, left) => Err(DecodeError::LeftOver(left.len())),
     }
 }
 
@@ -361,8 +399,9 @@ fn put<T: Serialize>(bytes: &mut Vec<u8>, item: &T) {
     done.expect("model types encode, and memory takes what is written");
 }
 
-fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), String> {
-    let (item, used) = bincode::serde::borrow_decode_from_slice(bytes, CONFIG).map_err(|e| e.to_string())?;
+fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError> {
+    let decoded = bincode::serde::borrow_decode_from_slice(bytes, CONFIG);
+    let (item, used) = decoded.map_err(|why| DecodeError::Malformed(why.to_string()))?;
     Ok((item, &bytes[used..]))
 }
 

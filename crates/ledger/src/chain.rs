@@ -6,6 +6,7 @@ use domain::frame::{Frame, FrameError, Kind};
 use domain::model::address::{AnswerPos, Topic};
 use domain::model::fact::{Fact, What};
 use domain::model::time::Millis;
+use domain::protocol::error::Unexpected;
 use domain::protocol::positions::{Admission, FaultInjection, Position, Positions, ProtocolError};
 
 use crate::batch::Batch;
@@ -119,7 +120,7 @@ impl Chain {
             return Ok(Admission::Apply);
         }
         let (Some(tag), Kind::Facts) = (&frame.tag, frame.kind) else {
-            let what = format!("a frame of {:?} cannot be in facts", frame.kind);
+            let what = Box::new(Unexpected::NoFacts(frame.kind));
             return Err(ProtocolError::Unexpected { partition: partition(), offset, what }.into());
         };
         let admission = self.positions.admit(&frame, tag)?;

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::model::address::Partitions;
-use domain::model::rulebook::Rulebook;
-use domain::model::rules::{Campaign, version_text};
+use domain::model::rules::rulebook::Rulebook;
+use domain::model::rules::{Campaign, RulesSeq, version_text};
 use ledger::export::Table;
 
 use crate::alarm::{Alarm, hold};
@@ -35,9 +35,9 @@ pub struct Evidence<'a> {
     pub edges: Vec<&'a Edge>,
     pub partitions: Partitions,
     /// The events of the log in its own order, each with the number of the rules that are in force for it.
-    pub events: Vec<(Logged, u32)>,
+    pub events: Vec<(Logged, RulesSeq)>,
     /// By version number, each with its file.
-    pub rulebooks: BTreeMap<u32, (Arc<Rulebook>, PathBuf)>,
+    pub rulebooks: BTreeMap<RulesSeq, (Arc<Rulebook>, PathBuf)>,
     /// The ledger's tables, exported.
     pub tables: BTreeMap<&'static str, String>,
 }
@@ -91,7 +91,7 @@ impl Evidence<'_> {
     fn lines(&self) -> Result<Vec<String>, Alarm> {
         let lines = self.clients.lines().iter().enumerate();
         let sent: BTreeMap<u128, usize> = lines.filter_map(|(at, line)| line.key.map(|key| (key, at))).collect();
-        let line = |(event, _): &(Logged, u32)| {
+        let line = |(event, _): &(Logged, RulesSeq)| {
             let line = sent.get(&event.key).copied();
             let line = line.ok_or_else(|| Alarm::Broken(format!("no client sent the event {event:?}")))?;
             Ok(self.clients.dumped(line, event.received, event.partition, event.offset))
@@ -108,10 +108,10 @@ impl Evidence<'_> {
             path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(broken)?;
             std::fs::write(path, content).map_err(broken)?;
         }
-        let index: BTreeMap<u32, usize> = self.rulebooks.keys().copied().zip(0..).collect();
+        let index: BTreeMap<RulesSeq, usize> = self.rulebooks.keys().copied().zip(0..).collect();
         let rulebooks: Vec<(PathBuf, String)> =
             self.rulebooks.values().map(|(book, file)| (file.clone(), version_text(&book.sha256))).collect();
-        let ruled = lines.iter().zip(&self.events).map(|(line, (_, order))| (line.as_str(), index.get(order).copied()));
+        let ruled = lines.iter().zip(&self.events).map(|(line, (_, seq))| (line.as_str(), index.get(seq).copied()));
         Ok(naive::run_published(dir.path(), &rulebooks, ruled))
     }
 

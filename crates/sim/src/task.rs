@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::model::address::Topic;
-use domain::model::rulebook::Library;
+use domain::model::rules::rulebook::Library;
 use domain::protocol::positions::FaultInjection;
 use domain::protocol::stage::{Output, StageOptions};
 use eventlog::local::meta::Meta;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use domain::model::rulebook::Rulebook;
+use domain::model::rules::rulebook::Rulebook;
 use wire::event::Merchants;
 
 /// Merchants and the currency of each.

@@ -6,7 +6,7 @@ use domain::desk::campaign::CampaignDesk;
 use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
 use domain::model::address::Topic;
-use domain::model::rulebook::Library;
+use domain::model::rules::rulebook::Library;
 use domain::protocol::stage::{Desk, StageOptions};
 use eventlog::local::meta::Meta;
 

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use domain::model::address::Topic;
-use domain::model::rulebook::Library;
+use domain::model::rules::rulebook::Library;
 use domain::protocol::stage::RecordMark;
 use eventlog::api::{AppendError, OnFull, now_ms};
 use eventlog::api::{Appender, Consumer};

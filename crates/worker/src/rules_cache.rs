@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::frame::{self, Frame, Kind};
-use domain::model::rulebook::Library;
+use domain::model::rules::rulebook::Library;
 use domain::protocol::stage::Marker;
 
 /// Reads the rules that are published, given those that are known.
@@ -66,7 +66,7 @@ impl RulesCache {
             return Ok(None);
         }
         let Ok(frame) = Frame::open(record) else { return Ok(None) };
-        let is_new = |m: Result<Marker<'_>, _>| m.is_ok_and(|m| !known.contains_key(&m.order));
+        let is_new = |m: Result<Marker<'_>, _>| m.is_ok_and(|m| !known.contains_key(&m.seq));
         if !frame.items::<Marker<'_>>().any(is_new) {
             return Ok(None);
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use domain::model::rulebook::Library;
+use domain::model::rules::rulebook::Library;
 use domain::protocol::positions::Admission;
 use domain::protocol::stage::Output;
 use eventlog::api::Append;

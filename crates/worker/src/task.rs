@@ -8,7 +8,8 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 use domain::model::address::PartitionId;
-use domain::model::rulebook::Library;
+use domain::model::rules::rulebook::Library;
+use domain::protocol::error::RestoreError;
 use domain::protocol::positions::{Admission, Missing, ProtocolError};
 use domain::protocol::stage::{Desk, Output, RecordMark, Stage, StageOptions};
 use eventlog::api::Record;
@@ -32,7 +33,7 @@ pub enum TaskError {
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     #[error("the snapshot of {partition} at offset {offset} cannot be restored: {what}")]
-    State { partition: String, offset: u64, what: String },
+    State { partition: String, offset: u64, what: RestoreError },
 }
 
 /// A desk of any kind at its position in a partition.

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::frame::{Frame, Kind, decode, encode};
 use crate::model::address::Topic;
 use crate::model::fact::{Answer, Award, Fact, Metric, ScanResult, Scope, What, Win};
-use crate::model::rulebook::{Library, Rulebook};
+use crate::model::rules::rulebook::{Library, Rulebook};
 use crate::model::time::Millis;
+use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::stage::{Desk, Outbox};
 use crate::table::uniform::UniformMap;
 
@@ -40,8 +41,8 @@ impl Desk for CampaignDesk {
         vec![("wins", given.map(|given| given.wins.allocation_size()).sum())]
     }
 
-    fn load(state: &[u8], _library: &Library) -> Result<Self, String> {
-        decode(state)
+    fn load(state: &[u8], _library: &Library) -> Result<Self, RestoreError> {
+        Ok(decode(state)?)
     }
 
     fn apply(
@@ -50,13 +51,13 @@ impl Desk for CampaignDesk {
         _append: Millis,
         library: &Library,
         out: &mut Outbox,
-    ) -> Result<Millis, String> {
+    ) -> Result<Millis, DeskError> {
         if frame.kind != Kind::Wins {
-            return Err(format!("a frame of kind {} does not belong into {}", frame.kind, Self::TOPIC));
+            return Err(DeskError::Kind { kind: frame.kind, topic: Self::TOPIC });
         }
         for win in frame.items::<Win<'_>>() {
-            let win = win.map_err(|e| e.to_string())?;
-            let book = library.get(&win.rules).ok_or_else(|| format!("rules {} are not found", win.rules))?;
+            let win = win?;
+            let book = library.get(&win.rules).ok_or(DeskError::Rules(win.rules))?;
             self.win(&win, book, out);
         }
         Ok(frame.received)

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::{Frame, Kind, decode, encode};
 use crate::model::address::Topic;
-use crate::model::draw::{Input, winner};
 use crate::model::fact::{Answer, CodeScan, Fact, Outcome, ScanResult, What, Win};
 use crate::model::ids::text_key;
-use crate::model::rulebook::{Library, Rulebook};
 use crate::model::rules::Phase;
+use crate::model::rules::draw::{Input, winner};
+use crate::model::rules::rulebook::{Library, Rulebook};
 use crate::model::time::Millis;
+use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::stage::{Desk, Outbox};
 
 /// The state of one item code.
@@ -41,8 +42,8 @@ impl Desk for CodeDesk {
         vec![("codes", self.merchants.values().map(HashMap::allocation_size).sum())]
     }
 
-    fn load(state: &[u8], _library: &Library) -> Result<Self, String> {
-        decode(state)
+    fn load(state: &[u8], _library: &Library) -> Result<Self, RestoreError> {
+        Ok(decode(state)?)
     }
 
     fn apply(
@@ -51,13 +52,13 @@ impl Desk for CodeDesk {
         _append: Millis,
         library: &Library,
         out: &mut Outbox,
-    ) -> Result<Millis, String> {
+    ) -> Result<Millis, DeskError> {
         if frame.kind != Kind::CodeScans {
-            return Err(format!("a frame of kind {} does not belong into {}", frame.kind, Self::TOPIC));
+            return Err(DeskError::Kind { kind: frame.kind, topic: Self::TOPIC });
         }
         for scan in frame.items::<CodeScan<'_>>() {
-            let scan = scan.map_err(|e| e.to_string())?;
-            let book = library.get(&scan.rules).ok_or_else(|| format!("rules {} are not found", scan.rules))?;
+            let scan = scan?;
+            let book = library.get(&scan.rules).ok_or(DeskError::Rules(scan.rules))?;
             self.scan(&scan, book, out)?;
         }
         Ok(frame.received)
@@ -65,7 +66,7 @@ impl Desk for CodeDesk {
 }
 
 impl CodeDesk {
-    fn scan(&mut self, scan: &CodeScan<'_>, book: &Rulebook, out: &mut Outbox) -> Result<(), String> {
+    fn scan(&mut self, scan: &CodeScan<'_>, book: &Rulebook, out: &mut Outbox) -> Result<(), DeskError> {
         let fact = |what| Fact { merchant: scan.merchant, what };
         let mut outcome = scan.outcome;
         let mut claim = None;
@@ -148,7 +149,7 @@ impl CodeDesk {
 }
 
 /// The prize that an entry draws; `None` if it draws none.
-fn draw(book: &Rulebook, index: u32, n: u64, scan: &CodeScan<'_>) -> Result<Option<u32>, String> {
+fn draw(book: &Rulebook, index: u32, n: u64, scan: &CodeScan<'_>) -> Result<Option<u32>, DeskError> {
     let campaign = &book.rules.campaigns[index as usize];
     let terms = &book.campaigns[index as usize];
     let matches = |phase: &Phase| {
@@ -159,12 +160,11 @@ fn draw(book: &Rulebook, index: u32, n: u64, scan: &CodeScan<'_>) -> Result<Opti
             && last.is_none_or(|last| n <= last)
     };
     let Some(phase) = campaign.phases.iter().position(matches) else { return Ok(None) };
-    let key = terms.key.as_ref().ok_or_else(|| {
-        let (id, secret, merchant) = (&campaign.id, &campaign.secret, &book.rules.merchant);
-        format!(
-            "campaign {id} of {merchant}: the secret of rules {} is not found; restore what {secret} names",
-            book.version()
-        )
+    let key = terms.key.as_ref().ok_or_else(|| DeskError::Secret {
+        campaign: campaign.id.clone(),
+        merchant: book.rules.merchant.clone(),
+        version: book.version(),
+        secret: campaign.secret.clone(),
     })?;
     let entry = (!scan.kind.is_item()).then_some((scan.shopper, n));
     let u = key.odds(Input { campaign: &campaign.id, code: scan.code, entry });

@@ -10,9 +10,13 @@ super::text::words! {
 /// How many partitions each topic has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partitions {
+    /// Of `scans`.
     pub scans: u16,
+    /// Of `draws`.
     pub draws: u16,
+    /// Of `awards`.
     pub awards: u16,
+    /// Of `facts`.
     pub facts: u16,
 }
 
@@ -23,6 +27,7 @@ impl Partitions {
         Self { scans: n, draws: n, awards: n, facts: n }
     }
 
+    /// The number for a topic; `rules` and `rejects` have one partition.
     #[must_use]
     pub const fn of(self, topic: Topic) -> u16 {
         match topic {
@@ -40,7 +45,9 @@ impl Partitions {
 pub struct PartitionId {
     /// The topic's random id: a recreated topic has another.
     pub log: u128,
+    /// The topic.
     pub topic: Topic,
+    /// The partition's number in the topic, from 0.
     pub partition: u16,
 }
 
@@ -53,7 +60,9 @@ impl std::fmt::Display for PartitionId {
 /// A frame's position in the answers to one partition: the offset answered, and the part of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct AnswerPos {
+    /// The offset of the record that is answered.
     pub offset: u64,
+    /// The number of the part, from 0.
     pub part: u16,
 }
 
@@ -66,8 +75,11 @@ impl std::fmt::Display for AnswerPos {
 /// What a frame answers, and the frame that the same desk sent to the same partition before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Provenance {
+    /// The partition of the record that is answered.
     pub source: PartitionId,
+    /// The record that is answered, and the part of the answer.
     pub at: AnswerPos,
+    /// The frame that was sent there before; `None` if this is the first.
     pub prev: Option<AnswerPos>,
     /// Running hash of the frames sent there, up to and including the previous one.
     pub hash: u64,

@@ -50,11 +50,17 @@ impl Kind {
 /// How strongly a touch ties a shopper; a higher rank excludes all lower ones (contract section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Rank {
+    /// An item code.
     Item,
+    /// A product.
     Product,
+    /// A medium, such as a poster.
     Media,
+    /// A service.
     Service,
+    /// A store.
     Store,
+    /// A guide.
     Guide,
 }
 

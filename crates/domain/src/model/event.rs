@@ -32,22 +32,32 @@ pub struct Event<'a> {
     pub key: u128,
     /// SHA-256 of merchant and shopper, truncated to 16 bytes.
     pub shopper_key: u128,
+    /// The merchant's name.
     #[serde(borrow)]
     pub merchant: &'a str,
+    /// The sender's id of the event; unique for a shopper and an action.
     pub id: &'a str,
     /// `device:` ‖ device if the event names a device instead of a shopper.
     pub shopper: &'a str,
+    /// What the shopper did.
     pub action: Action,
     /// When the edge received it; the shopper desk derives `received` from it.
     pub stamp: Millis,
     /// When it happened; `None` means `received`.
     pub time: Option<Millis>,
+    /// The scanned code.
     pub code: Option<Code<'a>>,
+    /// The id of the store that the sender names.
     pub store: Option<&'a str>,
+    /// The id of the guide that the sender names.
     pub guide: Option<&'a str>,
+    /// The region that the sender names, such as `310000`.
     pub region: Option<&'a str>,
+    /// The channel that the sender names.
     pub channel: Option<&'a str>,
+    /// The device that the sender names.
     pub device: Option<&'a str>,
+    /// The coupon that is claimed or redeemed.
     pub ticket: Option<&'a str>,
     /// On `order` and `refund`.
     pub order: Option<Payment<'a>>,
@@ -67,8 +77,10 @@ impl Event<'_> {
 /// The code of an event: its text as received, and what the edge read from it if it is a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Code<'a> {
+    /// The text as received.
     #[serde(borrow)]
     pub text: &'a str,
+    /// What a URL in the text stands for; `None` if it is none.
     pub link: Option<Link<'a>>,
 }
 

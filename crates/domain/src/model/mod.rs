@@ -2,12 +2,10 @@
 
 pub mod address;
 pub mod code;
-pub mod draw;
 pub mod event;
 pub mod fact;
 pub mod ids;
 pub mod money;
-pub mod rulebook;
 pub mod rules;
 pub mod text;
 pub mod time;

@@ -10,7 +10,9 @@ pub const PPM: u32 = 1_000_000;
 /// An exact ratio in lowest terms, at most 1 where it is a rate or odds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ratio {
+    /// The part above the line.
     pub numerator: u64,
+    /// The part below the line, never 0.
     pub denominator: u64,
 }
 

@@ -16,9 +16,13 @@ pub const INTEGER_TIME_MIN: Millis = 100_000_000_000;
 /// Maximum lead of an event's time over `received`, ms; a time further ahead becomes `received` (contract section 1).
 pub const AHEAD_MAX_MS: i64 = 5 * 60 * 1000;
 
+/// A second, ms.
 pub const SECOND_MS: i64 = 1_000;
+/// A minute, ms.
 pub const MINUTE_MS: i64 = 60 * SECOND_MS;
+/// An hour, ms.
 pub const HOUR_MS: i64 = 60 * MINUTE_MS;
+/// A day of 24 hours, ms.
 pub const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// A time zone from the database inside the binary, with its offsets precomputed for quick look-ups.
@@ -56,6 +60,7 @@ impl Zone {
         Some(Self { name: name.to_owned(), tz, spans })
     }
 
+    /// Its IANA name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

@@ -3,8 +3,33 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::frame::{self, Body, Frame, Kind};
+use crate::frame::{self, Body, Frame, FrameError, Kind};
 use crate::model::address::{PartitionId, Partitions};
+
+/// Why a record is not the first one that a partition must have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GenesisError {
+    /// The frame is of another kind.
+    #[error("a frame of kind {0} is not the first record of a partition")]
+    Kind(Kind),
+    /// The frame has no item.
+    #[error("the partition's first record is empty")]
+    Empty,
+    /// The item cannot be decoded.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// It names another log.
+    #[error(
+        "the partition is {found} of log {:032x}, not of {log:032x}: the topic was recreated; restore it or begin a new deployment",
+        .found.log
+    )]
+    OtherLog {
+        /// The partition that the record names.
+        found: PartitionId,
+        /// The topic's id in the log that is read.
+        log: u128,
+    },
+}
 
 /// What the first record of a partition says of its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +40,7 @@ pub struct Genesis {
     pub id: u128,
     /// Whether `received` is the running maximum of the events' times, and not the edge's clock.
     pub is_event_clock: bool,
+    /// The log's number of partitions.
     pub partitions: Partitions,
 }
 
@@ -32,27 +58,20 @@ impl Genesis {
     /// Reads it from a frame.
     ///
     /// # Errors
-    /// The frame is of another kind or cannot be decoded; as a phrase.
-    pub fn of(frame: &Frame<'_>) -> Result<Self, String> {
+    /// The frame is of another kind, or cannot be decoded.
+    pub fn of(frame: &Frame<'_>) -> Result<Self, GenesisError> {
         if frame.kind != Kind::Genesis {
-            return Err(format!("a frame of kind {} is not the first record of a partition", frame.kind));
+            return Err(GenesisError::Kind(frame.kind));
         }
-        let genesis = frame.items::<Self>().next().ok_or("the partition's first record is empty")?;
-        genesis.map_err(|e| e.to_string())
+        Ok(frame.items::<Self>().next().ok_or(GenesisError::Empty)??)
     }
 
     /// Checks that a partition's first record names this log.
     ///
     /// # Errors
-    /// It names another log; as a phrase.
-    pub fn check(frame: &Frame<'_>, source: PartitionId) -> Result<(), String> {
+    /// It is no such record, or names another log.
+    pub fn check(frame: &Frame<'_>, source: PartitionId) -> Result<(), GenesisError> {
         let found = Self::of(frame)?.source;
-        if found == source {
-            return Ok(());
-        }
-        Err(format!(
-            "the partition is {} partition {} of log {:032x}, not of {:032x}: the topic was recreated; restore it or begin a new deployment",
-            found.topic, found.partition, found.log, source.log
-        ))
+        if found == source { Ok(()) } else { Err(GenesisError::OtherLog { found, log: source.log }) }
     }
 }

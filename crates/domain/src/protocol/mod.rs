@@ -1,6 +1,7 @@
 //! The partition protocol as data: what a partition may contain, and what a desk answers to it.
 //!
 //! - [`behaviour`]: what may differ between builds, and what a build knows
+//! - [`error`]: why a desk cannot go on, and what a record may not say
 //! - [`genesis`]: the first record of a partition, which names the log that it belongs to
 //! - [`publish`]: how rules reach every partition, in one order
 //! - [`reject`]: a record of `scans` that is not a frame, copied to `rejects`
@@ -8,6 +9,7 @@
 //! - [`stage`]: a desk on one partition: which records it applies, and what it answers
 
 pub mod behaviour;
+pub mod error;
 pub mod genesis;
 pub mod positions;
 pub mod publish;

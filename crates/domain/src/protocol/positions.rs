@@ -7,12 +7,16 @@ use serde::{Deserialize, Serialize};
 use crate::frame::{Frame, FrameError, Kind};
 use crate::model::address::{AnswerPos, Provenance, Topic};
 use crate::model::time::Millis;
+use crate::protocol::error::Unexpected;
 
 /// The last frame of a chain, and the running hash that includes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
+    /// The topic's id in the source log.
     pub log: u128,
+    /// What the frame answers.
     pub at: AnswerPos,
+    /// The running hash, up to and including the frame.
     pub hash: u64,
 }
 
@@ -27,6 +31,7 @@ impl Position {
 /// What a reader does with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
+    /// The frame is new, and follows the last one.
     Apply,
     /// The frame was applied before: it comes from a retry or a zombie.
     Drop,
@@ -43,12 +48,15 @@ pub enum Admission {
     place(*.applied)
 )]
 pub struct Missing {
+    /// The topic of the source.
     pub topic: Topic,
+    /// The partition of the source.
     pub partition: u16,
     /// The last frame that was early.
     pub found: AnswerPos,
     /// The frame that it follows.
     pub named: AnswerPos,
+    /// The last frame that was applied; `None` if there is none.
     pub applied: Option<AnswerPos>,
 }
 
@@ -59,28 +67,88 @@ fn place(position: Option<AnswerPos>) -> String {
 /// Why a partition stops. Its position does not move.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
+    /// A record is not a frame, or is damaged.
     #[error("{to} offset {offset}: {error}")]
-    Frame { to: String, offset: u64, error: FrameError },
+    Frame {
+        /// The partition of the record.
+        to: String,
+        /// The offset of the record.
+        offset: u64,
+        /// What is wrong with it.
+        error: FrameError,
+    },
     #[error(
         "{from}: the frame for {found} follows {named}, but the last one applied was {applied}: its writer knows nothing of that one; compare the builds and snapshots of its writers"
     )]
-    Skipped { from: String, found: AnswerPos, named: String, applied: String },
+    /// The writer of a frame does not know the last one applied.
+    Skipped {
+        /// The source of the frame.
+        from: String,
+        /// What the frame answers.
+        found: AnswerPos,
+        /// The frame that it follows.
+        named: String,
+        /// The last frame that was applied.
+        applied: String,
+    },
     #[error(
         "{from}: the frame for {found} names hash {named:016x} for {applied}, here it is {known:016x}: two desks gave different answers; compare the builds and snapshots of its writers"
     )]
-    Diverged { from: String, found: AnswerPos, applied: String, named: u64, known: u64 },
+    /// The writer of a frame has sent something else before.
+    Diverged {
+        /// The source of the frame.
+        from: String,
+        /// What the frame answers.
+        found: AnswerPos,
+        /// The last frame that was applied.
+        applied: String,
+        /// The running hash that the frame names for it.
+        named: u64,
+        /// Its running hash here.
+        known: u64,
+    },
     #[error(
         "{from}: the frame names log {found:032x}, the position is of log {known:032x}: the topic was recreated; restore it or begin a new deployment"
     )]
-    OtherLog { from: String, found: u128, known: u128 },
+    /// A frame answers another log than the frames before it.
+    OtherLog {
+        /// The source of the frame.
+        from: String,
+        /// The topic's id that the frame names.
+        found: u128,
+        /// The topic's id of the position.
+        known: u128,
+    },
+    /// A record is missing, or comes again.
     #[error("{partition}: offset {found} came, {expected} was next: the log has a hole or was rewound")]
-    Offset { partition: String, expected: u64, found: u64 },
+    Offset {
+        /// The partition that is read.
+        partition: String,
+        /// The offset that must come next.
+        expected: u64,
+        /// The offset that came.
+        found: u64,
+    },
     #[error(
         "{partition}: offset {offset} holds another record than the one that was taken: the log was cut and went on; restore it or begin a new deployment"
     )]
-    Rewritten { partition: String, offset: u64 },
+    /// The log holds another record than before.
+    Rewritten {
+        /// The partition that is read.
+        partition: String,
+        /// The offset of the other record.
+        offset: u64,
+    },
+    /// A record may not be in this partition.
     #[error("{partition} offset {offset}: {what}")]
-    Unexpected { partition: String, offset: u64, what: String },
+    Unexpected {
+        /// The partition that is read.
+        partition: String,
+        /// The offset of the record.
+        offset: u64,
+        /// What it may not hold.
+        what: Box<Unexpected>,
+    },
 }
 
 /// The safeguards of the protocol: each field is `true` if its safeguard is on. Only tests turn one off, to show what it
@@ -108,6 +176,7 @@ impl Default for FaultInjection {
 pub struct Positions {
     pub(super) by_source: BTreeMap<(Topic, u16), Position>,
     early: BTreeMap<(Topic, u16), (AnswerPos, AnswerPos)>,
+    /// Its safeguards.
     pub faults: FaultInjection,
 }
 
@@ -118,6 +187,7 @@ impl Positions {
         Self { faults, ..Self::default() }
     }
 
+    /// The position in one source partition.
     #[must_use]
     pub fn get(&self, topic: Topic, partition: u16) -> Option<&Position> {
         self.by_source.get(&(topic, partition))

@@ -14,6 +14,8 @@ use std::collections::BTreeSet;
 
 use crate::frame::{Body, Frame, FrameError, Kind, seal};
 use crate::model::address::Topic;
+use crate::model::rules::RulesSeq;
+use crate::protocol::error::{RulesRecordError, Unexpected};
 use crate::protocol::genesis::Genesis;
 use crate::protocol::positions::ProtocolError;
 use crate::protocol::stage::{Marker, marker_record};
@@ -25,9 +27,12 @@ pub const DOWNSTREAM_FIRST: [Topic; 3] = [Topic::Awards, Topic::Draws, Topic::Sc
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     /// Its number among all versions of all merchants, from 1.
-    pub order: u32,
+    pub seq: RulesSeq,
+    /// The merchant's name.
     pub merchant: String,
+    /// SHA-256 of the published object.
     pub sha256: [u8; 32],
+    /// The behaviour that begins at its markers.
     pub behaviour: u32,
 }
 
@@ -35,7 +40,7 @@ impl Version {
     /// The marker that goes into the partitions.
     #[must_use]
     pub fn marker(&self) -> Marker<'_> {
-        Marker { merchant: &self.merchant, order: self.order, sha256: self.sha256, behaviour: self.behaviour }
+        Marker { merchant: &self.merchant, seq: self.seq, sha256: self.sha256, behaviour: self.behaviour }
     }
 }
 
@@ -45,18 +50,20 @@ pub enum RulesEvent {
     /// The log is named.
     Genesis(Genesis),
     /// A version is published under this number.
-    Accepted(u32),
+    Accepted(RulesSeq),
     /// Nothing: another proposal came first, or the record is there twice.
     Ignored,
     /// Markers of this version are in every partition.
-    Placed(u32),
+    Placed(RulesSeq),
 }
 
 /// A proposal asks for a lower behaviour than what is published: its publisher is of an older build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("behaviour {highest} is published, this build would publish {own}: upgrade it")]
 pub struct Outdated {
+    /// The behaviour of the proposal.
     pub own: u32,
+    /// The highest behaviour that is published.
     pub highest: u32,
 }
 
@@ -68,7 +75,7 @@ pub struct Registry {
     genesis: Option<Genesis>,
     /// The version with number `n` is at index `n - 1`.
     published: Vec<Version>,
-    placed: BTreeSet<u32>,
+    placed: BTreeSet<RulesSeq>,
 }
 
 impl Registry {
@@ -93,8 +100,8 @@ impl Registry {
 
     /// The version of a number.
     #[must_use]
-    pub fn version(&self, order: u32) -> Option<&Version> {
-        self.published.get(usize::try_from(order).ok()?.checked_sub(1)?)
+    pub fn version(&self, seq: RulesSeq) -> Option<&Version> {
+        self.published.get(usize::try_from(seq.0).ok()?.checked_sub(1)?)
     }
 
     /// The last version of a merchant.
@@ -105,8 +112,8 @@ impl Registry {
 
     /// The number of the next version.
     #[must_use]
-    pub fn next_order(&self) -> u32 {
-        self.published.last().map_or(1, |last| last.order + 1)
+    pub fn next_seq(&self) -> RulesSeq {
+        self.published.last().map_or(RulesSeq::FIRST, |last| last.seq.next())
     }
 
     /// The highest behaviour that any version asks for; 0 if there is none. It never falls.
@@ -117,15 +124,15 @@ impl Registry {
 
     /// Whether markers of a version are in every partition.
     #[must_use]
-    pub fn is_placed(&self, order: u32) -> bool {
-        self.placed.contains(&order)
+    pub fn is_placed(&self, seq: RulesSeq) -> bool {
+        self.placed.contains(&seq)
     }
 
     /// Versions whose markers may be missing in some partition, in order. A version that is not the last of its merchant is
     /// not among them: no desk needs its markers.
     pub fn unplaced(&self) -> impl Iterator<Item = &Version> {
-        let is_last = |v: &Version| self.last(&v.merchant).is_some_and(|last| last.order == v.order);
-        self.published.iter().filter(move |v| !self.placed.contains(&v.order) && is_last(v))
+        let is_last = |v: &Version| self.last(&v.merchant).is_some_and(|last| last.seq == v.seq);
+        self.published.iter().filter(move |v| !self.placed.contains(&v.seq) && is_last(v))
     }
 
     /// The marker of a proposal for the next version. [`marker_record`] encodes it; after the record was read back,
@@ -137,13 +144,13 @@ impl Registry {
         if behaviour < self.behaviour() {
             return Err(Outdated { own: behaviour, highest: self.behaviour() });
         }
-        Ok(Marker { merchant, order: self.next_order(), sha256, behaviour })
+        Ok(Marker { merchant, seq: self.next_seq(), sha256, behaviour })
     }
 
     /// Whether exactly this marker was accepted.
     #[must_use]
     pub fn has(&self, marker: &Marker<'_>) -> bool {
-        self.version(marker.order).is_some_and(|version| version.marker() == *marker)
+        self.version(marker.seq).is_some_and(|version| version.marker() == *marker)
     }
 
     /// Reads the record at an offset of `rules`.
@@ -157,12 +164,17 @@ impl Registry {
         }
         let frame = Frame::open(record).map_err(|error| ProtocolError::Frame { to: partition(), offset, error })?;
         let taken = self.frame(offset, &frame);
-        let taken = taken.map_err(|what| ProtocolError::Unexpected { partition: partition(), offset, what })?;
+        let unexpected = |what| ProtocolError::Unexpected {
+            partition: partition(),
+            offset,
+            what: Box::new(Unexpected::Rules(what)),
+        };
+        let taken = taken.map_err(unexpected)?;
         self.next += 1;
         Ok(taken)
     }
 
-    fn frame(&mut self, offset: u64, frame: &Frame<'_>) -> Result<RulesEvent, String> {
+    fn frame(&mut self, offset: u64, frame: &Frame<'_>) -> Result<RulesEvent, RulesRecordError> {
         match frame.kind {
             Kind::Genesis if offset == 0 => {
                 let genesis = Genesis::of(frame)?;
@@ -173,43 +185,41 @@ impl Registry {
             Kind::Genesis => Ok(RulesEvent::Ignored),
             Kind::Marker => Ok(self.marker(&one(frame.items())?)),
             Kind::Placed => self.placed(one(frame.items())?),
-            kind => Err(format!("a frame of kind {kind} does not belong here")),
+            kind => Err(RulesRecordError::Kind(kind)),
         }
     }
 
     fn marker(&mut self, marker: &Marker<'_>) -> RulesEvent {
-        let Marker { merchant, order, sha256, behaviour } = *marker;
-        if order != self.next_order() || behaviour < self.behaviour() {
+        let Marker { merchant, seq, sha256, behaviour } = *marker;
+        if seq != self.next_seq() || behaviour < self.behaviour() {
             return RulesEvent::Ignored;
         }
-        self.published.push(Version { order, merchant: merchant.to_owned(), sha256, behaviour });
-        RulesEvent::Accepted(order)
+        self.published.push(Version { seq, merchant: merchant.to_owned(), sha256, behaviour });
+        RulesEvent::Accepted(seq)
     }
 
-    fn placed(&mut self, order: u32) -> Result<RulesEvent, String> {
-        if self.version(order).is_none() {
-            return Err(format!(
-                "the record says that markers of version {order} are placed, but that version is not published"
-            ));
+    fn placed(&mut self, seq: RulesSeq) -> Result<RulesEvent, RulesRecordError> {
+        if self.version(seq).is_none() {
+            return Err(RulesRecordError::Unpublished(seq));
         }
-        Ok(if self.placed.insert(order) { RulesEvent::Placed(order) } else { RulesEvent::Ignored })
+        Ok(if self.placed.insert(seq) { RulesEvent::Placed(seq) } else { RulesEvent::Ignored })
     }
 }
 
 /// A record for `rules`: markers of a version are in every partition.
 #[must_use]
-pub fn placed_record(order: u32) -> Vec<u8> {
+pub fn placed_record(seq: RulesSeq) -> Vec<u8> {
     let mut body = Body::default();
-    body.push(&order);
+    body.push(&seq);
     let mut record = Vec::new();
     body.drain(|bytes, count| record = seal(Kind::Placed, 0, None, count, bytes));
     record
 }
 
 /// The only item of a frame.
-fn one<T>(mut items: impl Iterator<Item = Result<T, FrameError>>) -> Result<T, String> {
-    let item = items.next().ok_or("the frame is empty")?.map_err(|e| e.to_string())?;
-    if items.next().is_some() { Err("the frame has more than one item".to_owned()) } else { Ok(item) }
+fn one<T>(mut items: impl Iterator<Item = Result<T, FrameError>>) -> Result<T, RulesRecordError> {
+    let item = items.next().ok_or(RulesRecordError::Empty)??;
+    if items.next().is_some() { Err(RulesRecordError::Several) } else { Ok(item) }
 }
 
 /// The next action of a publisher. The caller asks for another one only after everything that it appended is acknowledged; if
@@ -217,13 +227,29 @@ fn one<T>(mut items: impl Iterator<Item = Result<T, FrameError>>) -> Result<T, S
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act<'a> {
     /// Check that its rules may follow these, the last of its merchant; then append to `rules`, and read `rules` to the end.
-    Propose { follows: Option<&'a Version>, record: Vec<u8> },
+    Propose {
+        /// `None` for the first version of the merchant.
+        follows: Option<&'a Version>,
+        /// The proposal.
+        record: Vec<u8>,
+    },
     /// Append the record to every partition of a topic.
-    Place { topic: Topic, record: Vec<u8> },
+    Place {
+        /// The topic.
+        topic: Topic,
+        /// The marker.
+        record: Vec<u8>,
+    },
     /// Append to `rules`, and read `rules` to the end.
-    ReportPlaced { record: Vec<u8> },
+    ReportPlaced {
+        /// The report.
+        record: Vec<u8>,
+    },
     /// The rules are published under this number, and markers are in every partition.
-    Done { order: u32 },
+    Done {
+        /// The number.
+        seq: RulesSeq,
+    },
 }
 
 /// A publisher of one version. It begins after `rules` was read to the end.
@@ -233,15 +259,16 @@ pub struct Publisher {
     sha256: [u8; 32],
     behaviour: u32,
     /// The number of its last proposal.
-    proposed: Option<u32>,
+    proposed: Option<RulesSeq>,
     /// The version whose markers it places, and the number of topics that have them.
-    placing: (u32, usize),
+    placing: (RulesSeq, usize),
 }
 
 impl Publisher {
+    /// A publisher of the object with this SHA-256, under a behaviour.
     #[must_use]
     pub fn new(merchant: &str, sha256: [u8; 32], behaviour: u32) -> Self {
-        Self { merchant: merchant.to_owned(), sha256, behaviour, proposed: None, placing: (0, 0) }
+        Self { merchant: merchant.to_owned(), sha256, behaviour, proposed: None, placing: (RulesSeq::default(), 0) }
     }
 
     /// The next action, according to what `rules` says now.
@@ -255,26 +282,26 @@ impl Publisher {
         // The same rules with a higher behaviour are a new version: the behaviour begins at their marker.
         let same = |v: &&Version| v.merchant == self.merchant && v.sha256 == self.sha256;
         let is_own = |v: &&Version| same(v) && v.behaviour >= self.behaviour;
-        let accepted = self.proposed.and_then(|order| registry.version(order)).filter(is_own);
+        let accepted = self.proposed.and_then(|seq| registry.version(seq)).filter(is_own);
         let follows = registry.last(&self.merchant);
         if let Some(own) = accepted.or(follows.filter(is_own)) {
-            return Ok(Act::Done { order: own.order });
+            return Ok(Act::Done { seq: own.seq });
         }
         let marker = registry.propose(&self.merchant, self.sha256, self.behaviour)?;
-        self.proposed = Some(marker.order);
+        self.proposed = Some(marker.seq);
         Ok(Act::Propose { follows, record: marker_record(&marker) })
     }
 
     fn place(&mut self, version: &Version) -> Act<'static> {
-        if self.placing.0 != version.order {
-            self.placing = (version.order, 0);
+        if self.placing.0 != version.seq {
+            self.placing = (version.seq, 0);
         }
         match DOWNSTREAM_FIRST.get(self.placing.1) {
             Some(&topic) => {
                 self.placing.1 += 1;
                 Act::Place { topic, record: marker_record(&version.marker()) }
             }
-            None => Act::ReportPlaced { record: placed_record(version.order) },
+            None => Act::ReportPlaced { record: placed_record(version.seq) },
         }
     }
 }

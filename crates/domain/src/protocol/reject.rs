@@ -12,9 +12,11 @@ use crate::model::time::Millis;
 /// The copy of the record; the frame's tag has its partition and offset, the frame's `received` is its append time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reject<'a> {
+    /// Why the record is not a frame.
     pub why: &'a str,
     /// Size of the record, bytes; at most [`PART_BYTES_MAX`] of them are copied.
     pub bytes: u64,
+    /// The beginning of the record.
     #[serde(borrow)]
     pub record: &'a [u8],
 }

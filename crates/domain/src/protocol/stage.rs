@@ -17,9 +17,11 @@ use serde::{Deserialize, Serialize};
 use crate::frame::{self, Body, Frame, Kind};
 use crate::model::address::{AnswerPos, PartitionId, Partitions, Provenance, Topic};
 use crate::model::ids;
-use crate::model::rulebook::Library;
+use crate::model::rules::RulesSeq;
+use crate::model::rules::rulebook::Library;
 use crate::model::time::Millis;
 use crate::protocol::behaviour::{Behaviour, Build};
+use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::genesis::Genesis;
 use crate::protocol::reject;
 
@@ -31,11 +33,14 @@ pub const BEHAVIOUR: u32 = Build::this().own().number;
 /// The rules that are in force from this marker on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker<'a> {
+    /// The merchant's name.
     #[serde(borrow)]
     pub merchant: &'a str,
     /// The version number; a desk ignores a marker whose number is not above the last one of its merchant.
-    pub order: u32,
+    pub seq: RulesSeq,
+    /// SHA-256 of the published object.
     pub sha256: [u8; 32],
+    /// The behaviour that begins at this marker.
     pub behaviour: u32,
 }
 
@@ -52,8 +57,11 @@ pub fn marker_record(marker: &Marker<'_>) -> Vec<u8> {
 /// A record of an answer, and where it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
+    /// Where it goes.
     pub topic: Topic,
+    /// The partition of that topic.
     pub partition: u16,
+    /// The record, header and all.
     pub record: Vec<u8>,
 }
 
@@ -120,27 +128,27 @@ pub trait Desk: Clone + Default {
     /// Restores a state that [`Desk::save`] wrote.
     ///
     /// # Errors
-    /// The state cannot be decoded, or names rules that are not in the library; as a phrase.
-    fn load(state: &[u8], library: &Library) -> Result<Self, String>;
+    /// The state cannot be decoded, or names rules that are not in the library.
+    fn load(state: &[u8], library: &Library) -> Result<Self, RestoreError>;
 
     /// Applies a frame and returns the `received` of its last event. `append` is the log's own append time.
     ///
     /// # Errors
-    /// The frame contradicts the log, for example it names rules that are not published; as a phrase.
+    /// The frame contradicts the log, for example it names rules that are not published.
     fn apply(
         &mut self,
         frame: &Frame<'_>,
         append: Millis,
         library: &Library,
         out: &mut Outbox,
-    ) -> Result<Millis, String>;
+    ) -> Result<Millis, DeskError>;
 
     /// Applies a marker that is above the last one of its merchant. The default does nothing, for desks that apply the rules
     /// that each item names.
     ///
     /// # Errors
     /// The rules are not in the library.
-    fn switch(&mut self, _marker: &Marker<'_>, _library: &Library, _out: &mut Outbox) -> Result<(), String> {
+    fn switch(&mut self, _marker: &Marker<'_>, _library: &Library, _out: &mut Outbox) -> Result<(), DeskError> {
         Ok(())
     }
 }
@@ -148,7 +156,9 @@ pub trait Desk: Clone + Default {
 /// Options of a stage: the behaviours of its build, its safeguards, its clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StageOptions {
+    /// The behaviours that it knows.
     pub build: Build,
+    /// Its safeguards.
     pub faults: FaultInjection,
     /// Whether `received` comes from the events' own times alone, without append times.
     pub is_event_clock: bool,
@@ -157,6 +167,7 @@ pub struct StageOptions {
 /// Identifies a record that a stage has read: a later read of the same offset must find the same record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordMark {
+    /// Its offset.
     pub offset: u64,
     checksum: u32,
     append: Millis,
@@ -173,13 +184,14 @@ struct Saved {
     last: Option<(u32, Millis)>,
     positions: Vec<((Topic, u16), Position)>,
     sent: Vec<((Topic, u16), Position)>,
-    markers: BTreeMap<String, u32>,
+    markers: BTreeMap<String, RulesSeq>,
     desk: Vec<u8>,
 }
 
 /// A desk on one partition, with the state that the protocol needs.
 #[derive(Clone, Debug)]
 pub struct Stage<D> {
+    /// The desk, with its state.
     desk: D,
     source: PartitionId,
     /// The offset that must come next.
@@ -188,9 +200,10 @@ pub struct Stage<D> {
     last: Option<(u32, Millis)>,
     /// A record that another stage of this partition has read and this one has not reached yet.
     expected: Option<RecordMark>,
+    /// The positions in the partitions whose answers it reads.
     pub positions: Positions,
     sent: BTreeMap<(Topic, u16), Position>,
-    markers: BTreeMap<String, u32>,
+    markers: BTreeMap<String, RulesSeq>,
     build: Build,
     is_event_clock: bool,
     /// `None` until the first marker names one; there are no answers before it.
@@ -256,6 +269,7 @@ impl<D: Desk> Stage<D> {
         self.expected.map_or(self.next, |mark| mark.offset + 1)
     }
 
+    /// The desk, with its state.
     #[must_use]
     pub fn desk(&self) -> &D {
         &self.desk
@@ -293,14 +307,14 @@ impl<D: Desk> Stage<D> {
     /// Restores a saved stage of this partition and log.
     ///
     /// # Errors
-    /// The state is of another partition or log, of a behaviour that this build does not know, or torn; as a phrase.
+    /// The state is of another partition or log, of a behaviour that this build does not know, or torn.
     pub fn restore(
         saved: &[u8],
         log: u128,
         partition: u16,
         partitions: Partitions,
         library: &Library,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, RestoreError> {
         Self::restore_under(StageOptions::default(), saved, log, partition, partitions, library)
     }
 
@@ -315,15 +329,15 @@ impl<D: Desk> Stage<D> {
         partition: u16,
         partitions: Partitions,
         library: &Library,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, RestoreError> {
         let saved: Saved = frame::decode(saved)?;
         let log_known = if options.faults.log_id { log } else { saved.source.log };
         let source = PartitionId { log: log_known, topic: D::TOPIC, partition };
         if saved.source != source || saved.partitions != partitions {
-            return Err("is of another log, partition or number of partitions".to_owned());
+            return Err(RestoreError::Source);
         }
         let behaviour = (saved.behaviour > 0).then(|| options.build.behaviour(saved.behaviour)).transpose();
-        let behaviour = behaviour.map_err(|what| format!("is of {what}"))?;
+        let behaviour = behaviour.map_err(RestoreError::Behaviour)?;
         let mut stage = Self::new_under(options, D::load(&saved.desk, library)?, log, partition, partitions);
         behaviour.into_iter().for_each(|behaviour| stage.behave(behaviour));
         (stage.next, stage.last) = (saved.next, saved.last);
@@ -348,6 +362,7 @@ impl<D: Desk> Stage<D> {
     ) -> Result<Admission, ProtocolError> {
         let source = self.source;
         let name = || source.to_string();
+        let unexpected = |what| ProtocolError::Unexpected { partition: name(), offset, what: Box::new(what) };
         if offset < self.next {
             let same =
                 offset + 1 < self.next || self.last.is_none_or(|last| last == (frame::stored_checksum(record), append));
@@ -378,11 +393,7 @@ impl<D: Desk> Stage<D> {
         };
         if frame.kind == Kind::Genesis {
             if self.positions.faults.log_id {
-                Genesis::check(&frame, self.source).map_err(|what| ProtocolError::Unexpected {
-                    partition: name(),
-                    offset,
-                    what,
-                })?;
+                Genesis::check(&frame, self.source).map_err(|what| unexpected(what.into()))?;
             }
             (self.next, self.last) = (offset + 1, taken);
             return Ok(Admission::Apply);
@@ -401,7 +412,7 @@ impl<D: Desk> Stage<D> {
             let received_max = if self.is_event_clock { Millis::MAX } else { append };
             self.desk.apply(&frame, received_max, library, &mut self.outbox)
         };
-        let received = applied.map_err(|what| ProtocolError::Unexpected { partition: name(), offset, what })?;
+        let received = applied.map_err(|what| unexpected(what.into()))?;
         (self.next, self.last) = (offset + 1, taken);
         self.tag_answers(offset, received, answer);
         Ok(Admission::Apply)
@@ -436,23 +447,22 @@ impl<D: Desk> Stage<D> {
     }
 
     /// Switches the desk to the rules of a frame's markers. A marker that is not above the last one of its merchant is ignored.
-    fn switch(&mut self, frame: &Frame<'_>, library: &Library) -> Result<(), String> {
+    fn switch(&mut self, frame: &Frame<'_>, library: &Library) -> Result<(), DeskError> {
         for marker in frame.items::<Marker<'_>>() {
-            let marker = marker.map_err(|e| e.to_string())?;
-            if self.markers.get(marker.merchant).is_some_and(|&last| marker.order <= last) {
+            let marker = marker?;
+            if self.markers.get(marker.merchant).is_some_and(|&last| marker.seq <= last) {
                 continue;
             }
-            let behaviour =
-                self.build.behaviour(marker.behaviour).map_err(|what| format!("the marker asks for {what}"))?;
-            let book = library.get(&marker.order);
+            let behaviour = self.build.behaviour(marker.behaviour).map_err(DeskError::Behaviour)?;
+            let book = library.get(&marker.seq);
             if book.is_none_or(|b| b.sha256 != marker.sha256 || b.rules.merchant != marker.merchant) {
-                return Err(format!("rules {} of {} are not found: publish them again", marker.order, marker.merchant));
+                return Err(DeskError::Marker { seq: marker.seq, merchant: marker.merchant.to_owned() });
             }
             // Markers of two publishers may come in another order than in `rules`: the behaviour never goes back.
             if behaviour.number > self.behaviour() {
                 self.behave(behaviour);
             }
-            self.markers.insert(marker.merchant.to_owned(), marker.order);
+            self.markers.insert(marker.merchant.to_owned(), marker.seq);
             self.desk.switch(&marker, library, &mut self.outbox)?;
         }
         Ok(())

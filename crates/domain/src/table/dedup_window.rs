@@ -62,6 +62,7 @@ impl DedupWindow {
         self.first.len()
     }
 
+    /// Whether no key is stored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.first.is_empty()

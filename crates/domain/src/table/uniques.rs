@@ -37,11 +37,13 @@ impl Uniques {
         self.days.values().map(UniformSet::allocation_size).sum()
     }
 
+    /// Number of keys over all days that are kept.
     #[must_use]
     pub fn len(&self) -> usize {
         self.days.values().map(UniformSet::len).sum()
     }
 
+    /// Whether no day is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.days.is_empty()

@@ -119,7 +119,8 @@ fn invalid_record_is_refused_with_reason() {
     ));
     let fewer = seal(Kind::Events, 7, None, 0, &[1]);
     let mut items = Frame::open(&fewer).expect("a frame").items::<Event<'_>>();
-    assert!(matches!(items.next(), Some(Err(FrameError::Item { .. }))));
+    let error = items.next().expect("an error").expect_err("a byte more").to_string();
+    assert_eq!(error, "item 0 of the frame cannot be decoded: bytes are left over");
     assert!(items.next().is_none());
 }
 

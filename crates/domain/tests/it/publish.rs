@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::frame::{Frame, Kind, seal};
 use domain::model::address::{PartitionId, Partitions, Topic};
+use domain::model::rules::RulesSeq;
 use domain::protocol::genesis::Genesis;
 use domain::protocol::publish::{Act, DOWNSTREAM_FIRST, Publisher, Registry, RulesEvent, placed_record};
 use domain::protocol::stage::{Marker, marker_record};
@@ -11,8 +12,8 @@ use proptest::prelude::*;
 
 const PARTITIONS: u16 = 2;
 
-fn marker(merchant: &str, order: u32, sha: u8, behaviour: u32) -> Vec<u8> {
-    marker_record(&Marker { merchant, order, sha256: [sha; 32], behaviour })
+fn marker(merchant: &str, seq: u32, sha: u8, behaviour: u32) -> Vec<u8> {
+    marker_record(&Marker { merchant, seq: RulesSeq(seq), sha256: [sha; 32], behaviour })
 }
 
 fn genesis() -> Genesis {
@@ -40,8 +41,8 @@ fn first_proposal_for_a_number_is_accepted() {
         marker("bolt", 2, 3, 1),
         marker("acme", 3, 2, 2),
         marker("bolt", 4, 4, 1), // of an old build, with a lower behaviour
-        placed_record(3),
-        placed_record(3),
+        placed_record(RulesSeq(3)),
+        placed_record(RulesSeq(3)),
     ];
     let mut registry = Registry::default();
     let taken = read(&mut registry, &records);
@@ -50,22 +51,22 @@ fn first_proposal_for_a_number_is_accepted() {
         RulesEvent::Genesis(genesis()),
         ignored.clone(),
         ignored.clone(),
-        RulesEvent::Accepted(1),
+        RulesEvent::Accepted(RulesSeq(1)),
         ignored.clone(),
         ignored.clone(),
         ignored.clone(),
-        RulesEvent::Accepted(2),
-        RulesEvent::Accepted(3),
+        RulesEvent::Accepted(RulesSeq(2)),
+        RulesEvent::Accepted(RulesSeq(3)),
         ignored.clone(),
-        RulesEvent::Placed(3),
+        RulesEvent::Placed(RulesSeq(3)),
         ignored,
     ];
     assert_eq!(taken, wanted);
     assert_eq!(registry.genesis(), Some(&genesis()));
-    assert_eq!(registry.last("acme").map(|v| (v.order, v.sha256[0])), Some((3, 2)));
-    assert_eq!(registry.next_order(), 4);
+    assert_eq!(registry.last("acme").map(|v| (v.seq, v.sha256[0])), Some((RulesSeq(3), 2)));
+    assert_eq!(registry.next_seq(), RulesSeq(4));
     // acme's first version is not placed, and no desk needs it.
-    assert_eq!(registry.unplaced().map(|v| v.order).collect::<Vec<_>>(), [2]);
+    assert_eq!(registry.unplaced().map(|v| v.seq).collect::<Vec<_>>(), [RulesSeq(2)]);
     let outdated = registry.propose("bolt", [9; 32], 1).expect_err("a lower behaviour").to_string();
     assert_eq!(outdated, "behaviour 2 is published, this build would publish 1: upgrade it");
 }
@@ -73,13 +74,13 @@ fn first_proposal_for_a_number_is_accepted() {
 #[test]
 fn same_rules_are_republished_only_for_higher_behaviour() {
     let mut registry = Registry::default();
-    read(&mut registry, &[genesis().record(), marker("acme", 1, 1, 2), placed_record(1)]);
+    read(&mut registry, &[genesis().record(), marker("acme", 1, 1, 2), placed_record(RulesSeq(1))]);
     let act = |behaviour| {
         let mut publisher = Publisher::new("acme", [1; 32], behaviour);
         publisher.next(&registry).expect("not outdated")
     };
-    assert_eq!(act(1), Act::Done { order: 1 });
-    assert_eq!(act(2), Act::Done { order: 1 });
+    assert_eq!(act(1), Act::Done { seq: RulesSeq(1) });
+    assert_eq!(act(2), Act::Done { seq: RulesSeq(1) });
     assert_eq!(act(3), Act::Propose { follows: registry.last("acme"), record: marker("acme", 2, 1, 3) });
 }
 
@@ -99,7 +100,9 @@ fn foreign_record_in_rules_is_refused() {
     let facts = seal(Kind::Facts, 0, None, 0, &[]);
     assert_eq!(refused(1, &facts), "rules partition 0 offset 1: a frame of kind facts does not belong here");
     assert!(refused(1, b"MSHF").contains("the record has 4 bytes"));
-    assert!(refused(1, &placed_record(1)).contains("version 1 are placed, but that version is not published"));
+    assert!(
+        refused(1, &placed_record(RulesSeq(1))).contains("version 1 are placed, but that version is not published")
+    );
 }
 
 /// The log: `rules`, and the content of every partition. Appending is one step, reading another.
@@ -113,13 +116,13 @@ struct World {
 
 impl World {
     /// The last version number of every merchant, as the desk of a partition applies it.
-    fn desk(&self, topic: Topic, partition: u16) -> BTreeMap<String, u32> {
+    fn desk(&self, topic: Topic, partition: u16) -> BTreeMap<String, RulesSeq> {
         let mut last = BTreeMap::new();
         for record in self.partitions.get(&(topic, partition)).into_iter().flatten() {
             let frame = Frame::open(record).expect("a frame");
-            let Marker { merchant, order, .. } = frame.items().next().expect("an item").expect("a marker");
-            let known = last.entry(merchant.to_owned()).or_insert(order);
-            *known = order.max(*known);
+            let Marker { merchant, seq, .. } = frame.items().next().expect("an item").expect("a marker");
+            let known = last.entry(merchant.to_owned()).or_insert(seq);
+            *known = seq.max(*known);
         }
         last
     }
@@ -129,8 +132,8 @@ impl World {
         for (downstream, upstream) in DOWNSTREAM_FIRST.iter().zip(&DOWNSTREAM_FIRST[1..]) {
             for (up, down) in (0..PARTITIONS).flat_map(|up| (0..PARTITIONS).map(move |down| (up, down))) {
                 let behind = self.desk(*downstream, down);
-                for (merchant, order) in self.desk(*upstream, up) {
-                    assert!(behind.get(&merchant).is_some_and(|o| *o >= order), "{upstream} {up} knows {order}");
+                for (merchant, seq) in self.desk(*upstream, up) {
+                    assert!(behind.get(&merchant).is_some_and(|known| *known >= seq), "{upstream} {up} knows {seq}");
                 }
             }
         }
@@ -143,7 +146,7 @@ struct Worker {
     publisher: Publisher,
     /// The topic whose markers it places, the next partition, and the record.
     placing: Option<(Topic, u16, Vec<u8>)>,
-    is_done: Option<u32>,
+    is_done: Option<RulesSeq>,
 }
 
 impl Worker {
@@ -171,7 +174,7 @@ impl Worker {
                 world.rules.push(record);
             }
             Act::Place { topic, record } => self.placing = Some((topic, 0, record)),
-            Act::Done { order } => self.is_done = Some(order),
+            Act::Done { seq } => self.is_done = Some(seq),
         }
     }
 }
@@ -218,8 +221,8 @@ proptest! {
                 Turn::Step { who, twice } => {
                     let (worker, merchant, sha) = &mut workers[who];
                     worker.step(&mut world, twice);
-                    if let Some(order) = worker.is_done {
-                        let published = worker.registry.version(order).expect("it was read back");
+                    if let Some(seq) = worker.is_done {
+                        let published = worker.registry.version(seq).expect("it was read back");
                         prop_assert_eq!((published.merchant.as_str(), published.sha256[0]), (*merchant, *sha));
                         workers[who] = next(&world, merchants[usize::from(*sha) % 2]);
                     }
@@ -251,11 +254,11 @@ proptest! {
         for registry in &seen {
             prop_assert!(last.registry.published().starts_with(registry.published()));
         }
-        prop_assert!(last.registry.published().iter().map(|v| v.order).eq(1..last.registry.next_order()));
+        prop_assert!(last.registry.published().iter().map(|v| v.seq.0).eq(1..last.registry.next_seq().0));
         prop_assert_eq!(last.registry.last(merchant).map(|v| v.sha256[0]), Some(sha));
         prop_assert_eq!(last.registry.unplaced().count(), 0);
-        let wanted: BTreeMap<String, u32> =
-            merchants.iter().filter_map(|m| last.registry.last(m)).map(|v| (v.merchant.clone(), v.order)).collect();
+        let wanted: BTreeMap<String, RulesSeq> =
+            merchants.iter().filter_map(|m| last.registry.last(m)).map(|v| (v.merchant.clone(), v.seq)).collect();
         for topic in DOWNSTREAM_FIRST {
             for partition in 0..PARTITIONS {
                 prop_assert_eq!(world.desk(topic, partition), wanted.clone(), "{} {}", topic, partition);

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use domain::frame::{Frame, Kind, PART_BYTES_MAX, decode, encode, seal};
 use domain::model::address::{Partitions, Topic};
 use domain::model::fact::{Fact, Metric, Scope, What};
-use domain::model::rulebook::{Library, Rulebook};
-use domain::model::rules::{Attribution, Dedup, Rules};
+use domain::model::rules::rulebook::{Library, Rulebook};
+use domain::model::rules::{Attribution, Dedup, Rules, RulesSeq};
 use domain::model::time::Millis;
 use domain::protocol::behaviour::{Behaviour, Build};
+use domain::protocol::error::{DeskError, RestoreError};
 use domain::protocol::positions::{Admission, FaultInjection, Positions, ProtocolError};
 use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Outbox, Output, Stage, StageOptions, marker_record};
 
@@ -18,26 +19,26 @@ use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Outbox, Output, Stage, St
 struct Echo {
     facts: usize,
     key: String,
-    orders: Vec<u32>,
+    seqs: Vec<RulesSeq>,
 }
 
 impl Desk for Echo {
     const TOPIC: Topic = Topic::Scans;
 
     fn save(&self) -> Vec<u8> {
-        encode(&(self.facts, &self.key, &self.orders))
+        encode(&(self.facts, &self.key, &self.seqs))
     }
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {
         Vec::new()
     }
 
-    fn load(state: &[u8], _: &Library) -> Result<Self, String> {
-        let (facts, key, orders) = decode(state)?;
-        Ok(Self { facts, key, orders })
+    fn load(state: &[u8], _: &Library) -> Result<Self, RestoreError> {
+        let (facts, key, seqs) = decode(state)?;
+        Ok(Self { facts, key, seqs })
     }
 
-    fn apply(&mut self, frame: &Frame<'_>, _: Millis, _: &Library, out: &mut Outbox) -> Result<Millis, String> {
+    fn apply(&mut self, frame: &Frame<'_>, _: Millis, _: &Library, out: &mut Outbox) -> Result<Millis, DeskError> {
         let count = What::Count { scope: Scope::Store, key: &self.key, day: 1, metric: Metric::Scans, delta: 1 };
         for _ in 0..self.facts {
             out.fact(&Fact { merchant: "m", what: count });
@@ -45,14 +46,14 @@ impl Desk for Echo {
         Ok(frame.received)
     }
 
-    fn switch(&mut self, marker: &Marker<'_>, _: &Library, _: &mut Outbox) -> Result<(), String> {
-        self.orders.push(marker.order);
+    fn switch(&mut self, marker: &Marker<'_>, _: &Library, _: &mut Outbox) -> Result<(), DeskError> {
+        self.seqs.push(marker.seq);
         Ok(())
     }
 }
 
 fn echo(facts: usize) -> Stage<Echo> {
-    let desk = Echo { facts, key: "k".repeat(PART_BYTES_MAX / 3), orders: Vec::new() };
+    let desk = Echo { facts, key: "k".repeat(PART_BYTES_MAX / 3), seqs: Vec::new() };
     Stage::new(desk, 9, 0, Partitions::all(1))
 }
 
@@ -71,8 +72,8 @@ fn library() -> Library {
         campaigns: vec![],
         funnels: vec![],
     };
-    let book = |order| Arc::new(Rulebook::new(rules.clone(), order, [0; 32], &BTreeMap::new()).expect("rules"));
-    (1..4).map(|order| (order, book(order))).collect()
+    let book = |seq| Arc::new(Rulebook::new(rules.clone(), seq, [0; 32], &BTreeMap::new()).expect("rules"));
+    (1..4).map(RulesSeq).map(|seq| (seq, book(seq))).collect()
 }
 
 fn step(stage: &mut Stage<Echo>, record: &[u8]) -> Result<Vec<Output>, ProtocolError> {
@@ -135,13 +136,14 @@ fn offset_gap_is_refused_and_old_offset_dropped() {
 
 #[test]
 fn old_marker_is_ignored_and_unknown_behaviour_refused() {
-    let marker = |order, behaviour| marker_record(&Marker { merchant: "m", order, sha256: [0; 32], behaviour });
+    let marker =
+        |seq, behaviour| marker_record(&Marker { merchant: "m", seq: RulesSeq(seq), sha256: [0; 32], behaviour });
     let mut stage = echo(1);
     // An ignored marker has no effect, even if it asks for an unknown behaviour.
-    for (order, behaviour) in [(1, BEHAVIOUR), (3, BEHAVIOUR), (2, BEHAVIOUR), (3, BEHAVIOUR + 1)] {
-        step(&mut stage, &marker(order, behaviour)).expect("a marker");
+    for (seq, behaviour) in [(1, BEHAVIOUR), (3, BEHAVIOUR), (2, BEHAVIOUR), (3, BEHAVIOUR + 1)] {
+        step(&mut stage, &marker(seq, behaviour)).expect("a marker");
     }
-    assert_eq!(stage.desk().orders, [1, 3]);
+    assert_eq!(stage.desk().seqs, [RulesSeq(1), RulesSeq(3)]);
     let alarm = step(&mut stage, &marker(4, BEHAVIOUR)).expect_err("rules that are not found").to_string();
     assert_eq!(alarm, "scans partition 0 offset 4: rules 4 of m are not found: publish them again");
     let alarm = step(&mut echo(1), &marker(1, BEHAVIOUR + 1)).expect_err("another behaviour").to_string();
@@ -162,7 +164,8 @@ fn relay(builds: &[&'static [Behaviour]], records: &[Vec<u8>]) -> Result<Vec<Out
     let mut all = Vec::new();
     for (build, record) in builds.iter().zip(records) {
         let saved = stage.save();
-        stage = Stage::restore_under(options(build), &saved, 9, 0, Partitions::all(1), &library())?;
+        stage = Stage::restore_under(options(build), &saved, 9, 0, Partitions::all(1), &library())
+            .map_err(|error| error.to_string())?;
         all.extend(step(&mut stage, record).map_err(|error| error.to_string())?);
     }
     Ok(all)
@@ -170,7 +173,8 @@ fn relay(builds: &[&'static [Behaviour]], records: &[Vec<u8>]) -> Result<Vec<Out
 
 #[test]
 fn new_behaviour_begins_at_its_marker_and_stays() {
-    let marker = |order, behaviour| marker_record(&Marker { merchant: "m", order, sha256: [0; 32], behaviour });
+    let marker =
+        |seq, behaviour| marker_record(&Marker { merchant: "m", seq: RulesSeq(seq), sha256: [0; 32], behaviour });
     let events = || seal(Kind::Events, 5, None, 0, &[]);
     let records = [marker(1, 1), events(), marker(2, 2), events(), marker(3, 1), events()];
     let answers = relay(&[BOTH; 6], &records).expect("known behaviours");
@@ -199,10 +203,7 @@ fn without_log_id_check_another_log_passes() {
         let options = StageOptions { faults, ..StageOptions::default() };
         Stage::<Echo>::restore_under(options, &saved, 10, 0, Partitions::all(1), &library()).map(drop)
     };
-    assert_eq!(
-        restore(FaultInjection::default()),
-        Err("is of another log, partition or number of partitions".to_owned())
-    );
+    assert_eq!(restore(FaultInjection::default()), Err(RestoreError::Source));
     assert_eq!(restore(FaultInjection { log_id: false, ..FaultInjection::default() }), Ok(()));
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use data_encoding::HEXLOWER;
 use domain::model::fact::{Answer, Award, Fact, Metric, OrderState, Posting, ScanResult, Scope, What};
-use domain::model::rules::Step;
+use domain::model::rules::{RulesSeq, Step};
 use domain::model::time::{Day, HOUR_MS, Millis, day_text};
 
 use crate::error::LedgerError;
@@ -19,8 +19,8 @@ type MerchantNumber = u32;
 #[derive(Debug, Default)]
 pub struct Batch {
     merchants: Vec<String>,
-    /// By version.
-    rules: BTreeMap<u32, Rules>,
+    /// By version number.
+    rules: BTreeMap<RulesSeq, Rules>,
     /// By merchant and scope, then by key.
     counters: BTreeMap<(MerchantNumber, Scope), HashMap<String, Sums>>,
     funnels: BTreeMap<(MerchantNumber, String, u8, Step, String, Day), i64>,
@@ -116,9 +116,9 @@ impl Batch {
         let merchant = self.merchant(fact.merchant);
         self.facts += 1;
         match fact.what {
-            What::Rules { order, sha256, currency } => {
+            What::Rules { seq, sha256, currency } => {
                 let sha256 = HEXLOWER.encode(sha256);
-                self.rules.insert(order, Rules { merchant, sha256, currency: currency.to_owned() });
+                self.rules.insert(seq, Rules { merchant, sha256, currency: currency.to_owned() });
             }
             What::Count { scope, key, day, metric, delta } => {
                 return self.count(merchant, scope, key, (day, metric), delta);
@@ -245,7 +245,7 @@ fn award_cells(a: &Award<'_>) -> Cells {
     let until: Option<Millis> = a.unlock.and_then(|(_, until)| until);
     cells![
         a.campaign,
-        i64::from(a.rules),
+        i64::from(a.rules.0),
         a.code,
         a.shopper,
         a.entry.cast_signed(),

@@ -38,14 +38,12 @@ pub(crate) fn write(batches: &[(u16, &Batch)], store: &mut dyn Store) -> Written
 
 fn put_rules(batches: &[(u16, &Batch)], rows: &mut dyn Sink) -> Written {
     // Every partition holds the same rules.
-    let all: BTreeMap<u32, _> = batches
-        .iter()
-        .flat_map(|(_, batch)| batch.rules.iter().map(|(version, rules)| (*version, (*batch, rules))))
-        .collect();
-    for (version, (batch, rules)) in all {
+    let all: BTreeMap<_, _> =
+        batches.iter().flat_map(|(_, batch)| batch.rules.iter().map(|(seq, rules)| (*seq, (*batch, rules)))).collect();
+    for (seq, (batch, rules)) in all {
         let name = batch.name(rules.merchant);
         rows.put(&[
-            i64::from(version).into(),
+            i64::from(seq.0).into(),
             name.into(),
             rules.sha256.as_str().into(),
             rules.currency.as_str().into(),

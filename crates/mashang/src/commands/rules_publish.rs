@@ -44,10 +44,10 @@ pub(crate) fn publish(args: &RulesPublishArgs, files: Arc<dyn Files>) -> Result<
     };
     for checked in &given {
         let merchant = &checked.rules.merchant;
-        let (order, is_new) = publisher.publish(&checked.rules).with_context(|| format!("rules of {merchant}"))?;
+        let (seq, is_new) = publisher.publish(&checked.rules).with_context(|| format!("rules of {merchant}"))?;
         let version = version_text(&version(&object(&checked.rules)));
         let how = if is_new { "published" } else { "in force already" };
-        print(format_args!("{merchant}: version {version} {how}, number {order}"))?;
+        print(format_args!("{merchant}: version {version} {how}, number {seq}"))?;
     }
     Ok(())
 }

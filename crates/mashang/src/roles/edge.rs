@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use domain::model::rulebook::Rulebook;
+use domain::model::rules::rulebook::Rulebook;
 use domain::protocol::publish::Registry as Published;
 use edge::ingest::batcher::{BatchPolicy, Batcher};
 use edge::ingest::clock::Stamps;
@@ -243,8 +243,8 @@ impl Rules {
         read_on(&mut *self.consumer, &mut self.published)?;
         let known = self.catalog.rulebooks();
         let now = served(&self.published, &self.store, &known)?;
-        let order = |(merchant, book): (&String, &Arc<Rulebook>)| (merchant.clone(), book.order);
-        if !now.iter().map(order).eq(known.iter().map(order)) {
+        let seq = |(merchant, book): (&String, &Arc<Rulebook>)| (merchant.clone(), book.seq);
+        if !now.iter().map(seq).eq(known.iter().map(seq)) {
             info!(merchants = now.len(), "rules are served");
             if let Some((dir, meta)) = &self.cache
                 && let Err(error) = edge_cache::keep(dir, meta, &now)

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use domain::model::rulebook::Rulebook;
+use domain::model::rules::RulesSeq;
+use domain::model::rules::rulebook::Rulebook;
 use eventlog::files;
 use eventlog::files::disk::Disk;
 use eventlog::local::meta::Meta;
@@ -27,7 +28,8 @@ struct Known {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Published {
-    order: u32,
+    #[serde(rename = "order")]
+    seq: RulesSeq,
     /// As it was published, as a text: its SHA-256 is its version.
     object: String,
 }
@@ -39,7 +41,7 @@ struct Published {
 pub(super) fn keep(dir: &Path, log: &Meta, books: &Rulebooks) -> Result<()> {
     let published = |book: &Arc<Rulebook>| {
         let object = String::from_utf8(object(&book.rules)).expect("JSON is UTF-8");
-        Published { order: book.order, object }
+        Published { seq: book.seq, object }
     };
     let known = Known { log: log.clone(), rules: books.values().map(published).collect() };
     let bytes = serde_json::to_vec(&known).expect("numbers and texts");
@@ -59,9 +61,9 @@ pub(super) fn read(dir: &Path) -> Result<Option<(Meta, Rulebooks)>> {
         bytes => bytes.map_err(|e| wrong(&e))?,
     };
     let known: Known = serde_json::from_slice(&bytes).map_err(|e| wrong(&e))?;
-    let book = |Published { order, object }: Published| {
+    let book = |Published { seq, object }: Published| {
         let rules = from_object(object.as_bytes()).map_err(|e| wrong(&e))?;
-        let book = edge_rulebook(rules, order, version(object.as_bytes()))?;
+        let book = edge_rulebook(rules, seq, version(object.as_bytes()))?;
         Ok((book.rules.merchant.clone(), book))
     };
     Ok(Some((known.log, known.rules.into_iter().map(book).collect::<Result<_>>()?)))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use domain::model::address::{PartitionId, Topic};
-use domain::model::rulebook::Library;
+use domain::model::rules::rulebook::Library;
 use domain::protocol::publish::Registry as Published;
 use eventlog::api::{Appender, Consumer};
 use eventlog::error::LogError;

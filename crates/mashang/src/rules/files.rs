@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::RulesSeq;
+use domain::model::rules::rulebook::{Library, Rulebook};
 use wire::rules::{Checked, Mistake, Reference, object, read, version};
 
 use crate::process::input;
@@ -107,12 +108,11 @@ fn unread(path: &Path, error: &std::io::Error) -> String {
 pub(crate) fn publish(checked: Vec<Checked>) -> Result<(Library, Vec<Published>)> {
     let mut library = Library::new();
     let mut published = Vec::new();
-    for (order, checked) in (1..).zip(checked) {
+    for (seq, checked) in (1..).map(RulesSeq).zip(checked) {
         let object = object(&checked.rules);
-        let book = Rulebook::new(checked.rules, order, version(&object), &checked.secrets);
-        let book =
-            Arc::new(book.map_err(anyhow::Error::msg).context("rules that passed the check cannot be worked with")?);
-        library.insert(order, Arc::clone(&book));
+        let book = Rulebook::new(checked.rules, seq, version(&object), &checked.secrets);
+        let book = Arc::new(book.context("rules that passed the check cannot be worked with")?);
+        library.insert(seq, Arc::clone(&book));
         published.push(Published { book, object });
     }
     Ok((library, published))

@@ -7,8 +7,8 @@ use std::sync::mpsc::sync_channel;
 
 use anyhow::{Context, Result};
 use domain::model::address::Topic;
-use domain::model::rulebook::{Library, Rulebook};
-use domain::model::rules::{Rules, version_text};
+use domain::model::rules::rulebook::{Library, Rulebook};
+use domain::model::rules::{Rules, RulesSeq, version_text};
 use domain::protocol::publish::{Act, Publisher, Registry, Version};
 use domain::protocol::stage::BEHAVIOUR;
 use eventlog::api::Append;
@@ -57,7 +57,7 @@ impl RulesPublisher<'_> {
     ///
     /// # Errors
     /// They cannot follow the rules in force (usage), or the log refuses the records.
-    pub(crate) fn publish(&mut self, rules: &Rules) -> Result<(u32, bool)> {
+    pub(crate) fn publish(&mut self, rules: &Rules) -> Result<(RulesSeq, bool)> {
         let object = object(rules);
         let sha256 = version(&object);
         read_on(self.consumer, self.registry)?;
@@ -79,11 +79,16 @@ impl RulesPublisher<'_> {
                     self.append(Topic::Rules, &record)?;
                     read_on(self.consumer, self.registry)?;
                 }
-                Act::Done { order } => {
+                Act::Done { seq } => {
                     if is_new {
-                        info!(merchant = rules.merchant, order, version = version_text(&sha256), "rules published");
+                        info!(
+                            merchant = rules.merchant,
+                            order = seq.0,
+                            version = version_text(&sha256),
+                            "rules published"
+                        );
                     }
-                    return Ok((order, is_new));
+                    return Ok((seq, is_new));
                 }
             }
         }
@@ -136,25 +141,25 @@ impl Needed {
 pub(crate) fn books(registry: &Registry, store: &RulesStore, known: &Library, secrets: &Secrets) -> Result<Library> {
     let mut library = known.clone();
     for version in registry.published() {
-        if library.contains_key(&version.order) {
+        if library.contains_key(&version.seq) {
             continue;
         }
         let rules = store.load(&version.sha256)?;
-        let is_last = registry.last(&version.merchant).is_some_and(|last| last.order == version.order);
+        let is_last = registry.last(&version.merchant).is_some_and(|last| last.seq == version.seq);
         let secrets = find_secrets(&rules, secrets, is_last)?;
-        library.insert(version.order, book(rules, version.order, version.sha256, &secrets)?);
+        library.insert(version.seq, book(rules, version.seq, version.sha256, &secrets)?);
     }
     Ok(library)
 }
 
 /// The rulebook of an edge, which does not draw.
-pub(crate) fn edge_rulebook(rules: Rules, order: u32, sha256: [u8; 32]) -> Result<Arc<Rulebook>> {
-    book(rules, order, sha256, &BTreeMap::new())
+pub(crate) fn edge_rulebook(rules: Rules, seq: RulesSeq, sha256: [u8; 32]) -> Result<Arc<Rulebook>> {
+    book(rules, seq, sha256, &BTreeMap::new())
 }
 
-fn book(rules: Rules, order: u32, sha256: [u8; 32], secrets: &BTreeMap<String, [u8; 32]>) -> Result<Arc<Rulebook>> {
-    let book = Rulebook::new(rules, order, sha256, secrets);
-    Ok(Arc::new(book.map_err(anyhow::Error::msg).context("rules that passed the check cannot be worked with")?))
+fn book(rules: Rules, seq: RulesSeq, sha256: [u8; 32], secrets: &BTreeMap<String, [u8; 32]>) -> Result<Arc<Rulebook>> {
+    let book = Rulebook::new(rules, seq, sha256, secrets);
+    Ok(Arc::new(book.context("rules that passed the check cannot be worked with")?))
 }
 
 /// The secrets of rules, as far as they are needed and found.
@@ -211,16 +216,16 @@ fn check_against(old: &Rules, new: &Rules) -> Result<()> {
 /// An object is missing.
 pub(crate) fn served(registry: &Registry, store: &RulesStore, known: &Rulebooks) -> Result<Rulebooks> {
     let mut last: BTreeMap<&str, &Version> = BTreeMap::new();
-    for version in registry.published().iter().filter(|version| registry.is_placed(version.order)) {
+    for version in registry.published().iter().filter(|version| registry.is_placed(version.seq)) {
         let place = last.entry(&version.merchant).or_insert(version);
-        if place.order < version.order {
+        if place.seq < version.seq {
             *place = version;
         }
     }
     let served = last.into_iter().map(|(merchant, version)| {
-        let book = match known.get(merchant).filter(|book| book.order == version.order) {
+        let book = match known.get(merchant).filter(|book| book.seq == version.seq) {
             Some(book) => Arc::clone(book),
-            None => edge_rulebook(store.load(&version.sha256)?, version.order, version.sha256)?,
+            None => edge_rulebook(store.load(&version.sha256)?, version.seq, version.sha256)?,
         };
         Ok((merchant.to_owned(), book))
     });

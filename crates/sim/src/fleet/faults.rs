@@ -91,7 +91,7 @@ impl World {
         if self.behaviour == 1 {
             self.behaviour = 2;
             let rules_store = lock(&self.rules_store);
-            let last = rules_store.registry.published().last().and_then(|version| rules_store.text_of(version.order));
+            let last = rules_store.registry.published().last().and_then(|version| rules_store.text_of(version.seq));
             self.to_publish.extend(last);
             self.trace.note("behaviour 2", format_args!("{last:?}"));
         }
@@ -245,7 +245,7 @@ impl World {
     /// A marker that every partition has comes a second time.
     fn marker_again(&mut self) {
         let rules_store = lock(&self.rules_store);
-        let placed = rules_store.registry.published().iter().filter(|v| rules_store.registry.is_placed(v.order));
+        let placed = rules_store.registry.published().iter().filter(|v| rules_store.registry.is_placed(v.seq));
         let records: Vec<Vec<u8>> = placed.map(|version| marker_record(&version.marker())).collect();
         drop(rules_store);
         if records.is_empty() {

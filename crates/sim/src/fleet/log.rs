@@ -7,6 +7,7 @@ use std::ops::Range;
 use domain::frame::{Frame, Kind};
 use domain::model::address::Topic;
 use domain::model::event::Event;
+use domain::model::rules::RulesSeq;
 use domain::model::time::Millis;
 use domain::protocol::stage::Marker;
 use eventlog::error::LogError;
@@ -36,7 +37,7 @@ struct Partition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ruled {
     pub logged: Logged,
-    pub order: u32,
+    pub rules: RulesSeq,
 }
 
 #[derive(Debug)]
@@ -142,14 +143,14 @@ impl SharedLog {
         let mut events = Vec::new();
         for partition in 0..self.meta.partitions.scans {
             let mut received = 0;
-            let mut rules: BTreeMap<&str, u32> = BTreeMap::new();
+            let mut rules: BTreeMap<&str, RulesSeq> = BTreeMap::new();
             for (offset, Stored { append, bytes }) in (0..).zip(of(partition)) {
                 let Ok(frame) = Frame::open(bytes) else { continue };
                 match frame.kind {
                     Kind::Marker => {
                         let marker: Marker<'_> = frame.items().next().expect("an item").expect("a marker");
-                        let order = rules.entry(marker.merchant).or_default();
-                        *order = marker.order.max(*order);
+                        let last = rules.entry(marker.merchant).or_default();
+                        *last = marker.seq.max(*last);
                     }
                     Kind::Events => {
                         for (at, event) in frame.items::<Event<'_>>().enumerate() {
@@ -157,7 +158,7 @@ impl SharedLog {
                             let cut = if self.meta.clock == Clock::Wall { *append } else { Millis::MAX };
                             received = event.stamp.min(cut).max(received);
                             let logged = Logged { received, partition, offset, at, key: event.key };
-                            events.push(Ruled { logged, order: rules[event.merchant] });
+                            events.push(Ruled { logged, rules: rules[event.merchant] });
                         }
                     }
                     _ => {}

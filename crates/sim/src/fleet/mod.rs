@@ -28,6 +28,7 @@ use ::wire::event::Merchants;
 use ::worker::snapshot::Snapshots;
 use domain::frame::Frame;
 use domain::model::address::Topic;
+use domain::model::rules::RulesSeq;
 use domain::model::time::Millis;
 use domain::protocol::publish::DOWNSTREAM_FIRST;
 use domain::protocol::stage::Marker;
@@ -308,16 +309,16 @@ impl World {
 
     fn evidence(&self, events: &[Ruled]) -> Result<Evidence<'_>, Alarm> {
         let rules_store = lock(&self.rules_store);
-        let book = |(order, book): (&u32, &Arc<_>)| {
-            let file = rules_store.text_of(*order).map(|text| PathBuf::from(&rules_store.texts[text].file));
-            (*order, (Arc::clone(book), file.expect("a text of the store")))
+        let book = |(seq, book): (&RulesSeq, &Arc<_>)| {
+            let file = rules_store.text_of(*seq).map(|text| PathBuf::from(&rules_store.texts[text].file));
+            (*seq, (Arc::clone(book), file.expect("a text of the store")))
         };
         Ok(Evidence {
             case: &self.case,
             clients: &self.clients,
             edges: self.edges.iter().collect(),
             partitions: self.plan.partitions,
-            events: events.iter().map(|e| (e.logged, e.order)).collect(),
+            events: events.iter().map(|e| (e.logged, e.rules)).collect(),
             rulebooks: rules_store.library().iter().map(book).collect(),
             tables: oracle::tables(|table| self.ledgers.db.export(table))?,
         })
@@ -339,20 +340,20 @@ impl World {
         let rules_store = lock(&self.rules_store);
         for topic in DOWNSTREAM_FIRST {
             for partition in 0..self.plan.partitions.of(topic) {
-                let mut last: BTreeMap<&str, u32> = BTreeMap::new();
+                let mut last: BTreeMap<&str, RulesSeq> = BTreeMap::new();
                 for stored in self.log.history((topic, partition)) {
                     let Ok(frame) = Frame::open(&stored.bytes) else { continue };
                     let marker =
                         (frame.kind == domain::frame::Kind::Marker).then(|| frame.items::<Marker<'_>>().next());
                     if let Some(Some(Ok(marker))) = marker {
-                        let order = last.entry(marker.merchant).or_default();
-                        *order = marker.order.max(*order);
+                        let known = last.entry(marker.merchant).or_default();
+                        *known = marker.seq.max(*known);
                     }
                 }
                 for text in &rules_store.texts[..self.case.rules_files.len()] {
                     let merchant = &*text.rules.merchant;
                     let (wanted, found) =
-                        (rules_store.registry.last(merchant).map(|v| v.order), last.get(merchant).copied());
+                        (rules_store.registry.last(merchant).map(|v| v.seq), last.get(merchant).copied());
                     hold(wanted == found, || {
                         format!(
                             "{topic} {partition} has rules {found:?} of {merchant} in force, published are {wanted:?}"

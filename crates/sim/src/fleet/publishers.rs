@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::model::address::Topic;
-use domain::model::rulebook::{Library, Rulebook};
-use domain::model::rules::Rules;
+use domain::model::rules::rulebook::{Library, Rulebook};
+use domain::model::rules::{Rules, RulesSeq};
 use domain::protocol::publish::{Act, Publisher, Registry};
 use wire::rules::Reference;
 use worker::rules_cache::RulesCache;
@@ -30,8 +30,8 @@ impl Text {
     /// # Panics
     /// If the rules are not valid.
     #[must_use]
-    pub fn book(&self, order: u32) -> Rulebook {
-        Rulebook::new(self.rules.clone(), order, self.sha256, &self.secrets).expect("valid rules")
+    pub fn book(&self, seq: RulesSeq) -> Rulebook {
+        Rulebook::new(self.rules.clone(), seq, self.sha256, &self.secrets).expect("valid rules")
     }
 }
 
@@ -104,7 +104,7 @@ impl RulesStore {
         read_on(&mut self.registry, log)?;
         for version in &self.registry.published()[self.library.len()..] {
             let text = self.texts.iter().find(|t| t.sha256 == version.sha256).expect("a text of the store");
-            self.library.insert(version.order, Arc::new(text.book(version.order)));
+            self.library.insert(version.seq, Arc::new(text.book(version.seq)));
         }
         Ok(())
     }
@@ -121,8 +121,8 @@ impl RulesStore {
 
     /// The index in the store of the version with a number.
     #[must_use]
-    pub fn text_of(&self, order: u32) -> Option<usize> {
-        let version = self.registry.version(order)?;
+    pub fn text_of(&self, seq: RulesSeq) -> Option<usize> {
+        let version = self.registry.version(seq)?;
         self.texts.iter().position(|t| t.sha256 == version.sha256)
     }
 }

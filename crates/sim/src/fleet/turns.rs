@@ -7,6 +7,7 @@ use ::worker::snapshot::Snapshot;
 use ::worker::task::TaskError;
 use domain::model::address::Topic;
 use domain::model::time::Millis;
+use domain::protocol::error::{DeskError, Unexpected};
 use domain::protocol::positions::ProtocolError;
 use domain::protocol::stage::Output;
 
@@ -175,7 +176,7 @@ impl World {
         let is_overtaken = match &error {
             TaskError::Log(LogError::Retired { .. }) => true,
             TaskError::ProtocolError(ProtocolError::Unexpected { what, .. }) => {
-                what.contains("the marker asks for behaviour")
+                matches!(**what, Unexpected::Desk(DeskError::Behaviour(_)))
             }
             _ => false,
         };
@@ -331,7 +332,7 @@ impl World {
             return false;
         }
         let rules_store = lock(&self.rules_store);
-        let unplaced = rules_store.registry.unplaced().last().and_then(|version| rules_store.text_of(version.order));
+        let unplaced = rules_store.registry.unplaced().last().and_then(|version| rules_store.text_of(version.seq));
         self.to_publish.extend(unplaced);
         unplaced.is_none()
     }

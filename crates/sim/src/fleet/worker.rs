@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::model::rulebook::Library;
+use domain::model::rules::rulebook::Library;
 use domain::protocol::behaviour::Build;
 use domain::protocol::positions::FaultInjection;
 use domain::protocol::stage::{Output, RecordMark, StageOptions};

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::model::address::Topic;
-use domain::model::rulebook::Library;
+use domain::model::rules::RulesSeq;
+use domain::model::rules::rulebook::Library;
 use domain::model::time::Millis;
 use domain::protocol::stage::Output;
 use eventlog::api::Append;
@@ -84,9 +85,9 @@ impl World {
         let tables = oracle::tables(|table| self.ledgers.export(table))?;
         tables.values().for_each(|table| self.trace.bytes(table.as_bytes()));
         let files = case.rules_files.iter().map(PathBuf::from);
-        let rulebooks = self.library.iter().zip(files).map(|((order, book), file)| (*order, (Arc::clone(book), file)));
+        let rulebooks = self.library.iter().zip(files).map(|((seq, book), file)| (*seq, (Arc::clone(book), file)));
         // Every merchant has one version, so events need no version number.
-        let events = self.logs.events().into_iter().map(|event| (event, 0)).collect();
+        let events = self.logs.events().into_iter().map(|event| (event, RulesSeq::default())).collect();
         oracle::check(&Evidence {
             case,
             clients: &self.clients,

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use domain::model::address::Topic;
-use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::RulesSeq;
+use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::protocol::stage::{BEHAVIOUR, Marker, marker_record};
 use eventlog::api::Append;
 use wire::event::Merchants;
@@ -83,7 +84,7 @@ impl World {
         let mut markers = Vec::new();
         for book in self.library.values() {
             let merchant = &book.rules.merchant;
-            let marker = Marker { merchant, order: book.order, sha256: book.sha256, behaviour: BEHAVIOUR };
+            let marker = Marker { merchant, seq: book.seq, sha256: book.sha256, behaviour: BEHAVIOUR };
             for topic in [Topic::Awards, Topic::Draws, Topic::Scans] {
                 let records = (0..partitions.of(topic)).map(|partition| (partition, marker_record(&marker)));
                 markers.extend(records.map(|(partition, record)| Append { topic, partition, record }));
@@ -123,10 +124,10 @@ fn library(case: &Case) -> Library {
         };
         files.get(name).map(|content| content.as_bytes().to_vec()).ok_or_else(|| "is not there".to_owned())
     };
-    let book = |(order, name): (u32, &String)| {
+    let book = |(seq, name): (RulesSeq, &String)| {
         let checked = wire::rules::read(name, files[&**name], &mut open).expect("the generator makes valid rules");
         let sha256 = wire::rules::version(&wire::rules::object(&checked.rules));
-        (order, Arc::new(Rulebook::new(checked.rules, order, sha256, &checked.secrets).expect("valid rules")))
+        (seq, Arc::new(Rulebook::new(checked.rules, seq, sha256, &checked.secrets).expect("valid rules")))
     };
-    (1..).zip(&case.rules_files).map(book).collect()
+    (1..).map(RulesSeq).zip(&case.rules_files).map(book).collect()
 }

@@ -9,7 +9,8 @@ use domain::desk::shopper::ShopperDesk;
 use domain::frame::Frame;
 use domain::model::address::{Partitions, Topic};
 use domain::model::fact::{Fact, Metric, What};
-use domain::model::rulebook::Library;
+use domain::model::rules::RulesSeq;
+use domain::model::rules::rulebook::Library;
 use domain::model::time::Millis;
 use domain::protocol::positions::FaultInjection;
 use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, StageOptions, marker_record};
@@ -32,12 +33,12 @@ fn scans(seed: u64) -> (Library, Records) {
     let (case, later) = generate_with_later(seed, 150, 2);
     let rules_store = RulesStore::new(&case.files, &[case.rules_files.clone(), later].concat());
     let library: Library =
-        (1..).zip(&rules_store.texts).map(|(order, text)| (order, Arc::new(text.book(order)))).collect();
+        (1..).map(RulesSeq).zip(&rules_store.texts).map(|(seq, text)| (seq, Arc::new(text.book(seq)))).collect();
     let merchants = Merchants::new(library.values().map(|b| (b.rules.merchant.clone(), b.rules.currency.clone())));
     let mut clients = Clients::new(&case.lines, &merchants, &mut rng);
     let mut markers = library.values().map(|book| {
         let (merchant, sha256) = (&*book.rules.merchant, book.sha256);
-        marker_record(&Marker { merchant, order: book.order, sha256, behaviour: BEHAVIOUR })
+        marker_record(&Marker { merchant, seq: book.seq, sha256, behaviour: BEHAVIOUR })
     });
     let mut records: Records = markers.by_ref().take(case.rules_files.len()).map(|marker| (0, marker)).collect();
     let mut edge = Edge::new(0, 0);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use domain::frame::{Kind, seal};
 use domain::model::address::{Partitions, Topic};
-use domain::model::rulebook::{Library, Rulebook};
-use domain::model::rules::{Attribution, Dedup, Rules};
+use domain::model::rules::rulebook::{Library, Rulebook};
+use domain::model::rules::{Attribution, Dedup, Rules, RulesSeq};
 use domain::protocol::stage::{Marker, marker_record};
 use eventlog::api::Record;
 use eventlog::files::memory::Memory;
@@ -29,13 +29,13 @@ pub(crate) fn library() -> Library {
         campaigns: vec![],
         funnels: vec![],
     };
-    let book = Rulebook::new(rules, 1, [0; 32], &std::collections::BTreeMap::new()).expect("rules");
-    [(1, Arc::new(book))].into()
+    let book = Rulebook::new(rules, RulesSeq(1), [0; 32], &std::collections::BTreeMap::new()).expect("rules");
+    [(RulesSeq(1), Arc::new(book))].into()
 }
 
 /// The marker of those rules.
 pub(crate) fn marker() -> Vec<u8> {
-    marker_record(&Marker { merchant: "m", order: 1, sha256: [0; 32], behaviour: 1 })
+    marker_record(&Marker { merchant: "m", seq: RulesSeq(1), sha256: [0; 32], behaviour: 1 })
 }
 
 /// Otherwise a manifest could be published although an answer to its records is not in the log, and never will be.

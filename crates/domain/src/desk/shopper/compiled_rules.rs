@@ -1,12 +1,14 @@
 //! Symbols: small numbers for the texts that key counters and touches; and a version of the rules, compiled to symbols.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::code::{Kind, Rank};
-use crate::model::rulebook::{Place, Resolved, Rulebook};
+use crate::model::rules::RulesSeq;
+use crate::model::rules::rulebook::{Place, Resolved, Rulebook};
 
 /// The number of a text; [`NONE`] stands for no text. No answer depends on which number a text has.
 pub(super) type Symbol = u32;
@@ -52,6 +54,9 @@ impl Interner {
         self.texts.get(sym as usize).map(AsRef::as_ref)
     }
 }
+
+/// Compiled rules by the number of their version.
+pub(super) type Versions = BTreeMap<RulesSeq, Arc<CompiledRules>>;
 
 /// A version of the rules, with symbols for its ids.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::desk::shopper::compiled_rules::Symbol;
 use crate::model::code::Kind;
 use crate::model::event::Action;
-use crate::model::rules::{Funnel, Step};
+use crate::model::rules::{Funnel, RulesSeq, Step};
 use crate::model::time::{Day, Millis};
 
 /// A shopper's progress in one funnel.
@@ -17,7 +17,7 @@ pub(super) struct Progress {
     /// The funnel's name.
     pub(super) funnel: Symbol,
     /// The version number of the rules that define the funnel of this progress.
-    pub(super) rules: u32,
+    pub(super) rules: RulesSeq,
     cohorts: Vec<Cohort>,
 }
 
@@ -72,7 +72,7 @@ pub(super) fn concerns(funnel: &Funnel, event: &FunnelEvent<'_>) -> bool {
 }
 
 impl Progress {
-    pub(super) fn new(funnel: Symbol, rules: u32) -> Self {
+    pub(super) fn new(funnel: Symbol, rules: RulesSeq) -> Self {
         Self { funnel, rules, cohorts: Vec::new() }
     }
 

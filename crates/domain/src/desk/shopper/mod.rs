@@ -21,8 +21,9 @@ use crate::frame::{Frame, Kind, decode, encode};
 use crate::model::address::Topic;
 use crate::model::event::Event;
 use crate::model::fact::{Fact, What};
-use crate::model::rulebook::Library;
+use crate::model::rules::rulebook::Library;
 use crate::model::time::Millis;
+use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::stage::{Desk, Marker, Outbox};
 
 /// State: the shoppers of one partition, by merchant.
@@ -67,10 +68,10 @@ impl Desk for ShopperDesk {
         sums
     }
 
-    fn load(state: &[u8], library: &Library) -> Result<Self, String> {
+    fn load(state: &[u8], library: &Library) -> Result<Self, RestoreError> {
         let (received, merchants): (Millis, Vec<(Box<str>, MerchantState)>) = decode(state)?;
         let merchants = merchants.into_iter().map(|(name, state)| Ok((name, Merchant::restore(state, library)?)));
-        Ok(Self { merchants: merchants.collect::<Result<_, String>>()?, received })
+        Ok(Self { merchants: merchants.collect::<Result<_, RestoreError>>()?, received })
     }
 
     fn apply(
@@ -79,16 +80,15 @@ impl Desk for ShopperDesk {
         append: Millis,
         _library: &Library,
         out: &mut Outbox,
-    ) -> Result<Millis, String> {
+    ) -> Result<Millis, DeskError> {
         if frame.kind != Kind::Events {
-            return Err(format!("a frame of kind {} does not belong into {}", frame.kind, Self::TOPIC));
+            return Err(DeskError::Kind { kind: frame.kind, topic: Self::TOPIC });
         }
         for event in frame.items::<Event<'_>>() {
-            let event = event.map_err(|e| e.to_string())?;
+            let event = event?;
             self.received = self.received.max(event.stamp.min(append));
             let merchant = self.merchants.get_mut(event.merchant);
-            let merchant =
-                merchant.ok_or_else(|| format!("no rules of {} were published before its events", event.merchant))?;
+            let merchant = merchant.ok_or_else(|| DeskError::NoRules(event.merchant.to_owned()))?;
             merchant.event(&event, self.received, out);
         }
         for merchant in self.merchants.values_mut() {
@@ -99,15 +99,15 @@ impl Desk for ShopperDesk {
         Ok(self.received)
     }
 
-    fn switch(&mut self, marker: &Marker<'_>, library: &Library, out: &mut Outbox) -> Result<(), String> {
-        let book = library.get(&marker.order).ok_or_else(|| format!("rules {} are not found", marker.order))?;
+    fn switch(&mut self, marker: &Marker<'_>, library: &Library, out: &mut Outbox) -> Result<(), DeskError> {
+        let book = library.get(&marker.seq).ok_or(DeskError::Rules(marker.seq))?;
         match self.merchants.get_mut(marker.merchant) {
             Some(merchant) => merchant.switch(book, self.received),
             None => {
                 self.merchants.insert(marker.merchant.into(), Merchant::new(marker.merchant, book));
             }
         }
-        let what = What::Rules { order: book.order, sha256: book.sha256, currency: &book.rules.currency };
+        let what = What::Rules { seq: book.seq, sha256: book.sha256, currency: &book.rules.currency };
         out.fact(&Fact { merchant: marker.merchant, what });
         Ok(())
     }

@@ -5,8 +5,8 @@ use crate::desk::shopper::compiled_rules::{CompiledCode, CompiledRules, Interner
 use crate::desk::shopper::counters::Scopes;
 use crate::model::code::{Kind, Rank};
 use crate::model::event::{Action, Event, Payment};
-use crate::model::rulebook::Resolved;
-use crate::model::time::{Day, Millis};
+use crate::model::rules::rulebook::Resolved;
+use crate::model::time::{AHEAD_MAX_MS, Day, Millis};
 
 /// An event with what the rules add to it.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +40,11 @@ impl<'e> EventContext<'_, 'e> {
         let seed = self.resolved.touch.filter(|_| !self.late)?;
         Some(Touch::new(self.time, self.event.key, self.received, seed))
     }
+}
+
+/// When an event happened; `received` if the event does not say, or names a time too far ahead.
+pub(super) fn time_of(event: &Event<'_>, received: Millis) -> Millis {
+    event.time.filter(|&time| time <= received + AHEAD_MAX_MS).unwrap_or(received)
 }
 
 /// Derives guide, store, region, channel and campaign (contract section 1) and the touch (section 5).

@@ -3,14 +3,13 @@
 //! The counts of the orders concerned are taken back, the orders change, and their new counts are added: events that arrive
 //! in another sequence end in the same sums.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::money::member::Member;
 use super::money::order::{Buyer, Cause, Order, Paid};
 use super::money::touch::{Added, Touch, insert, insert_all, within};
 use super::shopper::Shopper;
-use crate::desk::shopper::compiled_rules::{CompiledRules, Interner};
+use crate::desk::shopper::compiled_rules::{CompiledRules, Interner, Versions};
 use crate::desk::shopper::counters::CounterBuffer;
 use crate::desk::shopper::resolve::EventContext;
 use crate::model::event::{Action, Payment};
@@ -25,7 +24,7 @@ pub(super) struct Settlement<'a> {
     /// The rules in force.
     pub(super) compiled: &'a CompiledRules,
     /// The rules under which orders and members were first seen.
-    pub(super) versions: &'a BTreeMap<u32, Arc<CompiledRules>>,
+    pub(super) versions: &'a Versions,
     pub(super) counters: &'a mut CounterBuffer,
     pub(super) names: &'a Interner,
     pub(super) out: &'a mut Outbox,
@@ -82,34 +81,43 @@ impl Settlement<'_> {
         self.out.fact(&Fact { merchant: context.event.merchant, what });
     }
 
+    /// Settles the orders that a payment or a touch concerns: takes back what they count for, changes them, adds what they now
+    /// count for.
+    ///
+    /// Each is a pass over all of them, not a step for each order. A payment can move the shopper's first order, which decides
+    /// commission of the others: what is taken back depends on the old one, what is added on the new one. And counters are sent
+    /// in the order of their first use, so other turns would give a frame with other bytes.
     fn orders(&mut self, context: &EventContext<'_, '_>, touch: Option<Touch>) {
         let Self { shopper, compiled, versions, counters, names, out } = self;
-        let payment = context.payment();
         let mut buyer = Buyer {
             merchant: context.event.merchant,
             shopper: context.event.shopper,
             key: context.event.shopper_key,
             first_order: shopper.first_order.unwrap_or(Millis::MAX),
         };
+        let is_order = context.event.action == Action::Order;
+        let payment = context.payment();
+        // The payment, if it is of this order.
+        let paid = |order: &Order| payment.filter(|payment| payment.number == &*order.number);
         if let Some(payment) = payment
             && shopper.order(payment.number).is_none()
         {
             shopper.orders.push(Order::new(payment.number));
         }
         // This order may become the shopper's first one, which can change the commission of all others.
-        let earlier = context.event.action == Action::Order && context.time < buyer.first_order;
-        let concerned = |order: &Order| {
-            let version = || versions.get(&order.rules);
-            payment.is_some_and(|payment| payment.number == &*order.number)
-                || touch.is_some_and(|t| is_candidate(&t, order, versions))
-                || (earlier && version().is_some_and(|v| v.book.rules.attribution.members == Members::New))
+        let earlier = is_order && context.time < buyer.first_order;
+        let is_concerned = |order: &Order| {
+            paid(order).is_some()
+                || touch.is_some_and(|touch| is_candidate(&touch, order, versions))
+                || (earlier
+                    && versions.get(&order.rules).is_some_and(|v| v.book.rules.attribution.members == Members::New))
         };
-        let concerned: Vec<usize> = (0..shopper.orders.len()).filter(|&i| concerned(&shopper.orders[i])).collect();
+        let concerned: Vec<usize> = (0..shopper.orders.len()).filter(|&i| is_concerned(&shopper.orders[i])).collect();
         // A refund does not change earlier refunds, a touch changes none, a part may change all.
-        let settled = |order: &Order| match payment {
-            Some(payment) if payment.number == &*order.number && context.event.action == Action::Order => 0,
-            Some(payment) if payment.number == &*order.number => order.refunds_before(context.time, context.event.key),
-            _ => usize::MAX,
+        let settled = |order: &Order| match paid(order) {
+            Some(_) if is_order => 0,
+            Some(_) => order.refunds_before(context.time, context.event.key),
+            None => usize::MAX,
         };
         let mut before = Vec::with_capacity(concerned.len());
         for &i in &concerned {
@@ -119,10 +127,10 @@ impl Settlement<'_> {
         }
         for &i in &concerned {
             let order = &mut shopper.orders[i];
-            if let Some(touch) = touch.filter(|t| is_candidate(t, order, versions)) {
+            if let Some(touch) = touch.filter(|touch| is_candidate(touch, order, versions)) {
                 insert(Arc::make_mut(&mut order.candidates), touch);
             }
-            if let Some(payment) = payment.filter(|payment| payment.number == &*order.number) {
+            if let Some(payment) = paid(order) {
                 pay(context, order, payment, shopper.touches.all(), compiled, versions);
                 if order.candidates.len() > 1 && Arc::strong_count(&order.candidates) == 1 {
                     share(&mut shopper.orders, i);
@@ -143,8 +151,7 @@ impl Settlement<'_> {
             let order = &mut shopper.orders[i];
             if let Some(version) = versions.get(&order.rules) {
                 let booked = order.book(1, settled(order), &buyer, version, counters);
-                let paid = payment.is_some_and(|payment| payment.number == &*order.number);
-                if paid || before.is_none_or(|before| before != booked) {
+                if paid(order).is_some() || before.is_none_or(|before| before != booked) {
                     order.post(&booked, &cause, &buyer, names, out);
                 }
             }
@@ -163,7 +170,7 @@ fn share(orders: &mut [Order], at: usize) {
 }
 
 /// Whether a touch lies within the window of a known order.
-fn is_candidate(touch: &Touch, order: &Order, versions: &BTreeMap<u32, Arc<CompiledRules>>) -> bool {
+fn is_candidate(touch: &Touch, order: &Order, versions: &Versions) -> bool {
     let in_time = order.time().filter(|&c| touch.time <= c).zip(versions.get(&order.rules));
     in_time.is_some_and(|(c, version)| c - version.book.rules.attribution.window_ms < touch.time)
 }
@@ -175,7 +182,7 @@ fn pay(
     payment: Payment<'_>,
     touches: &[Touch],
     compiled: &CompiledRules,
-    versions: &BTreeMap<u32, Arc<CompiledRules>>,
+    versions: &Versions,
 ) {
     let paid =
         Paid { time: context.time, key: context.event.key, amount: payment.amount, scopes: context.resolved.scopes };
@@ -186,7 +193,7 @@ fn pay(
     let before = order.time();
     order.add_part(payment.part, paid);
     if before.is_none() {
-        order.rules = compiled.book.order;
+        order.rules = compiled.book.seq;
     }
     let (Some(c), Some(version)) = (order.time(), versions.get(&order.rules)) else { return };
     if before != Some(c) {

@@ -8,6 +8,7 @@ use super::money::member::Member;
 use super::money::order::{Order, orders_in_snapshot};
 use super::money::touch::Touches;
 use crate::desk::shopper::compiled_rules::CompiledRules;
+use crate::model::rules::RulesSeq;
 use crate::model::time::Millis;
 
 /// A shopper of one merchant.
@@ -17,7 +18,7 @@ pub(super) struct Shopper {
     #[serde(with = "orders_in_snapshot")]
     pub(super) orders: Vec<Order>,
     /// The rules under which no order expires before this time; `None` before the first check.
-    pub(super) orders_kept: Option<(u32, Millis)>,
+    pub(super) orders_kept: Option<(RulesSeq, Millis)>,
     /// The time of the first order; it never expires.
     pub(super) first_order: Option<Millis>,
     /// It never expires.
@@ -45,12 +46,12 @@ impl Shopper {
         received: Millis,
         touches_floor: Millis,
         compiled: &CompiledRules,
-        within: impl Fn(u32) -> i64,
+        within: impl Fn(RulesSeq) -> i64,
         mut closed: impl FnMut(&Order),
     ) {
         self.touches.expire(received, touches_keep_ms(compiled), touches_floor);
         if self.orders.is_empty()
-            || self.orders_kept.is_some_and(|(rules, until)| rules == compiled.book.order && received < until)
+            || self.orders_kept.is_some_and(|(rules, until)| rules == compiled.book.seq && received < until)
         {
             return;
         }
@@ -66,14 +67,14 @@ impl Shopper {
             }
             kept
         });
-        self.orders_kept = Some((compiled.book.order, until));
+        self.orders_kept = Some((compiled.book.seq, until));
     }
 
     /// When something of this shopper expires next; `None` if nothing does.
     pub(super) fn next_expiry(
         &self,
         compiled: &CompiledRules,
-        within: impl Fn(u32) -> i64,
+        within: impl Fn(RulesSeq) -> i64,
         funnels_end: Millis,
     ) -> Option<Millis> {
         let orders = self.orders.iter().map(|o| o.expiry(within(o.rules)));

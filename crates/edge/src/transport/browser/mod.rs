@@ -20,7 +20,7 @@ use axum::routing::{MethodRouter, any, get};
 use bumpalo::Bump;
 use domain::model::code::Kind;
 use domain::model::event::Code;
-use domain::model::rulebook::Rulebook;
+use domain::model::rules::rulebook::Rulebook;
 use serde_json::json;
 use web::client_address::Client;
 use web::merchants::Rulebooks;

@@ -54,7 +54,9 @@ pub fn read(client: &MetadataClient) -> Result<Option<Origin>, LogError> {
     }
     let (mut first, mut is_complete) = (None, false);
     client.read(&[(Topic::Rules, 0)], |_, _, offset, bytes| {
-        let genesis = Frame::open(bytes).map_err(|e| e.to_string()).and_then(|frame| Genesis::of(&frame));
+        let genesis = Frame::open(bytes)
+            .map_err(|e| e.to_string())
+            .and_then(|frame| Genesis::of(&frame).map_err(|e| e.to_string()));
         match &first {
             None => {
                 let is_wrong = offset != 0 || genesis.is_err();
@@ -80,5 +82,6 @@ pub fn read(client: &MetadataClient) -> Result<Option<Origin>, LogError> {
 /// What is wrong with the first record of a partition; `None` if it belongs to this log.
 pub fn wrong_first(meta: &Meta, topic: Topic, partition: u16, record: &[u8]) -> Option<String> {
     let frame = Frame::open(record).map_err(|e| format!("partition {partition} offset 0: {e}"));
-    frame.and_then(|frame| Genesis::check(&frame, meta.source(topic, partition))).err()
+    let checked = |frame: Frame<'_>| Genesis::check(&frame, meta.source(topic, partition)).map_err(|e| e.to_string());
+    frame.and_then(checked).err()
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use data_encoding::HEXLOWER;
 use domain::model::fact::Metric;
-use domain::model::rulebook::Library;
+use domain::model::rules::rulebook::Library;
 use ledger::schema::may_replace;
 use ledger::writer::Writer;
 use wire::event::Merchants;

@@ -6,7 +6,7 @@ use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
 use domain::model::address::{Partitions, Topic};
 use domain::model::ids::digest128;
-use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
 use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, marker_record};
 use ledger::error::LedgerError;
@@ -88,5 +88,5 @@ fn step<D: Desk>(stage: &mut Stage<D>, record: &[u8], library: &Library) -> Resu
 }
 
 fn marker(book: &Rulebook) -> Marker<'_> {
-    Marker { merchant: &book.rules.merchant, order: book.order, sha256: book.sha256, behaviour: BEHAVIOUR }
+    Marker { merchant: &book.rules.merchant, seq: book.seq, sha256: book.sha256, behaviour: BEHAVIOUR }
 }

@@ -18,7 +18,7 @@ use anyhow::{Context, Result, anyhow};
 use console::pending_results::{Failed, PendingResults};
 use console::results::Console;
 use domain::model::address::{Partitions, Topic};
-use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
 use domain::protocol::publish;
 use edge::ingest::batcher::{BatchPolicy, Batcher};

@@ -6,7 +6,8 @@ use domain::desk::shopper::ShopperDesk;
 use domain::frame::{Body, Frame, Kind, seal};
 use domain::model::address::Partitions;
 use domain::model::fact::{Fact, Metric, Scope, What};
-use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::RulesSeq;
+use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
 use domain::protocol::positions::FaultInjection;
 use domain::protocol::stage::{BEHAVIOUR, Marker, marker_record};
@@ -28,7 +29,7 @@ enum In<'a> {
 use In::{Event, Rules};
 
 fn library(versions: &[&str]) -> Library {
-    let book = |(order, more): (u32, &&str)| {
+    let book = |(seq, more): (RulesSeq, &&str)| {
         let text = format!(
             "merchant = \"m\"\ncurrency = \"CNY\"\ntime_zone = \"UTC\"\n{more}\n\
              [[store]]\nid = \"s\"\n[[guide]]\nid = \"g\"\nstore = \"s\"\n"
@@ -36,9 +37,9 @@ fn library(versions: &[&str]) -> Library {
         let mut secret = |_: wire::rules::Reference<'_>| Ok("00".repeat(32).into_bytes());
         let checked = wire::rules::read("m.toml", &text, &mut secret).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
         let sha256 = wire::rules::version(&wire::rules::object(&checked.rules));
-        (order, Arc::new(Rulebook::new(checked.rules, order, sha256, &checked.secrets).expect("rules that work")))
+        (seq, Arc::new(Rulebook::new(checked.rules, seq, sha256, &checked.secrets).expect("rules that work")))
     };
-    (1..).zip(versions).map(book).collect()
+    (1..).map(RulesSeq).zip(versions).map(book).collect()
 }
 
 fn frame(id: &str, time: Millis, rest: &str) -> Vec<u8> {
@@ -60,9 +61,10 @@ fn told(versions: &[&str], inputs: &[In<'_>]) -> Vec<String> {
     let mut told = Vec::new();
     for input in inputs {
         let record = match input {
-            Rules(order) => {
-                let sha256 = library[order].sha256;
-                marker_record(&Marker { merchant: "m", order: *order, sha256, behaviour: BEHAVIOUR })
+            Rules(seq) => {
+                let seq = RulesSeq(*seq);
+                let sha256 = library[&seq].sha256;
+                marker_record(&Marker { merchant: "m", seq, sha256, behaviour: BEHAVIOUR })
             }
             Event(id, after, rest) => frame(id, START + after, rest),
         };

@@ -9,7 +9,8 @@ use domain::desk::shopper::ShopperDesk;
 use domain::frame::{Body, Kind, seal};
 use domain::model::address::{Partitions, Topic};
 use domain::model::ids;
-use domain::model::rulebook::{Library, Rulebook};
+use domain::model::rules::RulesSeq;
+use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
 use domain::protocol::positions::{FaultInjection, ProtocolError};
 use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, marker_record};
@@ -143,13 +144,13 @@ fn library(case: &Case) -> Library {
         };
         file(name).ok_or_else(|| "is not there".to_owned())
     };
-    let book = |(order, name): (u32, &String)| {
+    let book = |(seq, name): (RulesSeq, &String)| {
         let text = String::from_utf8(file(name).expect("a rules file")).expect("UTF-8");
         let checked = wire::rules::read(name, &text, &mut open).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
         let sha256 = wire::rules::version(&wire::rules::object(&checked.rules));
-        (order, Arc::new(Rulebook::new(checked.rules, order, sha256, &checked.secrets).expect("rules that work")))
+        (seq, Arc::new(Rulebook::new(checked.rules, seq, sha256, &checked.secrets).expect("rules that work")))
     };
-    (1..).zip(&case.rules_files).map(book).collect()
+    (1..).map(RulesSeq).zip(&case.rules_files).map(book).collect()
 }
 
 /// Frames of the case's events, cut where `cuts` says, by partition.
@@ -194,7 +195,7 @@ impl World {
         let mut log: BTreeMap<(Topic, u16), Vec<Vec<u8>>> = BTreeMap::new();
         for book in library.values() {
             let marker =
-                Marker { merchant: &book.rules.merchant, order: book.order, sha256: book.sha256, behaviour: BEHAVIOUR };
+                Marker { merchant: &book.rules.merchant, seq: book.seq, sha256: book.sha256, behaviour: BEHAVIOUR };
             for (topic, partitions) in [(Topic::Awards, 1), (Topic::Draws, 1), (Topic::Scans, scans)] {
                 for partition in 0..partitions {
                     log.entry((topic, partition)).or_default().push(marker_record(&marker));

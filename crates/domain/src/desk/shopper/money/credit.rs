@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::touch::Touch;
 use crate::desk::shopper::compiled_rules::{CompiledRules, NONE, Symbol};
 use crate::model::money::{share_ppm, split};
-use crate::model::rulebook::SuccessorTerms;
+use crate::model::rules::rulebook::SuccessorTerms;
 use crate::model::rules::{Members, Model, PayeeKind};
 use crate::model::time::Millis;
 

@@ -8,7 +8,7 @@ use super::touch::{Touch, Touches, insert, insert_all, within};
 use crate::desk::shopper::compiled_rules::{CompiledRules, Interner};
 use crate::desk::shopper::counters::{CounterBuffer, Scopes};
 use crate::model::fact::{Metric, What};
-use crate::model::rules::Model;
+use crate::model::rules::{Model, RulesSeq};
 use crate::model::time::Millis;
 
 /// A shopper's membership.
@@ -18,7 +18,7 @@ pub(in crate::desk::shopper) struct Member {
     key: u128,
     scopes: Scopes,
     /// The version number of the rules in force at the first join that came.
-    pub(in crate::desk::shopper) rules: u32,
+    pub(in crate::desk::shopper) rules: RulesSeq,
     /// Touches within the window. Once `received` > time + `late`, only late touches could be added, and those do not count.
     candidates: Vec<Touch>,
 }
@@ -36,7 +36,7 @@ impl Member {
             time,
             key,
             scopes,
-            rules: compiled.book.order,
+            rules: compiled.book.seq,
             candidates: within(touches.all(), time - window_ms, time).to_vec(),
         }
     }

@@ -10,6 +10,7 @@ use crate::desk::shopper::compiled_rules::{CompiledRules, Interner, NONE, Symbol
 use crate::desk::shopper::counters::{CounterBuffer, Key, Scopes};
 use crate::model::event::Part;
 use crate::model::fact::{Fact, Metric, OrderState, Posting, What};
+use crate::model::rules::RulesSeq;
 use crate::model::time::Millis;
 use crate::protocol::stage::Outbox;
 
@@ -27,7 +28,7 @@ pub(in crate::desk::shopper) struct Paid {
 pub(in crate::desk::shopper) struct Order {
     pub(in crate::desk::shopper) number: Box<str>,
     /// The version number of the rules in force when the order was first seen.
-    pub(in crate::desk::shopper) rules: u32,
+    pub(in crate::desk::shopper) rules: RulesSeq,
     parts: [Option<Paid>; Part::ALL.len()],
     /// The time of the earliest part.
     time: Option<Millis>,
@@ -53,7 +54,7 @@ impl Order {
     pub(in crate::desk::shopper) fn new(number: &str) -> Self {
         Self {
             number: number.into(),
-            rules: 0,
+            rules: RulesSeq::default(),
             parts: [None; Part::ALL.len()],
             time: None,
             refunds: Vec::new(),

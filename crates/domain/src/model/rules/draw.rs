@@ -5,8 +5,8 @@ use num_bigint::BigUint;
 use num_rational::Ratio as Exact;
 use sha2::Sha256;
 
-use super::ids::SEPARATOR;
-use super::money::Ratio;
+use crate::model::ids::SEPARATOR;
+use crate::model::money::Ratio;
 
 /// A campaign's secret, ready to draw with; never printed.
 #[derive(Clone)]
@@ -21,7 +21,9 @@ impl std::fmt::Debug for DrawKey {
 /// The input of a draw: the code, and for codes that are not one-item codes also the shopper and the entry's number.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
+    /// The campaign's id.
     pub campaign: &'a str,
+    /// The code's name.
     pub code: &'a str,
     /// `None` for one-item codes.
     pub entry: Option<(&'a str, u64)>,

@@ -5,26 +5,32 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::code::{Kind, Link, gtin};
 use super::draw::{DrawKey, thresholds};
-use super::event::{Action, Code};
-use super::ids::{shopper_key, text_key};
-use super::rules::{Campaign, PrizeKind, Rules, Successor, version_text};
-use super::time::{Millis, Zone};
+use super::{Campaign, PrizeKind, Rules, RulesSeq, Successor, version_text};
+use crate::model::code::{Kind, Link, gtin};
+use crate::model::event::{Action, Code};
+use crate::model::ids::{shopper_key, text_key};
+use crate::model::time::{Millis, Zone};
 
 /// The published rules that frames may refer to, by version number.
-pub type Library = BTreeMap<u32, Arc<Rulebook>>;
+pub type Library = BTreeMap<RulesSeq, Arc<Rulebook>>;
 
 /// A version of one merchant's rules.
 #[derive(Debug)]
 pub struct Rulebook {
+    /// The rules as written.
     pub rules: Rules,
-    /// Its version number: the position in the order of publishing over all merchants, from 1.
-    pub order: u32,
+    /// The number of the version.
+    pub seq: RulesSeq,
+    /// SHA-256 of the published object.
     pub sha256: [u8; 32],
+    /// The zone that decides days.
     pub zone: Zone,
+    /// By index in the rules.
     pub guides: Vec<GuideTerms>,
+    /// By index in the rules.
     pub codes: Vec<CodeTerms>,
+    /// By index in the rules.
     pub campaigns: Vec<CampaignTerms>,
     /// The actions that unlock some prize.
     pub unlocking: Vec<Action>,
@@ -35,35 +41,49 @@ pub struct Rulebook {
     by_gsrn: HashMap<u64, u32>,
 }
 
+/// What the rules say of a guide; indices into the rules.
 #[derive(Debug)]
 pub struct GuideTerms {
     /// None of a guide of the head office.
     pub store: Option<u32>,
+    /// When the guide left.
     pub left: Option<Millis>,
+    /// Who is paid after that.
     pub successor: SuccessorTerms,
     /// The key of the guide's own shopper id.
     pub shopper_key: Option<u128>,
 }
 
+/// Who is paid instead of a guide who has left.
 #[derive(Clone, Copy, Debug)]
 pub enum SuccessorTerms {
+    /// The store of this index.
     Store(u32),
+    /// The guide who has left.
     Keep,
+    /// The guide of this index.
     Guide(u32),
 }
 
 /// What a known code stands for; indices into the rules.
 #[derive(Clone, Copy, Debug)]
 pub struct CodeTerms {
+    /// What the code is.
     pub kind: Kind,
+    /// The guide that it belongs to.
     pub guide: Option<u32>,
+    /// The store that it belongs to.
     pub store: Option<u32>,
+    /// The campaign that it enters.
     pub campaign: Option<u32>,
+    /// The key of its name for tables.
     pub name_key: u128,
 }
 
+/// What a campaign needs to draw and to grant.
 #[derive(Debug)]
 pub struct CampaignTerms {
+    /// By index in the campaign.
     pub prizes: Vec<PrizeTerms>,
     /// Per phase, the thresholds of the prizes.
     pub thresholds: Vec<Vec<u128>>,
@@ -71,32 +91,41 @@ pub struct CampaignTerms {
     pub key: Option<DrawKey>,
 }
 
+/// What a prize needs to be granted.
 #[derive(Debug)]
 pub struct PrizeTerms {
+    /// The index of the prize that follows where this one is used up; `None` means thanks.
     pub otherwise: Option<u32>,
+    /// What it takes from the budget, minor units.
     pub cash: i64,
 }
 
 /// What a text is under these rules.
 #[derive(Clone, Copy, Debug)]
 pub struct Resolved<'a> {
+    /// What the code is.
     pub kind: Kind,
     /// Index into the rules' codes, for a code that they list.
     pub listed: Option<u32>,
     /// For a store's GLN or a guide's GSRN: the index of that store or guide.
     pub place: Option<Place>,
+    /// The code's name.
     pub name: Name<'a>,
 }
 
+/// What a GS1 key of the rules names; indices into the rules.
 #[derive(Clone, Copy, Debug)]
 pub enum Place {
+    /// The store of this index.
     Store(u32),
+    /// The guide of this index.
     Guide(u32),
 }
 
 /// A code's name (contract section 3).
 #[derive(Clone, Copy, Debug)]
 pub enum Name<'a> {
+    /// A text.
     Text(&'a str),
     /// A GS1 key: its value, and its number of digits.
     Digits(u64, u8),
@@ -131,25 +160,54 @@ impl<'a> Name<'a> {
     }
 }
 
+/// Why rules cannot be prepared: they did not pass the checks of `wire`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RulebookError {
+    /// No such time zone is in the database.
+    #[error("time_zone: {0} is not known")]
+    TimeZone(String),
+    /// A reference to a store, guide or campaign that the rules do not list.
+    #[error("{what} {id} is not in the rules of {merchant}")]
+    Unlisted {
+        /// `store`, `guide` or `campaign`.
+        what: &'static str,
+        /// The id that is referred to.
+        id: String,
+        /// The merchant's name.
+        merchant: String,
+    },
+    /// A store is to succeed to a guide who has none.
+    #[error("guide {0} has no store that could succeed to the guide")]
+    NoStore(String),
+    /// A reference to a prize that the campaign does not list.
+    #[error("prize {prize} is not in campaign {campaign}")]
+    Prize {
+        /// The id that is referred to.
+        prize: String,
+        /// The campaign's id.
+        campaign: String,
+    },
+}
+
 impl Rulebook {
     /// Prepares a version. `secrets` are by campaign id; a role that does not draw passes none.
     ///
     /// # Errors
-    /// The first reference to an unknown id: the rules did not pass the checks of `wire`.
+    /// The first reference that leads nowhere.
     pub fn new(
         rules: Rules,
-        order: u32,
+        seq: RulesSeq,
         sha256: [u8; 32],
         secrets: &BTreeMap<String, [u8; 32]>,
-    ) -> Result<Self, String> {
-        let zone =
-            Zone::named(&rules.time_zone).ok_or_else(|| format!("time_zone: {} is not known", rules.time_zone))?;
+    ) -> Result<Self, RulebookError> {
+        let zone = Zone::named(&rules.time_zone).ok_or_else(|| RulebookError::TimeZone(rules.time_zone.clone()))?;
         let by_store = index(rules.stores.iter().map(|s| s.id.as_str()));
         let by_guide = index(rules.guides.iter().map(|g| g.id.as_str()));
         let by_code = index(rules.codes.iter().map(|c| c.id.as_str()));
         let by_campaign = index(rules.campaigns.iter().map(|c| c.id.as_str()));
-        let find = |map: &HashMap<Box<str>, u32>, what: &str, id: &str| {
-            map.get(id).copied().ok_or_else(|| format!("{what} {id} is not in the rules of {}", rules.merchant))
+        let find = |map: &HashMap<Box<str>, u32>, what: &'static str, id: &str| {
+            let unlisted = || RulebookError::Unlisted { what, id: id.to_owned(), merchant: rules.merchant.clone() };
+            map.get(id).copied().ok_or_else(unlisted)
         };
         let find_in = |map, what, id: &Option<String>| id.as_ref().map(|id| find(map, what, id)).transpose();
         let guides = rules.guides.iter().map(|g| {
@@ -159,8 +217,7 @@ impl Rulebook {
                 left: g.left,
                 successor: match &g.successor {
                     Successor::Store => {
-                        let none = || format!("guide {} has no store that could succeed to the guide", g.id);
-                        SuccessorTerms::Store(store.ok_or_else(none)?)
+                        SuccessorTerms::Store(store.ok_or_else(|| RulebookError::NoStore(g.id.clone()))?)
                     }
                     Successor::Keep => SuccessorTerms::Keep,
                     Successor::Guide(id) => SuccessorTerms::Guide(find(&by_guide, "guide", id)?),
@@ -168,7 +225,7 @@ impl Rulebook {
                 shopper_key: g.shopper.as_ref().map(|s| shopper_key(&rules.merchant, s)),
             })
         });
-        let guides = guides.collect::<Result<Vec<_>, String>>()?;
+        let guides = guides.collect::<Result<Vec<_>, RulebookError>>()?;
         let codes = rules.codes.iter().map(|c| {
             Ok(CodeTerms {
                 kind: c.kind,
@@ -178,9 +235,9 @@ impl Rulebook {
                 name_key: text_key(&c.id),
             })
         });
-        let codes = codes.collect::<Result<Vec<_>, String>>()?;
+        let codes = codes.collect::<Result<Vec<_>, RulebookError>>()?;
         let campaigns =
-            rules.campaigns.iter().map(|c| campaign_terms(c, secrets)).collect::<Result<Vec<_>, String>>()?;
+            rules.campaigns.iter().map(|c| campaign_terms(c, secrets)).collect::<Result<Vec<_>, RulebookError>>()?;
         let prizes = rules.campaigns.iter().flat_map(|c| &c.prizes);
         let mut unlocking: Vec<Action> = prizes.filter_map(|p| p.unlock.as_ref().map(|u| u.action)).collect();
         unlocking.sort_unstable();
@@ -199,7 +256,7 @@ impl Rulebook {
             by_gln,
             by_gsrn,
             rules,
-            order,
+            seq,
             sha256,
         })
     }
@@ -210,11 +267,13 @@ impl Rulebook {
         version_text(&self.sha256)
     }
 
+    /// The index of a listed store.
     #[must_use]
     pub fn store(&self, id: &str) -> Option<u32> {
         self.by_store.get(id).copied()
     }
 
+    /// The index of a listed guide.
     #[must_use]
     pub fn guide(&self, id: &str) -> Option<u32> {
         self.by_guide.get(id).copied()
@@ -287,10 +346,12 @@ fn product<'a>(gtin: Option<u64>) -> Option<Resolved<'a>> {
     gtin.map(|n| Resolved { kind: Kind::Product, listed: None, place: None, name: Name::Digits(n, 14) })
 }
 
-fn campaign_terms(campaign: &Campaign, secrets: &BTreeMap<String, [u8; 32]>) -> Result<CampaignTerms, String> {
+fn campaign_terms(campaign: &Campaign, secrets: &BTreeMap<String, [u8; 32]>) -> Result<CampaignTerms, RulebookError> {
     let by_prize = index(campaign.prizes.iter().map(|p| p.id.as_str()));
-    let find =
-        |id: &str| by_prize.get(id).copied().ok_or_else(|| format!("prize {id} is not in campaign {}", campaign.id));
+    let find = |id: &str| {
+        let unlisted = || RulebookError::Prize { prize: id.to_owned(), campaign: campaign.id.clone() };
+        by_prize.get(id).copied().ok_or_else(unlisted)
+    };
     let prizes = campaign.prizes.iter().map(|p| {
         Ok(PrizeTerms {
             otherwise: p.otherwise.as_deref().map(find).transpose()?,
@@ -303,8 +364,8 @@ fn campaign_terms(campaign: &Campaign, secrets: &BTreeMap<String, [u8; 32]>) -> 
         Ok(thresholds(&odds))
     });
     Ok(CampaignTerms {
-        prizes: prizes.collect::<Result<_, String>>()?,
-        thresholds: per_phase.collect::<Result<_, String>>()?,
+        prizes: prizes.collect::<Result<_, RulebookError>>()?,
+        thresholds: per_phase.collect::<Result<_, RulebookError>>()?,
         key: secrets.get(&campaign.id).map(DrawKey::new),
     })
 }

@@ -1,37 +1,54 @@
 //! A merchant's rules as they are written, after every check: what the published object holds.
 //!
-//! References are by id here; [`super::rulebook`] turns them into indices once per version.
+//! References are by id here; [`rulebook`] turns them into indices once per version.
+
+pub mod draw;
+pub mod rulebook;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::code::Kind;
-use super::event::Action;
-use super::money::Ratio;
-use super::time::{DAY_MS, Millis};
+use crate::model::code::Kind;
+use crate::model::event::Action;
+use crate::model::money::Ratio;
+use crate::model::time::{DAY_MS, Millis};
 
 /// One merchant's rules (contract section 4). Durations in ms, rates in ppm, money in minor units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rules {
+    /// The merchant's name.
     pub merchant: String,
+    /// ISO 4217 code of all amounts.
     pub currency: String,
+    /// IANA name of the zone that decides days.
     pub time_zone: String,
+    /// Maximum age of an event at `received`, ms; an older one is no touch, and does not count its shopper.
     pub late_ms: i64,
+    /// What counts as the same event, and as a repeat.
     pub dedup: Dedup,
+    /// How orders are credited to touches.
     pub attribution: Attribution,
+    /// Commission terms; the first that matches applies.
     pub commissions: Vec<Commission>,
+    /// The listed stores.
     pub stores: Vec<Store>,
+    /// The listed guides.
     pub guides: Vec<Guide>,
+    /// The listed codes.
     pub codes: Vec<StaticCode>,
+    /// The prize draws.
     pub campaigns: Vec<Campaign>,
+    /// The funnels.
     pub funnels: Vec<Funnel>,
 }
 
+/// When a delivery is a duplicate, and a scan a repeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dedup {
+    /// How long the identity of an event is remembered, minutes.
     pub horizon_minutes: u32,
     /// 0 is off.
     pub debounce_ms: i64,
@@ -40,28 +57,35 @@ pub struct Dedup {
 /// Maximum of `dedup.horizon`, minutes: 45 days; rules with a longer one are refused.
 pub const HORIZON_MINUTES_MAX: u32 = 45 * 24 * 60;
 
+/// How orders are credited to touches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attribution {
+    /// How long before an order a touch counts, ms.
     pub window_ms: i64,
+    /// How credit is shared.
     pub model: Model,
+    /// How long a holder of credit is safe from a later touch of the same rank, ms; only in the model `last`.
     pub protect_ms: i64,
+    /// Whose orders earn commission.
     pub members: Members,
+    /// How long after an order its refunds count, and the order is kept, ms.
     pub refund_within_ms: i64,
+    /// Maximum number of touches of a shopper; beyond it the smallest are dropped.
     pub touches_max: u32,
 }
 
-super::text::words! {
+crate::model::text::words! {
     /// How the credit of an order is shared among its touches.
     Model { Last = "last", First = "first", Linear = "linear", Position = "position" }
 }
 
-super::text::words! {
+crate::model::text::words! {
     /// Whose orders earn commission: all shoppers', or only those of shoppers who had not bought before the touch.
     Members { All = "all", New = "new" }
 }
 
-super::text::words! {
+crate::model::text::words! {
     /// Who is paid by a `[[commission]]`.
     PayeeKind { Guide = "guide", Store = "store" }
 }
@@ -70,38 +94,55 @@ super::text::words! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Commission {
+    /// First time of an order, inclusive.
     pub from: Option<Millis>,
+    /// End of the times of orders, exclusive.
     pub to: Option<Millis>,
     /// The order's store.
     pub store: Option<String>,
     /// The credited guide, and the credited guide's level.
     pub guide: Option<String>,
+    /// The level of the credited guide.
     pub level: Option<String>,
+    /// Who is paid.
     pub payee: PayeeKind,
+    /// Share of the net amount, parts per million.
     pub rate_ppm: u32,
+    /// How long a posting waits before it is due, ms.
     pub hold_ms: i64,
 }
 
+/// A listed store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Store {
+    /// The store's id.
     pub id: String,
+    /// The store's region.
     pub region: Option<String>,
+    /// The store's name, for people.
     pub name: Option<String>,
+    /// GS1 location number, 13 digits.
     pub gln: Option<u64>,
 }
 
+/// A listed guide.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Guide {
+    /// The guide's id.
     pub id: String,
     /// None of a guide of the head office.
     pub store: Option<String>,
+    /// The guide's level, which commission terms may name.
     pub level: Option<String>,
     /// The guide's own shopper id.
     pub shopper: Option<String>,
+    /// GS1 service relation number, 18 digits.
     pub gsrn: Option<u64>,
+    /// When the guide left; orders from then on pay the successor.
     pub left: Option<Millis>,
+    /// Who is paid after that.
     pub successor: Successor,
 }
 
@@ -116,14 +157,21 @@ pub enum Successor {
     Guide(String),
 }
 
+/// A listed code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StaticCode {
+    /// The code's id: its text.
     pub id: String,
+    /// What the code is.
     pub kind: Kind,
+    /// The guide that its scans touch.
     pub guide: Option<String>,
+    /// The store that its scans touch.
     pub store: Option<String>,
+    /// The campaign that its scans enter.
     pub campaign: Option<String>,
+    /// The channel of its scans.
     pub channel: Option<String>,
 }
 
@@ -131,41 +179,56 @@ pub struct StaticCode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Campaign {
+    /// The campaign's id.
     pub id: String,
+    /// First `received` of an entry, inclusive.
     pub from: Millis,
+    /// End of the entries, exclusive.
     pub to: Millis,
     /// Region prefixes; empty is everywhere.
     pub areas: Vec<String>,
+    /// Maximum number of entries of a shopper; further scans are refused.
     pub limit_total: Option<u32>,
+    /// Maximum number of entries of a shopper on one day.
     pub limit_day: Option<u32>,
+    /// Maximum number of wins of a shopper; further draws win thanks.
     pub limit_wins: Option<u32>,
     /// Cash over all prizes.
     pub budget: Option<i64>,
+    /// Where a browser is redirected to after a keyless scan.
     pub landing: Option<String>,
     /// A reference (`file:` or `env:`), never the secret.
     pub secret: String,
     /// SHA-256 of the secret, hex.
     pub commit: String,
+    /// The prizes, in the order of their thresholds.
     pub prizes: Vec<Prize>,
+    /// The odds; the first phase that matches applies.
     pub phases: Vec<Phase>,
 }
 
+/// A prize of a campaign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prize {
+    /// The prize's id.
     pub id: String,
+    /// What is given.
     pub kind: PrizeKind,
     /// Of cash (minor units) and points.
     pub amount: Option<i64>,
     /// The coupon that it grants.
     pub ticket: Option<String>,
+    /// Maximum number that is granted; `None` is without limit.
     pub stock: Option<u64>,
+    /// What the shopper must do first.
     pub unlock: Option<Unlock>,
     /// The prize that is granted if stock or budget of this one is used up; `None` means thanks.
     pub otherwise: Option<String>,
 }
 
-super::text::words! {
+crate::model::text::words! {
+    /// What a prize gives.
     PrizeKind { Cash = "cash", Points = "points", Coupon = "coupon", Goods = "goods" }
 }
 
@@ -175,6 +238,7 @@ super::text::words! {
 pub struct Unlock {
     /// `order`, `join` or `follow`.
     pub action: Action,
+    /// How long after the award, ms; `None` is without limit.
     pub within_ms: Option<i64>,
 }
 
@@ -182,7 +246,9 @@ pub struct Unlock {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Phase {
+    /// First `received`, inclusive.
     pub from: Option<Millis>,
+    /// End, exclusive.
     pub to: Option<Millis>,
     /// The shopper's entries to which it applies, by number: the first and, unless open, the last.
     pub entries: (u64, Option<u64>),
@@ -190,7 +256,7 @@ pub struct Phase {
     pub odds: BTreeMap<String, Ratio>,
 }
 
-super::text::words! {
+crate::model::text::words! {
     /// A step of a funnel.
     Step {
         Visit = "visit",
@@ -204,11 +270,15 @@ super::text::words! {
     }
 }
 
+/// A list of steps, of which the shoppers who reach each are counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Funnel {
+    /// The funnel's name.
     pub name: String,
+    /// Its steps, at most [`FUNNEL_STEPS_MAX`].
     pub steps: Vec<Step>,
+    /// How long after its first step an attempt can go on, ms.
     pub within_ms: i64,
     /// Narrows claims and redeems.
     pub ticket: Option<String>,
@@ -240,6 +310,28 @@ impl Default for Attribution {
 
 /// Default of `late`, ms.
 pub const LATE_DEFAULT_MS: i64 = 2 * DAY_MS;
+
+/// The number of a version of rules: its place in the order of publishing over all merchants, from 1; 0 stands for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RulesSeq(pub u32);
+
+impl RulesSeq {
+    /// The number of the first version.
+    pub const FIRST: Self = Self(1);
+
+    /// The number of the version that follows.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl std::fmt::Display for RulesSeq {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// First 12 hex digits of a published object's SHA-256: the name of a version in messages and exports.
 #[must_use]

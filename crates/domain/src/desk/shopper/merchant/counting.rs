@@ -1,0 +1,103 @@
+//! What an event counts for by itself: duplicates and repeats are found, distinct shoppers are counted.
+
+use super::Merchant;
+use crate::desk::shopper::compiled_rules::NONE;
+use crate::desk::shopper::counters::Key;
+use crate::desk::shopper::resolve::EventContext;
+use crate::model::code::Kind;
+use crate::model::event::{Action, Event};
+use crate::model::fact::Metric;
+use crate::model::ids::join_keys;
+use crate::model::rules::Rules;
+use crate::model::time::{MINUTE_MS, Millis};
+use crate::protocol::stage::Outbox;
+use crate::table::dedup_window::Minute;
+
+impl Merchant {
+    /// Whether an event was delivered before; a new one is remembered.
+    pub(super) fn is_duplicate(&mut self, event: &Event<'_>, received: Millis, out: &Outbox) -> bool {
+        let (now, horizon) = (minute(received), self.compiled.book.rules.dedup.horizon_minutes);
+        let is_new = if out.faults().expiry_at_probe {
+            self.state.delivered.insert(event.key, now, horizon)
+        } else {
+            self.state.delivered.insert_by_sweep(event.key, now, horizon)
+        };
+        !is_new
+    }
+
+    /// Counts the event itself; returns whether it is a counted scan.
+    pub(super) fn count(&mut self, context: &EventContext<'_, '_>) -> bool {
+        let mut metrics = [(Metric::Late, 0); 5];
+        let mut used = 0;
+        let mut add = |metric| {
+            metrics[used] = (metric, 1);
+            used += 1;
+        };
+        let mut counted = false;
+        match context.event.action {
+            Action::Scan => {
+                let kind = context.resolved.scopes.kind.unwrap_or(Kind::Unknown);
+                counted = kind != Kind::Forged && !self.is_repeat(context);
+                match kind {
+                    Kind::Forged => add(Metric::Forged),
+                    _ if counted => add(Metric::Scans),
+                    _ => add(Metric::Repeats),
+                }
+                if kind == Kind::Unknown {
+                    add(Metric::Unknown);
+                }
+                if counted && kind.is_interaction() {
+                    add(Metric::Interactions);
+                }
+            }
+            Action::Visit => add(Metric::Visits),
+            Action::Follow => add(Metric::Follows),
+            Action::Claim => add(Metric::Claims),
+            Action::Redeem => add(Metric::Redeems),
+            Action::Join | Action::Order | Action::Refund => {}
+        }
+        if context.late {
+            add(Metric::Late);
+        } else {
+            self.count_shopper(context);
+        }
+        self.counters.add_all(&context.resolved.scopes, context.day, &metrics[..used]);
+        counted
+    }
+
+    fn is_repeat(&mut self, context: &EventContext<'_, '_>) -> bool {
+        let rules = &self.compiled.book.rules;
+        let debounce_ms = rules.dedup.debounce_ms;
+        let (Some((resolved, _)), true) = (context.resolved.code, debounce_ms > 0) else { return false };
+        let key = join_keys(context.event.shopper_key, resolved.name.key());
+        self.state.repeats.is_repeat(key, context.time, context.received, debounce_ms, repeats_keep_ms(rules))
+    }
+
+    /// Counts distinct shoppers of the day, in the scopes that have this metric.
+    fn count_shopper(&mut self, context: &EventContext<'_, '_>) {
+        let shoppers = context.resolved.scopes.keys().filter_map(|key| {
+            let (scope, symbol) = match key {
+                Key::Merchant => (0, NONE),
+                Key::Store(symbol) => (1, symbol),
+                Key::Guide(symbol) => (2, symbol),
+                Key::Campaign(symbol) => (3, symbol),
+                _ => return None,
+            };
+            Some((key, u128::from(symbol) << 8 | scope))
+        });
+        for (key, scope) in shoppers {
+            if self.state.uniques.insert(context.day, join_keys(context.event.shopper_key, scope)) {
+                self.counters.add(key, context.day, Metric::Shoppers, 1);
+            }
+        }
+    }
+}
+
+pub(super) fn minute(received: Millis) -> Minute {
+    Minute::try_from(received / MINUTE_MS).unwrap_or(Minute::MAX)
+}
+
+/// How long a counted scan is kept, by `received`, ms.
+pub(super) fn repeats_keep_ms(rules: &Rules) -> i64 {
+    rules.dedup.debounce_ms.max(rules.late_ms)
+}

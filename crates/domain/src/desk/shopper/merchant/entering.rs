@@ -1,0 +1,116 @@
+//! Entries into draws: what of a scan goes to the code desk, and the result for its sender.
+
+use super::Merchant;
+use crate::desk::shopper::compiled_rules::CompiledCode;
+use crate::desk::shopper::entry::{EntryAttempt, enter};
+use crate::desk::shopper::resolve::EventContext;
+use crate::model::address::Topic;
+use crate::model::code::Kind;
+use crate::model::event::Action;
+use crate::model::fact::{Answer, CodeScan, Fact, Metric, Outcome, ScanResult, What};
+use crate::model::ids::{join_keys, text_key};
+use crate::model::rules::rulebook::Name;
+use crate::protocol::stage::Outbox;
+
+impl Merchant {
+    /// Enters a scan into the draw of its code's campaign, and sends its result.
+    pub(super) fn enter(&mut self, context: &EventContext<'_, '_>, counted: bool, out: &mut Outbox) {
+        if let (Action::Scan, Some((resolved, code))) = (context.event.action, context.resolved.code) {
+            let result = self.send_scan(context, &resolved.name, code, counted, out);
+            self.answer(context, &resolved.name, code, result, out);
+        }
+    }
+
+    /// Sends scans of item codes and entries to the code desk; returns the result for the sender.
+    fn send_scan(
+        &mut self,
+        context: &EventContext<'_, '_>,
+        name: &Name<'_>,
+        code: CompiledCode,
+        counted: bool,
+        out: &mut Outbox,
+    ) -> ScanResult {
+        let kind = code.kind;
+        // Anyone can send keyless scans repeatedly, so they enter only with codes that draw once.
+        let draws = code.campaign.is_some() && !context.event.keyless;
+        if kind == Kind::Forged || !(kind.is_item() || draws) {
+            // The result of a forged code is `counted`, so that the sender cannot tell it from an unknown one.
+            return if counted || kind == Kind::Forged { ScanResult::Counted } else { ScanResult::Repeat };
+        }
+        let entry = if counted { self.entry(context, name, code) } else { Err(Outcome::Repeat) };
+        let outcome = entry.err().unwrap_or(Outcome::Entered);
+        if entry.is_ok() {
+            self.counters.add_all(&context.resolved.scopes, context.day, &[(Metric::Entries, 1)]);
+        } else if !kind.is_item() {
+            return outcome.into();
+        }
+        let mut buffer = [0; 18];
+        let code = name.text(&mut buffer);
+        let scan = CodeScan {
+            merchant: context.event.merchant,
+            key: context.event.answer_key(),
+            rules: self.compiled.book.seq,
+            code,
+            kind,
+            received: context.received,
+            region: self.state.names.text(context.resolved.scopes.region),
+            shopper: context.event.shopper,
+            shopper_key: context.event.shopper_key,
+            outcome,
+            entry: entry.ok(),
+        };
+        out.send(Topic::Draws, text_key(code), &scan);
+        outcome.into()
+    }
+
+    /// The entry that a scan makes: the campaign's index and the entry's number; or the outcome that refuses it.
+    fn entry(
+        &mut self,
+        context: &EventContext<'_, '_>,
+        name: &Name<'_>,
+        code: CompiledCode,
+    ) -> Result<(u32, u64), Outcome> {
+        let index = code.campaign.ok_or(Outcome::NoCampaign)?;
+        let item = code.kind.is_item().then(|| join_keys(context.event.shopper_key, name.key()));
+        let attempt = EntryAttempt {
+            received: context.received,
+            day: context.today,
+            region: context.resolved.scopes.region,
+            entered_before: item.is_some_and(|item| self.state.entered.contains(&item)),
+        };
+        let shopper = self.state.shoppers.entry(context.event.shopper_key).or_default();
+        let campaign = &self.compiled.book.rules.campaigns[index as usize];
+        let symbol = self.compiled.campaign(Some(index));
+        let n = enter(campaign, symbol, &attempt, &mut shopper.entries, &self.state.names)?;
+        self.state.entered.extend(item);
+        Ok((index, n))
+    }
+
+    /// Sends the result of a scan.
+    fn answer(
+        &self,
+        context: &EventContext<'_, '_>,
+        name: &Name<'_>,
+        code: CompiledCode,
+        result: ScanResult,
+        out: &mut Outbox,
+    ) {
+        let mut buffer = [0; 18];
+        let drawn = !matches!(result, ScanResult::Counted | ScanResult::Repeat);
+        let campaign = code.campaign.filter(|_| drawn);
+        out.fact(&Fact {
+            merchant: context.event.merchant,
+            what: What::Answer(Answer {
+                key: context.event.answer_key(),
+                received: context.received,
+                desk: 1,
+                result,
+                code: matches!(result, ScanResult::Pending | ScanResult::Yours).then(|| name.text(&mut buffer)),
+                campaign: campaign.map(|index| self.compiled.book.rules.campaigns[index as usize].id.as_str()),
+                prize: None,
+                claim: None,
+                shopper: (context.event.keyless && result == ScanResult::Yours).then_some(context.event.shopper),
+            }),
+        });
+    }
+}

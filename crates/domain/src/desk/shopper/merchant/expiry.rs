@@ -1,0 +1,95 @@
+//! Expiry: which orders are too old, what a shopper no longer keeps, and which shoppers are swept.
+
+use super::{Merchant, MerchantState};
+use crate::desk::shopper::compiled_rules::{CompiledRules, Versions};
+use crate::desk::shopper::resolve::EventContext;
+use crate::model::ids::{digest128, join_keys};
+use crate::model::rules::RulesSeq;
+use crate::model::time::{DAY_MS, Millis};
+
+/// Maximum number of shoppers that one event sweeps; further ones wait for later events.
+const SWEEP_MAX: usize = 2;
+
+impl Merchant {
+    /// Whether an order or refund is older than an order is kept, or belongs to an order that is no longer kept.
+    pub(super) fn is_too_old(&mut self, context: &EventContext<'_, '_>) -> bool {
+        let Some(payment) = context.payment() else { return false };
+        self.expire(context.event.shopper_key, context.received);
+        // A known order keeps the rules under which it was first seen.
+        let order =
+            self.state.shoppers.get(&context.event.shopper_key).and_then(|shopper| shopper.order(payment.number));
+        let rules = order.map(|order| order.rules).unwrap_or_default();
+        let within_ms = refund_within_ms(&self.versions, &self.compiled, rules);
+        context.received >= context.time.saturating_add(within_ms)
+            || self.state.closed.contains(&order_key(context.event.shopper_key, payment.number))
+    }
+
+    /// Drops what a shopper no longer keeps; dropped orders are closed.
+    pub(super) fn expire(&mut self, key: u128, received: Millis) {
+        let Self { versions, compiled, state: MerchantState { shoppers, closed, touches_floor, .. }, .. } = self;
+        if let Some(shopper) = shoppers.get_mut(&key) {
+            let within = |rules| refund_within_ms(versions, compiled, rules);
+            shopper.expire(received, *touches_floor, compiled, within, |order| {
+                closed.insert(order_key(key, &order.number));
+            });
+        }
+    }
+
+    /// Schedules the next sweep of a shopper.
+    pub(super) fn schedule(&mut self, key: u128, received: Millis) {
+        let Self { versions, compiled, state: MerchantState { shoppers, sweep, .. }, .. } = self;
+        let Some(shopper) = shoppers.get_mut(&key) else { return };
+        if shopper.due.is_some() {
+            return;
+        }
+        let within = |rules| refund_within_ms(versions, compiled, rules);
+        if let Some(expiry) = shopper.next_expiry(compiled, within, received + DAY_MS) {
+            let due = expiry.max(received) / DAY_MS + 1;
+            shopper.due = Some(due);
+            sweep.entry(due).or_default().push(key);
+        }
+    }
+
+    /// Frees the memory of expired entries. No answer depends on it.
+    pub(super) fn sweep(&mut self, received: Millis) {
+        let oldest = received.saturating_sub(self.compiled.book.rules.late_ms);
+        self.state.uniques.forget_before(self.compiled.book.zone.day(oldest.max(0)).saturating_sub(1));
+        for _ in 0..SWEEP_MAX {
+            let today = received / DAY_MS;
+            let Some(mut first) = self.state.sweep.first_entry().filter(|first| *first.key() <= today) else { return };
+            let Some(key) = first.get_mut().pop() else {
+                first.remove();
+                continue;
+            };
+            self.sweep_shopper(key, received);
+        }
+    }
+
+    fn sweep_shopper(&mut self, key: u128, received: Millis) {
+        self.expire(key, received);
+        let Some(shopper) = self.state.shoppers.get_mut(&key) else { return };
+        let today = self.compiled.book.zone.day(received);
+        let funnels = &self.compiled.book.rules.funnels;
+        let definition = |symbol| funnels.iter().find(|f| self.state.names.text(symbol) == Some(&f.name));
+        shopper.funnels.retain_mut(|progress| {
+            progress.expire(received, today, definition(progress.funnel).map_or(0, |f| f.within_ms));
+            !progress.is_empty()
+        });
+        shopper.due = None;
+        if shopper.is_empty() {
+            self.state.shoppers.remove(&key);
+        } else {
+            self.schedule(key, received);
+        }
+    }
+}
+
+/// The key of a shopper's order among the closed ones.
+fn order_key(shopper_key: u128, number: &str) -> u128 {
+    join_keys(shopper_key, digest128(&[number]))
+}
+
+/// How long an order is kept, ms: by the rules of the order, or else by those in force.
+fn refund_within_ms(versions: &Versions, compiled: &CompiledRules, rules: RulesSeq) -> i64 {
+    versions.get(&rules).map_or(compiled, |v| v).book.rules.attribution.refund_within_ms
+}

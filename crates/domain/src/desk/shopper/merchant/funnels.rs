@@ -1,0 +1,53 @@
+//! Funnels: the steps that an event takes in them.
+
+use super::Merchant;
+use crate::desk::shopper::funnel::{FunnelEvent, Progress, Reached, concerns};
+use crate::desk::shopper::resolve::EventContext;
+use crate::model::fact::{Fact, What};
+use crate::protocol::stage::Outbox;
+
+impl Merchant {
+    /// Takes the steps of an event in every funnel that it concerns; `counted`: it is a counted scan.
+    pub(super) fn funnels(&mut self, context: &EventContext<'_, '_>, counted: bool, out: &mut Outbox) {
+        let Self { versions, compiled, state, .. } = self;
+        let funnel_event = FunnelEvent {
+            action: context.event.action,
+            scanned: context.resolved.scopes.kind.filter(|_| counted),
+            ticket: context.event.ticket,
+            channel: context.resolved.scopes.channel,
+            received: context.received,
+            day: context.today,
+        };
+        for funnel in compiled.book.rules.funnels.iter().filter(|f| concerns(f, &funnel_event)) {
+            let symbol = state.names.sym(&funnel.name);
+            let shopper = state.shoppers.entry(context.event.shopper_key).or_default();
+            let at = shopper.funnels.iter().position(|f| f.funnel == symbol).unwrap_or_else(|| {
+                shopper.funnels.push(Progress::new(symbol, compiled.book.seq));
+                shopper.funnels.len() - 1
+            });
+            let progress = &mut shopper.funnels[at];
+            if progress.rules != compiled.book.seq {
+                // A funnel with another definition is another funnel: progress starts again.
+                let before = versions.get(&progress.rules).map(|v| &v.book.rules.funnels);
+                if before.is_some_and(|funnels| funnels.contains(funnel)) {
+                    progress.rules = compiled.book.seq;
+                } else {
+                    *progress = Progress::new(symbol, compiled.book.seq);
+                }
+            }
+            progress.pass(funnel, &funnel_event, |Reached { step, channel, day }| {
+                let what = What::Funnel {
+                    funnel: &funnel.name,
+                    step: u8::try_from(step + 1).expect("a funnel has few steps"),
+                    action: funnel.steps[step],
+                    channel: state.names.text(channel),
+                    day,
+                };
+                out.fact(&Fact { merchant: context.event.merchant, what });
+            });
+            if progress.is_empty() {
+                shopper.funnels.swap_remove(at);
+            }
+        }
+    }
+}

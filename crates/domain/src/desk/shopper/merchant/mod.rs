@@ -1,0 +1,215 @@
+//! The shopper desk's state of one merchant, and the list of steps that an event goes through.
+//!
+//! - `counting`: duplicates, repeats, distinct shoppers, and what an event counts for by itself
+//! - `entering`: entries into draws, and the results of scans
+//! - `funnels`: progress in the funnels
+//! - `expiry`: what is too old, and what is swept
+
+mod counting;
+mod entering;
+mod expiry;
+mod funnels;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use counting::{minute, repeats_keep_ms};
+use serde::{Deserialize, Serialize};
+
+use super::compiled_rules::{CompiledRules, Interner, Versions};
+use super::counters::{CounterBuffer, Key};
+use super::debounce::ScanDebouncer;
+use super::money::order::Order;
+use super::resolve::{EventContext, resolve, time_of};
+use super::settle::Settlement;
+use super::shopper::{Shopper, touches_keep_ms};
+use crate::model::event::{Action, Event};
+use crate::model::fact::{Fact, Metric, What};
+use crate::model::rules::RulesSeq;
+use crate::model::rules::rulebook::{Library, Rulebook};
+use crate::model::time::Millis;
+use crate::protocol::error::RestoreError;
+use crate::protocol::stage::Outbox;
+use crate::table::dedup_window::DedupWindow;
+use crate::table::uniform::{UniformMap, UniformSet};
+use crate::table::uniques::Uniques;
+
+/// A merchant in one partition of the shopper desk, with the shoppers of that partition.
+#[derive(Clone, Debug)]
+pub(super) struct Merchant {
+    /// Every version of the rules that was in force here: orders keep the version under which they were first seen.
+    versions: Versions,
+    /// The version in force.
+    compiled: Arc<CompiledRules>,
+    /// Empty between frames.
+    counters: CounterBuffer,
+    state: MerchantState,
+}
+
+/// What a snapshot stores of a merchant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct MerchantState {
+    name: Arc<str>,
+    names: Interner,
+    /// The numbers of all versions, and of the one in force.
+    versions: Vec<RulesSeq>,
+    in_force: RulesSeq,
+    delivered: DedupWindow,
+    uniques: Uniques,
+    repeats: ScanDebouncer,
+    shoppers: UniformMap<Shopper>,
+    /// One-item codes that a shopper entered with.
+    entered: UniformSet,
+    /// Orders that are no longer kept: parts and refunds of them are late.
+    closed: UniformSet,
+    /// Shoppers to sweep, by day of `received`.
+    sweep: BTreeMap<i64, Vec<u128>>,
+    /// Number of touches that were dropped because a shopper had too many.
+    touches_dropped: u64,
+    /// Touches received before this time expired under earlier rules.
+    touches_floor: Millis,
+}
+
+impl Merchant {
+    pub(super) fn new(name: &str, book: &Arc<Rulebook>) -> Self {
+        let mut names = Interner::default();
+        let compiled = Arc::new(CompiledRules::new(book, &mut names));
+        Self {
+            versions: BTreeMap::from([(book.seq, Arc::clone(&compiled))]),
+            compiled,
+            counters: CounterBuffer::default(),
+            state: MerchantState {
+                name: name.into(),
+                names,
+                versions: vec![book.seq],
+                in_force: book.seq,
+                delivered: DedupWindow::default(),
+                uniques: Uniques::default(),
+                repeats: ScanDebouncer::default(),
+                shoppers: UniformMap::default(),
+                entered: UniformSet::default(),
+                closed: UniformSet::default(),
+                sweep: BTreeMap::new(),
+                touches_dropped: 0,
+                touches_floor: Millis::MIN,
+            },
+        }
+    }
+
+    pub(super) fn state(&self) -> &MerchantState {
+        &self.state
+    }
+
+    /// Restores the state of a snapshot.
+    ///
+    /// # Errors
+    /// A version of its rules is not in the library.
+    pub(super) fn restore(mut state: MerchantState, library: &Library) -> Result<Self, RestoreError> {
+        let mut compile = |seq: &RulesSeq| {
+            let book = library.get(seq).ok_or(RestoreError::Rules(*seq))?;
+            Ok((*seq, Arc::new(CompiledRules::new(book, &mut state.names))))
+        };
+        let versions = state.versions.iter().map(&mut compile).collect::<Result<Versions, RestoreError>>()?;
+        let compiled = versions.get(&state.in_force).ok_or(RestoreError::InForce)?;
+        Ok(Self { compiled: Arc::clone(compiled), versions, counters: CounterBuffer::default(), state })
+    }
+
+    /// Puts other rules in force.
+    ///
+    /// Entries that are expired under the present rules stay expired, even if the new rules keep them for longer and no sweep
+    /// has removed them: no answer may depend on the sweep.
+    pub(super) fn switch(&mut self, book: &Arc<Rulebook>, received: Millis) {
+        let rules = &self.compiled.book.rules;
+        self.state.delivered.forget(minute(received), rules.dedup.horizon_minutes);
+        self.state.repeats.forget(received, repeats_keep_ms(rules));
+        self.state.touches_floor = self.state.touches_floor.max(received - touches_keep_ms(&self.compiled) + 1);
+        self.compiled = Arc::new(CompiledRules::new(book, &mut self.state.names));
+        self.versions.insert(book.seq, Arc::clone(&self.compiled));
+        self.state.versions = self.versions.keys().copied().collect();
+        self.state.in_force = book.seq;
+    }
+
+    /// Approximate sizes of the tables in memory, bytes, without what shoppers own elsewhere.
+    pub(super) fn sizes(&self) -> [(&'static str, usize); 5] {
+        [
+            ("duplicates", self.state.delivered.bytes()),
+            ("uniques", self.state.uniques.bytes()),
+            ("repeats", self.state.repeats.bytes()),
+            ("shoppers", self.state.shoppers.allocation_size()),
+            ("for_good", self.state.entered.allocation_size() + self.state.closed.allocation_size()),
+        ]
+    }
+
+    pub(super) fn touches_dropped(&self) -> u64 {
+        self.state.touches_dropped
+    }
+
+    /// Number of refunds that wait for their order.
+    pub(super) fn waiting_refunds(&self) -> usize {
+        self.state.shoppers.values().flat_map(|s| &s.orders).map(Order::waiting_refunds).sum()
+    }
+
+    /// Sends the counters of a frame.
+    pub(super) fn flush(&mut self, out: &mut Outbox) {
+        self.counters.drain(&self.state.name, &self.state.names, out);
+    }
+
+    /// Applies an event: the list of its steps. `received` never decreases.
+    ///
+    /// The order of the steps is a part of the answer. Facts go into the frame, and counters into the buffer, in the order in
+    /// which the steps make them; in another order the frame has other bytes and another running hash, and a replay by a new
+    /// build would diverge from what an old one sent. Where one step also needs another's result, a comment says so.
+    pub(super) fn event(&mut self, event: &Event<'_>, received: Millis, out: &mut Outbox) {
+        // Before any return, so that every event frees some memory.
+        self.sweep(received);
+        let time = time_of(event, received);
+        let day = self.compiled.book.zone.day(time);
+        // Before all that remembers the event: a second delivery changes nothing but this counter.
+        if self.is_duplicate(event, received, out) {
+            self.counters.add(Key::Merchant, day, Metric::Duplicates, 1);
+            return;
+        }
+        let context = EventContext {
+            event,
+            resolved: resolve(event, &self.compiled, &mut self.state.names),
+            time,
+            received,
+            day,
+            today: self.compiled.book.zone.day(received),
+            late: received - time > self.compiled.book.rules.late_ms,
+        };
+        // Before it counts: an order that is no longer kept cannot be settled.
+        if self.is_too_old(&context) {
+            self.counters.add_all(&context.resolved.scopes, day, &[(Metric::Late, 1)]);
+            return;
+        }
+        // Before draws and funnels: a repeat enters none and is a step of none.
+        let counted = self.count(&context);
+        self.enter(&context, counted, out);
+        self.funnels(&context, counted, out);
+        self.settle(&context, out);
+        self.unlock(&context, out);
+        // After all that the shopper keeps: the next sweep is due when the first of it expires.
+        self.schedule(event.shopper_key, received);
+    }
+
+    /// Settles touches, orders, refunds and joins.
+    fn settle(&mut self, context: &EventContext<'_, '_>, out: &mut Outbox) {
+        if context.payment().is_none() && context.event.action != Action::Join && context.touch().is_none() {
+            return;
+        }
+        self.expire(context.event.shopper_key, context.received);
+        let Self { versions, compiled, counters, state: MerchantState { shoppers, names, touches_dropped, .. } } = self;
+        let shopper = shoppers.entry(context.event.shopper_key).or_default();
+        *touches_dropped += u64::from(Settlement { shopper, compiled, versions, counters, names, out }.settle(context));
+    }
+
+    /// Reports an action to the ledger if awards of any version may wait for it.
+    fn unlock(&self, context: &EventContext<'_, '_>, out: &mut Outbox) {
+        let action = context.event.action;
+        if self.versions.values().any(|version| version.book.unlocking.contains(&action)) {
+            let what = What::Unlocking { shopper: context.event.shopper, action, time: context.time };
+            out.fact(&Fact { merchant: context.event.merchant, what });
+        }
+    }
+}
