@@ -6,7 +6,7 @@ use domain::frame::{Frame, FrameError, Kind};
 use domain::model::address::{AnswerPos, Topic};
 use domain::model::fact::{Fact, What};
 use domain::model::time::Millis;
-use domain::protocol::positions::{Admission, FaultInjection, Position, Positions, ProtocolError};
+use domain::protocol::positions::{Admission, Position, Positions, ProtocolError};
 
 use crate::batch::Batch;
 use crate::error::LedgerError;
@@ -69,9 +69,8 @@ pub(crate) struct Chain {
 
 impl Chain {
     /// Begins at the stored positions.
-    pub(crate) fn over(stored: Stored, faults: FaultInjection) -> Self {
+    pub(crate) fn over(stored: Stored) -> Self {
         let mut positions = Positions::default();
-        positions.faults = faults;
         for (&(topic, partition), &position) in &stored.positions {
             positions.restore(topic, partition, position);
         }

@@ -23,7 +23,7 @@ use crate::protocol::behaviour::{Behaviour, Build};
 use crate::protocol::genesis::Genesis;
 use crate::protocol::reject;
 
-pub use crate::protocol::positions::{Admission, FaultInjection, Missing, Position, Positions, ProtocolError};
+pub use crate::protocol::positions::{Admission, Missing, Position, Positions, ProtocolError};
 
 /// The behaviour of this build, which its markers name.
 pub const BEHAVIOUR: u32 = Build::this().own().number;
@@ -68,8 +68,6 @@ pub struct Outbox {
     part_bytes_max: usize,
     /// Whether the ledger gets a frame even if it has no fact.
     reports_received: bool,
-    /// The safeguards of the stage, for desks that implement one of them.
-    faults: FaultInjection,
 }
 
 impl Outbox {
@@ -83,12 +81,6 @@ impl Outbox {
     pub fn report_received(&mut self) {
         self.reports_received = true;
         self.body(Topic::Facts, self.facts_partition());
-    }
-
-    /// The safeguards that are on.
-    #[must_use]
-    pub fn faults(&self) -> FaultInjection {
-        self.faults
     }
 
     fn facts_partition(&self) -> u16 {
@@ -145,11 +137,10 @@ pub trait Desk: Clone + Default {
     }
 }
 
-/// Options of a stage: the behaviours of its build, its safeguards, its clock.
+/// Options of a stage: the behaviours of its build, its clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StageOptions {
     pub build: Build,
-    pub faults: FaultInjection,
     /// Whether `received` comes from the events' own times alone, without append times.
     pub is_event_clock: bool,
 }
@@ -188,7 +179,7 @@ pub struct Stage<D> {
     last: Option<(u32, Millis)>,
     /// A record that another stage of this partition has read and this one has not reached yet.
     expected: Option<RecordMark>,
-    pub positions: Positions,
+    positions: Positions,
     sent: BTreeMap<(Topic, u16), Position>,
     markers: BTreeMap<String, u32>,
     build: Build,
@@ -201,21 +192,15 @@ pub struct Stage<D> {
 impl<D: Desk> Stage<D> {
     /// A desk at the beginning of a partition.
     #[must_use]
-    pub fn new(desk: D, log: u128, partition: u16, partitions: Partitions) -> Self {
-        Self::new_under(StageOptions::default(), desk, log, partition, partitions)
-    }
-
-    /// As [`Stage::new`], with options.
-    #[must_use]
-    pub fn new_under(options: StageOptions, desk: D, log: u128, partition: u16, partitions: Partitions) -> Self {
-        let StageOptions { build, faults, is_event_clock } = options;
+    pub fn new(options: StageOptions, desk: D, log: u128, partition: u16, partitions: Partitions) -> Self {
+        let StageOptions { build, is_event_clock } = options;
         Self {
             desk,
             source: PartitionId { log, topic: D::TOPIC, partition },
             next: 0,
             last: None,
             expected: None,
-            positions: Positions::new(faults),
+            positions: Positions::default(),
             sent: BTreeMap::new(),
             markers: BTreeMap::new(),
             build,
@@ -227,7 +212,6 @@ impl<D: Desk> Stage<D> {
                 bodies: BTreeMap::new(),
                 part_bytes_max: build.own().part_bytes_max,
                 reports_received: false,
-                faults,
             },
         }
     }
@@ -254,6 +238,12 @@ impl<D: Desk> Stage<D> {
     #[must_use]
     pub fn known_end(&self) -> u64 {
         self.expected.map_or(self.next, |mark| mark.offset + 1)
+    }
+
+    /// The last frames that it applied of its source partitions.
+    #[must_use]
+    pub fn positions(&self) -> &Positions {
+        &self.positions
     }
 
     #[must_use]
@@ -295,20 +285,6 @@ impl<D: Desk> Stage<D> {
     /// # Errors
     /// The state is of another partition or log, of a behaviour that this build does not know, or torn; as a phrase.
     pub fn restore(
-        saved: &[u8],
-        log: u128,
-        partition: u16,
-        partitions: Partitions,
-        library: &Library,
-    ) -> Result<Self, String> {
-        Self::restore_under(StageOptions::default(), saved, log, partition, partitions, library)
-    }
-
-    /// As [`Stage::restore`], with options.
-    ///
-    /// # Errors
-    /// As [`Stage::restore`].
-    pub fn restore_under(
         options: StageOptions,
         saved: &[u8],
         log: u128,
@@ -317,14 +293,13 @@ impl<D: Desk> Stage<D> {
         library: &Library,
     ) -> Result<Self, String> {
         let saved: Saved = frame::decode(saved)?;
-        let log_known = if options.faults.log_id { log } else { saved.source.log };
-        let source = PartitionId { log: log_known, topic: D::TOPIC, partition };
+        let source = PartitionId { log, topic: D::TOPIC, partition };
         if saved.source != source || saved.partitions != partitions {
             return Err("is of another log, partition or number of partitions".to_owned());
         }
         let behaviour = (saved.behaviour > 0).then(|| options.build.behaviour(saved.behaviour)).transpose();
         let behaviour = behaviour.map_err(|what| format!("is of {what}"))?;
-        let mut stage = Self::new_under(options, D::load(&saved.desk, library)?, log, partition, partitions);
+        let mut stage = Self::new(options, D::load(&saved.desk, library)?, log, partition, partitions);
         behaviour.into_iter().for_each(|behaviour| stage.behave(behaviour));
         (stage.next, stage.last) = (saved.next, saved.last);
         stage.positions.by_source = saved.positions.into_iter().collect();
@@ -377,13 +352,11 @@ impl<D: Desk> Stage<D> {
             Err(error) => return Err(ProtocolError::Frame { to: name(), offset, error }),
         };
         if frame.kind == Kind::Genesis {
-            if self.positions.faults.log_id {
-                Genesis::check(&frame, self.source).map_err(|what| ProtocolError::Unexpected {
-                    partition: name(),
-                    offset,
-                    what,
-                })?;
-            }
+            Genesis::check(&frame, source).map_err(|what| ProtocolError::Unexpected {
+                partition: name(),
+                offset,
+                what,
+            })?;
             (self.next, self.last) = (offset + 1, taken);
             return Ok(Admission::Apply);
         }
@@ -394,7 +367,6 @@ impl<D: Desk> Stage<D> {
                 return Ok(admission);
             }
         }
-        self.outbox.faults = self.positions.faults;
         let applied = if frame.kind == Kind::Marker {
             self.switch(&frame, library).map(|()| frame.received)
         } else {

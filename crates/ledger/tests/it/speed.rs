@@ -4,14 +4,13 @@
 use std::time::Instant;
 
 use domain::model::fact::{Fact, Metric, Scope, What};
-use domain::protocol::positions::FaultInjection;
 use ledger::export::{Format, Table};
 use ledger::reader::Ledger;
 use ledger::url::LedgerUrl;
 use ledger::writer::Writer;
 use testkit::postgres::{Postgres, Wanted};
 
-use crate::traffic::{PARTITIONS, facts, record};
+use crate::traffic::{PARTITIONS, apply, facts};
 
 /// Number of rows of one commit: the most that one second brings.
 const ROWS: usize = 200_000;
@@ -29,7 +28,6 @@ fn counters_a_second() {
     ];
     for (name, url) in urls {
         let mut writer = Writer::open(&url, [0]).expect("a ledger");
-        writer.set_guards(FaultInjection { previous: false, ..FaultInjection::default() });
         for round in 1..=COMMITS {
             feed(&mut writer, round);
             let began = Instant::now();
@@ -90,7 +88,6 @@ fn feed(writer: &mut Writer, round: i64) {
         })
         .collect();
     for facts in facts.chunks(RECORD_FACTS) {
-        let offset = writer.next_offset(0);
-        writer.apply(0, offset, &record(0, offset, 1, facts)).expect("no alarm");
+        apply(writer, 0, 1, facts);
     }
 }

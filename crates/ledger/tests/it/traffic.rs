@@ -13,7 +13,7 @@ use domain::model::fact::{Fact, What};
 use domain::model::ids;
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
-use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, marker_record};
+use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, StageOptions, marker_record};
 use ledger::export::{Format, Table};
 use ledger::reader::Ledger;
 use ledger::url::LedgerUrl;
@@ -105,7 +105,8 @@ fn frames(case: &Case, library: &Library) -> Vec<(u16, Vec<u8>)> {
 /// Runs a topic through its desks, and appends their answers to the log.
 fn run_desks<D: Desk>(log: &mut BTreeMap<(Topic, u16), Vec<Vec<u8>>>, library: &Library) {
     for partition in 0..PARTITIONS.of(D::TOPIC) {
-        let mut stage = Stage::new(D::default(), ids::digest128(&["test", D::TOPIC.as_str()]), partition, PARTITIONS);
+        let log = ids::digest128(&["test", D::TOPIC.as_str()]);
+        let mut stage = Stage::new(StageOptions::default(), D::default(), log, partition, PARTITIONS);
         let input = log.get(&(D::TOPIC, partition)).cloned().unwrap_or_default();
         for record in input {
             let mut answers: Vec<Output> = Vec::new();
@@ -181,15 +182,19 @@ impl Facts {
     }
 }
 
-/// A record of facts without a predecessor, for writers that do not check for one.
-pub(crate) fn record(partition: u16, offset: u64, received: Millis, facts: &[Fact<'_>]) -> Vec<u8> {
+/// Adds a record of facts to a writer's partition, after the last one.
+pub(crate) fn apply(writer: &mut Writer, partition: u16, received: Millis, facts: &[Fact<'_>]) {
     let mut body = Body::default();
     facts.iter().for_each(|fact| body.push(fact));
     let source = PartitionId { log: 1, topic: Topic::Scans, partition };
-    let tag = Provenance { source, at: AnswerPos { offset, part: 0 }, prev: None, hash: 0 };
-    let mut record = Vec::new();
-    body.drain(|bytes, count| record = seal(Kind::Facts, received, Some(&tag), count, bytes));
-    record
+    let offset = writer.next_offset(partition);
+    let last = writer.positions(partition).get(Topic::Scans, partition);
+    let (prev, hash) = (last.map(|last| last.at), last.map_or(0, |last| last.hash));
+    let tag = Provenance { source, at: AnswerPos { offset, part: 0 }, prev, hash };
+    body.drain(|bytes, count| {
+        let record = seal(Kind::Facts, received, Some(&tag), count, bytes);
+        writer.apply(partition, offset, &record).expect("no alarm");
+    });
 }
 
 /// The names that queries need.

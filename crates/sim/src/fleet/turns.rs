@@ -174,7 +174,7 @@ impl World {
     fn task_stops(&mut self, place: TopicPartition, is_zombie: bool, error: TaskError) -> Result<(), Alarm> {
         let is_overtaken = match &error {
             TaskError::Log(LogError::Retired { .. }) => true,
-            TaskError::ProtocolError(ProtocolError::Unexpected { what, .. }) => {
+            TaskError::Protocol(ProtocolError::Unexpected { what, .. }) => {
                 what.contains("the marker asks for behaviour")
             }
             _ => false,

@@ -220,7 +220,7 @@ impl World {
                     }
                 }
             }
-            Owner::DeskTask(producer) => {
+            Owner::Task(producer) => {
                 let mut all = self.tasks.iter_mut().chain(&mut self.zombies);
                 if let Some(task) = all.find(|task| task.producer == *producer) {
                     task.durable();
@@ -253,7 +253,7 @@ impl World {
     fn post(&mut self, producer: u64, answers: Vec<Output>) {
         for Output { topic, partition, record } in answers {
             let append = Append { topic, partition, record };
-            self.queues.push(producer, Item { append, owner: Owner::DeskTask(producer) });
+            self.queues.push(producer, Item { append, owner: Owner::Task(producer) });
         }
     }
 

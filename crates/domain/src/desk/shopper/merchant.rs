@@ -158,12 +158,7 @@ impl Merchant {
         let day = compiled.book.zone.day(time);
         self.sweep(received, &compiled);
         let (now, horizon) = (minute(received), rules.dedup.horizon_minutes);
-        let is_new = if out.faults().expiry_at_probe {
-            self.state.delivered.insert(event.key, now, horizon)
-        } else {
-            self.state.delivered.insert_by_sweep(event.key, now, horizon)
-        };
-        if !is_new {
+        if !self.state.delivered.insert(event.key, now, horizon) {
             self.counters.add(Key::Merchant, day, Metric::Duplicates, 1);
             return;
         }

@@ -144,7 +144,7 @@ fn without_the_drop_rule_a_replay_counts_twice() {
     // With the previous-one rule alone it is at least noticed.
     let guards = FaultInjection { drop: false, ..FaultInjection::default() };
     let (end, _) = under_fire(&generate(1, EVENTS), &[3], &ops, 1, guards, true, &Table::ALL);
-    assert!(matches!(end, End::Alarm(LedgerError::ProtocolError(ProtocolError::Skipped { .. }))));
+    assert!(matches!(end, End::Alarm(LedgerError::Protocol(ProtocolError::Skipped { .. }))));
 }
 
 #[test]
