@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use domain::model::event::Action;
 use domain::model::fact::ScanResult;
 use domain::model::ids::{event_key, keyless_answer_key};
 use domain::model::time::time_text;

@@ -21,7 +21,7 @@ pub struct SimTask {
     /// The number under which it sends.
     pub producer: u64,
     reader: Reader,
-    inner: AnyTask,
+    inner: Box<dyn Task>,
     /// Number of its frames that are durable.
     acknowledged: u64,
     /// Whether it no longer gets acknowledgements, because some of its frames are lost.
@@ -48,8 +48,9 @@ impl Opening<'_> {
         let Opening { meta, snapshots, library, faults } = *self;
         let source = partition.source();
         let options = StageOptions { faults, ..StageOptions::default() };
-        let inner = AnyTask::open_under(options, meta, (source.topic, source.partition), snapshots, library)?;
-        let reader = Reader::open(Arc::clone(partition), inner.from(&(partition.start()..partition.end()))?, RETIRED)?;
+        let inner = open_task_under(options, meta, (source.topic, source.partition), snapshots, library)?;
+        let reader =
+            Reader::open(Arc::clone(partition), inner.start_offset(&(partition.start()..partition.end()))?, RETIRED)?;
         Ok(SimTask {
             topic: source.topic,
             partition: source.partition,

@@ -23,7 +23,7 @@ pub struct SimTask {
     pub place: TopicPartition,
     /// Another task of the same partition has another number.
     pub number: u64,
-    inner: AnyTask,
+    inner: Box<dyn Task>,
     /// The next offset that it reads.
     next: u64,
     /// If the partition belongs to another worker: the number of records that this task still reads. `None`: it is the owner.
@@ -66,11 +66,11 @@ impl Worker {
         let Opening { log, snapshots, faults, committed } = opening;
         self.library = self.rules_cache.refreshed().expect("the rules store is there");
         let options = StageOptions { build: self.build, faults, ..StageOptions::default() };
-        let mut inner = AnyTask::open_under(options, &self.meta, place, snapshots, &self.library)?;
+        let mut inner = open_task_under(options, &self.meta, place, snapshots, &self.library)?;
         self.taken.get(&place).into_iter().for_each(|&taken| inner.expect(taken));
         let bounds = log.bounds(place);
         let is_at_manifest = snapshots.safeguards.start_at_manifest;
-        let next = if is_at_manifest { inner.from(&bounds)? } else { committed.unwrap_or(bounds.start) };
+        let next = if is_at_manifest { inner.start_offset(&bounds)? } else { committed.unwrap_or(bounds.start) };
         log.check(place, next)?;
         self.tasks.push(SimTask { place, number, inner, next, left: None });
         Ok(())

@@ -161,8 +161,8 @@ fn guide_payee(credited: u32, sale: &Sale, compiled: &CompiledRules) -> Option<P
         let terms = &guides[guide as usize];
         match (terms.left.is_some_and(|left| left <= sale.time), terms.successor) {
             (true, SuccessorTerms::Guide(next)) => guide = next,
-            (true, SuccessorTerms::Store) => {
-                return Some(Payee { kind: PayeeKind::Store, symbol: compiled.stores[terms.store as usize].sym });
+            (true, SuccessorTerms::Store(store)) => {
+                return Some(Payee { kind: PayeeKind::Store, symbol: compiled.stores[store as usize].sym });
             }
             (true, SuccessorTerms::Keep) | (false, _) => break,
         }
