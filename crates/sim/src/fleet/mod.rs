@@ -44,7 +44,8 @@ use crate::edge::Edge;
 use crate::generate::rng::Rng;
 use crate::generate::{Case, generate_with_later};
 use crate::oracle::{self, Evidence};
-use crate::plan::Switches;
+use crate::safeguards::Without;
+use crate::safeguards::unsynced_states::snapshot_files;
 use crate::trace::Trace;
 
 /// Maximum number of steps before a run must come to rest; after it the faults end.
@@ -58,7 +59,7 @@ pub struct World {
     rng: Rng,
     pub trace: Trace,
     pub plan: Plan,
-    switches: Switches,
+    without: Without,
     case: Case,
     merchants: Merchants,
     now: Millis,
@@ -92,7 +93,7 @@ impl World {
     ///
     /// # Errors
     /// The ledger cannot be created.
-    pub fn new(seed: u64, switches: Switches, keeps_lines: bool) -> Result<Self, Alarm> {
+    pub fn new(seed: u64, without: Without, keeps_lines: bool) -> Result<Self, Alarm> {
         let mut rng = Rng::new(seed ^ 0xF1EE7);
         let plan = Plan::draw(&mut rng);
         let (case, later) = generate_with_later(seed, plan.events, plan.later);
@@ -108,8 +109,8 @@ impl World {
         let mut world = Self {
             trace: Trace::new(keeps_lines),
             log: SharedLog::new(Meta::new(u128::from(seed) << 1 | 1, plan.clock, plan.partitions), now),
-            snapshots: store(&disk, switches),
-            ledgers: Ledgers::new(plan.ledgers, plan.partitions.facts, switches)?,
+            snapshots: store(&disk, without),
+            ledgers: Ledgers::new(plan.ledgers, plan.partitions.facts, without)?,
             merchants,
             now,
             log_skew: 0,
@@ -127,7 +128,7 @@ impl World {
             tasks_opened: 0,
             alarms: None,
             stopped: BTreeSet::new(),
-            switches,
+            without,
             case,
             plan,
             rng,
@@ -365,8 +366,6 @@ impl World {
     }
 }
 
-fn store(disk: &Memory, switches: Switches) -> Snapshots {
-    let mut snapshots = Snapshots::new(Arc::new(disk.clone()), Path::new(SNAPSHOTS));
-    snapshots.safeguards = switches.snapshots;
-    snapshots
+fn store(disk: &Memory, without: Without) -> Snapshots {
+    Snapshots::new(snapshot_files(without, disk), Path::new(SNAPSHOTS))
 }

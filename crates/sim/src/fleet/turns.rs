@@ -16,7 +16,6 @@ use super::publishers::{SimPublisher, Step, lock};
 use super::wire::{Owner, Sent};
 use super::worker::Opening;
 use crate::alarm::{Alarm, hold};
-use crate::queues;
 
 /// Maximum number of turns without faults; a run that is not at rest then has failed.
 const TURNS_MAX: usize = 600;
@@ -39,11 +38,10 @@ impl World {
     }
 
     pub(super) fn flush(&mut self, at: usize, partition: u16) {
-        let Some(item) = self.edges[at].flush(partition) else { return };
-        let queues::Owner::Attempts(attempts) = item.owner else { return };
+        let Some((append, attempts)) = self.edges[at].flush(partition) else { return };
         self.trace.note("flush", format_args!("edge {at} partition {partition}"));
-        let place = (item.append.topic, item.append.partition);
-        let sent = Sent { place, record: item.append.record, owner: Owner::Attempts(attempts) };
+        let place = (append.topic, append.partition);
+        let sent = Sent { place, record: append.record, owner: Owner::Attempts(attempts) };
         self.wire.send(self.edges[at].producer, sent);
     }
 
@@ -95,8 +93,8 @@ impl World {
     pub(super) fn open(&mut self, at: usize, place: TopicPartition) -> Result<(), Alarm> {
         self.tasks_opened += 1;
         let committed = self.committed.get(&place).copied();
-        let (log, snapshots, faults) = (&self.log, &self.snapshots, self.switches.faults);
-        let opened = self.workers[at].open(place, self.tasks_opened, Opening { log, snapshots, faults, committed });
+        let (log, snapshots, without) = (&self.log, &self.snapshots, self.without);
+        let opened = self.workers[at].open(place, self.tasks_opened, Opening { log, snapshots, without, committed });
         opened.or_else(|error| {
             self.stopped.insert(place);
             self.alarm(error.into())
@@ -195,7 +193,7 @@ impl World {
         (0..count).map(|i| (from + i) % count).find_map(|at| {
             let worker = &mut self.workers[at];
             let mut tasks = worker.tasks.iter_mut().filter(|_| worker.frozen == 0);
-            tasks.find_map(|task| task.snapshot(&self.snapshots)).map(|snapshot| (at, snapshot))
+            tasks.find_map(|task| task.snapshot()).map(|snapshot| (at, snapshot))
         })
     }
 
