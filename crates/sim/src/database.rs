@@ -36,11 +36,7 @@ impl Database {
     ///
     /// # Errors
     /// The database refuses.
-    pub fn writer(
-        &self,
-        facts: impl IntoIterator<Item = u16>,
-        without: Without,
-    ) -> Result<WriterWithout, LedgerError> {
+    pub fn writer(&self, facts: impl IntoIterator<Item = u16>, without: Without) -> Result<WriterWithout, LedgerError> {
         let writer = Writer::over(rusqlite::Connection::open(&self.url)?, Durability::Commit, facts)?;
         WriterWithout::new(without, writer, rusqlite::Connection::open(&self.url)?)
     }

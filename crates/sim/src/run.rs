@@ -57,10 +57,11 @@ pub fn run(family: Family, seed: u64, without: Without, keeps_lines: bool) -> Re
     Report { seed, trace_hash: trace.hash, steps: trace.steps, wrong, counts: trace.counts, lines: trace.lines }
 }
 
-/// The first seed below `seeds` whose run fails without some safeguards, if it is clean with all safeguards.
+/// The first seed below `seeds` whose run fails without some safeguards and says `says`, if it is clean with all safeguards.
 #[must_use]
-pub fn first_wrong(family: Family, seeds: u64, without: Without) -> Option<Report> {
-    let wrong = |seed| Some(run(family, seed, without, false)).filter(|report| report.wrong.is_some());
+pub fn first_wrong(family: Family, seeds: u64, without: Without, says: &str) -> Option<Report> {
+    let is_it = |report: &Report| report.wrong.as_ref().is_some_and(|wrong| wrong.contains(says));
+    let wrong = |seed| Some(run(family, seed, without, false)).filter(is_it);
     let found = (0..seeds).find_map(wrong)?;
     run(family, found.seed, &[], false).wrong.is_none().then_some(found)
 }

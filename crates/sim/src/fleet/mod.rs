@@ -20,7 +20,7 @@ pub mod worker;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use ::eventlog::files::memory::Memory;
 use ::eventlog::local::meta::Meta;
@@ -31,11 +31,12 @@ use domain::model::address::Topic;
 use domain::model::time::Millis;
 use domain::protocol::publish::DOWNSTREAM_FIRST;
 use domain::protocol::stage::Marker;
+use parking_lot::Mutex;
 
 use self::ledgers::Ledgers;
 use self::log::{Ruled, SharedLog, Stored, TopicPartition};
 use self::plan::{Op, Plan};
-use self::publishers::{RulesStore, Shared, SimPublisher, Step, lock, rules_cache};
+use self::publishers::{RulesStore, Shared, SimPublisher, Step, rules_cache};
 use self::wire::Wire;
 use self::worker::Worker;
 use crate::alarm::{Alarm, hold};
@@ -142,9 +143,9 @@ impl World {
     /// Publishes the first rules, before any process starts.
     fn publish_first(&mut self) -> Result<(), Alarm> {
         for text in 0..self.case.rules_files.len() {
-            let mut publisher = SimPublisher::new(0, text, self.behaviour, &lock(&self.rules_store));
+            let mut publisher = SimPublisher::new(0, text, self.behaviour, &self.rules_store.lock());
             loop {
-                let step = publisher.step(&self.log, &lock(&self.rules_store))?;
+                let step = publisher.step(&self.log, &self.rules_store.lock())?;
                 let Step::Send(records) = step else { break };
                 let now = self.log_now();
                 for (place, record) in records {
@@ -153,7 +154,7 @@ impl World {
                 publisher.waits = 0;
             }
         }
-        lock(&self.rules_store).follow(&self.log)
+        self.rules_store.lock().follow(&self.log)
     }
 
     fn begin(&mut self) -> Result<(), Alarm> {
@@ -308,7 +309,7 @@ impl World {
     }
 
     fn evidence(&self, events: &[Ruled]) -> Result<Evidence<'_>, Alarm> {
-        let rules_store = lock(&self.rules_store);
+        let rules_store = self.rules_store.lock();
         let book = |(order, book): (&u32, &Arc<_>)| {
             let file = rules_store.text_of(*order).map(|text| PathBuf::from(&rules_store.texts[text].file));
             (*order, (Arc::clone(book), file.expect("a text of the store")))
@@ -337,7 +338,7 @@ impl World {
 
     /// The last markers of every partition are the last versions in `rules`.
     fn check_markers(&self) -> Result<(), Alarm> {
-        let rules_store = lock(&self.rules_store);
+        let rules_store = self.rules_store.lock();
         for topic in DOWNSTREAM_FIRST {
             for partition in 0..self.plan.partitions.of(topic) {
                 let mut last: BTreeMap<&str, u32> = BTreeMap::new();

@@ -12,7 +12,7 @@ use domain::protocol::stage::Output;
 
 use super::World;
 use super::log::TopicPartition;
-use super::publishers::{SimPublisher, Step, lock};
+use super::publishers::{SimPublisher, Step};
 use super::wire::{Owner, Sent};
 use super::worker::Opening;
 use crate::alarm::{Alarm, hold};
@@ -86,7 +86,7 @@ impl World {
         if let Some(last) = self.log.history(place).last() {
             self.trace.bytes(&last.bytes);
         }
-        if place.0 == Topic::Rules { lock(&self.rules_store).follow(&self.log) } else { Ok(()) }
+        if place.0 == Topic::Rules { self.rules_store.lock().follow(&self.log) } else { Ok(()) }
     }
 
     /// Opens the task of a partition at a worker.
@@ -240,7 +240,7 @@ impl World {
             && let Some(text) = self.to_publish.pop_front()
         {
             let producer = self.wire.producer();
-            self.publishers.push(SimPublisher::new(producer, text, self.behaviour, &lock(&self.rules_store)));
+            self.publishers.push(SimPublisher::new(producer, text, self.behaviour, &self.rules_store.lock()));
             self.trace.note("publisher", format_args!("of {text}"));
             return Ok(());
         }
@@ -250,7 +250,7 @@ impl World {
             if report.offset.is_none() {
                 self.trace.note("publisher begins again", format_args!("{}", publisher.text));
                 let _ = self.wire.end(publisher.producer, &mut self.rng);
-                publisher.begin_again(self.wire.producer(), &lock(&self.rules_store));
+                publisher.begin_again(self.wire.producer(), &self.rules_store.lock());
                 return Ok(());
             }
             publisher.waits -= 1;
@@ -258,7 +258,7 @@ impl World {
         if publisher.waits > 0 {
             return Ok(());
         }
-        let step = publisher.step(&self.log, &lock(&self.rules_store))?;
+        let step = publisher.step(&self.log, &self.rules_store.lock())?;
         match step {
             Step::Send(records) => {
                 for (place, record) in records {
@@ -328,7 +328,7 @@ impl World {
         if !(self.publishers.is_empty() && self.to_publish.is_empty()) {
             return false;
         }
-        let rules_store = lock(&self.rules_store);
+        let rules_store = self.rules_store.lock();
         let unplaced = rules_store.registry.unplaced().last().and_then(|version| rules_store.text_of(version.order));
         self.to_publish.extend(unplaced);
         unplaced.is_none()

@@ -7,7 +7,6 @@ use domain::model::address::Topic;
 use super::ledgers::Ledgers;
 use super::log::{SharedLog, Stored, TopicPartition};
 use super::plan::Unrecoverable;
-use super::publishers::lock;
 use super::{World, store};
 use crate::alarm::{Alarm, hold};
 use crate::oracle;
@@ -76,7 +75,7 @@ impl World {
         let id = if self.without.contains(&Safeguard::LogId) { self.log.meta.id() } else { another };
         let meta = Meta::new(id, self.plan.clock, self.plan.partitions);
         self.log = SharedLog::new(meta, self.log_now());
-        lock(&self.rules_store).forget();
+        self.rules_store.lock().forget();
         self.publish_first()
     }
 

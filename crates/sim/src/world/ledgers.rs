@@ -110,7 +110,10 @@ impl Ledgers {
     /// # Errors
     /// A frame is missing.
     pub fn check_nothing_is_missing(&self) -> Result<(), Alarm> {
-        self.now.as_ref().and_then(|one| one.writer.inner.missing().next()).map_or(Ok(()), |missing| Err(missing.into()))
+        self.now
+            .as_ref()
+            .and_then(|one| one.writer.inner.missing().next())
+            .map_or(Ok(()), |missing| Err(missing.into()))
     }
 
     /// A table as `export` prints it.

@@ -294,12 +294,7 @@ impl World {
     }
 
     fn opening(&self) -> Opening<'_> {
-        Opening {
-            meta: self.logs.meta(),
-            snapshots: &self.snapshots,
-            library: &self.library,
-            without: self.without,
-        }
+        Opening { meta: self.logs.meta(), snapshots: &self.snapshots, library: &self.library, without: self.without }
     }
 
     /// A new incarnation of a partition's task.

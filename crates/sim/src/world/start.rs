@@ -120,7 +120,7 @@ fn library(case: &Case) -> Library {
     let mut open = |reference: Reference<'_>| {
         let name = match reference {
             Reference::Register(name) => name,
-            Reference::Secret(place) => place.strip_prefix("file:").expect("a file"),
+            Reference::Secret(path) => path.strip_prefix("file:").expect("a file"),
         };
         files.get(name).map(|content| content.as_bytes().to_vec()).ok_or_else(|| "is not there".to_owned())
     };
