@@ -15,7 +15,7 @@ use domain::model::event::Event;
 use domain::model::rules::RulesSeq;
 use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
-use domain::protocol::stage::{BEHAVIOUR, Marker, Stage, marker_record};
+use domain::protocol::stage::{BEHAVIOUR, Marker, Stage, StageOptions, marker_record};
 use domain::table::dedup_window::DedupWindow;
 use wire::event::{Merchants, read};
 
@@ -124,7 +124,7 @@ fn hot_path(c: &mut Criterion) {
         let records = frames(&lines, &merchants, size);
         group.bench_function(format!("shopper desk, frames of {size}"), |b| {
             let fresh = || {
-                let mut stage = Stage::new(ShopperDesk::default(), 1, 0, Partitions::all(1));
+                let mut stage = Stage::new(StageOptions::default(), ShopperDesk::default(), 1, 0, Partitions::all(1));
                 stage.step(0, Millis::MAX, &marker, &library, &mut Vec::new()).expect("a marker");
                 stage
             };

@@ -7,7 +7,7 @@ use domain::model::address::{AnswerPos, Topic};
 use domain::model::fact::{Fact, What};
 use domain::model::time::Millis;
 use domain::protocol::error::Unexpected;
-use domain::protocol::positions::{Admission, FaultInjection, Position, Positions, ProtocolError};
+use domain::protocol::positions::{Admission, Position, Positions, ProtocolError};
 
 use crate::batch::Batch;
 use crate::error::LedgerError;
@@ -70,9 +70,8 @@ pub(crate) struct Chain {
 
 impl Chain {
     /// Begins at the stored positions.
-    pub(crate) fn over(stored: Stored, faults: FaultInjection) -> Self {
+    pub(crate) fn over(stored: Stored) -> Self {
         let mut positions = Positions::default();
-        positions.faults = faults;
         for (&(topic, partition), &position) in &stored.positions {
             positions.restore(topic, partition, position);
         }

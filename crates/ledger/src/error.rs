@@ -38,7 +38,7 @@ pub enum LedgerError {
     )]
     Moved { facts: u16 },
     #[error(transparent)]
-    ProtocolError(#[from] domain::protocol::positions::ProtocolError),
+    Protocol(#[from] domain::protocol::positions::ProtocolError),
     #[error("the ledger cannot be written or read")]
     Sqlite(#[from] rusqlite::Error),
     #[error("{at}: the ledger cannot be written or read: {what}")]

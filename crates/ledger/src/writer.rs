@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use domain::model::address::Topic;
 use domain::model::fact::Metric;
 use domain::model::time::{DAY_MS, HOUR_MS};
-use domain::protocol::positions::{Admission, FaultInjection, Missing};
+use domain::protocol::positions::{Admission, Missing, Positions};
 use rusqlite::Connection;
 
 use crate::batch::{Batch, write as tables};
@@ -65,15 +65,12 @@ pub struct Writer {
     /// The address of the ledger, for messages.
     at: String,
     chains: BTreeMap<u16, Chain>,
-    faults: FaultInjection,
     /// Whether answers are kept for later queries; `run` has no such queries.
     keeps_answers: bool,
     /// Duplicates that were written since the writer was opened.
     duplicates: i64,
     /// The hour before which old answers were deleted.
     swept: i64,
-    /// Whether a commit compares positions; only tests switch it off, to show what the comparison prevents.
-    pub compare: bool,
 }
 
 impl Writer {
@@ -118,11 +115,9 @@ impl Writer {
             store,
             at,
             chains: BTreeMap::new(),
-            faults: FaultInjection::default(),
             keeps_answers: durability == Durability::Commit,
             duplicates: 0,
             swept: i64::MIN,
-            compare: true,
         })
     }
 
@@ -148,7 +143,7 @@ impl Writer {
             crate::store::reading(self.store.as_mut(), read)?
         };
         let stored = stored.into_values().next().unwrap_or_default();
-        self.chains.insert(facts, Chain::over(stored, self.faults));
+        self.chains.insert(facts, Chain::over(stored));
         Ok(())
     }
 
@@ -200,15 +195,16 @@ impl Writer {
 
     /// Frames that arrived before their predecessors; an alarm if the facts partition has no more records.
     pub fn missing(&self) -> impl Iterator<Item = Missing> {
-        self.chains.values().flat_map(|chain| chain.positions.missing())
+        self.partitions().flat_map(|facts| self.positions(facts).missing())
     }
 
-    /// Switches safeguards off, for tests that show what each one prevents.
-    pub fn set_guards(&mut self, faults: FaultInjection) {
-        self.faults = faults;
-        for chain in self.chains.values_mut() {
-            chain.positions.faults = faults;
-        }
+    /// The last frames that a facts partition has of its sources, including those that wait for a commit.
+    ///
+    /// # Panics
+    /// If the partition is not one of [`Writer::partitions`].
+    #[must_use]
+    pub fn positions(&self, facts: u16) -> &Positions {
+        &self.chains[&facts].positions
     }
 
     /// Adds the record at an offset of a facts partition.
@@ -243,7 +239,7 @@ impl Writer {
     fn write_sealed(&mut self) -> Result<(), LedgerError> {
         let store = self.store.as_mut();
         store.begin(Task::Write)?;
-        if let Err(error) = write(store, &self.chains, self.compare, &self.at) {
+        if let Err(error) = write(store, &self.chains, &self.at) {
             store.rollback();
             return Err(error);
         }
@@ -308,7 +304,7 @@ impl Writer {
 }
 
 /// Within a transaction, compares positions and writes the batches that the database does not hold yet.
-fn write(store: &mut dyn Store, chains: &BTreeMap<u16, Chain>, compare: bool, at: &str) -> Result<(), LedgerError> {
+fn write(store: &mut dyn Store, chains: &BTreeMap<u16, Chain>, at: &str) -> Result<(), LedgerError> {
     let sealed: Vec<(u16, &Chain, &Sealed)> =
         chains.iter().filter_map(|(&facts, chain)| Some((facts, chain, chain.sealed.as_ref()?))).collect();
     let facts: Vec<u16> = sealed.iter().map(|(facts, ..)| *facts).collect();
@@ -318,7 +314,7 @@ fn write(store: &mut dyn Store, chains: &BTreeMap<u16, Chain>, compare: bool, at
     let mut positions: Vec<(u16, &Stored)> = Vec::new();
     for (facts, chain, sealed) in sealed {
         let found = &stored[&facts];
-        if compare && *found != chain.began {
+        if *found != chain.began {
             // An earlier COMMIT succeeded but its answer was lost: only this batch leads to these positions.
             if sealed.is_sent && *found == sealed.now {
                 continue;

@@ -10,7 +10,7 @@ use worker::task::TaskError;
 #[derive(Debug, thiserror::Error)]
 pub enum Alarm {
     #[error("a task stops: {0}")]
-    DeskTask(#[from] TaskError),
+    Task(#[from] TaskError),
     #[error("the ledger stops: {0}")]
     Ledger(#[from] LedgerError),
     #[error("the ledger stops: {0}")]

@@ -7,7 +7,8 @@ use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
 use domain::model::address::Topic;
 use domain::model::rules::rulebook::Library;
-use domain::protocol::stage::{Desk, StageOptions};
+use domain::protocol::behaviour::Build;
+use domain::protocol::stage::Desk;
 use eventlog::local::meta::Meta;
 
 use crate::snapshot::Snapshots;
@@ -27,20 +28,19 @@ pub struct DeskEntry {
     open: Open,
 }
 
-type Open = fn(StageOptions, &Meta, u16, &Snapshots, &Library) -> Result<Box<dyn Task>, TaskError>;
+type Open = fn(&Meta, u16, &Snapshots, &Library) -> Result<Box<dyn Task>, TaskError>;
 
 const fn entry<D: Desk + std::fmt::Debug + Send + 'static>(name: &'static str) -> DeskEntry {
     DeskEntry { name, topic: D::TOPIC, open: open::<D> }
 }
 
 fn open<D: Desk + std::fmt::Debug + Send + 'static>(
-    options: StageOptions,
     meta: &Meta,
     partition: u16,
     snapshots: &Snapshots,
     library: &Library,
 ) -> Result<Box<dyn Task>, TaskError> {
-    Ok(Box::new(DeskTask::<D>::open_under(options, meta, partition, snapshots, library)?))
+    Ok(Box::new(DeskTask::<D>::open(Build::this(), meta, partition, snapshots, library)?))
 }
 
 /// The desk that reads a topic.
@@ -62,28 +62,11 @@ pub fn desk_of(topic: Topic) -> DeskEntry {
 /// If no desk reads the topic.
 pub fn open_task(
     meta: &Meta,
-    partition: (Topic, u16),
-    snapshots: &Snapshots,
-    library: &Library,
-) -> Result<Box<dyn Task>, TaskError> {
-    open_task_under(StageOptions::default(), meta, partition, snapshots, library)
-}
-
-/// As [`open_task`], with the behaviour of another build or without some safeguard.
-///
-/// # Errors
-/// As [`DeskTask::open`].
-///
-/// # Panics
-/// If no desk reads the topic.
-pub fn open_task_under(
-    options: StageOptions,
-    meta: &Meta,
     (topic, partition): (Topic, u16),
     snapshots: &Snapshots,
     library: &Library,
 ) -> Result<Box<dyn Task>, TaskError> {
-    (desk_of(topic).open)(options, meta, partition, snapshots, library)
+    (desk_of(topic).open)(meta, partition, snapshots, library)
 }
 
 #[cfg(test)]

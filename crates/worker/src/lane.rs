@@ -59,7 +59,7 @@ pub type RequestRestore<'a> = dyn Fn(Topic, u16, u64) + 'a;
 #[derive(Debug, thiserror::Error)]
 pub enum LaneError {
     #[error(transparent)]
-    DeskTask(#[from] TaskError),
+    Task(#[from] TaskError),
     #[error(transparent)]
     Log(#[from] LogError),
     #[error("the log refused answers: {0}")]

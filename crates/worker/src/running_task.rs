@@ -88,7 +88,7 @@ impl RunningTask {
             *last_snapshot = Instant::now();
             task.take_snapshot();
         }
-        if let Some(snapshot) = task.snapshot(&context.snapshots) {
+        if let Some(snapshot) = task.snapshot() {
             let _ = to.send((snapshot, progress.clone()));
         }
     }

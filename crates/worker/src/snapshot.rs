@@ -67,25 +67,6 @@ pub enum SnapshotError {
     OtherLog { path: PathBuf, partition: String, found: u128, log: u128 },
 }
 
-/// The safeguards that are active: all of them, except in tests that show what each prevents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Safeguards {
-    /// A manifest is published only after all answers to the records in its state are durable.
-    pub manifest_after_acks: bool,
-    /// A manifest is published after its state is durable.
-    pub manifest_last: bool,
-    /// A task reads from its manifest's offset on, not from the offset that its group committed.
-    pub start_at_manifest: bool,
-    /// A manifest must be of the log that is read.
-    pub log_id: bool,
-}
-
-impl Default for Safeguards {
-    fn default() -> Self {
-        Self { manifest_after_acks: true, manifest_last: true, start_at_manifest: true, log_id: true }
-    }
-}
-
 /// The snapshots of all partitions.
 #[derive(Clone, Debug)]
 pub struct Snapshots {
@@ -93,13 +74,12 @@ pub struct Snapshots {
     dir: PathBuf,
     /// Distinguishes this process from others that write to the same store.
     writer: u32,
-    pub safeguards: Safeguards,
 }
 
 impl Snapshots {
     #[must_use]
     pub fn new(files: Arc<dyn Files>, dir: &Path) -> Self {
-        Self { files, dir: dir.to_owned(), writer: 0, safeguards: Safeguards::default() }
+        Self { files, dir: dir.to_owned(), writer: 0 }
     }
 
     /// The same, for a store that several processes write to: each has its own number.
@@ -125,12 +105,9 @@ impl Snapshots {
             return self.prune(&dir);
         }
         let state = state_name(snapshot.offset, crc32c::crc32c(&snapshot.state), self.writer);
-        let written = if self.safeguards.manifest_last {
-            self.write_state(&dir, &state, snapshot).and_then(|()| self.write_manifest(&dir, &state, snapshot))
-        } else {
-            self.write_manifest(&dir, &state, snapshot).and_then(|()| self.write_state(&dir, &state, snapshot))
-        };
-        if written.is_err() && self.safeguards.manifest_last {
+        let written =
+            self.write_state(&dir, &state, snapshot).and_then(|()| self.write_manifest(&dir, &state, snapshot));
+        if written.is_err() {
             // Otherwise unfinished snapshots would fill a store that was full for a while.
             self.remove_unpublished(&dir, &state, snapshot.offset);
         }
@@ -205,12 +182,12 @@ impl Snapshots {
         let Some(offset) = self.offsets(topic, partition)?.pop() else { return Ok(None) };
         let listed = Listed { topic, partition, offset };
         let snapshot = self.read(&listed)?;
-        if self.safeguards.log_id && snapshot.source.log != source.log {
+        if snapshot.source.log != source.log {
             let path = self.manifest(&listed);
             let (found, log) = (snapshot.source.log, source.log);
             return Err(SnapshotError::OtherLog { path, partition: source.to_string(), found, log });
         }
-        Ok(Some(Snapshot { source, ..snapshot }))
+        Ok(Some(snapshot))
     }
 
     /// All published snapshots, sorted by partition and offset.

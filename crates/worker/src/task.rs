@@ -9,8 +9,9 @@ use std::ops::Range;
 
 use domain::model::address::PartitionId;
 use domain::model::rules::rulebook::Library;
+use domain::protocol::behaviour::Build;
 use domain::protocol::error::RestoreError;
-use domain::protocol::positions::{Admission, Missing, ProtocolError};
+use domain::protocol::positions::{Admission, Missing, Positions, ProtocolError};
 use domain::protocol::stage::{Desk, Output, RecordMark, Stage, StageOptions};
 use eventlog::api::Record;
 use eventlog::error::LogError;
@@ -25,7 +26,7 @@ pub const RETIRED: &str = "restore the snapshots that belong to this log, or beg
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
     #[error(transparent)]
-    ProtocolError(#[from] ProtocolError),
+    Protocol(#[from] ProtocolError),
     #[error(transparent)]
     Missing(#[from] Missing),
     #[error(transparent)]
@@ -89,20 +90,27 @@ pub trait Task: Debug + Send {
     /// The number of records taken since the last snapshot.
     fn since_snapshot(&self) -> u64;
 
+    /// The last frames that it applied of its source partitions.
+    fn positions(&self) -> &Positions;
+
     /// Whether frames are missing after everything was read. They may still come while there is more to read.
     ///
     /// # Errors
     /// The first missing frame.
-    fn check_nothing_is_missing(&self) -> Result<(), TaskError>;
+    fn check_nothing_is_missing(&self) -> Result<(), TaskError> {
+        self.positions().missing().next().map_or(Ok(()), |missing| Err(missing.into()))
+    }
 
     /// The number of source partitions of which a frame is missing.
-    fn missing(&self) -> usize;
+    fn missing(&self) -> usize {
+        self.positions().missing().count()
+    }
 
     /// Takes a snapshot, which [`Task::snapshot`] hands out when it may be published.
     fn take_snapshot(&mut self);
 
     /// The snapshot that may be published: all answers to its records are durable.
-    fn snapshot(&mut self, snapshots: &Snapshots) -> Option<Snapshot>;
+    fn snapshot(&mut self) -> Option<Snapshot>;
 
     /// The approximate memory of the desk's state in bytes, by kind.
     fn sizes(&self) -> Vec<(&'static str, usize)>;
@@ -132,27 +140,19 @@ impl<D: Desk> DeskTask<D> {
     ///
     /// # Errors
     /// The snapshot is torn.
-    pub fn open(meta: &Meta, partition: u16, snapshots: &Snapshots, library: &Library) -> Result<Self, TaskError> {
-        Self::open_under(StageOptions::default(), meta, partition, snapshots, library)
-    }
-
-    /// As [`DeskTask::open`], with the behaviour of another build or without some safeguard.
-    ///
-    /// # Errors
-    /// As [`DeskTask::open`].
-    pub fn open_under(
-        options: StageOptions,
+    pub fn open(
+        build: Build,
         meta: &Meta,
         partition: u16,
         snapshots: &Snapshots,
         library: &Library,
     ) -> Result<Self, TaskError> {
         let source = PartitionId { log: meta.topic_id(D::TOPIC), topic: D::TOPIC, partition };
-        let options = StageOptions { is_event_clock: meta.clock == Clock::Event, ..options };
+        let options = StageOptions { build, is_event_clock: meta.clock == Clock::Event };
         let (stage, offset) = match snapshots.latest(source)? {
-            None => (Stage::new_under(options, D::default(), source.log, partition, meta.partitions), 0),
+            None => (Stage::new(options, D::default(), source.log, partition, meta.partitions), 0),
             Some(Snapshot { offset, state, .. }) => {
-                let stage = Stage::restore_under(options, &state, source.log, partition, meta.partitions, library);
+                let stage = Stage::restore(options, &state, source.log, partition, meta.partitions, library);
                 (stage.map_err(|what| TaskError::State { partition: source.to_string(), offset, what })?, offset)
             }
         };
@@ -247,17 +247,13 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
         self.stage.next_offset() - self.snapshot_at
     }
 
-    fn check_nothing_is_missing(&self) -> Result<(), TaskError> {
-        self.stage.positions.missing().next().map_or(Ok(()), |missing| Err(missing.into()))
-    }
-
-    fn missing(&self) -> usize {
-        self.stage.positions.missing().count()
+    fn positions(&self) -> &Positions {
+        self.stage.positions()
     }
 
     fn take_snapshot(&mut self) {
         let offset = self.stage.next_offset();
-        let is_whole = self.stage.positions.missing().next().is_none();
+        let is_whole = self.missing() == 0;
         if self.waiting.is_none() && offset > self.snapshot_at && is_whole {
             let behaviour = self.stage.behaviour();
             let snapshot = Snapshot { source: self.source, offset, behaviour, state: self.stage.save() };
@@ -265,12 +261,8 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
         }
     }
 
-    fn snapshot(&mut self, snapshots: &Snapshots) -> Option<Snapshot> {
-        let (sent, _) = self.waiting.as_ref()?;
-        if snapshots.safeguards.manifest_after_acks && *sent > self.durable {
-            return None;
-        }
-        let (_, snapshot) = self.waiting.take()?;
+    fn snapshot(&mut self) -> Option<Snapshot> {
+        let (_, snapshot) = self.waiting.take_if(|(sent, _)| *sent <= self.durable)?;
         self.snapshot_at = snapshot.offset;
         Some(snapshot)
     }

@@ -151,42 +151,14 @@ pub enum ProtocolError {
     },
 }
 
-/// The safeguards of the protocol: each field is `true` if its safeguard is on. Only tests turn one off, to show what it
-/// prevents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FaultInjection {
-    /// Frames at or below the position are dropped.
-    pub drop: bool,
-    /// A frame must follow the frame at the position.
-    pub previous: bool,
-    /// A comparison of times decides whether a key is expired, not whether the sweep has reached it.
-    pub expiry_at_probe: bool,
-    /// Positions, genesis records and states must be of the log that is read.
-    pub log_id: bool,
-}
-
-impl Default for FaultInjection {
-    fn default() -> Self {
-        Self { drop: true, previous: true, expiry_at_probe: true, log_id: true }
-    }
-}
-
 /// A reader's positions, one per source partition.
 #[derive(Clone, Debug, Default)]
 pub struct Positions {
     pub(super) by_source: BTreeMap<(Topic, u16), Position>,
     early: BTreeMap<(Topic, u16), (AnswerPos, AnswerPos)>,
-    /// Its safeguards.
-    pub faults: FaultInjection,
 }
 
 impl Positions {
-    /// No positions yet.
-    #[must_use]
-    pub fn new(faults: FaultInjection) -> Self {
-        Self { faults, ..Self::default() }
-    }
-
     /// The position in one source partition.
     #[must_use]
     pub fn get(&self, topic: Topic, partition: u16) -> Option<&Position> {
@@ -224,42 +196,38 @@ impl Positions {
         let from = || format!("{} partition {}", tag.source.topic, tag.source.partition);
         // Every partition of the topic counts: a partition that has sent nothing yet has no position of its own to compare.
         let mut of_topic = self.by_source.range((tag.source.topic, 0)..=(tag.source.topic, u16::MAX));
-        if let Some((_, other)) = of_topic.find(|(_, known)| known.log != tag.source.log)
-            && self.faults.log_id
-        {
+        if let Some((_, other)) = of_topic.find(|(_, known)| known.log != tag.source.log) {
             return Err(ProtocolError::OtherLog { from: from(), found: tag.source.log, known: other.log });
         }
         let known = self.by_source.get(&key);
-        if self.faults.drop && known.is_some_and(|known| tag.at <= known.at) {
+        if known.is_some_and(|known| tag.at <= known.at) {
             return Ok(Admission::Drop);
         }
-        if self.faults.previous {
-            let applied = known.map(|k| k.at);
-            if let Some(named) = tag.prev
-                && tag.prev > applied
-            {
-                let early = self.early.entry(key).or_insert((tag.at, named));
-                *early = (*early).max((tag.at, named));
-                return Ok(Admission::Early);
-            }
-            if tag.prev != applied {
-                return Err(ProtocolError::Skipped {
-                    from: from(),
-                    found: tag.at,
-                    named: place(tag.prev),
-                    applied: place(applied),
-                });
-            }
-            let hash = known.map_or(0, |k| k.hash);
-            if tag.hash != hash {
-                return Err(ProtocolError::Diverged {
-                    from: from(),
-                    found: tag.at,
-                    applied: place(applied),
-                    named: tag.hash,
-                    known: hash,
-                });
-            }
+        let applied = known.map(|k| k.at);
+        if let Some(named) = tag.prev
+            && tag.prev > applied
+        {
+            let early = self.early.entry(key).or_insert((tag.at, named));
+            *early = (*early).max((tag.at, named));
+            return Ok(Admission::Early);
+        }
+        if tag.prev != applied {
+            return Err(ProtocolError::Skipped {
+                from: from(),
+                found: tag.at,
+                named: place(tag.prev),
+                applied: place(applied),
+            });
+        }
+        let hash = known.map_or(0, |k| k.hash);
+        if tag.hash != hash {
+            return Err(ProtocolError::Diverged {
+                from: from(),
+                found: tag.at,
+                applied: place(applied),
+                named: tag.hash,
+                known: hash,
+            });
         }
         self.by_source.insert(key, Position::after(tag, frame.kind, frame.received, frame.body));
         self.early.retain(|&early, &mut (last, _)| early != key || last > tag.at);

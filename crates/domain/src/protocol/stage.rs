@@ -25,7 +25,7 @@ use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::genesis::Genesis;
 use crate::protocol::reject;
 
-pub use crate::protocol::positions::{Admission, FaultInjection, Missing, Position, Positions, ProtocolError};
+pub use crate::protocol::positions::{Admission, Missing, Position, Positions, ProtocolError};
 
 /// The behaviour of this build, which its markers name.
 pub const BEHAVIOUR: u32 = Build::this().own().number;
@@ -76,8 +76,6 @@ pub struct Outbox {
     part_bytes_max: usize,
     /// Whether the ledger gets a frame even if it has no fact.
     reports_received: bool,
-    /// The safeguards of the stage, for desks that implement one of them.
-    faults: FaultInjection,
 }
 
 impl Outbox {
@@ -91,12 +89,6 @@ impl Outbox {
     pub fn report_received(&mut self) {
         self.reports_received = true;
         self.body(Topic::Facts, self.facts_partition());
-    }
-
-    /// The safeguards that are on.
-    #[must_use]
-    pub fn faults(&self) -> FaultInjection {
-        self.faults
     }
 
     fn facts_partition(&self) -> u16 {
@@ -153,13 +145,11 @@ pub trait Desk: Clone + Default {
     }
 }
 
-/// Options of a stage: the behaviours of its build, its safeguards, its clock.
+/// Options of a stage: the behaviours of its build, its clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StageOptions {
     /// The behaviours that it knows.
     pub build: Build,
-    /// Its safeguards.
-    pub faults: FaultInjection,
     /// Whether `received` comes from the events' own times alone, without append times.
     pub is_event_clock: bool,
 }
@@ -200,8 +190,7 @@ pub struct Stage<D> {
     last: Option<(u32, Millis)>,
     /// A record that another stage of this partition has read and this one has not reached yet.
     expected: Option<RecordMark>,
-    /// The positions in the partitions whose answers it reads.
-    pub positions: Positions,
+    positions: Positions,
     sent: BTreeMap<(Topic, u16), Position>,
     markers: BTreeMap<String, RulesSeq>,
     build: Build,
@@ -214,21 +203,15 @@ pub struct Stage<D> {
 impl<D: Desk> Stage<D> {
     /// A desk at the beginning of a partition.
     #[must_use]
-    pub fn new(desk: D, log: u128, partition: u16, partitions: Partitions) -> Self {
-        Self::new_under(StageOptions::default(), desk, log, partition, partitions)
-    }
-
-    /// As [`Stage::new`], with options.
-    #[must_use]
-    pub fn new_under(options: StageOptions, desk: D, log: u128, partition: u16, partitions: Partitions) -> Self {
-        let StageOptions { build, faults, is_event_clock } = options;
+    pub fn new(options: StageOptions, desk: D, log: u128, partition: u16, partitions: Partitions) -> Self {
+        let StageOptions { build, is_event_clock } = options;
         Self {
             desk,
             source: PartitionId { log, topic: D::TOPIC, partition },
             next: 0,
             last: None,
             expected: None,
-            positions: Positions::new(faults),
+            positions: Positions::default(),
             sent: BTreeMap::new(),
             markers: BTreeMap::new(),
             build,
@@ -240,7 +223,6 @@ impl<D: Desk> Stage<D> {
                 bodies: BTreeMap::new(),
                 part_bytes_max: build.own().part_bytes_max,
                 reports_received: false,
-                faults,
             },
         }
     }
@@ -267,6 +249,12 @@ impl<D: Desk> Stage<D> {
     #[must_use]
     pub fn known_end(&self) -> u64 {
         self.expected.map_or(self.next, |mark| mark.offset + 1)
+    }
+
+    /// The last frames that it applied of its source partitions.
+    #[must_use]
+    pub fn positions(&self) -> &Positions {
+        &self.positions
     }
 
     /// The desk, with its state.
@@ -309,20 +297,6 @@ impl<D: Desk> Stage<D> {
     /// # Errors
     /// The state is of another partition or log, of a behaviour that this build does not know, or torn.
     pub fn restore(
-        saved: &[u8],
-        log: u128,
-        partition: u16,
-        partitions: Partitions,
-        library: &Library,
-    ) -> Result<Self, RestoreError> {
-        Self::restore_under(StageOptions::default(), saved, log, partition, partitions, library)
-    }
-
-    /// As [`Stage::restore`], with options.
-    ///
-    /// # Errors
-    /// As [`Stage::restore`].
-    pub fn restore_under(
         options: StageOptions,
         saved: &[u8],
         log: u128,
@@ -331,14 +305,13 @@ impl<D: Desk> Stage<D> {
         library: &Library,
     ) -> Result<Self, RestoreError> {
         let saved: Saved = frame::decode(saved)?;
-        let log_known = if options.faults.log_id { log } else { saved.source.log };
-        let source = PartitionId { log: log_known, topic: D::TOPIC, partition };
+        let source = PartitionId { log, topic: D::TOPIC, partition };
         if saved.source != source || saved.partitions != partitions {
             return Err(RestoreError::Source);
         }
         let behaviour = (saved.behaviour > 0).then(|| options.build.behaviour(saved.behaviour)).transpose();
         let behaviour = behaviour.map_err(RestoreError::Behaviour)?;
-        let mut stage = Self::new_under(options, D::load(&saved.desk, library)?, log, partition, partitions);
+        let mut stage = Self::new(options, D::load(&saved.desk, library)?, log, partition, partitions);
         behaviour.into_iter().for_each(|behaviour| stage.behave(behaviour));
         (stage.next, stage.last) = (saved.next, saved.last);
         stage.positions.by_source = saved.positions.into_iter().collect();
@@ -392,9 +365,7 @@ impl<D: Desk> Stage<D> {
             Err(error) => return Err(ProtocolError::Frame { to: name(), offset, error }),
         };
         if frame.kind == Kind::Genesis {
-            if self.positions.faults.log_id {
-                Genesis::check(&frame, self.source).map_err(|what| unexpected(what.into()))?;
-            }
+            Genesis::check(&frame, self.source).map_err(|what| unexpected(what.into()))?;
             (self.next, self.last) = (offset + 1, taken);
             return Ok(Admission::Apply);
         }
@@ -405,7 +376,6 @@ impl<D: Desk> Stage<D> {
                 return Ok(admission);
             }
         }
-        self.outbox.faults = self.positions.faults;
         let applied = if frame.kind == Kind::Marker {
             self.switch(&frame, library).map(|()| frame.received)
         } else {

@@ -38,13 +38,6 @@ impl DedupWindow {
         true
     }
 
-    /// As [`DedupWindow::insert`], but a key is known until a sweep removes it. This is wrong on purpose: it serves tests that
-    /// show what the comparison of times prevents.
-    pub fn insert_by_sweep(&mut self, key: u128, now: Minute, horizon: Minute) -> bool {
-        self.sweep(now, horizon);
-        !self.first.contains_key(&key) && self.insert(key, now, horizon)
-    }
-
     /// Marks keys that are expired under the present horizon, so that a longer horizon does not bring them back.
     pub fn forget(&mut self, now: Minute, horizon: Minute) {
         self.floor = self.floor.max((now + 1).saturating_sub(horizon));

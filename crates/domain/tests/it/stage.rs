@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::frame::{Frame, Kind, PART_BYTES_MAX, decode, encode, seal};
-use domain::model::address::{Partitions, Topic};
+use domain::model::address::{PartitionId, Partitions, Topic};
 use domain::model::fact::{Fact, Metric, Scope, What};
 use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::rules::{Attribution, Dedup, Rules, RulesSeq};
 use domain::model::time::Millis;
 use domain::protocol::behaviour::{Behaviour, Build};
 use domain::protocol::error::{DeskError, RestoreError};
-use domain::protocol::positions::{Admission, FaultInjection, Positions, ProtocolError};
+use domain::protocol::genesis::Genesis;
+use domain::protocol::positions::{Admission, Positions, ProtocolError};
 use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Outbox, Output, Stage, StageOptions, marker_record};
 
 /// Answers every frame with `facts` large facts.
@@ -54,7 +55,7 @@ impl Desk for Echo {
 
 fn echo(facts: usize) -> Stage<Echo> {
     let desk = Echo { facts, key: "k".repeat(PART_BYTES_MAX / 3), seqs: Vec::new() };
-    Stage::new(desk, 9, 0, Partitions::all(1))
+    Stage::new(StageOptions::default(), desk, 9, 0, Partitions::all(1))
 }
 
 fn library() -> Library {
@@ -160,11 +161,11 @@ fn options(behaviours: &'static [Behaviour]) -> StageOptions {
 
 /// Answers of builds that replace each other at every record, through a snapshot.
 fn relay(builds: &[&'static [Behaviour]], records: &[Vec<u8>]) -> Result<Vec<Output>, String> {
-    let mut stage = Stage::new_under(options(builds[0]), echo(3).desk().clone(), 9, 0, Partitions::all(1));
+    let mut stage = Stage::new(options(builds[0]), echo(3).desk().clone(), 9, 0, Partitions::all(1));
     let mut all = Vec::new();
     for (build, record) in builds.iter().zip(records) {
         let saved = stage.save();
-        stage = Stage::restore_under(options(build), &saved, 9, 0, Partitions::all(1), &library())
+        stage = Stage::restore(options(build), &saved, 9, 0, Partitions::all(1), &library())
             .map_err(|error| error.to_string())?;
         all.extend(step(&mut stage, record).map_err(|error| error.to_string())?);
     }
@@ -197,14 +198,19 @@ fn new_behaviour_begins_at_its_marker_and_stays() {
 }
 
 #[test]
-fn without_log_id_check_another_log_passes() {
+fn state_and_genesis_of_another_log_are_refused() {
     let saved = echo(1).save();
-    let restore = |faults| {
-        let options = StageOptions { faults, ..StageOptions::default() };
-        Stage::<Echo>::restore_under(options, &saved, 10, 0, Partitions::all(1), &library()).map(drop)
+    let restore =
+        |log| Stage::<Echo>::restore(StageOptions::default(), &saved, log, 0, Partitions::all(1), &library()).map(drop);
+    assert_eq!(restore(10), Err(RestoreError::Source));
+    assert_eq!(restore(9), Ok(()), "its own log");
+    let genesis = |log| {
+        let source = PartitionId { log, topic: Topic::Scans, partition: 0 };
+        Genesis { source, id: log, is_event_clock: false, partitions: Partitions::all(1) }.record()
     };
-    assert_eq!(restore(FaultInjection::default()), Err(RestoreError::Source));
-    assert_eq!(restore(FaultInjection { log_id: false, ..FaultInjection::default() }), Ok(()));
+    let alarm = step(&mut echo(1), &genesis(10)).expect_err("another log").to_string();
+    assert!(alarm.contains("the partition is scans partition 0 of log 0000000000000000000000000000000a"), "{alarm}");
+    assert_eq!(step(&mut echo(1), &genesis(9)), Ok(Vec::new()), "its own log");
 }
 
 /// The log is known from other partitions of the topic, even if this partition has sent nothing yet.
@@ -212,7 +218,8 @@ fn without_log_id_check_another_log_passes() {
 fn frame_of_another_log_is_refused_by_topic() {
     let record = seal(Kind::Events, 5, None, 0, &[]);
     let answers = |log, partition| {
-        let mut stage = Stage::new(echo(1).desk().clone(), log, partition, Partitions::all(1));
+        let desk = echo(1).desk().clone();
+        let mut stage = Stage::new(StageOptions::default(), desk, log, partition, Partitions::all(1));
         step(&mut stage, &record).expect("answers")
     };
     let mut positions = Positions::default();

@@ -56,7 +56,7 @@ struct Rules {
 struct OwnedAnswer {
     received: Millis,
     desk: u8,
-    told: ScanResult,
+    result: ScanResult,
     code: Option<String>,
     campaign: Option<String>,
     prize: Option<String>,
@@ -117,7 +117,7 @@ impl Batch {
         self.facts += 1;
         match fact.what {
             What::Rules { seq, sha256, currency } => {
-                let sha256 = HEXLOWER.encode(sha256);
+                let sha256 = HEXLOWER.encode(&sha256);
                 self.rules.insert(seq, Rules { merchant, sha256, currency: currency.to_owned() });
             }
             What::Count { scope, key, day, metric, delta } => {
@@ -141,7 +141,7 @@ impl Batch {
             }
             What::Seen { key, code, time, shopper, region, outcome, campaign, entry } => {
                 let (outcome, entry) = (Cell::Word(outcome.as_str()), entry.map(u64::cast_signed));
-                let place = offset.cast_signed();
+                let at = offset.cast_signed();
                 let cells = cells![
                     code,
                     time,
@@ -151,7 +151,7 @@ impl Batch {
                     campaign,
                     entry,
                     Cell::Event(key.to_be_bytes()),
-                    place,
+                    at,
                     item
                 ];
                 self.seen.push(Row { merchant, cells });
@@ -222,7 +222,7 @@ impl Batch {
         answer.insert_entry(OwnedAnswer {
             received: a.received,
             desk: a.desk,
-            told: a.result,
+            result: a.result,
             code: a.code.map(ToOwned::to_owned),
             campaign: a.campaign.map(ToOwned::to_owned),
             prize: a.prize.map(ToOwned::to_owned),

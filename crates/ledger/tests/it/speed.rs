@@ -4,14 +4,13 @@
 use std::time::Instant;
 
 use domain::model::fact::{Fact, Metric, Scope, What};
-use domain::protocol::positions::FaultInjection;
 use ledger::export::{Format, Table};
 use ledger::reader::Ledger;
 use ledger::url::LedgerUrl;
 use ledger::writer::Writer;
 use testkit::postgres::{Postgres, Wanted};
 
-use crate::traffic::{PARTITIONS, facts, record};
+use crate::traffic::{PARTITIONS, apply, facts};
 
 /// Number of rows of one commit: the most that one second brings.
 const ROWS: usize = 200_000;
@@ -29,9 +28,8 @@ fn counters_a_second() {
     ];
     for (name, url) in urls {
         let mut writer = Writer::open(&url, [0]).expect("a ledger");
-        writer.set_guards(FaultInjection { previous: false, ..FaultInjection::default() });
         for round in 1..=COMMITS {
-            feed(&mut writer, round);
+            add(&mut writer, round);
             let began = Instant::now();
             writer.commit().expect("written");
             let ms = began.elapsed().as_millis();
@@ -61,7 +59,7 @@ fn facts_a_second() {
         let (mut taken, mut ms) = (0, 0);
         loop {
             let partitions: Vec<u16> = writer.partitions().collect();
-            let records: usize = partitions.iter().map(|&p| facts.feed(&mut writer, p, 1_000)).sum();
+            let records: usize = partitions.iter().map(|&p| facts.add(&mut writer, p, 1_000)).sum();
             if records == 0 {
                 break;
             }
@@ -77,7 +75,7 @@ fn facts_a_second() {
     println!("table|rows|bytes a row, indexes too\n{}", postgres.sql("facts", sql));
 }
 
-fn feed(writer: &mut Writer, round: i64) {
+fn add(writer: &mut Writer, round: i64) {
     let keys: Vec<String> = (0..ROWS / 4).map(|store| format!("store-{store:08}")).collect();
     let metrics = [Metric::Scans, Metric::Visits, Metric::Orders, Metric::Gmv];
     let facts: Vec<Fact<'_>> = keys
@@ -90,7 +88,6 @@ fn feed(writer: &mut Writer, round: i64) {
         })
         .collect();
     for facts in facts.chunks(RECORD_FACTS) {
-        let offset = writer.next_offset(0);
-        writer.apply(0, offset, &record(0, offset, 1, facts)).expect("no alarm");
+        apply(writer, 0, 1, facts);
     }
 }

@@ -4,14 +4,13 @@ use std::sync::Barrier;
 
 use domain::model::fact::{Answer, Fact, ScanResult, What};
 use domain::model::time::{HOUR_MS, Millis};
-use domain::protocol::positions::FaultInjection;
 use ledger::error::LedgerError;
 use ledger::reader::Ledger;
 use ledger::url::LedgerUrl;
 use ledger::writer::Writer;
 use testkit::postgres::Postgres;
 
-use crate::traffic::{PARTITIONS, facts, record};
+use crate::traffic::{PARTITIONS, apply, facts};
 
 const EVENTS: usize = 300;
 
@@ -30,9 +29,9 @@ fn second_writer_is_refused_by_the_comparison() {
     for url in urls {
         let mut first = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
         let mut late = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
-        facts.feed(&mut first, 2, 5);
-        facts.feed(&mut late, 1, 2);
-        facts.feed(&mut late, 2, 9);
+        facts.add(&mut first, 2, 5);
+        facts.add(&mut late, 1, 2);
+        facts.add(&mut late, 2, 9);
         first.commit().expect("the first one commits");
         let before = facts.everything(&url);
         let moved = late.commit().expect_err("refused");
@@ -45,7 +44,7 @@ fn second_writer_is_refused_by_the_comparison() {
         assert_eq!((late.committed(1), late.committed(2)), (2, 0));
         late.adopt(2).expect("adopted");
         assert_eq!(late.next_offset(2), 5);
-        facts.feed_all(&mut late, 7);
+        facts.add_all(&mut late, 7);
         assert_eq!(facts.everything(&url), facts.undisturbed());
     }
 }
@@ -57,13 +56,14 @@ fn twin_with_the_same_records_is_refused() {
     for url in urls {
         let mut first = Writer::open(&url, [0]).expect("a ledger");
         let mut twin = Writer::open(&url, [0]).expect("a ledger");
-        facts.feed(&mut first, 0, 5);
-        facts.feed(&mut twin, 0, 5);
+        facts.add(&mut first, 0, 5);
+        facts.add(&mut twin, 0, 5);
         first.commit().expect("the first one commits");
         assert!(matches!(twin.commit(), Err(LedgerError::Moved { facts: 0 })), "the twin has sent no COMMIT");
     }
 }
 
+/// The late writer finds the positions that it began from, as if nothing compared them.
 #[test]
 fn facts_count_twice_without_the_comparison() {
     let facts = facts(1, EVENTS);
@@ -71,9 +71,11 @@ fn facts_count_twice_without_the_comparison() {
     for url in urls {
         let mut first = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
         let mut late = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
-        late.compare = false;
-        facts.feed_all(&mut first, usize::MAX);
-        facts.feed_all(&mut late, usize::MAX);
+        facts.add_all(&mut first, usize::MAX);
+        for table in ["positions", "progress"] {
+            sql(&url, "blind", &format!("DELETE FROM {table} RETURNING 0"));
+        }
+        facts.add_all(&mut late, usize::MAX);
         assert_ne!(facts.everything(&url), facts.undisturbed());
     }
 }
@@ -86,18 +88,18 @@ fn old_answers_of_other_writers_are_deleted() {
         let mut early = Writer::open(&url, [0]).expect("a ledger");
         let mut late = Writer::open(&url, [1]).expect("a ledger");
         // One writer is more than a day behind the other, and commits last.
-        answers(&mut late, 1, 0, 30 * HOUR_MS);
+        apply_answer(&mut late, 1, 30 * HOUR_MS);
         late.commit().expect("written");
-        answers(&mut early, 0, 0, HOUR_MS);
+        apply_answer(&mut early, 0, HOUR_MS);
         early.commit().expect("written");
         let mut ledger = Ledger::open(&url).expect("a ledger");
         let mut kept = || [1, 30, 31].map(|hour| ledger.answer(key(hour * HOUR_MS)).expect("answered").is_some());
         assert_eq!(kept(), [false, true, false], "too old to be kept");
         // The next deletion comes once the latest time has grown by an hour.
-        answers(&mut late, 1, 1, 31 * HOUR_MS);
+        apply_answer(&mut late, 1, 31 * HOUR_MS);
         late.commit().expect("written");
         assert_eq!(kept(), [false, true, true]);
-        assert_eq!(rows(&url), 2, "old answers are deleted");
+        assert_eq!(sql(&url, "swept", "SELECT COUNT(*) FROM answers"), ["2"], "old answers are deleted");
     }
 }
 
@@ -106,14 +108,8 @@ fn key(received: Millis) -> u128 {
 }
 
 /// Adds a record with one answer to a writer.
-fn answers(writer: &mut Writer, facts: u16, offset: u64, received: Millis) {
-    apply_answers(writer, facts, offset, &[answer(key(received), received, 1)]);
-}
-
-fn apply_answers(writer: &mut Writer, facts: u16, offset: u64, answers: &[Fact<'_>]) {
-    writer.set_guards(FaultInjection { previous: false, ..FaultInjection::default() });
-    let What::Answer(Answer { received, .. }) = answers[0].what else { unreachable!("all facts are answers") };
-    writer.apply(facts, offset, &record(facts, offset, received, answers)).expect("no alarm");
+fn apply_answer(writer: &mut Writer, facts: u16, received: Millis) {
+    apply(writer, facts, received, &[answer(key(received), received, 1)]);
 }
 
 fn answer(key: u128, received: Millis, desk: u8) -> Fact<'static> {
@@ -149,7 +145,7 @@ fn writers_of_the_same_events_never_deadlock() {
                     for (at, partition) in partitions.into_iter().enumerate() {
                         let keys = halves[(at + usize::from(desk)) % 2].clone();
                         let answers: Vec<_> = keys.map(|key| answer(key, 1, desk + 2 * round)).collect();
-                        apply_answers(&mut writer, partition, round.into(), &answers);
+                        apply(&mut writer, partition, 1, &answers);
                     }
                     barrier.wait();
                     while let Err(error) = writer.commit() {
@@ -163,15 +159,18 @@ fn writers_of_the_same_events_never_deadlock() {
     assert_eq!(rings, "0");
 }
 
-fn rows(url: &LedgerUrl) -> i64 {
+/// The first column of the rows that a statement returns.
+fn sql(url: &LedgerUrl, name: &str, sql: &str) -> Vec<String> {
     match url {
         LedgerUrl::Sqlite(file) => {
             let db = rusqlite::Connection::open(file).expect("a database");
-            db.query_row("SELECT COUNT(*) FROM answers", [], |row| row.get(0)).expect("a count")
+            let mut statement = db.prepare(sql).expect("SQL");
+            let rows = statement.query_map([], |row| row.get::<_, i64>(0)).expect("rows");
+            rows.map(|row| row.expect("a number").to_string()).collect()
         }
         LedgerUrl::Postgres(_) => {
-            let said = Postgres::shared().expect("it runs").sql("swept", "SELECT COUNT(*) FROM answers");
-            said.parse().expect("a count")
+            let rows = Postgres::shared().expect("it runs").sql(name, sql);
+            rows.lines().map(str::to_owned).collect()
         }
     }
 }

@@ -8,7 +8,7 @@ use domain::model::address::{Partitions, Topic};
 use domain::model::ids::digest128;
 use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
-use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, marker_record};
+use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, StageOptions, marker_record};
 use ledger::error::LedgerError;
 use ledger::writer::Writer;
 
@@ -77,7 +77,7 @@ impl InlinePipeline {
 
 /// The log of a run has no random id: the same input gives the same bytes.
 fn stage<D: Desk + Default>() -> Stage<D> {
-    Stage::new(D::default(), digest128(&["run", D::TOPIC.as_str()]), 0, Partitions::all(1))
+    Stage::new(StageOptions::default(), D::default(), digest128(&["run", D::TOPIC.as_str()]), 0, Partitions::all(1))
 }
 
 fn step<D: Desk>(stage: &mut Stage<D>, record: &[u8], library: &Library) -> Result<Vec<Output>, LedgerError> {

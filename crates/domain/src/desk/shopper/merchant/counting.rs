@@ -10,19 +10,13 @@ use crate::model::fact::Metric;
 use crate::model::ids::join_keys;
 use crate::model::rules::Rules;
 use crate::model::time::{MINUTE_MS, Millis};
-use crate::protocol::stage::Outbox;
 use crate::table::dedup_window::Minute;
 
 impl Merchant {
     /// Whether an event was delivered before; a new one is remembered.
-    pub(super) fn is_duplicate(&mut self, event: &Event<'_>, received: Millis, out: &Outbox) -> bool {
+    pub(super) fn is_duplicate(&mut self, event: &Event<'_>, received: Millis) -> bool {
         let (now, horizon) = (minute(received), self.compiled.book.rules.dedup.horizon_minutes);
-        let is_new = if out.faults().expiry_at_probe {
-            self.state.delivered.insert(event.key, now, horizon)
-        } else {
-            self.state.delivered.insert_by_sweep(event.key, now, horizon)
-        };
-        !is_new
+        !self.state.delivered.insert(event.key, now, horizon)
     }
 
     /// Counts the event itself; returns whether it is a counted scan.

@@ -165,7 +165,7 @@ impl Merchant {
         let time = time_of(event, received);
         let day = self.compiled.book.zone.day(time);
         // Before all that remembers the event: a second delivery changes nothing but this counter.
-        if self.is_duplicate(event, received, out) {
+        if self.is_duplicate(event, received) {
             self.counters.add(Key::Merchant, day, Metric::Duplicates, 1);
             return;
         }

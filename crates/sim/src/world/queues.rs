@@ -12,7 +12,7 @@ pub enum Owner {
     /// These attempts of clients.
     Attempts(Vec<u64>),
     /// The task with this producer number.
-    DeskTask(u64),
+    Task(u64),
     Untracked,
 }
 
