@@ -258,7 +258,7 @@ impl Held {
                     Answer {
                         received: a.received,
                         desk: a.desk,
-                        told: a.result,
+                        result: a.result,
                         code: a.code.map(ToOwned::to_owned),
                         campaign: a.campaign.map(ToOwned::to_owned),
                         prize: a.prize.map(ToOwned::to_owned),

@@ -133,7 +133,7 @@ impl Console {
     async fn look(self: &Arc<Self>, scan: &Scan<'_>) -> Result<Option<Answer>, Problem> {
         let found = self.one(scan.answer).await?;
         match found {
-            Some(Answer { told: ScanResult::Yours, code: Some(code), received, whose, .. }) => {
+            Some(Answer { result: ScanResult::Yours, code: Some(code), received, whose, .. }) => {
                 let (merchant, shopper) = match &whose {
                     Some((merchant, shopper)) => (merchant.as_str(), shopper.as_str()),
                     None => scan.whose,
@@ -142,7 +142,7 @@ impl Console {
                 let pending = Answer {
                     received,
                     desk: 1,
-                    told: ScanResult::Pending,
+                    result: ScanResult::Pending,
                     code: None,
                     campaign: None,
                     prize: None,
@@ -158,7 +158,7 @@ impl Console {
     /// The answer to one event: the later word of the two that may know.
     async fn one(self: &Arc<Self>, event: u128) -> Result<Option<Answer>, Problem> {
         if let Some(answer) = self.recent.answer(event)
-            && answer.told != ScanResult::Pending
+            && answer.result != ScanResult::Pending
         {
             return Ok(Some(answer));
         }
@@ -250,7 +250,7 @@ impl Console {
             news.mark_unchanged();
             // The ledger is asked once at the beginning and once at the end; between them the log tells.
             let found = self.look(scan).await?;
-            let is_known = found.as_ref().is_some_and(|answer| answer.told != ScanResult::Pending);
+            let is_known = found.as_ref().is_some_and(|answer| answer.result != ScanResult::Pending);
             if is_known || Instant::now() >= until || self.recent.is_released() {
                 let is_again = self.told(scan.answer).await? == Some(ScanResult::Yours);
                 return Ok(json_of(id, found.as_ref(), is_again));
@@ -267,23 +267,23 @@ impl Console {
 
     /// What the event itself was told.
     async fn told(self: &Arc<Self>, event: u128) -> Result<Option<ScanResult>, Problem> {
-        Ok(self.one(event).await?.map(|answer| answer.told))
+        Ok(self.one(event).await?.map(|answer| answer.result))
     }
 }
 
 fn json_of(id: &str, answer: Option<&Answer>, is_again: bool) -> Value {
     let Some(answer) = answer else { return json!({ "id": id, "state": "pending" }) };
-    let state = match answer.told {
+    let state = match answer.result {
         ScanResult::Repeat => "repeat",
         ScanResult::Pending | ScanResult::Prize | ScanResult::Thanks | ScanResult::AlreadyClaimed if !is_again => {
             "entered"
         }
         _ => "counted",
     };
-    if matches!(answer.told, ScanResult::Counted | ScanResult::Repeat) {
+    if matches!(answer.result, ScanResult::Counted | ScanResult::Repeat) {
         return json!({ "id": id, "state": state });
     }
-    let mut draw = json!({ "campaign": answer.campaign, "result": answer.told.as_str() });
+    let mut draw = json!({ "campaign": answer.campaign, "result": answer.result.as_str() });
     if let Some(prize) = &answer.prize {
         draw["prize"] = json!(prize);
     }

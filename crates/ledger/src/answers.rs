@@ -14,8 +14,8 @@ pub struct Answer {
     pub received: Millis,
     /// The last desk that answered: 1 the shopper desk, 2 the code desk, 3 the campaign desk.
     pub desk: u8,
-    pub told: ScanResult,
-    /// Of entries, and of scans that are told an earlier entry's answer again.
+    pub result: ScanResult,
+    /// Of entries, and of scans that get an earlier entry's answer again.
     pub code: Option<String>,
     pub campaign: Option<String>,
     pub prize: Option<String>,
@@ -49,10 +49,10 @@ impl Ledger {
         let Some(newest) = newest else { return Ok(None) };
         // One query looks up every hour by its key.
         let hours = 0..=ANSWERS_KEEP_MS / HOUR_MS;
-        let places = hours.clone().map(|ago| format!("${}", ago + 2)).collect::<Vec<_>>().join(", ");
+        let placeholders = hours.clone().map(|ago| format!("${}", ago + 2)).collect::<Vec<_>>().join(", ");
         let sql = format!(
             "SELECT received, desk, told, code, campaign, prize, claim_time, claim_region, merchant, shopper FROM answers
-             WHERE event = $1 AND hour IN ({places}) ORDER BY hour DESC LIMIT 1"
+             WHERE event = $1 AND hour IN ({placeholders}) ORDER BY hour DESC LIMIT 1"
         );
         let event = event.to_be_bytes();
         let mut params = vec![event.as_slice().into()];
@@ -80,25 +80,33 @@ impl Ledger {
         let sql = "SELECT awarded FROM awards WHERE merchant = $1 AND code = $2 AND shopper = $3 AND campaign = $4 AND entry = $5";
         let params = [merchant.into(), code.into(), shopper.into(), campaign.as_deref().into(), number.into()];
         let prize = first(store, sql, &params, |row| Ok(row.text(0)?.map(ToOwned::to_owned)))?.flatten();
-        let told = match (is_first, &prize) {
+        let result = match (is_first, &prize) {
             (false, _) => ScanResult::AlreadyClaimed,
             (true, Some(_)) => ScanResult::Prize,
             (true, None) => ScanResult::Thanks,
         };
-        let answer =
-            Answer { received, desk: 3, told, code: Some(code.to_owned()), campaign, prize, claim: None, whose: None };
+        let answer = Answer {
+            received,
+            desk: 3,
+            result,
+            code: Some(code.to_owned()),
+            campaign,
+            prize,
+            claim: None,
+            whose: None,
+        };
         Ok(Some((event, answer)))
     }
 }
 
 fn read(row: &dyn Row) -> Result<Answer, LedgerError> {
-    let told = row.text_of(2)?;
+    let result = row.text_of(2)?;
     let text = |at: usize| -> Result<Option<String>, LedgerError> { Ok(row.text(at)?.map(ToOwned::to_owned)) };
     let region = text(7)?;
     Ok(Answer {
         received: row.int_of(0)?,
         desk: u8::try_from(row.int_of(1)?).map_err(|_| LedgerError::Damaged("answers.desk".to_owned()))?,
-        told: ScanResult::parse(told).ok_or_else(|| LedgerError::Damaged(format!("answers.told {told}")))?,
+        result: ScanResult::parse(result).ok_or_else(|| LedgerError::Damaged(format!("answers.told {result}")))?,
         code: text(3)?,
         campaign: text(4)?,
         prize: text(5)?,

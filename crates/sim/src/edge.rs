@@ -11,7 +11,6 @@ use eventlog::local::meta::Clock;
 use wire::event::{Merchants, read};
 
 use crate::clients::Line;
-use crate::queues::{Item, Owner};
 
 #[derive(Debug)]
 pub struct Edge {
@@ -95,15 +94,14 @@ impl Edge {
         self.open.keys().copied().collect()
     }
 
-    /// Closes the frame of a partition, to be sent.
-    pub fn flush(&mut self, partition: u16) -> Option<Item> {
+    /// Closes the frame of a partition, to be sent for these attempts of clients.
+    pub fn flush(&mut self, partition: u16) -> Option<(Append, Vec<u64>)> {
         let Open { mut body, received, attempts } = self.open.remove(&partition)?;
         let mut record = None;
         body.drain(|bytes, count| {
             assert!(record.is_none(), "so few events are one frame");
             record = Some(seal(Kind::Events, received, None, count, bytes));
         });
-        let append = Append { topic: Topic::Scans, partition, record: record? };
-        Some(Item { append, owner: Owner::Attempts(attempts) })
+        Some((Append { topic: Topic::Scans, partition, record: record? }, attempts))
     }
 }

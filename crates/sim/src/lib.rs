@@ -4,15 +4,15 @@
 //! - [`oracle`]: the checks at the end of a run
 //! - [`world`]: one process with everything in it, step by step, and its faults
 //! - [`fleet`]: the same as a fleet of processes on a shared log
-//! - [`plan`]: what a seed chooses before the run
-//! - [`clients`], [`edge`], [`queues`]: events in flight to the log
-//! - [`logs`], [`task`], [`ledgers`]: the real log, tasks and ledger, which can crash
+//! - [`clients`], [`edge`], [`database`]: what both kinds of deployment have
+//! - [`safeguards`]: what a run does without one of them
 //! - [`trace`], [`alarm`]: what happened, and why a run stopped
 //! - [`generate`]: random rules, and events that try their limits
 //! - [`naive`]: the contract as a plain model; it shares no code with the other crates
 
 pub mod alarm;
 pub mod clients;
+pub mod database;
 pub mod edge;
 pub mod fleet;
 #[expect(
@@ -23,8 +23,6 @@ pub mod fleet;
     reason = "a generator of cases, plain on purpose"
 )]
 pub mod generate;
-pub mod ledgers;
-pub mod logs;
 #[expect(
     clippy::unwrap_used,
     clippy::cast_possible_wrap,
@@ -35,9 +33,7 @@ pub mod logs;
 )]
 pub mod naive;
 pub mod oracle;
-pub mod plan;
-pub mod queues;
 pub mod run;
-pub mod task;
+pub mod safeguards;
 pub mod trace;
 pub mod world;

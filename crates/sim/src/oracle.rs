@@ -9,13 +9,13 @@ use std::sync::Arc;
 use domain::model::address::Partitions;
 use domain::model::rulebook::Rulebook;
 use domain::model::rules::{Campaign, version_text};
+use domain::model::time::Millis;
 use ledger::export::Table;
 
 use crate::alarm::{Alarm, hold};
 use crate::clients::Clients;
 use crate::edge::Edge;
 use crate::generate::Case;
-use crate::logs::Logged;
 use crate::naive;
 
 const TABLES: [(Table, &str); 7] = [
@@ -27,6 +27,16 @@ const TABLES: [(Table, &str); 7] = [
     (Table::Funnels, "funnels"),
     (Table::Codes, "codes"),
 ];
+
+/// An event in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Logged {
+    pub received: Millis,
+    pub partition: u16,
+    pub offset: u64,
+    pub at: usize,
+    pub key: u128,
+}
 
 /// What a run leaves for the checks.
 pub struct Evidence<'a> {

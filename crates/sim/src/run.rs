@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::fleet;
-use crate::plan::Switches;
+use crate::safeguards::Without;
 use crate::trace::Trace;
 use crate::world::World;
 
@@ -30,19 +30,19 @@ pub enum Family {
     Fleet,
 }
 
-/// Runs a seed with the safeguards of `switches`.
+/// Runs a seed without some safeguards.
 #[must_use]
-pub fn run(family: Family, seed: u64, switches: Switches, keeps_lines: bool) -> Report {
+pub fn run(family: Family, seed: u64, without: Without, keeps_lines: bool) -> Report {
     let mut trace = Trace::new(keeps_lines);
     let result = match family {
-        Family::Process => World::new(seed, switches, keeps_lines).and_then(|(mut world, case)| {
+        Family::Process => World::new(seed, without, keeps_lines).and_then(|(mut world, case)| {
             let result = world.run().and_then(|()| world.check(&case));
             let kind = if world.plan.is_one_path() { "world of one path" } else { "world of several paths" };
             world.trace.note(kind, format_args!("{} segments retired", world.retired));
             trace = std::mem::take(&mut world.trace);
             result
         }),
-        Family::Fleet => fleet::World::new(seed, switches, keeps_lines).and_then(|mut world| {
+        Family::Fleet => fleet::World::new(seed, without, keeps_lines).and_then(|mut world| {
             let result = world.run();
             let kind = if world.plan.is_one_path() { "fleet of one path" } else { "fleet of several paths" };
             world.trace.note(kind, format_args!(""));
@@ -57,10 +57,11 @@ pub fn run(family: Family, seed: u64, switches: Switches, keeps_lines: bool) -> 
     Report { seed, trace_hash: trace.hash, steps: trace.steps, wrong, counts: trace.counts, lines: trace.lines }
 }
 
-/// The first seed below `seeds` whose run fails with `switches`, if it is clean with all safeguards.
+/// The first seed below `seeds` whose run fails without some safeguards and says `says`, if it is clean with all safeguards.
 #[must_use]
-pub fn first_wrong(family: Family, seeds: u64, switches: Switches) -> Option<Report> {
-    let wrong = |seed| Some(run(family, seed, switches, false)).filter(|report| report.wrong.is_some());
+pub fn first_wrong(family: Family, seeds: u64, without: Without, says: &str) -> Option<Report> {
+    let is_it = |report: &Report| report.wrong.as_ref().is_some_and(|wrong| wrong.contains(says));
+    let wrong = |seed| Some(run(family, seed, without, false)).filter(is_it);
     let found = (0..seeds).find_map(wrong)?;
-    run(family, found.seed, Switches::default(), false).wrong.is_none().then_some(found)
+    run(family, found.seed, &[], false).wrong.is_none().then_some(found)
 }

@@ -8,9 +8,11 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// Interval between two checks of a child or its output.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
@@ -207,7 +209,7 @@ fn spawn(command: Command) -> io::Result<Child> {
         Mutex::new(requests)
     });
     let (answer, child) = channel();
-    let requests = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);
+    let requests = SPAWNER.lock();
     requests.send((command, answer)).map_err(io::Error::other)?;
     child.recv().map_err(io::Error::other)?
 }

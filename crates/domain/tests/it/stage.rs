@@ -196,9 +196,8 @@ fn new_behaviour_begins_at_its_marker_and_stays() {
 #[test]
 fn state_and_genesis_of_another_log_are_refused() {
     let saved = echo(1).save();
-    let restore = |log| {
-        Stage::<Echo>::restore(StageOptions::default(), &saved, log, 0, Partitions::all(1), &library()).map(drop)
-    };
+    let restore =
+        |log| Stage::<Echo>::restore(StageOptions::default(), &saved, log, 0, Partitions::all(1), &library()).map(drop);
     assert_eq!(restore(10), Err("is of another log, partition or number of partitions".to_owned()));
     assert_eq!(restore(9), Ok(()), "its own log");
     let genesis = |log| {

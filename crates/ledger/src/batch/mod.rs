@@ -55,7 +55,7 @@ struct Rules {
 struct OwnedAnswer {
     received: Millis,
     desk: u8,
-    told: ScanResult,
+    result: ScanResult,
     code: Option<String>,
     campaign: Option<String>,
     prize: Option<String>,
@@ -140,7 +140,7 @@ impl Batch {
             }
             What::Seen { key, code, time, shopper, region, outcome, campaign, entry } => {
                 let (outcome, entry) = (Cell::Word(outcome.as_str()), entry.map(u64::cast_signed));
-                let place = offset.cast_signed();
+                let at = offset.cast_signed();
                 let cells = cells![
                     code,
                     time,
@@ -150,7 +150,7 @@ impl Batch {
                     campaign,
                     entry,
                     Cell::Event(key.to_be_bytes()),
-                    place,
+                    at,
                     item
                 ];
                 self.seen.push(Row { merchant, cells });
@@ -221,7 +221,7 @@ impl Batch {
         answer.insert_entry(OwnedAnswer {
             received: a.received,
             desk: a.desk,
-            told: a.result,
+            result: a.result,
             code: a.code.map(ToOwned::to_owned),
             campaign: a.campaign.map(ToOwned::to_owned),
             prize: a.prize.map(ToOwned::to_owned),

@@ -76,7 +76,7 @@ fn put_answer((hour, event): (i64, u128), a: &OwnedAnswer, rows: &mut dyn Sink) 
         event.to_be_bytes().as_slice().into(),
         a.received.into(),
         i64::from(a.desk).into(),
-        a.told.as_str().into(),
+        a.result.as_str().into(),
         a.code.as_deref().into(),
         a.campaign.as_deref().into(),
         a.prize.as_deref().into(),

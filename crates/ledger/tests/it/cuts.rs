@@ -34,7 +34,7 @@ fn commit(writer: &mut Writer) -> u32 {
 fn persevere(writer: &mut Writer, facts: &Facts, rng: &mut Rng) -> u32 {
     let mut failed = 0;
     loop {
-        let taken: usize = (0..PARTITIONS.facts).map(|p| facts.feed(writer, p, rng.below(4))).sum();
+        let taken: usize = (0..PARTITIONS.facts).map(|p| facts.add(writer, p, rng.below(4))).sum();
         failed += commit(writer);
         let is_done = (0..PARTITIONS.facts).all(|p| writer.committed(p) == facts.0[usize::from(p)].len() as u64);
         if taken == 0 && is_done {
@@ -91,7 +91,7 @@ fn commit_with_a_lost_answer_counts_once() {
     let mut rng = Rng::new(10);
     let mut cuts = [0; 3];
     while facts.0.iter().zip(0..).any(|(records, p)| writer.committed(p) < records.len() as u64) {
-        (0..PARTITIONS.facts).map(|p| facts.feed(&mut writer, p, rng.below(4))).for_each(drop);
+        (0..PARTITIONS.facts).map(|p| facts.add(&mut writer, p, rng.below(4))).for_each(drop);
         if !writer.is_dirty() {
             continue;
         }
@@ -103,7 +103,7 @@ fn commit_with_a_lost_answer_counts_once() {
         if let Err(error) = first {
             assert!(error.is_passing(), "{error}");
             // More records may arrive before the retry.
-            (0..PARTITIONS.facts).map(|p| facts.feed(&mut writer, p, rng.below(3))).for_each(drop);
+            (0..PARTITIONS.facts).map(|p| facts.add(&mut writer, p, rng.below(3))).for_each(drop);
             relay.plan(Plan::Pass);
             writer.commit().expect("the database is there");
         }
@@ -123,7 +123,7 @@ fn writer_paused_in_its_transaction_changes_nothing() {
     let (relay, through) = Relay::to(&url);
     let url: LedgerUrl = url.parse().expect("a URL");
     let mut paused = Writer::open(&through.parse().expect("a URL"), 0..PARTITIONS.facts).expect("a ledger");
-    facts.feed(&mut paused, 0, 5);
+    facts.add(&mut paused, 0, 5);
     relay.plan(Plan::Hold(COMMIT));
     std::thread::scope(|scope| {
         let woken = scope.spawn(|| {
@@ -135,7 +135,7 @@ fn writer_paused_in_its_transaction_changes_nothing() {
         relay.wait_held();
         // All is written but the COMMIT; the partition's next writer waits for its rows.
         let mut successor = Writer::open(&url, 0..PARTITIONS.facts).expect("it waits until it has them");
-        facts.feed_all(&mut successor, 4);
+        facts.add_all(&mut successor, 4);
         relay.plan(Plan::Pass);
         woken.join().expect("no panic");
     });
@@ -150,14 +150,14 @@ fn writer_waits_for_a_database_that_restarts() {
     let mut writer = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
     let mut reader = Ledger::open(&url).expect("a ledger");
 
-    facts.feed(&mut writer, 0, 3);
+    facts.add(&mut writer, 0, 3);
     postgres.restart("fast");
     let error = writer.commit().err();
     assert!(error.as_ref().is_none_or(LedgerError::is_passing), "{error:?}");
     commit(&mut writer);
     assert_eq!(reader.progress().expect("over a new connection")[0], (0, 3));
 
-    facts.feed(&mut writer, 1, 3);
+    facts.add(&mut writer, 1, 3);
     postgres.stop("immediate");
     let error = writer.commit().expect_err("the database is down");
     assert!(error.is_passing(), "{error}");

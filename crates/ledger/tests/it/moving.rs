@@ -19,7 +19,7 @@ fn step(writer: &mut Writer, facts: &Facts, rng: &mut Rng) {
         2..7 => {
             let own: Vec<u16> = writer.partitions().collect();
             for partition in own {
-                facts.feed(writer, partition, rng.below(3));
+                facts.add(writer, partition, rng.below(3));
             }
         }
         _ => commit(writer),
@@ -40,7 +40,7 @@ fn commit(writer: &mut Writer) {
 
 fn finish(url: &LedgerUrl, facts: &Facts) {
     let mut last = Writer::open(url, 0..PARTITIONS.facts).expect("a ledger");
-    facts.feed_all(&mut last, 5);
+    facts.add_all(&mut last, 5);
     assert_eq!(facts.everything(url), facts.undisturbed());
 }
 
@@ -57,7 +57,8 @@ fn partitions_move_in_turns_on_both_databases() {
             let at = rng.below(WRITERS);
             step(&mut writers[at], &facts, &mut rng);
         }
-        let written: u64 = Ledger::open(&url).expect("a ledger").progress().expect("a place").iter().map(|p| p.1).sum();
+        let written: u64 =
+            Ledger::open(&url).expect("a ledger").progress().expect("the progress").iter().map(|p| p.1).sum();
         assert!(written > 50, "the writers committed only {written} records");
         drop(writers);
         finish(&url, &facts);

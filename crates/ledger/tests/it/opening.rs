@@ -31,7 +31,7 @@ fn concurrent_writers_open_an_empty_database() {
                 let (url, facts) = (&url, &facts);
                 scope.spawn(move || {
                     let mut writer = Writer::open(url, [partition]).expect("every writer opens it");
-                    facts.feed_all(&mut writer, 3);
+                    facts.add_all(&mut writer, 3);
                     writer.close().expect("closed");
                 });
             }
@@ -85,7 +85,7 @@ fn ledger_of_schema_2_is_upgraded_and_continued() {
 fn half(url: &LedgerUrl, facts: &crate::traffic::Facts) {
     let mut writer = Writer::open(url, 0..PARTITIONS.facts).expect("a ledger");
     for partition in 0..PARTITIONS.facts {
-        facts.feed(&mut writer, partition, facts.0[usize::from(partition)].len() / 2);
+        facts.add(&mut writer, partition, facts.0[usize::from(partition)].len() / 2);
     }
     writer.close().expect("closed");
 }
@@ -122,7 +122,7 @@ fn goes_on(url: &LedgerUrl, facts: &crate::traffic::Facts) {
     let error = Ledger::open(url).expect_err("only a service upgrades it").to_string();
     assert!(error.contains("the ledger is of schema 2, this build works with schema 4: start `serve`"), "{error}");
     let mut writer = Writer::open(url, 0..PARTITIONS.facts).expect("upgraded");
-    facts.feed_all(&mut writer, 7);
+    facts.add_all(&mut writer, 7);
     writer.close().expect("closed");
     assert_eq!(facts.everything(url), facts.undisturbed());
 }
@@ -130,17 +130,17 @@ fn goes_on(url: &LedgerUrl, facts: &crate::traffic::Facts) {
 #[test]
 fn newer_ledger_is_refused_and_older_writer_stops() {
     let Some(postgres) = Postgres::shared() else { return };
-    let place = url(&postgres.create_database("newer"));
+    let ledger_url = url(&postgres.create_database("newer"));
     let facts = facts(9, 100);
-    let mut writer = Writer::open(&place, [0]).expect("a ledger");
-    facts.feed(&mut writer, 0, 2);
+    let mut writer = Writer::open(&ledger_url, [0]).expect("a ledger");
+    facts.add(&mut writer, 0, 2);
     writer.commit().expect("written");
     postgres.sql("newer", "UPDATE meta SET value = '99' WHERE key = 'schema'");
-    facts.feed(&mut writer, 0, 2);
+    facts.add(&mut writer, 0, 2);
     for error in [
         writer.commit().expect_err("it is too old"),
-        Writer::open(&place, [0]).expect_err("it is too old"),
-        Ledger::open(&place).expect_err("it is too old"),
+        Writer::open(&ledger_url, [0]).expect_err("it is too old"),
+        Ledger::open(&ledger_url).expect_err("it is too old"),
     ] {
         let said = error.to_string();
         assert!(said.contains("the ledger is of schema 99, this build works with schema 4: use the build"), "{said}");
@@ -210,8 +210,8 @@ fn password_comes_from_the_environment() {
 #[test]
 #[ignore = "part of another test"]
 fn the_child() {
-    let Ok(place) = std::env::var(CHILD_URL) else { return };
-    Writer::open(&url(&place), [0]).expect("the password is right");
+    let Ok(child_url) = std::env::var(CHILD_URL) else { return };
+    Writer::open(&url(&child_url), [0]).expect("the password is right");
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn reader_needs_only_the_right_to_read() {
     );
     let facts = facts(12, 100);
     let mut writer = Writer::open(&url(&owner), 0..PARTITIONS.facts).expect("a ledger");
-    facts.feed_all(&mut writer, usize::MAX);
+    facts.add_all(&mut writer, usize::MAX);
     assert_eq!(facts.everything(&url(&reader)), facts.undisturbed());
     let refused = Writer::open(&url(&reader), [0]).expect_err("it may not write");
     let said = refused.to_string();
@@ -235,20 +235,20 @@ fn reader_needs_only_the_right_to_read() {
 #[test]
 fn ledger_may_be_dropped_on_a_runtime_thread() {
     let Some(postgres) = Postgres::shared() else { return };
-    let place = url(&postgres.create_database("runtime"));
+    let ledger_url = url(&postgres.create_database("runtime"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
     runtime.block_on(async {
         let opened = tokio::task::spawn_blocking(move || {
-            let writer = Writer::open(&place, [0]).expect("a ledger");
-            (writer, Ledger::open(&place).expect("a ledger"))
+            let writer = Writer::open(&ledger_url, [0]).expect("a ledger");
+            (writer, Ledger::open(&ledger_url).expect("a ledger"))
         });
         let (writer, mut ledger) = opened.await.expect("no panic");
         drop(writer);
-        let (ledger, place) = tokio::task::spawn_blocking(move || (ledger.progress(), ledger))
+        let (ledger, progress) = tokio::task::spawn_blocking(move || (ledger.progress(), ledger))
             .await
             .map(|(p, l)| (l, p))
             .expect("no panic");
-        assert_eq!(place.expect("a place"), [(0, 0)]);
+        assert_eq!(progress.expect("the progress"), [(0, 0)]);
         drop(ledger);
     });
 }

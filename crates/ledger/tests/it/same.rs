@@ -12,7 +12,7 @@ const EVENTS: usize = 400;
 fn written(postgres: &Postgres, name: &str, facts: &Facts, step: usize) -> LedgerUrl {
     let url = postgres.create_database(name).parse().expect("a URL");
     let mut writer = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
-    facts.feed_all(&mut writer, step);
+    facts.add_all(&mut writer, step);
     writer.close().expect("closed");
     url
 }

@@ -29,7 +29,7 @@ fn counters_a_second() {
     for (name, url) in urls {
         let mut writer = Writer::open(&url, [0]).expect("a ledger");
         for round in 1..=COMMITS {
-            feed(&mut writer, round);
+            add(&mut writer, round);
             let began = Instant::now();
             writer.commit().expect("written");
             let ms = began.elapsed().as_millis();
@@ -59,7 +59,7 @@ fn facts_a_second() {
         let (mut taken, mut ms) = (0, 0);
         loop {
             let partitions: Vec<u16> = writer.partitions().collect();
-            let records: usize = partitions.iter().map(|&p| facts.feed(&mut writer, p, 1_000)).sum();
+            let records: usize = partitions.iter().map(|&p| facts.add(&mut writer, p, 1_000)).sum();
             if records == 0 {
                 break;
             }
@@ -75,7 +75,7 @@ fn facts_a_second() {
     println!("table|rows|bytes a row, indexes too\n{}", postgres.sql("facts", sql));
 }
 
-fn feed(writer: &mut Writer, round: i64) {
+fn add(writer: &mut Writer, round: i64) {
     let keys: Vec<String> = (0..ROWS / 4).map(|store| format!("store-{store:08}")).collect();
     let metrics = [Metric::Scans, Metric::Visits, Metric::Orders, Metric::Gmv];
     let facts: Vec<Fact<'_>> = keys

@@ -58,7 +58,7 @@ fn library(case: &Case) -> Library {
     let mut open = |reference: Reference<'_>| {
         let name = match reference {
             Reference::Register(name) => name,
-            Reference::Secret(place) => place.strip_prefix("file:").expect("a file"),
+            Reference::Secret(path) => path.strip_prefix("file:").expect("a file"),
         };
         file(name).ok_or_else(|| "is not there".to_owned())
     };
@@ -105,8 +105,8 @@ fn frames(case: &Case, library: &Library) -> Vec<(u16, Vec<u8>)> {
 /// Runs a topic through its desks, and appends their answers to the log.
 fn run_desks<D: Desk>(log: &mut BTreeMap<(Topic, u16), Vec<Vec<u8>>>, library: &Library) {
     for partition in 0..PARTITIONS.of(D::TOPIC) {
-        let log = ids::digest128(&["test", D::TOPIC.as_str()]);
-        let mut stage = Stage::new(StageOptions::default(), D::default(), log, partition, PARTITIONS);
+        let id = ids::digest128(&["test", D::TOPIC.as_str()]);
+        let mut stage = Stage::new(StageOptions::default(), D::default(), id, partition, PARTITIONS);
         let input = log.get(&(D::TOPIC, partition)).cloned().unwrap_or_default();
         for record in input {
             let mut answers: Vec<Output> = Vec::new();
@@ -120,7 +120,7 @@ fn run_desks<D: Desk>(log: &mut BTreeMap<(Topic, u16), Vec<Vec<u8>>>, library: &
 
 impl Facts {
     /// Adds at most `most` records of a partition to a writer, from its next offset on; returns their number.
-    pub(crate) fn feed(&self, writer: &mut Writer, facts: u16, most: usize) -> usize {
+    pub(crate) fn add(&self, writer: &mut Writer, facts: u16, most: usize) -> usize {
         let from = usize::try_from(writer.next_offset(facts)).expect("small");
         let records = &self.0[usize::from(facts)];
         let records = &records[from.min(records.len())..];
@@ -131,10 +131,10 @@ impl Facts {
     }
 
     /// Adds all records of its partitions to a writer, with a commit after `step` records of each.
-    pub(crate) fn feed_all(&self, writer: &mut Writer, step: usize) {
+    pub(crate) fn add_all(&self, writer: &mut Writer, step: usize) {
         loop {
             let partitions: Vec<u16> = writer.partitions().collect();
-            let taken: usize = partitions.iter().map(|&facts| self.feed(writer, facts, step)).sum();
+            let taken: usize = partitions.iter().map(|&facts| self.add(writer, facts, step)).sum();
             if taken == 0 {
                 break;
             }
@@ -147,7 +147,7 @@ impl Facts {
         let dir = tempfile::tempdir().expect("a directory");
         let url = LedgerUrl::file(&dir.path().join("ledger.sqlite"));
         let mut writer = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
-        self.feed_all(&mut writer, usize::MAX);
+        self.add_all(&mut writer, usize::MAX);
         writer.close().expect("closed");
         self.everything(&url)
     }
@@ -176,7 +176,7 @@ impl Facts {
         for merchant in &names.merchants {
             writeln!(said, "{merchant}: {:?}", ledger.totals(merchant).expect("added up")).expect("a string");
         }
-        writeln!(said, "{:?}", ledger.progress().expect("a place")).expect("a string");
+        writeln!(said, "{:?}", ledger.progress().expect("the progress")).expect("a string");
         writeln!(said, "{:?}", ledger.logs().expect("logs")).expect("a string");
         said
     }

@@ -29,9 +29,9 @@ fn second_writer_is_refused_by_the_comparison() {
     for url in urls {
         let mut first = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
         let mut late = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
-        facts.feed(&mut first, 2, 5);
-        facts.feed(&mut late, 1, 2);
-        facts.feed(&mut late, 2, 9);
+        facts.add(&mut first, 2, 5);
+        facts.add(&mut late, 1, 2);
+        facts.add(&mut late, 2, 9);
         first.commit().expect("the first one commits");
         let before = facts.everything(&url);
         let moved = late.commit().expect_err("refused");
@@ -44,7 +44,7 @@ fn second_writer_is_refused_by_the_comparison() {
         assert_eq!((late.committed(1), late.committed(2)), (2, 0));
         late.adopt(2).expect("adopted");
         assert_eq!(late.next_offset(2), 5);
-        facts.feed_all(&mut late, 7);
+        facts.add_all(&mut late, 7);
         assert_eq!(facts.everything(&url), facts.undisturbed());
     }
 }
@@ -56,8 +56,8 @@ fn twin_with_the_same_records_is_refused() {
     for url in urls {
         let mut first = Writer::open(&url, [0]).expect("a ledger");
         let mut twin = Writer::open(&url, [0]).expect("a ledger");
-        facts.feed(&mut first, 0, 5);
-        facts.feed(&mut twin, 0, 5);
+        facts.add(&mut first, 0, 5);
+        facts.add(&mut twin, 0, 5);
         first.commit().expect("the first one commits");
         assert!(matches!(twin.commit(), Err(LedgerError::Moved { facts: 0 })), "the twin has sent no COMMIT");
     }
@@ -71,9 +71,11 @@ fn facts_count_twice_without_the_comparison() {
     for url in urls {
         let mut first = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
         let mut late = Writer::open(&url, 0..PARTITIONS.facts).expect("a ledger");
-        facts.feed_all(&mut first, usize::MAX);
-        ["positions", "progress"].map(|table| sql(&url, "blind", &format!("DELETE FROM {table} RETURNING 0")));
-        facts.feed_all(&mut late, usize::MAX);
+        facts.add_all(&mut first, usize::MAX);
+        for table in ["positions", "progress"] {
+            sql(&url, "blind", &format!("DELETE FROM {table} RETURNING 0"));
+        }
+        facts.add_all(&mut late, usize::MAX);
         assert_ne!(facts.everything(&url), facts.undisturbed());
     }
 }

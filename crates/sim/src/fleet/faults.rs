@@ -9,7 +9,6 @@ use domain::protocol::stage::marker_record;
 
 use super::log::TopicPartition;
 use super::plan::{Op, Plan};
-use super::publishers::lock;
 use super::{DESKS, SNAPSHOTS, World};
 use crate::alarm::Alarm;
 
@@ -90,7 +89,7 @@ impl World {
         }
         if self.behaviour == 1 {
             self.behaviour = 2;
-            let rules_store = lock(&self.rules_store);
+            let rules_store = self.rules_store.lock();
             let last = rules_store.registry.published().last().and_then(|version| rules_store.text_of(version.order));
             self.to_publish.extend(last);
             self.trace.note("behaviour 2", format_args!("{last:?}"));
@@ -244,7 +243,7 @@ impl World {
 
     /// A marker that every partition has comes a second time.
     fn marker_again(&mut self) {
-        let rules_store = lock(&self.rules_store);
+        let rules_store = self.rules_store.lock();
         let placed = rules_store.registry.published().iter().filter(|v| rules_store.registry.is_placed(v.order));
         let records: Vec<Vec<u8>> = placed.map(|version| marker_record(&version.marker())).collect();
         drop(rules_store);

@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::model::address::Topic;
-use domain::protocol::positions::{FaultInjection, Missing};
+use domain::protocol::positions::Missing;
 use eventlog::local::meta::Meta;
 use ledger::error::LedgerError;
-use ledger::writer::Writer;
 
 use super::log::SharedLog;
 use crate::alarm::Alarm;
-use crate::ledgers::Database;
-use crate::plan::Switches;
+use crate::database::Database;
+use crate::safeguards::Without;
+use crate::safeguards::writer::WriterWithout;
 
 #[derive(Debug)]
 struct Process {
-    writer: Writer,
+    writer: WriterWithout,
     /// Partitions that it has lost, with the number of turns until it learns it.
     late: BTreeMap<u16, usize>,
     /// Number of turns in which it does nothing.
@@ -25,8 +25,7 @@ struct Process {
 #[derive(Debug)]
 pub struct Ledgers {
     pub db: Database,
-    faults: FaultInjection,
-    compare: bool,
+    without: Without,
     processes: Vec<Process>,
     owner: BTreeMap<u16, usize>,
     /// Partitions that are stopped by an alarm.
@@ -41,17 +40,10 @@ impl Ledgers {
     ///
     /// # Errors
     /// The database refuses.
-    pub fn new(processes: usize, facts: u16, switches: Switches) -> Result<Self, Alarm> {
+    pub fn new(processes: usize, facts: u16, without: Without) -> Result<Self, Alarm> {
         let db = Database::new()?;
         let owner: BTreeMap<u16, usize> = (0..facts).map(|f| (f, usize::from(f) % processes)).collect();
-        let mut ledgers = Self {
-            db,
-            faults: switches.faults,
-            compare: switches.compare,
-            processes: Vec::new(),
-            owner,
-            stopped: BTreeSet::new(),
-        };
+        let mut ledgers = Self { db, without, processes: Vec::new(), owner, stopped: BTreeSet::new() };
         for at in 0..processes {
             let process = ledgers.process(at)?;
             ledgers.processes.push(process);
@@ -61,7 +53,7 @@ impl Ledgers {
 
     fn process(&self, at: usize) -> Result<Process, Alarm> {
         let own = self.owner.iter().filter(|(f, owner)| **owner == at && !self.stopped.contains(f));
-        let writer = self.db.writer(own.map(|(f, _)| *f), self.faults, self.compare)?;
+        let writer = self.db.writer(own.map(|(f, _)| *f), self.without)?;
         Ok(Process { writer, late: BTreeMap::new(), frozen: 0 })
     }
 
@@ -121,7 +113,7 @@ impl Ledgers {
         late.retain(|&facts, left| {
             *left = left.saturating_sub(1);
             if *left == 0 {
-                writer.release(facts);
+                writer.inner.release(facts);
             }
             *left > 0
         });
@@ -134,11 +126,11 @@ impl Ledgers {
     /// A partition stops. The caller must then drop the writer.
     pub fn read(&mut self, at: usize, log: &SharedLog, most: usize) -> Result<usize, Stopped> {
         let writer = &mut self.processes[at].writer;
-        let facts: Vec<u16> = writer.partitions().collect();
+        let facts: Vec<u16> = writer.inner.partitions().collect();
         let mut taken = 0;
         for facts in facts {
             for _ in 0..most {
-                let next = writer.next_offset(facts);
+                let next = writer.inner.next_offset(facts);
                 let stored = log.read((Topic::Facts, facts), next).map_err(|e| (facts, Box::new(e.into())))?;
                 let Some(stored) = stored else { break };
                 writer.apply(facts, next, &stored.bytes).map_err(|e| (facts, Box::new(e.into())))?;
@@ -159,7 +151,7 @@ impl Ledgers {
             Ok(()) => Ok("ledger commit"),
             Err(LedgerError::Moved { facts }) => {
                 if late.remove(&facts).is_some() {
-                    writer.release(facts);
+                    writer.inner.release(facts);
                 } else {
                     writer.adopt(facts)?;
                 }
@@ -181,7 +173,7 @@ impl Ledgers {
     /// # Errors
     /// A frame is missing.
     pub fn check_nothing_is_missing(&self) -> Result<(), Missing> {
-        let mut missing = self.processes.iter().flat_map(|process| process.writer.missing());
+        let mut missing = self.processes.iter().flat_map(|process| process.writer.inner.missing());
         missing.next().map_or(Ok(()), Err)
     }
 
@@ -190,9 +182,9 @@ impl Ledgers {
     /// # Errors
     /// It belongs to another log.
     pub fn check_log(&self, meta: &Meta) -> Result<(), Alarm> {
-        let all = self.db.writer(self.owner.keys().copied(), self.faults, self.compare)?;
-        let is_other = all.logs().any(|(topic, id)| id != meta.topic_id(topic));
-        if self.faults.log_id && is_other { Err(LedgerError::OtherLog("the ledger".to_owned()).into()) } else { Ok(()) }
+        let all = self.db.writer(self.owner.keys().copied(), self.without)?;
+        let is_other = all.inner.logs().any(|(topic, id)| id != meta.topic_id(topic));
+        if is_other { Err(LedgerError::OtherLog("the ledger".to_owned()).into()) } else { Ok(()) }
     }
 
     /// Ends all freezes and delays.

@@ -12,7 +12,7 @@ use domain::protocol::stage::Marker;
 use eventlog::error::LogError;
 use eventlog::local::meta::{Clock, Meta};
 
-use crate::logs::Logged;
+use crate::oracle::Logged;
 
 /// A partition of the log.
 pub type TopicPartition = (Topic, u16);

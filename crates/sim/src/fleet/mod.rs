@@ -20,7 +20,7 @@ pub mod worker;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use ::eventlog::files::memory::Memory;
 use ::eventlog::local::meta::Meta;
@@ -31,11 +31,12 @@ use domain::model::address::Topic;
 use domain::model::time::Millis;
 use domain::protocol::publish::DOWNSTREAM_FIRST;
 use domain::protocol::stage::Marker;
+use parking_lot::Mutex;
 
 use self::ledgers::Ledgers;
 use self::log::{Ruled, SharedLog, Stored, TopicPartition};
 use self::plan::{Op, Plan};
-use self::publishers::{RulesStore, Shared, SimPublisher, Step, lock, rules_cache};
+use self::publishers::{RulesStore, Shared, SimPublisher, Step, rules_cache};
 use self::wire::Wire;
 use self::worker::Worker;
 use crate::alarm::{Alarm, hold};
@@ -44,7 +45,8 @@ use crate::edge::Edge;
 use crate::generate::rng::Rng;
 use crate::generate::{Case, generate_with_later};
 use crate::oracle::{self, Evidence};
-use crate::plan::Switches;
+use crate::safeguards::Without;
+use crate::safeguards::unsynced_states::snapshot_files;
 use crate::trace::Trace;
 
 /// Maximum number of steps before a run must come to rest; after it the faults end.
@@ -58,7 +60,7 @@ pub struct World {
     rng: Rng,
     pub trace: Trace,
     pub plan: Plan,
-    switches: Switches,
+    without: Without,
     case: Case,
     merchants: Merchants,
     now: Millis,
@@ -92,7 +94,7 @@ impl World {
     ///
     /// # Errors
     /// The ledger cannot be created.
-    pub fn new(seed: u64, switches: Switches, keeps_lines: bool) -> Result<Self, Alarm> {
+    pub fn new(seed: u64, without: Without, keeps_lines: bool) -> Result<Self, Alarm> {
         let mut rng = Rng::new(seed ^ 0xF1EE7);
         let plan = Plan::draw(&mut rng);
         let (case, later) = generate_with_later(seed, plan.events, plan.later);
@@ -108,8 +110,8 @@ impl World {
         let mut world = Self {
             trace: Trace::new(keeps_lines),
             log: SharedLog::new(Meta::new(u128::from(seed) << 1 | 1, plan.clock, plan.partitions), now),
-            snapshots: store(&disk, switches),
-            ledgers: Ledgers::new(plan.ledgers, plan.partitions.facts, switches)?,
+            snapshots: store(&disk, without),
+            ledgers: Ledgers::new(plan.ledgers, plan.partitions.facts, without)?,
             merchants,
             now,
             log_skew: 0,
@@ -127,7 +129,7 @@ impl World {
             tasks_opened: 0,
             alarms: None,
             stopped: BTreeSet::new(),
-            switches,
+            without,
             case,
             plan,
             rng,
@@ -141,9 +143,9 @@ impl World {
     /// Publishes the first rules, before any process starts.
     fn publish_first(&mut self) -> Result<(), Alarm> {
         for text in 0..self.case.rules_files.len() {
-            let mut publisher = SimPublisher::new(0, text, self.behaviour, &lock(&self.rules_store));
+            let mut publisher = SimPublisher::new(0, text, self.behaviour, &self.rules_store.lock());
             loop {
-                let step = publisher.step(&self.log, &lock(&self.rules_store))?;
+                let step = publisher.step(&self.log, &self.rules_store.lock())?;
                 let Step::Send(records) = step else { break };
                 let now = self.log_now();
                 for (place, record) in records {
@@ -152,7 +154,7 @@ impl World {
                 publisher.waits = 0;
             }
         }
-        lock(&self.rules_store).follow(&self.log)
+        self.rules_store.lock().follow(&self.log)
     }
 
     fn begin(&mut self) -> Result<(), Alarm> {
@@ -307,7 +309,7 @@ impl World {
     }
 
     fn evidence(&self, events: &[Ruled]) -> Result<Evidence<'_>, Alarm> {
-        let rules_store = lock(&self.rules_store);
+        let rules_store = self.rules_store.lock();
         let book = |(order, book): (&u32, &Arc<_>)| {
             let file = rules_store.text_of(*order).map(|text| PathBuf::from(&rules_store.texts[text].file));
             (*order, (Arc::clone(book), file.expect("a text of the store")))
@@ -336,7 +338,7 @@ impl World {
 
     /// The last markers of every partition are the last versions in `rules`.
     fn check_markers(&self) -> Result<(), Alarm> {
-        let rules_store = lock(&self.rules_store);
+        let rules_store = self.rules_store.lock();
         for topic in DOWNSTREAM_FIRST {
             for partition in 0..self.plan.partitions.of(topic) {
                 let mut last: BTreeMap<&str, u32> = BTreeMap::new();
@@ -365,8 +367,6 @@ impl World {
     }
 }
 
-fn store(disk: &Memory, switches: Switches) -> Snapshots {
-    let mut snapshots = Snapshots::new(Arc::new(disk.clone()), Path::new(SNAPSHOTS));
-    snapshots.safeguards = switches.snapshots;
-    snapshots
+fn store(disk: &Memory, without: Without) -> Snapshots {
+    Snapshots::new(snapshot_files(without, disk), Path::new(SNAPSHOTS))
 }

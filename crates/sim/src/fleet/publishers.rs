@@ -1,12 +1,13 @@
 //! Rules: the store with all rules files, the content of the topic `rules`, and the publishers.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use domain::model::address::Topic;
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::rules::Rules;
 use domain::protocol::publish::{Act, Publisher, Registry};
+use parking_lot::Mutex;
 use wire::rules::Reference;
 use worker::rules_cache::RulesCache;
 
@@ -46,16 +47,12 @@ pub struct RulesStore {
 /// A rules store that several processes read.
 pub type Shared = Arc<Mutex<RulesStore>>;
 
-pub fn lock(rules_store: &Shared) -> MutexGuard<'_, RulesStore> {
-    rules_store.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The rules cache of one process; it starts with all published versions.
 #[must_use]
 pub fn rules_cache(rules_store: &Shared) -> RulesCache {
-    let known = lock(rules_store).library.clone();
+    let known = rules_store.lock().library.clone();
     let rules_store = Arc::clone(rules_store);
-    RulesCache::growing(known, Box::new(move |_| Ok(lock(&rules_store).library.clone())))
+    RulesCache::growing(known, Box::new(move |_| Ok(rules_store.lock().library.clone())))
 }
 
 /// Reads the new records of `rules`.
@@ -80,7 +77,7 @@ impl RulesStore {
         let mut open = |reference: Reference<'_>| {
             let name = match reference {
                 Reference::Register(name) => name,
-                Reference::Secret(place) => place.strip_prefix("file:").expect("a file"),
+                Reference::Secret(path) => path.strip_prefix("file:").expect("a file"),
             };
             files.get(name).map(|content| content.as_bytes().to_vec()).ok_or_else(|| "is not there".to_owned())
         };

@@ -12,11 +12,10 @@ use domain::protocol::stage::Output;
 
 use super::World;
 use super::log::TopicPartition;
-use super::publishers::{SimPublisher, Step, lock};
+use super::publishers::{SimPublisher, Step};
 use super::wire::{Owner, Sent};
 use super::worker::Opening;
 use crate::alarm::{Alarm, hold};
-use crate::queues;
 
 /// Maximum number of turns without faults; a run that is not at rest then has failed.
 const TURNS_MAX: usize = 600;
@@ -39,11 +38,10 @@ impl World {
     }
 
     pub(super) fn flush(&mut self, at: usize, partition: u16) {
-        let Some(item) = self.edges[at].flush(partition) else { return };
-        let queues::Owner::Attempts(attempts) = item.owner else { return };
+        let Some((append, attempts)) = self.edges[at].flush(partition) else { return };
         self.trace.note("flush", format_args!("edge {at} partition {partition}"));
-        let place = (item.append.topic, item.append.partition);
-        let sent = Sent { place, record: item.append.record, owner: Owner::Attempts(attempts) };
+        let place = (append.topic, append.partition);
+        let sent = Sent { place, record: append.record, owner: Owner::Attempts(attempts) };
         self.wire.send(self.edges[at].producer, sent);
     }
 
@@ -88,15 +86,15 @@ impl World {
         if let Some(last) = self.log.history(place).last() {
             self.trace.bytes(&last.bytes);
         }
-        if place.0 == Topic::Rules { lock(&self.rules_store).follow(&self.log) } else { Ok(()) }
+        if place.0 == Topic::Rules { self.rules_store.lock().follow(&self.log) } else { Ok(()) }
     }
 
     /// Opens the task of a partition at a worker.
     pub(super) fn open(&mut self, at: usize, place: TopicPartition) -> Result<(), Alarm> {
         self.tasks_opened += 1;
         let committed = self.committed.get(&place).copied();
-        let (log, snapshots, faults) = (&self.log, &self.snapshots, self.switches.faults);
-        let opened = self.workers[at].open(place, self.tasks_opened, Opening { log, snapshots, faults, committed });
+        let (log, snapshots, without) = (&self.log, &self.snapshots, self.without);
+        let opened = self.workers[at].open(place, self.tasks_opened, Opening { log, snapshots, without, committed });
         opened.or_else(|error| {
             self.stopped.insert(place);
             self.alarm(error.into())
@@ -195,7 +193,7 @@ impl World {
         (0..count).map(|i| (from + i) % count).find_map(|at| {
             let worker = &mut self.workers[at];
             let mut tasks = worker.tasks.iter_mut().filter(|_| worker.frozen == 0);
-            tasks.find_map(|task| task.snapshot(&self.snapshots)).map(|snapshot| (at, snapshot))
+            tasks.find_map(|task| task.snapshot()).map(|snapshot| (at, snapshot))
         })
     }
 
@@ -242,7 +240,7 @@ impl World {
             && let Some(text) = self.to_publish.pop_front()
         {
             let producer = self.wire.producer();
-            self.publishers.push(SimPublisher::new(producer, text, self.behaviour, &lock(&self.rules_store)));
+            self.publishers.push(SimPublisher::new(producer, text, self.behaviour, &self.rules_store.lock()));
             self.trace.note("publisher", format_args!("of {text}"));
             return Ok(());
         }
@@ -252,7 +250,7 @@ impl World {
             if report.offset.is_none() {
                 self.trace.note("publisher begins again", format_args!("{}", publisher.text));
                 let _ = self.wire.end(publisher.producer, &mut self.rng);
-                publisher.begin_again(self.wire.producer(), &lock(&self.rules_store));
+                publisher.begin_again(self.wire.producer(), &self.rules_store.lock());
                 return Ok(());
             }
             publisher.waits -= 1;
@@ -260,7 +258,7 @@ impl World {
         if publisher.waits > 0 {
             return Ok(());
         }
-        let step = publisher.step(&self.log, &lock(&self.rules_store))?;
+        let step = publisher.step(&self.log, &self.rules_store.lock())?;
         match step {
             Step::Send(records) => {
                 for (place, record) in records {
@@ -330,7 +328,7 @@ impl World {
         if !(self.publishers.is_empty() && self.to_publish.is_empty()) {
             return false;
         }
-        let rules_store = lock(&self.rules_store);
+        let rules_store = self.rules_store.lock();
         let unplaced = rules_store.registry.unplaced().last().and_then(|version| rules_store.text_of(version.order));
         self.to_publish.extend(unplaced);
         unplaced.is_none()

@@ -7,10 +7,10 @@ use domain::model::address::Topic;
 use super::ledgers::Ledgers;
 use super::log::{SharedLog, Stored, TopicPartition};
 use super::plan::Unrecoverable;
-use super::publishers::lock;
 use super::{World, store};
 use crate::alarm::{Alarm, hold};
 use crate::oracle;
+use crate::safeguards::Safeguard;
 
 /// Maximum number of times that all events are sent again, so that readers reach offsets beyond the lost ones.
 const AGAIN_MAX: usize = 6;
@@ -71,9 +71,11 @@ impl World {
         self.publishers.clear();
         // It is created later than any record in the previous log.
         (self.now, self.log_skew) = (self.now + 5_000, 0);
-        let meta = Meta::new(u128::MAX - u128::from(self.rng.draw()), self.plan.clock, self.plan.partitions);
+        let another = u128::MAX - u128::from(self.rng.draw());
+        let id = if self.without.contains(&Safeguard::LogId) { self.log.meta.id() } else { another };
+        let meta = Meta::new(id, self.plan.clock, self.plan.partitions);
         self.log = SharedLog::new(meta, self.log_now());
-        lock(&self.rules_store).forget();
+        self.rules_store.lock().forget();
         self.publish_first()
     }
 
@@ -122,12 +124,12 @@ impl World {
     /// Neither does the ledger, even if the tasks do because their store was emptied: it compares logs when it starts.
     fn refuse_ledgers(&mut self, scans: &[u16]) -> Result<(), Alarm> {
         let is_refused = self.ledgers.check_log(&self.log.meta).is_err();
-        if self.switches.faults.log_id {
+        if !self.without.contains(&Safeguard::LogId) {
             hold(is_refused != scans.is_empty(), || format!("the ledger of another log is refused: {is_refused}"))?;
         }
         let kept = (self.disk.clone(), self.snapshots.clone());
         self.disk = Memory::default();
-        self.snapshots = store(&self.disk, self.switches);
+        self.snapshots = store(&self.disk, self.without);
         self.committed.clear();
         (0..self.workers.len()).try_for_each(|at| self.crash_worker(at))?;
         self.alarms = Some(Vec::new());
@@ -152,8 +154,8 @@ impl World {
     fn begin_anew(&mut self) -> Result<(), Alarm> {
         self.trace.note("started over", format_args!(""));
         self.disk = Memory::default();
-        self.snapshots = store(&self.disk, self.switches);
-        self.ledgers = Ledgers::new(self.plan.ledgers, self.plan.partitions.facts, self.switches)?;
+        self.snapshots = store(&self.disk, self.without);
+        self.ledgers = Ledgers::new(self.plan.ledgers, self.plan.partitions.facts, self.without)?;
         self.committed.clear();
         self.clients.begin_again();
         (0..self.workers.len()).try_for_each(|at| self.crash_worker(at))

@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use domain::model::rulebook::Library;
 use domain::protocol::behaviour::Build;
-use domain::protocol::positions::FaultInjection;
-use domain::protocol::stage::{Output, RecordMark, StageOptions};
+use domain::protocol::stage::{Output, RecordMark};
 use eventlog::api::Record;
 use eventlog::local::meta::Meta;
-use worker::desks::open_task_under;
 use worker::rules_cache::RulesCache;
 use worker::snapshot::{Snapshot, Snapshots};
 use worker::task::{Task, TaskError};
 
 use super::log::{SharedLog, TopicPartition};
+use crate::safeguards::task::open_task;
+use crate::safeguards::{Safeguard, Without};
 
 /// A running task.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub struct Worker {
 pub struct Opening<'a> {
     pub log: &'a SharedLog,
     pub snapshots: &'a Snapshots,
-    pub faults: FaultInjection,
+    pub without: Without,
     pub committed: Option<u64>,
 }
 
@@ -63,14 +63,16 @@ impl Worker {
     /// # Errors
     /// The snapshot cannot be restored, or the log begins after it.
     pub fn open(&mut self, place: TopicPartition, number: u64, opening: Opening<'_>) -> Result<(), TaskError> {
-        let Opening { log, snapshots, faults, committed } = opening;
+        let Opening { log, snapshots, without, committed } = opening;
         self.library = self.rules_cache.refreshed().expect("the rules store is there");
-        let options = StageOptions { build: self.build, faults, ..StageOptions::default() };
-        let mut inner = open_task_under(options, &self.meta, place, snapshots, &self.library)?;
+        let mut inner = open_task(without, self.build, &self.meta, place, snapshots, &self.library)?;
         self.taken.get(&place).into_iter().for_each(|&taken| inner.expect(taken));
         let bounds = log.bounds(place);
-        let is_at_manifest = snapshots.safeguards.start_at_manifest;
-        let next = if is_at_manifest { inner.start_offset(&bounds)? } else { committed.unwrap_or(bounds.start) };
+        let next = if without.contains(&Safeguard::StartAtManifest) {
+            committed.unwrap_or(bounds.start)
+        } else {
+            inner.start_offset(&bounds)?
+        };
         log.check(place, next)?;
         self.tasks.push(SimTask { place, number, inner, next, left: None });
         Ok(())
@@ -145,8 +147,8 @@ impl SimTask {
     }
 
     /// A snapshot that may be written.
-    pub fn snapshot(&mut self, snapshots: &Snapshots) -> Option<Snapshot> {
-        self.inner.snapshot(snapshots)
+    pub fn snapshot(&mut self) -> Option<Snapshot> {
+        self.inner.snapshot()
     }
 
     /// # Errors

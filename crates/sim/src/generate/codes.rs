@@ -1,6 +1,6 @@
 //! The ways in which the text of a code is written: by scanners, as an element string, as a Digital Link.
 use super::gtins::LISTED;
-use super::rules::{GTIN_BODY, with_check_digit};
+use super::plan::{GTIN_BODY, with_check_digit};
 
 const GS: char = '\u{1d}';
 

@@ -1,7 +1,7 @@
 //! Acceptable events that aim at the limits: windows, horizons, ties, retries, lateness.
 use super::codes::written;
+use super::plan::{Plan, Scale};
 use super::rng::Rng;
-use super::rules::{Plan, Scale};
 use serde_json::{Map, Value, json};
 
 struct Past {

@@ -1,7 +1,8 @@
 //! Versions that follow a merchant's rules: other rates, more codes, another campaign. What is remembered, and for how long,
 //! stays as it is, so that a model can follow event by event.
+use super::plan::{Plan, RATES, Scale, quoted};
 use super::rng::Rng;
-use super::rules::{Plan, RATES, Scale, campaign, quoted};
+use super::rules::campaign;
 
 /// The next version, as a file of the plan; its name.
 pub(crate) fn later(rng: &mut Rng, s: &Scale, p: &mut Plan, n: usize) -> String {

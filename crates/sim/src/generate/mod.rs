@@ -3,9 +3,11 @@ mod codes;
 mod events;
 mod gtins;
 mod later;
+mod plan;
 pub mod rng;
 mod rules;
 
+use plan::{Plan, Scale};
 use rng::Rng;
 
 #[derive(Clone, Debug)]
@@ -24,9 +26,8 @@ pub fn generate(seed: u64, events: usize) -> Case {
 pub fn generate_with_later(seed: u64, events: usize, later: usize) -> (Case, Vec<String>) {
     let mut rng = Rng::new(seed);
     let merchants = if rng.percent(20) { 2 } else { 1 };
-    let scale = rules::Scale::new(&mut rng);
-    let mut plans: Vec<rules::Plan> =
-        ["acme", "bolt"][..merchants].iter().map(|m| rules::plan(&mut rng, m, &scale)).collect();
+    let scale = Scale::new(&mut rng);
+    let mut plans: Vec<Plan> = ["acme", "bolt"][..merchants].iter().map(|m| rules::plan(&mut rng, m, &scale)).collect();
     let later = (1..=later).map(|n| {
         let at = rng.below(plans.len());
         later::later(&mut rng, &scale, &mut plans[at], n)

@@ -6,10 +6,10 @@ use eventlog::files::Files;
 use eventlog::files::memory::Loss;
 
 use super::World;
+use super::plan::Op;
+use super::queues::{Item, Owner};
 use super::start::SNAPSHOTS;
 use crate::alarm::Alarm;
-use crate::plan::Op;
-use crate::queues::{Item, Owner};
 
 const MANIFEST: &str = ".manifest.json";
 

@@ -1,8 +1,18 @@
 //! The whole system without threads and real disks: clients, edges, the log, a task for every partition, snapshots, the
 //! ledger. The seed chooses one step at a time.
+//!
+//! - [`plan`]: what a seed chooses before the run
+//! - [`logs`], [`task`], [`ledgers`]: the real log, tasks and ledger, which can crash
+//! - [`queues`]: frames in flight to the log
+//! - `start`, `faults`: how a world begins, and what happens to it
 
 mod faults;
+pub mod ledgers;
+pub mod logs;
+pub mod plan;
+pub mod queues;
 mod start;
+pub mod task;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,17 +28,18 @@ use wire::event::Merchants;
 use worker::snapshot::{Snapshot, Snapshots};
 use worker::task::TaskError;
 
+use self::ledgers::Ledgers;
+use self::logs::Logs;
+use self::plan::{Op, Plan};
+use self::queues::{Item, Owner, Queues};
+use self::task::{Opening, SimTask};
 use crate::alarm::{Alarm, hold};
 use crate::clients::Clients;
 use crate::edge::Edge;
 use crate::generate::Case;
 use crate::generate::rng::Rng;
-use crate::ledgers::Ledgers;
-use crate::logs::Logs;
 use crate::oracle::{self, Evidence};
-use crate::plan::{Op, Plan, Switches};
-use crate::queues::{Item, Owner, Queues};
-use crate::task::{Opening, SimTask};
+use crate::safeguards::Without;
 use crate::trace::Trace;
 
 /// Maximum number of steps before a run must come to rest; after it the faults end.
@@ -41,7 +52,7 @@ pub struct World {
     rng: Rng,
     pub trace: Trace,
     pub plan: Plan,
-    switches: Switches,
+    without: Without,
     pub library: Library,
     merchants: Merchants,
     now: Millis,
@@ -171,11 +182,16 @@ impl World {
         let open = self.edges[at].open();
         if !open.is_empty() {
             let partition = *self.rng.pick(&open);
-            let item = self.edges[at].flush(partition);
             self.trace.note("flush", format_args!("edge {at} partition {partition}"));
-            item.into_iter().for_each(|item| self.queues.push(self.edges[at].producer, item));
+            self.flush_partition(at, partition);
         }
         Ok(())
+    }
+
+    fn flush_partition(&mut self, at: usize, partition: u16) {
+        if let Some((append, attempts)) = self.edges[at].flush(partition) {
+            self.queues.push(self.edges[at].producer, Item { append, owner: Owner::Attempts(attempts) });
+        }
     }
 
     fn log_now(&self) -> Millis {
@@ -262,7 +278,7 @@ impl World {
         let count = self.tasks.len() + self.zombies.len();
         let from = self.rng.below(count);
         let mut all: Vec<&mut SimTask> = self.tasks.iter_mut().chain(&mut self.zombies).collect();
-        (0..count).find_map(|i| all[(from + i) % count].snapshot(&self.snapshots))
+        (0..count).find_map(|i| all[(from + i) % count].snapshot())
     }
 
     fn write_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), Alarm> {
@@ -278,12 +294,7 @@ impl World {
     }
 
     fn opening(&self) -> Opening<'_> {
-        Opening {
-            meta: self.logs.meta(),
-            snapshots: &self.snapshots,
-            library: &self.library,
-            faults: self.switches.faults,
-        }
+        Opening { meta: self.logs.meta(), snapshots: &self.snapshots, library: &self.library, without: self.without }
     }
 
     /// A new incarnation of a partition's task.
@@ -332,10 +343,7 @@ impl World {
                 self.send(batch)?;
             }
             for at in 0..self.edges.len() {
-                for partition in self.edges[at].open() {
-                    let item = self.edges[at].flush(partition);
-                    item.into_iter().for_each(|item| self.queues.push(self.edges[at].producer, item));
-                }
+                self.edges[at].open().into_iter().for_each(|partition| self.flush_partition(at, partition));
             }
             while !self.queues.is_empty() {
                 self.round(64)?;

@@ -13,15 +13,17 @@ use wire::rules::Reference;
 use worker::snapshot::Snapshots;
 
 use super::World;
+use super::ledgers::Ledgers;
+use super::logs::Logs;
+use super::plan::Plan;
+use super::queues::Queues;
 use crate::alarm::Alarm;
 use crate::clients::Clients;
 use crate::edge::Edge;
 use crate::generate::rng::Rng;
 use crate::generate::{Case, generate};
-use crate::ledgers::Ledgers;
-use crate::logs::Logs;
-use crate::plan::{Plan, Switches};
-use crate::queues::Queues;
+use crate::safeguards::Without;
+use crate::safeguards::unsynced_states::snapshot_files;
 use crate::trace::Trace;
 
 pub(super) const SNAPSHOTS: &str = "data/snapshots";
@@ -31,7 +33,7 @@ impl World {
     ///
     /// # Errors
     /// The log or the ledger cannot be created.
-    pub fn new(seed: u64, switches: Switches, keeps_lines: bool) -> Result<(Self, Case), Alarm> {
+    pub fn new(seed: u64, without: Without, keeps_lines: bool) -> Result<(Self, Case), Alarm> {
         let mut rng = Rng::new(seed ^ 0x51D);
         let plan = Plan::draw(&mut rng);
         let case = generate(seed, plan.events);
@@ -42,9 +44,8 @@ impl World {
         let clients = Clients::new(&case.lines, &merchants, &mut rng);
         let now = clients.lines().first().map_or(0, |l| l.at);
         let logs = Logs::new(&plan, u128::from(seed) + 1)?;
-        let mut snapshots = Snapshots::new(Arc::new(logs.disk.clone()), Path::new(SNAPSHOTS));
-        snapshots.safeguards = switches.snapshots;
-        let ledgers = Ledgers::new(&logs, plan.partitions.facts, switches.faults, switches.compare)?;
+        let snapshots = Snapshots::new(snapshot_files(without, &logs.disk), Path::new(SNAPSHOTS));
+        let ledgers = Ledgers::new(&logs, plan.partitions.facts, without)?;
         let mut world = Self {
             trace: Trace::new(keeps_lines),
             merchants,
@@ -60,7 +61,7 @@ impl World {
             snapshots,
             logs,
             library,
-            switches,
+            without,
             plan,
             rng,
         };
@@ -119,7 +120,7 @@ fn library(case: &Case) -> Library {
     let mut open = |reference: Reference<'_>| {
         let name = match reference {
             Reference::Register(name) => name,
-            Reference::Secret(place) => place.strip_prefix("file:").expect("a file"),
+            Reference::Secret(path) => path.strip_prefix("file:").expect("a file"),
         };
         files.get(name).map(|content| content.as_bytes().to_vec()).ok_or_else(|| "is not there".to_owned())
     };

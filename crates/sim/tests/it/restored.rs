@@ -11,7 +11,6 @@ use domain::model::address::{Partitions, Topic};
 use domain::model::fact::{Fact, Metric, What};
 use domain::model::rulebook::Library;
 use domain::model::time::Millis;
-use domain::protocol::positions::FaultInjection;
 use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, StageOptions, marker_record};
 use eventlog::local::meta::Clock;
 use sim::clients::Clients;
@@ -19,6 +18,7 @@ use sim::edge::Edge;
 use sim::fleet::publishers::RulesStore;
 use sim::generate::generate_with_later;
 use sim::generate::rng::Rng;
+use sim::safeguards::sweeping_desk::SweepingDesk;
 use wire::event::Merchants;
 
 const SEEDS: u64 = 200;
@@ -48,8 +48,8 @@ fn scans(seed: u64) -> (Library, Records) {
         now = lines.iter().map(|line| line.at).fold(now, Millis::max);
         let into = edge.take(lines, attempt, &merchants, Clock::Wall, now, 1);
         clients.wait(attempt, [].into());
-        let item = into.first().and_then(|&partition| edge.flush(partition));
-        records.extend(item.map(|item| (now, item.append.record)));
+        let frame = into.first().and_then(|&partition| edge.flush(partition));
+        records.extend(frame.map(|(append, _)| (now, append.record)));
         if rng.percent(2) {
             records.extend(markers.next().map(|marker| (now, marker)));
         }
@@ -58,13 +58,13 @@ fn scans(seed: u64) -> (Library, Records) {
 }
 
 /// The answers of a desk that is restored from its own snapshot before each of the records `cuts`.
-fn answers<D: Desk>(records: &Records, library: &Library, faults: FaultInjection, cuts: &[usize]) -> Vec<Output> {
-    let options = StageOptions { faults, ..StageOptions::default() };
-    let mut stage = Stage::<D>::new_under(options, D::default(), 1, 0, Partitions::all(1));
+fn answers<D: Desk>(records: &Records, library: &Library, cuts: &[usize]) -> Vec<Output> {
+    let options = StageOptions::default();
+    let mut stage = Stage::<D>::new(options, D::default(), 1, 0, Partitions::all(1));
     let mut all = Vec::new();
     for (at, (append, record)) in records.iter().enumerate() {
         if cuts.contains(&at) {
-            let restored = Stage::restore_under(options, &stage.save(), 1, 0, Partitions::all(1), library);
+            let restored = Stage::restore(options, &stage.save(), 1, 0, Partitions::all(1), library);
             stage = restored.expect("its own snapshot");
         }
         stage.step(at as u64, *append, record, library, &mut all).expect("a frame");
@@ -83,8 +83,8 @@ fn behind(records: &Records, answers: &[Output], topic: Topic) -> Records {
 fn check<D: Desk>(seed: u64, records: &Records, library: &Library) -> Vec<Output> {
     let mut rng = Rng::new(seed ^ D::TOPIC as u64);
     let cuts: Vec<usize> = (0..1 + rng.below(6)).map(|_| rng.below(records.len())).collect();
-    let never = answers::<D>(records, library, FaultInjection::default(), &[]);
-    let restored = answers::<D>(records, library, FaultInjection::default(), &cuts);
+    let never = answers::<D>(records, library, &[]);
+    let restored = answers::<D>(records, library, &cuts);
     assert_eq!(never.len(), restored.len(), "seed {seed}, {}, restored at {cuts:?}", D::TOPIC);
     for (at, (never, restored)) in never.iter().zip(&restored).enumerate() {
         assert_eq!(never, restored, "seed {seed}, {}, restored at {cuts:?}: answer {at}", D::TOPIC);
@@ -128,11 +128,9 @@ fn restored_desk_answers_like_uninterrupted_desk() {
 /// The answers differ if the sweep decides what is expired, instead of the comparison of times.
 #[test]
 fn expiry_by_sweep_changes_answers() {
-    let sweep = FaultInjection { expiry_at_probe: false, ..FaultInjection::default() };
     let differs = |seed: u64| {
         let (library, records) = scans(seed);
-        answers::<ShopperDesk>(&records, &library, sweep, &[])
-            != answers::<ShopperDesk>(&records, &library, FaultInjection::default(), &[])
+        answers::<SweepingDesk>(&records, &library, &[]) != answers::<ShopperDesk>(&records, &library, &[])
     };
     assert!((0..SEEDS).any(differs));
 }

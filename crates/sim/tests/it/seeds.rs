@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use sim::plan::Switches;
 use sim::run::{Family, run};
 
 /// Number of seeds of each family; the environment variable MASHANG_SIM_SEEDS overrides it.
@@ -100,7 +99,7 @@ fn all_clean(family: Family, test: &str, seeds: u64, kinds: &[&str]) {
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     let mut wrong = Vec::new();
     for seed in range {
-        let report = run(family, seed, Switches::default(), one.is_some());
+        let report = run(family, seed, &[], one.is_some());
         if let (Some(lines), true) = (&report.lines, report.wrong.is_some()) {
             lines.iter().for_each(|line| println!("{line}"));
         }
@@ -134,14 +133,14 @@ fn every_fleet_seed_is_clean() {
 #[test]
 fn seeds_that_found_errors_stay_clean() {
     for (family, seed) in FOUND {
-        assert_eq!(run(family, seed, Switches::default(), false).wrong, None, "{family:?}, seed {seed}");
+        assert_eq!(run(family, seed, &[], false).wrong, None, "{family:?}, seed {seed}");
     }
 }
 
 #[test]
 fn two_runs_of_one_seed_are_equal() {
     for family in [Family::Process, Family::Fleet] {
-        let report = |seed| run(family, seed, Switches::default(), true);
+        let report = |seed| run(family, seed, &[], true);
         for seed in 0..8 {
             let (first, second) = (report(seed), report(seed));
             for (first, second) in first.lines.iter().flatten().zip(second.lines.iter().flatten()) {

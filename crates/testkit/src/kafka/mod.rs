@@ -12,8 +12,10 @@ mod secure;
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::{Mutex, MutexGuard};
 
 pub use self::secure::Secure;
 
@@ -229,7 +231,7 @@ impl Kafka {
     }
 
     fn broker(&self, id: u32) -> MutexGuard<'_, Broker> {
-        self.brokers[index(id)].lock().unwrap_or_else(PoisonError::into_inner)
+        self.brokers[index(id)].lock()
     }
 }
 

@@ -4,8 +4,10 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::plan::{Act, Plan};
 use super::produce::{answered, frame, header};
@@ -169,24 +171,22 @@ impl Connection {
         let mut shared = self.shared();
         while !shared.closed {
             let now = Instant::now();
-            shared = match shared.queue.front() {
+            match shared.queue.front() {
                 Some(first) if first.ready && first.not_before <= now => {
                     let answer = shared.queue.pop_front().expect("the first").answer;
-                    drop(shared);
-                    (&self.client).write_all(&answer)?;
-                    self.shared()
+                    MutexGuard::unlocked(&mut shared, || (&self.client).write_all(&answer))?;
                 }
                 Some(first) if first.ready => {
-                    let rest = first.not_before - now;
-                    self.changed.wait_timeout(shared, rest).unwrap_or_else(PoisonError::into_inner).0
+                    let until = first.not_before;
+                    self.changed.wait_until(&mut shared, until);
                 }
-                _ => self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner),
-            };
+                _ => self.changed.wait(&mut shared),
+            }
         }
         Ok(())
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock()
     }
 }

@@ -6,9 +6,11 @@ pub mod plan;
 mod produce;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use self::connection::Connection;
 use self::plan::{Plan, is};
@@ -47,7 +49,7 @@ impl Relay {
                     return;
                 }
                 // The lock is held so that either `down` finds this connection, or this thread sees `down`.
-                let mut connections = shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut connections = shared.connections.lock();
                 connections.retain(|connection| !connection.closed());
                 if shared.down.load(Ordering::SeqCst) {
                     continue;
@@ -79,7 +81,7 @@ impl Relay {
 
     /// Cuts the connections of a client, or of all whose id has a prefix (`lane-*`); returns their number.
     pub fn cut(&self, client: &str) -> usize {
-        let connections = self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let connections = self.shared.connections.lock();
         let open = connections.iter().filter(|connection| !connection.closed());
         open.filter(|connection| is(client, &connection.name().unwrap_or_default())).map(|c| c.close()).count()
     }

@@ -8,7 +8,6 @@ use domain::model::address::Partitions;
 use domain::model::fact::{Fact, Metric, Scope, What};
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
-use domain::protocol::positions::FaultInjection;
 use domain::protocol::stage::{BEHAVIOUR, Marker, marker_record};
 use wire::event::{Merchants, read};
 
@@ -56,7 +55,7 @@ fn frame(id: &str, time: Millis, rest: &str) -> Vec<u8> {
 /// Gives all input to a shopper desk and returns the facts that matter here. Stamps never go back.
 fn told(versions: &[&str], inputs: &[In<'_>]) -> Vec<String> {
     let library = library(versions);
-    let mut stage = stage::<ShopperDesk>(0, Partitions::all(1), FaultInjection::default());
+    let mut stage = stage::<ShopperDesk>(0, Partitions::all(1));
     let mut told = Vec::new();
     for input in inputs {
         let record = match input {

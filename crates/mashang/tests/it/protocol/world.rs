@@ -11,14 +11,16 @@ use domain::model::address::{Partitions, Topic};
 use domain::model::ids;
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
-use domain::protocol::positions::{FaultInjection, ProtocolError};
-use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, marker_record};
+use domain::protocol::positions::ProtocolError;
+use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, StageOptions, marker_record};
 use ledger::error::LedgerError;
 use ledger::export::{Format, Table};
 use ledger::reader::Ledger;
 use ledger::schema::{Origin, create};
 use ledger::writer::{Durability, Writer};
 use sim::generate::Case;
+use sim::safeguards::Without;
+use sim::safeguards::records::rewritten;
 use wire::event::{Merchants, read};
 use wire::rules::Reference;
 
@@ -71,7 +73,7 @@ pub(super) struct World {
     /// Keeps the database in memory while writers come and go.
     anchor: rusqlite::Connection,
     pub(super) ledgers: Vec<Writer>,
-    guards: FaultInjection,
+    without: Without,
     pub(super) lost: bool,
 }
 
@@ -101,37 +103,35 @@ impl AnyStage {
     /// Takes the next record of its partition, if there is one.
     pub(super) fn step(
         &mut self,
+        without: Without,
         log: &BTreeMap<(Topic, u16), Vec<Vec<u8>>>,
         library: &Library,
     ) -> Result<Option<Vec<Output>>, ProtocolError> {
         fn step<D: Desk>(
             stage: &mut Stage<D>,
+            without: Without,
             log: &[Vec<u8>],
             library: &Library,
         ) -> Result<Option<Vec<Output>>, ProtocolError> {
             let offset = stage.next_offset();
             let Some(record) = log.get(usize::try_from(offset).expect("small")) else { return Ok(None) };
             let mut answers = Vec::new();
-            stage.step(offset, Millis::MAX, record, library, &mut answers)?;
+            let record = rewritten(without, stage.positions(), record);
+            stage.step(offset, Millis::MAX, &record, library, &mut answers)?;
             Ok(Some(answers))
         }
         let input = log.get(&self.input()).map_or(&[][..], Vec::as_slice);
         match self {
-            Self::Shopper(stage, _) => step(stage, input, library),
-            Self::Code(stage, _) => step(stage, input, library),
-            Self::Campaign(stage, _) => step(stage, input, library),
+            Self::Shopper(stage, _) => step(stage, without, input, library),
+            Self::Code(stage, _) => step(stage, without, input, library),
+            Self::Campaign(stage, _) => step(stage, without, input, library),
         }
     }
 }
 
-pub(super) fn stage<D: Desk + Default>(
-    partition: u16,
-    partitions: Partitions,
-    guards: FaultInjection,
-) -> Box<Stage<D>> {
-    let mut stage = Stage::new(D::default(), ids::digest128(&["test", D::TOPIC.as_str()]), partition, partitions);
-    stage.positions.faults = guards;
-    Box::new(stage)
+pub(super) fn stage<D: Desk + Default>(partition: u16, partitions: Partitions) -> Box<Stage<D>> {
+    let log = ids::digest128(&["test", D::TOPIC.as_str()]);
+    Box::new(Stage::new(StageOptions::default(), D::default(), log, partition, partitions))
 }
 
 fn library(case: &Case) -> Library {
@@ -139,7 +139,7 @@ fn library(case: &Case) -> Library {
     let mut open = |reference: Reference<'_>| {
         let name = match reference {
             Reference::Register(name) => name,
-            Reference::Secret(place) => place.strip_prefix("file:").expect("a file"),
+            Reference::Secret(path) => path.strip_prefix("file:").expect("a file"),
         };
         file(name).ok_or_else(|| "is not there".to_owned())
     };
@@ -188,7 +188,7 @@ fn frames(case: &Case, library: &Library, cuts: &[usize], partitions: u16) -> Ve
 }
 
 impl World {
-    pub(super) fn new(case: &Case, name: &str, cuts: &[usize], scans: u16, guards: FaultInjection) -> Self {
+    pub(super) fn new(case: &Case, name: &str, cuts: &[usize], scans: u16, without: Without) -> Self {
         let library = library(case);
         let partitions = Partitions { scans, draws: 1, awards: 1, facts: 1 };
         let mut log: BTreeMap<(Topic, u16), Vec<Vec<u8>>> = BTreeMap::new();
@@ -204,16 +204,15 @@ impl World {
         for (partition, record) in frames(case, &library, cuts, scans) {
             log.entry((Topic::Scans, partition)).or_default().push(record);
         }
-        let mut stages: Vec<AnyStage> =
-            (0..scans).map(|p| AnyStage::Shopper(stage(p, partitions, guards), p)).collect();
-        stages.push(AnyStage::Code(stage(0, partitions, guards), 0));
-        stages.push(AnyStage::Campaign(stage(0, partitions, guards), 0));
+        let mut stages: Vec<AnyStage> = (0..scans).map(|p| AnyStage::Shopper(stage(p, partitions), p)).collect();
+        stages.push(AnyStage::Code(stage(0, partitions), 0));
+        stages.push(AnyStage::Campaign(stage(0, partitions), 0));
         let actors = stages.into_iter().map(|now| Actor { kept: vec![now.clone()], now, last: None }).collect();
         let url = format!("file:{name}?mode=memory&cache=shared");
         let anchor = rusqlite::Connection::open(&url).expect("a database in memory");
         create(&anchor, Origin::Service).expect("tables");
         let mut world =
-            Self { library, partitions, log, actors, url, anchor, ledgers: Vec::new(), guards, lost: false };
+            Self { library, partitions, log, actors, url, anchor, ledgers: Vec::new(), without, lost: false };
         world.ledgers.push(world.ledger());
         world
     }
@@ -225,9 +224,7 @@ impl World {
 
     pub(super) fn ledger(&self) -> Writer {
         let db = rusqlite::Connection::open(&self.url).expect("the database in memory");
-        let mut writer = Writer::over(db, Durability::Rebuild, [0]).expect("a ledger");
-        writer.set_guards(self.guards);
-        writer
+        Writer::over(db, Durability::Rebuild, [0]).expect("a ledger")
     }
 
     fn append(&mut self, output: Output) {
@@ -237,7 +234,7 @@ impl World {
 
     pub(super) fn step(&mut self, actor: usize, records: usize) -> Result<(), LedgerError> {
         for _ in 0..records {
-            let Some(answers) = self.actors[actor].now.step(&self.log, &self.library)? else { break };
+            let Some(answers) = self.actors[actor].now.step(self.without, &self.log, &self.library)? else { break };
             self.actors[actor].last = answers.last().cloned();
             answers.into_iter().for_each(|answer| self.append(answer));
         }
@@ -249,7 +246,8 @@ impl World {
         for i in 0..records {
             let offset = self.ledgers[ledger].next_offset(0);
             let Some(record) = facts.get(usize::try_from(offset).expect("small")) else { return Ok(i > 0) };
-            self.ledgers[ledger].apply(0, offset, record)?;
+            let record = rewritten(self.without, self.ledgers[ledger].positions(0), record);
+            self.ledgers[ledger].apply(0, offset, &record)?;
         }
         Ok(records > 0)
     }
@@ -264,7 +262,7 @@ impl World {
             }
             Op::Crash { actor, answers, kept } => {
                 let at = actor % actors;
-                let written = self.actors[at].now.step(&self.log, &self.library)?.unwrap_or_default();
+                let written = self.actors[at].now.step(self.without, &self.log, &self.library)?.unwrap_or_default();
                 written.into_iter().take(answers).for_each(|answer| self.append(answer));
                 let actor = &mut self.actors[at];
                 actor.now = actor.kept[kept % actor.kept.len()].clone();
@@ -273,7 +271,7 @@ impl World {
                 let mut zombie = self.actors[actor % actors].now.clone();
                 for _ in 0..records {
                     // A zombie may stop; its error is ignored.
-                    let Ok(Some(answers)) = zombie.step(&self.log, &self.library) else { break };
+                    let Ok(Some(answers)) = zombie.step(self.without, &self.log, &self.library) else { break };
                     answers.into_iter().for_each(|answer| self.append(answer));
                 }
             }
@@ -284,7 +282,7 @@ impl World {
             }
             Op::Lose { actor } => {
                 let at = actor % actors;
-                if let Some(answers) = self.actors[at].now.step(&self.log, &self.library)? {
+                if let Some(answers) = self.actors[at].now.step(self.without, &self.log, &self.library)? {
                     self.lost |= !answers.is_empty();
                     answers.into_iter().skip(1).for_each(|answer| self.append(answer));
                 }

@@ -15,21 +15,12 @@ use eventlog::local::partition::Partition;
 use eventlog::local::reader::Reader;
 use eventlog::local::store::{Sizes, Store, Unsynced};
 
+use super::plan::Plan;
 use crate::alarm::{Alarm, hold};
-use crate::plan::Plan;
+use crate::oracle::Logged;
 
 const DIR: &str = "data/log";
 const MEND: &str = "begin again";
-
-/// An event in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Logged {
-    pub received: Millis,
-    pub partition: u16,
-    pub offset: u64,
-    pub at: usize,
-    pub key: u128,
-}
 
 #[derive(Debug)]
 pub struct Logs {

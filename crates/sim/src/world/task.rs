@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use domain::model::address::Topic;
 use domain::model::rulebook::Library;
-use domain::protocol::positions::FaultInjection;
-use domain::protocol::stage::{Output, StageOptions};
+use domain::protocol::behaviour::Build;
+use domain::protocol::stage::Output;
 use eventlog::local::meta::Meta;
 use eventlog::local::partition::Partition;
 use eventlog::local::reader::Reader;
-use worker::desks::open_task_under;
 use worker::snapshot::{Snapshot, Snapshots};
 use worker::task::{RETIRED, Task, TaskError};
+
+use crate::safeguards::Without;
+use crate::safeguards::task::open_task;
 
 /// One incarnation of the task of a partition.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ pub struct Opening<'a> {
     pub meta: &'a Meta,
     pub snapshots: &'a Snapshots,
     pub library: &'a Library,
-    pub faults: FaultInjection,
+    pub without: Without,
 }
 
 impl Opening<'_> {
@@ -45,10 +47,10 @@ impl Opening<'_> {
     /// # Errors
     /// The snapshot is torn, or the log begins after it.
     pub fn task(&self, partition: &Arc<Partition>, producer: u64) -> Result<SimTask, TaskError> {
-        let Opening { meta, snapshots, library, faults } = *self;
+        let Opening { meta, snapshots, library, without } = *self;
         let source = partition.source();
-        let options = StageOptions { faults, ..StageOptions::default() };
-        let inner = open_task_under(options, meta, (source.topic, source.partition), snapshots, library)?;
+        let place = (source.topic, source.partition);
+        let inner = open_task(without, Build::this(), meta, place, snapshots, library)?;
         let reader =
             Reader::open(Arc::clone(partition), inner.start_offset(&(partition.start()..partition.end()))?, RETIRED)?;
         Ok(SimTask {
@@ -94,8 +96,8 @@ impl SimTask {
     }
 
     /// A snapshot that may be written.
-    pub fn snapshot(&mut self, snapshots: &Snapshots) -> Option<Snapshot> {
-        self.inner.snapshot(snapshots)
+    pub fn snapshot(&mut self) -> Option<Snapshot> {
+        self.inner.snapshot()
     }
 
     /// # Errors

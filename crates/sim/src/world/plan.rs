@@ -4,27 +4,10 @@ use std::time::Duration;
 
 use domain::model::address::Partitions;
 use domain::model::time::Millis;
-use domain::protocol::positions::FaultInjection;
 use eventlog::local::meta::Clock;
 use eventlog::local::store::Sizes;
-use worker::snapshot::Safeguards;
 
 use crate::generate::rng::Rng;
-
-/// The safeguards that are on. All of them, except in a run that shows what one prevents.
-#[derive(Clone, Copy, Debug)]
-pub struct Switches {
-    pub faults: FaultInjection,
-    pub snapshots: Safeguards,
-    /// The ledger compares positions before it commits.
-    pub compare: bool,
-}
-
-impl Default for Switches {
-    fn default() -> Self {
-        Self { faults: FaultInjection::default(), snapshots: Safeguards::default(), compare: true }
-    }
-}
 
 /// What can happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
