@@ -26,13 +26,16 @@ impl World {
             Op::Doubt => {
                 let now = self.log_now();
                 let doubt = self.wire.doubt(&mut self.rng, &mut self.log, now);
-                let Some((place, arrived)) = doubt else { return Ok(()) };
-                self.trace.note("unknown outcome", format_args!("{} {}: {arrived} arrived", place.0, place.1));
-                self.arrived(place)
+                let Some((topic_partition, arrived)) = doubt else { return Ok(()) };
+                self.trace.note(
+                    "unknown outcome",
+                    format_args!("{} {}: {arrived} arrived", topic_partition.0, topic_partition.1),
+                );
+                self.arrived(topic_partition)
             }
             Op::Slow => {
-                let places: Vec<TopicPartition> = self.log.meta.all().collect();
-                self.wire.slow = self.rng.percent(80).then(|| *self.rng.pick(&places));
+                let topic_partitions: Vec<TopicPartition> = self.log.meta.all().collect();
+                self.wire.slow = self.rng.percent(80).then(|| *self.rng.pick(&topic_partitions));
                 self.trace.note("slow", format_args!("{:?}", self.wire.slow));
                 Ok(())
             }
@@ -71,9 +74,9 @@ impl World {
     fn replace_worker(&mut self, at: usize, is_new: bool) -> Result<(), Alarm> {
         let _ = self.wire.end(self.workers[at].producer, &mut self.rng);
         self.workers[at] = self.new_worker(is_new);
-        let own = |(place, owner): (&TopicPartition, &usize)| (*owner == at).then_some(*place);
-        let places: Vec<TopicPartition> = self.owner.iter().filter_map(own).collect();
-        places.into_iter().try_for_each(|place| self.open(at, place))
+        let own = |(topic_partition, owner): (&TopicPartition, &usize)| (*owner == at).then_some(*topic_partition);
+        let topic_partitions: Vec<TopicPartition> = self.owner.iter().filter_map(own).collect();
+        topic_partitions.into_iter().try_for_each(|topic_partition| self.open(at, topic_partition))
     }
 
     pub(super) fn crash_worker(&mut self, at: usize) -> Result<(), Alarm> {
@@ -99,24 +102,27 @@ impl World {
 
     /// Another worker gets a partition; the previous owner continues for a while.
     fn rebalance(&mut self) -> Result<(), Alarm> {
-        let places: Vec<TopicPartition> = self.owner.keys().copied().collect();
-        let (place, to) = (*self.rng.pick(&places), self.rng.below(self.workers.len()));
-        self.hand_over(place, to)
+        let topic_partitions: Vec<TopicPartition> = self.owner.keys().copied().collect();
+        let (topic_partition, to) = (*self.rng.pick(&topic_partitions), self.rng.below(self.workers.len()));
+        self.hand_over(topic_partition, to)
     }
 
-    fn hand_over(&mut self, place: TopicPartition, to: usize) -> Result<(), Alarm> {
-        let from = self.owner[&place];
+    fn hand_over(&mut self, topic_partition: TopicPartition, to: usize) -> Result<(), Alarm> {
+        let from = self.owner[&topic_partition];
         if from == to || self.workers[to].frozen > 0 {
             return Ok(());
         }
-        self.trace.note("rebalance", format_args!("{} {} from {from} to {to}", place.0, place.1));
-        self.owner.insert(place, to);
+        self.trace.note("rebalance", format_args!("{} {} from {from} to {to}", topic_partition.0, topic_partition.1));
+        self.owner.insert(topic_partition, to);
         let left = if self.rng.percent(30) { 0 } else { 1 + self.rng.below(20) };
         let tasks = &mut self.workers[from].tasks;
-        tasks.iter_mut().filter(|s| s.place == place && s.left.is_none()).for_each(|task| task.left = Some(left));
+        tasks
+            .iter_mut()
+            .filter(|s| s.topic_partition == topic_partition && s.left.is_none())
+            .for_each(|task| task.left = Some(left));
         tasks.retain(|task| task.left != Some(0));
-        self.workers[from].taken.remove(&place);
-        self.open(to, place)
+        self.workers[from].taken.remove(&topic_partition);
+        self.open(to, topic_partition)
     }
 
     /// A worker freezes until its group has reassigned its partitions; then it continues without knowing it.
@@ -128,9 +134,9 @@ impl World {
         }
         self.workers[at].frozen = 3 + self.rng.below(15);
         self.trace.note("worker frozen", format_args!("{at} for {}", self.workers[at].frozen));
-        let own = |(place, owner): (&TopicPartition, &usize)| (*owner == at).then_some(*place);
-        let places: Vec<TopicPartition> = self.owner.iter().filter_map(own).collect();
-        places.into_iter().try_for_each(|place| self.hand_over(place, to))
+        let own = |(topic_partition, owner): (&TopicPartition, &usize)| (*owner == at).then_some(*topic_partition);
+        let topic_partitions: Vec<TopicPartition> = self.owner.iter().filter_map(own).collect();
+        topic_partitions.into_iter().try_for_each(|topic_partition| self.hand_over(topic_partition, to))
     }
 
     /// Some task of a worker that is not frozen.
@@ -146,9 +152,9 @@ impl World {
             self.workers[at].tasks[task].take_snapshot();
         }
         let Some((at, snapshot)) = self.some_snapshot() else { return Ok(()) };
-        let room = self.rng.draw() % (snapshot.state.len() as u64 + 400);
-        self.trace.note("failed snapshot", format_args!("{} room {room} crashes {crashes}", snapshot.source));
-        self.disk.set_room(Some(room));
+        let space = self.rng.draw() % (snapshot.state.len() as u64 + 400);
+        self.trace.note("failed snapshot", format_args!("{} space {space} crashes {crashes}", snapshot.source));
+        self.disk.set_room(Some(space));
         let _ = self.snapshots.write(&snapshot);
         self.disk.set_room(None);
         if !crashes {
@@ -165,9 +171,9 @@ impl World {
 
     /// The newest snapshots of a partition are lost, and its task must start from an older one.
     fn old_snapshot(&mut self) -> Result<(), Alarm> {
-        let places: Vec<TopicPartition> = self.owner.keys().copied().collect();
-        let place = *self.rng.pick(&places);
-        let dir = Path::new(SNAPSHOTS).join(format!("{}-{}", place.0, place.1));
+        let topic_partitions: Vec<TopicPartition> = self.owner.keys().copied().collect();
+        let topic_partition = *self.rng.pick(&topic_partitions);
+        let dir = Path::new(SNAPSHOTS).join(format!("{}-{}", topic_partition.0, topic_partition.1));
         let names = self.disk.list(&dir).unwrap_or_default();
         let manifests: Vec<&String> = names.iter().filter(|name| name.ends_with(MANIFEST)).collect();
         if manifests.len() < 2 {
@@ -179,7 +185,7 @@ impl World {
         }
         self.disk.sync_dir(&dir).expect("a disk in memory");
         self.trace.note("old snapshot", format_args!("{}: {kept} kept", dir.display()));
-        self.crash_worker(self.owner[&place])
+        self.crash_worker(self.owner[&topic_partition])
     }
 
     fn edge_fault(&mut self, how: Op) {
@@ -252,16 +258,16 @@ impl World {
         }
         let (record, topic) = (self.rng.pick(&records).clone(), *self.rng.pick(&DESKS));
         let partition = self.rng.below(usize::from(self.plan.partitions.of(topic)));
-        let place = (topic, u16::try_from(partition).expect("few"));
+        let topic_partition = (topic, u16::try_from(partition).expect("few"));
         self.trace.note("marker again", format_args!("{topic} {partition}"));
-        self.wire.stray(place, record);
+        self.wire.stray(topic_partition, record);
     }
 
     /// A record of `scans` is not a frame, or a frame is damaged before it arrives.
     fn foreign(&mut self) {
         let partition = self.rng.below(usize::from(self.plan.partitions.scans));
-        let place = (Topic::Scans, u16::try_from(partition).expect("few"));
-        let history = self.log.history(place);
+        let topic_partition = (Topic::Scans, u16::try_from(partition).expect("few"));
+        let history = self.log.history(topic_partition);
         let mut record = history[self.rng.below(history.len())].bytes.clone();
         match self.rng.below(3) {
             0 => record = (0..self.rng.below(200)).map(|_| self.rng.draw().to_le_bytes()[0]).collect(),
@@ -274,7 +280,7 @@ impl World {
         }
         if domain::frame::Frame::open(&record).is_err() {
             self.trace.note("no frame", format_args!("{} bytes for scans {partition}", record.len()));
-            self.wire.stray(place, record);
+            self.wire.stray(topic_partition, record);
         }
     }
 }

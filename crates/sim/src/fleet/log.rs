@@ -57,23 +57,23 @@ impl SharedLog {
         Self { partitions: meta.all().map(genesis).collect(), meta }
     }
 
-    fn partition(&self, place: TopicPartition) -> &Partition {
-        &self.partitions[&place]
+    fn partition(&self, topic_partition: TopicPartition) -> &Partition {
+        &self.partitions[&topic_partition]
     }
 
     /// Appends a record; returns its offset.
     ///
     /// # Panics
     /// If the log has no such partition.
-    pub fn append(&mut self, place: TopicPartition, bytes: Vec<u8>, now: Millis) -> u64 {
-        let partition = self.partitions.get_mut(&place).expect("a partition of the log");
+    pub fn append(&mut self, topic_partition: TopicPartition, bytes: Vec<u8>, now: Millis) -> u64 {
+        let partition = self.partitions.get_mut(&topic_partition).expect("a partition of the log");
         partition.records.push(Stored { append: now, bytes });
         partition.records.len() as u64 - 1
     }
 
     #[must_use]
-    pub fn bounds(&self, place: TopicPartition) -> Range<u64> {
-        let Partition { start, records } = self.partition(place);
+    pub fn bounds(&self, topic_partition: TopicPartition) -> Range<u64> {
+        let Partition { start, records } = self.partition(topic_partition);
         *start..records.len() as u64
     }
 
@@ -81,9 +81,9 @@ impl SharedLog {
     ///
     /// # Errors
     /// The log begins later or ends earlier.
-    pub fn check(&self, place: TopicPartition, wanted: u64) -> Result<(), LogError> {
-        let Range { start, end } = self.bounds(place);
-        let partition = || format!("{} partition {}", place.0, place.1);
+    pub fn check(&self, topic_partition: TopicPartition, wanted: u64) -> Result<(), LogError> {
+        let Range { start, end } = self.bounds(topic_partition);
+        let partition = || format!("{} partition {}", topic_partition.0, topic_partition.1);
         if wanted < start {
             return Err(LogError::Retired { partition: partition(), wanted, start, mend: "restore the snapshots" });
         }
@@ -97,31 +97,32 @@ impl SharedLog {
     ///
     /// # Errors
     /// As [`SharedLog::check`].
-    pub fn read(&self, place: TopicPartition, offset: u64) -> Result<Option<&Stored>, LogError> {
-        self.check(place, offset)?;
-        Ok(self.partition(place).records.get(index(offset)))
+    pub fn read(&self, topic_partition: TopicPartition, offset: u64) -> Result<Option<&Stored>, LogError> {
+        self.check(topic_partition, offset)?;
+        Ok(self.partition(topic_partition).records.get(index(offset)))
     }
 
     /// Removes the records below an offset; returns whether there were any.
-    pub fn retire(&mut self, place: TopicPartition, below: u64) -> bool {
-        let Range { start, end } = self.bounds(place);
+    pub fn retire(&mut self, topic_partition: TopicPartition, below: u64) -> bool {
+        let Range { start, end } = self.bounds(topic_partition);
         let is_more = below > start;
-        if let Some(partition) = self.partitions.get_mut(&place) {
+        if let Some(partition) = self.partitions.get_mut(&topic_partition) {
             partition.start = start.max(below.min(end));
         }
         is_more
     }
 
     /// Loses acknowledged records from an offset on, as a broker can; returns them.
-    pub fn cut(&mut self, place: TopicPartition, from: u64) -> Vec<Stored> {
-        let records = self.partitions.get_mut(&place).map(|partition| partition.records.split_off(index(from)));
+    pub fn cut(&mut self, topic_partition: TopicPartition, from: u64) -> Vec<Stored> {
+        let records =
+            self.partitions.get_mut(&topic_partition).map(|partition| partition.records.split_off(index(from)));
         records.unwrap_or_default()
     }
 
     /// All records of a partition, including removed ones.
     #[must_use]
-    pub fn history(&self, place: TopicPartition) -> &[Stored] {
-        &self.partition(place).records
+    pub fn history(&self, topic_partition: TopicPartition) -> &[Stored] {
+        &self.partition(topic_partition).records
     }
 
     /// Offsets of `scans` whose records are not frames.

@@ -149,8 +149,8 @@ impl World {
                 let step = publisher.step(&self.log, &self.rules_store.lock())?;
                 let Step::Send(records) = step else { break };
                 let now = self.log_now();
-                for (place, record) in records {
-                    self.log.append(place, record, now);
+                for (topic_partition, record) in records {
+                    self.log.append(topic_partition, record, now);
                 }
                 publisher.waits = 0;
             }
@@ -170,10 +170,10 @@ impl World {
             self.workers.push(worker);
         }
         let partitions = self.plan.partitions;
-        let places = DESKS.into_iter().flat_map(|topic| (0..partitions.of(topic)).map(move |p| (topic, p)));
-        for (place, at) in places.zip((0..self.plan.workers).cycle()) {
-            self.owner.insert(place, at);
-            self.open(at, place)?;
+        let topic_partitions = DESKS.into_iter().flat_map(|topic| (0..partitions.of(topic)).map(move |p| (topic, p)));
+        for (topic_partition, at) in topic_partitions.zip((0..self.plan.workers).cycle()) {
+            self.owner.insert(topic_partition, at);
+            self.open(at, topic_partition)?;
         }
         Ok(())
     }

@@ -180,8 +180,8 @@ impl SimPublisher {
             Act::Done { .. } => return Ok(Step::Over("published")),
             Act::Propose { follows, record } => {
                 // Each version of a merchant in the store may follow those before it: it only adds.
-                let place = follows.and_then(|f| rules_store.texts.iter().position(|t| t.sha256 == f.sha256));
-                if place.is_some_and(|place| place > self.text) {
+                let last = follows.and_then(|f| rules_store.texts.iter().position(|t| t.sha256 == f.sha256));
+                if last.is_some_and(|last| last > self.text) {
                     return Ok(Step::Over("refused"));
                 }
                 vec![(RULES, record)]

@@ -41,8 +41,8 @@ impl World {
     pub(super) fn flush(&mut self, at: usize, partition: u16) {
         let Some((append, attempts)) = self.edges[at].flush(partition) else { return };
         self.trace.note("flush", format_args!("edge {at} partition {partition}"));
-        let place = (append.topic, append.partition);
-        let sent = Sent { place, record: append.record, owner: Owner::Attempts(attempts) };
+        let topic_partition = (append.topic, append.partition);
+        let sent = Sent { topic_partition, record: append.record, owner: Owner::Attempts(attempts) };
         self.wire.send(self.edges[at].producer, sent);
     }
 
@@ -59,7 +59,7 @@ impl World {
                     self.trace.note("ack lost", format_args!("{attempt}"));
                     self.clients.forget(Some(attempt));
                 } else {
-                    self.clients.durable(attempt, report.sent.place.1);
+                    self.clients.durable(attempt, report.sent.topic_partition.1);
                 }
             }
         }
@@ -76,28 +76,31 @@ impl World {
     /// A request arrives at the log; returns whether there was one.
     pub(super) fn deliver(&mut self) -> Result<bool, Alarm> {
         let now = self.log_now();
-        let Some((place, count)) = self.wire.deliver(&mut self.rng, &mut self.log, now) else { return Ok(false) };
-        self.trace.note("arrive", format_args!("{count} for {} {} at {now}", place.0, place.1));
-        self.arrived(place)?;
+        let Some((topic_partition, count)) = self.wire.deliver(&mut self.rng, &mut self.log, now) else {
+            return Ok(false);
+        };
+        self.trace.note("arrive", format_args!("{count} for {} {} at {now}", topic_partition.0, topic_partition.1));
+        self.arrived(topic_partition)?;
         Ok(true)
     }
 
     /// Processes a new record in the log.
-    pub(super) fn arrived(&mut self, place: TopicPartition) -> Result<(), Alarm> {
-        if let Some(last) = self.log.history(place).last() {
+    pub(super) fn arrived(&mut self, topic_partition: TopicPartition) -> Result<(), Alarm> {
+        if let Some(last) = self.log.history(topic_partition).last() {
             self.trace.bytes(&last.bytes);
         }
-        if place.0 == Topic::Rules { self.rules_store.lock().follow(&self.log) } else { Ok(()) }
+        if topic_partition.0 == Topic::Rules { self.rules_store.lock().follow(&self.log) } else { Ok(()) }
     }
 
     /// Opens the task of a partition at a worker.
-    pub(super) fn open(&mut self, at: usize, place: TopicPartition) -> Result<(), Alarm> {
+    pub(super) fn open(&mut self, at: usize, topic_partition: TopicPartition) -> Result<(), Alarm> {
         self.tasks_opened += 1;
-        let committed = self.committed.get(&place).copied();
+        let committed = self.committed.get(&topic_partition).copied();
         let (log, snapshots, without) = (&self.log, &self.snapshots, self.without);
-        let opened = self.workers[at].open(place, self.tasks_opened, Opening { log, snapshots, without, committed });
+        let opened =
+            self.workers[at].open(topic_partition, self.tasks_opened, Opening { log, snapshots, without, committed });
         opened.or_else(|error| {
-            self.stopped.insert(place);
+            self.stopped.insert(topic_partition);
             self.alarm(error.into())
         })
     }
@@ -109,9 +112,9 @@ impl World {
         let worker = &mut self.workers[at];
         worker.producer = self.wire.producer();
         (0..worker.tasks.len()).rev().for_each(|task| worker.drop_task(task));
-        let own = |(place, owner): (&TopicPartition, &usize)| (*owner == at).then_some(*place);
-        let places: Vec<TopicPartition> = self.owner.iter().filter_map(own).collect();
-        places.into_iter().try_for_each(|place| self.open(at, place))
+        let own = |(topic_partition, owner): (&TopicPartition, &usize)| (*owner == at).then_some(*topic_partition);
+        let topic_partitions: Vec<TopicPartition> = self.owner.iter().filter_map(own).collect();
+        topic_partitions.into_iter().try_for_each(|topic_partition| self.open(at, topic_partition))
     }
 
     /// A worker's turn: it reads some reports on its answers, and one of its tasks reads some records.
@@ -143,23 +146,23 @@ impl World {
 
     /// A task reads some records; returns how many.
     pub(super) fn step(&mut self, at: usize, task: usize, most: usize) -> Result<usize, Alarm> {
-        let (place, left) = (self.workers[at].tasks[task].place, self.workers[at].tasks[task].left);
+        let (topic_partition, left) = (self.workers[at].tasks[task].topic_partition, self.workers[at].tasks[task].left);
         let (taken, answers) = match self.workers[at].step(task, &self.log, most.min(left.unwrap_or(most))) {
             Ok(done) => done,
             Err(error) => {
                 self.workers[at].drop_task(task);
-                return self.task_stops(place, left.is_some(), error).map(|()| 0);
+                return self.task_stops(topic_partition, left.is_some(), error).map(|()| 0);
             }
         };
         let kind = if left.is_some() { "zombie" } else { "step" };
-        self.trace.note(kind, format_args!("worker {at} {} {} takes {taken}", place.0, place.1));
+        self.trace.note(kind, format_args!("worker {at} {} {} takes {taken}", topic_partition.0, topic_partition.1));
         let Self { workers, wire, .. } = self;
         let producer = workers[at].producer;
         let tasks = &mut workers[at].tasks;
         let first = tasks[task].handed_out() - answers.len() as u64;
         for (answer, Output { topic, partition, record }) in (first..).zip(answers) {
             let owner = Owner::Answer(tasks[task].number, answer);
-            wire.send(producer, Sent { place: (topic, partition), record, owner });
+            wire.send(producer, Sent { topic_partition: (topic, partition), record, owner });
         }
         tasks[task].left = left.map(|left| left - taken.max(1).min(left));
         if tasks[task].left == Some(0) {
@@ -170,7 +173,7 @@ impl World {
 
     /// A zombie that stops raises no alarm, if it is overtaken: by retention, or by a marker whose behaviour its build does
     /// not know.
-    fn task_stops(&mut self, place: TopicPartition, is_zombie: bool, error: TaskError) -> Result<(), Alarm> {
+    fn task_stops(&mut self, topic_partition: TopicPartition, is_zombie: bool, error: TaskError) -> Result<(), Alarm> {
         let is_overtaken = match &error {
             TaskError::Log(LogError::Retired { .. }) => true,
             TaskError::Protocol(ProtocolError::Unexpected { what, .. }) => {
@@ -179,11 +182,11 @@ impl World {
             _ => false,
         };
         if is_zombie && is_overtaken {
-            self.trace.note("zombie overtaken", format_args!("{} {}: {error}", place.0, place.1));
+            self.trace.note("zombie overtaken", format_args!("{} {}: {error}", topic_partition.0, topic_partition.1));
             return Ok(());
         }
         if !is_zombie {
-            self.stopped.insert(place);
+            self.stopped.insert(topic_partition);
         }
         self.alarm(error.into())
     }
@@ -262,8 +265,8 @@ impl World {
         let step = publisher.step(&self.log, &self.rules_store.lock())?;
         match step {
             Step::Send(records) => {
-                for (place, record) in records {
-                    self.wire.send(publisher.producer, Sent { place, record, owner: Owner::Publisher });
+                for (topic_partition, record) in records {
+                    self.wire.send(publisher.producer, Sent { topic_partition, record, owner: Owner::Publisher });
                 }
             }
             Step::Over(how) => {
@@ -279,19 +282,23 @@ impl World {
 
     /// Retention removes records that no reader needs.
     pub(super) fn retain(&mut self) -> Result<(), Alarm> {
-        let mut places: Vec<TopicPartition> = self.owner.keys().copied().collect();
-        places.extend((0..self.plan.partitions.facts).map(|f| (Topic::Facts, f)));
-        let place = *self.rng.pick(&places);
-        let needed = if place.0 == Topic::Facts {
-            self.ledgers.db.progress()?.get(&place.1).copied().unwrap_or(0)
+        let mut topic_partitions: Vec<TopicPartition> = self.owner.keys().copied().collect();
+        topic_partitions.extend((0..self.plan.partitions.facts).map(|f| (Topic::Facts, f)));
+        let topic_partition = *self.rng.pick(&topic_partitions);
+        let needed = if topic_partition.0 == Topic::Facts {
+            self.ledgers.db.progress()?.get(&topic_partition.1).copied().unwrap_or(0)
         } else {
             let listed = self.snapshots.list()?;
-            let first = listed.iter().find(|l| (l.topic, l.partition) == place).map_or(0, |l| l.offset);
-            let tasks = self.workers.iter().flat_map(|w| &w.tasks).filter(|s| s.place == place && s.left.is_none());
+            let first = listed.iter().find(|l| (l.topic, l.partition) == topic_partition).map_or(0, |l| l.offset);
+            let tasks = self
+                .workers
+                .iter()
+                .flat_map(|w| &w.tasks)
+                .filter(|s| s.topic_partition == topic_partition && s.left.is_none());
             tasks.map(|task| task.reads_at()).fold(first, u64::min)
         };
-        if self.log.retire(place, needed / SEGMENT * SEGMENT) {
-            self.trace.note("retained", format_args!("{} {} from {needed}", place.0, place.1));
+        if self.log.retire(topic_partition, needed / SEGMENT * SEGMENT) {
+            self.trace.note("retained", format_args!("{} {} from {needed}", topic_partition.0, topic_partition.1));
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ const OF_SCANS: [&str; 4] = ["postings", "orders", "members", "funnels"];
 /// Records that a broker has lost, from an offset on.
 #[derive(Debug)]
 struct Lost {
-    place: TopicPartition,
+    topic_partition: TopicPartition,
     from: u64,
     records: Vec<Stored>,
 }
@@ -101,19 +101,19 @@ impl World {
 
     /// No task continues with a state of another log. A task without a state starts as in a new process.
     fn refuse_tasks(&mut self, at: usize, kept: &[TopicPartition], is_new: bool) -> Result<(), Alarm> {
-        let own = |(place, owner): (&TopicPartition, &usize)| (*owner == at).then_some(*place);
-        let places: Vec<TopicPartition> = self.owner.iter().filter_map(own).collect();
-        for place in places {
+        let own = |(topic_partition, owner): (&TopicPartition, &usize)| (*owner == at).then_some(*topic_partition);
+        let topic_partitions: Vec<TopicPartition> = self.owner.iter().filter_map(own).collect();
+        for topic_partition in topic_partitions {
             self.alarms = Some(Vec::new());
-            self.open(at, place)?;
-            if let Some(task) = self.workers[at].tasks.iter().position(|task| task.place == place) {
+            self.open(at, topic_partition)?;
+            if let Some(task) = self.workers[at].tasks.iter().position(|task| task.topic_partition == topic_partition) {
                 let done = self.workers[at].step(task, &self.log, usize::MAX);
                 done.map(drop).or_else(|error| self.alarm(error.into()))?;
             }
             self.workers[at].tasks.clear();
             let is_refused = self.alarms.take().is_some_and(|alarms| !alarms.is_empty());
-            let has_nothing = is_new && !kept.contains(&place);
-            let (topic, partition) = place;
+            let has_nothing = is_new && !kept.contains(&topic_partition);
+            let (topic, partition) = topic_partition;
             hold(is_refused || has_nothing, || format!("{topic} {partition} goes on in another log"))?;
             hold(!(is_refused && has_nothing), || format!("{topic} {partition} begins with nothing, and is refused"))?;
             self.stopped.clear();
@@ -165,26 +165,29 @@ impl World {
     /// what follows.
     fn truncated(&mut self) -> Result<bool, Alarm> {
         let is_quiet = self.some_quiet()?;
-        let Some((place, known)) = self.some_known()? else { return Ok(false) };
+        let Some((topic_partition, known)) = self.some_known()? else { return Ok(false) };
         let from = 1 + self.rng.draw() % (known - 1);
-        let end = self.log.bounds(place).end;
-        self.trace.note("truncated", format_args!("{} {} from {from}, {known} of {end} known", place.0, place.1));
-        let lost = Lost { place, from, records: self.log.cut(place, from) };
+        let end = self.log.bounds(topic_partition).end;
+        self.trace.note(
+            "truncated",
+            format_args!("{} {} from {from}, {known} of {end} known", topic_partition.0, topic_partition.1),
+        );
+        let lost = Lost { topic_partition, from, records: self.log.cut(topic_partition, from) };
         self.alarms = Some(Vec::new());
         self.heal()?;
         // Its readers get an error (KIP-320), before or after other records have taken the offsets of the lost ones.
         if self.rng.percent(50) {
             self.traffic(&self.clients.sent().collect::<Vec<_>>())?;
         }
-        self.fail_consumer(place)?;
+        self.fail_consumer(topic_partition)?;
         for _ in 0..AGAIN_MAX {
             self.traffic(&self.clients.sent().collect::<Vec<_>>())?;
             self.drain()?;
-            if self.log.bounds(place).end > end + 1 {
+            if self.log.bounds(topic_partition).end > end + 1 {
                 break;
             }
         }
-        self.fail_consumer(place)?;
+        self.fail_consumer(topic_partition)?;
         self.traffic(&self.clients.sent().collect::<Vec<_>>())?;
         self.drain()?;
         self.rest()?;
@@ -194,7 +197,7 @@ impl World {
         }
         let alarms = self.alarms.take().unwrap_or_default();
         if alarms.is_empty() {
-            self.trace.note("loss without effect", format_args!("{} {}", place.0, place.1));
+            self.trace.note("loss without effect", format_args!("{} {}", topic_partition.0, topic_partition.1));
             self.check_tables()?;
             return Ok(true);
         }
@@ -208,20 +211,25 @@ impl World {
         let mut known = Vec::new();
         for task in self.workers.iter().flat_map(|w| &w.tasks).filter(|task| task.left.is_none()) {
             // Readers detect the loss of a last frame only at the next one, so the partition must be read to the end.
-            let is_whole = task.place.0 == Topic::Scans || task.settled() == self.log.bounds(task.place).end;
-            known.extend(is_whole.then_some((task.place, task.settled())));
+            let is_whole =
+                task.topic_partition.0 == Topic::Scans || task.settled() == self.log.bounds(task.topic_partition).end;
+            known.extend(is_whole.then_some((task.topic_partition, task.settled())));
         }
         for (facts, next) in self.ledgers.db.progress()? {
-            let place = (Topic::Facts, facts);
-            known.extend((next == self.log.bounds(place).end).then_some((place, next)));
+            let topic_partition = (Topic::Facts, facts);
+            known.extend((next == self.log.bounds(topic_partition).end).then_some((topic_partition, next)));
         }
-        known.retain(|(place, known)| *known >= 3 && self.log.bounds(*place).start == 0);
+        known.retain(|(topic_partition, known)| *known >= 3 && self.log.bounds(*topic_partition).start == 0);
         Ok((!known.is_empty()).then(|| *self.rng.pick(&known)))
     }
 
     /// The consumer of a partition reports an error to its reader, which starts again.
-    fn fail_consumer(&mut self, place: TopicPartition) -> Result<(), Alarm> {
-        if place.0 == Topic::Facts { self.ledgers.heal() } else { self.begin_again(self.owner[&place]) }
+    fn fail_consumer(&mut self, topic_partition: TopicPartition) -> Result<(), Alarm> {
+        if topic_partition.0 == Topic::Facts {
+            self.ledgers.heal()
+        } else {
+            self.begin_again(self.owner[&topic_partition])
+        }
     }
 
     /// All processes that are not stopped work until nothing is left to do.
@@ -249,33 +257,39 @@ impl World {
     /// The log removes records that a reader still needs.
     fn overtaken(&mut self) -> Result<bool, Alarm> {
         let is_quiet = self.some_quiet()?;
-        let mut needed: Vec<(TopicPartition, u64)> = self.owner.keys().map(|place| (*place, 0)).collect();
+        let mut needed: Vec<(TopicPartition, u64)> =
+            self.owner.keys().map(|topic_partition| (*topic_partition, 0)).collect();
         for listed in self.snapshots.list()? {
-            let place = (listed.topic, listed.partition);
-            needed.iter_mut().filter(|(p, _)| *p == place).for_each(|(_, offset)| *offset = listed.offset);
+            let topic_partition = (listed.topic, listed.partition);
+            needed.iter_mut().filter(|(p, _)| *p == topic_partition).for_each(|(_, offset)| *offset = listed.offset);
         }
         let progress = self.ledgers.db.progress()?;
         needed.extend(progress.iter().map(|(&facts, &next)| ((Topic::Facts, facts), next)));
-        needed.retain(|(place, offset)| *offset < self.log.bounds(*place).end);
+        needed.retain(|(topic_partition, offset)| *offset < self.log.bounds(*topic_partition).end);
         if needed.is_empty() {
             return Ok(false);
         }
-        let (place, offset) = *self.rng.pick(&needed);
-        let end = self.log.bounds(place).end;
+        let (topic_partition, offset) = *self.rng.pick(&needed);
+        let end = self.log.bounds(topic_partition).end;
         let start = offset + 1 + self.rng.draw() % (end - offset);
-        self.trace.note("overtaken", format_args!("{} {}: {offset} needed, {start} is there", place.0, place.1));
-        self.log.retire(place, start);
+        self.trace.note(
+            "overtaken",
+            format_args!("{} {}: {offset} needed, {start} is there", topic_partition.0, topic_partition.1),
+        );
+        self.log.retire(topic_partition, start);
         self.alarms = Some(Vec::new());
         self.heal()?;
-        self.fail_consumer(place)?;
+        self.fail_consumer(topic_partition)?;
         self.drain()?;
         self.rest()?;
         let alarms = self.alarms.take().unwrap_or_default();
-        let start = self.log.bounds(place).start;
-        let named =
-            format!("{} partition {}: offset {offset} was asked for, the log begins at {start}", place.0, place.1);
+        let start = self.log.bounds(topic_partition).start;
+        let named = format!(
+            "{} partition {}: offset {offset} was asked for, the log begins at {start}",
+            topic_partition.0, topic_partition.1
+        );
         hold(alarms.iter().any(|a| a.contains(&named)), || format!("not {named}: {alarms:?}"))?;
-        let lost = Lost { place, from: end, records: Vec::new() };
+        let lost = Lost { topic_partition, from: end, records: Vec::new() };
         if is_quiet { self.as_of(&lost).map(|()| true) } else { Ok(true) }
     }
 
@@ -285,10 +299,10 @@ impl World {
         let up_to = |partition: u16| positions.get(&partition).map_or(0, |at| usize::try_from(at + 1).expect("small"));
         let records: Vec<Vec<Stored>> = (0..self.plan.partitions.scans)
             .map(|partition| {
-                let place = (Topic::Scans, partition);
-                let mut records = self.log.history(place).to_vec();
+                let topic_partition = (Topic::Scans, partition);
+                let mut records = self.log.history(topic_partition).to_vec();
                 let at = usize::try_from(lost.from).expect("small");
-                if place == lost.place && !records[at..].starts_with(&lost.records) {
+                if topic_partition == lost.topic_partition && !records[at..].starts_with(&lost.records) {
                     records.splice(at.., lost.records.iter().cloned());
                 }
                 records.truncate(up_to(partition));

@@ -22,7 +22,7 @@ pub enum Owner {
 /// A record in flight.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    pub place: TopicPartition,
+    pub topic_partition: TopicPartition,
     pub record: Vec<u8>,
     pub owner: Owner,
 }
@@ -53,13 +53,13 @@ impl Wire {
     }
 
     /// Sends a record without a report.
-    pub fn stray(&mut self, place: TopicPartition, record: Vec<u8>) {
+    pub fn stray(&mut self, topic_partition: TopicPartition, record: Vec<u8>) {
         self.next += 1;
-        self.send(self.next, Sent { place, record, owner: Owner::Untracked });
+        self.send(self.next, Sent { topic_partition, record, owner: Owner::Untracked });
     }
 
     pub fn send(&mut self, producer: u64, sent: Sent) {
-        self.queues.entry((producer, sent.place)).or_default().push_back(sent);
+        self.queues.entry((producer, sent.topic_partition)).or_default().push_back(sent);
     }
 
     #[must_use]
@@ -91,7 +91,7 @@ impl Wire {
         let taken = self.take(from, most);
         let count = taken.len();
         for sent in taken {
-            let offset = log.append(sent.place, sent.record.clone(), now);
+            let offset = log.append(sent.topic_partition, sent.record.clone(), now);
             self.report(from.0, Report { sent, offset: Some(offset) });
         }
         Some((from.1, count))
@@ -113,7 +113,7 @@ impl Wire {
         let arrive = rng.below(taken.len() + 1);
         for (at, sent) in taken.into_iter().enumerate() {
             if at < arrive {
-                log.append(sent.place, sent.record.clone(), now);
+                log.append(sent.topic_partition, sent.record.clone(), now);
             }
             self.report(from.0, Report { sent, offset: None });
         }
@@ -136,12 +136,12 @@ impl Wire {
     pub fn end(&mut self, producer: u64, rng: &mut Rng) -> Vec<Sent> {
         let unheard = self.reports.remove(&producer).unwrap_or_default();
         let mut unheard: Vec<Sent> = unheard.into_iter().filter(|r| r.offset.is_none()).map(|r| r.sent).collect();
-        let places: Vec<TopicPartition> =
-            self.queues.keys().filter(|(p, _)| *p == producer).map(|(_, place)| *place).collect();
+        let topic_partitions: Vec<TopicPartition> =
+            self.queues.keys().filter(|(p, _)| *p == producer).map(|(_, topic_partition)| *topic_partition).collect();
         self.next += 1;
         let late = self.next;
-        for place in places {
-            let queue = self.take((producer, place), usize::MAX);
+        for topic_partition in topic_partitions {
+            let queue = self.take((producer, topic_partition), usize::MAX);
             let arrive = rng.below(queue.len() + 1);
             for sent in &queue[..arrive] {
                 self.send(late, Sent { owner: Owner::Untracked, ..sent.clone() });

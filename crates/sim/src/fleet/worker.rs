@@ -20,7 +20,7 @@ use crate::safeguards::{Safeguard, Without};
 /// A running task.
 #[derive(Debug)]
 pub struct SimTask {
-    pub place: TopicPartition,
+    pub topic_partition: TopicPartition,
     /// Another task of the same partition has another number.
     pub number: u64,
     inner: Box<dyn Task>,
@@ -62,19 +62,24 @@ impl Worker {
     ///
     /// # Errors
     /// The snapshot cannot be restored, or the log begins after it.
-    pub fn open(&mut self, place: TopicPartition, number: u64, opening: Opening<'_>) -> Result<(), TaskError> {
+    pub fn open(
+        &mut self,
+        topic_partition: TopicPartition,
+        number: u64,
+        opening: Opening<'_>,
+    ) -> Result<(), TaskError> {
         let Opening { log, snapshots, without, committed } = opening;
         self.library = self.rules_cache.refreshed().expect("the rules store is there");
-        let mut inner = open_task(without, self.build, &self.meta, place, snapshots, &self.library)?;
-        self.taken.get(&place).into_iter().for_each(|&taken| inner.expect(taken));
-        let bounds = log.bounds(place);
+        let mut inner = open_task(without, self.build, &self.meta, topic_partition, snapshots, &self.library)?;
+        self.taken.get(&topic_partition).into_iter().for_each(|&taken| inner.expect(taken));
+        let bounds = log.bounds(topic_partition);
         let next = if without.contains(&Safeguard::StartAtManifest) {
             committed.unwrap_or(bounds.start)
         } else {
             inner.start_offset(&bounds)?
         };
-        log.check(place, next)?;
-        self.tasks.push(SimTask { place, number, inner, next, left: None });
+        log.check(topic_partition, next)?;
+        self.tasks.push(SimTask { topic_partition, number, inner, next, left: None });
         Ok(())
     }
 
@@ -84,11 +89,11 @@ impl Worker {
     /// Why the task stops.
     pub fn step(&mut self, at: usize, log: &SharedLog, most: usize) -> Result<(usize, Vec<Output>), TaskError> {
         let Self { tasks, rules_cache, library, .. } = self;
-        let SimTask { place, inner, next, .. } = &mut tasks[at];
+        let SimTask { topic_partition, inner, next, .. } = &mut tasks[at];
         let mut answers = Vec::new();
         let mut taken = 0;
         while taken < most
-            && let Some(stored) = log.read(*place, *next)?
+            && let Some(stored) = log.read(*topic_partition, *next)?
         {
             if let Some(more) = rules_cache.for_record(&stored.bytes, library).expect("the rules store is there") {
                 *library = more;
@@ -105,7 +110,7 @@ impl Worker {
     pub fn drop_task(&mut self, at: usize) {
         let task = self.tasks.remove(at);
         if let (None, Some(last)) = (task.left, task.inner.last_taken()) {
-            let taken = self.taken.entry(task.place).or_insert(last);
+            let taken = self.taken.entry(task.topic_partition).or_insert(last);
             *taken = last.max(*taken);
         }
     }
@@ -118,8 +123,8 @@ impl Worker {
     }
 
     #[must_use]
-    pub fn owns(&self, place: TopicPartition) -> bool {
-        self.tasks.iter().any(|task| task.place == place && task.left.is_none())
+    pub fn owns(&self, topic_partition: TopicPartition) -> bool {
+        self.tasks.iter().any(|task| task.topic_partition == topic_partition && task.left.is_none())
     }
 }
 

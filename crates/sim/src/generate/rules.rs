@@ -160,7 +160,7 @@ fn stores_and_guides(rng: &mut Rng, s: &Scale, p: &mut Plan, t: &mut String) {
     if !registers.is_empty() {
         t.push_str(&format!("\n[registers]\n{registers}"));
     }
-    // one hold for all terms, mostly: of a payee under several the contract does not say which counts
+    // one hold for all commissions, mostly: of a payee under several the contract does not say which counts
     let one_hold = rng.percent(80).then(|| s.duration(rng, 0, 20).0);
     for i in 0..rng.range(1, 6) {
         t.push_str("\n[[commission]]\n");

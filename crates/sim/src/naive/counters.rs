@@ -105,7 +105,7 @@ pub(crate) fn counters(m: &Merchant) -> Counters {
     for a in &m.draws.awards {
         let Some(awarded) = &a.awarded else { continue };
         let day = m.rules().day(a.time);
-        let p = prize(&m.books[a.book].rules.campaigns[&a.campaign], awarded).unwrap();
+        let p = prize(&m.rulebooks[a.book].rules.campaigns[&a.campaign], awarded).unwrap();
         let cash = if p.kind == "cash" { p.amount.unwrap() as i128 } else { 0 };
         let mut at = vec![("merchant", "*"), ("campaign", a.campaign.as_str())];
         at.extend(a.region.as_deref().map(|r| ("region", r)));

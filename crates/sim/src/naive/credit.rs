@@ -159,7 +159,7 @@ fn payee(rules: &Rules, touch: &Touch, c: i64, seen: &mut Seen) -> Option<Payee>
     }
 }
 
-fn terms(rules: &Rules, touch: &Touch, c: i64, order_store: Option<&str>) -> Option<usize> {
+fn commission(rules: &Rules, touch: &Touch, c: i64, order_store: Option<&str>) -> Option<usize> {
     let credited = touch.guide.as_ref().map(|g| (g, &rules.guides[g]));
     rules.commissions.iter().position(|t| {
         t.from.is_none_or(|f| f <= c)
@@ -202,7 +202,7 @@ pub(crate) fn due(rules: &Rules, kept: &[Touch], asked: &Asked, seen: &mut Seen)
     // (payee, commission) -> indices of credited touches
     let mut sums: BTreeMap<(Payee, usize), Vec<usize>> = BTreeMap::new();
     for (i, ((touch, weight), part)) in shares.into_iter().zip(parts).enumerate() {
-        let term = terms(rules, &touch, asked.c, asked.store);
+        let found = commission(rules, &touch, asked.c, asked.store);
         let who = payee(rules, &touch, asked.c, seen);
         let is_buyer = |guide: &str| rules.guides[guide].shopper.as_deref() == Some(asked.shopper);
         let own = touch.guide.as_deref().is_some_and(is_buyer)
@@ -214,28 +214,28 @@ pub(crate) fn due(rules: &Rules, kept: &[Touch], asked: &Asked, seen: &mut Seen)
         if bought {
             saw(seen, "blocked: members");
         }
-        match (term, who) {
-            (Some(term), Some(who)) if !own && !bought => {
+        match (found, who) {
+            (Some(commission), Some(who)) if !own && !bought => {
                 saw(seen, if touch.guide.is_none() { "paid: a store's touch" } else { "paid: a guide's touch" });
-                sums.entry((who, term)).or_default().push(i);
+                sums.entry((who, commission)).or_default().push(i);
             }
-            (None, _) => saw(seen, "no terms"),
+            (None, _) => saw(seen, "no commission"),
             _ => {}
         }
         out.credited.push(Credited { touch, weight, part, commission: 0 });
     }
-    for ((who, term), indices) in sums {
+    for ((who, index), indices) in sums {
         let parts: Vec<i128> = indices.iter().map(|&i| out.credited[i].part).collect();
-        let amount = parts.iter().sum::<i128>() * rules.commissions[term].ppm / 1_000_000;
+        let amount = parts.iter().sum::<i128>() * rules.commissions[index].ppm / 1_000_000;
         for (&i, share) in indices.iter().zip(split(amount, &parts)) {
             out.credited[i].commission = share;
         }
         let entry = out.payees.entry(who).or_insert((0, 0));
         if entry.0 != 0 || entry.1 != 0 {
-            saw(seen, "payee under two terms");
+            saw(seen, "payee under two commissions");
         }
         entry.0 += amount;
-        entry.1 = entry.1.max(rules.commissions[term].hold);
+        entry.1 = entry.1.max(rules.commissions[index].hold);
     }
     out
 }

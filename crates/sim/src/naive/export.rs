@@ -99,7 +99,7 @@ pub(crate) fn merchant(out: &mut Tables, m: &Merchant, latest: i64, seen: &mut S
 fn awards(out: &mut Tables, m: &Merchant, latest: i64, seen: &mut Seen) {
     let who = m.rules().merchant.as_str();
     for a in &m.draws.awards {
-        let campaign = &m.books[a.book].rules.campaigns[&a.campaign];
+        let campaign = &m.rulebooks[a.book].rules.campaigns[&a.campaign];
         let p = a.awarded.as_ref().map(|id| prize(campaign, id).unwrap());
         let state = match p {
             None => "thanks",
@@ -143,7 +143,7 @@ fn awards(out: &mut Tables, m: &Merchant, latest: i64, seen: &mut Seen) {
             &[
                 who,
                 &a.campaign,
-                &m.books[a.book].version,
+                &m.rulebooks[a.book].version,
                 &a.code,
                 &a.shopper,
                 &n,

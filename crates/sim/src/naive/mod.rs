@@ -53,7 +53,7 @@ struct Book {
 }
 
 struct Merchant {
-    books: Vec<Book>,
+    rulebooks: Vec<Book>,
     /// which of them is in force
     now: usize,
     delivered: HashMap<[u8; 16], i64>,
@@ -72,7 +72,7 @@ struct Merchant {
 impl Merchant {
     fn new() -> Merchant {
         Merchant {
-            books: vec![],
+            rulebooks: vec![],
             now: 0,
             delivered: HashMap::new(),
             events: vec![],
@@ -86,7 +86,7 @@ impl Merchant {
     }
 
     fn rules(&self) -> &Rules {
-        &self.books[self.now].rules
+        &self.rulebooks[self.now].rules
     }
 
     fn take(&mut self, mut e: Event, seen: &mut Seen) {
@@ -104,7 +104,7 @@ impl Merchant {
         saw(seen, action(&e));
 
         let shopper = self.shoppers.entry(e.shopper.clone()).or_default();
-        if matches!(e.action.as_str(), "order" | "refund") && shopper.too_old(&self.books[self.now].rules, &e) {
+        if matches!(e.action.as_str(), "order" | "refund") && shopper.too_old(&self.rulebooks[self.now].rules, &e) {
             saw(seen, if e.action == "order" { "order: only late" } else { "refund: only late" });
             e.only_late = true;
             self.events.push(e);
@@ -117,7 +117,7 @@ impl Merchant {
             self.scan(&mut e, seen);
         }
         let shopper = self.shoppers.get_mut(&e.shopper).unwrap();
-        shopper.take(&self.books, self.now, &e, &mut self.postings, seen);
+        shopper.take(&self.rulebooks, self.now, &e, &mut self.postings, seen);
         self.events.push(e);
     }
 
@@ -137,7 +137,7 @@ impl Merchant {
         }
         let same = self.scans.entry((e.shopper.clone(), code.name.clone())).or_default();
         if let Some(last) = same.last() {
-            let rules = &self.books[self.now].rules;
+            let rules = &self.rulebooks[self.now].rules;
             let recent = e.received - last.received < rules.debounce.max(rules.late);
             let near = (e.time - last.time).abs() < rules.debounce;
             e.repeat = recent && near;
@@ -150,7 +150,7 @@ impl Merchant {
         if !e.repeat {
             same.push(CountedScan { time: e.time, received: e.received });
             saw(seen, "scan: counted");
-            e.entry = self.draws.scan(&self.books[self.now].rules, self.now, e, seen);
+            e.entry = self.draws.scan(&self.rulebooks[self.now].rules, self.now, e, seen);
         }
     }
 }
@@ -180,24 +180,24 @@ pub fn run(
         let merchant = rules::read(rules_dir, file).merchant;
         (file.clone(), versions.get(&merchant).cloned().unwrap_or_default())
     };
-    let books: Vec<(PathBuf, String)> = rules_files.iter().map(named).collect();
-    run_published(rules_dir, &books, lines.iter().map(|line| (line.as_str(), None)))
+    let rulebooks: Vec<(PathBuf, String)> = rules_files.iter().map(named).collect();
+    run_published(rules_dir, &rulebooks, lines.iter().map(|line| (line.as_str(), None)))
 }
 
-/// `books`: the versions of all merchants, and what the `rules` column says of each; with every line the one that is in force,
+/// `rulebooks`: the versions of all merchants, and what the `rules` column says of each; with every line the one that is in force,
 /// or its merchant's first.
 pub fn run_published<'a>(
     rules_dir: &Path,
-    books: &[(PathBuf, String)],
+    rulebooks: &[(PathBuf, String)],
     lines: impl Iterator<Item = (&'a str, Option<usize>)>,
 ) -> Outcome {
     let mut merchants: BTreeMap<String, Merchant> = BTreeMap::new();
-    let mut place = vec![];
-    for (file, version) in books {
+    let mut index = vec![];
+    for (file, version) in rulebooks {
         let rules = rules::read(rules_dir, file);
         let merchant = merchants.entry(rules.merchant.clone()).or_insert_with(Merchant::new);
-        place.push(merchant.books.len());
-        merchant.books.push(Book { rules, version: version.clone() });
+        index.push(merchant.rulebooks.len());
+        merchant.rulebooks.push(Book { rules, version: version.clone() });
     }
     let mut seen = Seen::new();
     let mut received = i64::MIN;
@@ -212,7 +212,7 @@ pub fn run_published<'a>(
             merchants.keys().next().unwrap().clone()
         });
         let merchant = merchants.get_mut(&name).unwrap();
-        merchant.now = book.map_or(0, |book| place[book]);
+        merchant.now = book.map_or(0, |book| index[book]);
         received = received.max(stamp(&line).unwrap_or(i64::MIN));
         assert!(received >= 0, "the first event has no time");
         accepted += 1;

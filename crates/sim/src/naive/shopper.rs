@@ -91,13 +91,13 @@ impl Shopper {
 
     pub(crate) fn take(
         &mut self,
-        books: &[Book],
+        rulebooks: &[Book],
         book: usize,
         e: &Event,
         postings: &mut Vec<Posting>,
         seen: &mut Seen,
     ) {
-        let rules = &books[book].rules;
+        let rules = &rulebooks[book].rules;
         let now = e.received;
         self.touches.retain(|t| now - t.received < rules.window + rules.late);
         if let Some(touch) = touch_of(rules, e, seen) {
@@ -154,7 +154,7 @@ impl Shopper {
         }
         let names: Vec<String> = self.orders.keys().cloned().collect();
         for name in names {
-            let rules = &books[self.orders[&name].book].rules;
+            let rules = &rulebooks[self.orders[&name].book].rules;
             self.settle(rules, &name, e, postings, seen);
         }
     }

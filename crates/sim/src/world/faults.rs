@@ -84,7 +84,7 @@ impl World {
         }
     }
 
-    fn some_room(&mut self, most: u64) -> u64 {
+    fn some_space(&mut self, most: u64) -> u64 {
         self.rng.draw() % (most + 1)
     }
 
@@ -93,9 +93,9 @@ impl World {
         let most = 1 + self.rng.below(12);
         let round = self.queues.take(&mut self.rng, most);
         let bytes: usize = round.iter().map(|(_, item)| item.append.record.len() + 200).sum();
-        let room = self.some_room(2 * bytes as u64);
-        self.trace.note("crash in a round", format_args!("of {}, room {room}", round.len()));
-        self.logs.disk.set_room(Some(room));
+        let space = self.some_space(2 * bytes as u64);
+        self.trace.note("crash in a round", format_args!("of {}, space {space}", round.len()));
+        self.logs.disk.set_room(Some(space));
         let _ = self.append(&round);
         // Senders that survive send it again; the log may have it already.
         if self.plan.frames_outlive && self.rng.percent(50) {
@@ -112,9 +112,9 @@ impl World {
         if round.is_empty() {
             return Ok(());
         }
-        let room = self.some_room(2_000);
-        self.trace.note("full disk", format_args!("round of {}, room {room}", round.len()));
-        self.logs.disk.set_room(Some(room));
+        let space = self.some_space(2_000);
+        self.trace.note("full disk", format_args!("round of {}, space {space}", round.len()));
+        self.logs.disk.set_room(Some(space));
         let result = self.append(&round);
         self.logs.disk.set_room(None);
         match result {
@@ -138,9 +138,9 @@ impl World {
         let at = self.rng.below(self.tasks.len());
         self.tasks[at].take_snapshot();
         let Some(snapshot) = self.some_snapshot() else { return Ok(()) };
-        let room = self.some_room(snapshot.state.len() as u64 + 400);
-        self.trace.note("failed snapshot", format_args!("{:?} room {room} crashes {crashes}", snapshot.source.topic));
-        self.logs.disk.set_room(Some(room));
+        let space = self.some_space(snapshot.state.len() as u64 + 400);
+        self.trace.note("failed snapshot", format_args!("{:?} space {space} crashes {crashes}", snapshot.source.topic));
+        self.logs.disk.set_room(Some(space));
         let _ = self.snapshots.write(&snapshot);
         self.logs.disk.set_room(None);
         if crashes {

@@ -49,8 +49,8 @@ impl Opening<'_> {
     pub fn task(&self, partition: &Arc<Partition>, producer: u64) -> Result<SimTask, TaskError> {
         let Opening { meta, snapshots, library, without } = *self;
         let source = partition.source();
-        let place = (source.topic, source.partition);
-        let inner = open_task(without, Build::this(), meta, place, snapshots, library)?;
+        let topic_partition = (source.topic, source.partition);
+        let inner = open_task(without, Build::this(), meta, topic_partition, snapshots, library)?;
         let reader =
             Reader::open(Arc::clone(partition), inner.start_offset(&(partition.start()..partition.end()))?, RETIRED)?;
         Ok(SimTask {

@@ -66,7 +66,7 @@ fn without_acks_before_manifest_seed_fails() {
 
 #[test]
 fn without_manifest_last_seed_fails() {
-    check(&[ManifestLast], &[process(1, "is torn"), fleet(1, "is torn")]);
+    check(&[ManifestLast], &[process(1, "is torn"), fleet(0, "is torn")]);
 }
 
 /// The offset that a group has committed is only informative: it may be above the snapshot that a task restores.
