@@ -117,7 +117,7 @@ impl Batch {
         self.facts += 1;
         match fact.what {
             What::Rules { order, sha256, currency } => {
-                let sha256 = HEXLOWER.encode(sha256);
+                let sha256 = HEXLOWER.encode(&sha256);
                 self.rules.insert(order, Rules { merchant, sha256, currency: currency.to_owned() });
             }
             What::Count { scope, key, day, metric, delta } => {
