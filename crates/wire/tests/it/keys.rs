@@ -40,26 +40,66 @@ fn keys_have_scopes_actions_and_quotas() {
 
 #[test]
 fn mistakes_in_the_form_have_a_line() {
-    refused("[[key]]\nid = 7\n", &expect![""]);
-    refused("[[key]]\nid = \"a\n", &expect![""]);
-    refused("[[key]]\nid = \"a\"\n", &expect![""]);
-    refused(&key("color = \"red\""), &expect![""]);
-    refused(&key("").replace("ingest", "write"), &expect![""]);
-    refused(&key("quota = { events-per-second = -1 }"), &expect![""]);
-    refused("# é\nkeys = []\n", &expect![""]);
+    refused("[[key]]\nid = 7\n", &expect!["2 [] line 2: invalid type: integer `7`, expected a string"]);
+    refused("[[key]]\nid = \"a\n", &expect![[r#"2 [] line 2: invalid basic string, expected `"`"#]]);
+    refused("[[key]]\nid = \"a\"\n", &expect!["1 [] line 1: missing field `sha256`"]);
+    refused(
+        &key("color = \"red\""),
+        &expect![
+            "6 [] line 6: unknown field `color`, expected one of `id`, `sha256`, `merchants`, `scopes`, `actions`, `quota`"
+        ],
+    );
+    refused(
+        &key("").replace("ingest", "write"),
+        &expect!["5 [] line 5: unknown variant `write`, expected one of `ingest`, `read`, `admin`"],
+    );
+    refused(
+        &key("quota = { events-per-second = -1 }"),
+        &expect!["6 [] line 6: invalid value: integer `-1`, expected u32"],
+    );
+    refused("# é\nkeys = []\n", &expect!["2 [] line 2: unknown field `keys`, expected `key` or `quotas`"]);
 }
 
 #[test]
 fn mistakes_in_values_have_a_key() {
-    refused(&format!("\n{}", key("").replace("\"a\"", "\"a.b\"")), &expect![""]);
-    refused(&key("").replace("\"a\"", "\"\""), &expect![""]);
-    refused(&key("").replace("\"a\"", &format!("\"{}\"", "a".repeat(65))), &expect![""]);
-    refused(&key("").replace("1ec1", "1ec"), &expect![""]);
-    refused(&key("").replace("[\"m\"]", "[]"), &expect![""]);
-    refused(&key("").replace("[\"ingest\"]", "[]"), &expect![""]);
-    refused(&key("actions = [\"fly\"]"), &expect![""]);
-    refused(&key("quota = { events-per-second = 0 }"), &expect![""]);
-    refused(&key("quota = { events-per-second = 5, burst = 4 }"), &expect![""]);
-    refused(&[key(""), key("")].concat(), &expect![""]);
-    refused("[quotas]\nacme = { events-per-second = 0 }\n", &expect![""]);
+    refused(
+        &format!("\n{}", key("").replace("\"a\"", "\"a.b\"")),
+        &expect!["2 [key a.b] key a.b: the id must have 1 to 64 bytes, without a dot or a space"],
+    );
+    refused(
+        &key("").replace("\"a\"", "\"\""),
+        &expect!["1 [key ] key : the id must have 1 to 64 bytes, without a dot or a space"],
+    );
+    refused(
+        &key("").replace("\"a\"", &format!("\"{}\"", "a".repeat(65))),
+        &expect![
+            "1 [key aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa] key aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: the id must have 1 to 64 bytes, without a dot or a space"
+        ],
+    );
+    refused(
+        &key("").replace("1ec1", "1ec"),
+        &expect!["1 [key a] key a: sha256 must be the SHA-256 of the secret, 64 hex digits"],
+    );
+    refused(
+        &key("").replace("[\"m\"]", "[]"),
+        &expect!["1 [key a] key a: merchants and scopes must not be empty; remove the key instead"],
+    );
+    refused(
+        &key("").replace("[\"ingest\"]", "[]"),
+        &expect!["1 [key a] key a: merchants and scopes must not be empty; remove the key instead"],
+    );
+    refused(&key("actions = [\"fly\"]"), &expect!["1 [key a] key a: actions: fly is no action"]);
+    refused(
+        &key("quota = { events-per-second = 0 }"),
+        &expect!["1 [key a] key a: quota: events-per-second must be at least 1; remove the key instead"],
+    );
+    refused(
+        &key("quota = { events-per-second = 5, burst = 4 }"),
+        &expect!["1 [key a] key a: quota: burst must be at least events-per-second, 5"],
+    );
+    refused(&[key(""), key("")].concat(), &expect!["7 [key a] key a: stands there twice; give each an id of its own"]);
+    refused(
+        "[quotas]\nacme = { events-per-second = 0 }\n",
+        &expect!["2 [quotas: acme] quotas: acme: events-per-second must be at least 1; remove the key instead"],
+    );
 }

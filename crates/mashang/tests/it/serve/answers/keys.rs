@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use expect_test::expect;
-use serde_json::json;
 
-use crate::serve::server::{Answer, Server, get, post};
+use crate::serve::server::{Server, get, post};
 use crate::serve::setup::{JSON, NDJSON, check, key, raw_answer, shop, write_keys};
 #[test]
 fn keys_are_limited_to_scopes_and_reloaded() {

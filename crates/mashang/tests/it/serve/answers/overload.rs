@@ -1,12 +1,13 @@
 //! Clients that send too much, while others are served.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use expect_test::expect;
 use serde_json::json;
 
-use crate::serve::server::{Server, post};
+use crate::serve::server::Server;
 use crate::serve::setup::{JSON, NDJSON, check, head, raw, shop};
 #[test]
 fn overload_is_refused_unread_while_others_continue() {

@@ -3,10 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use serde_json::json;
-
-use crate::serve::server::{Server, get};
-use crate::serve::setup::{JSON, head, key, raw, raw_answer, shop, write_keys};
+use crate::serve::server::Server;
+use crate::serve::setup::{JSON, key, raw, raw_answer, shop, write_keys};
 #[test]
 fn openapi_is_served_and_other_origins_are_allowed() {
     let dir = shop();
