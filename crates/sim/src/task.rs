@@ -7,7 +7,7 @@ use domain::model::rulebook::Library;
 use domain::protocol::positions::FaultInjection;
 use domain::protocol::stage::{Output, StageOptions};
 use eventlog::local::meta::Meta;
-use eventlog::local::partition::Partition;
+use eventlog::local::reader::Partition;
 use eventlog::local::reader::Reader;
 use worker::desks::open_task_under;
 use worker::snapshot::{Snapshot, Snapshots};
@@ -48,7 +48,7 @@ impl Opening<'_> {
         let Opening { meta, snapshots, library, faults } = *self;
         let source = partition.source();
         let options = StageOptions { faults, ..StageOptions::default() };
-        let inner = open_task_under(options, meta, (source.topic, source.partition), snapshots, library)?;
+        let inner = open_task_under(options, meta, source.topic_partition(), snapshots, library)?;
         let reader =
             Reader::open(Arc::clone(partition), inner.start_offset(&(partition.start()..partition.end()))?, RETIRED)?;
         Ok(SimTask {

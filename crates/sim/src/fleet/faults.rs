@@ -32,7 +32,7 @@ impl World {
                 self.arrived(place)
             }
             Op::Slow => {
-                let places: Vec<TopicPartition> = self.log.meta.all().collect();
+                let places: Vec<TopicPartition> = self.log.meta.all().map(|of| (of.topic, of.partition)).collect();
                 self.wire.slow = self.rng.percent(80).then(|| *self.rng.pick(&places));
                 self.trace.note("slow", format_args!("{:?}", self.wire.slow));
                 Ok(())

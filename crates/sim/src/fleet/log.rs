@@ -49,9 +49,9 @@ impl SharedLog {
     /// A new log: every partition begins with its genesis record.
     #[must_use]
     pub fn new(meta: Meta, now: Millis) -> Self {
-        let genesis = |(topic, partition)| {
-            let bytes = meta.birth(topic, partition).record();
-            ((topic, partition), Partition { start: 0, records: vec![Stored { append: now, bytes }] })
+        let genesis = |of: domain::model::address::TopicPartition| {
+            let bytes = meta.genesis(of).record();
+            ((of.topic, of.partition), Partition { start: 0, records: vec![Stored { append: now, bytes }] })
         };
         Self { partitions: meta.all().map(genesis).collect(), meta }
     }

@@ -66,7 +66,8 @@ impl Worker {
         let Opening { log, snapshots, faults, committed } = opening;
         self.library = self.rules_cache.refreshed().expect("the rules store is there");
         let options = StageOptions { build: self.build, faults, ..StageOptions::default() };
-        let mut inner = open_task_under(options, &self.meta, place, snapshots, &self.library)?;
+        let partition = domain::model::address::TopicPartition::new(place.0, place.1);
+        let mut inner = open_task_under(options, &self.meta, partition, snapshots, &self.library)?;
         self.taken.get(&place).into_iter().for_each(|&taken| inner.expect(taken));
         let bounds = log.bounds(place);
         let is_at_manifest = snapshots.safeguards.start_at_manifest;
