@@ -5,7 +5,7 @@
 use domain::desk::campaign::CampaignDesk;
 use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use domain::model::rulebook::Library;
 use domain::protocol::stage::{Desk, StageOptions};
 use eventlog::local::meta::Meta;
@@ -62,7 +62,7 @@ pub fn desk_of(topic: Topic) -> DeskEntry {
 /// If no desk reads the topic.
 pub fn open_task(
     meta: &Meta,
-    partition: (Topic, u16),
+    partition: TopicPartition,
     snapshots: &Snapshots,
     library: &Library,
 ) -> Result<Box<dyn Task>, TaskError> {
@@ -79,7 +79,7 @@ pub fn open_task(
 pub fn open_task_under(
     options: StageOptions,
     meta: &Meta,
-    (topic, partition): (Topic, u16),
+    TopicPartition { topic, partition }: TopicPartition,
     snapshots: &Snapshots,
     library: &Library,
 ) -> Result<Box<dyn Task>, TaskError> {

@@ -22,6 +22,7 @@ pub const RETIRED: &str = "restore the snapshots that belong to this log, or beg
 
 /// Why a task stops. Its position does not move: a restarted task continues from its snapshot.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says what it is")]
 pub enum TaskError {
     #[error(transparent)]
     ProtocolError(#[from] ProtocolError),
@@ -37,6 +38,7 @@ pub enum TaskError {
 
 /// A desk of any kind at its position in a partition.
 pub trait Task: Debug + Send {
+    /// The partition that it reads.
     fn source(&self) -> PartitionId;
 
     /// The offset of the first record to hand in, from a log with these bounds.
@@ -53,7 +55,7 @@ pub trait Task: Debug + Send {
 
     /// Another task of this partition took this record. This task stops if the log holds another record there, or ends
     /// before it.
-    fn expect(&mut self, taken: RecordMark);
+    fn expect(&mut self, mark: RecordMark);
 
     /// The offset of the next record.
     fn next_offset(&self) -> u64;
@@ -97,8 +99,8 @@ pub trait Task: Debug + Send {
     /// The number of source partitions of which a frame is missing.
     fn missing(&self) -> usize;
 
-    /// Takes a snapshot, which [`Task::snapshot`] hands out when it may be published.
-    fn take_snapshot(&mut self);
+    /// Takes a snapshot, which [`Task::snapshot`] hands out when it may be published. Returns whether one waits for that now.
+    fn take_snapshot(&mut self) -> bool;
 
     /// The snapshot that may be published: all answers to its records are durable.
     fn snapshot(&mut self, snapshots: &Snapshots) -> Option<Snapshot>;
@@ -195,8 +197,8 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
         self.stage.last_taken()
     }
 
-    fn expect(&mut self, taken: RecordMark) {
-        self.stage.expect(taken);
+    fn expect(&mut self, mark: RecordMark) {
+        self.stage.expect(mark);
     }
 
     fn next_offset(&self) -> u64 {
@@ -254,7 +256,7 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
         self.stage.positions.missing().count()
     }
 
-    fn take_snapshot(&mut self) {
+    fn take_snapshot(&mut self) -> bool {
         let offset = self.stage.next_offset();
         let is_whole = self.stage.positions.missing().next().is_none();
         if self.waiting.is_none() && offset > self.snapshot_at && is_whole {
@@ -262,6 +264,7 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
             let snapshot = Snapshot { source: self.source, offset, behaviour, state: self.stage.save() };
             self.waiting = Some((self.sent, snapshot));
         }
+        self.waiting.is_some()
     }
 
     fn snapshot(&mut self, snapshots: &Snapshots) -> Option<Snapshot> {
