@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::frame::{Frame, Kind};
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use domain::model::time::Millis;
 use eventlog::api::now_ms;
 use eventlog::api::{Consumer, read_all};
@@ -43,7 +43,7 @@ impl Stamps {
                 let mut last = spooled;
                 for topic in [Topic::Scans, Topic::Draws, Topic::Awards, Topic::Facts] {
                     for partition in 0..meta.partitions.of(topic) {
-                        last = last.max(last_received(feed, topic, partition)?);
+                        last = last.max(last_received(feed, TopicPartition::new(topic, partition))?);
                     }
                 }
                 Ok(Self::Event(Mutex::new(Running { last, durable: last, epoch: 0 })))
@@ -101,13 +101,13 @@ fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
 }
 
 /// The `received` of the last frame of a partition, if it has one: markers have none.
-fn last_received(feed: &mut dyn Consumer, topic: Topic, partition: u16) -> Result<Option<Millis>, LogError> {
-    let bounds = feed.bounds(topic, partition)?;
+fn last_received(feed: &mut dyn Consumer, partition: TopicPartition) -> Result<Option<Millis>, LogError> {
+    let bounds = feed.bounds(partition)?;
     let mut back = 1;
     loop {
         let from = bounds.end.saturating_sub(back).max(bounds.start);
         let mut last = None;
-        read_all(feed, topic, partition, from, "begin again", &mut |record| {
+        read_all(feed, partition, from, "begin again", &mut |record| {
             if let Ok(frame) = Frame::open(record.bytes)
                 && !matches!(frame.kind, Kind::Marker | Kind::Genesis)
             {
