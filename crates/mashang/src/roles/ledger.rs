@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use eventlog::api::Consumer;
 use eventlog::error::LogError;
 use eventlog::kafka::consumer::KafkaConsumer;
@@ -65,7 +65,7 @@ async fn run(
     let (changes, own) = (member.changes(), Arc::clone(&standing));
     thread("ledger-member", &failed, move || follow(&changes, &orders, &own));
     let committer = std::thread::spawn(move || {
-        commits.into_iter().for_each(|(facts, next)| member.commit(&[(Topic::Facts, facts, next)]));
+        commits.into_iter().for_each(|(facts, next)| member.commit(TopicPartition::new(Topic::Facts, facts), next));
         member
     });
     let admin = Admin::start(admin, Arc::<RoleHealth>::clone(&standing))?;
@@ -77,7 +77,7 @@ async fn run(
     let _ = tokio::task::spawn_blocking(move || {
         let _ = writes.join();
         // The committer first commits the offsets that the consumer has sent; then the member leaves the group.
-        committer.join().into_iter().for_each(Membership::leave);
+        committer.join().into_iter().for_each(|member| member.leave());
     })
     .await;
     admin.end().await;
@@ -92,14 +92,14 @@ fn follow(changes: &Receiver<Change>, orders: &Sender<LedgerCommand>, standing: 
         match change {
             Change::Assigned(places) => {
                 info!(?places, "partitions come");
-                for (_, facts) in places {
+                for TopicPartition { partition: facts, .. } in places {
                     owned.insert(facts);
                     let _ = orders.send(LedgerCommand::Own(facts));
                 }
             }
             Change::Revoked(places) | Change::Lost(places) => {
                 info!(?places, "partitions go");
-                for (_, facts) in places {
+                for TopicPartition { partition: facts, .. } in places {
                     owned.remove(&facts);
                     let _ = orders.send(LedgerCommand::Leave(facts));
                 }
@@ -172,7 +172,7 @@ impl HealthCheck for RoleHealth {
         let mut feed = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
         let committed = self.progress.committed();
         for (facts, next) in &committed {
-            match feed.bounds(Topic::Facts, *facts) {
+            match feed.bounds(TopicPartition::new(Topic::Facts, *facts)) {
                 Ok(bounds) => {
                     let lag = i64::try_from(bounds.end.saturating_sub(*next)).unwrap_or(i64::MAX);
                     self.lag.with_label_values(&["ledger", &facts.to_string()]).set(lag);

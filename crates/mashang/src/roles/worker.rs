@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use domain::model::address::{PartitionId, Topic};
+use domain::model::address::{PartitionId, Topic, TopicPartition};
 use domain::model::rulebook::Library;
 use domain::protocol::publish::Registry as Published;
 use eventlog::api::now_ms;
@@ -37,7 +37,7 @@ use crate::rules::publish::{Needed, Secrets, books, read_on};
 use crate::rules::store::RulesStore;
 
 /// The offsets that snapshots have reached, by partition; `None` after the last.
-type Commits = (Sender<Option<(Topic, u16, u64)>>, Receiver<Option<(Topic, u16, u64)>>);
+type Commits = (Sender<Option<(TopicPartition, u64)>>, Receiver<Option<(TopicPartition, u64)>>);
 
 /// Works until SIGTERM or SIGINT.
 pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
@@ -61,7 +61,7 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
     let (to_commit, commits) = channel();
     let (commit, end) = (to_commit.clone(), to_commit);
     let published = Box::new(move |source: PartitionId, offset, _| {
-        let _ = commit.send(Some((source.topic, source.partition, offset)));
+        let _ = commit.send(Some((source.topic_partition(), offset)));
     });
     let works = WorkerContext::new(
         base.meta.clone(),
@@ -101,9 +101,9 @@ async fn run(settings: Worker, base: Base, works: Arc<WorkerContext>, (end, comm
     }
     let committer = std::thread::spawn(move || {
         // Until a message says that no more offsets come.
-        while let Ok(Some((topic, partition, offset))) = commits.recv() {
-            let member = memberships.iter().find(|(of, _)| *of == topic);
-            member.into_iter().for_each(|(_, member)| member.commit(&[(topic, partition, offset)]));
+        while let Ok(Some((partition, offset))) = commits.recv() {
+            let member = memberships.iter().find(|(topic, _)| *topic == partition.topic);
+            member.into_iter().for_each(|(_, member)| member.commit(partition, offset));
         }
         memberships
     });
@@ -146,12 +146,12 @@ fn follow(changes: &Receiver<Change>, crew: &Mutex<Option<LaneSupervisor>>, stan
             Change::Assigned(places) => {
                 info!(?places, "partitions come");
                 standing.owned().extend(places.iter().copied());
-                places.iter().for_each(|&(topic, partition)| crew.own(topic, partition));
+                places.iter().for_each(|&place| crew.own(place));
             }
             Change::Revoked(places) | Change::Lost(places) => {
                 info!(?places, "partitions go");
                 standing.owned().retain(|place| !places.contains(place));
-                places.iter().for_each(|&(topic, partition)| crew.leave(topic, partition));
+                places.iter().for_each(|&place| crew.leave(place));
             }
             Change::Over(error) => return Err(error.into()),
         }
@@ -196,7 +196,7 @@ impl Connect for Lines {
 /// The health of a worker.
 struct RoleHealth {
     works: Arc<WorkerContext>,
-    owned: Mutex<BTreeSet<(Topic, u16)>>,
+    owned: Mutex<BTreeSet<TopicPartition>>,
     feed: Mutex<Box<dyn Consumer>>,
     stuck_after: Duration,
     began_ms: i64,
@@ -241,7 +241,7 @@ impl RoleHealth {
         })
     }
 
-    fn owned(&self) -> MutexGuard<'_, BTreeSet<(Topic, u16)>> {
+    fn owned(&self) -> MutexGuard<'_, BTreeSet<TopicPartition>> {
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -257,7 +257,7 @@ impl RoleHealth {
             let settled = progress.settled.load(Ordering::Acquire);
             // Brokers that do not answer are asked once.
             if answers {
-                match feed.bounds(progress.topic, progress.partition) {
+                match feed.bounds(TopicPartition::new(progress.topic, progress.partition)) {
                     Ok(bounds) => {
                         let lag = bounds.end.saturating_sub(settled);
                         self.lag.with_label_values(&labels).set(i64::try_from(lag).unwrap_or(i64::MAX));
@@ -271,7 +271,7 @@ impl RoleHealth {
             self.stopped.with_label_values(&labels).set(i64::from(progress.why_stopped().is_some()));
             let missing = progress.missing.load(Ordering::Acquire);
             self.missing.with_label_values(&labels).set(i64::try_from(missing).unwrap_or(i64::MAX));
-            for (kind, bytes) in &*progress.sizes.lock().unwrap_or_else(PoisonError::into_inner) {
+            for (kind, bytes) in &*progress.sizes.lock() {
                 self.state_bytes.with_label_values(&[desk, kind]).add(i64::try_from(*bytes).unwrap_or(i64::MAX));
             }
             if settled > progress.snapshot_offset.load(Ordering::Acquire) {
@@ -301,7 +301,7 @@ impl HealthCheck for RoleHealth {
         if let Some((stopped, why)) = progress.iter().find_map(|p| Some((p, p.why_stopped()?))) {
             return Err(format!("{} partition {} stopped: {why}", stopped.topic, stopped.partition));
         }
-        let restored: BTreeSet<_> = progress.iter().map(|p| (p.topic, p.partition)).collect();
+        let restored: BTreeSet<_> = progress.iter().map(|p| TopicPartition::new(p.topic, p.partition)).collect();
         let left = self.owned().difference(&restored).count();
         match left {
             0 => Ok(()),

@@ -1,10 +1,9 @@
 //! The health of a service: the progress of every stage, and whether it can accept events now.
 
 use std::sync::Arc;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use eventlog::api::{Health, now_ms};
 use eventlog::local::log::Log;
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -68,12 +67,12 @@ impl RoleHealth {
         let stations = self.works.progress();
         for DeskEntry { name, topic, .. } in DESKS {
             for station in stations.iter().filter(|s| s.topic == topic) {
-                let end = self.log.partition(topic, station.partition).end();
+                let end = self.log.partition(TopicPartition::new(topic, station.partition)).end();
                 lags.push((name, station.partition, end.saturating_sub(station.settled.load(Ordering::Acquire))));
             }
         }
         for (partition, committed) in self.ledger.committed() {
-            let end = self.log.partition(Topic::Facts, partition).end();
+            let end = self.log.partition(TopicPartition::new(Topic::Facts, partition)).end();
             lags.push(("ledger", partition, end.saturating_sub(committed)));
         }
         lags
@@ -93,7 +92,7 @@ impl RoleHealth {
         let mut oldest = None;
         for station in &self.works.progress() {
             let desk = desk_of(station.topic).name;
-            for (kind, bytes) in &*station.sizes.lock().unwrap_or_else(PoisonError::into_inner) {
+            for (kind, bytes) in &*station.sizes.lock() {
                 self.state_bytes.with_label_values(&[desk, kind]).add(i64::try_from(*bytes).unwrap_or(i64::MAX));
             }
             // Where nothing came since, the last one is as good as new.

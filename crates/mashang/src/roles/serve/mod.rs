@@ -18,7 +18,7 @@ use ::ledger::writer::Writer;
 use anyhow::{Context, Result, anyhow};
 use console::pending_results::{Failed, PendingResults};
 use console::results::Console;
-use domain::model::address::{Partitions, Topic};
+use domain::model::address::{Partitions, Topic, TopicPartition};
 use domain::model::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
 use domain::protocol::publish;
@@ -337,7 +337,7 @@ fn open_ledger(log: &Arc<Log>, file: &Path, registry: &Registry) -> Result<Ledge
     let (own, let_go) = (Arc::clone(log), Arc::clone(log));
     let connect =
         move || Ok::<Box<dyn Consumer>, LogError>(Box::new(LocalConsumer::new(Arc::clone(&own), Readers::Facts)));
-    let committed = move |facts, next| let_go.retire(Topic::Facts, facts, next, Millis::MAX);
+    let committed = move |facts, next| let_go.retire(TopicPartition::new(Topic::Facts, facts), next, Millis::MAX);
     LedgerConsumer::open(log.meta(), writer, Box::new(connect), Owner::Itself, Box::new(committed), registry)
 }
 
@@ -373,7 +373,7 @@ fn let_go(log: &Arc<Log>, retain_ms: i64) -> Published {
             Topic::Scans => now_ms().saturating_sub(retain_ms),
             _ => Millis::MAX,
         };
-        log.retire(source.topic, source.partition, needed, before);
+        log.retire(source.topic_partition(), needed, before);
     })
 }
 
@@ -385,7 +385,7 @@ fn open_lanes(works: &WorkerContext) -> Result<Vec<Vec<Box<dyn Task>>>, TaskErro
     let library = works.rules_cache.now();
     let lane = |number: u16| {
         let own = (0..partitions).filter(|p| p % lanes == number);
-        let places = own.flat_map(|p| DESKS.map(|desk| (desk.topic, p)));
+        let places = own.flat_map(|p| DESKS.map(|desk| TopicPartition::new(desk.topic, p)));
         let open = |place| open_task(&works.meta, place, &works.snapshots, &library);
         places.map(|place| open(place).inspect(|station| works.expect(&**station))).collect()
     };
@@ -396,14 +396,14 @@ fn open_lanes(works: &WorkerContext) -> Result<Vec<Vec<Box<dyn Task>>>, TaskErro
 fn run_lane(works: &Arc<WorkerContext>, log: Arc<Log>, stations: Vec<Box<dyn Task>>) -> Result<()> {
     const ONLY: u64 = 1;
     let (orders, ordered) = channel();
-    let place = |station: &dyn Task| (station.source().topic, station.source().partition);
+    let place = |station: &dyn Task| station.source().topic_partition();
     let mut owned: Owned = stations.iter().map(|station| (place(&**station), None)).collect();
     for station in stations {
         let _ = orders.send(LaneCommand::Restored(ONLY, station));
     }
     let feed = Box::new(LocalConsumer::new(Arc::clone(&log), Readers::Desks));
     let tools = Tools { consumer: feed, appender: log, heartbeat: works.heartbeat() };
-    match Lane::new(works, ONLY, tools, &mut owned, &ordered, &|_, _, _| ()).run() {
+    match Lane::new(works, ONLY, tools, &mut owned, &ordered, &|_, _| true).run() {
         // The log has said why.
         Err(LaneError::AppendError(refused)) => {
             warn!(%refused, "a lane stops");
