@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use domain::frame::{Frame, Kind};
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use domain::model::fact::{self, Fact, ScanResult, What};
 use domain::model::ids::digest128;
 use domain::model::time::Millis;
@@ -18,6 +18,7 @@ use eventlog::api::Record;
 use eventlog::api::now_ms;
 use eventlog::error::LogError;
 use eventlog::local::meta::{Clock, Meta};
+use eventlog::retry::Retry;
 use ledger::answers::Answer;
 use ledger::error::LedgerError;
 use ledger::reader::Ledger;
@@ -32,10 +33,14 @@ const ANSWERS_MAX: usize = 1_000_000;
 const LEDGER_EVERY: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_millis(200);
 
-/// How soon what is out of reach is asked again.
-const AGAIN: Duration = Duration::from_secs(1);
+/// Delay before a log or a ledger that is out of reach is asked again; each further delay is twice as long.
+const RETRY_MIN: Duration = Duration::from_millis(500);
+/// Maximum of that delay, without its jitter.
+const RETRY_MAX: Duration = Duration::from_secs(2);
+/// Time after which a thread that follows counts as recovered: the next delay is the shortest again.
+const RECOVERED_AFTER: Duration = Duration::from_secs(10);
 
-/// Gives a feed.
+/// Opens a consumer.
 pub type Connect = Box<dyn Fn() -> Result<Box<dyn Consumer>, LogError> + Send>;
 /// Told of the end.
 pub type Failed = Box<dyn FnOnce(FollowError) + Send>;
@@ -188,15 +193,18 @@ impl Follower {
     fn begin(&mut self) -> Result<Box<dyn Consumer>, FollowError> {
         let mut feed = (self.connect)()?;
         for (facts, next) in progress(&mut self.ledger, self.meta.partitions.facts)? {
-            let start = if self.is_fleet { feed.bounds(Topic::Facts, facts)?.start } else { 0 };
-            feed.assign(Topic::Facts, facts, next.max(start), "the ledger is of another log: put both back together")?;
+            let partition = TopicPartition::new(Topic::Facts, facts);
+            let start = if self.is_fleet { feed.bounds(partition)?.start } else { 0 };
+            feed.assign(partition, next.max(start), "the ledger is of another log: put both back together")?;
         }
         Ok(feed)
     }
 
     fn run(mut self, first: Box<dyn Consumer>, failed: Option<Failed>) {
         let mut begun = Ok(first);
+        let mut retry = Retry::new(RETRY_MIN, RETRY_MAX);
         loop {
+            let since = Instant::now();
             let ended = begun.and_then(|feed| self.follow(feed));
             let Err(error) = ended else { return };
             if let Some(failed) = failed {
@@ -206,7 +214,10 @@ impl Follower {
             if self.own.stopping.load(Ordering::Acquire) {
                 return;
             }
-            std::thread::sleep(AGAIN);
+            if since.elapsed() >= RECOVERED_AFTER {
+                retry.reset();
+            }
+            retry.sleep_unless(|| self.own.stopping.load(Ordering::Acquire));
             begun = self.begin();
         }
     }
@@ -216,8 +227,8 @@ impl Follower {
         let mut asked = Instant::now();
         while !own.stopping.load(Ordering::Acquire) {
             let mut is_news = false;
-            feed.poll(IDLE, &mut |_, facts, record| {
-                is_news |= self.take(facts, record);
+            feed.poll(IDLE, &mut |partition, record| {
+                is_news |= self.take(partition.partition, record);
                 ControlFlow::Continue(())
             })?;
             if is_news {

@@ -1,6 +1,6 @@
 //! `GET /v1/results/{id}`: what became of a scan, waiting a while if it is on its way (contract section 9).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -17,6 +17,7 @@ use ledger::answers::Answer;
 use ledger::error::LedgerError;
 use ledger::reader::Ledger;
 use ledger::url::LedgerUrl;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -100,10 +101,10 @@ impl Console {
     ) -> Result<T, Problem> {
         let own = Arc::clone(self);
         let asked = tokio::task::spawn_blocking(move || {
-            let kept = own.connections.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let kept = own.connections.lock().pop();
             let mut ledger = kept.map_or_else(|| Ledger::open(&own.ledger), Ok)?;
             let answer = question(&mut ledger)?;
-            let mut kept = own.connections.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = own.connections.lock();
             if kept.len() < CONNECTIONS_KEPT {
                 kept.push(ledger);
             }

@@ -4,6 +4,7 @@ use std::ops::{ControlFlow, Range};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use domain::model::address::Topic;
+pub use domain::model::address::TopicPartition;
 use domain::model::time::Millis;
 
 use crate::error::LogError;
@@ -11,22 +12,28 @@ use crate::error::LogError;
 /// A record in the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
+    /// Its number in its partition.
     pub offset: u64,
     /// When the log took it, ms.
     pub append: Millis,
+    /// Its contents.
     pub bytes: &'a [u8],
 }
 
 /// A record to append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {
+    /// The topic to append to.
     pub topic: Topic,
+    /// The partition to append to.
     pub partition: u16,
+    /// The contents.
     pub record: Vec<u8>,
 }
 
 /// Why an append was refused. An embedded log holds nothing of it; Kafka may hold some or all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says what it is")]
 pub enum AppendError {
     #[error("the log has no room, or does not answer")]
     Full,
@@ -55,8 +62,11 @@ pub enum OnFull {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Health {
+    /// It accepts records.
     Good = 0,
+    /// It has no room, or does not answer in time: appends that do not wait are refused.
     Full = 1,
+    /// It accepts nothing until its process starts again.
     Failed = 2,
 }
 
@@ -66,16 +76,16 @@ pub trait Consumer: Send {
     ///
     /// # Errors
     /// The log does not answer.
-    fn bounds(&mut self, topic: Topic, partition: u16) -> Result<Range<u64>, LogError>;
+    fn bounds(&mut self, partition: TopicPartition) -> Result<Range<u64>, LogError>;
 
     /// Begins to read a partition at an offset. `mend` is the fix that the error names if the log begins later.
     ///
     /// # Errors
     /// The log begins later or ends earlier, is another log, or cannot be read.
-    fn assign(&mut self, topic: Topic, partition: u16, from: u64, mend: &'static str) -> Result<(), LogError>;
+    fn assign(&mut self, partition: TopicPartition, from: u64, mend: &'static str) -> Result<(), LogError>;
 
     /// Stops reading a partition: from now on `poll` returns no record of it.
-    fn revoke(&mut self, topic: Topic, partition: u16);
+    fn revoke(&mut self, partition: TopicPartition);
 
     /// Passes available records to `each`, a bounded number of each partition, until `each` breaks. If there are none, it waits
     /// for `wait` at most. Returns the number of records that it passed.
@@ -86,8 +96,28 @@ pub trait Consumer: Send {
     fn poll(
         &mut self,
         wait: Duration,
-        each: &mut dyn FnMut(Topic, u16, Record<'_>) -> ControlFlow<()>,
+        each: &mut dyn FnMut(TopicPartition, Record<'_>) -> ControlFlow<()>,
     ) -> Result<usize, LogError>;
+}
+
+/// As [`Consumer::poll`], for records whose handling may fail. The first failure ends the poll and is returned beside the number
+/// of records that were passed.
+///
+/// # Errors
+/// As [`Consumer::poll`].
+pub fn try_poll<E>(
+    consumer: &mut dyn Consumer,
+    wait: Duration,
+    mut each: impl FnMut(TopicPartition, Record<'_>) -> Result<ControlFlow<()>, E>,
+) -> Result<(usize, Result<(), E>), LogError> {
+    let mut result = Ok(());
+    let count = consumer.poll(wait, &mut |partition, record| {
+        each(partition, record).unwrap_or_else(|error| {
+            result = Err(error);
+            ControlFlow::Break(())
+        })
+    })?;
+    Ok((count, result))
 }
 
 /// Maximum time that a log may return nothing while records are left to read; after it, reading fails.
@@ -101,35 +131,33 @@ const POLL: Duration = Duration::from_millis(100);
 /// As [`Consumer::assign`] and [`Consumer::poll`], or the log returns nothing for a minute.
 pub fn read_all(
     consumer: &mut dyn Consumer,
-    topic: Topic,
-    partition: u16,
+    partition: TopicPartition,
     from: u64,
     mend: &'static str,
     each: &mut dyn FnMut(Record<'_>),
 ) -> Result<(), LogError> {
-    let end = consumer.bounds(topic, partition)?.end;
+    let end = consumer.bounds(partition)?.end;
     if from >= end {
         return Ok(());
     }
-    consumer.assign(topic, partition, from, mend)?;
+    consumer.assign(partition, from, mend)?;
     let (mut next, mut last_record) = (from, Instant::now());
     while next < end {
-        let taken = consumer.poll(POLL, &mut |t, p, record| {
-            if (t, p) == (topic, partition) && record.offset < end {
+        let count = consumer.poll(POLL, &mut |of, record| {
+            if of == partition && record.offset < end {
                 next = record.offset + 1;
                 each(record);
             }
             if next < end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        if taken > 0 {
+        if count > 0 {
             last_record = Instant::now();
         } else if last_record.elapsed() > SILENCE_MAX {
-            consumer.revoke(topic, partition);
-            let partition = format!("{topic} partition {partition}");
-            return Err(LogError::Silent { partition, wanted: next, end });
+            consumer.revoke(partition);
+            return Err(LogError::Silent { partition: partition.to_string(), wanted: next, end });
         }
     }
-    consumer.revoke(topic, partition);
+    consumer.revoke(partition);
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Why a log cannot be opened, written or read.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says what it is")]
 pub enum LogError {
     #[error("{path}: cannot be {done}: {cause}")]
     Io { path: PathBuf, done: &'static str, cause: io::Error },
@@ -51,6 +52,12 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether the log does not hold the position that was asked for. A retry cannot help, and only this partition is affected.
+    #[must_use]
+    pub fn is_out_of_bounds(&self) -> bool {
+        matches!(self, Self::Retired { .. } | Self::Short { .. })
+    }
+
     /// Whether the disk is full and nothing else is wrong: a retry may succeed later.
     #[must_use]
     pub fn is_full(&self) -> bool {

@@ -5,11 +5,17 @@
 //! - [`files`]: the layer over the file system, so that tests can tear, lose and refuse writes
 //! - [`local`]: the embedded log
 //! - [`kafka`]: the same API over Kafka
+//! - `queue_budget`: the budget of bytes that wait to become durable
+//! - [`retry`]: the delays between retries
 //! - [`spool`]: rounds that a log has not accepted yet, in files of their own
+
+#![warn(missing_docs)]
 
 pub mod api;
 pub mod error;
 pub mod files;
 pub mod kafka;
 pub mod local;
+mod queue_budget;
+pub mod retry;
 pub mod spool;

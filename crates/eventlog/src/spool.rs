@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use domain::model::address::TopicPartition;
 use domain::model::time::Millis;
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +96,9 @@ struct InFlight {
 /// A block of the spool: records in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
+    /// Its number, which identifies it when it is drained.
     pub number: u64,
+    /// Its records.
     pub records: Vec<Append>,
 }
 
@@ -263,7 +266,7 @@ impl Spool {
             rest = after;
             journal.begin_round(now);
             for (byte, Append { topic, partition, record }) in (0..).zip(block) {
-                journal.put((*topic, *partition), byte, record);
+                journal.put(TopicPartition::new(*topic, *partition), byte, record);
             }
             written = journal.commit();
         }
@@ -379,7 +382,7 @@ fn read_block(file: &OpenFile, byte: u64) -> Result<(Vec<u8>, u64), LogError> {
 /// Decodes a block and its append time.
 fn decode_block(bytes: &[u8]) -> Option<(Block, Millis)> {
     let mut records = Vec::new();
-    let opened = journal::open_round(bytes, |(topic, partition), record| {
+    let opened = journal::open_round(bytes, |TopicPartition { topic, partition }, record| {
         records.push(Append { topic, partition, record: record.to_vec() });
     });
     opened.map(|(number, append)| (Block { number, records }, append))

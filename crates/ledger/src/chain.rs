@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::frame::{Frame, FrameError, Kind};
-use domain::model::address::{AnswerPos, Topic};
+use domain::model::address::{AnswerPos, Topic, TopicPartition};
 use domain::model::fact::{Fact, What};
 use domain::model::time::Millis;
 use domain::protocol::error::Unexpected;
@@ -38,7 +38,7 @@ const PROGRESS: Insert = Insert {
 pub(crate) struct Stored {
     pub(crate) next: u64,
     pub(crate) received: Millis,
-    pub(crate) positions: BTreeMap<(Topic, u16), Position>,
+    pub(crate) positions: BTreeMap<TopicPartition, Position>,
 }
 
 /// A batch that is being committed. It does not change until the commit has succeeded.
@@ -72,8 +72,8 @@ impl Chain {
     /// Begins at the stored positions.
     pub(crate) fn over(stored: Stored) -> Self {
         let mut positions = Positions::default();
-        for (&(topic, partition), &position) in &stored.positions {
-            positions.restore(topic, partition, position);
+        for (&source, &position) in &stored.positions {
+            positions.restore(source, position);
         }
         Self {
             next: stored.next,
@@ -142,7 +142,7 @@ impl Chain {
         if self.sealed.is_some() || self.next == self.sealed_at {
             return;
         }
-        let positions = self.positions.iter().map(|(topic, partition, position)| ((topic, partition), *position));
+        let positions = self.positions.iter().map(|(source, position)| (source, *position));
         let now =
             Stored { next: self.early.unwrap_or(self.next), received: self.received, positions: positions.collect() };
         self.sealed = Some(Sealed { batch: std::mem::take(&mut self.batch), now, is_sent: false });
@@ -183,7 +183,7 @@ impl Stored {
             let hash = u64::from_str_radix(row.text_of(6)?, 16).map_err(|_| bad("hash"))?;
             let at =
                 AnswerPos { offset: row.int_of(4)?.cast_unsigned(), part: narrow(row.int_of(5)?, "positions.part")? };
-            let source = (topic, narrow(row.int_of(2)?, "positions.partition")?);
+            let source = TopicPartition::new(topic, narrow(row.int_of(2)?, "positions.partition")?);
             let stored = all.entry(narrow(row.int_of(0)?, "positions.facts")?).or_default();
             stored.positions.insert(source, Position { log, at, hash });
             Ok(())
@@ -195,7 +195,7 @@ impl Stored {
     pub(crate) fn write(store: &mut dyn Store, all: &[(u16, &Self)]) -> Result<(), LedgerError> {
         store.insert(&POSITIONS, &mut |rows| {
             for &(facts, stored) in all {
-                for (&(topic, partition), &Position { log, at, hash }) in &stored.positions {
+                for (&TopicPartition { topic, partition }, &Position { log, at, hash }) in &stored.positions {
                     rows.put(&[
                         i64::from(facts).into(),
                         topic.as_str().into(),

@@ -172,7 +172,7 @@ impl Writer {
     /// The ids of the logs that the ledger was written from.
     pub fn logs(&self) -> impl Iterator<Item = (Topic, u128)> {
         let positions = self.chains.values().flat_map(|chain| chain.began.positions.iter());
-        positions.map(|((topic, _), position)| (*topic, position.log))
+        positions.map(|(source, position)| (source.topic, position.log))
     }
 
     /// The number of facts that wait for the next transaction.

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::LazyLock;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -194,13 +194,13 @@ pub fn get(address: &str, path: &str) -> io::Result<(u16, String)> {
     parts.map(|(status, (_, body))| (status, body.to_owned())).ok_or_else(|| io::Error::other("no HTTP"))
 }
 
-type SpawnRequest = (Command, Sender<io::Result<Child>>);
+type SpawnRequest = (Command, SyncSender<io::Result<Child>>);
 
 /// Starts a child from the thread that runs as long as the process.
 fn spawn(command: Command) -> io::Result<Child> {
-    static SPAWNER: LazyLock<Mutex<Sender<SpawnRequest>>> = LazyLock::new(|| {
-        // Each caller waits for its child, so the channel holds at most one request of each thread.
-        let (requests, incoming) = channel::<SpawnRequest>();
+    static SPAWNER: LazyLock<Mutex<SyncSender<SpawnRequest>>> = LazyLock::new(|| {
+        // A caller waits until the spawner has taken its request; the spawner waits for no caller, as each answer has room.
+        let (requests, incoming) = sync_channel::<SpawnRequest>(0);
         std::thread::spawn(move || {
             for (mut command, answer) in incoming {
                 let _ = answer.send(command.spawn());
@@ -208,7 +208,7 @@ fn spawn(command: Command) -> io::Result<Child> {
         });
         Mutex::new(requests)
     });
-    let (answer, child) = channel();
+    let (answer, child) = sync_channel(1);
     let requests = SPAWNER.lock();
     requests.send((command, answer)).map_err(io::Error::other)?;
     child.recv().map_err(io::Error::other)?

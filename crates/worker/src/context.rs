@@ -1,13 +1,14 @@
 //! What the lanes of a process share, and the progress of their tasks.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::model::address::{PartitionId, Topic};
+use domain::model::address::{PartitionId, Topic, TopicPartition};
 use eventlog::api::now_ms;
 use eventlog::local::meta::Meta;
+use parking_lot::{Mutex, MutexGuard};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
 use crate::rules_cache::RulesCache;
@@ -45,14 +46,19 @@ pub type Published = Box<dyn Fn(PartitionId, u64, u64) + Send + Sync>;
 
 /// What all lanes share.
 pub struct WorkerContext {
+    /// The log.
     pub meta: Meta,
+    /// The rules that markers may name.
     pub rules_cache: RulesCache,
+    /// The store of snapshots.
     pub snapshots: Snapshots,
+    /// When snapshots are taken.
     pub snapshot_policy: SnapshotPolicy,
+    /// Whether the log is this process's own.
     pub run_mode: RunMode,
     pub(crate) published: Published,
     pub(crate) metrics: Metrics,
-    progress: Mutex<BTreeMap<(Topic, u16), Progress>>,
+    progress: Mutex<BTreeMap<TopicPartition, Progress>>,
     heartbeats: Mutex<Vec<Arc<Heartbeat>>>,
     stopping: AtomicBool,
 }
@@ -110,6 +116,8 @@ impl Metrics {
 }
 
 impl WorkerContext {
+    /// A context without lanes.
+    ///
     /// # Panics
     /// If the registry already has metrics of these names.
     #[must_use]
@@ -141,6 +149,7 @@ impl WorkerContext {
         self.stopping.store(true, Ordering::Release);
     }
 
+    /// Whether the lanes are asked to end.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
@@ -154,12 +163,12 @@ impl WorkerContext {
 
     /// Reports the progress of a task that does not run yet.
     pub fn expect(&self, task: &dyn Task) {
-        let PartitionId { topic, partition, .. } = task.source();
-        self.progress_map().insert((topic, partition), Progress::new(topic, partition, task.settled()));
+        let partition = task.source().topic_partition();
+        self.progress_map().insert(partition, Progress::new(partition, task.settled()));
     }
 
-    pub(crate) fn progress_map(&self) -> MutexGuard<'_, BTreeMap<(Topic, u16), Progress>> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn progress_map(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Progress>> {
+        self.progress.lock()
     }
 
     /// The heartbeat of a new lane.
@@ -167,20 +176,18 @@ impl WorkerContext {
     pub fn heartbeat(&self) -> Arc<Heartbeat> {
         let heartbeat = Arc::new(Heartbeat::default());
         heartbeat.beat();
-        self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&heartbeat));
+        self.heartbeats.lock().push(Arc::clone(&heartbeat));
         heartbeat
     }
 
     /// Time without progress of the slowest lane, ms: it hangs, or its answers do not become durable.
     #[must_use]
     pub fn stuck_ms(&self) -> u64 {
-        let now = now_ms().cast_unsigned();
-        let heartbeats = self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner);
-        heartbeats.iter().map(|heartbeat| now.saturating_sub(heartbeat.0.load(Ordering::Acquire))).max().unwrap_or(0)
+        self.heartbeats.lock().iter().map(|heartbeat| heartbeat.age_ms()).max().unwrap_or(0)
     }
 }
 
-/// When a lane last made progress, ms since the epoch. An idle lane makes progress.
+/// When a thread last made progress, ms since the epoch. An idle thread makes progress.
 #[derive(Debug, Default)]
 pub struct Heartbeat(AtomicU64);
 
@@ -189,17 +196,26 @@ impl Heartbeat {
     pub fn beat(&self) {
         self.0.store(now_ms().cast_unsigned(), Ordering::Release);
     }
+
+    /// Time since the last progress, ms.
+    #[must_use]
+    pub fn age_ms(&self) -> u64 {
+        now_ms().cast_unsigned().saturating_sub(self.0.load(Ordering::Acquire))
+    }
 }
 
 /// The progress of a task, for status and metrics.
 #[derive(Clone, Debug)]
 pub struct Progress {
+    /// The topic that the desk reads.
     pub topic: Topic,
+    /// Its partition.
     pub partition: u16,
     /// The offset below which the answers to all records are durable.
     pub settled: Arc<AtomicU64>,
-    /// When this process last published a snapshot, ms since the epoch, or 0; and the offset of the last snapshot.
+    /// When this process last published a snapshot, ms since the epoch, or 0.
     pub snapshot_ms: Arc<AtomicU64>,
+    /// The offset of the last snapshot.
     pub snapshot_offset: Arc<AtomicU64>,
     /// Number of source partitions of which a frame is missing.
     pub missing: Arc<AtomicU64>,
@@ -210,7 +226,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(topic: Topic, partition: u16, settled: u64) -> Self {
+    pub(crate) fn new(TopicPartition { topic, partition }: TopicPartition, settled: u64) -> Self {
         Self {
             topic,
             partition,
@@ -226,6 +242,6 @@ impl Progress {
     /// Why the task stopped, if it did.
     #[must_use]
     pub fn why_stopped(&self) -> Option<String> {
-        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.stopped.lock().clone()
     }
 }

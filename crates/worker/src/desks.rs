@@ -5,7 +5,7 @@
 use domain::desk::campaign::CampaignDesk;
 use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use domain::model::rules::rulebook::Library;
 use domain::protocol::behaviour::Build;
 use domain::protocol::stage::Desk;
@@ -62,7 +62,7 @@ pub fn desk_of(topic: Topic) -> DeskEntry {
 /// If no desk reads the topic.
 pub fn open_task(
     meta: &Meta,
-    (topic, partition): (Topic, u16),
+    TopicPartition { topic, partition }: TopicPartition,
     snapshots: &Snapshots,
     library: &Library,
 ) -> Result<Box<dyn Task>, TaskError> {

@@ -2,21 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use domain::protocol::positions::Missing;
-use eventlog::api::Consumer;
-use eventlog::api::now_ms;
+use eventlog::api::{Consumer, try_poll};
 use eventlog::error::LogError;
 use eventlog::local::meta::Meta;
+use eventlog::retry::Retry;
 use ledger::error::LedgerError;
 use ledger::writer::Writer;
+use parking_lot::Mutex;
 use prometheus::{Histogram, HistogramOpts, IntCounter, Registry};
 use tracing::{error, info, warn};
+
+use crate::context::Heartbeat;
 
 /// Number of facts after which a transaction is committed.
 const FACTS_MAX: usize = 200_000;
@@ -26,20 +29,25 @@ const COMMIT_AFTER: Duration = Duration::from_secs(1);
 const COMMIT_DISTANCE: Duration = Duration::from_millis(100);
 /// Time between two reads when there is nothing to read. The log does not wake the thread: each read takes all new rounds.
 const PAUSE: Duration = Duration::from_millis(25);
-/// Delay before a failed commit is retried.
-const COMMIT_RETRY: Duration = Duration::from_millis(500);
-/// Delay before the thread restarts after an error that may pass.
-const RESTART_AFTER: Duration = Duration::from_secs(1);
+/// Delay before a failed commit is retried; each further delay is twice as long.
+const COMMIT_RETRY_MIN: Duration = Duration::from_millis(250);
+/// Delay before the thread restarts after an error that may pass; each further delay is twice as long.
+const RESTART_MIN: Duration = Duration::from_millis(500);
+/// Maximum of these delays, without their jitter.
+const RETRY_MAX: Duration = Duration::from_secs(2);
 
 const RETIRED: &str = "the log no longer has the facts that the ledger needs: restore a ledger that belongs to this log, or begin a new data directory";
 
 /// Why the ledger stops.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerStop {
+    /// The database.
     #[error("the ledger stops")]
     Ledger(#[from] LedgerError),
+    /// The log.
     #[error("the ledger stops")]
     Log(#[from] LogError),
+    /// A frame does not come.
     #[error("the ledger stops")]
     Missing(#[from] Missing),
 }
@@ -47,7 +55,9 @@ pub enum LedgerStop {
 /// A facts partition is assigned or revoked.
 #[derive(Clone, Copy, Debug)]
 pub enum LedgerCommand {
+    /// The partition is this process's from now on.
     Own(u16),
+    /// The partition is another process's.
     Leave(u16),
 }
 
@@ -73,8 +83,7 @@ pub struct Progress {
     stopped: Mutex<BTreeMap<u16, String>>,
     /// Number of source partitions of which a frame is missing.
     missing: AtomicU64,
-    /// When the thread last made progress, ms since the epoch.
-    beat_ms: AtomicU64,
+    heartbeat: Heartbeat,
     stopping: AtomicBool,
 }
 
@@ -84,34 +93,29 @@ impl Progress {
         self.stopping.store(true, Ordering::Release);
     }
 
+    /// For each facts partition that it owns, the offset below which all facts are in the ledger.
     pub fn committed(&self) -> BTreeMap<u16, u64> {
-        lock(&self.committed).clone()
+        self.committed.lock().clone()
     }
 
+    /// The partitions that stopped, and why.
     pub fn stopped(&self) -> BTreeMap<u16, String> {
-        lock(&self.stopped).clone()
+        self.stopped.lock().clone()
     }
 
+    /// Number of source partitions of which a frame is missing.
     pub fn missing(&self) -> u64 {
         self.missing.load(Ordering::Acquire)
     }
 
     /// Time without progress.
     pub fn stuck(&self) -> Duration {
-        Duration::from_millis(now_ms().cast_unsigned().saturating_sub(self.beat_ms.load(Ordering::Acquire)))
+        Duration::from_millis(self.heartbeat.age_ms())
     }
 
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
-
-    fn beat(&self) {
-        self.beat_ms.store(now_ms().cast_unsigned(), Ordering::Release);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Debug)]
@@ -176,7 +180,7 @@ impl LedgerConsumer {
             metrics: Metrics::new(registry),
             duplicates_counted: 0,
         };
-        ledger.progress.beat();
+        ledger.progress.heartbeat.beat();
         if matches!(ledger.owner, Owner::Itself) {
             for facts in 0..meta.partitions.facts {
                 ledger.adopt(facts)?;
@@ -185,6 +189,7 @@ impl LedgerConsumer {
         Ok(ledger)
     }
 
+    /// The progress, which it updates.
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
     }
@@ -195,26 +200,26 @@ impl LedgerConsumer {
 
     /// Begins a partition at the database's position.
     fn adopt(&mut self, facts: u16) -> Result<(), LedgerStop> {
-        self.consumer.revoke(Topic::Facts, facts);
+        self.consumer.revoke(of(facts));
         self.writer.adopt(facts)?;
         self.owned.insert(facts);
         if self.writer.logs().any(|(topic, id)| id != self.meta.topic_id(topic)) {
             return Err(LedgerError::OtherLog(self.at.clone()).into());
         }
         let next = self.writer.next_offset(facts);
-        self.consumer.assign(Topic::Facts, facts, next, RETIRED)?;
-        lock(&self.progress.committed).insert(facts, self.writer.committed(facts));
-        lock(&self.progress.stopped).remove(&facts);
+        self.consumer.assign(of(facts), next, RETIRED)?;
+        self.progress.committed.lock().insert(facts, self.writer.committed(facts));
+        self.progress.stopped.lock().remove(&facts);
         Ok(())
     }
 
     fn release(&mut self, facts: u16) {
-        self.consumer.revoke(Topic::Facts, facts);
+        self.consumer.revoke(of(facts));
         self.writer.release(facts);
         self.owned.remove(&facts);
         self.waiting.remove(&facts);
-        lock(&self.progress.committed).remove(&facts);
-        lock(&self.progress.stopped).remove(&facts);
+        self.progress.committed.lock().remove(&facts);
+        self.progress.stopped.lock().remove(&facts);
     }
 
     /// Writes until it is asked to stop. Without a group, it first writes everything.
@@ -236,8 +241,9 @@ impl LedgerConsumer {
 
     /// Opens a new consumer, and begins each partition at the database's position.
     fn restart(&mut self) {
+        let mut retry = Retry::new(RESTART_MIN, RETRY_MAX);
         while !self.progress.is_stopping() {
-            std::thread::sleep(RESTART_AFTER);
+            retry.sleep_unless(|| self.progress.is_stopping());
             let begun = (self.connect)().map_err(LedgerStop::from).and_then(|consumer| {
                 self.consumer = consumer;
                 let stopped = self.progress.stopped();
@@ -268,7 +274,7 @@ impl LedgerConsumer {
         error!(facts, why, "a facts partition stops; it loses nothing, and continues after the cause is fixed");
         self.release(facts);
         self.owned.insert(facts);
-        lock(&self.progress.stopped).insert(facts, why);
+        self.progress.stopped.lock().insert(facts, why);
         Ok(())
     }
 
@@ -292,7 +298,7 @@ impl LedgerConsumer {
                     continue;
                 }
             } else {
-                self.progress.beat();
+                self.progress.heartbeat.beat();
                 if stopping && is_idle {
                     return Ok(());
                 }
@@ -324,25 +330,18 @@ impl LedgerConsumer {
     }
 
     fn read(&mut self) -> Result<usize, LedgerStop> {
-        let mut failed = None;
         let Self { consumer, writer, .. } = self;
-        let taken = consumer.poll(Duration::ZERO, &mut |_, facts, record| match writer.apply(
-            facts,
-            record.offset,
-            record.bytes,
-        ) {
-            Ok(_) if writer.pending() < FACTS_MAX => ControlFlow::Continue(()),
-            Ok(_) => ControlFlow::Break(()),
-            Err(error) => {
-                failed = Some((facts, error));
-                ControlFlow::Break(())
-            }
-        })?;
-        if let Some((facts, error)) = failed {
+        let (count, result) =
+            try_poll(&mut **consumer, Duration::ZERO, |TopicPartition { partition: facts, .. }, record| {
+                writer.apply(facts, record.offset, record.bytes).map_err(|error| (facts, error))?;
+                let is_full = writer.pending() >= FACTS_MAX;
+                Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })?;
+        if let Err((facts, error)) = result {
             // The facts before this one are not committed: the partition reads them again, and stops here again.
             self.stop_partition(facts, error.into())?;
         }
-        Ok(taken)
+        Ok(count)
     }
 
     /// Reports frames that are missing after everything was read. Without a group this is an error; in a group it is an
@@ -364,6 +363,7 @@ impl LedgerConsumer {
     fn commit(&mut self) -> Result<(), LedgerStop> {
         let timer = self.metrics.commit_seconds.start_timer();
         let mut is_logged = false;
+        let mut retry = Retry::new(COMMIT_RETRY_MIN, RETRY_MAX);
         loop {
             match self.writer.commit() {
                 Ok(()) => break,
@@ -378,7 +378,7 @@ impl LedgerConsumer {
                     if self.progress.is_stopping() {
                         return Err(error.into());
                     }
-                    std::thread::sleep(COMMIT_RETRY);
+                    retry.sleep_unless(|| self.progress.is_stopping());
                     // Revoked partitions are released meanwhile: another process may reach the database.
                     self.take_leaves();
                 }
@@ -386,13 +386,13 @@ impl LedgerConsumer {
             }
         }
         timer.observe_duration();
-        self.progress.beat();
+        self.progress.heartbeat.beat();
         let duplicates = self.writer.duplicates();
         self.metrics.duplicates.inc_by((duplicates - self.duplicates_counted).unsigned_abs());
         self.duplicates_counted = duplicates;
         for facts in self.writer.partitions() {
             let next = self.writer.committed(facts);
-            let before = lock(&self.progress.committed).insert(facts, next);
+            let before = self.progress.committed.lock().insert(facts, next);
             if before != Some(next) {
                 (self.committed)(facts, next);
             }
@@ -416,11 +416,16 @@ impl LedgerConsumer {
     }
 }
 
+/// A partition of facts.
+fn of(facts: u16) -> TopicPartition {
+    TopicPartition::new(Topic::Facts, facts)
+}
+
 /// Whether a retry may succeed.
 fn is_passing(error: &LedgerStop) -> bool {
     match error {
         LedgerStop::Ledger(error) => error.is_passing(),
-        LedgerStop::Log(error) => !matches!(error, LogError::Retired { .. } | LogError::Short { .. }),
+        LedgerStop::Log(error) => !error.is_out_of_bounds(),
         LedgerStop::Missing(_) => false,
     }
 }

@@ -3,19 +3,19 @@
 //! - [`lane`]: a thread that runs tasks; begin reading here
 //! - [`task`]: a desk at its position in a partition, with the answers that it sent and its next snapshot
 //! - [`desks`]: the table of desks, with the topic of each and how a task of it is opened
-//! - `running_task`: a task in a lane
 //! - [`supervisor`]: lanes whose partitions change; it restarts a lane that ends
 //! - [`context`]: what the lanes of a process share, and the progress of their tasks
 //! - [`rules_cache`]: the rules that markers may name
 //! - [`snapshot`]: saved states in a directory, each with a manifest that is published last
 //! - [`ledger_consumer`]: the thread that writes facts to the ledger
 
+#![warn(missing_docs)]
+
 pub mod context;
 pub mod desks;
 pub mod lane;
 pub mod ledger_consumer;
 pub mod rules_cache;
-mod running_task;
 pub mod snapshot;
 pub mod supervisor;
 pub mod task;

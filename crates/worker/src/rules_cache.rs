@@ -1,19 +1,23 @@
 //! The rules that markers may name. In a fleet, other processes publish new ones at any time.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use domain::frame::{self, Frame, Kind};
 use domain::model::rules::rulebook::Library;
 use domain::protocol::stage::Marker;
+use parking_lot::Mutex;
 
 /// Reads the rules that are published, given those that are known.
 pub type ReadMore = Box<dyn Fn(&Library) -> Result<Library, String> + Send + Sync>;
 
 /// The rules that this process knows.
 pub struct RulesCache {
-    known: Mutex<Arc<Library>>,
+    known: ArcSwap<Library>,
     more: Option<ReadMore>,
+    /// Held while more rules are read, so that one thread reads them for all.
+    reading: Mutex<()>,
 }
 
 impl fmt::Debug for RulesCache {
@@ -26,19 +30,19 @@ impl RulesCache {
     /// Rules that do not change.
     #[must_use]
     pub fn fixed(library: Library) -> Self {
-        Self { known: Mutex::new(Arc::new(library)), more: None }
+        Self { known: ArcSwap::from_pointee(library), more: None, reading: Mutex::default() }
     }
 
     /// Rules that grow as `more` reads them.
     #[must_use]
     pub fn growing(library: Library, more: ReadMore) -> Self {
-        Self { known: Mutex::new(Arc::new(library)), more: Some(more) }
+        Self { known: ArcSwap::from_pointee(library), more: Some(more), reading: Mutex::default() }
     }
 
     /// The rules that are known now.
     #[must_use]
     pub fn now(&self) -> Arc<Library> {
-        Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner))
+        self.known.load_full()
     }
 
     /// Reads the rules that are published, and returns all. A state may come from another process, which took more markers
@@ -47,11 +51,11 @@ impl RulesCache {
     /// # Errors
     /// The rules cannot be read.
     pub fn refreshed(&self) -> Result<Arc<Library>, String> {
-        let mut now = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(more) = &self.more {
-            *now = Arc::new(more(&now)?);
+            let _reading = self.reading.lock();
+            self.known.store(Arc::new(more(&self.known.load())?));
         }
-        Ok(Arc::clone(&now))
+        Ok(self.now())
     }
 
     /// More rules, if a record needs them: a marker may name rules that this process does not know. Rules are in the log
@@ -70,10 +74,11 @@ impl RulesCache {
         if !frame.items::<Marker<'_>>().any(is_new) {
             return Ok(None);
         }
-        let mut now = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let _reading = self.reading.lock();
+        let now = self.known.load();
         if now.len() == known.len() {
-            *now = Arc::new(more(&now)?);
+            self.known.store(Arc::new(more(&now)?));
         }
-        Ok(Some(Arc::clone(&now)))
+        Ok(Some(self.now()))
     }
 }

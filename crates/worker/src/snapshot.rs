@@ -21,18 +21,24 @@ const STATE: &str = ".state";
 /// A stage's state at an offset: it contains all records before the offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
+    /// The partition that it read.
     pub source: PartitionId,
+    /// The offset of the next record.
     pub offset: u64,
     /// The number of the stage's behaviour.
     pub behaviour: u32,
+    /// The encoded stage.
     pub state: Vec<u8>,
 }
 
 /// The partition and offset of a published snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listed {
+    /// The topic.
     pub topic: Topic,
+    /// The partition.
     pub partition: u16,
+    /// The offset.
     pub offset: u64,
 }
 
@@ -54,6 +60,7 @@ struct Manifest {
 
 /// Why a snapshot cannot be written or restored.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says what it is")]
 pub enum SnapshotError {
     #[error("{path}: cannot be {done}: {cause}")]
     Io { path: PathBuf, done: &'static str, cause: io::Error },
@@ -77,6 +84,7 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
+    /// The snapshots in a directory.
     #[must_use]
     pub fn new(files: Arc<dyn Files>, dir: &Path) -> Self {
         Self { files, dir: dir.to_owned(), writer: 0 }

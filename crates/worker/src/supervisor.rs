@@ -2,13 +2,14 @@
 //! restores tasks one by one.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use domain::model::address::Topic;
+use domain::model::address::TopicPartition;
 use eventlog::api::{Appender, Consumer};
 use eventlog::error::LogError;
+use eventlog::retry::Retry;
 use tracing::warn;
 
 use crate::context::{Heartbeat, WorkerContext};
@@ -17,15 +18,28 @@ use crate::lane::{Lane, LaneCommand, LaneError, Owned, Tools};
 use crate::snapshot::SnapshotError;
 use crate::task::TaskError;
 
-/// Delay before a lane restarts, and before a failed restore is retried.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Delay before a lane restarts after it ran for a while, and before a failed restore is retried; each further delay is twice as
+/// long.
+const RETRY_MIN: Duration = Duration::from_millis(500);
+/// Maximum of that delay, without its jitter.
+const RETRY_MAX: Duration = Duration::from_secs(2);
+/// Time after which a lane that runs counts as recovered: the next delay is the shortest again.
+const RECOVERED_AFTER: Duration = Duration::from_secs(10);
+/// Maximum number of commands that a lane has not taken; the role or the restorer then waits for it.
+const COMMANDS_MAX: usize = 64;
+/// Maximum number of restores that wait; the lanes repeat further requests.
+const RESTORES_MAX: usize = 64;
 
 /// Opens a consumer and an appender for each incarnation of a lane.
 pub trait Connect: Send + Sync {
+    /// A consumer without partitions.
+    ///
     /// # Errors
     /// The log cannot be opened.
     fn consumer(&self) -> Result<Box<dyn Consumer>, LogError>;
 
+    /// An appender that only this incarnation uses.
+    ///
     /// # Errors
     /// The log cannot be opened.
     fn appender(&self) -> Result<Arc<dyn Appender>, LogError>;
@@ -35,16 +49,15 @@ pub trait Connect: Send + Sync {
 #[derive(Debug)]
 pub struct LaneSupervisor {
     context: Arc<WorkerContext>,
-    lanes: Vec<Sender<LaneCommand>>,
+    lanes: Vec<SyncSender<LaneCommand>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 /// A task to restore, and the lane that waits for it.
 struct Request {
-    topic: Topic,
-    partition: u16,
+    partition: TopicPartition,
     incarnation: u64,
-    to: Sender<LaneCommand>,
+    to: SyncSender<LaneCommand>,
 }
 
 impl LaneSupervisor {
@@ -54,11 +67,11 @@ impl LaneSupervisor {
     /// If the system cannot start a thread.
     #[must_use]
     pub fn start(context: &Arc<WorkerContext>, connect: &Arc<dyn Connect>, lanes: usize) -> Self {
-        let (request_tx, request_rx) = channel();
+        let (request_tx, request_rx) = sync_channel(RESTORES_MAX);
         let own = Arc::clone(context);
         let mut threads = vec![spawn("restorer", move || restore(&own, &request_rx))];
         let lanes = (0..lanes.max(1)).map(|number| {
-            let (command_tx, command_rx) = channel();
+            let (command_tx, command_rx) = sync_channel(COMMANDS_MAX);
             let (context, connect, own) = (Arc::clone(context), Arc::clone(connect), command_tx.clone());
             let requests = request_tx.clone();
             let heartbeat = context.heartbeat();
@@ -72,17 +85,20 @@ impl LaneSupervisor {
     }
 
     /// Assigns a partition to this process. The partitions of all desks with the same number share a lane.
-    pub fn own(&self, topic: Topic, partition: u16) {
-        let _ = self.lane(partition).send(LaneCommand::Own(topic, partition));
+    ///
+    /// It waits while the lane has not taken [`COMMANDS_MAX`] commands. A lane takes them in each turn, and never waits for a sender
+    /// of commands.
+    pub fn own(&self, partition: TopicPartition) {
+        let _ = self.lane(partition).send(LaneCommand::Own(partition));
     }
 
-    /// Revokes a partition: it is another process's.
-    pub fn leave(&self, topic: Topic, partition: u16) {
-        let _ = self.lane(partition).send(LaneCommand::Leave(topic, partition));
+    /// Revokes a partition: it is another process's. It waits as [`LaneSupervisor::own`] does.
+    pub fn leave(&self, partition: TopicPartition) {
+        let _ = self.lane(partition).send(LaneCommand::Leave(partition));
     }
 
-    fn lane(&self, partition: u16) -> &Sender<LaneCommand> {
-        &self.lanes[usize::from(partition) % self.lanes.len()]
+    fn lane(&self, partition: TopicPartition) -> &SyncSender<LaneCommand> {
+        &self.lanes[usize::from(partition.partition) % self.lanes.len()]
     }
 
     /// Stops the lanes; each takes its last snapshots.
@@ -98,8 +114,8 @@ impl LaneSupervisor {
 /// A lane that is restarted when it ends.
 struct SupervisedLane {
     number: usize,
-    own: Sender<LaneCommand>,
-    requests: Sender<Request>,
+    own: SyncSender<LaneCommand>,
+    requests: SyncSender<Request>,
     incarnation: u64,
 }
 
@@ -112,8 +128,10 @@ impl SupervisedLane {
         heartbeat: &Arc<Heartbeat>,
     ) {
         let mut owned = Owned::new();
+        let mut retry = Retry::new(RETRY_MIN, RETRY_MAX);
         while !context.is_stopping() {
             self.incarnation += 1;
+            let began = Instant::now();
             let lane = std::panic::AssertUnwindSafe(|| self.work(context, connect, commands, heartbeat, &mut owned));
             match std::panic::catch_unwind(lane) {
                 Ok(Ok(())) => return,
@@ -125,7 +143,10 @@ impl SupervisedLane {
                 }
             }
             context.metrics.restarts.inc();
-            std::thread::sleep(RETRY_AFTER);
+            if began.elapsed() >= RECOVERED_AFTER {
+                retry.reset();
+            }
+            retry.sleep_unless(|| context.is_stopping());
         }
     }
 
@@ -139,8 +160,9 @@ impl SupervisedLane {
     ) -> Result<(), LaneError> {
         let tools =
             Tools { consumer: connect.consumer()?, appender: connect.appender()?, heartbeat: Arc::clone(heartbeat) };
-        let request_restore = |topic, partition, incarnation| {
-            let _ = self.requests.send(Request { topic, partition, incarnation, to: self.own.clone() });
+        // The restorer may wait for this lane, so the lane must not wait for the restorer.
+        let request_restore = |partition, incarnation| {
+            self.requests.try_send(Request { partition, incarnation, to: self.own.clone() }).is_ok()
         };
         Lane::new(context, self.incarnation, tools, owned, commands, &request_restore).run()
     }
@@ -148,7 +170,8 @@ impl SupervisedLane {
 
 /// Restores tasks one by one. A store or a log that does not answer is retried until it does.
 fn restore(context: &WorkerContext, requests: &Receiver<Request>) {
-    while let Ok(Request { topic, partition, incarnation, to }) = requests.recv() {
+    while let Ok(Request { partition, incarnation, to }) = requests.recv() {
+        let mut retry = Retry::new(RETRY_MIN, RETRY_MAX);
         let (mut is_logged, mut is_second) = (false, false);
         let command = loop {
             if context.is_stopping() {
@@ -158,21 +181,22 @@ fn restore(context: &WorkerContext, requests: &Receiver<Request>) {
             let opened = context
                 .rules_cache
                 .refreshed()
-                .map(|library| open_task(&context.meta, (topic, partition), &context.snapshots, &library));
+                .map(|library| open_task(&context.meta, partition, &context.snapshots, &library));
             let why = match opened {
                 Ok(Ok(task)) => break LaneCommand::Restored(incarnation, task),
                 Ok(Err(TaskError::Snapshot(error @ SnapshotError::Io { .. }))) => error.to_string(),
                 // Another process may have published its rules after this one read them: read them once more.
                 Ok(Err(TaskError::State { .. })) if !std::mem::replace(&mut is_second, true) => continue,
-                Ok(Err(error)) => break LaneCommand::Broken(incarnation, topic, partition, error),
+                Ok(Err(error)) => break LaneCommand::Broken(incarnation, partition, error),
                 Err(why) => format!("the rules cannot be read: {why}"),
             };
             timer.stop_and_discard();
             if !std::mem::replace(&mut is_logged, true) {
-                warn!(%topic, partition, why, "a task cannot be restored; it is retried");
+                warn!(topic = %partition.topic, partition = partition.partition, why, "a task cannot be restored; it is retried");
             }
-            std::thread::sleep(RETRY_AFTER);
+            retry.sleep_unless(|| context.is_stopping());
         };
+        // Waits while the lane has many commands; the lane takes them in each turn, or has ended.
         let _ = to.send(command);
     }
 }

@@ -24,6 +24,7 @@ pub const RETIRED: &str = "restore the snapshots that belong to this log, or beg
 
 /// Why a task stops. Its position does not move: a restarted task continues from its snapshot.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says what it is")]
 pub enum TaskError {
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
@@ -39,6 +40,7 @@ pub enum TaskError {
 
 /// A desk of any kind at its position in a partition.
 pub trait Task: Debug + Send {
+    /// The partition that it reads.
     fn source(&self) -> PartitionId;
 
     /// The offset of the first record to hand in, from a log with these bounds.
@@ -55,7 +57,7 @@ pub trait Task: Debug + Send {
 
     /// Another task of this partition took this record. This task stops if the log holds another record there, or ends
     /// before it.
-    fn expect(&mut self, taken: RecordMark);
+    fn expect(&mut self, mark: RecordMark);
 
     /// The offset of the next record.
     fn next_offset(&self) -> u64;
@@ -106,8 +108,8 @@ pub trait Task: Debug + Send {
         self.positions().missing().count()
     }
 
-    /// Takes a snapshot, which [`Task::snapshot`] hands out when it may be published.
-    fn take_snapshot(&mut self);
+    /// Takes a snapshot, which [`Task::snapshot`] hands out when it may be published. Returns whether one waits for that now.
+    fn take_snapshot(&mut self) -> bool;
 
     /// The snapshot that may be published: all answers to its records are durable.
     fn snapshot(&mut self) -> Option<Snapshot>;
@@ -196,8 +198,8 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
         self.stage.last_taken()
     }
 
-    fn expect(&mut self, taken: RecordMark) {
-        self.stage.expect(taken);
+    fn expect(&mut self, mark: RecordMark) {
+        self.stage.expect(mark);
     }
 
     fn next_offset(&self) -> u64 {
@@ -251,7 +253,7 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
         self.stage.positions()
     }
 
-    fn take_snapshot(&mut self) {
+    fn take_snapshot(&mut self) -> bool {
         let offset = self.stage.next_offset();
         let is_whole = self.missing() == 0;
         if self.waiting.is_none() && offset > self.snapshot_at && is_whole {
@@ -259,6 +261,7 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
             let snapshot = Snapshot { source: self.source, offset, behaviour, state: self.stage.save() };
             self.waiting = Some((self.sent, snapshot));
         }
+        self.waiting.is_some()
     }
 
     fn snapshot(&mut self) -> Option<Snapshot> {

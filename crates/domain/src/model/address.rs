@@ -40,6 +40,30 @@ impl Partitions {
     }
 }
 
+/// A partition of a topic, in a log that the context names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TopicPartition {
+    /// The topic.
+    pub topic: Topic,
+    /// The partition's number, from 0.
+    pub partition: u16,
+}
+
+impl TopicPartition {
+    /// A partition of a topic.
+    #[must_use]
+    pub const fn new(topic: Topic, partition: u16) -> Self {
+        Self { topic, partition }
+    }
+}
+
+/// `scans partition 0`, as messages name it.
+impl std::fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} partition {}", self.topic, self.partition)
+    }
+}
+
 /// A partition of a topic of one log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PartitionId {
@@ -51,9 +75,17 @@ pub struct PartitionId {
     pub partition: u16,
 }
 
+impl PartitionId {
+    /// The topic and the partition, without the log.
+    #[must_use]
+    pub const fn topic_partition(self) -> TopicPartition {
+        TopicPartition { topic: self.topic, partition: self.partition }
+    }
+}
+
 impl std::fmt::Display for PartitionId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} partition {}", self.topic, self.partition)
+        self.topic_partition().fmt(f)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{Frame, FrameError, Kind};
-use crate::model::address::{AnswerPos, Provenance, Topic};
+use crate::model::address::{AnswerPos, Provenance, TopicPartition};
 use crate::model::time::Millis;
 use crate::protocol::error::Unexpected;
 
@@ -44,14 +44,12 @@ pub enum Admission {
 /// Frames that came before the frame that they follow. An alarm, until the writer's replay sends them again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{topic} partition {partition}: the frame for {found} follows {named}, but the last one applied was {}: a frame is lost; replay {topic} partition {partition} from a snapshot at or below it",
+    "{partition}: the frame for {found} follows {named}, but the last one applied was {}: a frame is lost; replay {partition} from a snapshot at or below it",
     place(*.applied)
 )]
 pub struct Missing {
-    /// The topic of the source.
-    pub topic: Topic,
-    /// The partition of the source.
-    pub partition: u16,
+    /// The partition that the missing frame answers.
+    pub partition: TopicPartition,
     /// The last frame that was early.
     pub found: AnswerPos,
     /// The frame that it follows.
@@ -154,37 +152,36 @@ pub enum ProtocolError {
 /// A reader's positions, one per source partition.
 #[derive(Clone, Debug, Default)]
 pub struct Positions {
-    pub(super) by_source: BTreeMap<(Topic, u16), Position>,
-    early: BTreeMap<(Topic, u16), (AnswerPos, AnswerPos)>,
+    pub(super) by_source: BTreeMap<TopicPartition, Position>,
+    early: BTreeMap<TopicPartition, (AnswerPos, AnswerPos)>,
 }
 
 impl Positions {
     /// The position in one source partition.
     #[must_use]
-    pub fn get(&self, topic: Topic, partition: u16) -> Option<&Position> {
-        self.by_source.get(&(topic, partition))
+    pub fn get(&self, source: TopicPartition) -> Option<&Position> {
+        self.by_source.get(&source)
     }
 
     /// All positions, in order of their sources.
-    pub fn iter(&self) -> impl Iterator<Item = (Topic, u16, &Position)> {
-        self.by_source.iter().map(|(&(topic, partition), position)| (topic, partition, position))
+    pub fn iter(&self) -> impl Iterator<Item = (TopicPartition, &Position)> {
+        self.by_source.iter().map(|(&source, position)| (source, position))
     }
 
     /// The frames that must come again. While there are any, a reader publishes no snapshot and stores no offset above the
     /// first early one.
     pub fn missing(&self) -> impl Iterator<Item = Missing> {
-        self.early.iter().map(|(&(topic, partition), &(found, named))| Missing {
-            topic,
-            partition,
+        self.early.iter().map(|(&source, &(found, named))| Missing {
+            partition: source,
             found,
             named,
-            applied: self.get(topic, partition).map(|p| p.at),
+            applied: self.get(source).map(|p| p.at),
         })
     }
 
     /// Restores a stored position.
-    pub fn restore(&mut self, topic: Topic, partition: u16, position: Position) {
-        self.by_source.insert((topic, partition), position);
+    pub fn restore(&mut self, source: TopicPartition, position: Position) {
+        self.by_source.insert(source, position);
     }
 
     /// Decides what to do with a tagged frame and, if it is to be applied, moves the position.
@@ -192,10 +189,11 @@ impl Positions {
     /// # Errors
     /// The frame does not follow the last one applied; the position does not move.
     pub fn admit(&mut self, frame: &Frame<'_>, tag: &Provenance) -> Result<Admission, ProtocolError> {
-        let key = (tag.source.topic, tag.source.partition);
-        let from = || format!("{} partition {}", tag.source.topic, tag.source.partition);
+        let key = tag.source.topic_partition();
+        let from = || key.to_string();
         // Every partition of the topic counts: a partition that has sent nothing yet has no position of its own to compare.
-        let mut of_topic = self.by_source.range((tag.source.topic, 0)..=(tag.source.topic, u16::MAX));
+        let mut of_topic =
+            self.by_source.range(TopicPartition::new(key.topic, 0)..=TopicPartition::new(key.topic, u16::MAX));
         if let Some((_, other)) = of_topic.find(|(_, known)| known.log != tag.source.log) {
             return Err(ProtocolError::OtherLog { from: from(), found: tag.source.log, known: other.log });
         }

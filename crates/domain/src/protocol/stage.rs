@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{self, Body, Frame, Kind};
-use crate::model::address::{AnswerPos, PartitionId, Partitions, Provenance, Topic};
+use crate::model::address::{AnswerPos, PartitionId, Partitions, Provenance, Topic, TopicPartition};
 use crate::model::ids;
 use crate::model::rules::RulesSeq;
 use crate::model::rules::rulebook::Library;
@@ -71,7 +71,7 @@ pub struct Outbox {
     partitions: Partitions,
     /// The partition of the frame that is answered; it decides the partition of all its facts.
     source_partition: u16,
-    bodies: BTreeMap<(Topic, u16), Body>,
+    bodies: BTreeMap<TopicPartition, Body>,
     /// Maximum size of a part, bytes; a larger body is cut.
     part_bytes_max: usize,
     /// Whether the ledger gets a frame even if it has no fact.
@@ -102,7 +102,7 @@ impl Outbox {
 
     fn body(&mut self, topic: Topic, partition: u16) -> &mut Body {
         let part_bytes_max = self.part_bytes_max;
-        self.bodies.entry((topic, partition)).or_insert_with(|| Body::cut_at(part_bytes_max))
+        self.bodies.entry(TopicPartition::new(topic, partition)).or_insert_with(|| Body::cut_at(part_bytes_max))
     }
 }
 
@@ -172,8 +172,8 @@ struct Saved {
     partitions: Partitions,
     next: u64,
     last: Option<(u32, Millis)>,
-    positions: Vec<((Topic, u16), Position)>,
-    sent: Vec<((Topic, u16), Position)>,
+    positions: Vec<(TopicPartition, Position)>,
+    sent: Vec<(TopicPartition, Position)>,
     markers: BTreeMap<String, RulesSeq>,
     desk: Vec<u8>,
 }
@@ -191,7 +191,7 @@ pub struct Stage<D> {
     /// A record that another stage of this partition has read and this one has not reached yet.
     expected: Option<RecordMark>,
     positions: Positions,
-    sent: BTreeMap<(Topic, u16), Position>,
+    sent: BTreeMap<TopicPartition, Position>,
     markers: BTreeMap<String, RulesSeq>,
     build: Build,
     is_event_clock: bool,
@@ -278,7 +278,7 @@ impl<D: Desk> Stage<D> {
     /// Encodes the whole stage for a snapshot: a restored stage gives the same answers as this one.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
-        let positions = |map: &BTreeMap<(Topic, u16), Position>| map.iter().map(|(k, v)| (*k, *v)).collect();
+        let positions = |map: &BTreeMap<TopicPartition, Position>| map.iter().map(|(k, v)| (*k, *v)).collect();
         frame::encode(&Saved {
             behaviour: self.behaviour(),
             source: self.source,
@@ -390,7 +390,8 @@ impl<D: Desk> Stage<D> {
 
     fn tag_answers(&mut self, offset: u64, received: Millis, answer: &mut Vec<Output>) {
         let reports_received = std::mem::take(&mut self.outbox.reports_received);
-        for (&(topic, partition), body) in &mut self.outbox.bodies {
+        for (&to, body) in &mut self.outbox.bodies {
+            let TopicPartition { topic, partition } = to;
             if body.is_empty() && !(reports_received && topic == Topic::Facts) {
                 continue;
             }
@@ -402,14 +403,14 @@ impl<D: Desk> Stage<D> {
             };
             let mut part = 0;
             body.drain(|bytes, count| {
-                let sent = self.sent.get(&(topic, partition));
+                let sent = self.sent.get(&to);
                 let tag = Provenance {
                     source: self.source,
                     at: AnswerPos { offset, part },
                     prev: sent.map(|s| s.at),
                     hash: sent.map_or(0, |s| s.hash),
                 };
-                self.sent.insert((topic, partition), Position::after(&tag, kind, received, bytes));
+                self.sent.insert(to, Position::after(&tag, kind, received, bytes));
                 answer.push(Output { topic, partition, record: frame::seal(kind, received, Some(&tag), count, bytes) });
                 part += 1;
             });

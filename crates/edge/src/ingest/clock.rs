@@ -1,7 +1,7 @@
 //! The stamp of every event (contract section 1, "Receive time").
 
 use domain::frame::{Frame, Kind};
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use domain::model::time::Millis;
 use eventlog::api::now_ms;
 use eventlog::api::{Consumer, read_all};
@@ -42,7 +42,7 @@ impl Stamps {
                 let mut last = spooled;
                 for topic in [Topic::Scans, Topic::Draws, Topic::Awards, Topic::Facts] {
                     for partition in 0..meta.partitions.of(topic) {
-                        last = last.max(last_received(consumer, topic, partition)?);
+                        last = last.max(last_received(consumer, TopicPartition::new(topic, partition))?);
                     }
                 }
                 Ok(Self::Event(Mutex::new(Running { last, durable: last, epoch: 0 })))
@@ -97,13 +97,13 @@ impl Stamps {
 }
 
 /// The `received` of the last frame of a partition, if it has one: markers have none.
-fn last_received(consumer: &mut dyn Consumer, topic: Topic, partition: u16) -> Result<Option<Millis>, LogError> {
-    let bounds = consumer.bounds(topic, partition)?;
+fn last_received(consumer: &mut dyn Consumer, partition: TopicPartition) -> Result<Option<Millis>, LogError> {
+    let bounds = consumer.bounds(partition)?;
     let mut back = 1;
     loop {
         let from = bounds.end.saturating_sub(back).max(bounds.start);
         let mut last = None;
-        read_all(consumer, topic, partition, from, "begin again", &mut |record| {
+        read_all(consumer, partition, from, "begin again", &mut |record| {
             if let Ok(frame) = Frame::open(record.bytes)
                 && !matches!(frame.kind, Kind::Marker | Kind::Genesis)
             {

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use eventlog::api::Append;
-use eventlog::api::Appender;
-use eventlog::api::{Health, OnFull};
+use eventlog::api::{Append, Appender, Health, OnFull};
 
 use crate::spool::{Done, Durable, Spooled};
 

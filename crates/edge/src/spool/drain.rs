@@ -1,20 +1,19 @@
 //! The spool's thread: it writes rounds to the disk, many with one sync, and hands what is there to the log.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use domain::frame::Frame;
 use domain::model::time::Millis;
-use eventlog::api::Append;
-use eventlog::api::{AppendError, Health, OnFull, now_ms};
+use eventlog::api::{Append, AppendError, Health, OnFull, now_ms};
 use eventlog::error::LogError;
 use eventlog::spool::{Block, Spool};
 use tracing::{error, info, warn};
 
 use crate::spool::metrics::Metrics;
-use crate::spool::shared::{Durable, Event, Round, Shared, lock};
+use crate::spool::shared::{Durable, Event, Round, Shared};
 
 /// Maximum number of bytes handed to the log and not acknowledged, exceeded by one block at most; further blocks wait.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
@@ -35,8 +34,8 @@ pub(super) struct Drain {
     /// Whether the log acknowledged a block of the spool since it last refused a round.
     is_proven: bool,
     /// Bytes and events of blocks that the log has not acknowledged.
-    under_way: BTreeMap<u64, (usize, u64)>,
-    under_way_bytes: usize,
+    in_flight: BTreeMap<u64, (usize, u64)>,
+    in_flight_bytes: usize,
     /// The blocks among them that the log refused, and when it gets them again.
     refused: BTreeSet<u64>,
     again: Instant,
@@ -53,14 +52,14 @@ impl Drain {
             shared,
             metrics,
             is_proven: false,
-            under_way: BTreeMap::new(),
-            under_way_bytes: 0,
+            in_flight: BTreeMap::new(),
+            in_flight_bytes: 0,
             refused: BTreeSet::new(),
             again: Instant::now(),
             full_until: None,
             oldest: None,
         };
-        drain.say_how_it_stands();
+        drain.update_health();
         drain
     }
 
@@ -72,7 +71,7 @@ impl Drain {
             self.shared.health.store(Health::Failed as u8, Ordering::Release);
         }
         let events = {
-            let mut queue = lock(&self.shared.queue);
+            let mut queue = self.shared.queue.lock();
             queue.has_ended = true;
             std::mem::take(&mut queue.events)
         };
@@ -86,20 +85,20 @@ impl Drain {
     fn run(&mut self) {
         self.work();
         // The next start must not hand out again what is drained.
-        if self.under_way.is_empty()
+        if self.in_flight.is_empty()
             && self.spool.is_handed_out()
             && !self.is_failed()
             && let Err(error) = self.spool.rest()
         {
             self.fail(&error);
         }
-        self.say_how_it_stands();
+        self.update_health();
     }
 
     fn work(&mut self) {
         loop {
             self.hand_over();
-            self.say_how_it_stands();
+            self.update_health();
             let Some(events) = self.wait() else { break };
             let (rounds, is_refused) = self.take(events);
             if is_refused || !self.refused.is_empty() {
@@ -111,7 +110,7 @@ impl Drain {
                 self.write(rounds);
             }
             // A drained spool releases its files.
-            if self.is_direct && self.under_way.is_empty() && !self.spool.is_empty() && !self.is_failed() {
+            if self.is_direct && self.in_flight.is_empty() && !self.spool.is_empty() && !self.is_failed() {
                 match self.spool.rest() {
                     Ok(()) => info!("the spool is drained"),
                     Err(error) => self.fail(&error),
@@ -123,19 +122,15 @@ impl Drain {
     /// Waits for something to do; `None` is the end.
     fn wait(&self) -> Option<VecDeque<Event>> {
         let is_at_rest = self.spool.is_empty() && self.full_until.is_none();
-        let mut queue = lock(&self.shared.queue);
+        let mut queue = self.shared.queue.lock();
         while queue.events.is_empty() {
             if queue.ends {
                 return None;
             }
             if is_at_rest {
-                queue = self.shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            } else {
-                let waited = self.shared.wake.wait_timeout(queue, TICK).unwrap_or_else(PoisonError::into_inner);
-                queue = waited.0;
-                if waited.1.timed_out() {
-                    break;
-                }
+                self.shared.wake.wait(&mut queue);
+            } else if self.shared.wake.wait_for(&mut queue, TICK).timed_out() {
+                break;
             }
         }
         Some(std::mem::take(&mut queue.events))
@@ -167,8 +162,8 @@ impl Drain {
             return;
         }
         self.is_proven = true;
-        if let Some((bytes, events)) = self.under_way.remove(&number) {
-            self.under_way_bytes -= bytes;
+        if let Some((bytes, events)) = self.in_flight.remove(&number) {
+            self.in_flight_bytes -= bytes;
             self.metrics.drained.inc_by(events);
         }
         if !self.is_failed()
@@ -182,7 +177,7 @@ impl Drain {
     fn go_behind(&mut self) {
         self.is_proven = false;
         if std::mem::replace(&mut self.is_direct, false) {
-            *lock(&self.shared.direct) = false;
+            *self.shared.direct.lock() = false;
             warn!("the log does not take events in time: they go into the spool");
         }
     }
@@ -191,7 +186,7 @@ impl Drain {
         !self.is_direct
             && self.spool.is_handed_out()
             && self.refused.is_empty()
-            && (self.is_proven || self.under_way.is_empty())
+            && (self.is_proven || self.in_flight.is_empty())
             && self.shared.log.health() == Health::Good
             && !self.is_failed()
     }
@@ -199,8 +194,8 @@ impl Drain {
     /// From now on rounds go to the log, behind the blocks that it was handed: first `rounds`, then those that came meanwhile.
     fn go_direct(&mut self, mut rounds: Vec<Round>) {
         let shared = Arc::clone(&self.shared);
-        let mut direct = lock(&shared.direct);
-        let events = std::mem::take(&mut lock(&shared.queue).events);
+        let mut direct = shared.direct.lock();
+        let events = std::mem::take(&mut shared.queue.lock().events);
         let (more, is_refused) = self.take(events);
         rounds.extend(more);
         if is_refused {
@@ -209,7 +204,7 @@ impl Drain {
             return self.write(rounds);
         }
         (*direct, self.is_direct) = (true, true);
-        rounds.into_iter().for_each(|round| shared.give(round));
+        rounds.into_iter().for_each(|round| shared.append_to_log(round));
         drop(direct);
         info!("the log takes events again");
     }
@@ -219,7 +214,7 @@ impl Drain {
         if rounds.is_empty() {
             return;
         }
-        let (mut records, mut told, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut records, mut written, mut bytes) = (Vec::new(), Vec::new(), 0);
         for Round { records: mut more, done } in rounds {
             let more_bytes: usize = more.iter().map(|append| append.record.len()).sum();
             if self.is_failed() {
@@ -227,7 +222,7 @@ impl Drain {
             } else if self.spool.fits(records.len() + more.len(), bytes + more_bytes) {
                 records.append(&mut more);
                 bytes += more_bytes;
-                told.push(done);
+                written.push(done);
             } else {
                 done(Err(AppendError::Full));
             }
@@ -253,7 +248,7 @@ impl Drain {
                 Err(AppendError::Failed)
             }
         };
-        told.into_iter().for_each(|done| done(result));
+        written.into_iter().for_each(|done| done(result));
     }
 
     /// Hands the log blocks of the spool, as many as may be in flight.
@@ -270,12 +265,12 @@ impl Drain {
             }
         }
         // No block overtakes a refused one.
-        while self.refused.is_empty() && self.under_way_bytes < WINDOW_BYTES {
+        while self.refused.is_empty() && self.in_flight_bytes < WINDOW_BYTES {
             match self.spool.next_block() {
                 Ok(Some(block)) => {
                     let bytes = block.records.iter().map(|append| append.record.len()).sum();
-                    self.under_way_bytes += bytes;
-                    self.under_way.insert(block.number, (bytes, events_of(&block.records)));
+                    self.in_flight_bytes += bytes;
+                    self.in_flight.insert(block.number, (bytes, events_of(&block.records)));
                     self.hand(block);
                 }
                 Ok(None) => return,
@@ -286,11 +281,11 @@ impl Drain {
 
     fn hand(&self, Block { number, records }: Block) {
         let own = Arc::clone(&self.shared);
-        let told = move |result| own.tell(Event::Handed(number, result));
-        self.shared.log.append(records, OnFull::Wait, Box::new(told));
+        let handed = move |result| own.report(Event::Handed(number, result));
+        self.shared.log.append(records, OnFull::Wait, Box::new(handed));
     }
 
-    fn say_how_it_stands(&mut self) {
+    fn update_health(&mut self) {
         if self.full_until.is_some_and(|until| Instant::now() >= until) {
             self.full_until = None;
         }

@@ -19,23 +19,22 @@ mod metrics;
 mod shared;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use domain::frame::Frame;
 use domain::model::time::Millis;
-use eventlog::api::Append;
-use eventlog::api::Appender;
-use eventlog::api::Health;
+use eventlog::api::{Append, Appender, Health};
 use eventlog::error::LogError;
 use eventlog::files::Files;
 use eventlog::local::meta::Meta;
 use eventlog::spool::{Sizes, Spool};
+use parking_lot::Mutex;
 use tracing::info;
 
 use crate::spool::drain::Drain;
-use crate::spool::shared::{Event, Round, Shared, lock};
+use crate::spool::shared::{Event, Round, Shared};
 
 pub use crate::spool::deferred::DeferredAppender;
 pub use metrics::Metrics;
@@ -81,8 +80,8 @@ impl Spooled {
     /// # Panics
     /// If the system cannot start a thread.
     #[must_use]
-    pub fn start(found: OpenedSpool, log: Arc<dyn Appender>, metrics: Metrics) -> Self {
-        let OpenedSpool { spool, last: _, events } = found;
+    pub fn start(opened: OpenedSpool, log: Arc<dyn Appender>, metrics: Metrics) -> Self {
+        let OpenedSpool { spool, last: _, events } = opened;
         if !spool.is_empty() {
             info!(events, bytes = spool.bytes(), "the spool is drained from where it was");
         }
@@ -94,11 +93,11 @@ impl Spooled {
 
     /// Makes a round durable, in the log or in the spool. `done` gets the place, or the reason why neither has it.
     pub fn append(&self, records: Vec<Append>, done: Done) {
-        let direct = lock(&self.shared.direct);
+        let direct = self.shared.direct.lock();
         if *direct {
-            self.shared.give(Round { records, done });
+            self.shared.append_to_log(Round { records, done });
         } else {
-            self.shared.tell(Event::Round(Round { records, done }));
+            self.shared.report(Event::Round(Round { records, done }));
         }
     }
 
@@ -111,7 +110,7 @@ impl Spooled {
             (spool, _) if spool == Health::Failed as u8 => Health::Failed,
             (spool, _) if spool == Health::Good as u8 => Health::Good,
             // A full spool does not matter as long as rounds go to the log.
-            (_, log) if *lock(&self.shared.direct) => log,
+            (_, log) if *self.shared.direct.lock() => log,
             _ => Health::Full,
         }
     }
@@ -121,9 +120,9 @@ impl Spooled {
         self.shared.is_closing.store(true, Ordering::Release);
         // When this returns, each round in flight is done or refused, and the refused ones are in the queue.
         self.shared.log.close();
-        lock(&self.shared.queue).ends = true;
+        self.shared.queue.lock().ends = true;
         self.shared.wake.notify_all();
-        let thread = lock(&self.thread).take();
+        let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             let _ = thread.join();
         }

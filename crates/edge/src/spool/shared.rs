@@ -1,15 +1,14 @@
 //! The state that the spool's thread, the appending threads and the log share.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use eventlog::api::Append;
-use eventlog::api::Appender;
-use eventlog::api::{AppendError, Health, OnFull};
+use eventlog::api::{Append, AppendError, Appender, Health, OnFull};
+use parking_lot::{Condvar, Mutex};
 
-/// Maximum number of events that the spool's thread has not taken; a round beyond it is refused as if the disk were full. The
-/// appending threads have far fewer rounds in flight: only a fault reaches this limit.
+/// Maximum number of events that the spool's thread has not taken; a round beyond it is refused as if the disk were full. Rounds
+/// and blocks that the log gives back are always taken: what is in flight there bounds them.
 const EVENTS_WAITING_MAX: usize = 1024;
 
 /// Where an event is safe.
@@ -80,10 +79,6 @@ impl std::fmt::Debug for Round {
     }
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Shared {
     pub(super) fn new(log: Arc<dyn Appender>, is_direct: bool) -> Self {
         Self {
@@ -97,21 +92,21 @@ impl Shared {
     }
 
     /// Gives a round to the log; if the log does not take it, the spool gets it. The caller holds `direct`.
-    pub(super) fn give(self: &Arc<Self>, Round { records, done }: Round) {
+    pub(super) fn append_to_log(self: &Arc<Self>, Round { records, done }: Round) {
         let (own, copy) = (Arc::clone(self), records.clone());
-        let told = move |result| match result {
+        let handed = move |result| match result {
             Ok(()) => done(Ok(Durable::Log)),
             // The spool would only keep it for the log to refuse it again.
             Err(AppendError::TooLarge) => done(Err(AppendError::TooLarge)),
             Err(AppendError::Full | AppendError::Failed | AppendError::Closed) => {
-                own.tell(Event::AppendError(Round { records: copy, done }));
+                own.report(Event::AppendError(Round { records: copy, done }));
             }
         };
-        self.log.append(records, OnFull::Refuse, Box::new(told));
+        self.log.append(records, OnFull::Refuse, Box::new(handed));
     }
 
-    pub(super) fn tell(&self, event: Event) {
-        let mut queue = lock(&self.queue);
+    pub(super) fn report(&self, event: Event) {
+        let mut queue = self.queue.lock();
         // What the log gives back was in flight there, and so has its own limit.
         let is_full = queue.events.len() >= EVENTS_WAITING_MAX && matches!(event, Event::Round(_));
         let refused = if queue.has_ended { Some(AppendError::Closed) } else { is_full.then_some(AppendError::Full) };
@@ -131,32 +126,32 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::sync_channel;
 
     use eventlog::api::AppendError;
 
-    use super::{EVENTS_WAITING_MAX, Event, Round, Shared, lock};
+    use super::{EVENTS_WAITING_MAX, Event, Round, Shared};
     use crate::spool::DeferredAppender;
 
     #[test]
     fn a_round_beyond_the_queue_is_refused() {
         let shared = Shared::new(Arc::new(DeferredAppender::default()), false);
-        let (tell, told) = channel();
+        let (result_tx, result_rx) = sync_channel(1);
         let round = || {
-            let tell = tell.clone();
-            let done = move |result| tell.send(result).expect("the test waits");
+            let result_tx = result_tx.clone();
+            let done = move |result| result_tx.try_send(result).expect("the test takes each result");
             Round { records: Vec::new(), done: Box::new(done) }
         };
         for _ in 0..EVENTS_WAITING_MAX {
-            shared.tell(Event::Round(round()));
+            shared.report(Event::Round(round()));
         }
-        assert!(told.try_recv().is_err(), "they wait");
-        shared.tell(Event::Round(round()));
-        assert_eq!(told.try_recv(), Ok(Err(AppendError::Full)));
+        assert!(result_rx.try_recv().is_err(), "they wait");
+        shared.report(Event::Round(round()));
+        assert_eq!(result_rx.try_recv(), Ok(Err(AppendError::Full)));
         // What the log gives back is never lost.
-        shared.tell(Event::AppendError(round()));
-        shared.tell(Event::Handed(0, Ok(())));
-        assert!(told.try_recv().is_err(), "it waits");
-        assert_eq!(lock(&shared.queue).events.len(), EVENTS_WAITING_MAX + 2);
+        shared.report(Event::AppendError(round()));
+        shared.report(Event::Handed(0, Ok(())));
+        assert!(result_rx.try_recv().is_err(), "it waits");
+        assert_eq!(shared.queue.lock().events.len(), EVENTS_WAITING_MAX + 2);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use domain::frame::{Frame, Kind, seal};
@@ -15,6 +15,7 @@ use eventlog::api::{AppendError, Done, Health, OnFull};
 use eventlog::files::memory::{Loss, Memory};
 use eventlog::local::meta::{Clock, Meta};
 use eventlog::spool::Sizes;
+use parking_lot::{Mutex, MutexGuard};
 use prometheus::Registry;
 
 /// Nothing in these tests takes longer.
@@ -56,7 +57,7 @@ impl Fake {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Changes its behaviour. When it takes again, what waited goes first; when it goes away, what may not wait is refused.
@@ -152,11 +153,11 @@ impl World {
     }
 
     fn give_bytes(&self, partition: u16, number: i64, bytes: usize) -> Outcome {
-        let (tell, told) = channel();
+        let (result_tx, result_rx) = sync_channel(1);
         let record = seal(Kind::Events, number, None, 3, &vec![7; bytes]);
-        let done = Box::new(move |result| tell.send(result).expect("somebody listens"));
+        let done = Box::new(move |result| result_tx.try_send(result).expect("the test holds the receiver"));
         self.spooled.append(vec![Append { topic: Topic::Scans, partition, record }], done);
-        told
+        result_rx
     }
 
     fn answer(&self, partition: u16, number: i64) -> Result<Durable, AppendError> {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{File, Files};
 
@@ -19,7 +21,7 @@ struct State {
     contents: Vec<Content>,
     syncs: u64,
     /// Bytes that may still be written before the disk is full.
-    room: Option<u64>,
+    free_bytes: Option<u64>,
     /// The number of crashes; a handle from before the last one fails.
     crashes: u64,
 }
@@ -100,7 +102,7 @@ impl Memory {
 
     /// Sets how many more bytes may be written before the disk is full; `None` is no limit.
     pub fn set_room(&self, room: Option<u64>) {
-        self.state().room = room;
+        self.state().free_bytes = room;
     }
 
     /// The number of syncs of files and directories.
@@ -127,7 +129,7 @@ impl Memory {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -255,10 +257,10 @@ impl File for MemoryFile {
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         let mut state = self.disk()?;
-        let space = usize::try_from(state.room.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+        let space = usize::try_from(state.free_bytes.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
         let (written, full) = (&bytes[..space.min(bytes.len())], space < bytes.len());
-        if let Some(room) = &mut state.room {
-            *room -= written.len() as u64;
+        if let Some(free) = &mut state.free_bytes {
+            *free -= written.len() as u64;
         }
         let content = &mut state.contents[self.content];
         put(&mut content.now, at, written);

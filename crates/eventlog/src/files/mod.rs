@@ -101,10 +101,10 @@ pub fn publish(files: &dyn Files, dir: &Path, name: &str, bytes: &[u8]) -> io::R
         let _ = files.remove(&partial);
     }
     written?;
-    let place = dir.join(name);
-    match files.rename(&partial, &place) {
+    let target = dir.join(name);
+    match files.rename(&partial, &target) {
         // Another process has renamed it.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && read(files, &place)? == bytes => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound && read(files, &target)? == bytes => {}
         moved => moved?,
     }
     files.sync_dir(dir)

@@ -5,11 +5,12 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use domain::model::time::Millis;
+use parking_lot::Mutex;
 
 use crate::api::Consumer;
 use crate::api::Record;
@@ -36,7 +37,7 @@ pub fn open(settings: &Settings, client_id: &str, topic: Topic) -> Result<Archiv
     let mut consumer = KafkaConsumer::new(settings, &meta, client_id)?;
     let mut partitions = Vec::new();
     for partition in 0..meta.partitions.of(topic) {
-        let bounds = consumer.bounds(topic, partition)?;
+        let bounds = consumer.bounds(TopicPartition::new(topic, partition))?;
         let (next, end) = (bounds.start, bounds.end);
         partitions.push(PartitionState { next, end, is_read: false, ahead: VecDeque::new(), ahead_bytes: 0 });
     }
@@ -85,7 +86,7 @@ struct KafkaRecords {
 
 impl Next for KafkaRecords {
     fn next_record(&mut self) -> Result<Option<Record<'_>>, LogError> {
-        self.last = self.shared.lock().unwrap_or_else(PoisonError::into_inner).next(self.at)?;
+        self.last = self.shared.lock().next(self.at)?;
         Ok(self.last.as_ref().map(|record| Record {
             offset: record.offset,
             append: record.append,
@@ -119,15 +120,15 @@ impl Shared {
         for (number, part) in (0..).zip(partitions.iter_mut()) {
             let is_over = part.next >= part.end;
             if part.is_read && (is_over || part.ahead_bytes >= AHEAD_BYTES_MAX) {
-                consumer.revoke(*topic, number);
+                consumer.revoke(TopicPartition::new(*topic, number));
                 part.is_read = false;
             } else if !part.is_read && !is_over && part.ahead.is_empty() {
-                consumer.assign(*topic, number, part.next, MEND)?;
+                consumer.assign(TopicPartition::new(*topic, number), part.next, MEND)?;
                 part.is_read = true;
             }
         }
-        consumer.poll(WAIT, &mut |_, partition, record| {
-            let part = &mut partitions[usize::from(partition)];
+        consumer.poll(WAIT, &mut |partition, record| {
+            let part = &mut partitions[usize::from(partition.partition)];
             if record.offset < part.end {
                 let record =
                     BufferedRecord { offset: record.offset, append: record.append, bytes: record.bytes.to_vec() };
@@ -141,10 +142,10 @@ impl Shared {
     }
 
     fn stalled(&self, at: usize) -> LogError {
-        let partition = u16::try_from(at).unwrap_or(u16::MAX);
+        let partition = TopicPartition::new(self.topic, u16::try_from(at).unwrap_or(u16::MAX));
         LogError::Kafka {
             brokers: self.settings.brokers.clone(),
-            what: format!("{} cannot be read", self.settings.partition(self.topic, partition)),
+            what: format!("{} cannot be read", self.settings.partition(partition)),
             cause: format!("no record arrived within {} s", STALL_TIMEOUT.as_secs()),
             mend: "check that the brokers are up",
         }

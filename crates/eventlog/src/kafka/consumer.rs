@@ -5,7 +5,7 @@ use std::ops::{ControlFlow, Range};
 use std::time::{Duration, Instant};
 
 use domain::frame::Frame;
-use domain::model::address::Topic;
+use domain::model::address::TopicPartition;
 use domain::model::time::Millis;
 use domain::protocol::genesis::Genesis;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -37,7 +37,7 @@ pub struct KafkaConsumer {
 struct AssignedPartitions {
     settings: Settings,
     meta: Meta,
-    next: BTreeMap<(Topic, u16), AssignedPartition>,
+    next: BTreeMap<TopicPartition, AssignedPartition>,
 }
 
 struct AssignedPartition {
@@ -74,10 +74,10 @@ impl KafkaConsumer {
     fn out_of_range(&self, error: &KafkaError) -> LogError {
         // The error if all offsets are within bounds again.
         let cut = self.explain("a partition was truncated, and has grown again", error);
-        for (&(topic, partition), position) in &self.assigned.next {
-            match bounds(&self.consumer, &self.assigned.settings, topic, partition) {
+        for (&partition, position) in &self.assigned.next {
+            match bounds(&self.consumer, &self.assigned.settings, partition) {
                 Ok(bounds) => {
-                    if let Err(error) = self.assigned.check(topic, partition, position.next, &bounds, position.mend) {
+                    if let Err(error) = self.assigned.check(partition, position.next, &bounds, position.mend) {
                         return error;
                     }
                 }
@@ -91,47 +91,51 @@ impl KafkaConsumer {
         self.consumer.context().explain(&self.assigned.settings, what.to_owned(), error)
     }
 
-    fn list(&self, topic: Topic, partition: u16, from: Offset) -> Result<TopicPartitionList, LogError> {
+    fn list(&self, partition: TopicPartition, from: Offset) -> Result<TopicPartitionList, LogError> {
         let mut list = TopicPartitionList::new();
-        let added = list.add_partition_offset(&self.assigned.settings.topic(topic), i32::from(partition), from);
+        let added = list.add_partition_offset(
+            &self.assigned.settings.topic(partition.topic),
+            i32::from(partition.partition),
+            from,
+        );
         added.map_err(|e| self.explain("an offset cannot be requested", &e))?;
         Ok(list)
     }
 }
 
 impl Consumer for KafkaConsumer {
-    fn bounds(&mut self, topic: Topic, partition: u16) -> Result<Range<u64>, LogError> {
-        bounds(&self.consumer, &self.assigned.settings, topic, partition)
+    fn bounds(&mut self, partition: TopicPartition) -> Result<Range<u64>, LogError> {
+        bounds(&self.consumer, &self.assigned.settings, partition)
     }
 
-    fn assign(&mut self, topic: Topic, partition: u16, from: u64, mend: &'static str) -> Result<(), LogError> {
-        self.revoke(topic, partition);
-        let bounds = bounds(&self.consumer, &self.assigned.settings, topic, partition)?;
-        self.assigned.check(topic, partition, from, &bounds, mend)?;
+    fn assign(&mut self, partition: TopicPartition, from: u64, mend: &'static str) -> Result<(), LogError> {
+        self.revoke(partition);
+        let bounds = bounds(&self.consumer, &self.assigned.settings, partition)?;
+        self.assigned.check(partition, from, &bounds, mend)?;
         let offset = i64::try_from(from).expect("it is within the log's bounds");
-        let list = self.list(topic, partition, Offset::Offset(offset))?;
+        let list = self.list(partition, Offset::Offset(offset))?;
         let assigned = self.consumer.incremental_assign(&list);
         assigned.map_err(|e| self.explain("a partition cannot be assigned", &e))?;
-        self.assigned.next.insert((topic, partition), AssignedPartition { next: from, mend });
+        self.assigned.next.insert(partition, AssignedPartition { next: from, mend });
         Ok(())
     }
 
-    fn revoke(&mut self, topic: Topic, partition: u16) {
-        if self.assigned.next.remove(&(topic, partition)).is_none() {
+    fn revoke(&mut self, partition: TopicPartition) {
+        if self.assigned.next.remove(&partition).is_none() {
             return;
         }
         // Records in flight are not passed on, even if the client fails here.
-        if let Ok(list) = self.list(topic, partition, Offset::Invalid)
+        if let Ok(list) = self.list(partition, Offset::Invalid)
             && let Err(error) = self.consumer.incremental_unassign(&list)
         {
-            tracing::debug!(target: "kafka", %error, %topic, partition, "a partition was not unassigned");
+            tracing::debug!(target: "kafka", %error, topic = %partition.topic, partition = partition.partition, "a partition was not unassigned");
         }
     }
 
     fn poll(
         &mut self,
         wait: Duration,
-        each: &mut dyn FnMut(Topic, u16, Record<'_>) -> ControlFlow<()>,
+        each: &mut dyn FnMut(TopicPartition, Record<'_>) -> ControlFlow<()>,
     ) -> Result<usize, LogError> {
         let end = Instant::now() + wait;
         let (mut count, mut bytes) = (0, 0);
@@ -139,10 +143,10 @@ impl Consumer for KafkaConsumer {
             let left = if count == 0 { end.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             match self.consumer.poll(left) {
                 Some(Ok(message)) => {
-                    let Some((topic, partition, record)) = self.assigned.take(&message)? else { continue };
+                    let Some((partition, record)) = self.assigned.receive(&message)? else { continue };
                     count += 1;
                     bytes += record.bytes.len();
-                    if each(topic, partition, record).is_break() {
+                    if each(partition, record).is_break() {
                         break;
                     }
                 }
@@ -164,13 +168,12 @@ impl AssignedPartitions {
     /// Whether an offset is within a partition's bounds.
     fn check(
         &self,
-        topic: Topic,
-        partition: u16,
+        partition: TopicPartition,
         wanted: u64,
         bounds: &Range<u64>,
         mend: &'static str,
     ) -> Result<(), LogError> {
-        let partition = || self.settings.partition(topic, partition);
+        let partition = || self.settings.partition(partition);
         if wanted < bounds.start {
             return Err(LogError::Retired { partition: partition(), wanted, start: bounds.start, mend });
         }
@@ -181,43 +184,45 @@ impl AssignedPartitions {
     }
 
     /// The record in a message; `None` if its partition is no longer read.
-    fn take<'a>(&mut self, message: &'a BorrowedMessage<'_>) -> Result<Option<(Topic, u16, Record<'a>)>, LogError> {
-        let name = message.topic().strip_prefix(&self.settings.prefix).and_then(|name| name.strip_prefix('.'));
-        let place = name.and_then(Topic::parse).zip(u16::try_from(message.partition()).ok());
-        let Some((topic, partition)) = place else { return Ok(None) };
-        let Some(position) = self.next.get_mut(&(topic, partition)) else { return Ok(None) };
+    fn receive<'a>(
+        &mut self,
+        message: &'a BorrowedMessage<'_>,
+    ) -> Result<Option<(TopicPartition, Record<'a>)>, LogError> {
+        let partition = self.settings.parse_partition(message.topic(), message.partition());
+        let Some(partition) = partition else { return Ok(None) };
+        let Some(position) = self.next.get_mut(&partition) else { return Ok(None) };
         let found = u64::try_from(message.offset()).unwrap_or(u64::MAX);
         if found != position.next {
-            let partition = self.settings.partition(topic, partition);
+            let partition = self.settings.partition(partition);
             return Err(LogError::Hole { partition, expected: position.next, found });
         }
         let bytes = message.payload().unwrap_or_default();
         if found == 0 {
-            self.check_genesis(topic, partition, bytes)?;
+            self.check_genesis(partition, bytes)?;
         }
-        let append = self.append_time(topic, partition, message)?;
-        self.next.entry((topic, partition)).and_modify(|position| position.next += 1);
-        Ok(Some((topic, partition, Record { offset: found, append, bytes })))
+        let append = self.append_time(partition, message)?;
+        self.next.entry(partition).and_modify(|position| position.next += 1);
+        Ok(Some((partition, Record { offset: found, append, bytes })))
     }
 
-    fn check_genesis(&self, topic: Topic, partition: u16, bytes: &[u8]) -> Result<(), LogError> {
-        let source = self.meta.source(topic, partition);
+    fn check_genesis(&self, partition: TopicPartition, bytes: &[u8]) -> Result<(), LogError> {
+        let source = self.meta.source(partition);
         let checked = Frame::open(bytes).map_err(|e| format!("{NO_GENESIS}: {e}"));
         let checked =
             checked.and_then(|frame| Genesis::check(&frame, source).map_err(|e| format!("{NO_GENESIS}: {e}")));
-        checked.map_err(|what| self.foreign(topic, partition, 0, what))
+        checked.map_err(|what| self.foreign(partition, 0, what))
     }
 
-    fn append_time(&self, topic: Topic, partition: u16, message: &BorrowedMessage<'_>) -> Result<Millis, LogError> {
+    fn append_time(&self, partition: TopicPartition, message: &BorrowedMessage<'_>) -> Result<Millis, LogError> {
         if let Timestamp::LogAppendTime(append) = message.timestamp() {
             return Ok(append);
         }
         let offset = u64::try_from(message.offset()).unwrap_or(u64::MAX);
-        Err(self.foreign(topic, partition, offset, NO_APPEND_TIME.to_owned()))
+        Err(self.foreign(partition, offset, NO_APPEND_TIME.to_owned()))
     }
 
-    fn foreign(&self, topic: Topic, partition: u16, offset: u64, what: String) -> LogError {
-        LogError::Foreign { partition: self.settings.partition(topic, partition), offset, what }
+    fn foreign(&self, partition: TopicPartition, offset: u64, what: String) -> LogError {
+        LogError::Foreign { partition: self.settings.partition(partition), offset, what }
     }
 }
 

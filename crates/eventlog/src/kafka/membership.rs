@@ -4,16 +4,16 @@
 //! Members are static: a member that ends and returns under its name within the session timeout gets its partitions back, and
 //! the partitions of other members do not move.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
+use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
@@ -32,6 +32,8 @@ const POLL: Duration = Duration::from_millis(50);
 const HEARTBEAT_MAX: Duration = Duration::from_secs(3);
 /// Minimum of the poll interval that the broker accepts; a longer session makes it longer.
 const POLL_INTERVAL_MIN: Duration = Duration::from_secs(300);
+/// Maximum number of changes that the role has not taken; the member then waits, and does not poll.
+const CHANGES_MAX: usize = 64;
 /// Period in which fenced joins are counted. A fenced member joins again, because a failing broker may fence a member that has
 /// just joined.
 const TWIN_WITHIN: Duration = Duration::from_secs(60);
@@ -41,19 +43,23 @@ const TWIN_TIMES: usize = 3;
 /// A change of what a member owns. It lists the partitions that came or went, not all that the member has.
 #[derive(Debug)]
 pub enum Change {
-    Assigned(Vec<(Topic, u16)>),
+    /// The member owns them from now on.
+    Assigned(Vec<TopicPartition>),
     /// Another member may take them from now on.
-    Revoked(Vec<(Topic, u16)>),
+    Revoked(Vec<TopicPartition>),
     /// Another member may have taken them some time ago.
-    Lost(Vec<(Topic, u16)>),
+    Lost(Vec<TopicPartition>),
     /// The membership has ended: another process has this member's name, or the group cannot be joined.
     Over(LogError),
 }
 
+/// The latest offset to commit of each partition.
+type Offsets = Mutex<BTreeMap<TopicPartition, u64>>;
+
 /// A membership in a group, until it is dropped.
 #[derive(Debug)]
 pub struct Membership {
-    commits: Sender<Vec<(Topic, u16, u64)>>,
+    to_commit: Arc<Offsets>,
     changes: Mutex<Option<Receiver<Change>>>,
     ends: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -82,8 +88,9 @@ impl Membership {
         set("session.timeout.ms", session_timeout);
         set("heartbeat.interval.ms", (session_timeout / 4).min(HEARTBEAT_MAX));
         set("max.poll.interval.ms", session_timeout.max(POLL_INTERVAL_MIN));
-        let (change_tx, changes) = channel();
-        let (commits, to_commit) = channel();
+        // The member's thread waits while the channel is full; the role's thread, which takes the changes, never waits for it.
+        let (change_tx, changes) = sync_channel(CHANGES_MAX);
+        let to_commit = Arc::<Offsets>::default();
         let join_config = JoinConfig {
             config,
             settings: settings.clone(),
@@ -96,14 +103,14 @@ impl Membership {
         let member = Member {
             consumer: join_config.join()?,
             join_config,
-            to_commit,
+            to_commit: Arc::clone(&to_commit),
             ends: Arc::clone(&ends),
             recovery: RecoveryCheck::default(),
-            shut_out: Vec::new(),
+            fenced: Vec::new(),
         };
         let thread = std::thread::Builder::new().name("kafka-member".to_owned()).spawn(move || member.run());
         let thread = Mutex::new(Some(thread.expect("the system has room for a thread")));
-        Ok(Self { commits, changes: Mutex::new(Some(changes)), ends, thread })
+        Ok(Self { to_commit, changes: Mutex::new(Some(changes)), ends, thread })
     }
 
     /// The receiver of all changes since the join. It can be taken once.
@@ -112,13 +119,14 @@ impl Membership {
     /// If it was taken before.
     #[must_use]
     pub fn changes(&self) -> Receiver<Change> {
-        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let changes = self.changes.lock().take();
         changes.expect("the changes are taken once")
     }
 
-    /// Commits offsets, for tools that show consumer lag. It does not wait, and Mashang never reads these offsets.
-    pub fn commit(&self, offsets: &[(Topic, u16, u64)]) {
-        let _ = self.commits.send(offsets.to_vec());
+    /// Commits the offset of a partition, for tools that show consumer lag. It does not wait: the member's thread commits the
+    /// latest offset of each partition. Mashang never reads these offsets.
+    pub fn commit(&self, partition: TopicPartition, offset: u64) {
+        self.to_commit.lock().insert(partition, offset);
     }
 
     /// Ends the membership. The group keeps this member's partitions for it until the session timeout.
@@ -128,7 +136,9 @@ impl Membership {
 
     fn end(&self) {
         self.ends.store(true, Ordering::Release);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // If the changes were never taken, the member's thread must not wait for room.
+        self.changes.lock().take();
+        let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             let _ = thread.join();
         }
@@ -148,7 +158,7 @@ struct JoinConfig {
     group: String,
     instance: String,
     topics: Vec<String>,
-    change_tx: Sender<Change>,
+    change_tx: SyncSender<Change>,
 }
 
 impl JoinConfig {
@@ -174,11 +184,11 @@ impl fmt::Display for JoinConfig {
 struct Member {
     join_config: JoinConfig,
     consumer: BaseConsumer<Listener>,
-    to_commit: Receiver<Vec<(Topic, u16, u64)>>,
+    to_commit: Arc<Offsets>,
     ends: Arc<AtomicBool>,
     recovery: RecoveryCheck,
     /// The times at which the broker fenced the member lately.
-    shut_out: Vec<Instant>,
+    fenced: Vec<Instant>,
 }
 
 impl Member {
@@ -222,9 +232,9 @@ impl Member {
 
     /// Joins again, and reports all partitions as lost.
     fn rejoin(&mut self) -> Result<(), LogError> {
-        self.shut_out.retain(|at| at.elapsed() < TWIN_WITHIN);
-        self.shut_out.push(Instant::now());
-        if self.shut_out.len() >= TWIN_TIMES {
+        self.fenced.retain(|at| at.elapsed() < TWIN_WITHIN);
+        self.fenced.push(Instant::now());
+        if self.fenced.len() >= TWIN_TIMES {
             return Err(LogError::Kafka {
                 brokers: self.join_config.settings.brokers.clone(),
                 what: format!("member {} was shut out", self.join_config),
@@ -234,7 +244,7 @@ impl Member {
         }
         warn!(target: "kafka", member = %self.join_config, "a member was shut out of its group; it joins again");
         let before = std::mem::replace(&mut self.consumer, self.join_config.join()?);
-        let lost = std::mem::take(&mut *before.context().owned());
+        let lost = std::mem::take(&mut *before.context().owned.lock());
         let _ = self.join_config.change_tx.send(Change::Lost(lost.into_iter().collect()));
         Ok(())
     }
@@ -242,16 +252,15 @@ impl Member {
     /// Commits offsets of owned partitions only: while the member joins again, the broker would answer a commit of a lost partition
     /// as if another process had this member's name.
     fn commit(&self) {
-        let owned = self.consumer.context().owned().clone();
+        let owned = self.consumer.context().owned.lock().clone();
         let mut last: Option<TopicPartitionList> = None;
-        for (topic, partition, offset) in self.to_commit.try_iter().flatten() {
-            if owned.contains(&(topic, partition)) {
+        let offsets = std::mem::take(&mut *self.to_commit.lock());
+        for (partition, offset) in offsets {
+            if owned.contains(&partition) {
                 let list = last.get_or_insert_with(TopicPartitionList::new);
-                let (name, partition) = (self.join_config.settings.topic(topic), i32::from(partition));
+                let name = self.join_config.settings.topic(partition.topic);
                 let offset = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
-                if list.set_partition_offset(&name, partition, offset).is_err() {
-                    let _ = list.add_partition_offset(&name, partition, offset);
-                }
+                let _ = list.add_partition_offset(&name, i32::from(partition.partition), offset);
             }
         }
         if let Some(list) = last
@@ -266,9 +275,9 @@ impl Member {
 struct Listener {
     observer: ClientObserver,
     settings: Settings,
-    change_tx: Sender<Change>,
+    change_tx: SyncSender<Change>,
     /// Partitions that were reported as assigned, and not yet as revoked or lost.
-    owned: Mutex<BTreeSet<(Topic, u16)>>,
+    owned: Mutex<BTreeSet<TopicPartition>>,
 }
 
 impl Listener {
@@ -276,16 +285,9 @@ impl Listener {
         self.observer.explain(&self.settings, what.to_owned(), error)
     }
 
-    fn partitions(&self, list: &TopicPartitionList) -> Vec<(Topic, u16)> {
-        let place = |topic: &str, partition: i32| {
-            let name = topic.strip_prefix(&self.settings.prefix)?.strip_prefix('.')?;
-            Some((Topic::parse(name)?, u16::try_from(partition).ok()?))
-        };
-        list.elements().iter().filter_map(|e| place(e.topic(), e.partition())).collect()
-    }
-
-    fn owned(&self) -> MutexGuard<'_, BTreeSet<(Topic, u16)>> {
-        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    fn partitions(&self, list: &TopicPartitionList) -> Vec<TopicPartition> {
+        let elements = list.elements();
+        elements.iter().filter_map(|e| self.settings.parse_partition(e.topic(), e.partition())).collect()
     }
 
     fn report(&self, change: Change) {
@@ -310,12 +312,12 @@ impl ConsumerContext for Listener {
         let done = if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             // The member owns the partitions, and fetches no records.
             let done = consumer.incremental_assign(list).and_then(|()| consumer.pause(list));
-            self.owned().extend(partitions.iter().copied());
+            self.owned.lock().extend(partitions.iter().copied());
             self.report(Change::Assigned(partitions));
             done
         } else {
             let is_lost = consumer.assignment_lost();
-            partitions.retain(|partition| self.owned().remove(partition));
+            partitions.retain(|partition| self.owned.lock().remove(partition));
             self.report(if is_lost { Change::Lost(partitions) } else { Change::Revoked(partitions) });
             consumer.incremental_unassign(list)
         };

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
@@ -33,6 +33,7 @@ const EVENTS_MAX: usize = 256;
 /// The partitions and replicas of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogInfo {
+    /// The number of its partitions.
     pub partitions: usize,
     /// The fewest replicas of a partition.
     pub replicas: usize,
@@ -40,11 +41,16 @@ pub struct LogInfo {
 
 /// A client for a few requests.
 pub struct MetadataClient {
+    /// The settings of the client.
     pub settings: Settings,
     consumer: BaseConsumer<ClientObserver>,
 }
 
 impl MetadataClient {
+    /// A client that is not connected yet. `client_id` is its name in the brokers' logs and in ours.
+    ///
+    /// # Errors
+    /// The settings are refused.
     pub fn open(settings: &Settings, client_id: &str) -> Result<Self, LogError> {
         let mut config = settings.consumer(client_id, None)?;
         // It reads the first records, and little more.
@@ -58,9 +64,9 @@ impl MetadataClient {
         let all = until_answered(|left| self.consumer.fetch_metadata(None, left));
         let all = all.map_err(|e| self.explain("the topics cannot be listed".to_owned(), &e))?;
         let found = all.topics().iter().filter_map(|topic| {
-            let name = topic.name().strip_prefix(&self.settings.prefix)?.strip_prefix('.')?;
+            let name = self.settings.parse_topic(topic.name())?;
             let replicas = topic.partitions().iter().map(|p| p.replicas().len()).min().unwrap_or(0);
-            Some((Topic::parse(name)?, LogInfo { partitions: topic.partitions().len(), replicas }))
+            Some((name, LogInfo { partitions: topic.partitions().len(), replicas }))
         });
         Ok(found.collect())
     }
@@ -73,16 +79,16 @@ impl MetadataClient {
     }
 
     /// The first offset of a partition, and the offset after the last.
-    pub fn bounds(&self, topic: Topic, partition: u16) -> Result<Range<u64>, LogError> {
-        bounds(&self.consumer, &self.settings, topic, partition)
+    pub fn bounds(&self, partition: TopicPartition) -> Result<Range<u64>, LogError> {
+        bounds(&self.consumer, &self.settings, partition)
     }
 
     /// The first records of partitions, each of which must have one.
-    pub fn firsts(&self, partitions: &[(Topic, u16)]) -> Result<BTreeMap<(Topic, u16), Vec<u8>>, LogError> {
+    pub fn firsts(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, Vec<u8>>, LogError> {
         let mut firsts = BTreeMap::new();
-        self.read(partitions, |topic, partition, offset, bytes| {
+        self.read(partitions, |partition, offset, bytes| {
             if offset == 0 {
-                firsts.entry((topic, partition)).or_insert_with(|| bytes.to_vec());
+                firsts.entry(partition).or_insert_with(|| bytes.to_vec());
             }
             if firsts.len() == partitions.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
@@ -92,15 +98,15 @@ impl MetadataClient {
     /// Reads partitions from offset 0 on, until `each` breaks. Each must have a record.
     pub fn read(
         &self,
-        partitions: &[(Topic, u16)],
-        mut each: impl FnMut(Topic, u16, u64, &[u8]) -> ControlFlow<()>,
+        partitions: &[TopicPartition],
+        mut each: impl FnMut(TopicPartition, u64, &[u8]) -> ControlFlow<()>,
     ) -> Result<(), LogError> {
         if partitions.is_empty() {
             return Ok(());
         }
         let what = || "the first records cannot be read".to_owned();
         let mut list = TopicPartitionList::new();
-        for &(topic, partition) in partitions {
+        for &TopicPartition { topic, partition } in partitions {
             let added = list.add_partition_offset(&self.settings.topic(topic), i32::from(partition), Offset::Offset(0));
             added.map_err(|e| self.explain(what(), &e))?;
         }
@@ -109,11 +115,10 @@ impl MetadataClient {
         let result = loop {
             match self.consumer.poll(RETRY_INTERVAL) {
                 Some(Ok(record)) => {
-                    let name = record.topic().strip_prefix(&self.settings.prefix).and_then(|n| n.strip_prefix('.'));
-                    let place = name.and_then(Topic::parse).zip(u16::try_from(record.partition()).ok());
+                    let partition = self.settings.parse_partition(record.topic(), record.partition());
                     let offset = u64::try_from(record.offset()).unwrap_or(u64::MAX);
-                    if let Some((topic, partition)) = place
-                        && each(topic, partition, offset, record.payload().unwrap_or_default()).is_break()
+                    if let Some(partition) = partition
+                        && each(partition, offset, record.payload().unwrap_or_default()).is_break()
                     {
                         break Ok(());
                     }
@@ -130,6 +135,7 @@ impl MetadataClient {
         result
     }
 
+    /// The error with its cause and the fix.
     pub fn explain(&self, what: String, error: &KafkaError) -> LogError {
         // The client reports why it cannot connect as an event, among other events.
         for _ in 0..EVENTS_MAX {
@@ -143,17 +149,16 @@ impl MetadataClient {
 pub(super) fn bounds(
     consumer: &BaseConsumer<ClientObserver>,
     settings: &Settings,
-    topic: Topic,
-    partition: u16,
+    partition: TopicPartition,
 ) -> Result<Range<u64>, LogError> {
-    let name = settings.topic(topic);
-    let number = i32::from(partition);
-    let asked = until_answered(|left| {
-        let asked = consumer.fetch_watermarks(&name, number, left);
-        asked.map_err(|error| if is_unknown(&error) { check_unknown(consumer, &name, number, error) } else { error })
+    let name = settings.topic(partition.topic);
+    let number = i32::from(partition.partition);
+    let fetched = until_answered(|left| {
+        let fetched = consumer.fetch_watermarks(&name, number, left);
+        fetched.map_err(|error| if is_unknown(&error) { check_unknown(consumer, &name, number, error) } else { error })
     });
-    let (start, end) = asked.map_err(|e| {
-        let what = format!("the bounds of {} cannot be read", settings.partition(topic, partition));
+    let (start, end) = fetched.map_err(|e| {
+        let what = format!("the bounds of {} cannot be read", settings.partition(partition));
         consumer.context().explain(settings, what, &e)
     })?;
     consumer.context().outage_ends();

@@ -1,8 +1,8 @@
 //! Receives a client's log lines and connection errors, and logs outages of Kafka.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -41,7 +41,7 @@ impl ClientObserver {
 
     /// Notes that Kafka cannot be reached, or does not answer.
     fn outage_begins(&self, reason: &str) {
-        if std::mem::replace(&mut self.outage().lasts, true) {
+        if std::mem::replace(&mut self.outage.lock().lasts, true) {
             debug!(target: "kafka", client = %self.client, reason, "still out of reach");
         } else {
             warn!(target: "kafka", client = %self.client, reason, "a broker of Kafka is out of reach; trying again");
@@ -50,25 +50,21 @@ impl ClientObserver {
 
     /// Notes that Kafka answered.
     pub(super) fn outage_ends(&self) {
-        if std::mem::take(&mut *self.outage()).lasts {
+        if std::mem::take(&mut *self.outage.lock()).lasts {
             info!(target: "kafka", client = %self.client, "Kafka is in reach again");
         }
     }
 
     pub(super) fn is_outage(&self) -> bool {
-        self.outage().lasts
+        self.outage.lock().lasts
     }
 
     /// The error with its last known cause and the fix.
     pub(super) fn explain(&self, settings: &Settings, what: String, error: &KafkaError) -> LogError {
-        let last = self.outage().last.clone();
+        let last = self.outage.lock().last.clone();
         let mend = mend(last.as_ref().map_or(error, |(last, _)| last));
         let cause = last.map_or_else(|| error.to_string(), |(_, reason)| format!("{error}: {reason}"));
         LogError::Kafka { brokers: settings.brokers.clone(), what, cause, mend }
-    }
-
-    fn outage(&self) -> MutexGuard<'_, Outage> {
-        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -175,7 +171,7 @@ impl ClientContext for ClientObserver {
         }
         // AllBrokersDown hides the reason, which the error before it names.
         if error.rdkafka_error_code() != Some(Code::AllBrokersDown) {
-            self.outage().last = Some((error, reason.to_owned()));
+            self.outage.lock().last = Some((error, reason.to_owned()));
         }
     }
 }

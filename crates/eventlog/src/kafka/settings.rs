@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 
@@ -157,8 +157,18 @@ impl Settings {
 
     /// `mashang.scans partition 0`, as messages name it.
     #[must_use]
-    pub fn partition(&self, topic: Topic, partition: u16) -> String {
-        format!("{}.{topic} partition {partition}", self.prefix)
+    pub fn partition(&self, partition: TopicPartition) -> String {
+        format!("{}.{partition}", self.prefix)
+    }
+
+    /// The topic of a full name; `None` if it is not of this prefix.
+    pub(super) fn parse_topic(&self, name: &str) -> Option<Topic> {
+        Topic::parse(name.strip_prefix(&self.prefix)?.strip_prefix('.')?)
+    }
+
+    /// The partition of a topic's full name and a number; `None` if it is not of this prefix.
+    pub(super) fn parse_partition(&self, name: &str, partition: i32) -> Option<TopicPartition> {
+        Some(TopicPartition::new(self.parse_topic(name)?, u16::try_from(partition).ok()?))
     }
 
     /// Checks all overrides, without asking Kafka.
@@ -172,10 +182,18 @@ impl Settings {
         Ok(())
     }
 
+    /// The settings of an admin client.
+    ///
+    /// # Errors
+    /// A setting is refused.
     pub fn admin(&self, client_id: &str) -> Result<ClientConfig, LogError> {
         self.config(Kind::Admin, client_id)
     }
 
+    /// The settings of a producer.
+    ///
+    /// # Errors
+    /// A setting is refused.
     pub fn producer(&self, client_id: &str) -> Result<ClientConfig, LogError> {
         self.config(Kind::Producer, client_id)
     }

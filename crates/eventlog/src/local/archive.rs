@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use domain::model::address::{PartitionId, Topic};
+use domain::model::address::{PartitionId, Topic, TopicPartition};
 use domain::model::time::Millis;
 
 use crate::api::Record;
@@ -15,8 +15,8 @@ use crate::error::{LogError, at};
 use crate::files::Files;
 use crate::local::journal::{self, OldJournal};
 use crate::local::meta::{JOURNAL, Meta, read_meta};
-use crate::local::partition::{Partition, partition_dir};
 use crate::local::reader::Reader;
+use crate::local::reader::{Partition, partition_dir};
 use crate::local::segment::Segment;
 
 const MEND: &str = "records were deleted while they were read; read the log again";
@@ -24,7 +24,9 @@ const MEND: &str = "records were deleted while they were read; read the log agai
 /// The partitions of one topic.
 #[derive(Debug)]
 pub struct Archive {
+    /// The log.
     pub meta: Meta,
+    /// The partitions, in their order.
     pub partitions: Vec<Records>,
 }
 
@@ -34,6 +36,10 @@ pub struct Records(Box<dyn Next>);
 
 /// A source of the records of one partition.
 pub trait Next: Send + std::fmt::Debug {
+    /// The next record; `None` at the end.
+    ///
+    /// # Errors
+    /// The record is damaged; no record is skipped.
     fn next_record(&mut self) -> Result<Option<Record<'_>>, LogError>;
 }
 
@@ -62,24 +68,24 @@ impl Archive {
         let meta = read_meta(files, dir)?.ok_or_else(|| LogError::Missing { dir: dir.to_owned() })?;
         let journals = dir.join(JOURNAL);
         let names = files.list(&journals).map_err(at(&journals, "listed"))?;
-        let mut ends: Option<BTreeMap<(Topic, u16), u64>> = None;
+        let mut ends: Option<BTreeMap<TopicPartition, u64>> = None;
         let mut tails: BTreeMap<u16, Vec<Tail>> = BTreeMap::new();
         for number in names.iter().filter_map(|name| journal::number_of(name)) {
             let old = OldJournal::open(files, &journals, number)?;
             ends.get_or_insert_with(|| old.ends.iter().copied().collect());
-            old.records(|(of, partition), offset, append, record| {
-                if of == topic {
+            old.records(|of, offset, append, record| {
+                if of.topic == topic {
                     let tail = Tail { offset, append, bytes: record.to_vec() };
-                    tails.entry(partition).or_default().push(tail);
+                    tails.entry(of.partition).or_default().push(tail);
                 }
                 Ok(())
             })?;
         }
         let ends = ends.unwrap_or_default();
         let partitions = (0..meta.partitions.of(topic)).map(|partition| {
-            let end = ends.get(&(topic, partition)).copied().unwrap_or(0);
-            let source = PartitionId { log: meta.topic_id(topic), topic, partition };
-            let reader = segments(files, dir, source, end)?;
+            let own = TopicPartition::new(topic, partition);
+            let end = ends.get(&own).copied().unwrap_or(0);
+            let reader = segments(files, dir, meta.source(own), end)?;
             let tail = tails.remove(&partition).unwrap_or_default().into_iter();
             Ok(Records::of(Box::new(FileRecords { reader, tail, last: None })))
         });
@@ -88,7 +94,7 @@ impl Archive {
 }
 
 fn segments(files: &dyn Files, dir: &Path, source: PartitionId, end: u64) -> Result<Reader, LogError> {
-    let dir = partition_dir(dir, &source);
+    let dir = partition_dir(dir, source.topic_partition());
     let names = files.list(&dir).map_err(at(&dir, "listed"))?;
     let mut segments = Vec::new();
     for base in names.iter().filter_map(|name| Segment::base_of(name)).filter(|&base| base < end) {
@@ -102,6 +108,7 @@ fn segments(files: &dyn Files, dir: &Path, source: PartitionId, end: u64) -> Res
 }
 
 impl Records {
+    /// The records of a source.
     pub fn of(source: Box<dyn Next>) -> Self {
         Self(source)
     }

@@ -5,7 +5,7 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::model::address::{PartitionId, Topic};
+use domain::model::address::TopicPartition;
 
 use crate::api::Append;
 use crate::api::Record;
@@ -30,6 +30,7 @@ pub struct LocalConsumer {
 }
 
 impl LocalConsumer {
+    /// A consumer without partitions.
     #[must_use]
     pub fn new(log: Arc<Log>, woken_by: Readers) -> Self {
         Self { log, readers: Vec::new(), first: 0, woken_by }
@@ -37,47 +38,47 @@ impl LocalConsumer {
 }
 
 impl Consumer for LocalConsumer {
-    fn bounds(&mut self, topic: Topic, partition: u16) -> Result<Range<u64>, LogError> {
-        let partition = self.log.partition(topic, partition);
+    fn bounds(&mut self, partition: TopicPartition) -> Result<Range<u64>, LogError> {
+        let partition = self.log.partition(partition);
         Ok(partition.start()..partition.end())
     }
 
-    fn assign(&mut self, topic: Topic, partition: u16, from: u64, mend: &'static str) -> Result<(), LogError> {
-        let reader = Reader::open(Arc::clone(self.log.partition(topic, partition)), from, mend)?;
+    fn assign(&mut self, partition: TopicPartition, from: u64, mend: &'static str) -> Result<(), LogError> {
+        let reader = Reader::open(Arc::clone(self.log.partition(partition)), from, mend)?;
         self.readers.push(reader);
         Ok(())
     }
 
-    fn revoke(&mut self, topic: Topic, partition: u16) {
-        self.readers.retain(|reader| (reader.source().topic, reader.source().partition) != (topic, partition));
+    fn revoke(&mut self, partition: TopicPartition) {
+        self.readers.retain(|reader| reader.source().topic_partition() != partition);
     }
 
     fn poll(
         &mut self,
         wait: Duration,
-        each: &mut dyn FnMut(Topic, u16, Record<'_>) -> ControlFlow<()>,
+        each: &mut dyn FnMut(TopicPartition, Record<'_>) -> ControlFlow<()>,
     ) -> Result<usize, LogError> {
         // Read before the records are, so that a round in between ends the wait.
         let version = self.log.version(self.woken_by);
-        let mut taken = 0;
-        let count = self.readers.len();
-        for turn in 0..count {
-            let at = (self.first + turn) % count;
+        let mut passed = 0;
+        let readers = self.readers.len();
+        for turn in 0..readers {
+            let at = (self.first + turn) % readers;
             let reader = &mut self.readers[at];
-            let PartitionId { topic, partition, .. } = reader.source();
+            let partition = reader.source().topic_partition();
             for _ in 0..RECORDS_MAX {
                 let Some(record) = reader.next_record()? else { break };
-                taken += 1;
-                if each(topic, partition, record).is_break() {
+                passed += 1;
+                if each(partition, record).is_break() {
                     self.first = at + 1;
-                    return Ok(taken);
+                    return Ok(passed);
                 }
             }
         }
-        if taken == 0 && !wait.is_zero() {
+        if passed == 0 && !wait.is_zero() {
             self.log.wait(self.woken_by, version, wait);
         }
-        Ok(taken)
+        Ok(passed)
     }
 }
 

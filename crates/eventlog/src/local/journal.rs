@@ -17,7 +17,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use domain::model::time::Millis;
 
 use crate::error::{LogError, at};
@@ -28,11 +28,12 @@ const HEAD_BYTES: usize = 24;
 const RECORD_HEAD_BYTES: usize = 16;
 
 /// The ends of partitions: their next offsets.
-pub(crate) type Ends = Vec<((Topic, u16), u64)>;
+pub(crate) type Ends = Vec<(TopicPartition, u64)>;
 
 /// The journal that rounds are written to.
 #[derive(Debug)]
 pub(crate) struct Journal {
+    /// Its number, which is in its name.
     pub number: u64,
     file: Arc<dyn File>,
     bytes: u64,
@@ -53,7 +54,7 @@ impl Journal {
     /// Creates a journal and makes it durable; `next` is the number of its first block.
     pub(crate) fn create(files: &dyn Files, dir: &Path, number: u64, next: u64, ends: &Ends) -> Result<Self, LogError> {
         let mut block = begin();
-        for ((topic, partition), end) in ends {
+        for (TopicPartition { topic, partition }, end) in ends {
             block.push(*topic as u8);
             block.extend_from_slice(&partition.to_le_bytes());
             block.extend_from_slice(&end.to_le_bytes());
@@ -82,7 +83,7 @@ impl Journal {
     }
 
     /// Adds a record to the round.
-    pub(crate) fn put(&mut self, (topic, partition): (Topic, u16), offset: u64, record: &[u8]) {
+    pub(crate) fn put(&mut self, TopicPartition { topic, partition }: TopicPartition, offset: u64, record: &[u8]) {
         self.block.extend_from_slice(&[topic as u8, 0]);
         self.block.extend_from_slice(&partition.to_le_bytes());
         self.block.extend_from_slice(&u32::try_from(record.len()).expect("records are bounded").to_le_bytes());
@@ -179,14 +180,14 @@ pub(crate) fn read_block(file: &dyn File, at: u64) -> std::io::Result<Option<Vec
 }
 
 /// Decodes a round that [`read_block`] returned: its number and append time; its records are passed to `each`.
-pub(crate) fn open_round(bytes: &[u8], mut each: impl FnMut((Topic, u16), &[u8])) -> Option<(u64, Millis)> {
+pub(crate) fn open_round(bytes: &[u8], mut each: impl FnMut(TopicPartition, &[u8])) -> Option<(u64, Millis)> {
     let Block { number, body } = block(bytes)?;
     let append = i64::from_le_bytes(*body.first_chunk()?);
-    let taken = round(body, &mut |place, _, _, record| {
-        each(place, record);
+    let read = round(body, &mut |partition, _, _, record| {
+        each(partition, record);
         Ok(())
     });
-    taken.is_ok().then_some((number, append))
+    read.is_ok().then_some((number, append))
 }
 
 /// The end of a journal's whole blocks.
@@ -220,7 +221,7 @@ impl OldJournal {
             let topic = Topic::ALL.get(usize::from(row[0])).filter(|_| row.len() == 11);
             let topic = topic.ok_or_else(|| damaged("the journal's first block names no topic"))?;
             let end = u64::from_le_bytes(std::array::from_fn(|i| row[3 + i]));
-            ends.push(((*topic, u16::from_le_bytes([row[1], row[2]])), end));
+            ends.push((TopicPartition::new(*topic, u16::from_le_bytes([row[1], row[2]])), end));
         }
         let (from, first) = (HEAD_BYTES + head.body.len(), head.number + 1);
         Ok(Self { ends, bytes, path, from, first })
@@ -237,7 +238,7 @@ impl OldJournal {
     /// A valid block follows an invalid one, or records are impossible.
     pub(crate) fn records(
         &self,
-        mut each: impl FnMut((Topic, u16), u64, Millis, &[u8]) -> Result<(), LogError>,
+        mut each: impl FnMut(TopicPartition, u64, Millis, &[u8]) -> Result<(), LogError>,
     ) -> Result<WholeBlocks, LogError> {
         let mut at = self.from;
         let mut next = self.first;
@@ -255,11 +256,11 @@ impl OldJournal {
         // The rest was never synced, unless a valid block follows.
         let mut search = at + 1;
         while let Some(found) = self.bytes.get(search..).and_then(|rest| memchr::memmem::find(rest, &MAGIC)) {
-            let place = search + found;
-            if self.bytes.get(place..).and_then(block).is_some_and(|b| b.number >= next) {
-                return Err(self.damaged(at, format!("block {next} is torn, and a good one follows at byte {place}")));
+            let start = search + found;
+            if self.bytes.get(start..).and_then(block).is_some_and(|b| b.number >= next) {
+                return Err(self.damaged(at, format!("block {next} is torn, and a good one follows at byte {start}")));
             }
-            search = place + 1;
+            search = start + 1;
         }
         Ok(WholeBlocks { next, bytes: at as u64 })
     }
@@ -280,7 +281,7 @@ enum Torn {
 
 fn round(
     body: &[u8],
-    each: &mut impl FnMut((Topic, u16), u64, Millis, &[u8]) -> Result<(), LogError>,
+    each: &mut impl FnMut(TopicPartition, u64, Millis, &[u8]) -> Result<(), LogError>,
 ) -> Result<(), Torn> {
     let (append, mut rest) = body.split_first_chunk::<8>().ok_or(Torn::Body)?;
     let append = i64::from_le_bytes(*append);
@@ -291,7 +292,7 @@ fn round(
         let len = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
         let offset = u64::from_le_bytes(std::array::from_fn(|i| head[8 + i]));
         let (record, after) = after.split_at_checked(len).ok_or(Torn::Body)?;
-        each((topic, partition), offset, append, record).map_err(Torn::Other)?;
+        each(TopicPartition::new(topic, partition), offset, append, record).map_err(Torn::Other)?;
         rest = after;
     }
     Ok(())

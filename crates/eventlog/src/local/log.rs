@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use domain::model::time::Millis;
+use parking_lot::{Condvar, Mutex};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 use tracing::{error, info, warn};
 
@@ -17,11 +18,17 @@ use crate::api::{Append, AppendError, Done, Health, OnFull, now_ms};
 use crate::error::LogError;
 use crate::files::Files;
 use crate::local::meta::Meta;
-use crate::local::partition::Partition;
+use crate::local::reader::Partition;
 use crate::local::store::{Sizes, Store, Unsynced};
+use crate::queue_budget::QueueBudget;
 
 /// Maximum bytes of records in one round, unless one append has more; further appends wait for the next round.
 const ROUND_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Maximum size of the records that are not durable yet, bytes; a further append with `OnFull::Refuse` is refused. Appends with
+/// `OnFull::Wait` have the bound of their lane.
+const QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Maximum number of journals whose segments are being synced; the log begins another one only after that.
+const UNSYNCED_MAX: usize = 1;
 /// Minimum time between the beginnings of two rounds; appends that arrive meanwhile share a sync.
 const ROUND_INTERVAL: Duration = Duration::from_millis(2);
 /// Interval between retries while the disk is full.
@@ -32,7 +39,7 @@ const FULL_INTERVAL: Duration = Duration::from_millis(200);
 pub struct Log {
     shared: Arc<Shared>,
     meta: Meta,
-    partitions: BTreeMap<(Topic, u16), Arc<Partition>>,
+    partitions: BTreeMap<TopicPartition, Arc<Partition>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -42,6 +49,7 @@ struct Shared {
     wake: Condvar,
     /// The newest rounds with facts, and with records of all other topics.
     news: [News; 2],
+    budget: QueueBudget,
     health: AtomicU8,
     metrics: Metrics,
 }
@@ -49,7 +57,9 @@ struct Shared {
 /// The readers that a round wakes: readers of facts sleep on while only desks write to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readers {
+    /// Readers of facts.
     Facts = 0,
+    /// Readers of all other topics.
     Desks = 1,
 }
 
@@ -62,7 +72,8 @@ struct News {
 #[derive(Debug, Default)]
 struct Queue {
     entries: VecDeque<Entry>,
-    retire: Vec<(Topic, u16, u64, Millis)>,
+    /// The latest request for each partition: delete below an offset what was appended before a time.
+    retire: BTreeMap<TopicPartition, (u64, Millis)>,
     is_closed: bool,
 }
 
@@ -129,16 +140,19 @@ impl Log {
         registry: &Registry,
     ) -> Result<Self, LogError> {
         let store = Store::open(files, dir, meta, sizes)?;
+        let metrics = Metrics::new(registry).expect("the log's metrics are registered once");
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
             news: Default::default(),
             health: AtomicU8::new(Health::Good as u8),
-            metrics: Metrics::new(registry).expect("the log's metrics are registered once"),
+            budget: QueueBudget::new(QUEUE_BYTES_MAX, metrics.queue_bytes.clone()),
+            metrics,
         });
         let (meta, partitions) = (store.meta().clone(), store.partitions());
-        let (to_syncer, unsynced) = channel::<Unsynced>();
-        let (synced, from_syncer) = channel();
+        // Neither thread ever waits for the other: no journal is begun before the last one's segments are synced.
+        let (to_syncer, unsynced) = sync_channel::<Unsynced>(UNSYNCED_MAX);
+        let (synced, from_syncer) = sync_channel(UNSYNCED_MAX);
         let committer = Committer { store, shared: Arc::clone(&shared), to_syncer: Some(to_syncer), from_syncer };
         let threads = vec![
             spawn("log-committer", move || committer.run_guarded()),
@@ -147,6 +161,7 @@ impl Log {
         Ok(Self { shared, meta, partitions, threads: Mutex::new(threads) })
     }
 
+    /// The identity of the log.
     #[must_use]
     pub fn meta(&self) -> &Meta {
         &self.meta
@@ -157,21 +172,29 @@ impl Log {
     /// # Panics
     /// If the log has no such partition.
     #[must_use]
-    pub fn partition(&self, topic: Topic, partition: u16) -> &Arc<Partition> {
-        &self.partitions[&(topic, partition)]
+    pub fn partition(&self, partition: TopicPartition) -> &Arc<Partition> {
+        &self.partitions[&partition]
     }
 
     /// Appends records, all in one round; `done` is called once they are durable or refused.
     ///
-    /// The queue has no limit of its own. Callers bound it: the edge by its memory budget, each lane by what it reads in one turn.
+    /// The queue holds 256 MiB; beyond that, appends with `OnFull::Refuse` are refused. An append with `OnFull::Wait` is an answer
+    /// that must not be lost, so it always has room: its lane bounds how many it has in flight.
     pub fn append(&self, records: Vec<Append>, on_full: OnFull, done: Done) {
-        let bytes = records.iter().map(|r| r.record.len()).sum();
-        let mut queue = self.shared.queue();
+        let bytes: usize = records.iter().map(|r| r.record.len()).sum();
+        let mut queue = self.shared.queue.lock();
         if queue.is_closed {
             drop(queue);
             return done(Err(self.shared.refusal()));
         }
-        self.shared.metrics.queue_bytes.add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        match on_full {
+            OnFull::Wait => self.shared.budget.reserve(bytes),
+            OnFull::Refuse if self.shared.budget.try_reserve(bytes) => {}
+            OnFull::Refuse => {
+                drop(queue);
+                return done(Err(AppendError::Full));
+            }
+        }
         queue.entries.push_back(Entry { records, bytes, on_full, done });
         drop(queue);
         self.shared.wake.notify_one();
@@ -182,7 +205,7 @@ impl Log {
     /// # Errors
     /// The append is refused.
     pub fn append_and_wait(&self, records: Vec<Append>) -> Result<(), AppendError> {
-        let (result_tx, result_rx) = channel();
+        let (result_tx, result_rx) = sync_channel(1);
         self.append(
             records,
             OnFull::Refuse,
@@ -194,10 +217,12 @@ impl Log {
     }
 
     /// Asks the committer to delete whole segments of a partition below an offset that were appended before a time.
-    pub fn retire(&self, topic: Topic, partition: u16, below: u64, before: Millis) {
-        self.shared.queue().retire.push((topic, partition, below, before));
+    /// A later request for the same partition replaces one that still waits.
+    pub fn retire(&self, partition: TopicPartition, below: u64, before: Millis) {
+        self.shared.queue.lock().retire.insert(partition, (below, before));
     }
 
+    /// Whether it accepts records now.
     #[must_use]
     pub fn health(&self) -> Health {
         match self.shared.health.load(Ordering::Acquire) {
@@ -210,21 +235,21 @@ impl Log {
     /// A number that grows with every round that wakes these readers, for [`Log::wait`].
     #[must_use]
     pub fn version(&self, readers: Readers) -> u64 {
-        *self.shared.news[readers as usize].version.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.shared.news[readers as usize].version.lock()
     }
 
     /// Waits until a round has followed `version`, or until the timeout.
     pub fn wait(&self, readers: Readers, version: u64, timeout: Duration) {
         let news = &self.shared.news[readers as usize];
-        let now = news.version.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(news.changed.wait_timeout_while(now, timeout, |now| *now == version));
+        let mut now = news.version.lock();
+        news.changed.wait_while_for(&mut now, |now| *now == version, timeout);
     }
 
     /// Makes queued records durable and stops; later appends are refused.
     pub fn close(&self) {
-        self.shared.queue().is_closed = true;
+        self.shared.queue.lock().is_closed = true;
         self.shared.wake.notify_one();
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
             let _ = thread.join();
         }
@@ -238,10 +263,6 @@ impl Drop for Log {
 }
 
 impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn refusal(&self) -> AppendError {
         if self.health.load(Ordering::Acquire) == Health::Failed as u8 {
             AppendError::Failed
@@ -252,7 +273,7 @@ impl Shared {
 
     fn notify(&self, readers: Readers) {
         let news = &self.news[readers as usize];
-        *news.version.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        *news.version.lock() += 1;
         news.changed.notify_all();
     }
 }
@@ -262,7 +283,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
 }
 
 /// Syncs segments beside the rounds.
-fn sync_segments(unsynced: &Receiver<Unsynced>, synced: &Sender<(Unsynced, Result<(), LogError>)>) {
+fn sync_segments(unsynced: &Receiver<Unsynced>, synced: &SyncSender<(Unsynced, Result<(), LogError>)>) {
     for files in unsynced {
         let result = files.sync();
         if synced.send((files, result)).is_err() {
@@ -274,7 +295,7 @@ fn sync_segments(unsynced: &Receiver<Unsynced>, synced: &Sender<(Unsynced, Resul
 struct Committer {
     store: Store,
     shared: Arc<Shared>,
-    to_syncer: Option<Sender<Unsynced>>,
+    to_syncer: Option<SyncSender<Unsynced>>,
     from_syncer: Receiver<(Unsynced, Result<(), LogError>)>,
 }
 
@@ -300,7 +321,7 @@ impl Committer {
                 break;
             }
             let is_full = self.shared.health.load(Ordering::Acquire) == Health::Full as u8;
-            if is_full && self.shared.queue().is_closed {
+            if is_full && self.shared.queue.lock().is_closed {
                 // Nothing frees space any more: what still waits is refused.
                 break;
             }
@@ -313,12 +334,12 @@ impl Committer {
 
     /// Waits for work; `None` once the log is closed and the queue is empty.
     fn next_round(&self, last: Instant) -> Option<Vec<Entry>> {
-        let mut queue = self.shared.queue();
+        let mut queue = self.shared.queue.lock();
         while queue.entries.is_empty() && queue.retire.is_empty() {
             if queue.is_closed {
                 return None;
             }
-            queue = self.shared.wake.wait_timeout(queue, FULL_INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
+            self.shared.wake.wait_for(&mut queue, FULL_INTERVAL);
             if self.store.is_rotation_due() {
                 break;
             }
@@ -334,7 +355,7 @@ impl Committer {
         {
             drop(queue);
             std::thread::sleep(left);
-            queue = self.shared.queue();
+            queue = self.shared.queue.lock();
         }
         let mut bytes = 0;
         let count = queue.entries.iter().take_while(|entry| {
@@ -398,7 +419,7 @@ impl Committer {
                 OnFull::Wait => waiting.push(entry),
             }
         }
-        let mut queue = self.shared.queue();
+        let mut queue = self.shared.queue.lock();
         waiting.into_iter().rev().for_each(|entry| queue.entries.push_front(entry));
     }
 
@@ -421,9 +442,9 @@ impl Committer {
                 Err(error) => return Err(error),
             }
         }
-        let retire = std::mem::take(&mut self.shared.queue().retire);
-        for (topic, partition, below, before) in retire {
-            let gone = self.store.retire(topic, partition, below, before)?;
+        let retire = std::mem::take(&mut self.shared.queue.lock().retire);
+        for (partition, (below, before)) in retire {
+            let gone = self.store.retire(partition, below, before)?;
             self.shared.metrics.fsyncs.inc_by(gone);
         }
         Ok(())
@@ -436,7 +457,7 @@ impl Committer {
 
     fn refuse_all(&self) {
         let entries = {
-            let mut queue = self.shared.queue();
+            let mut queue = self.shared.queue.lock();
             queue.is_closed = true;
             std::mem::take(&mut queue.entries)
         };
@@ -456,7 +477,7 @@ impl Committer {
     }
 
     fn finish(&self, entry: Entry, result: Result<(), AppendError>) {
-        self.shared.metrics.queue_bytes.sub(i64::try_from(entry.bytes).unwrap_or(i64::MAX));
+        self.shared.budget.release(entry.bytes);
         (entry.done)(result);
     }
 }

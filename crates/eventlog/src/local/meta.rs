@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use domain::model::address::{PartitionId, Partitions, Topic};
+use domain::model::address::{PartitionId, Partitions, Topic, TopicPartition};
 use domain::model::ids::digest128;
 use domain::protocol::genesis::Genesis;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,9 @@ use crate::files::{self, Files};
 
 /// Version of the format on the disk; another version is refused.
 const FORMAT: u32 = 1;
+/// The file of the identity.
 pub const META: &str = "meta.json";
+/// The directory of the journals.
 pub const JOURNAL: &str = "journal";
 
 /// The source of time. A log has one for its whole life: its records have no meaning under the other.
@@ -33,11 +35,14 @@ pub struct Meta {
     /// A random number that no other log has.
     #[serde(with = "hex")]
     id: u128,
+    /// The source of time.
     pub clock: Clock,
+    /// The number of partitions of each topic.
     pub partitions: Partitions,
 }
 
 impl Meta {
+    /// The identity of a new log.
     #[must_use]
     pub fn new(id: u128, clock: Clock, partitions: Partitions) -> Self {
         Self { format: FORMAT, id, clock, partitions }
@@ -52,16 +57,18 @@ impl Meta {
 
     /// The first record of a partition of this log.
     #[must_use]
-    pub fn birth(&self, topic: Topic, partition: u16) -> Genesis {
+    pub fn genesis(&self, partition: TopicPartition) -> Genesis {
         let is_event_clock = self.clock == Clock::Event;
-        Genesis { source: self.source(topic, partition), id: self.id, is_event_clock, partitions: self.partitions }
+        Genesis { source: self.source(partition), id: self.id, is_event_clock, partitions: self.partitions }
     }
 
+    /// A partition of this log.
     #[must_use]
-    pub fn source(&self, topic: Topic, partition: u16) -> PartitionId {
+    pub fn source(&self, TopicPartition { topic, partition }: TopicPartition) -> PartitionId {
         PartitionId { log: self.topic_id(topic), topic, partition }
     }
 
+    /// The random number that no other log has.
     #[must_use]
     pub fn id(&self) -> u128 {
         self.id
@@ -74,8 +81,10 @@ impl Meta {
     }
 
     /// Every partition of every topic.
-    pub fn all(&self) -> impl Iterator<Item = (Topic, u16)> + '_ {
-        Topic::ALL.iter().flat_map(|&topic| (0..self.partitions.of(topic)).map(move |p| (topic, p)))
+    pub fn all(&self) -> impl Iterator<Item = TopicPartition> + '_ {
+        let of =
+            |&topic: &Topic| (0..self.partitions.of(topic)).map(move |partition| TopicPartition::new(topic, partition));
+        Topic::ALL.iter().flat_map(of)
     }
 }
 

@@ -5,9 +5,8 @@
 //! - [`consumer`]: the consumer of the embedded log
 //! - [`archive`]: reads a log without changing it
 //! - [`meta`]: the log's id, clock and number of partitions, fixed at its creation
-//! - [`partition`]: the readers' side of one partition
 //! - `tail`: the writer's side of one partition
-//! - [`reader`]: the records of one partition, in order
+//! - [`reader`]: the readers' side of one partition: its durable records, in order
 //! - `segment`: the records of one partition, in files
 //! - `journal`: the latest appends to all partitions in one file, so that one sync makes a round durable
 
@@ -16,7 +15,6 @@ pub mod consumer;
 pub(crate) mod journal;
 pub mod log;
 pub mod meta;
-pub mod partition;
 pub mod reader;
 mod segment;
 pub mod store;

@@ -1,13 +1,78 @@
-//! The durable records of one partition, in order.
+//! The readers' side of a partition: its durable records, in order.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use domain::model::address::PartitionId;
+use domain::model::address::{PartitionId, TopicPartition};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::api::Record;
 use crate::error::LogError;
-use crate::local::partition::Partition;
 use crate::local::segment::{Cursor, Segment};
+
+/// The readers' side of a partition.
+#[derive(Debug)]
+pub struct Partition {
+    source: PartitionId,
+    shown: Mutex<Shown>,
+}
+
+/// What readers may see.
+#[derive(Debug)]
+pub struct Shown {
+    /// The segments, the oldest first.
+    pub segments: Vec<Arc<Segment>>,
+    /// The offset after the last record that may be seen.
+    pub end: u64,
+}
+
+impl Partition {
+    /// A partition with these segments, shown up to an offset.
+    pub fn new(source: PartitionId, segments: Vec<Arc<Segment>>, end: u64) -> Self {
+        Self { source, shown: Mutex::new(Shown { segments, end }) }
+    }
+
+    /// The first offset that the log still holds.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        self.shown().segments.first().map_or(0, |s| s.base)
+    }
+
+    /// The offset after the last record that may be seen.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.shown().end
+    }
+
+    /// The partition of which log it is.
+    #[must_use]
+    pub fn source(&self) -> PartitionId {
+        self.source
+    }
+
+    /// `scans partition 0`, as messages name it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.source.to_string()
+    }
+
+    /// The segment that holds an offset; for the partition's end, the last segment.
+    pub fn segment(&self, offset: u64) -> Option<Arc<Segment>> {
+        let shown = self.shown();
+        let after = shown.segments.partition_point(|s| s.base <= offset);
+        after.checked_sub(1).map(|i| Arc::clone(&shown.segments[i]))
+    }
+
+    /// What readers may see now, locked.
+    pub fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock()
+    }
+}
+
+/// The directory of a partition's segments.
+pub fn partition_dir(dir: &Path, partition: TopicPartition) -> PathBuf {
+    dir.join(partition.topic.as_str()).join(partition.partition.to_string())
+}
 
 /// Reads a partition from an offset on.
 #[derive(Debug)]
@@ -45,6 +110,7 @@ impl Reader {
         Ok(reader)
     }
 
+    /// The partition that it reads.
     #[must_use]
     pub fn source(&self) -> PartitionId {
         self.partition.source()

@@ -35,13 +35,16 @@ const CHUNK_BYTES: usize = 256 * 1024;
 pub struct Segment {
     /// The offset of its first record.
     pub base: u64,
+    /// Its path.
     pub path: PathBuf,
+    /// Its file.
     pub file: Arc<dyn File>,
     /// The number of durable bytes, which readers may see.
     shown: AtomicU64,
 }
 
 impl Segment {
+    /// The name of the segment that begins at an offset.
     pub fn name(base: u64) -> String {
         format!("{base:020}.seg")
     }
@@ -76,14 +79,17 @@ impl Segment {
         Ok(Self { base, path, file, shown: AtomicU64::new(HEADER_BYTES as u64) })
     }
 
+    /// The size of what readers may see, bytes.
     pub fn shown(&self) -> u64 {
         self.shown.load(Ordering::Acquire)
     }
 
+    /// Shows the file up to a size to readers.
     pub fn show(&self, bytes: u64) {
         self.shown.store(bytes, Ordering::Release);
     }
 
+    /// The error of a damaged byte.
     pub fn damaged(&self, byte: u64, what: impl Into<String>) -> LogError {
         LogError::Damaged { path: self.path.clone(), byte, what: what.into() }
     }
@@ -117,8 +123,11 @@ pub(super) fn put(to: &mut Vec<u8>, offset: u64, append: Millis, record: &[u8]) 
 /// A record that was read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found<'a> {
+    /// Its offset.
     pub offset: u64,
+    /// Its append time.
     pub append: Millis,
+    /// Its contents.
     pub record: &'a [u8],
 }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use domain::model::address::{PartitionId, Partitions, Topic};
+use domain::model::address::{Partitions, TopicPartition};
 use domain::model::time::Millis;
 
 use crate::api::Append;
@@ -18,7 +18,7 @@ use crate::error::{LogError, at};
 use crate::files::{self, Files, PARTIAL};
 use crate::local::journal::{self, Ends, Journal, OldJournal};
 use crate::local::meta::{Clock, JOURNAL, META, Meta, read_meta};
-use crate::local::partition::Partition;
+use crate::local::reader::{Partition, partition_dir};
 use crate::local::segment::{HEADER_BYTES, Segment};
 use crate::local::tail::{Tail, first_append};
 
@@ -44,7 +44,7 @@ pub struct Store {
     dir: PathBuf,
     meta: Meta,
     sizes: Sizes,
-    tails: BTreeMap<(Topic, u16), Tail>,
+    tails: BTreeMap<TopicPartition, Tail>,
     journal: Journal,
     /// Earlier journals, whose segments are not synced yet.
     older: Vec<u64>,
@@ -59,7 +59,7 @@ pub struct Store {
 pub struct Unsynced {
     files: Arc<dyn Files>,
     segments: Vec<Arc<Segment>>,
-    ends: Vec<((Topic, u16), u64)>,
+    ends: Vec<(TopicPartition, u64)>,
     journals: Vec<u64>,
 }
 
@@ -86,6 +86,7 @@ impl Unsynced {
         self.segments.len()
     }
 
+    /// Whether there is no segment to sync.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()
@@ -132,13 +133,12 @@ impl Store {
         if old.is_empty() {
             check_nothing_is_there(&*files, dir, &meta)?;
         }
-        let ends: BTreeMap<(Topic, u16), u64> =
+        let ends: BTreeMap<TopicPartition, u64> =
             old.first().map_or_else(BTreeMap::new, |j| j.ends.iter().copied().collect());
         let mut tails = BTreeMap::new();
-        for (topic, partition) in meta.all() {
-            let source = PartitionId { log: meta.topic_id(topic), topic, partition };
-            let end = ends.get(&(topic, partition)).copied().unwrap_or(0);
-            tails.insert((topic, partition), Tail::open(&*files, dir, source, end)?);
+        for partition in meta.all() {
+            let end = ends.get(&partition).copied().unwrap_or(0);
+            tails.insert(partition, Tail::open(&*files, dir, meta.source(partition), end)?);
         }
         // Replay the records of the journals that are not in synced segments.
         let mut dirty = BTreeMap::new();
@@ -153,7 +153,7 @@ impl Store {
                 let tail = tails.get_mut(&key).ok_or_else(|| LogError::Damaged {
                     path: journals.join(journal::name(numbers[i])),
                     byte: 0,
-                    what: format!("it holds a record of {} partition {}, which is not there", key.0, key.1),
+                    what: format!("it holds a record of {key}, which is not there"),
                 })?;
                 tail.stage(&*files, sizes.segment_bytes, offset, time, record)
             })?;
@@ -190,6 +190,7 @@ impl Store {
         Ok(store)
     }
 
+    /// The identity of the log.
     #[must_use]
     pub fn meta(&self) -> &Meta {
         &self.meta
@@ -200,13 +201,13 @@ impl Store {
     /// # Panics
     /// If the log has no such partition.
     #[must_use]
-    pub fn partition(&self, topic: Topic, partition: u16) -> Arc<Partition> {
-        Arc::clone(&self.tails[&(topic, partition)].partition)
+    pub fn partition(&self, partition: TopicPartition) -> Arc<Partition> {
+        Arc::clone(&self.tails[&partition].partition)
     }
 
     /// Every partition, to read.
     #[must_use]
-    pub fn partitions(&self) -> BTreeMap<(Topic, u16), Arc<Partition>> {
+    pub fn partitions(&self) -> BTreeMap<TopicPartition, Arc<Partition>> {
         self.tails.iter().map(|(key, tail)| (*key, Arc::clone(&tail.partition))).collect()
     }
 
@@ -236,10 +237,11 @@ impl Store {
     fn try_append(&mut self, records: &[Append], append: Millis) -> Result<(), LogError> {
         self.journal.begin_round(append);
         for Append { topic, partition, record } in records {
-            let tail = self.tails.get_mut(&(*topic, *partition)).expect("a partition of this log");
+            let to = TopicPartition::new(*topic, *partition);
+            let tail = self.tails.get_mut(&to).expect("a partition of this log");
             let offset = tail.next + tail.round.records;
             tail.stage(&*self.files, self.sizes.segment_bytes, offset, append, record)?;
-            self.journal.put((*topic, *partition), offset, record);
+            self.journal.put(to, offset, record);
         }
         for tail in self.tails.values_mut().filter(|tail| tail.is_touched()) {
             tail.write()?;
@@ -315,8 +317,8 @@ impl Store {
     ///
     /// # Errors
     /// The disk fails.
-    pub fn retire(&mut self, topic: Topic, partition: u16, below: u64, before: Millis) -> Result<u64, LogError> {
-        let Some(tail) = self.tails.get(&(topic, partition)) else { return Ok(0) };
+    pub fn retire(&mut self, partition: TopicPartition, below: u64, before: Millis) -> Result<u64, LogError> {
+        let Some(tail) = self.tails.get(&partition) else { return Ok(0) };
         let synced = tail.synced;
         let gone: Vec<Arc<Segment>> = {
             let mut shown = tail.partition.shown();
@@ -342,9 +344,9 @@ impl Store {
 }
 
 fn sync_dirs(files: &dyn Files, dir: &Path, meta: &Meta) -> Result<(), LogError> {
-    for (topic, partition) in meta.all() {
-        let topic = dir.join(topic.as_str());
-        let own = topic.join(partition.to_string());
+    for partition in meta.all() {
+        let topic = dir.join(partition.topic.as_str());
+        let own = partition_dir(dir, partition);
         files.sync_dir(&own).map_err(at(&own, "synced"))?;
         files.sync_dir(&topic).map_err(at(&topic, "synced"))?;
     }
@@ -353,8 +355,8 @@ fn sync_dirs(files: &dyn Files, dir: &Path, meta: &Meta) -> Result<(), LogError>
 
 /// Checks that no segment holds a record: a log whose journal is missing must not count as a new one.
 fn check_nothing_is_there(files: &dyn Files, dir: &Path, meta: &Meta) -> Result<(), LogError> {
-    for (topic, partition) in meta.all() {
-        let own = dir.join(topic.as_str()).join(partition.to_string());
+    for partition in meta.all() {
+        let own = partition_dir(dir, partition);
         for name in files.list(&own).map_err(at(&own, "listed"))? {
             let path = own.join(&name);
             let file = files.open(&path, false).map_err(at(&path, "opened"))?;

@@ -8,20 +8,24 @@ use domain::model::time::Millis;
 
 use crate::error::{LogError, at};
 use crate::files::Files;
-use crate::local::partition::{Partition, partition_dir};
+use crate::local::reader::{Partition, partition_dir};
 use crate::local::segment::{Cursor, HEADER_BYTES, Segment, put};
 
 /// The writer's side of a partition.
 #[derive(Debug)]
 pub(super) struct Tail {
+    /// The readers' side.
     pub partition: Arc<Partition>,
+    /// The directory of its segments.
     pub dir: PathBuf,
+    /// The last segment.
     pub segment: Arc<Segment>,
     /// The size of the last segment in bytes, and the next offset, both as of the last durable round.
     pub bytes: u64,
     pub next: u64,
     /// The next offset as of the last sync of the segments.
     pub synced: u64,
+    /// The current round.
     pub round: Round,
 }
 
@@ -33,13 +37,14 @@ pub(super) struct Round {
     /// Segments that the round began, and their sizes in bytes.
     begun: Vec<(Arc<Segment>, u64)>,
     buffer: Vec<u8>,
+    /// Number of records of the round.
     pub records: u64,
 }
 
 impl Tail {
     /// Opens a partition up to the end that was synced. Later records are cut off; the journal holds them.
     pub(super) fn open(files: &dyn Files, dir: &Path, source: PartitionId, end: u64) -> Result<Self, LogError> {
-        let dir = partition_dir(dir, &source);
+        let dir = partition_dir(dir, source.topic_partition());
         files.create_dir(&dir).map_err(at(&dir, "made"))?;
         let names = files.list(&dir).map_err(at(&dir, "listed"))?;
         let bases: Vec<u64> = names.iter().filter_map(|name| Segment::base_of(name)).collect();
@@ -63,7 +68,7 @@ impl Tail {
             segments.push(Arc::new(Segment::create(files, &dir, &source, 0)?));
         }
         let segment = Arc::clone(segments.last().expect("a partition has a segment"));
-        let bytes = place_of(&segment, end)?;
+        let bytes = byte_of(&segment, end)?;
         segment.file.truncate(bytes).map_err(at(&segment.path, "cut"))?;
         segment.show(bytes);
         let partition = Arc::new(Partition::new(source, segments, end));
@@ -155,7 +160,7 @@ pub(super) fn first_append(segment: &Segment) -> Result<Millis, LogError> {
 }
 
 /// The byte where an offset begins in a segment. All records before it must be whole.
-fn place_of(segment: &Segment, offset: u64) -> Result<u64, LogError> {
+fn byte_of(segment: &Segment, offset: u64) -> Result<u64, LogError> {
     let mut cursor = Cursor::new();
     for expected in segment.base..offset {
         if cursor.next(segment, segment.shown(), expected)?.is_none() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use eventlog::files::memory::{Loss, Memory};
 use eventlog::local::store::{Store, Unsynced};
 use proptest::prelude::*;
@@ -84,7 +84,7 @@ impl World {
     fn found(&self) -> Model {
         let store = self.store.as_ref().expect("open");
         let read = |p: u16| {
-            let start = store.partition(Topic::Scans, p).start();
+            let start = store.partition(TopicPartition::new(Topic::Scans, p)).start();
             let mut texts: Vec<String> =
                 self.model.get(&p).map_or(&[][..], |m| &m[..usize::try_from(start).expect("small")]).to_vec();
             texts.extend(read(store, Topic::Scans, p, start).expect("readable"));
@@ -135,8 +135,8 @@ impl World {
             }
             Op::Retire { partition, share } => {
                 let store = self.store.as_mut().expect("open");
-                let end = store.partition(Topic::Scans, partition).end();
-                store.retire(Topic::Scans, partition, end * share / 10, i64::MAX).expect("a disk");
+                let end = store.partition(TopicPartition::new(Topic::Scans, partition)).end();
+                store.retire(TopicPartition::new(Topic::Scans, partition), end * share / 10, i64::MAX).expect("a disk");
             }
             Op::Crash { loss } => self.reopen(loss, Vec::new()),
             Op::Torn { records, room, loss } => {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use domain::model::address::{Partitions, Topic};
+use domain::model::address::{Partitions, Topic, TopicPartition};
 use eventlog::files::Files;
 use eventlog::files::memory::{Loss, Memory};
 use eventlog::local::meta::{Clock, Meta};
@@ -133,7 +133,7 @@ fn other_clock_or_partition_count_is_refused() {
 fn deleted_and_future_offsets_are_errors() {
     let disk = filled();
     let mut store = open(&disk).expect("a log");
-    store.retire(Topic::Scans, 0, 18, i64::MAX).expect("a disk");
+    store.retire(TopicPartition::new(Topic::Scans, 0), 18, i64::MAX).expect("a disk");
     let error = read(&store, Topic::Scans, 0, 2).expect_err("deleted");
     expect![
         "scans partition 0: offset 2 was asked for, the log begins at 18: earlier records were deleted; begin again"
@@ -141,7 +141,7 @@ fn deleted_and_future_offsets_are_errors() {
     .assert_eq(&error.to_string());
     let error = read(&store, Topic::Scans, 0, 31).expect_err("behind the end");
     expect!["scans partition 0: offset 31 was asked for, the log ends at 30: it is shorter than what was read of it before; restore all of it"].assert_eq(&error.to_string());
-    let start = store.partition(Topic::Scans, 0).start();
+    let start = store.partition(TopicPartition::new(Topic::Scans, 0)).start();
     assert!((10..=18).contains(&start), "{start}");
     assert_eq!(read(&store, Topic::Scans, 0, start).expect("readable").len() as u64, 30 - start);
 }

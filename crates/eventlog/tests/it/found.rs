@@ -1,6 +1,6 @@
 //! Faults that the simulation found.
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use eventlog::error::LogError;
 use eventlog::files::memory::{Loss, Memory};
 use eventlog::local::reader::Reader;
@@ -44,13 +44,14 @@ fn reader_of_deleted_records_gets_an_error() {
     let disk = Memory::default();
     let mut store = open(&disk).expect("a new log");
     fill(&mut store, 0, 4);
-    let mut reader = Reader::open(store.partition(Topic::Scans, 0), 0, "begin again").expect("a reader");
+    let mut reader =
+        Reader::open(store.partition(TopicPartition::new(Topic::Scans, 0)), 0, "begin again").expect("a reader");
     while reader.next_record().expect("readable").is_some() {}
     fill(&mut store, 4, 20);
     let unsynced = store.rotate().expect("room");
     unsynced.sync().expect("a disk");
     store.synced(&unsynced).expect("a disk");
-    store.retire(Topic::Scans, 0, 16, i64::MAX).expect("a disk");
+    store.retire(TopicPartition::new(Topic::Scans, 0), 16, i64::MAX).expect("a disk");
     let error = loop {
         match reader.next_record() {
             Ok(record) => assert!(record.is_some(), "the reader misses later records"),

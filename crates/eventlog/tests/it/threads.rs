@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use eventlog::api::{AppendError, Health, OnFull};
 use eventlog::files::memory::{Loss, Memory};
 use eventlog::local::log::{Log, Readers};
@@ -89,7 +89,8 @@ fn full_disk_refuses_appends_but_keeps_waiting_ones_ordered() {
 fn readers_wake_and_see_only_durable_records() {
     let disk = Memory::default();
     let log = Arc::new(log(&disk));
-    let mut reader = Reader::open(Arc::clone(log.partition(Topic::Scans, 0)), 0, "begin again").expect("a reader");
+    let mut reader = Reader::open(Arc::clone(log.partition(TopicPartition::new(Topic::Scans, 0))), 0, "begin again")
+        .expect("a reader");
     let writer = {
         let log = Arc::clone(&log);
         std::thread::spawn(move || {

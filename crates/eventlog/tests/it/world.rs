@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use domain::model::address::{Partitions, Topic};
+use domain::model::address::{Partitions, Topic, TopicPartition};
 use eventlog::api::Append;
 use eventlog::error::LogError;
 use eventlog::files::memory::{Loss, Memory};
@@ -29,7 +29,7 @@ pub(crate) fn append(topic: Topic, partition: u16, text: &str) -> Append {
 
 /// The texts of all records of a partition from an offset on.
 pub(crate) fn read(store: &Store, topic: Topic, partition: u16, from: u64) -> Result<Vec<String>, LogError> {
-    let mut reader = Reader::open(store.partition(topic, partition), from, "begin again")?;
+    let mut reader = Reader::open(store.partition(TopicPartition::new(topic, partition)), from, "begin again")?;
     let mut found = Vec::new();
     while let Some(record) = reader.next_record()? {
         assert_eq!(record.offset, from + found.len() as u64);

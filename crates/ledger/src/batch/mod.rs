@@ -15,7 +15,8 @@ use crate::error::LedgerError;
 /// A merchant's name as a small number, within one batch.
 type MerchantNumber = u32;
 
-/// The rows and sums that facts of one facts partition add up to. One commit's facts bound its size.
+/// The rows and sums that facts of one facts partition add up to. Its owner commits it at a maximum number of
+/// facts: `FACTS_MAX` of the ledger consumer, `COMMIT_FACTS` of `mashang run`.
 #[derive(Debug, Default)]
 pub struct Batch {
     merchants: Vec<String>,

@@ -8,7 +8,7 @@ use domain::desk::campaign::CampaignDesk;
 use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
 use domain::frame::{Body, Frame, Kind, seal};
-use domain::model::address::{AnswerPos, PartitionId, Partitions, Provenance, Topic};
+use domain::model::address::{AnswerPos, PartitionId, Partitions, Provenance, Topic, TopicPartition};
 use domain::model::fact::{Fact, What};
 use domain::model::ids;
 use domain::model::rules::RulesSeq;
@@ -189,7 +189,7 @@ pub(crate) fn apply(writer: &mut Writer, partition: u16, received: Millis, facts
     facts.iter().for_each(|fact| body.push(fact));
     let source = PartitionId { log: 1, topic: Topic::Scans, partition };
     let offset = writer.next_offset(partition);
-    let last = writer.positions(partition).get(Topic::Scans, partition);
+    let last = writer.positions(partition).get(TopicPartition::new(Topic::Scans, partition));
     let (prev, hash) = (last.map(|last| last.at), last.map_or(0, |last| last.hash));
     let tag = Provenance { source, at: AnswerPos { offset, part: 0 }, prev, hash };
     body.drain(|bytes, count| {

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Result;
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use eventlog::api::Consumer;
 use eventlog::error::LogError;
 use eventlog::kafka::consumer::KafkaConsumer;
@@ -40,7 +40,7 @@ pub(crate) fn ledger(args: LedgerArgs) -> Result<()> {
     let connect = move || Ok::<Box<dyn Consumer>, LogError>(Box::new(KafkaConsumer::new(&kafka, &meta, &instance)?));
     let committed = move |facts, next| {
         // Offsets in a group only show its lag: one that is not committed before the join is committed with the next round.
-        joined.get().into_iter().for_each(|member| member.commit(&[(Topic::Facts, facts, next)]));
+        joined.get().into_iter().for_each(|member| member.commit(TopicPartition::new(Topic::Facts, facts), next));
     };
     let consumer = LedgerConsumer::open(
         &base.meta,
@@ -95,14 +95,14 @@ fn follow(changes: &Receiver<Change>, commands: &SyncSender<LedgerCommand>, heal
         match change {
             Change::Assigned(partitions) => {
                 info!(?partitions, "partitions come");
-                for (_, facts) in partitions {
+                for TopicPartition { partition: facts, .. } in partitions {
                     health.owned().insert(facts);
                     let _ = commands.send(LedgerCommand::Own(facts));
                 }
             }
             Change::Revoked(partitions) | Change::Lost(partitions) => {
                 info!(?partitions, "partitions go");
-                for (_, facts) in partitions {
+                for TopicPartition { partition: facts, .. } in partitions {
                     health.owned().remove(&facts);
                     let _ = commands.send(LedgerCommand::Leave(facts));
                 }
@@ -183,7 +183,7 @@ impl HealthCheck for RoleHealth {
         let mut consumer = self.consumer.lock();
         let committed = self.progress.committed();
         for (facts, next) in &committed {
-            match consumer.bounds(Topic::Facts, *facts) {
+            match consumer.bounds(TopicPartition::new(Topic::Facts, *facts)) {
                 Ok(bounds) => {
                     set_lag(&self.lag, "ledger", *facts, bounds.end.saturating_sub(*next));
                 }

@@ -1,6 +1,5 @@
 //! The gauges of the stages that a process runs: lag, memory, age of the snapshots.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use eventlog::api::now_ms;
@@ -51,7 +50,7 @@ impl StageMetrics {
         let mut oldest = None;
         for progress in desks {
             let desk = desk_of(progress.topic).name;
-            for (kind, bytes) in &*progress.sizes.lock().unwrap_or_else(PoisonError::into_inner) {
+            for (kind, bytes) in &*progress.sizes.lock() {
                 self.state_bytes.with_label_values(&[desk, kind]).add(i64::try_from(*bytes).unwrap_or(i64::MAX));
             }
             // Without a record since the last snapshot, that snapshot is as good as a new one.

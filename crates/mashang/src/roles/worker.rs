@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use domain::model::address::{PartitionId, Topic};
+use domain::model::address::{PartitionId, Topic, TopicPartition};
 use domain::model::rules::rulebook::Library;
 use domain::protocol::publish::Registry as Published;
 use eventlog::api::{Appender, Consumer};
@@ -64,7 +64,7 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
     let published = Box::new(move |source: PartitionId, offset, _| {
         // Offsets in a group only show its lag: one that is not committed before the join is committed with the next snapshot.
         if let Some(member) = joined.get().and_then(|members| members.get(&source.topic)) {
-            member.commit(&[(source.topic, source.partition, offset)]);
+            member.commit(source.topic_partition(), offset);
         }
     });
     let context = WorkerContext::new(
@@ -142,12 +142,12 @@ fn follow(changes: &Receiver<Change>, supervisor: &Mutex<Option<LaneSupervisor>>
             Change::Assigned(partitions) => {
                 info!(?partitions, "partitions come");
                 health.owned().extend(partitions.iter().copied());
-                partitions.iter().for_each(|&(topic, partition)| supervisor.own(topic, partition));
+                partitions.iter().for_each(|&partition| supervisor.own(partition));
             }
             Change::Revoked(partitions) | Change::Lost(partitions) => {
                 info!(?partitions, "partitions go");
                 health.owned().retain(|owned| !partitions.contains(owned));
-                partitions.iter().for_each(|&(topic, partition)| supervisor.leave(topic, partition));
+                partitions.iter().for_each(|&partition| supervisor.leave(partition));
             }
             Change::Over(error) => return Err(error.into()),
         }
@@ -192,7 +192,7 @@ impl Connect for KafkaConnect {
 /// The health of a worker.
 struct RoleHealth {
     context: Arc<WorkerContext>,
-    owned: Mutex<BTreeSet<(Topic, u16)>>,
+    owned: Mutex<BTreeSet<TopicPartition>>,
     consumer: Mutex<Box<dyn Consumer>>,
     stuck_after: Duration,
     registry: Registry,
@@ -222,7 +222,7 @@ impl RoleHealth {
         })
     }
 
-    fn owned(&self) -> MutexGuard<'_, BTreeSet<(Topic, u16)>> {
+    fn owned(&self) -> MutexGuard<'_, BTreeSet<TopicPartition>> {
         self.owned.lock()
     }
 
@@ -238,7 +238,7 @@ impl RoleHealth {
             let labels = [desk, &progress.partition.to_string()];
             // Brokers that do not answer are asked once.
             if is_answering {
-                match consumer.bounds(progress.topic, progress.partition) {
+                match consumer.bounds(TopicPartition::new(progress.topic, progress.partition)) {
                     Ok(bounds) => {
                         let settled = progress.settled.load(Ordering::Acquire);
                         self.stages.set_lag(desk, progress.partition, bounds.end.saturating_sub(settled));
@@ -275,7 +275,7 @@ impl HealthCheck for RoleHealth {
         if let Some((stopped, why)) = progress.iter().find_map(|p| Some((p, p.why_stopped()?))) {
             return Err(format!("{} partition {} stopped: {why}", stopped.topic, stopped.partition));
         }
-        let restored: BTreeSet<_> = progress.iter().map(|p| (p.topic, p.partition)).collect();
+        let restored: BTreeSet<_> = progress.iter().map(|p| TopicPartition::new(p.topic, p.partition)).collect();
         let left = self.owned().difference(&restored).count();
         match left {
             0 => Ok(()),

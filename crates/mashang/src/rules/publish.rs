@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use anyhow::{Context, Result};
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::rules::{Rules, RulesSeq, version_text};
 use domain::protocol::publish::{Act, Publisher, Registry, Version};
@@ -34,7 +34,7 @@ const MEND: &str = "rules are kept without end: put the topic back";
 pub(crate) fn read_on(consumer: &mut dyn Consumer, registry: &mut Registry) -> Result<()> {
     let mut wrong = None;
     let next = registry.next_offset();
-    read_all(consumer, Topic::Rules, 0, next, MEND, &mut |record| {
+    read_all(consumer, TopicPartition::new(Topic::Rules, 0), next, MEND, &mut |record| {
         if wrong.is_none() {
             wrong = registry.take(record.offset, record.bytes).err();
         }

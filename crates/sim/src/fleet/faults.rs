@@ -7,10 +7,10 @@ use ::eventlog::files::memory::Loss;
 use domain::model::address::Topic;
 use domain::protocol::stage::marker_record;
 
-use super::log::TopicPartition;
 use super::plan::{Op, Plan};
 use super::{DESKS, SNAPSHOTS, World};
 use crate::alarm::Alarm;
+use domain::model::address::TopicPartition;
 
 const MANIFEST: &str = ".manifest.json";
 
@@ -18,7 +18,7 @@ impl World {
     pub(super) fn inject(&mut self, fault: Op) -> Result<(), Alarm> {
         match fault {
             Op::Lose => {
-                if let Some((topic, partition)) = self.wire.lose(&mut self.rng) {
+                if let Some(TopicPartition { topic, partition }) = self.wire.lose(&mut self.rng) {
                     self.trace.note("lost, reported delivered", format_args!("{topic} {partition}"));
                 }
                 Ok(())
@@ -29,7 +29,7 @@ impl World {
                 let Some((topic_partition, arrived)) = doubt else { return Ok(()) };
                 self.trace.note(
                     "unknown outcome",
-                    format_args!("{} {}: {arrived} arrived", topic_partition.0, topic_partition.1),
+                    format_args!("{} {}: {arrived} arrived", topic_partition.topic, topic_partition.partition),
                 );
                 self.arrived(topic_partition)
             }
@@ -112,7 +112,10 @@ impl World {
         if from == to || self.workers[to].frozen > 0 {
             return Ok(());
         }
-        self.trace.note("rebalance", format_args!("{} {} from {from} to {to}", topic_partition.0, topic_partition.1));
+        self.trace.note(
+            "rebalance",
+            format_args!("{} {} from {from} to {to}", topic_partition.topic, topic_partition.partition),
+        );
         self.owner.insert(topic_partition, to);
         let left = if self.rng.percent(30) { 0 } else { 1 + self.rng.below(20) };
         let tasks = &mut self.workers[from].tasks;
@@ -173,7 +176,7 @@ impl World {
     fn old_snapshot(&mut self) -> Result<(), Alarm> {
         let topic_partitions: Vec<TopicPartition> = self.owner.keys().copied().collect();
         let topic_partition = *self.rng.pick(&topic_partitions);
-        let dir = Path::new(SNAPSHOTS).join(format!("{}-{}", topic_partition.0, topic_partition.1));
+        let dir = Path::new(SNAPSHOTS).join(format!("{}-{}", topic_partition.topic, topic_partition.partition));
         let names = self.disk.list(&dir).unwrap_or_default();
         let manifests: Vec<&String> = names.iter().filter(|name| name.ends_with(MANIFEST)).collect();
         if manifests.len() < 2 {
@@ -258,7 +261,7 @@ impl World {
         }
         let (record, topic) = (self.rng.pick(&records).clone(), *self.rng.pick(&DESKS));
         let partition = self.rng.below(usize::from(self.plan.partitions.of(topic)));
-        let topic_partition = (topic, u16::try_from(partition).expect("few"));
+        let topic_partition = TopicPartition::new(topic, u16::try_from(partition).expect("few"));
         self.trace.note("marker again", format_args!("{topic} {partition}"));
         self.wire.stray(topic_partition, record);
     }
@@ -266,7 +269,7 @@ impl World {
     /// A record of `scans` is not a frame, or a frame is damaged before it arrives.
     fn foreign(&mut self) {
         let partition = self.rng.below(usize::from(self.plan.partitions.scans));
-        let topic_partition = (Topic::Scans, u16::try_from(partition).expect("few"));
+        let topic_partition = TopicPartition::new(Topic::Scans, u16::try_from(partition).expect("few"));
         let history = self.log.history(topic_partition);
         let mut record = history[self.rng.below(history.len())].bytes.clone();
         match self.rng.below(3) {

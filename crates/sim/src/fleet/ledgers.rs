@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use domain::protocol::positions::Missing;
 use eventlog::local::meta::Meta;
 use ledger::error::LedgerError;
@@ -131,7 +131,9 @@ impl Ledgers {
         for facts in facts {
             for _ in 0..most {
                 let next = writer.inner.next_offset(facts);
-                let stored = log.read((Topic::Facts, facts), next).map_err(|e| (facts, Box::new(e.into())))?;
+                let stored = log
+                    .read(TopicPartition::new(Topic::Facts, facts), next)
+                    .map_err(|e| (facts, Box::new(e.into())))?;
                 let Some(stored) = stored else { break };
                 writer.apply(facts, next, &stored.bytes).map_err(|e| (facts, Box::new(e.into())))?;
                 taken += 1;

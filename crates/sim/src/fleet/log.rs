@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use domain::frame::{Frame, Kind};
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use domain::model::event::Event;
 use domain::model::rules::RulesSeq;
 use domain::model::time::Millis;
@@ -14,9 +14,6 @@ use eventlog::error::LogError;
 use eventlog::local::meta::{Clock, Meta};
 
 use crate::oracle::Logged;
-
-/// A partition of the log.
-pub type TopicPartition = (Topic, u16);
 
 /// A record in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,9 +47,9 @@ impl SharedLog {
     /// A new log: every partition begins with its genesis record.
     #[must_use]
     pub fn new(meta: Meta, now: Millis) -> Self {
-        let genesis = |(topic, partition)| {
-            let bytes = meta.birth(topic, partition).record();
-            ((topic, partition), Partition { start: 0, records: vec![Stored { append: now, bytes }] })
+        let genesis = |of: TopicPartition| {
+            let bytes = meta.genesis(of).record();
+            (of, Partition { start: 0, records: vec![Stored { append: now, bytes }] })
         };
         Self { partitions: meta.all().map(genesis).collect(), meta }
     }
@@ -83,7 +80,7 @@ impl SharedLog {
     /// The log begins later or ends earlier.
     pub fn check(&self, topic_partition: TopicPartition, wanted: u64) -> Result<(), LogError> {
         let Range { start, end } = self.bounds(topic_partition);
-        let partition = || format!("{} partition {}", topic_partition.0, topic_partition.1);
+        let partition = || format!("{} partition {}", topic_partition.topic, topic_partition.partition);
         if wanted < start {
             return Err(LogError::Retired { partition: partition(), wanted, start, mend: "restore the snapshots" });
         }
@@ -129,7 +126,7 @@ impl SharedLog {
     #[must_use]
     pub fn foreign(&self) -> Vec<(u16, u64)> {
         let scans = (0..self.meta.partitions.scans).flat_map(|p| {
-            let records = (0..).zip(self.history((Topic::Scans, p)));
+            let records = (0..).zip(self.history(TopicPartition::new(Topic::Scans, p)));
             records.filter(|(_, r)| Frame::open(&r.bytes).is_err()).map(move |(offset, _)| (p, offset))
         });
         scans.collect()

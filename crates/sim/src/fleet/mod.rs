@@ -35,7 +35,9 @@ use domain::protocol::stage::Marker;
 use parking_lot::Mutex;
 
 use self::ledgers::Ledgers;
-use self::log::{Ruled, SharedLog, Stored, TopicPartition};
+use domain::model::address::TopicPartition;
+
+use self::log::{Ruled, SharedLog, Stored};
 use self::plan::{Op, Plan};
 use self::publishers::{RulesStore, Shared, SimPublisher, Step, rules_cache};
 use self::wire::Wire;
@@ -170,7 +172,8 @@ impl World {
             self.workers.push(worker);
         }
         let partitions = self.plan.partitions;
-        let topic_partitions = DESKS.into_iter().flat_map(|topic| (0..partitions.of(topic)).map(move |p| (topic, p)));
+        let topic_partitions =
+            DESKS.into_iter().flat_map(|topic| (0..partitions.of(topic)).map(move |p| TopicPartition::new(topic, p)));
         for (topic_partition, at) in topic_partitions.zip((0..self.plan.workers).cycle()) {
             self.owner.insert(topic_partition, at);
             self.open(at, topic_partition)?;
@@ -280,7 +283,11 @@ impl World {
 
     /// The event clock according to the log; before the first event in it, the time of the first line.
     fn event_clock(&self) -> Millis {
-        let logged = self.log.events(|p| self.log.history((Topic::Scans, p))).last().map_or(0, |e| e.logged.received);
+        let logged = self
+            .log
+            .events(|p| self.log.history(TopicPartition::new(Topic::Scans, p)))
+            .last()
+            .map_or(0, |e| e.logged.received);
         self.clients.lines().first().map_or(0, |l| l.at).max(logged)
     }
 
@@ -301,7 +308,7 @@ impl World {
     }
 
     fn check_tables(&mut self) -> Result<(), Alarm> {
-        let events = self.log.events(|p| self.log.history((Topic::Scans, p)));
+        let events = self.log.events(|p| self.log.history(TopicPartition::new(Topic::Scans, p)));
         let evidence = self.evidence(&events)?;
         oracle::check(&evidence)?;
         let tables = evidence.tables;
@@ -332,7 +339,8 @@ impl World {
             let tag = Frame::open(&stored.bytes).ok()?.tag?;
             Some((tag.source.partition, tag.at.offset))
         };
-        let rejected: BTreeSet<(u16, u64)> = self.log.history((Topic::Rejects, 0)).iter().filter_map(source).collect();
+        let rejected: BTreeSet<(u16, u64)> =
+            self.log.history(TopicPartition::new(Topic::Rejects, 0)).iter().filter_map(source).collect();
         let foreign: BTreeSet<(u16, u64)> = self.log.foreign().into_iter().collect();
         hold(rejected == foreign, || format!("{foreign:?} are not frames, {rejected:?} are in rejects"))
     }
@@ -343,7 +351,7 @@ impl World {
         for topic in DOWNSTREAM_FIRST {
             for partition in 0..self.plan.partitions.of(topic) {
                 let mut last: BTreeMap<&str, RulesSeq> = BTreeMap::new();
-                for stored in self.log.history((topic, partition)) {
+                for stored in self.log.history(TopicPartition::new(topic, partition)) {
                     let Ok(frame) = Frame::open(&stored.bytes) else { continue };
                     let marker =
                         (frame.kind == domain::frame::Kind::Marker).then(|| frame.items::<Marker<'_>>().next());

@@ -11,10 +11,12 @@ use parking_lot::Mutex;
 use wire::rules::Reference;
 use worker::rules_cache::RulesCache;
 
-use super::log::{SharedLog, TopicPartition};
+use domain::model::address::TopicPartition;
+
+use super::log::SharedLog;
 use crate::alarm::Alarm;
 
-const RULES: TopicPartition = (Topic::Rules, 0);
+const RULES: TopicPartition = TopicPartition::new(Topic::Rules, 0);
 
 /// A rules file, as an operator wrote it.
 #[derive(Debug)]
@@ -188,7 +190,7 @@ impl SimPublisher {
             }
             Act::ReportPlaced { record } => vec![(RULES, record)],
             Act::Place { topic, record } => {
-                (0..log.meta.partitions.of(topic)).map(|p| ((topic, p), record.clone())).collect()
+                (0..log.meta.partitions.of(topic)).map(|p| (TopicPartition::new(topic, p), record.clone())).collect()
             }
         };
         self.waits = sent.len();

@@ -12,11 +12,11 @@ use domain::protocol::positions::ProtocolError;
 use domain::protocol::stage::Output;
 
 use super::World;
-use super::log::TopicPartition;
 use super::publishers::{SimPublisher, Step};
 use super::wire::{Owner, Sent};
 use super::worker::Opening;
 use crate::alarm::{Alarm, hold};
+use domain::model::address::TopicPartition;
 
 /// Maximum number of turns without faults; a run that is not at rest then has failed.
 const TURNS_MAX: usize = 600;
@@ -41,7 +41,7 @@ impl World {
     pub(super) fn flush(&mut self, at: usize, partition: u16) {
         let Some((append, attempts)) = self.edges[at].flush(partition) else { return };
         self.trace.note("flush", format_args!("edge {at} partition {partition}"));
-        let topic_partition = (append.topic, append.partition);
+        let topic_partition = TopicPartition::new(append.topic, append.partition);
         let sent = Sent { topic_partition, record: append.record, owner: Owner::Attempts(attempts) };
         self.wire.send(self.edges[at].producer, sent);
     }
@@ -59,7 +59,7 @@ impl World {
                     self.trace.note("ack lost", format_args!("{attempt}"));
                     self.clients.forget(Some(attempt));
                 } else {
-                    self.clients.durable(attempt, report.sent.topic_partition.1);
+                    self.clients.durable(attempt, report.sent.topic_partition.partition);
                 }
             }
         }
@@ -79,7 +79,10 @@ impl World {
         let Some((topic_partition, count)) = self.wire.deliver(&mut self.rng, &mut self.log, now) else {
             return Ok(false);
         };
-        self.trace.note("arrive", format_args!("{count} for {} {} at {now}", topic_partition.0, topic_partition.1));
+        self.trace.note(
+            "arrive",
+            format_args!("{count} for {} {} at {now}", topic_partition.topic, topic_partition.partition),
+        );
         self.arrived(topic_partition)?;
         Ok(true)
     }
@@ -89,7 +92,7 @@ impl World {
         if let Some(last) = self.log.history(topic_partition).last() {
             self.trace.bytes(&last.bytes);
         }
-        if topic_partition.0 == Topic::Rules { self.rules_store.lock().follow(&self.log) } else { Ok(()) }
+        if topic_partition.topic == Topic::Rules { self.rules_store.lock().follow(&self.log) } else { Ok(()) }
     }
 
     /// Opens the task of a partition at a worker.
@@ -155,14 +158,17 @@ impl World {
             }
         };
         let kind = if left.is_some() { "zombie" } else { "step" };
-        self.trace.note(kind, format_args!("worker {at} {} {} takes {taken}", topic_partition.0, topic_partition.1));
+        self.trace.note(
+            kind,
+            format_args!("worker {at} {} {} takes {taken}", topic_partition.topic, topic_partition.partition),
+        );
         let Self { workers, wire, .. } = self;
         let producer = workers[at].producer;
         let tasks = &mut workers[at].tasks;
         let first = tasks[task].handed_out() - answers.len() as u64;
         for (answer, Output { topic, partition, record }) in (first..).zip(answers) {
             let owner = Owner::Answer(tasks[task].number, answer);
-            wire.send(producer, Sent { topic_partition: (topic, partition), record, owner });
+            wire.send(producer, Sent { topic_partition: TopicPartition::new(topic, partition), record, owner });
         }
         tasks[task].left = left.map(|left| left - taken.max(1).min(left));
         if tasks[task].left == Some(0) {
@@ -182,7 +188,10 @@ impl World {
             _ => false,
         };
         if is_zombie && is_overtaken {
-            self.trace.note("zombie overtaken", format_args!("{} {}: {error}", topic_partition.0, topic_partition.1));
+            self.trace.note(
+                "zombie overtaken",
+                format_args!("{} {}: {error}", topic_partition.topic, topic_partition.partition),
+            );
             return Ok(());
         }
         if !is_zombie {
@@ -204,7 +213,7 @@ impl World {
     pub(super) fn write_snapshot(&mut self, at: usize, snapshot: &Snapshot) -> Result<(), Alarm> {
         let Snapshot { source, offset, state, .. } = snapshot;
         self.snapshots.write(snapshot)?;
-        self.workers[at].to_commit.push(((source.topic, source.partition), *offset));
+        self.workers[at].to_commit.push((source.topic_partition(), *offset));
         self.trace.note("snapshot", format_args!("{source} at {offset}, {} bytes, by worker {at}", state.len()));
         Ok(())
     }
@@ -219,7 +228,7 @@ impl World {
             Err((facts, error)) => {
                 // A late process has continued meanwhile, and the log has removed records that the ledger already has.
                 let committed = self.ledgers.db.progress()?.get(&facts).copied().unwrap_or(0);
-                let start = self.log.bounds((Topic::Facts, facts)).start;
+                let start = self.log.bounds(TopicPartition::new(Topic::Facts, facts)).start;
                 if matches!(*error, Alarm::Log(LogError::Retired { .. })) && committed >= start {
                     self.trace.note("ledger overtaken", format_args!("facts {facts}"));
                     self.ledgers.crash(at)?;
@@ -283,13 +292,16 @@ impl World {
     /// Retention removes records that no reader needs.
     pub(super) fn retain(&mut self) -> Result<(), Alarm> {
         let mut topic_partitions: Vec<TopicPartition> = self.owner.keys().copied().collect();
-        topic_partitions.extend((0..self.plan.partitions.facts).map(|f| (Topic::Facts, f)));
+        topic_partitions.extend((0..self.plan.partitions.facts).map(|f| TopicPartition::new(Topic::Facts, f)));
         let topic_partition = *self.rng.pick(&topic_partitions);
-        let needed = if topic_partition.0 == Topic::Facts {
-            self.ledgers.db.progress()?.get(&topic_partition.1).copied().unwrap_or(0)
+        let needed = if topic_partition.topic == Topic::Facts {
+            self.ledgers.db.progress()?.get(&topic_partition.partition).copied().unwrap_or(0)
         } else {
             let listed = self.snapshots.list()?;
-            let first = listed.iter().find(|l| (l.topic, l.partition) == topic_partition).map_or(0, |l| l.offset);
+            let first = listed
+                .iter()
+                .find(|l| TopicPartition::new(l.topic, l.partition) == topic_partition)
+                .map_or(0, |l| l.offset);
             let tasks = self
                 .workers
                 .iter()
@@ -298,7 +310,10 @@ impl World {
             tasks.map(|task| task.reads_at()).fold(first, u64::min)
         };
         if self.log.retire(topic_partition, needed / SEGMENT * SEGMENT) {
-            self.trace.note("retained", format_args!("{} {} from {needed}", topic_partition.0, topic_partition.1));
+            self.trace.note(
+                "retained",
+                format_args!("{} {} from {needed}", topic_partition.topic, topic_partition.partition),
+            );
         }
         Ok(())
     }

@@ -5,7 +5,9 @@ use ::eventlog::local::meta::Meta;
 use domain::model::address::Topic;
 
 use super::ledgers::Ledgers;
-use super::log::{SharedLog, Stored, TopicPartition};
+use domain::model::address::TopicPartition;
+
+use super::log::{SharedLog, Stored};
 use super::plan::Unrecoverable;
 use super::{World, store};
 use crate::alarm::{Alarm, hold};
@@ -46,7 +48,8 @@ impl World {
         let before = oracle::tables(|table| self.ledgers.db.export(table))?;
         let scans = self.ledgers.db.scans()?;
         let known = self.log.meta.clone();
-        let kept: Vec<TopicPartition> = self.snapshots.list()?.iter().map(|l| (l.topic, l.partition)).collect();
+        let kept: Vec<TopicPartition> =
+            self.snapshots.list()?.iter().map(|l| TopicPartition::new(l.topic, l.partition)).collect();
         self.another_log()?;
         self.traffic(&self.clients.sent().collect::<Vec<_>>())?;
         self.refuse_ledgers(&scans.keys().copied().collect::<Vec<_>>())?;
@@ -113,7 +116,7 @@ impl World {
             self.workers[at].tasks.clear();
             let is_refused = self.alarms.take().is_some_and(|alarms| !alarms.is_empty());
             let has_nothing = is_new && !kept.contains(&topic_partition);
-            let (topic, partition) = topic_partition;
+            let TopicPartition { topic, partition } = topic_partition;
             hold(is_refused || has_nothing, || format!("{topic} {partition} goes on in another log"))?;
             hold(!(is_refused && has_nothing), || format!("{topic} {partition} begins with nothing, and is refused"))?;
             self.stopped.clear();
@@ -142,7 +145,7 @@ impl World {
         // Without the comparison, the first frame of a known topic shows it.
         for (facts, next) in self.ledgers.db.progress()? {
             let holds_something = scans.iter().any(|scans| scans % self.plan.partitions.facts == facts);
-            let is_read = self.log.bounds((Topic::Facts, facts)).end != next;
+            let is_read = self.log.bounds(TopicPartition::new(Topic::Facts, facts)).end != next;
             hold(is_refused || !holds_something || !is_read || self.ledgers.stopped.contains(&facts), || {
                 format!("facts {facts} are read on at {next} in another log")
             })?;
@@ -170,7 +173,7 @@ impl World {
         let end = self.log.bounds(topic_partition).end;
         self.trace.note(
             "truncated",
-            format_args!("{} {} from {from}, {known} of {end} known", topic_partition.0, topic_partition.1),
+            format_args!("{} {} from {from}, {known} of {end} known", topic_partition.topic, topic_partition.partition),
         );
         let lost = Lost { topic_partition, from, records: self.log.cut(topic_partition, from) };
         self.alarms = Some(Vec::new());
@@ -197,7 +200,8 @@ impl World {
         }
         let alarms = self.alarms.take().unwrap_or_default();
         if alarms.is_empty() {
-            self.trace.note("loss without effect", format_args!("{} {}", topic_partition.0, topic_partition.1));
+            self.trace
+                .note("loss without effect", format_args!("{} {}", topic_partition.topic, topic_partition.partition));
             self.check_tables()?;
             return Ok(true);
         }
@@ -211,12 +215,12 @@ impl World {
         let mut known = Vec::new();
         for task in self.workers.iter().flat_map(|w| &w.tasks).filter(|task| task.left.is_none()) {
             // Readers detect the loss of a last frame only at the next one, so the partition must be read to the end.
-            let is_whole =
-                task.topic_partition.0 == Topic::Scans || task.settled() == self.log.bounds(task.topic_partition).end;
+            let is_whole = task.topic_partition.topic == Topic::Scans
+                || task.settled() == self.log.bounds(task.topic_partition).end;
             known.extend(is_whole.then_some((task.topic_partition, task.settled())));
         }
         for (facts, next) in self.ledgers.db.progress()? {
-            let topic_partition = (Topic::Facts, facts);
+            let topic_partition = TopicPartition::new(Topic::Facts, facts);
             known.extend((next == self.log.bounds(topic_partition).end).then_some((topic_partition, next)));
         }
         known.retain(|(topic_partition, known)| *known >= 3 && self.log.bounds(*topic_partition).start == 0);
@@ -225,7 +229,7 @@ impl World {
 
     /// The consumer of a partition reports an error to its reader, which starts again.
     fn fail_consumer(&mut self, topic_partition: TopicPartition) -> Result<(), Alarm> {
-        if topic_partition.0 == Topic::Facts {
+        if topic_partition.topic == Topic::Facts {
             self.ledgers.heal()
         } else {
             self.begin_again(self.owner[&topic_partition])
@@ -260,11 +264,11 @@ impl World {
         let mut needed: Vec<(TopicPartition, u64)> =
             self.owner.keys().map(|topic_partition| (*topic_partition, 0)).collect();
         for listed in self.snapshots.list()? {
-            let topic_partition = (listed.topic, listed.partition);
+            let topic_partition = TopicPartition::new(listed.topic, listed.partition);
             needed.iter_mut().filter(|(p, _)| *p == topic_partition).for_each(|(_, offset)| *offset = listed.offset);
         }
         let progress = self.ledgers.db.progress()?;
-        needed.extend(progress.iter().map(|(&facts, &next)| ((Topic::Facts, facts), next)));
+        needed.extend(progress.iter().map(|(&facts, &next)| (TopicPartition::new(Topic::Facts, facts), next)));
         needed.retain(|(topic_partition, offset)| *offset < self.log.bounds(*topic_partition).end);
         if needed.is_empty() {
             return Ok(false);
@@ -274,7 +278,7 @@ impl World {
         let start = offset + 1 + self.rng.draw() % (end - offset);
         self.trace.note(
             "overtaken",
-            format_args!("{} {}: {offset} needed, {start} is there", topic_partition.0, topic_partition.1),
+            format_args!("{} {}: {offset} needed, {start} is there", topic_partition.topic, topic_partition.partition),
         );
         self.log.retire(topic_partition, start);
         self.alarms = Some(Vec::new());
@@ -286,7 +290,7 @@ impl World {
         let start = self.log.bounds(topic_partition).start;
         let named = format!(
             "{} partition {}: offset {offset} was asked for, the log begins at {start}",
-            topic_partition.0, topic_partition.1
+            topic_partition.topic, topic_partition.partition
         );
         hold(alarms.iter().any(|a| a.contains(&named)), || format!("not {named}: {alarms:?}"))?;
         let lost = Lost { topic_partition, from: end, records: Vec::new() };
@@ -299,7 +303,7 @@ impl World {
         let up_to = |partition: u16| positions.get(&partition).map_or(0, |at| usize::try_from(at + 1).expect("small"));
         let records: Vec<Vec<Stored>> = (0..self.plan.partitions.scans)
             .map(|partition| {
-                let topic_partition = (Topic::Scans, partition);
+                let topic_partition = TopicPartition::new(Topic::Scans, partition);
                 let mut records = self.log.history(topic_partition).to_vec();
                 let at = usize::try_from(lost.from).expect("small");
                 if topic_partition == lost.topic_partition && !records[at..].starts_with(&lost.records) {

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use domain::model::time::Millis;
 
-use super::log::{SharedLog, TopicPartition};
+use domain::model::address::TopicPartition;
+
+use super::log::SharedLog;
 use crate::generate::rng::Rng;
 
 /// Who is notified of the outcome of a record.

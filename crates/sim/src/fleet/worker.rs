@@ -13,7 +13,9 @@ use worker::rules_cache::RulesCache;
 use worker::snapshot::{Snapshot, Snapshots};
 use worker::task::{Task, TaskError};
 
-use super::log::{SharedLog, TopicPartition};
+use domain::model::address::TopicPartition;
+
+use super::log::SharedLog;
 use crate::safeguards::task::open_task;
 use crate::safeguards::{Safeguard, Without};
 

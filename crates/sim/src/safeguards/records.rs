@@ -20,7 +20,7 @@ pub fn are_rewritten(without: Without) -> bool {
 pub fn rewritten<'a>(without: Without, positions: &Positions, record: &'a [u8]) -> Cow<'a, [u8]> {
     let frame = Frame::open(record).ok().filter(|_| are_rewritten(without));
     let Some((frame, mut tag)) = frame.and_then(|frame| Some((frame, frame.tag?))) else { return record.into() };
-    let last = positions.get(tag.source.topic, tag.source.partition);
+    let last = positions.get(tag.source.topic_partition());
     if without.contains(&Safeguard::DropRule)
         && let Some(last) = last
         && tag.at <= last.at

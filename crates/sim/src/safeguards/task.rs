@@ -5,7 +5,7 @@ use std::ops::Range;
 use domain::desk::campaign::CampaignDesk;
 use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
-use domain::model::address::{PartitionId, Topic};
+use domain::model::address::{PartitionId, Topic, TopicPartition};
 use domain::model::rules::rulebook::Library;
 use domain::protocol::behaviour::Build;
 use domain::protocol::positions::{Admission, Positions};
@@ -31,7 +31,7 @@ pub fn open_task(
     without: Without,
     build: Build,
     meta: &Meta,
-    (topic, partition): (Topic, u16),
+    TopicPartition { topic, partition }: TopicPartition,
     snapshots: &Snapshots,
     library: &Library,
 ) -> Result<Box<dyn Task>, TaskError> {
@@ -125,8 +125,8 @@ impl Task for TaskWithout {
         self.inner.positions()
     }
 
-    fn take_snapshot(&mut self) {
-        self.inner.take_snapshot();
+    fn take_snapshot(&mut self) -> bool {
+        self.inner.take_snapshot()
     }
 
     fn snapshot(&mut self) -> Option<Snapshot> {

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use domain::frame::{Frame, Kind};
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use domain::model::event::Event;
 use domain::model::time::Millis;
 use eventlog::api::Append;
 use eventlog::error::LogError;
 use eventlog::files::memory::{Loss, Memory};
 use eventlog::local::meta::{Clock, Meta};
-use eventlog::local::partition::Partition;
+use eventlog::local::reader::Partition;
 use eventlog::local::reader::Reader;
 use eventlog::local::store::{Sizes, Store, Unsynced};
 
@@ -51,7 +51,7 @@ impl Logs {
 
     #[must_use]
     pub fn partition(&self, topic: Topic, partition: u16) -> Arc<Partition> {
-        self.store.partition(topic, partition)
+        self.store.partition(TopicPartition::new(topic, partition))
     }
 
     /// Appends a round.
@@ -77,7 +77,7 @@ impl Logs {
         self.unsynced = None;
         self.store = Store::open(Arc::new(self.disk.clone()), Path::new(DIR), &self.meta, self.sizes)?;
         for (partition, known) in (0..).zip(&self.scans) {
-            let shown = self.store.partition(Topic::Scans, partition);
+            let shown = self.store.partition(TopicPartition::new(Topic::Scans, partition));
             hold(shown.end() >= known.len() as u64, || {
                 format!("a crash took scans {partition} back from {} to {}", known.len(), shown.end())
             })?;
@@ -98,7 +98,11 @@ impl Logs {
     /// They cannot be read.
     pub fn copy(&mut self) -> Result<(), Alarm> {
         for (partition, known) in (0..).zip(&mut self.scans) {
-            let mut reader = Reader::open(self.store.partition(Topic::Scans, partition), known.len() as u64, MEND)?;
+            let mut reader = Reader::open(
+                self.store.partition(TopicPartition::new(Topic::Scans, partition)),
+                known.len() as u64,
+                MEND,
+            )?;
             while let Some(record) = reader.next_record()? {
                 known.push((record.append, record.bytes.to_vec()));
             }
@@ -128,7 +132,7 @@ impl Logs {
     /// # Errors
     /// The disk refuses.
     pub fn retire(&mut self, topic: Topic, partition: u16, below: u64) -> Result<u64, LogError> {
-        self.store.retire(topic, partition, below, Millis::MAX)
+        self.store.retire(TopicPartition::new(topic, partition), below, Millis::MAX)
     }
 
     /// All events of `scans` by (`received`, partition, offset), each with the `received` that contract section 1 gives it.

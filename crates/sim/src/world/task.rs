@@ -7,7 +7,7 @@ use domain::model::rules::rulebook::Library;
 use domain::protocol::behaviour::Build;
 use domain::protocol::stage::Output;
 use eventlog::local::meta::Meta;
-use eventlog::local::partition::Partition;
+use eventlog::local::reader::Partition;
 use eventlog::local::reader::Reader;
 use worker::snapshot::{Snapshot, Snapshots};
 use worker::task::{RETIRED, Task, TaskError};
@@ -49,8 +49,7 @@ impl Opening<'_> {
     pub fn task(&self, partition: &Arc<Partition>, producer: u64) -> Result<SimTask, TaskError> {
         let Opening { meta, snapshots, library, without } = *self;
         let source = partition.source();
-        let topic_partition = (source.topic, source.partition);
-        let inner = open_task(without, Build::this(), meta, topic_partition, snapshots, library)?;
+        let inner = open_task(without, Build::this(), meta, source.topic_partition(), snapshots, library)?;
         let reader =
             Reader::open(Arc::clone(partition), inner.start_offset(&(partition.start()..partition.end()))?, RETIRED)?;
         Ok(SimTask {

@@ -12,6 +12,8 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::plan::{Act, Plan};
 use super::produce::{answered, frame, header};
 
+/// Maximum number of requests of a client that are not answered; the relay reads no further request until there are fewer.
+const UNANSWERED_MAX: usize = 1024;
 /// Wait between the last forwarded request and the close of the connection, in which the broker receives the request.
 const BEFORE_CLOSING: Duration = Duration::from_millis(200);
 
@@ -28,7 +30,7 @@ pub(super) struct Connection {
 struct Shared {
     /// The client id of the first request.
     name: Option<String>,
-    /// Expected answers and answers to write, in the order of the requests; the client's requests in flight bound it.
+    /// Expected answers and answers to write, in the order of the requests; [`UNANSWERED_MAX`] at most.
     queue: VecDeque<Awaited>,
     closed: bool,
 }
@@ -132,14 +134,24 @@ impl Connection {
 
     fn forward(&self, frame: &[u8], correlation: i32, act: Act, answer: Vec<u8>) -> io::Result<()> {
         let awaited = Awaited { correlation, act, answer, ready: false, not_before: Instant::now() };
-        self.shared().queue.push_back(awaited);
+        self.expect(awaited);
         (&self.broker).write_all(frame)
     }
 
     fn answer(&self, correlation: i32, answer: Vec<u8>, hold: Duration) {
         let not_before = Instant::now() + hold;
-        self.shared().queue.push_back(Awaited { correlation, act: Act::Pass, answer, ready: true, not_before });
+        self.expect(Awaited { correlation, act: Act::Pass, answer, ready: true, not_before });
         self.changed.notify_all();
+    }
+
+    /// Adds to the queue. It waits while the queue is full: the thread that writes to the client takes from it, and waits for the
+    /// broker and the client alone.
+    fn expect(&self, awaited: Awaited) {
+        let mut shared = self.shared();
+        while shared.queue.len() >= UNANSWERED_MAX && !shared.closed {
+            self.changed.wait(&mut shared);
+        }
+        shared.queue.push_back(awaited);
     }
 
     /// Reads answers from the broker into the queue.
@@ -174,6 +186,7 @@ impl Connection {
             match shared.queue.front() {
                 Some(first) if first.ready && first.not_before <= now => {
                     let answer = shared.queue.pop_front().expect("the first").answer;
+                    self.changed.notify_all();
                     MutexGuard::unlocked(&mut shared, || (&self.client).write_all(&answer))?;
                 }
                 Some(first) if first.ready => {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use domain::frame::{Kind, seal};
-use domain::model::address::{Partitions, Topic};
+use domain::model::address::{Partitions, Topic, TopicPartition};
 use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::rules::{Attribution, Dedup, Rules, RulesSeq};
 use domain::protocol::stage::{Marker, marker_record};
@@ -44,7 +44,7 @@ fn answers_after_a_gap_do_not_count_as_durable() {
     let meta = Meta::new(1, Clock::Wall, Partitions::all(1));
     let snapshots = Snapshots::new(Arc::new(Memory::default()), Path::new("data/snapshots"));
     let library = library();
-    let mut task = open_task(&meta, (Topic::Scans, 0), &snapshots, &library).expect("a beginning");
+    let mut task = open_task(&meta, TopicPartition::new(Topic::Scans, 0), &snapshots, &library).expect("a beginning");
     let marker = marker();
     let events = seal(Kind::Events, 5, None, 0, &[]);
     let mut answers = Vec::new();

@@ -2,12 +2,12 @@
 
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use domain::frame::{Kind, seal};
-use domain::model::address::{Partitions, Topic};
+use domain::model::address::{Partitions, Topic, TopicPartition};
 use eventlog::api::Append;
 use eventlog::api::Record;
 use eventlog::api::{Appender, Consumer};
@@ -17,6 +17,7 @@ use eventlog::local::consumer::LocalConsumer;
 use eventlog::local::log::{Log, Readers};
 use eventlog::local::meta::{Clock, Meta};
 use eventlog::local::store::Sizes;
+use parking_lot::Mutex;
 use prometheus::Registry;
 use worker::context::{RunMode, SnapshotPolicy, WorkerContext};
 use worker::rules_cache::RulesCache;
@@ -25,15 +26,15 @@ use worker::supervisor::{Connect, LaneSupervisor};
 
 use crate::acks::{library, marker};
 
-const PATIENCE: Duration = Duration::from_secs(30);
-const SCANS: (Topic, u16) = (Topic::Scans, 0);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const SCANS: TopicPartition = TopicPartition::new(Topic::Scans, 0);
 
-fn meta() -> Meta {
+pub(crate) fn meta() -> Meta {
     Meta::new(1, Clock::Event, Partitions::all(1))
 }
 
 /// A log whose scans hold the rules' marker and then frames of these times.
-fn log(times: &[i64]) -> Arc<Log> {
+pub(crate) fn log(times: &[i64]) -> Arc<Log> {
     let files = Arc::new(Memory::default());
     let log = Log::open(files, Path::new("log"), &meta(), Sizes::default(), &Registry::new()).expect("a log");
     append(&log, marker());
@@ -41,28 +42,40 @@ fn log(times: &[i64]) -> Arc<Log> {
     Arc::new(log)
 }
 
-fn events(at: i64) -> Vec<u8> {
+pub(crate) fn events(at: i64) -> Vec<u8> {
     seal(Kind::Events, at, None, 0, &[])
 }
 
-fn append(log: &Log, record: Vec<u8>) {
-    log.append_and_wait(vec![Append { topic: SCANS.0, partition: SCANS.1, record }]).expect("durable");
+pub(crate) fn append(log: &Log, record: Vec<u8>) {
+    log.append_and_wait(vec![Append { topic: SCANS.topic, partition: SCANS.partition, record }]).expect("durable");
 }
 
 /// Opens the current log for each incarnation of a lane, with consumers that can be made to fail.
-struct CurrentLog {
+pub(crate) struct CurrentLog {
     log: Mutex<Arc<Log>>,
     fails: Arc<AtomicBool>,
 }
 
+impl CurrentLog {
+    pub(crate) fn new(log: Arc<Log>) -> Self {
+        Self { log: Mutex::new(log), fails: Arc::default() }
+    }
+
+    pub(crate) fn log(&self) -> Arc<Log> {
+        Arc::clone(&self.log.lock())
+    }
+}
+
 impl Connect for CurrentLog {
     fn consumer(&self) -> Result<Box<dyn Consumer>, LogError> {
-        let log = Arc::clone(&self.log.lock().expect("no panic"));
-        Ok(Box::new(Failing { consumer: LocalConsumer::new(log, Readers::Desks), fails: Arc::clone(&self.fails) }))
+        Ok(Box::new(Failing {
+            consumer: LocalConsumer::new(self.log(), Readers::Desks),
+            fails: Arc::clone(&self.fails),
+        }))
     }
 
     fn appender(&self) -> Result<Arc<dyn Appender>, LogError> {
-        Ok(Arc::clone(&*self.log.lock().expect("no panic")) as Arc<dyn Appender>)
+        Ok(self.log())
     }
 }
 
@@ -73,22 +86,22 @@ struct Failing {
 }
 
 impl Consumer for Failing {
-    fn bounds(&mut self, topic: Topic, partition: u16) -> Result<Range<u64>, LogError> {
-        self.consumer.bounds(topic, partition)
+    fn bounds(&mut self, partition: TopicPartition) -> Result<Range<u64>, LogError> {
+        self.consumer.bounds(partition)
     }
 
-    fn assign(&mut self, topic: Topic, partition: u16, from: u64, mend: &'static str) -> Result<(), LogError> {
-        self.consumer.assign(topic, partition, from, mend)
+    fn assign(&mut self, partition: TopicPartition, from: u64, mend: &'static str) -> Result<(), LogError> {
+        self.consumer.assign(partition, from, mend)
     }
 
-    fn revoke(&mut self, topic: Topic, partition: u16) {
-        self.consumer.revoke(topic, partition);
+    fn revoke(&mut self, partition: TopicPartition) {
+        self.consumer.revoke(partition);
     }
 
     fn poll(
         &mut self,
         wait: Duration,
-        each: &mut dyn FnMut(Topic, u16, Record<'_>) -> ControlFlow<()>,
+        each: &mut dyn FnMut(TopicPartition, Record<'_>) -> ControlFlow<()>,
     ) -> Result<usize, LogError> {
         if self.fails.swap(false, Ordering::AcqRel) {
             return Err(LogError::Hole { partition: "scans partition 0".to_owned(), expected: 0, found: 1 });
@@ -114,9 +127,9 @@ fn restart_after(change: impl FnOnce(Arc<Log>) -> Arc<Log>) -> (u64, Option<Stri
         &Registry::new(),
     );
     let context = Arc::new(context);
-    let current = Arc::new(CurrentLog { log: Mutex::new(log(&[5, 6, 7])), fails: Arc::default() });
+    let current = Arc::new(CurrentLog::new(log(&[5, 6, 7])));
     let supervisor = LaneSupervisor::start(&context, &(Arc::clone(&current) as Arc<dyn Connect>), 1);
-    supervisor.own(SCANS.0, SCANS.1);
+    supervisor.own(SCANS);
     let wait = |is: &dyn Fn(u64, &Option<String>) -> bool| {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -132,7 +145,7 @@ fn restart_after(change: impl FnOnce(Arc<Log>) -> Arc<Log>) -> (u64, Option<Stri
     };
     wait(&|settled, _| settled == 4);
     {
-        let mut log = current.log.lock().expect("no panic");
+        let mut log = current.log.lock();
         *log = change(Arc::clone(&log));
     }
     current.fails.store(true, Ordering::Release);
@@ -142,7 +155,7 @@ fn restart_after(change: impl FnOnce(Arc<Log>) -> Arc<Log>) -> (u64, Option<Stri
         std::thread::sleep(Duration::from_millis(5));
     }
     // Only a restarted lane takes this record.
-    append(&current.log.lock().expect("no panic"), events(8));
+    append(&current.log(), events(8));
     let found = wait(&|settled, why| why.is_some() || settled == 5);
     supervisor.stop();
     found

@@ -2,4 +2,5 @@
 
 mod acks;
 mod again;
+mod queues;
 mod snapshots;

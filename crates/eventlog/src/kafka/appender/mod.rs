@@ -5,18 +5,18 @@
 //! - `producer`: a producer and its thread
 //! - `options`: the options of an appender
 //! - `shared`: the state that the thread and its callers share
-//! - `budget`: the budget of bytes, and the metrics
+//! - `metrics`: the metrics of all appenders
 
-mod budget;
+mod metrics;
 mod options;
 mod producer;
 mod send_window;
 mod shared;
 mod writer;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -24,13 +24,14 @@ use crate::api::Append;
 use crate::api::Appender;
 use crate::api::{AppendError, Done, Health, OnFull};
 use crate::error::LogError;
-use crate::kafka::appender::budget::QueueBudget;
 use crate::kafka::settings::Settings;
+use crate::queue_budget::QueueBudget;
+use parking_lot::Mutex;
 use producer::Producer;
 use shared::{Event, Shared};
 use writer::{ProducerFactory, Writer};
 
-pub use crate::kafka::appender::budget::Metrics;
+pub use metrics::Metrics;
 pub use options::{OnFailure, Options};
 
 /// Appends to Kafka.
@@ -55,6 +56,9 @@ impl KafkaAppender {
             health: AtomicU8::new(Health::Good as u8),
             is_closed: AtomicBool::new(false),
         });
+        // No capacity, since librdkafka's callbacks must not wait; what is sent has bounds. Appends: the byte budget, and beyond it
+        // only appends with `OnFull::Wait`, of which each lane and each spool has a maximum in flight. Reports: the records in
+        // flight, `IN_FLIGHT_MAX` of each partition.
         let (events, received) = channel();
         let producer = Producer::new(settings, client_id, 0, events.clone())?;
         let factory =
@@ -70,7 +74,7 @@ impl KafkaAppender {
     /// # Errors
     /// The append is refused; its records may be in the log too.
     pub fn append_and_wait(&self, records: Vec<Append>, on_full: OnFull) -> Result<(), AppendError> {
-        let (result_tx, result_rx) = channel();
+        let (result_tx, result_rx) = sync_channel(1);
         let done = move |result| {
             let _ = result_tx.send(result);
         };
@@ -107,7 +111,7 @@ impl Appender for KafkaAppender {
     fn close(&self) {
         self.shared.is_closed.store(true, Ordering::Release);
         let _ = self.events.send(Event::Wake);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             let _ = thread.join();
         }

@@ -14,6 +14,7 @@ pub enum OnFailure {
 /// The options of an appender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
+    /// What it does when its producer fails.
     pub on_failure: OnFailure,
     /// Maximum size of records without an acknowledgement, bytes; further appends with `OnFull::Refuse` are refused.
     pub queue_bytes_max: usize,

@@ -6,7 +6,7 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -67,9 +67,9 @@ impl Producer {
         Ok(Self { client, ends, thread, topics, generation })
     }
 
-    pub(super) fn send(&self, topic: Topic, partition: u16, record: &[u8], number: usize) -> Sent<Fault> {
-        let record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.topics[topic as usize], number)
-            .partition(i32::from(partition))
+    pub(super) fn send(&self, partition: TopicPartition, record: &[u8], number: usize) -> Sent<Fault> {
+        let record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&self.topics[partition.topic as usize], number)
+            .partition(i32::from(partition.partition))
             .payload(record);
         match self.client.send(record) {
             Ok(()) => Sent::Taken,

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use domain::model::address::Topic;
+use domain::model::address::TopicPartition;
 
 use crate::api::Append;
 use crate::api::{AppendError, Done, OnFull};
-use crate::kafka::appender::budget::QueueBudget;
+use crate::queue_budget::QueueBudget;
 
 /// Maximum number of records in flight to one partition; further records wait.
 const IN_FLIGHT_MAX: usize = 256;
@@ -34,9 +34,9 @@ pub(super) enum Sent<F> {
 pub(super) struct SendWindow {
     /// Appends, the oldest first.
     entries: BTreeMap<u64, Entry>,
-    queues: BTreeMap<(Topic, u16), Queue>,
+    queues: BTreeMap<TopicPartition, Queue>,
     /// The partitions of the records in flight, by record number.
-    in_flight: BTreeMap<usize, (Topic, u16)>,
+    in_flight: BTreeMap<usize, TopicPartition>,
     next_entry: u64,
     next_record: usize,
     /// Whether records are kept until they are acknowledged, so that they can be sent again.
@@ -126,7 +126,7 @@ impl SendWindow {
             let number = self.next_record;
             self.next_record += 1;
             let pending = Pending { number, entry, since, len: record.len(), record, is_suspect: false };
-            self.queues.entry((topic, partition)).or_default().waiting.push_back(pending);
+            self.queues.entry(TopicPartition::new(topic, partition)).or_default().waiting.push_back(pending);
         }
     }
 
@@ -136,18 +136,18 @@ impl SendWindow {
     /// The client failed, or a record is too large and records are not kept.
     pub(super) fn send<F>(
         &mut self,
-        mut send: impl FnMut(Topic, u16, &[u8], usize) -> Sent<F>,
+        mut send: impl FnMut(TopicPartition, &[u8], usize) -> Sent<F>,
     ) -> Result<(), Failure<F>> {
         let mut too_large = Vec::new();
-        for (&(topic, partition), queue) in &mut self.queues {
+        for (&partition, queue) in &mut self.queues {
             while queue.is_open() {
                 let Some(mut next) = queue.waiting.pop_front() else { break };
-                match send(topic, partition, &next.record, next.number) {
+                match send(partition, &next.record, next.number) {
                     Sent::Taken => {
                         if !self.keeps_records {
                             next.record = Vec::new();
                         }
-                        self.in_flight.insert(next.number, (topic, partition));
+                        self.in_flight.insert(next.number, partition);
                         queue.in_flight_bytes += next.len;
                         queue.in_flight.push_back(next);
                     }
@@ -159,7 +159,7 @@ impl SendWindow {
                         let bytes = next.len;
                         queue.waiting.push_front(next);
                         match not_taken {
-                            Sent::TooLarge => return Err(Failure::TooLarge { topic, partition, bytes }),
+                            Sent::TooLarge => return Err(Failure::TooLarge { partition, bytes }),
                             Sent::Failed(failure) => return Err(Failure::Other(failure)),
                             // Sending goes on once reports have freed the client's queue.
                             Sent::Taken | Sent::QueueFull => return Ok(()),
@@ -181,8 +181,8 @@ impl SendWindow {
     /// # Errors
     /// Another record is next in this partition: the client has broken the order of its reports.
     pub(super) fn delivered(&mut self, number: usize) -> Result<(usize, Option<Instant>), ()> {
-        let place = self.in_flight.remove(&number).ok_or(())?;
-        let queue = self.queues.get_mut(&place).ok_or(())?;
+        let partition = self.in_flight.remove(&number).ok_or(())?;
+        let queue = self.queues.get_mut(&partition).ok_or(())?;
         let pending = queue.in_flight.pop_front().ok_or(())?;
         if pending.number != number {
             queue.in_flight.push_front(pending);
@@ -203,8 +203,8 @@ impl SendWindow {
 
     /// Notes that Kafka refuses a record, or its whole batch, as too large. The append is refused once the record was sent alone.
     pub(super) fn too_large(&mut self, number: usize) {
-        let Some(place) = self.in_flight.get(&number) else { return };
-        let Some(queue) = self.queues.get_mut(place) else { return };
+        let Some(partition) = self.in_flight.get(&number) else { return };
+        let Some(queue) = self.queues.get_mut(partition) else { return };
         if let [alone] = queue.in_flight.make_contiguous() {
             let entry = alone.entry;
             self.refuse(entry, AppendError::TooLarge);
@@ -268,7 +268,7 @@ impl SendWindow {
 /// Why sending stops.
 #[derive(Debug)]
 pub(super) enum Failure<F> {
-    TooLarge { topic: Topic, partition: u16, bytes: usize },
+    TooLarge { partition: TopicPartition, bytes: usize },
     Other(F),
 }
 
@@ -277,6 +277,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, channel};
     use std::time::Duration;
 
+    use domain::model::address::Topic;
     use prometheus::IntGauge;
 
     use super::*;
@@ -310,7 +311,7 @@ mod tests {
         /// Sends what may be sent now; returns the numbers of the records.
         fn send(&mut self) -> Vec<usize> {
             let mut sent = Vec::new();
-            let result = self.window.send::<()>(|_, _, record, number| {
+            let result = self.window.send::<()>(|_, record, number| {
                 assert_eq!(record, [1], "a record that is sent again is whole");
                 sent.push(number);
                 Sent::Taken
@@ -427,7 +428,7 @@ mod tests {
     fn record_too_large_is_refused_or_ends_a_lane() {
         let mut world = TestWindow::new(true);
         let result_rx = [world.give(&[0, 1], OnFull::Refuse), world.give(&[0], OnFull::Refuse)];
-        let sent = world.window.send::<()>(|_, _, _, number| if number == 0 { Sent::TooLarge } else { Sent::Taken });
+        let sent = world.window.send::<()>(|_, _, number| if number == 0 { Sent::TooLarge } else { Sent::Taken });
         assert!(sent.is_ok());
         assert_eq!(result_rx[0].try_recv(), Ok(Err(AppendError::TooLarge)));
         world.ack([2, 1]);
@@ -435,7 +436,7 @@ mod tests {
         assert_eq!(world.budget.held(), 0);
         let mut lane = TestWindow::new(false);
         let result_rx = lane.give(&[0, 1], OnFull::Wait);
-        assert!(matches!(lane.window.send::<()>(|_, _, _, _| Sent::TooLarge), Err(Failure::TooLarge { bytes: 1, .. })));
+        assert!(matches!(lane.window.send::<()>(|_, _, _| Sent::TooLarge), Err(Failure::TooLarge { bytes: 1, .. })));
         lane.window.refuse_all(AppendError::Failed);
         assert_eq!(result_rx.try_recv(), Ok(Err(AppendError::Failed)));
         assert_eq!(lane.budget.held(), 0);
@@ -448,7 +449,7 @@ mod tests {
         let first = world.send();
         world.ack(first);
         assert!(
-            world.window.send::<()>(|_, _, _, number| if number == 2 { Sent::QueueFull } else { Sent::Taken }).is_ok()
+            world.window.send::<()>(|_, _, number| if number == 2 { Sent::QueueFull } else { Sent::Taken }).is_ok()
         );
         assert_eq!(world.send(), [2]);
     }

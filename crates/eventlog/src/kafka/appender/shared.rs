@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::api::Append;
 use crate::api::{AppendError, Done, Health, OnFull};
-use crate::kafka::appender::budget::QueueBudget;
+use crate::queue_budget::QueueBudget;
 
 /// The state of an appender that its callers see.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 
 use crate::api::{AppendError, Health, OnFull};
 use crate::error::LogError;
-use crate::kafka::appender::budget::Metrics;
+use crate::kafka::appender::metrics::Metrics;
 use crate::kafka::appender::options::{OnFailure, Options};
 use crate::kafka::appender::producer::Producer;
 use crate::kafka::appender::send_window::{Failure, SendWindow};
@@ -192,10 +192,10 @@ impl Writer {
             }
         }
         let Some(producer) = &self.producer else { return };
-        match self.window.send(|topic, partition, record, number| producer.send(topic, partition, record, number)) {
+        match self.window.send(|partition, record, number| producer.send(partition, record, number)) {
             Ok(()) => {}
-            Err(Failure::TooLarge { topic, partition, bytes }) => {
-                self.fail(&format!("a record of {bytes} bytes for {topic} partition {partition} is too large"));
+            Err(Failure::TooLarge { partition, bytes }) => {
+                self.fail(&format!("a record of {bytes} bytes for {partition} is too large"));
             }
             Err(Failure::Other(fault)) => self.fail(&fault.why),
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use rdkafka::admin::{ConfigResource, OwnedResourceSpecifier, ResourceSpecifier};
 use rdkafka::error::KafkaError;
 
@@ -27,6 +27,7 @@ pub struct Needs {
 /// The result of a check.
 #[derive(Clone, Debug)]
 pub struct Report {
+    /// The log that the topics belong to.
     pub meta: Meta,
     /// Faults that break a guarantee, each with its fix; a role does not start with one.
     pub mistakes: Vec<String>,
@@ -90,22 +91,22 @@ fn check_identity(
             }
             Some(_) => {
                 for partition in 0..count {
-                    let bounds = client.bounds(topic, partition)?;
+                    let bounds = client.bounds(TopicPartition::new(topic, partition))?;
                     if bounds.end == 0 {
                         let what = format!(
                             "partition {partition} is empty: the topic was recreated; restore it or begin a new deployment"
                         );
                         mistake(topic, &what);
                     } else if bounds.start == 0 {
-                        begun.push((topic, partition));
+                        begun.push(TopicPartition::new(topic, partition));
                     }
                 }
             }
         }
     }
-    for ((topic, partition), record) in client.firsts(&begun)? {
-        if let Some(what) = wrong_first(meta, topic, partition, &record) {
-            mistake(topic, &what);
+    for (partition, record) in client.firsts(&begun)? {
+        if let Some(what) = wrong_first(meta, partition, &record) {
+            mistake(partition.topic, &what);
         }
     }
     Ok(mistakes)
@@ -224,8 +225,8 @@ impl Checker<'_> {
         const NAME: &str = "producer.id.expiration.ms";
         for broker in client.brokers()? {
             let resource = [ResourceSpecifier::Broker(broker)];
-            let asked = admin.ask(|admin, options| admin.describe_configs(&resource, options));
-            let values = asked.ok().and_then(|mut all| all.pop()).and_then(Result::ok).map(values_of);
+            let described = admin.ask(|admin, options| admin.describe_configs(&resource, options));
+            let values = described.ok().and_then(|mut all| all.pop()).and_then(Result::ok).map(values_of);
             let Some(values) = values else {
                 let what = format!("broker {broker} does not show its settings: check that {NAME} is 604800000");
                 self.report.warnings.push(what);

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use domain::model::address::Partitions;
-use domain::model::address::Topic;
+use domain::model::address::{Partitions, Topic, TopicPartition};
 use prometheus::Registry;
 use rdkafka::admin::{NewTopic, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -17,7 +16,7 @@ use crate::kafka::appender::{KafkaAppender, Metrics, OnFailure, Options};
 use crate::kafka::metadata::{Admin, LogInfo, MetadataClient, REQUEST_TIMEOUT};
 use crate::kafka::settings::Settings;
 use crate::kafka::topics::check::{Needs, Report, check};
-use crate::kafka::topics::origin::{self, Origin, wrong_first};
+use crate::kafka::topics::origin::{self, Origin, RULES, wrong_first};
 use crate::kafka::topics::{CLIENT_ID, LOST, RECORD_BYTES_MIN};
 use crate::local::meta::{Clock, Meta};
 
@@ -29,7 +28,9 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// The topics to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
+    /// The clock of the log.
     pub clock: Clock,
+    /// The number of partitions of each topic.
     pub partitions: Partitions,
     /// Number of brokers that hold each partition.
     pub replication: u16,
@@ -99,7 +100,7 @@ pub fn create(settings: &Settings, wanted: &Wanted) -> Result<Created, LogError>
     }
     creator.begin_partitions(&meta, is_complete, &found)?;
     if !is_complete {
-        creator.write(&[meta.birth(Topic::Rules, 0).record()].map(|record| (Topic::Rules, 0, record)))?;
+        creator.write(&[(RULES, meta.genesis(RULES).record())])?;
     }
     let needs = Needs { retain_ms: wanted.retain_ms };
     Ok(Created { made, differs: differs(wanted, &meta), report: check(settings, &needs)? })
@@ -111,9 +112,9 @@ fn differs(wanted: &Wanted, meta: &Meta) -> Vec<String> {
         differs.push(format!("the log keeps to the {:?} clock, not to {:?}", meta.clock, wanted.clock));
     }
     for topic in Topic::ALL {
-        let (is, asked) = (meta.partitions.of(*topic), wanted.partitions.of(*topic));
-        if is != asked {
-            differs.push(format!("{topic} has {is} partitions, not {asked}"));
+        let (is, requested) = (meta.partitions.of(*topic), wanted.partitions.of(*topic));
+        if is != requested {
+            differs.push(format!("{topic} has {is} partitions, not {requested}"));
         }
     }
     differs
@@ -196,18 +197,19 @@ impl Creator<'_> {
 
     /// What log it is; says so itself if nothing does yet. Of two that do, the first one holds.
     fn origin(&self, found: &BTreeMap<Topic, LogInfo>) -> Result<Origin, LogError> {
-        let bounds = self.new_bounds(Topic::Rules, 0)?;
+        let bounds = self.new_bounds(RULES)?;
         if bounds.end == 0 {
             for (&topic, found) in found.iter().filter(|(topic, _)| **topic != Topic::Rules) {
                 for partition in 0..u16::try_from(found.partitions).unwrap_or(u16::MAX) {
-                    if self.client.bounds(topic, partition)?.end > 0 {
-                        let what = format!("it is empty, but {} is not", self.settings.partition(topic, partition));
+                    let partition = TopicPartition::new(topic, partition);
+                    if self.client.bounds(partition)?.end > 0 {
+                        let what = format!("it is empty, but {} is not", self.settings.partition(partition));
                         return Err(self.wrong(Topic::Rules, what, LOST));
                     }
                 }
             }
             let meta = Meta::new(random_id(), self.wanted.clock, self.wanted.partitions);
-            self.write(&[(Topic::Rules, 0, meta.birth(Topic::Rules, 0).record())])?;
+            self.write(&[(RULES, meta.genesis(RULES).record())])?;
         }
         origin::read(&self.client)?.ok_or_else(|| origin::missing(self.settings))
     }
@@ -225,10 +227,10 @@ impl Creator<'_> {
     }
 
     /// The bounds of a partition of a new topic. It retries, because not every broker knows the topic yet.
-    fn new_bounds(&self, topic: Topic, partition: u16) -> Result<Range<u64>, LogError> {
+    fn new_bounds(&self, partition: TopicPartition) -> Result<Range<u64>, LogError> {
         let end = Instant::now() + REQUEST_TIMEOUT;
         loop {
-            match self.client.bounds(topic, partition) {
+            match self.client.bounds(partition) {
                 Err(_) if Instant::now() < end => std::thread::sleep(RETRY_INTERVAL),
                 bounds => return bounds,
             }
@@ -253,17 +255,14 @@ impl Creator<'_> {
                 return Err(self.wrong(topic, what, LOST));
             }
             for partition in 0..count {
-                let bounds = if is_complete {
-                    self.client.bounds(topic, partition)?
-                } else {
-                    self.new_bounds(topic, partition)?
-                };
+                let own = TopicPartition::new(topic, partition);
+                let bounds = if is_complete { self.client.bounds(own)? } else { self.new_bounds(own)? };
                 match (bounds.start, bounds.end) {
                     (0, 0) if is_complete => {
                         return Err(self.wrong(topic, format!("partition {partition} is empty"), LOST));
                     }
-                    (0, 0) => empty.push((topic, partition, meta.birth(topic, partition).record())),
-                    (0, _) => begun.push((topic, partition)),
+                    (0, 0) => empty.push((own, meta.genesis(own).record())),
+                    (0, _) => begun.push(own),
                     // Retention has deleted the first record.
                     _ if is_complete => {}
                     (start, _) => {
@@ -275,23 +274,23 @@ impl Creator<'_> {
                 }
             }
         }
-        for ((topic, partition), record) in self.client.firsts(&begun)? {
-            if let Some(what) = wrong_first(meta, topic, partition, &record) {
-                return Err(self.wrong(topic, what, LOST));
+        for (partition, record) in self.client.firsts(&begun)? {
+            if let Some(what) = wrong_first(meta, partition, &record) {
+                return Err(self.wrong(partition.topic, what, LOST));
             }
         }
         self.write(&empty)
     }
 
     /// Appends records until all are acknowledged. Duplicates do no harm.
-    fn write(&self, records: &[(Topic, u16, Vec<u8>)]) -> Result<(), LogError> {
+    fn write(&self, records: &[(TopicPartition, Vec<u8>)]) -> Result<(), LogError> {
         if records.is_empty() {
             return Ok(());
         }
         let options = Options { on_failure: OnFailure::Resend, ack_timeout: REQUEST_TIMEOUT, ..Options::edge() };
         let appender = KafkaAppender::start(self.settings, CLIENT_ID, options, &Metrics::new(&Registry::new()))?;
-        let append = |(topic, partition, record): &(Topic, u16, Vec<u8>)| {
-            let (topic, partition, record) = (*topic, *partition, record.clone());
+        let append = |&(TopicPartition { topic, partition }, ref record): &(TopicPartition, Vec<u8>)| {
+            let record = record.clone();
             Append { topic, partition, record }
         };
         let written = appender.append_and_wait(records.iter().map(append).collect(), OnFull::Refuse);

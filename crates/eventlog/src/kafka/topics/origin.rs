@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use domain::frame::Frame;
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use domain::protocol::genesis::Genesis;
 
 use crate::error::LogError;
@@ -12,9 +12,13 @@ use crate::kafka::settings::Settings;
 use crate::kafka::topics::{CLIENT_ID, LOST};
 use crate::local::meta::Meta;
 
+/// The partition whose first record holds the log's identity.
+pub(super) const RULES: TopicPartition = TopicPartition::new(Topic::Rules, 0);
+
 /// The contents of the first records of `rules`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
+    /// The log that the topics belong to.
     pub meta: Meta,
     /// Whether the creation of all topics was finished.
     pub is_complete: bool,
@@ -41,7 +45,7 @@ pub fn read(client: &MetadataClient) -> Result<Option<Origin>, LogError> {
     if !client.topics()?.contains_key(&Topic::Rules) {
         return Ok(None);
     }
-    let bounds = client.bounds(Topic::Rules, 0)?;
+    let bounds = client.bounds(RULES)?;
     let wrong = |what: String| LogError::Topic { topic: client.settings.topic(Topic::Rules), what, mend: LOST };
     if bounds.start > 0 {
         return Err(wrong(format!(
@@ -53,7 +57,7 @@ pub fn read(client: &MetadataClient) -> Result<Option<Origin>, LogError> {
         return Ok(None);
     }
     let (mut first, mut is_complete) = (None, false);
-    client.read(&[(Topic::Rules, 0)], |_, _, offset, bytes| {
+    client.read(&[RULES], |_, offset, bytes| {
         let genesis = Frame::open(bytes)
             .map_err(|e| e.to_string())
             .and_then(|frame| Genesis::of(&frame).map_err(|e| e.to_string()));
@@ -73,15 +77,15 @@ pub fn read(client: &MetadataClient) -> Result<Option<Origin>, LogError> {
     })?;
     let genesis = first.unwrap_or_else(|| Err("it has no first record".to_owned())).map_err(wrong)?;
     let meta = Meta::of(&genesis);
-    if genesis.source != meta.source(Topic::Rules, 0) {
+    if genesis.source != meta.source(RULES) {
         return Err(wrong("its first record belongs to another partition".to_owned()));
     }
     Ok(Some(Origin { meta, is_complete }))
 }
 
 /// What is wrong with the first record of a partition; `None` if it belongs to this log.
-pub fn wrong_first(meta: &Meta, topic: Topic, partition: u16, record: &[u8]) -> Option<String> {
-    let frame = Frame::open(record).map_err(|e| format!("partition {partition} offset 0: {e}"));
-    let checked = |frame: Frame<'_>| Genesis::check(&frame, meta.source(topic, partition)).map_err(|e| e.to_string());
+pub fn wrong_first(meta: &Meta, partition: TopicPartition, record: &[u8]) -> Option<String> {
+    let frame = Frame::open(record).map_err(|e| format!("partition {} offset 0: {e}", partition.partition));
+    let checked = |frame: Frame<'_>| Genesis::check(&frame, meta.source(partition)).map_err(|e| e.to_string());
     frame.and_then(checked).err()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use eventlog::api::{AppendError, Health, OnFull};
 use eventlog::api::{Appender as _, Consumer as _};
 use eventlog::kafka::appender::Options;
@@ -27,19 +27,20 @@ fn appended_records_are_read_from_any_offset() {
     }
     assert_eq!(appender.health(), Health::Good);
     let mut consumer = world.consumer();
-    consumer.assign(Topic::Facts, 1, 0, MEND).expect("assigned");
-    consumer.assign(Topic::Scans, 1, 3, MEND).expect("assigned");
+    consumer.assign(TopicPartition::new(Topic::Facts, 1), 0, MEND).expect("assigned");
+    consumer.assign(TopicPartition::new(Topic::Scans, 1), 3, MEND).expect("assigned");
     let found = read(&mut consumer, 21 + 5).expect("readable");
-    let texts: Vec<&str> = found[&(Topic::Facts, 1)].iter().skip(1).map(|(_, text)| text.as_str()).collect();
+    let texts: Vec<&str> =
+        found[&TopicPartition::new(Topic::Facts, 1)].iter().skip(1).map(|(_, text)| text.as_str()).collect();
     assert_eq!(texts, (0..20).map(|i| i.to_string()).collect::<Vec<_>>());
-    assert_eq!(found[&(Topic::Scans, 1)][0], (3, "7".to_owned()));
-    consumer.revoke(Topic::Facts, 1);
+    assert_eq!(found[&TopicPartition::new(Topic::Scans, 1)][0], (3, "7".to_owned()));
+    consumer.revoke(TopicPartition::new(Topic::Facts, 1));
     appender
         .append_and_wait(vec![append(Topic::Facts, 1, "late"), append(Topic::Scans, 1, "late")], OnFull::Wait)
         .expect("acknowledged");
     let found = read(&mut consumer, 1).expect("readable");
     assert_eq!(found.len(), 1, "{found:?}");
-    assert_eq!(found[&(Topic::Scans, 1)][0].1, "late");
+    assert_eq!(found[&TopicPartition::new(Topic::Scans, 1)][0].1, "late");
     appender.close();
     assert_eq!(
         appender.append_and_wait(vec![append(Topic::Facts, 1, "later")], OnFull::Wait),
@@ -59,7 +60,7 @@ fn appended_records_are_read_from_any_offset() {
     let changes = member.changes();
     let Change::Assigned(mut partitions) = changes.recv().expect("a change") else { panic!("not assigned") };
     partitions.sort_unstable();
-    assert_eq!(partitions, [(Topic::Scans, 0), (Topic::Scans, 1), (Topic::Scans, 2)]);
-    member.commit(&[(Topic::Scans, 1, 5)]);
+    assert_eq!(partitions, [0, 1, 2].map(|partition| TopicPartition::new(Topic::Scans, partition)));
+    member.commit(TopicPartition::new(Topic::Scans, 1), 5);
     member.leave();
 }

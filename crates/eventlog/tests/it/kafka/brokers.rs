@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use eventlog::api::{Appender as _, Consumer as _};
 use eventlog::api::{Health, OnFull};
 use eventlog::kafka::appender::Options;
@@ -26,22 +26,21 @@ fn partition_without_a_leader_is_not_missing(kafka: &Kafka) {
     let world = World::new(kafka);
     kafka.kill(3);
     let operator = Operator::on(&world.settings);
-    let partitions: Vec<(Topic, u16)> = world.meta.all().collect();
+    let partitions: Vec<TopicPartition> = world.meta.all().collect();
     let mut without = None;
     until("partition without a leader", || {
-        let has_none =
-            |&&(topic, partition): &&(Topic, u16)| !operator.has_leader(&world.settings.topic(topic), partition);
+        let has_none = |of: &&TopicPartition| !operator.has_leader(&world.settings.topic(of.topic), of.partition);
         without = partitions.iter().find(has_none).copied();
         without.is_some()
     });
-    let (topic, partition) = without.expect("it was waited for");
+    let partition = without.expect("it was waited for");
     let mut consumer = world.consumer();
-    let error = consumer.bounds(topic, partition).expect_err("it has no leader").to_string();
+    let error = consumer.bounds(partition).expect_err("it has no leader").to_string();
     assert!(!error.contains("Unknown"), "{error}");
     kafka.restart(3);
-    for (topic, partition) in partitions {
-        until("bounds", || consumer.bounds(topic, partition).is_ok());
-        consumer.assign(topic, partition, 0, MEND).expect("assigned");
+    for partition in partitions {
+        until("bounds", || consumer.bounds(partition).is_ok());
+        consumer.assign(partition, 0, MEND).expect("assigned");
     }
 }
 
@@ -54,7 +53,7 @@ fn lane_edge_and_consumer_go_on(kafka: &Kafka) {
     let lane = world.appender(Options::lane());
     let edge = world.appender(Options { ack_timeout: TIMEOUT, ..Options::edge() });
     let mut consumer = world.consumer();
-    consumer.assign(Topic::Scans, 0, 1, MEND).expect("assigned");
+    consumer.assign(TopicPartition::new(Topic::Scans, 0), 1, MEND).expect("assigned");
     let mut read = 0;
     for broker in 1..=3 {
         let from = broker * 1000;
@@ -68,9 +67,11 @@ fn lane_edge_and_consumer_go_on(kafka: &Kafka) {
         for (results, first) in before.iter().zip([0, 100]).chain(after.iter().zip([200, 300])) {
             all_acknowledged(results, from + first..from + first + 100);
         }
-        let wanted = usize::try_from(consumer.bounds(Topic::Scans, 0).expect("bounds").end).expect("few") - 1;
+        let wanted = usize::try_from(consumer.bounds(TopicPartition::new(Topic::Scans, 0)).expect("bounds").end)
+            .expect("few")
+            - 1;
         until("read of all records", || {
-            let count = consumer.poll(Duration::from_millis(100), &mut |_, _, _| ControlFlow::Continue(()));
+            let count = consumer.poll(Duration::from_millis(100), &mut |_, _| ControlFlow::Continue(()));
             read += count.expect("a change of the leader is no error");
             read >= wanted
         });

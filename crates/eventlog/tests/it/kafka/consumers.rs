@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use eventlog::api::OnFull;
 use eventlog::api::{Appender as _, Consumer};
 use eventlog::error::LogError;
@@ -27,14 +27,14 @@ fn filled(kafka: &Kafka, count: usize) -> World {
 }
 
 fn assign(consumer: &mut KafkaConsumer, from: u64) {
-    consumer.assign(Topic::Scans, 0, from, MEND).expect("assigned");
+    consumer.assign(TopicPartition::new(Topic::Scans, 0), from, MEND).expect("assigned");
 }
 
 /// Polls until the consumer fails.
 fn failure_of(consumer: &mut KafkaConsumer) -> LogError {
     let mut error = None;
     until("error of the consumer", || {
-        error = consumer.poll(Duration::from_millis(200), &mut |_, _, _| ControlFlow::Continue(())).err();
+        error = consumer.poll(Duration::from_millis(200), &mut |_, _| ControlFlow::Continue(())).err();
         error.is_some()
     });
     error.expect("it was waited for")
@@ -45,7 +45,7 @@ fn partition_is_read_from_any_offset_repeatedly() {
     let Some(kafka) = shared() else { return };
     let world = filled(kafka, 400);
     let mut consumer = world.consumer();
-    assert_eq!(consumer.bounds(Topic::Scans, 0).expect("bounds"), 0..401);
+    assert_eq!(consumer.bounds(TopicPartition::new(Topic::Scans, 0)).expect("bounds"), 0..401);
     for round in 0..40_u64 {
         let from = round * 137 % 400 + 1;
         assign(&mut consumer, from);
@@ -53,8 +53,8 @@ fn partition_is_read_from_any_offset_repeatedly() {
         // Some prefetched records are still in flight when the next round begins.
         while next < (from + want).min(401) {
             consumer
-                .poll(Duration::from_millis(200), &mut |topic, partition, record| {
-                    assert_eq!((topic, partition, record.offset), (Topic::Scans, 0, next));
+                .poll(Duration::from_millis(200), &mut |partition, record| {
+                    assert_eq!((partition, record.offset), (TopicPartition::new(Topic::Scans, 0), next));
                     assert_eq!(record.bytes, next.to_string().as_bytes());
                     assert!(record.append > 1_600_000_000_000, "{}", record.append);
                     next += 1;
@@ -63,8 +63,8 @@ fn partition_is_read_from_any_offset_repeatedly() {
                 .expect("readable");
         }
         if round % 2 == 0 {
-            consumer.revoke(Topic::Scans, 0);
-            let count = consumer.poll(Duration::from_millis(20), &mut |_, _, _| ControlFlow::Continue(()));
+            consumer.revoke(TopicPartition::new(Topic::Scans, 0));
+            let count = consumer.poll(Duration::from_millis(20), &mut |_, _| ControlFlow::Continue(()));
             assert_eq!(count.expect("readable"), 0, "a revoked partition returns no record");
         }
     }
@@ -80,7 +80,7 @@ fn poll_is_bounded_and_stops_at_a_break() {
     while offsets.len() < 1001 {
         calls += 1;
         let before = offsets.len();
-        let count = consumer.poll(Duration::from_secs(1), &mut |_, _, record| {
+        let count = consumer.poll(Duration::from_secs(1), &mut |_, record| {
             offsets.push(record.offset);
             if offsets.len() == 10 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -98,19 +98,22 @@ fn assign_outside_of_the_bounds_fails() {
     let world = filled(kafka, 20);
     Operator::on(&world.settings).cut(&world.settings.topic(Topic::Scans), 0, 11);
     let mut consumer = world.consumer();
-    let name = world.settings.partition(Topic::Scans, 0);
-    let error = consumer.assign(Topic::Scans, 0, 10, MEND).expect_err("it was deleted");
+    let name = world.settings.partition(TopicPartition::new(Topic::Scans, 0));
+    let error = consumer.assign(TopicPartition::new(Topic::Scans, 0), 10, MEND).expect_err("it was deleted");
     assert!(
         matches!(&error, LogError::Retired { partition, wanted: 10, start: 11, .. } if *partition == name),
         "{error}"
     );
-    let error = consumer.assign(Topic::Scans, 0, 22, MEND).expect_err("it is behind the end");
+    let error = consumer.assign(TopicPartition::new(Topic::Scans, 0), 22, MEND).expect_err("it is behind the end");
     assert!(matches!(&error, LogError::Short { partition, wanted: 22, end: 21 } if *partition == name), "{error}");
-    consumer.assign(Topic::Scans, 0, 21, MEND).expect("the end");
+    consumer.assign(TopicPartition::new(Topic::Scans, 0), 21, MEND).expect("the end");
     assign(&mut consumer, 11);
     let found = read(&mut consumer, 10).expect("readable");
-    assert_eq!(found[&(Topic::Scans, 0)][0].0, 11);
-    let error = consumer.assign(Topic::Scans, 99, 0, MEND).expect_err("there is no such partition").to_string();
+    assert_eq!(found[&TopicPartition::new(Topic::Scans, 0)][0].0, 11);
+    let error = consumer
+        .assign(TopicPartition::new(Topic::Scans, 99), 0, MEND)
+        .expect_err("there is no such partition")
+        .to_string();
     assert!(error.contains("scans partition 99") && error.contains("topics create"), "{error}");
 }
 
@@ -184,7 +187,7 @@ fn gap_in_the_offsets_is_an_error() {
     let mut consumer = world.consumer();
     operator.put_in_transaction(&scans, b"4");
     // The broker writes the transaction's end after its acknowledgement.
-    until("end of the transaction", || consumer.bounds(Topic::Scans, 0).expect("bounds").end == 6);
+    until("end of the transaction", || consumer.bounds(TopicPartition::new(Topic::Scans, 0)).expect("bounds").end == 6);
     operator.put(&scans, 0, Some(b"6"));
     assign(&mut consumer, 0);
     let error = failure_of(&mut consumer);
@@ -200,13 +203,13 @@ fn missing_payload_is_empty_and_writers_time_refused() {
     let mut consumer = world.consumer();
     assign(&mut consumer, 1);
     let found = read(&mut consumer, 2).expect("readable");
-    assert_eq!(found[&(Topic::Scans, 0)], [(1, "1".to_owned()), (2, String::new())]);
+    assert_eq!(found[&TopicPartition::new(Topic::Scans, 0)], [(1, "1".to_owned()), (2, String::new())]);
     operator.set(&scans, &[("message.timestamp.type", "CreateTime")]);
     // Brokers apply a change of settings with a delay.
     let mut error = None;
     until("refusal of a writer's time", || {
         operator.put(&scans, 0, Some(b"more"));
-        error = consumer.poll(Duration::from_millis(200), &mut |_, _, _| ControlFlow::Continue(())).err();
+        error = consumer.poll(Duration::from_millis(200), &mut |_, _| ControlFlow::Continue(())).err();
         error.is_some()
     });
     let error = error.expect("it was waited for");
@@ -248,11 +251,11 @@ fn consumer_survives_an_outage() {
     assign(&mut consumer, 0);
     read(&mut consumer, 6).expect("readable");
     kafka.kill(1);
-    let count = consumer.poll(Duration::from_secs(2), &mut |_, _, _| ControlFlow::Continue(()));
+    let count = consumer.poll(Duration::from_secs(2), &mut |_, _| ControlFlow::Continue(()));
     assert_eq!(count.expect("an outage is no error"), 0);
     kafka.restart(1);
     let appender = world.appender(Options::lane());
     appender.append_and_wait(vec![append(Topic::Scans, 0, "back")], OnFull::Wait).expect("acknowledged");
     let found = read(&mut consumer, 1).expect("readable");
-    assert_eq!(found[&(Topic::Scans, 0)], [(6, "back".to_owned())]);
+    assert_eq!(found[&TopicPartition::new(Topic::Scans, 0)], [(6, "back".to_owned())]);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use eventlog::kafka::membership::{Change, Membership};
 use eventlog::kafka::settings::Settings;
 use rdkafka::ClientConfig;
@@ -22,7 +22,7 @@ const ALL: usize = 5;
 struct Member {
     membership: Option<Membership>,
     changes: Receiver<Change>,
-    owned: BTreeSet<(Topic, u16)>,
+    owned: BTreeSet<TopicPartition>,
     changed: usize,
 }
 
@@ -180,8 +180,9 @@ fn tools_can_read_committed_offsets() {
     let mut one = Member::join(&world.settings, "one");
     settle(&mut [&mut one], &[ALL]);
     let membership = one.membership.take().expect("a member");
-    membership.commit(&[(Topic::Scans, 0, 1), (Topic::Scans, 1, 7)]);
-    membership.commit(&[(Topic::Scans, 0, 2)]);
+    membership.commit(TopicPartition::new(Topic::Scans, 0), 1);
+    membership.commit(TopicPartition::new(Topic::Scans, 1), 7);
+    membership.commit(TopicPartition::new(Topic::Scans, 0), 2);
     membership.leave();
     let group = format!("{}.worker", world.settings.prefix);
     let mut tool = kafka.tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand");

@@ -16,8 +16,8 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::model::address::Partitions;
 use domain::model::address::Topic;
+use domain::model::address::{Partitions, TopicPartition};
 use eventlog::api::Append;
 use eventlog::api::Consumer;
 use eventlog::error::LogError;
@@ -91,8 +91,8 @@ impl World {
     /// The texts of a partition's records after the first one.
     pub(crate) fn texts(&self, topic: Topic, partition: u16) -> Vec<String> {
         let mut consumer = self.consumer();
-        let bounds = consumer.bounds(topic, partition).expect("bounds");
-        consumer.assign(topic, partition, bounds.start, MEND).expect("assigned");
+        let bounds = consumer.bounds(TopicPartition::new(topic, partition)).expect("bounds");
+        consumer.assign(TopicPartition::new(topic, partition), bounds.start, MEND).expect("assigned");
         let want = usize::try_from(bounds.end - bounds.start).expect("few");
         let records = read(&mut consumer, want).expect("readable");
         let skip = usize::from(bounds.start == 0);
@@ -101,7 +101,7 @@ impl World {
 }
 
 /// Offset and text by partition.
-pub(crate) type Found = BTreeMap<(Topic, u16), Vec<(u64, String)>>;
+pub(crate) type Found = BTreeMap<TopicPartition, Vec<(u64, String)>>;
 
 /// Reads `count` records, and those that arrive in the same poll.
 pub(crate) fn read(consumer: &mut KafkaConsumer, count: usize) -> Result<Found, LogError> {
@@ -109,9 +109,9 @@ pub(crate) fn read(consumer: &mut KafkaConsumer, count: usize) -> Result<Found, 
     let end = Instant::now() + TIMEOUT;
     while left > 0 {
         assert!(Instant::now() < end, "{left} records of {count} did not arrive: {found:?}");
-        left = left.saturating_sub(consumer.poll(Duration::from_millis(200), &mut |topic, partition, record| {
+        left = left.saturating_sub(consumer.poll(Duration::from_millis(200), &mut |partition, record| {
             let text = String::from_utf8_lossy(record.bytes).into_owned();
-            found.entry((topic, partition)).or_default().push((record.offset, text));
+            found.entry(partition).or_default().push((record.offset, text));
             ControlFlow::Continue(())
         })?);
     }

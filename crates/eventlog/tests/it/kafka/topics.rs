@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use domain::model::address::Partitions;
 use domain::model::address::Topic;
+use domain::model::address::{Partitions, TopicPartition};
 use eventlog::api::Append;
 use eventlog::api::OnFull;
 use eventlog::error::LogError;
@@ -32,7 +32,7 @@ fn put(settings: &Settings, records: Vec<Append>) {
 }
 
 fn genesis(meta: &Meta, topic: Topic, partition: u16) -> Append {
-    Append { topic, partition, record: meta.birth(topic, partition).record() }
+    Append { topic, partition, record: meta.genesis(TopicPartition::new(topic, partition)).record() }
 }
 
 fn refusal(settings: &Settings) -> String {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use eventlog::api::Health;
 use eventlog::local::log::Log;
 use prometheus::{Registry, TextEncoder};
@@ -46,12 +46,12 @@ impl RoleHealth {
         let desks = self.context.progress();
         for DeskEntry { name, topic, .. } in DESKS {
             for desk in desks.iter().filter(|desk| desk.topic == topic) {
-                let end = self.log.partition(topic, desk.partition).end();
+                let end = self.log.partition(TopicPartition::new(topic, desk.partition)).end();
                 lags.push((name, desk.partition, end.saturating_sub(desk.settled.load(Ordering::Acquire))));
             }
         }
         for (partition, committed) in self.ledger.committed() {
-            let end = self.log.partition(Topic::Facts, partition).end();
+            let end = self.log.partition(TopicPartition::new(Topic::Facts, partition)).end();
             lags.push(("ledger", partition, end.saturating_sub(committed)));
         }
         lags

@@ -17,7 +17,7 @@ use ::ledger::writer::Writer;
 use anyhow::{Context, Result, anyhow};
 use console::pending_results::{Failed, PendingResults};
 use console::results::Console;
-use domain::model::address::{Partitions, Topic};
+use domain::model::address::{Partitions, Topic, TopicPartition};
 use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
 use domain::protocol::publish;
@@ -319,7 +319,7 @@ fn open_ledger(log: &Arc<Log>, file: &Path, registry: &Registry) -> Result<Ledge
     let (own, retire_below) = (Arc::clone(log), Arc::clone(log));
     let connect =
         move || Ok::<Box<dyn Consumer>, LogError>(Box::new(LocalConsumer::new(Arc::clone(&own), Readers::Facts)));
-    let committed = move |facts, next| retire_below.retire(Topic::Facts, facts, next, Millis::MAX);
+    let committed = move |facts, next| retire_below.retire(TopicPartition::new(Topic::Facts, facts), next, Millis::MAX);
     LedgerConsumer::open(log.meta(), writer, Box::new(connect), Owner::Itself, Box::new(committed), registry)
 }
 
@@ -355,7 +355,7 @@ fn retire_below(log: &Arc<Log>, retain_ms: i64) -> Published {
             Topic::Scans => now_ms().saturating_sub(retain_ms),
             _ => Millis::MAX,
         };
-        log.retire(source.topic, source.partition, needed, before);
+        log.retire(source.topic_partition(), needed, before);
     })
 }
 
@@ -367,9 +367,9 @@ fn open_lanes(context: &WorkerContext) -> Result<Vec<Vec<Box<dyn Task>>>, TaskEr
     let library = context.rules_cache.now();
     let lane = |number: u16| {
         let own = (0..partitions).filter(|p| p % lanes == number);
-        let places = own.flat_map(|p| DESKS.map(|desk| (desk.topic, p)));
-        let open = |place| open_task(&context.meta, place, &context.snapshots, &library);
-        places.map(|place| open(place).inspect(|task| context.expect(&**task))).collect()
+        let own = own.flat_map(|p| DESKS.map(|desk| TopicPartition::new(desk.topic, p)));
+        let open = |partition| open_task(&context.meta, partition, &context.snapshots, &library);
+        own.map(|partition| open(partition).inspect(|task| context.expect(&**task))).collect()
     };
     (0..lanes).map(lane).collect()
 }
@@ -378,14 +378,13 @@ fn open_lanes(context: &WorkerContext) -> Result<Vec<Vec<Box<dyn Task>>>, TaskEr
 fn run_lane(context: &Arc<WorkerContext>, log: Arc<Log>, tasks: Vec<Box<dyn Task>>) -> Result<()> {
     const ONLY: u64 = 1;
     let (command_tx, command_rx) = sync_channel(tasks.len());
-    let place = |task: &dyn Task| (task.source().topic, task.source().partition);
-    let mut owned: Owned = tasks.iter().map(|task| (place(&**task), None)).collect();
+    let mut owned: Owned = tasks.iter().map(|task| (task.source().topic_partition(), None)).collect();
     for task in tasks {
         let _ = command_tx.send(LaneCommand::Restored(ONLY, task));
     }
     let consumer = Box::new(LocalConsumer::new(Arc::clone(&log), Readers::Desks));
     let tools = Tools { consumer, appender: log, heartbeat: context.heartbeat() };
-    match Lane::new(context, ONLY, tools, &mut owned, &command_rx, &|_, _, _| ()).run() {
+    match Lane::new(context, ONLY, tools, &mut owned, &command_rx, &|_, _| true).run() {
         // The log has said why.
         Err(LaneError::AppendError(refused)) => {
             warn!(%refused, "a lane stops");

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use domain::frame::{Frame, Kind};
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use eventlog::api::Append;
 use eventlog::api::OnFull;
 use eventlog::api::{Appender, Consumer, read_all};
@@ -105,8 +105,9 @@ fn invalid_scan_records_are_set_aside_lane_continues() {
     let meta = meta(&settings).expect("a log");
     let mut feed = KafkaConsumer::new(&settings, &meta, "reader").expect("a feed");
     let mut found = Vec::new();
-    let from = feed.bounds(Topic::Rejects, 0).expect("bounds").start;
-    read_all(&mut feed, Topic::Rejects, 0, from, "", &mut |record| {
+    let rejects = TopicPartition::new(Topic::Rejects, 0);
+    let from = feed.bounds(rejects).expect("bounds").start;
+    read_all(&mut feed, rejects, from, "", &mut |record| {
         let frame = Frame::open(record.bytes).expect("a frame");
         if let Some(reject) = domain::protocol::reject::read(&frame).expect("what was set aside") {
             let at = frame.tag.expect("a place");

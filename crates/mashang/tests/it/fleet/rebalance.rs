@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::frame::Frame;
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use eventlog::api::Consumer;
 use eventlog::kafka::consumer::KafkaConsumer;
 use eventlog::kafka::settings::Settings;
@@ -31,13 +31,14 @@ fn listen(fleet: &Fleet, over: Arc<AtomicBool>) -> std::thread::JoinHandle<Heard
     let meta = meta(&settings).expect("a log");
     let mut feed = KafkaConsumer::new(&settings, &meta, "listener").expect("a feed");
     for facts in 0..meta.partitions.facts {
-        let end = feed.bounds(Topic::Facts, facts).expect("bounds").end;
-        feed.assign(Topic::Facts, facts, end, "").expect("assigned");
+        let partition = TopicPartition::new(Topic::Facts, facts);
+        let end = feed.bounds(partition).expect("bounds").end;
+        feed.assign(partition, end, "").expect("assigned");
     }
     std::thread::spawn(move || {
         let mut heard = Heard::new();
         while !over.load(Ordering::Acquire) {
-            feed.poll(Duration::from_millis(20), &mut |_, _, record| {
+            feed.poll(Duration::from_millis(20), &mut |_, record| {
                 let tag = Frame::open(record.bytes).expect("a frame").tag.expect("an answer");
                 if tag.source.topic == Topic::Scans {
                     heard.entry(tag.source.partition).or_default().push(Instant::now());

@@ -1,6 +1,4 @@
-//! The budget of bytes that an appender holds, and its metrics.
-
-use std::sync::atomic::{AtomicUsize, Ordering};
+//! The metrics of appenders.
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
@@ -42,46 +40,5 @@ impl Metrics {
         registry.register(Box::new(metrics.ack_seconds.clone()))?;
         registry.register(Box::new(metrics.queue_bytes.clone()))?;
         Ok(metrics)
-    }
-}
-
-/// The bytes that an appender holds: submitted, and neither acknowledged nor dropped.
-#[derive(Debug)]
-pub(super) struct QueueBudget {
-    held: AtomicUsize,
-    limit: usize,
-    gauge: IntGauge,
-}
-
-impl QueueBudget {
-    pub(super) fn new(limit: usize, gauge: IntGauge) -> Self {
-        Self { held: AtomicUsize::new(0), limit, gauge }
-    }
-
-    /// Reserves bytes, if they fit in the budget.
-    pub(super) fn try_reserve(&self, bytes: usize) -> bool {
-        let fits = |held: usize| held.checked_add(bytes).filter(|&held| held <= self.limit);
-        let is_taken = self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok();
-        if is_taken {
-            self.gauge.add(i64::try_from(bytes).unwrap_or(i64::MAX));
-        }
-        is_taken
-    }
-
-    /// Reserves bytes, even beyond the budget.
-    pub(super) fn reserve(&self, bytes: usize) {
-        self.held.fetch_add(bytes, Ordering::AcqRel);
-        self.gauge.add(i64::try_from(bytes).unwrap_or(i64::MAX));
-    }
-
-    pub(super) fn release(&self, bytes: usize) {
-        let before = self.held.fetch_sub(bytes, Ordering::AcqRel);
-        assert!(before >= bytes, "no more bytes are released than were reserved");
-        self.gauge.sub(i64::try_from(bytes).unwrap_or(i64::MAX));
-    }
-
-    #[cfg(test)]
-    pub(super) fn held(&self) -> usize {
-        self.held.load(Ordering::Acquire)
     }
 }

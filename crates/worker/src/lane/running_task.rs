@@ -1,8 +1,6 @@
 //! A task that runs in a lane: its answers that wait for the log, its snapshots, and the progress that it reports.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use domain::model::rules::rulebook::Library;
@@ -10,11 +8,11 @@ use domain::protocol::positions::Admission;
 use domain::protocol::stage::Output;
 use eventlog::api::Append;
 use eventlog::api::Record;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::context::{Progress, WorkerContext};
 use crate::desks::desk_of;
-use crate::snapshot::Snapshot;
+use crate::lane::snapshot_writer::{Permit, SnapshotQueue};
 use crate::task::{Task, TaskError};
 
 /// Time between two reports of a state's size.
@@ -30,15 +28,29 @@ pub(crate) struct RunningTask {
     /// The desk's name in metrics.
     desk: &'static str,
     last_snapshot: Instant,
+    /// The permit of the snapshot that is taken and not handed to the writer yet.
+    permit: Option<Permit>,
+    /// Whether a snapshot was put off, for one debug line.
+    is_put_off: bool,
     last_sizes: Option<Instant>,
 }
 
 impl RunningTask {
     pub(crate) fn new(task: Box<dyn Task>, number: u64) -> Self {
         let source = task.source();
-        let progress = Progress::new(source.topic, source.partition, task.settled());
+        let progress = Progress::new(source.topic_partition(), task.settled());
         let desk = desk_of(source.topic).name;
-        Self { task, progress, number, answers: Vec::new(), desk, last_snapshot: Instant::now(), last_sizes: None }
+        Self {
+            task,
+            progress,
+            number,
+            answers: Vec::new(),
+            desk,
+            last_snapshot: Instant::now(),
+            permit: None,
+            is_put_off: false,
+            last_sizes: None,
+        }
     }
 
     /// Takes a record and returns the bytes of its answers.
@@ -75,21 +87,29 @@ impl RunningTask {
         self.progress.missing.store(self.task.missing() as u64, Ordering::Release);
     }
 
-    /// Takes a snapshot if one is due, and sends the snapshot that may be published.
-    pub(crate) fn snapshots(&mut self, context: &WorkerContext, to: &Sender<(Snapshot, Progress)>, is_last: bool) {
-        let Self { task, progress, last_snapshot, last_sizes, .. } = self;
-        if last_sizes.is_none_or(|at| at.elapsed() >= SIZES_EVERY) {
-            *last_sizes = Some(Instant::now());
-            *progress.sizes.lock().unwrap_or_else(PoisonError::into_inner) = task.sizes();
+    /// Takes a snapshot if one is due and the writer has room, and hands over the snapshot that may be published.
+    pub(crate) fn snapshots(&mut self, context: &WorkerContext, queue: &SnapshotQueue, is_last: bool) {
+        if self.last_sizes.is_none_or(|at| at.elapsed() >= SIZES_EVERY) {
+            self.last_sizes = Some(Instant::now());
+            *self.progress.sizes.lock() = self.task.sizes();
         }
-        let is_due = last_snapshot.elapsed() >= context.snapshot_policy.interval
-            && task.since_snapshot() >= context.snapshot_policy.records;
+        let is_due = self.last_snapshot.elapsed() >= context.snapshot_policy.interval
+            && self.task.since_snapshot() >= context.snapshot_policy.records;
         if is_due || is_last {
-            *last_snapshot = Instant::now();
-            task.take_snapshot();
+            let waiting = self.permit.take();
+            let permit = waiting.or_else(|| if is_last { Some(queue.permit_anyway()) } else { queue.permit() });
+            let was_put_off = std::mem::replace(&mut self.is_put_off, permit.is_none());
+            if let Some(permit) = permit {
+                self.last_snapshot = Instant::now();
+                self.permit = self.task.take_snapshot().then_some(permit);
+            } else if !was_put_off {
+                debug!(source = %self.task.source(), "a snapshot is put off: earlier ones are not written yet");
+            }
         }
-        if let Some(snapshot) = task.snapshot() {
-            let _ = to.send((snapshot, progress.clone()));
+        if self.permit.is_some()
+            && let Some(snapshot) = self.task.snapshot()
+        {
+            queue.send(snapshot, self.progress.clone(), self.permit.take());
         }
     }
 }

@@ -1,29 +1,36 @@
 //! A lane: one thread that runs some tasks. It reads records, appends the answers, and takes snapshots.
+//!
+//! - `running_task`: a task in a lane
+//! - `snapshot_writer`: the thread that writes the snapshots of a lane, and its queue
 
-use std::collections::BTreeMap;
+mod running_task;
+mod snapshot_writer;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
-use domain::model::address::Topic;
+use domain::model::address::TopicPartition;
 use domain::model::rules::rulebook::Library;
 use domain::protocol::stage::RecordMark;
-use eventlog::api::{AppendError, OnFull, now_ms};
-use eventlog::api::{Appender, Consumer};
+use eventlog::api::{AppendError, Appender, Consumer, OnFull, try_poll};
 use eventlog::error::LogError;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error};
 
 use crate::context::{Heartbeat, Progress, RunMode, WorkerContext};
-use crate::running_task::RunningTask;
-use crate::snapshot::Snapshot;
+use crate::lane::running_task::RunningTask;
+use crate::lane::snapshot_writer::{SnapshotQueue, snapshot_queue, write_snapshots};
 use crate::task::{RETIRED, Task, TaskError};
 
 /// Maximum bytes of answers before the lane appends them; it reads no further until then.
 const ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Maximum number of a task's answers that are not durable; the lane does not read until there are fewer.
 const OUTSTANDING_MAX: u64 = 1024;
+/// Maximum number of a lane's appends in flight; further answers wait in their tasks, and the lane does not read.
+const APPENDS_MAX: usize = 1024;
 /// Maximum sleep of a lane that no new record wakes.
 const IDLE: Duration = Duration::from_millis(200);
 /// Maximum time between two looks at acknowledgements, while answers are outstanding.
@@ -39,24 +46,26 @@ const SILENCE_MAX: u32 = 3;
 #[derive(Debug)]
 pub enum LaneCommand {
     /// The partition is this lane's from now on.
-    Own(Topic, u16),
+    Own(TopicPartition),
     /// The partition is another lane's or process's.
-    Leave(Topic, u16),
+    Leave(TopicPartition),
     /// A task is restored, for the incarnation of the lane that requested it.
     Restored(u64, Box<dyn Task>),
     /// A task cannot be restored.
-    Broken(u64, Topic, u16, TaskError),
+    Broken(u64, TopicPartition, TaskError),
 }
 
 /// The partitions of a lane, and the last record that its incarnations took of each. The next incarnation must read the
 /// same record there.
-pub type Owned = BTreeMap<(Topic, u16), Option<RecordMark>>;
+pub type Owned = BTreeMap<TopicPartition, Option<RecordMark>>;
 
-/// Requests that a task is restored: its partition, and the incarnation that requests it.
-pub type RequestRestore<'a> = dyn Fn(Topic, u16, u64) + 'a;
+/// Requests that a task is restored: its partition, and the incarnation that requests it. Returns whether the request is accepted;
+/// otherwise the lane repeats it in its next turn. It must not block.
+pub type RequestRestore<'a> = dyn Fn(TopicPartition, u64) -> bool + 'a;
 
 /// Why a lane ends before it is asked to. A restarted lane continues from its snapshots.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says what it is")]
 pub enum LaneError {
     #[error(transparent)]
     Task(#[from] TaskError),
@@ -72,8 +81,11 @@ pub enum LaneError {
 
 /// The log and the heartbeat of one incarnation of a lane.
 pub struct Tools {
+    /// Reads the records.
     pub consumer: Box<dyn Consumer>,
+    /// Appends the answers.
     pub appender: Arc<dyn Appender>,
+    /// Reports the lane's progress.
     pub heartbeat: Arc<Heartbeat>,
 }
 
@@ -86,17 +98,27 @@ pub struct Lane<'a> {
     owned: &'a mut Owned,
     commands: &'a Receiver<LaneCommand>,
     request_restore: &'a RequestRestore<'a>,
-    tasks: BTreeMap<(Topic, u16), RunningTask>,
+    /// Owned partitions whose restore is not requested yet.
+    to_restore: BTreeSet<TopicPartition>,
+    tasks: BTreeMap<TopicPartition, RunningTask>,
     started: u64,
     library: Arc<Library>,
     ack_rx: Receiver<Ack>,
-    ack_tx: Sender<Ack>,
+    ack_tx: SyncSender<Ack>,
+    /// The number of appends whose acknowledgement is not handled yet; [`APPENDS_MAX`] at most, which is the channel's capacity.
+    in_flight: usize,
     silence: (Instant, u32),
     heartbeat: Arc<Heartbeat>,
 }
 
+/// Why a lane stops reading: one partition fails, or the rules cannot be read.
+enum Stop {
+    Partition(TopicPartition, TaskError),
+    Lane(String),
+}
+
 struct Ack {
-    at: (Topic, u16),
+    partition: TopicPartition,
     number: u64,
     answers: Range<u64>,
     result: Result<(), AppendError>,
@@ -113,7 +135,8 @@ impl<'a> Lane<'a> {
         commands: &'a Receiver<LaneCommand>,
         request_restore: &'a RequestRestore<'a>,
     ) -> Self {
-        let (ack_tx, ack_rx) = channel();
+        let (ack_tx, ack_rx) = sync_channel(APPENDS_MAX);
+        let to_restore = owned.keys().copied().collect();
         Self {
             context: Arc::clone(context),
             incarnation,
@@ -122,11 +145,13 @@ impl<'a> Lane<'a> {
             owned,
             commands,
             request_restore,
+            to_restore,
             tasks: BTreeMap::new(),
             started: 0,
             library: context.rules_cache.now(),
             ack_rx,
             ack_tx,
+            in_flight: 0,
             silence: (Instant::now(), 0),
             heartbeat,
         }
@@ -138,22 +163,19 @@ impl<'a> Lane<'a> {
     /// Why the lane ends early.
     pub fn run(mut self) -> Result<(), LaneError> {
         std::thread::scope(|scope| {
-            let (to_writer, snapshots) = channel();
+            let (snapshots, unwritten) = snapshot_queue();
             let context = Arc::clone(&self.context);
-            scope.spawn(move || write_snapshots(&context, &snapshots));
-            for &(topic, partition) in self.owned.keys() {
-                (self.request_restore)(topic, partition, self.incarnation);
-            }
-            let result = self.work(&to_writer);
-            drop(to_writer);
-            for (at, running) in std::mem::take(&mut self.tasks) {
-                self.remember(at, &running);
+            scope.spawn(move || write_snapshots(&context, &unwritten));
+            let result = self.work(&snapshots);
+            drop(snapshots);
+            for (partition, running) in std::mem::take(&mut self.tasks) {
+                self.remember(partition, &running);
             }
             result
         })
     }
 
-    fn work(&mut self, snapshots: &Sender<(Snapshot, Progress)>) -> Result<(), LaneError> {
+    fn work(&mut self, snapshots: &SnapshotQueue) -> Result<(), LaneError> {
         loop {
             // Read before the work: a lane that then finds nothing to do was idle after the request to stop.
             let stopping = self.context.is_stopping();
@@ -161,12 +183,12 @@ impl<'a> Lane<'a> {
             if stopping && self.context.run_mode == RunMode::Fleet {
                 return self.end(snapshots);
             }
-            let taken = self.read()?;
+            let count = self.read()?;
             self.take_acks()?;
             for running in self.tasks.values_mut() {
                 running.snapshots(&self.context, snapshots, false);
             }
-            if taken > 0 {
+            if count > 0 {
                 self.silence = (Instant::now(), 0);
                 continue;
             }
@@ -187,140 +209,140 @@ impl<'a> Lane<'a> {
     fn take_commands(&mut self) -> Result<(), LaneError> {
         loop {
             match self.commands.try_recv() {
-                Ok(LaneCommand::Own(topic, partition)) => {
-                    self.owned.entry((topic, partition)).or_default();
-                    (self.request_restore)(topic, partition, self.incarnation);
+                Ok(LaneCommand::Own(partition)) => {
+                    self.owned.entry(partition).or_default();
+                    self.to_restore.insert(partition);
                 }
-                Ok(LaneCommand::Leave(topic, partition)) => {
-                    self.owned.remove(&(topic, partition));
-                    self.leave(topic, partition);
-                }
+                Ok(LaneCommand::Leave(partition)) => self.leave(partition),
                 Ok(LaneCommand::Restored(incarnation, task)) => self.start_task(incarnation, task)?,
-                Ok(LaneCommand::Broken(incarnation, topic, partition, error)) => {
-                    if incarnation == self.incarnation && self.owned.contains_key(&(topic, partition)) {
-                        let progress = Progress::new(topic, partition, 0);
-                        self.context.progress_map().insert((topic, partition), progress);
-                        self.stop_partition(topic, partition, error)?;
+                Ok(LaneCommand::Broken(incarnation, partition, error)) => {
+                    if incarnation == self.incarnation && self.owned.contains_key(&partition) {
+                        let progress = Progress::new(partition, 0);
+                        self.context.progress_map().insert(partition, progress);
+                        self.stop_partition(partition, error)?;
                     }
                 }
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(()),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             }
         }
+        while let Some(&partition) = self.to_restore.first()
+            && (self.request_restore)(partition, self.incarnation)
+        {
+            self.to_restore.remove(&partition);
+        }
+        Ok(())
     }
 
     /// Starts a task that is restored.
     fn start_task(&mut self, incarnation: u64, mut task: Box<dyn Task>) -> Result<(), LaneError> {
         let source = task.source();
-        let at = (source.topic, source.partition);
-        let Some(taken) = self.owned.get(&at) else { return Ok(()) };
-        if incarnation != self.incarnation || self.tasks.contains_key(&at) {
+        let partition = source.topic_partition();
+        let Some(last_read) = self.owned.get(&partition) else { return Ok(()) };
+        if incarnation != self.incarnation || self.tasks.contains_key(&partition) {
             return Ok(());
         }
-        taken.iter().for_each(|&taken| task.expect(taken));
+        last_read.iter().for_each(|&mark| task.expect(mark));
         // The state may come from another process, which knew rules that no marker has named in this one.
         self.library = self.context.rules_cache.now();
-        let bounds = self.consumer.bounds(at.0, at.1)?;
+        let bounds = self.consumer.bounds(partition)?;
         let from = task.start_offset(&bounds);
         self.started += 1;
         let running = RunningTask::new(task, self.started);
         debug!(%source, ?from, end = bounds.end, "restored");
-        self.context.progress_map().insert(at, running.progress.clone());
-        match from.and_then(|from| self.consumer.assign(at.0, at.1, from, RETIRED)) {
-            Ok(()) => drop(self.tasks.insert(at, running)),
+        self.context.progress_map().insert(partition, running.progress.clone());
+        match from.and_then(|from| self.consumer.assign(partition, from, RETIRED)) {
+            Ok(()) => drop(self.tasks.insert(partition, running)),
             // Only this partition is affected.
-            Err(error @ (LogError::Retired { .. } | LogError::Short { .. })) => {
-                self.stop_partition(at.0, at.1, error.into())?;
-            }
+            Err(error) if error.is_out_of_bounds() => self.stop_partition(partition, error.into())?,
             Err(error) => return Err(error.into()),
         }
         Ok(())
     }
 
     /// Keeps the last record that a task took before it is dropped.
-    fn remember(&mut self, at: (Topic, u16), running: &RunningTask) {
-        if let Some(taken) = self.owned.get_mut(&at) {
-            *taken = (*taken).max(running.task.last_taken());
+    fn remember(&mut self, partition: TopicPartition, running: &RunningTask) {
+        if let Some(last_read) = self.owned.get_mut(&partition) {
+            *last_read = (*last_read).max(running.task.last_taken());
         }
     }
 
-    fn leave(&mut self, topic: Topic, partition: u16) {
-        if self.tasks.remove(&(topic, partition)).is_some() {
-            self.consumer.revoke(topic, partition);
+    fn leave(&mut self, partition: TopicPartition) {
+        self.owned.remove(&partition);
+        self.to_restore.remove(&partition);
+        if self.tasks.remove(&partition).is_some() {
+            self.consumer.revoke(partition);
         }
-        self.context.progress_map().remove(&(topic, partition));
+        self.context.progress_map().remove(&partition);
     }
 
     /// Drops the task of a partition. In a fleet, the other tasks continue.
-    fn stop_partition(&mut self, topic: Topic, partition: u16, error: TaskError) -> Result<(), LaneError> {
+    fn stop_partition(&mut self, partition: TopicPartition, error: TaskError) -> Result<(), LaneError> {
         if self.context.run_mode == RunMode::Embedded {
             return Err(error.into());
         }
-        error!(%topic, partition, %error, "a partition stops; it loses nothing, and continues from its snapshot after the cause is fixed");
-        if let Some(running) = self.tasks.remove(&(topic, partition)) {
-            self.remember((topic, partition), &running);
-            self.consumer.revoke(topic, partition);
+        error!(topic = %partition.topic, partition = partition.partition, %error, "a partition stops; it loses nothing, and continues from its snapshot after the cause is fixed");
+        if let Some(running) = self.tasks.remove(&partition) {
+            self.remember(partition, &running);
+            self.consumer.revoke(partition);
         }
-        if let Some(progress) = self.context.progress_map().get(&(topic, partition)) {
-            *progress.stopped.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error.to_string());
+        if let Some(progress) = self.context.progress_map().get(&partition) {
+            *progress.stopped.lock() = Some(error.to_string());
         }
         Ok(())
     }
 
     /// Reads records and appends the answers. Returns the number of records.
     fn read(&mut self) -> Result<usize, LaneError> {
+        if self.tasks.values().any(|running| !running.answers.is_empty()) {
+            self.append();
+        }
         let outstanding = self.tasks.values().map(|running| running.task.outstanding()).max().unwrap_or(0);
-        if outstanding >= OUTSTANDING_MAX {
+        if outstanding >= OUTSTANDING_MAX || self.in_flight >= APPENDS_MAX {
             std::thread::sleep(Duration::from_millis(1));
             return Ok(0);
         }
         // Acknowledgements do not wake the lane: it looks for them after the wait.
         let wait = if outstanding > 0 { ACKS_WITHIN } else { IDLE };
         let Self { context, consumer, tasks, library, .. } = self;
-        let (mut failed, mut no_rules, mut bytes) = (None, None, 0);
-        let taken = consumer.poll(wait, &mut |topic, partition, record| {
-            let Some(running) = tasks.get_mut(&(topic, partition)) else { return ControlFlow::Continue(()) };
-            match context.rules_cache.for_record(record.bytes, library) {
-                Ok(None) => {}
-                Ok(Some(more)) => *library = more,
-                Err(why) => {
-                    no_rules = Some(why);
-                    return ControlFlow::Break(());
-                }
+        let mut bytes = 0;
+        let (count, result) = try_poll(&mut **consumer, wait, |partition, record| {
+            let Some(running) = tasks.get_mut(&partition) else { return Ok(ControlFlow::Continue(())) };
+            if let Some(more) = context.rules_cache.for_record(record.bytes, library).map_err(Stop::Lane)? {
+                *library = more;
             }
-            match running.take(context, library, record) {
-                Ok(more) => bytes += more,
-                Err(error) => {
-                    failed = Some((topic, partition, error));
-                    return ControlFlow::Break(());
-                }
-            }
-            if bytes >= ANSWER_BYTES_MAX || running.task.outstanding() >= OUTSTANDING_MAX {
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
+            bytes += running.take(context, library, record).map_err(|error| Stop::Partition(partition, error))?;
+            let is_enough = bytes >= ANSWER_BYTES_MAX || running.task.outstanding() >= OUTSTANDING_MAX;
+            Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
-        if taken > 0 {
+        if count > 0 {
             self.append();
         }
-        if let Some((topic, partition, error)) = failed {
-            self.stop_partition(topic, partition, error)?;
+        match result {
+            Ok(()) => {}
+            Err(Stop::Partition(partition, error)) => self.stop_partition(partition, error)?,
+            Err(Stop::Lane(why)) => return Err(LaneError::Rules(why)),
         }
-        no_rules.map_or(Ok(taken), |why| Err(LaneError::Rules(why)))
+        Ok(count)
     }
 
-    /// Appends the answers to the log.
+    /// Appends the answers to the log, as many as may be in flight.
     fn append(&mut self) {
-        for (&at, running) in &mut self.tasks {
+        for (&partition, running) in &mut self.tasks {
             if running.answers.is_empty() {
                 running.publish();
                 continue;
             }
+            if self.in_flight >= APPENDS_MAX {
+                return;
+            }
+            self.in_flight += 1;
             let records = running.drain();
             let end = running.task.handed_out();
             let (number, answers) = (running.number, end - records.len() as u64..end);
             let ack_tx = self.ack_tx.clone();
             let done = move |result| {
-                let _ = ack_tx.send(Ack { at, number, answers, result });
+                // There is room for each append in flight, so the log's thread never waits for the lane.
+                let _ = ack_tx.try_send(Ack { partition, number, answers, result });
             };
             self.appender.append(records, OnFull::Wait, Box::new(done));
         }
@@ -329,11 +351,12 @@ impl<'a> Lane<'a> {
     /// Handles acknowledgements.
     fn take_acks(&mut self) -> Result<(), LaneError> {
         let mut is_moving = false;
-        while let Ok(Ack { at, number, answers, result }) = self.ack_rx.try_recv() {
+        while let Ok(Ack { partition, number, answers, result }) = self.ack_rx.try_recv() {
+            self.in_flight -= 1;
             // Answers that were not written are computed again after the restart.
             result?;
             is_moving = true;
-            if let Some(running) = self.tasks.get_mut(&at).filter(|running| running.number == number) {
+            if let Some(running) = self.tasks.get_mut(&partition).filter(|running| running.number == number) {
                 running.task.made_durable(answers);
                 running.publish();
             }
@@ -346,8 +369,8 @@ impl<'a> Lane<'a> {
 
     /// Whether all records of these tasks are answered, and the answers are durable.
     fn is_settled(&mut self) -> Result<bool, LogError> {
-        for (&(topic, partition), running) in &self.tasks {
-            if running.progress.settled.load(Ordering::Acquire) != self.consumer.bounds(topic, partition)?.end {
+        for (&partition, running) in &self.tasks {
+            if running.progress.settled.load(Ordering::Acquire) != self.consumer.bounds(partition)?.end {
                 return Ok(false);
             }
         }
@@ -361,9 +384,9 @@ impl<'a> Lane<'a> {
             return Ok(());
         }
         let mut behind = None;
-        for (&(topic, partition), running) in &self.tasks {
+        for (&partition, running) in &self.tasks {
             // A failed request is repeated at the next check: the consumer reports lost connections itself.
-            let Ok(bounds) = self.consumer.bounds(topic, partition) else { continue };
+            let Ok(bounds) = self.consumer.bounds(partition) else { continue };
             if running.task.outstanding() == 0 && bounds.end > running.task.next_offset() {
                 behind = Some(running.task.source().to_string());
             }
@@ -376,38 +399,16 @@ impl<'a> Lane<'a> {
     }
 
     /// Waits until the answers are durable, and takes the last snapshots. Tasks whose answers take too long get none.
-    fn end(&mut self, snapshots: &Sender<(Snapshot, Progress)>) -> Result<(), LaneError> {
+    fn end(&mut self, snapshots: &SnapshotQueue) -> Result<(), LaneError> {
         let began = Instant::now();
         while self.tasks.values().any(|running| running.task.outstanding() > 0) && began.elapsed() < END_WITHIN {
             std::thread::sleep(Duration::from_millis(2));
             self.take_acks()?;
+            self.append();
         }
         for running in self.tasks.values_mut() {
             running.snapshots(&self.context, snapshots, true);
         }
         Ok(())
     }
-}
-
-/// Writes the snapshots of a lane, on a thread of its own.
-fn write_snapshots(context: &WorkerContext, snapshots: &Receiver<(Snapshot, Progress)>) {
-    for (snapshot, progress) in snapshots {
-        let timer = context.metrics.snapshot_seconds.start_timer();
-        let (source, offset, bytes) = (snapshot.source, snapshot.offset, snapshot.state.len());
-        match context.snapshots.write(&snapshot) {
-            Ok(needed) => {
-                timer.observe_duration();
-                debug!(%source, offset, bytes, "snapshot");
-                progress.snapshot_ms.store(now_ms().cast_unsigned(), Ordering::Release);
-                progress.snapshot_offset.store(offset, Ordering::Release);
-                (context.published)(source, offset, needed);
-            }
-            Err(error) => {
-                timer.stop_and_discard();
-                context.metrics.snapshot_failures.inc();
-                warn!(%error, "a snapshot was not written; the earlier ones remain");
-            }
-        }
-    }
-    info!("snapshots are written");
 }

@@ -1,0 +1,115 @@
+//! A full queue holds up neither its reader nor, beyond its bound, its writer.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use domain::model::address::{Partitions, Topic, TopicPartition};
+use eventlog::files::memory::Memory;
+use eventlog::files::{File, Files};
+use eventlog::local::log::Log;
+use eventlog::local::meta::{Clock, Meta};
+use eventlog::local::store::Sizes;
+use parking_lot::RwLock;
+use prometheus::Registry;
+use worker::context::{RunMode, SnapshotPolicy, WorkerContext};
+use worker::rules_cache::RulesCache;
+use worker::snapshot::Snapshots;
+use worker::supervisor::{Connect, LaneSupervisor};
+
+use crate::acks::library;
+use crate::again::{CurrentLog, PATIENCE, SCANS, append, events, log, meta};
+
+/// A store that does not answer while a test holds `gate`; it counts the states that are written.
+#[derive(Debug, Default)]
+struct SlowStore {
+    files: Memory,
+    gate: RwLock<()>,
+    states: AtomicUsize,
+}
+
+impl Files for SlowStore {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.files.create_dir(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.files.list(dir)
+    }
+
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn File>> {
+        if path.extension().is_some_and(|extension| extension == "state") {
+            self.states.fetch_add(1, Ordering::AcqRel);
+        }
+        let _open = self.gate.read();
+        self.files.open(path, create)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.files.remove(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.files.rename(from, to)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.files.sync_dir(dir)
+    }
+}
+
+fn context(meta: Meta, store: Arc<dyn Files>, snapshot_policy: SnapshotPolicy) -> Arc<WorkerContext> {
+    let snapshots = Snapshots::new(store, Path::new("snapshots"));
+    let (rules, published) = (RulesCache::fixed(library()), Box::new(|_, _, _| ()));
+    let (run_mode, registry) = (RunMode::Fleet, Registry::new());
+    Arc::new(WorkerContext::new(meta, rules, snapshots, snapshot_policy, run_mode, published, &registry))
+}
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let timeout = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < timeout, "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Each snapshot is a whole state: a store that does not answer must neither stop the lane nor fill the memory.
+#[test]
+fn slow_store_stops_no_lane_and_puts_snapshots_off() {
+    const RECORDS: u64 = 20;
+    let store = Arc::<SlowStore>::default();
+    let policy = SnapshotPolicy { interval: Duration::ZERO, records: 1 };
+    let context = context(meta(), Arc::clone(&store) as Arc<dyn Files>, policy);
+    let current = Arc::new(CurrentLog::new(log(&[5])));
+    let supervisor = LaneSupervisor::start(&context, &(Arc::clone(&current) as Arc<dyn Connect>), 1);
+    let settled = || context.progress().first().map_or(0, |progress| progress.settled.load(Ordering::Acquire));
+    let gate = store.gate.write();
+    supervisor.own(SCANS);
+    for next in 2..RECORDS {
+        until("the lane reads on", || settled() == next);
+        append(&current.log(), events(5));
+    }
+    until("the lane reads on", || settled() == RECORDS);
+    assert_eq!(context.snapshots.list().expect("a store"), []);
+    drop(gate);
+    let at = || context.progress()[0].snapshot_offset.load(Ordering::Acquire);
+    until("the last state is written", || at() == RECORDS);
+    let states = store.states.load(Ordering::Acquire);
+    assert!(states <= 4, "{states} states were written: those that waited, and one of the end");
+    supervisor.stop();
+}
+
+#[test]
+fn lane_restores_more_partitions_than_queues_hold() {
+    let meta = Meta::new(1, Clock::Event, Partitions { scans: 200, draws: 1, awards: 1, facts: 1 });
+    let files = Arc::new(Memory::default());
+    let log = Log::open(files, Path::new("log"), &meta, Sizes::default(), &Registry::new()).expect("a log");
+    let current: Arc<dyn Connect> = Arc::new(CurrentLog::new(Arc::new(log)));
+    let context = context(meta, Arc::new(Memory::default()), SnapshotPolicy::default());
+    let supervisor = LaneSupervisor::start(&context, &current, 1);
+    (0..200).for_each(|partition| supervisor.own(TopicPartition::new(Topic::Scans, partition)));
+    until("all partitions are restored", || context.progress().len() == 200);
+    supervisor.stop();
+}
