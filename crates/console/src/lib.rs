@@ -4,8 +4,6 @@
 //! - [`results`]: `GET /v1/results/{id}`
 //! - [`page`]: the status page
 
-#![warn(missing_docs)]
-
 pub mod page;
 pub mod pending_results;
 pub mod results;

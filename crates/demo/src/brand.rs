@@ -18,9 +18,9 @@ pub const STORES: usize = 1_019;
 /// Number of different shoppers.
 pub const SHOPPERS: usize = 200_000;
 /// Number of one-item codes, which are printed inside the lids of cups.
-pub const CUPS: u32 = 9_000;
+pub(crate) const CUPS: u32 = 9_000;
 /// The codes on parcels and repairs, each with its channel.
-pub const SERVICES: [(&str, &str); 4] =
+pub(crate) const SERVICES: [(&str, &str); 4] =
     [("PARCEL-TIN", "parcel"), ("PARCEL-BOX", "parcel"), ("PARCEL-SET", "parcel"), ("CARE", "after-sales")];
 
 /// Duration of the opening's better odds, ms.
@@ -164,12 +164,12 @@ pub fn code(id: &str) -> String {
 }
 
 /// The code inside a lid.
-pub fn cup_code(cup: u32) -> String {
+pub(crate) fn cup_code(cup: u32) -> String {
     format!("CUP-{cup:05}")
 }
 
 /// A shopper's pseudonymous id.
-pub fn shopper_name(shopper: usize) -> String {
+pub(crate) fn shopper_name(shopper: usize) -> String {
     format!("u{shopper:06}")
 }
 

@@ -285,7 +285,7 @@ impl Body {
     }
 
     /// Sets the maximum size of parts, from the next item on.
-    pub fn cut_on_at(&mut self, part_bytes_max: usize) {
+    pub(crate) fn cut_on_at(&mut self, part_bytes_max: usize) {
         self.part_bytes_max = part_bytes_max;
     }
 
@@ -386,7 +386,7 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError>
 
 /// The checksum that a record carries; 0 for a record that is too short for one.
 #[must_use]
-pub fn stored_checksum(record: &[u8]) -> u32 {
+pub(crate) fn stored_checksum(record: &[u8]) -> u32 {
     record.first_chunk::<HEADER_BYTES>().map_or(0, |head| u32_at(head, CRC_AT))
 }
 

@@ -9,8 +9,6 @@
 //! - [`table`]: the tables whose entries expire (delivery duplicates, unique shoppers)
 //! - [`desk`]: the shopper, code and campaign desk: (state, frame) → (state, frames)
 
-#![warn(missing_docs)]
-
 pub mod desk;
 pub mod frame;
 pub mod model;

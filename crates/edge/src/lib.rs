@@ -5,8 +5,6 @@
 //! - [`spool`]: where rounds are safe while the log is slow or unavailable
 //! - [`metrics`]: received = accepted + rejected + shed
 
-#![warn(missing_docs)]
-
 pub mod ingest;
 pub mod metrics;
 pub mod spool;

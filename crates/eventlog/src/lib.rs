@@ -9,8 +9,6 @@
 //! - [`retry`]: the delays between retries
 //! - [`spool`]: rounds that a log has not accepted yet, in files of their own
 
-#![warn(missing_docs)]
-
 pub mod api;
 pub mod error;
 pub mod files;

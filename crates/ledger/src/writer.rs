@@ -25,7 +25,7 @@ use crate::store::{Dialect, Store, Task, first, transaction};
 use crate::url::LedgerUrl;
 
 /// Time for which answers are kept, by `received`, ms (contract section 9); older ones are deleted.
-pub const ANSWERS_KEEP_MS: i64 = DAY_MS;
+pub(crate) const ANSWERS_KEEP_MS: i64 = DAY_MS;
 /// Maximum number of old answers deleted after one commit: as many as a busy second adds, and few enough not to delay the next
 /// commit. The rest is deleted after later commits.
 const SWEPT_MAX: i64 = 50_000;

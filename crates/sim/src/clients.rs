@@ -108,7 +108,7 @@ impl Clients {
     }
 
     #[must_use]
-    pub fn are_half_sent(&self) -> bool {
+    pub(crate) fn are_half_sent(&self) -> bool {
         2 * self.next >= self.batches.len()
     }
 
@@ -119,7 +119,7 @@ impl Clients {
     }
 
     /// Sends everything again: the log that acknowledged it no longer exists.
-    pub fn begin_again(&mut self) {
+    pub(crate) fn begin_again(&mut self) {
         self.attempts.clear();
         self.batches.iter_mut().for_each(|batch| batch.is_acked = false);
         self.next = 0;
@@ -160,7 +160,7 @@ impl Clients {
     }
 
     /// Keys of acknowledged events.
-    pub fn acked(&self) -> impl Iterator<Item = u128> {
+    pub(crate) fn acked(&self) -> impl Iterator<Item = u128> {
         let batches = self.batches.iter().filter(|b| b.is_acked);
         batches.flat_map(|b| self.lines[b.lines.clone()].iter().filter_map(|l| l.key))
     }
@@ -170,7 +170,7 @@ impl Clients {
     /// # Panics
     /// If the line is not an event.
     #[must_use]
-    pub fn dumped(&self, line: usize, received: Millis, partition: u16, offset: u64) -> String {
+    pub(crate) fn dumped(&self, line: usize, received: Millis, partition: u16, offset: u64) -> String {
         let mut object: Value = serde_json::from_str(&self.lines[line].text).expect("JSON");
         object["received"] = json!(received);
         object["partition"] = json!(partition);

@@ -10,9 +10,9 @@
 //! - [`generate`]: random rules, and events that try their limits
 //! - [`naive`]: the contract as a plain model; it shares no code with the other crates
 
-pub mod alarm;
+mod alarm;
 pub mod clients;
-pub mod database;
+mod database;
 pub mod edge;
 pub mod fleet;
 #[expect(
@@ -32,8 +32,8 @@ pub mod generate;
     reason = "a model that is plain on purpose"
 )]
 pub mod naive;
-pub mod oracle;
+mod oracle;
 pub mod run;
 pub mod safeguards;
-pub mod trace;
-pub mod world;
+mod trace;
+mod world;

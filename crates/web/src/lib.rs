@@ -11,8 +11,6 @@
 //! - [`scan_id`]: random ids of scans by a browser
 //! - [`public`]: what every public port has: `/openapi.json`, CORS
 
-#![warn(missing_docs)]
-
 pub mod auth;
 pub mod client_address;
 mod host;

@@ -13,7 +13,7 @@ use crate::problem::{method_not_allowed, not_found};
 use crate::quota::{RATELIMIT, RATELIMIT_POLICY};
 
 /// OpenAPI 3.1, of the edge and the console.
-pub const OPENAPI: &str = include_str!("openapi.json");
+pub(crate) const OPENAPI: &str = include_str!("openapi.json");
 
 /// Time for which a browser remembers that a page may ask; then it asks again.
 const PREFLIGHT_KEPT: Duration = Duration::from_secs(24 * 60 * 60);

@@ -22,9 +22,9 @@ const TWO_MORE_FROM: u32 = 269;
 /// Numbers of options (sections 5.10 and 12.2).
 pub mod number {
     /// Uri-Host.
-    pub const URI_HOST: u16 = 3;
+    pub(crate) const URI_HOST: u16 = 3;
     /// Uri-Port.
-    pub const URI_PORT: u16 = 7;
+    pub(crate) const URI_PORT: u16 = 7;
     /// Uri-Path.
     pub const URI_PATH: u16 = 11;
     /// Content-Format.
@@ -161,7 +161,7 @@ pub struct Opt<'a> {
 impl Opt<'_> {
     /// Whether a receiver that does not know the option must refuse the message (section 5.4.1).
     #[must_use]
-    pub fn is_critical(&self) -> bool {
+    pub(crate) fn is_critical(&self) -> bool {
         self.number & 1 == 1
     }
 

@@ -13,8 +13,6 @@
 //! - [`compression`]: compressed bodies
 //! - [`rules`]: TOML and CSV become a merchant's rules and their published object
 
-#![warn(missing_docs)]
-
 pub mod batch;
 pub mod coap;
 pub mod code;

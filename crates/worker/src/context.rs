@@ -193,13 +193,13 @@ pub struct Heartbeat(AtomicU64);
 
 impl Heartbeat {
     /// Reports progress.
-    pub fn beat(&self) {
+    pub(crate) fn beat(&self) {
         self.0.store(now_ms().cast_unsigned(), Ordering::Release);
     }
 
     /// Time since the last progress, ms.
     #[must_use]
-    pub fn age_ms(&self) -> u64 {
+    pub(crate) fn age_ms(&self) -> u64 {
         now_ms().cast_unsigned().saturating_sub(self.0.load(Ordering::Acquire))
     }
 }

@@ -9,8 +9,6 @@
 //! - [`snapshot`]: saved states in a directory, each with a manifest that is published last
 //! - [`ledger_consumer`]: the thread that writes facts to the ledger
 
-#![warn(missing_docs)]
-
 pub mod context;
 pub mod desks;
 pub mod lane;

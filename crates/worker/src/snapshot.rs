@@ -13,7 +13,7 @@ use eventlog::files::{self, Files};
 use serde::{Deserialize, Serialize};
 
 /// Number of snapshots that are kept for each partition; older ones are removed.
-pub const KEPT: usize = 3;
+pub(crate) const KEPT: usize = 3;
 const FORMAT: u32 = 2;
 const MANIFEST: &str = ".manifest.json";
 const STATE: &str = ".state";

@@ -28,7 +28,7 @@ impl Kind {
 
     /// Whether a counted scan of this kind is an interaction.
     #[must_use]
-    pub const fn is_interaction(self) -> bool {
+    pub(crate) const fn is_interaction(self) -> bool {
         matches!(self, Self::Service) || self.is_item()
     }
 

@@ -69,7 +69,7 @@ impl Event<'_> {
     /// The key of the event's answer. The sender of a keyless scan knows only its random id, and must not be able to read the
     /// answer to another event with it; so the answers to keyless scans have keys of their own.
     #[must_use]
-    pub fn answer_key(&self) -> u128 {
+    pub(crate) fn answer_key(&self) -> u128 {
         if self.keyless { ids::keyless_answer_key(self.id) } else { self.key }
     }
 }

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 /// The byte between the parts of an identity (ASCII unit separator; no text of an event can contain it).
 pub const SEPARATOR: u8 = 0x1F;
 /// Number of fixed shards that keys fall into; shards map to partitions.
-pub const SHARDS: u32 = 1024;
+pub(crate) const SHARDS: u32 = 1024;
 
 /// The first 16 bytes of SHA-256 over the parts, joined by [`SEPARATOR`], as a big-endian number.
 #[must_use]
@@ -42,13 +42,13 @@ pub fn shopper_key(merchant: &str, shopper: &str) -> u128 {
 
 /// A key for tables of a text that is no identity of money (XXH3, 128 bits).
 #[must_use]
-pub fn text_key(text: &str) -> u128 {
+pub(crate) fn text_key(text: &str) -> u128 {
     xxhash_rust::xxh3::xxh3_128(text.as_bytes())
 }
 
 /// One key from two: a keyed permutation of the sum's halves, so that neither order nor addition cancels out.
 #[must_use]
-pub const fn join_keys(a: u128, b: u128) -> u128 {
+pub(crate) const fn join_keys(a: u128, b: u128) -> u128 {
     const ODD: u128 = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
     let mixed = (a ^ b.rotate_left(41)).wrapping_mul(ODD).wrapping_add(b);
     mixed ^ (mixed >> 67)

@@ -76,7 +76,7 @@ fn gcd(a: u64, b: u64) -> u64 {
 
 /// `floor(sum × ppm / 10⁶)` for `sum ≥ 0`.
 #[must_use]
-pub fn share_ppm(sum: i64, ppm: u32) -> i64 {
+pub(crate) fn share_ppm(sum: i64, ppm: u32) -> i64 {
     debug_assert!(sum >= 0 && ppm <= PPM);
     let due = i128::from(sum) * i128::from(ppm) / i128::from(PPM);
     i64::try_from(due).unwrap_or(i64::MAX)

@@ -86,7 +86,7 @@ impl Outbox {
     }
 
     /// Sends the current `received` to the ledger, even if there is no fact to send.
-    pub fn report_received(&mut self) {
+    pub(crate) fn report_received(&mut self) {
         self.reports_received = true;
         self.body(Topic::Facts, self.facts_partition());
     }

@@ -22,7 +22,7 @@ impl Uniques {
     }
 
     /// Frees the sets of the days before `day`.
-    pub fn forget_before(&mut self, day: Day) {
+    pub(crate) fn forget_before(&mut self, day: Day) {
         self.forgotten = self.forgotten.max(Some(day));
         while let Some(first) = self.days.first_entry()
             && *first.key() < day

@@ -111,7 +111,7 @@ pub fn publish(files: &dyn Files, dir: &Path, name: &str, bytes: &[u8]) -> io::R
 }
 
 /// The suffix of temporary names of files that are not whole yet.
-pub const PARTIAL: &str = ".partial";
+pub(crate) const PARTIAL: &str = ".partial";
 
 /// All bytes of a file.
 ///

@@ -11,9 +11,9 @@ use rdkafka::error::KafkaError;
 use crate::error::LogError;
 
 /// Maximum size of a record that a client sends, bytes; a larger one is refused. A topic's own limit is lower.
-pub const CLIENT_BYTES_MAX: usize = 12 * 1024 * 1024;
+pub(crate) const CLIENT_BYTES_MAX: usize = 12 * 1024 * 1024;
 /// Maximum size of a batch of several records, bytes; a larger record is sent alone. Topics must accept it (see `topics::check`).
-pub const BATCH_BYTES_MAX: u64 = 1_000_000;
+pub(crate) const BATCH_BYTES_MAX: u64 = 1_000_000;
 /// Number of a producer's requests that a broker remembers; more in flight could be duplicated.
 const IN_FLIGHT_MAX: u64 = 5;
 

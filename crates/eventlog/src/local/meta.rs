@@ -13,9 +13,9 @@ use crate::files::{self, Files};
 /// Version of the format on the disk; another version is refused.
 const FORMAT: u32 = 1;
 /// The file of the identity.
-pub const META: &str = "meta.json";
+pub(crate) const META: &str = "meta.json";
 /// The directory of the journals.
-pub const JOURNAL: &str = "journal";
+pub(crate) const JOURNAL: &str = "journal";
 
 /// The source of time. A log has one for its whole life: its records have no meaning under the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,7 +104,7 @@ mod hex {
 ///
 /// # Errors
 /// The directory holds something else than a log of this format.
-pub fn read_meta(files: &dyn Files, dir: &Path) -> Result<Option<Meta>, LogError> {
+pub(crate) fn read_meta(files: &dyn Files, dir: &Path) -> Result<Option<Meta>, LogError> {
     let names = files.list(dir).map_err(at(dir, "listed"))?;
     if !names.iter().any(|name| name == META) {
         // A log whose creation was interrupted has no topic yet.

@@ -70,7 +70,7 @@ impl Partition {
 }
 
 /// The directory of a partition's segments.
-pub fn partition_dir(dir: &Path, partition: TopicPartition) -> PathBuf {
+pub(crate) fn partition_dir(dir: &Path, partition: TopicPartition) -> PathBuf {
     dir.join(partition.topic.as_str()).join(partition.partition.to_string())
 }
 

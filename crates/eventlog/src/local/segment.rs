@@ -50,7 +50,7 @@ impl Segment {
     }
 
     /// The offset in a segment's name.
-    pub fn base_of(name: &str) -> Option<u64> {
+    pub(crate) fn base_of(name: &str) -> Option<u64> {
         name.strip_suffix(".seg")?.parse().ok()
     }
 

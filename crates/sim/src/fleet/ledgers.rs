@@ -183,7 +183,7 @@ impl Ledgers {
     ///
     /// # Errors
     /// It belongs to another log.
-    pub fn check_log(&self, meta: &Meta) -> Result<(), Alarm> {
+    pub(crate) fn check_log(&self, meta: &Meta) -> Result<(), Alarm> {
         let all = self.db.writer(self.owner.keys().copied(), self.without)?;
         let is_other = all.inner.logs().any(|(topic, id)| id != meta.topic_id(topic));
         if is_other { Err(LedgerError::OtherLog("the ledger".to_owned()).into()) } else { Ok(()) }

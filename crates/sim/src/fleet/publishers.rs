@@ -164,7 +164,7 @@ impl SimPublisher {
     }
 
     /// Starts over: the outcome of a record that it sent is unknown.
-    pub fn begin_again(&mut self, producer: u64, rules_store: &RulesStore) {
+    pub(crate) fn begin_again(&mut self, producer: u64, rules_store: &RulesStore) {
         let Text { rules, sha256, .. } = &rules_store.texts[self.text];
         self.publisher = Publisher::new(&rules.merchant, *sha256, self.behaviour);
         (self.producer, self.waits) = (producer, 0);

@@ -108,7 +108,7 @@ impl Wire {
     }
 
     /// The answer to a request is lost: some of its records are in the log, and all are reported as failed.
-    pub fn doubt(&mut self, rng: &mut Rng, log: &mut SharedLog, now: Millis) -> Option<(TopicPartition, usize)> {
+    pub(crate) fn doubt(&mut self, rng: &mut Rng, log: &mut SharedLog, now: Millis) -> Option<(TopicPartition, usize)> {
         let from = self.some(rng)?;
         let most = 1 + rng.below(4);
         let taken = self.take(from, most);
@@ -129,7 +129,7 @@ impl Wire {
     }
 
     /// The next report to a producer.
-    pub fn hear(&mut self, producer: u64) -> Option<Report> {
+    pub(crate) fn hear(&mut self, producer: u64) -> Option<Report> {
         self.reports.get_mut(&producer)?.pop_front()
     }
 

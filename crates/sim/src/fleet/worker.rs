@@ -109,7 +109,7 @@ impl Worker {
     }
 
     /// Drops a task, and records how far it has read; not for a task of a partition that it no longer owns.
-    pub fn drop_task(&mut self, at: usize) {
+    pub(crate) fn drop_task(&mut self, at: usize) {
         let task = self.tasks.remove(at);
         if let (None, Some(last)) = (task.left, task.inner.last_taken()) {
             let taken = self.taken.entry(task.topic_partition).or_insert(last);
@@ -145,7 +145,7 @@ impl SimTask {
 
     /// The next offset that it reads; at first one record before its position.
     #[must_use]
-    pub fn reads_at(&self) -> u64 {
+    pub(crate) fn reads_at(&self) -> u64 {
         self.next
     }
 

@@ -186,7 +186,7 @@ pub fn run(
 
 /// `rulebooks`: the versions of all merchants, and what the `rules` column says of each; with every line the one that is in force,
 /// or its merchant's first.
-pub fn run_published<'a>(
+pub(crate) fn run_published<'a>(
     rules_dir: &Path,
     rulebooks: &[(PathBuf, String)],
     lines: impl Iterator<Item = (&'a str, Option<usize>)>,

@@ -10,7 +10,7 @@ use super::{Safeguard, Without};
 
 /// Whether records are rewritten.
 #[must_use]
-pub fn are_rewritten(without: Without) -> bool {
+pub(crate) fn are_rewritten(without: Without) -> bool {
     without.iter().any(|safeguard| matches!(safeguard, Safeguard::DropRule | Safeguard::PreviousRule))
 }
 

@@ -14,7 +14,7 @@ const STATE: &str = ".state";
 
 /// The disk of a run's snapshots.
 #[must_use]
-pub fn snapshot_files(without: Without, disk: &Memory) -> Arc<dyn Files> {
+pub(crate) fn snapshot_files(without: Without, disk: &Memory) -> Arc<dyn Files> {
     if without.contains(&Safeguard::ManifestLast) {
         Arc::new(UnsyncedStates(disk.clone()))
     } else {

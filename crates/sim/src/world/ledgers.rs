@@ -56,7 +56,7 @@ impl Ledgers {
     }
 
     /// Ends the second writer.
-    pub fn end_zombie(&mut self) {
+    pub(crate) fn end_zombie(&mut self) {
         self.zombie = None;
     }
 

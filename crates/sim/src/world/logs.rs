@@ -114,7 +114,7 @@ impl Logs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn maintain(&mut self, is_due: bool) -> Result<&'static str, LogError> {
+    pub(crate) fn maintain(&mut self, is_due: bool) -> Result<&'static str, LogError> {
         if let Some(unsynced) = self.unsynced.take() {
             unsynced.sync()?;
             self.store.synced(&unsynced)?;

@@ -122,7 +122,7 @@ impl Plan {
 
     /// Whether the order of `scans` alone decides races of shoppers for codes and prizes.
     #[must_use]
-    pub fn is_one_path(&self) -> bool {
+    pub(crate) fn is_one_path(&self) -> bool {
         let Partitions { scans, draws, awards, .. } = self.partitions;
         (scans, draws, awards) == (1, 1, 1)
     }

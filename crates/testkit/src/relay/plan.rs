@@ -18,7 +18,7 @@ pub mod code {
     pub const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
     pub const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
     pub const KAFKA_STORAGE_ERROR: i16 = 56;
-    pub const UNKNOWN_PRODUCER_ID: i16 = 59;
+    pub(crate) const UNKNOWN_PRODUCER_ID: i16 = 59;
     pub const INVALID_RECORD: i16 = 87;
 }
 

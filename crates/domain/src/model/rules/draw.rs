@@ -60,7 +60,7 @@ impl DrawKey {
 ///
 /// The sums are exact; the last threshold is at most 2⁶⁴ where the odds add up to at most 1.
 #[must_use]
-pub fn thresholds(odds: &[Option<Ratio>]) -> Vec<u128> {
+pub(crate) fn thresholds(odds: &[Option<Ratio>]) -> Vec<u128> {
     let mut sum = Exact::from_integer(BigUint::ZERO);
     let whole = Exact::from_integer(BigUint::from(1_u128 << 64));
     odds.iter()

@@ -84,7 +84,7 @@ pub fn read(client: &MetadataClient) -> Result<Option<Origin>, LogError> {
 }
 
 /// What is wrong with the first record of a partition; `None` if it belongs to this log.
-pub fn wrong_first(meta: &Meta, partition: TopicPartition, record: &[u8]) -> Option<String> {
+pub(crate) fn wrong_first(meta: &Meta, partition: TopicPartition, record: &[u8]) -> Option<String> {
     let frame = Frame::open(record).map_err(|e| format!("partition {} offset 0: {e}", partition.partition));
     let checked = |frame: Frame<'_>| Genesis::check(&frame, meta.source(partition)).map_err(|e| e.to_string());
     frame.and_then(checked).err()
