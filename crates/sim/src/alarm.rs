@@ -28,6 +28,6 @@ pub enum Alarm {
 ///
 /// # Errors
 /// The condition does not hold; `what` describes it.
-pub fn hold(holds: bool, what: impl FnOnce() -> String) -> Result<(), Alarm> {
+pub(crate) fn hold(holds: bool, what: impl FnOnce() -> String) -> Result<(), Alarm> {
     if holds { Ok(()) } else { Err(Alarm::Broken(what())) }
 }

@@ -39,7 +39,7 @@ pub struct Logged {
 }
 
 /// What a run leaves for the checks.
-pub struct Evidence<'a> {
+pub(crate) struct Evidence<'a> {
     pub case: &'a Case,
     pub clients: &'a Clients,
     pub edges: Vec<&'a Edge>,
@@ -56,7 +56,7 @@ pub struct Evidence<'a> {
 ///
 /// # Errors
 /// The database refuses.
-pub fn tables(export: impl Fn(Table) -> Result<String, Alarm>) -> Result<BTreeMap<&'static str, String>, Alarm> {
+pub(crate) fn tables(export: impl Fn(Table) -> Result<String, Alarm>) -> Result<BTreeMap<&'static str, String>, Alarm> {
     TABLES.into_iter().map(|(table, name)| Ok((name, export(table)?))).collect()
 }
 
@@ -64,7 +64,7 @@ pub fn tables(export: impl Fn(Table) -> Result<String, Alarm>) -> Result<BTreeMa
 ///
 /// # Errors
 /// The first check that fails.
-pub fn check(evidence: &Evidence<'_>) -> Result<(), Alarm> {
+pub(crate) fn check(evidence: &Evidence<'_>) -> Result<(), Alarm> {
     evidence.acknowledged()?;
     evidence.compare(&TABLES.map(|(_, name)| name))?;
     evidence.prizes()
@@ -87,7 +87,7 @@ impl Evidence<'_> {
     ///
     /// # Errors
     /// The first table that differs.
-    pub fn compare(&self, names: &[&str]) -> Result<(), Alarm> {
+    pub(crate) fn compare(&self, names: &[&str]) -> Result<(), Alarm> {
         let wanted = self.model()?;
         for name in names {
             let (found, wanted) =

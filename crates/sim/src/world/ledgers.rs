@@ -20,7 +20,7 @@ struct One {
 }
 
 #[derive(Debug)]
-pub struct Ledgers {
+pub(crate) struct Ledgers {
     db: Database,
     facts: u16,
     without: Without,
@@ -32,7 +32,7 @@ pub struct Ledgers {
 impl Ledgers {
     /// # Errors
     /// The database refuses.
-    pub fn new(logs: &Logs, facts: u16, without: Without) -> Result<Self, Alarm> {
+    pub(crate) fn new(logs: &Logs, facts: u16, without: Without) -> Result<Self, Alarm> {
         let mut ledgers = Self { db: Database::new()?, facts, without, now: None, zombie: None };
         ledgers.reopen(logs)?;
         Ok(ledgers)
@@ -49,7 +49,7 @@ impl Ledgers {
     ///
     /// # Errors
     /// The database refuses, or the log begins after its position.
-    pub fn reopen(&mut self, logs: &Logs) -> Result<(), Alarm> {
+    pub(crate) fn reopen(&mut self, logs: &Logs) -> Result<(), Alarm> {
         self.now = None;
         self.now = Some(self.open(logs)?);
         Ok(())
@@ -64,7 +64,7 @@ impl Ledgers {
     ///
     /// # Errors
     /// Why the ledger stops.
-    pub fn read(&mut self, most: usize) -> Result<usize, Alarm> {
+    pub(crate) fn read(&mut self, most: usize) -> Result<usize, Alarm> {
         self.now.as_mut().expect("open").read(most)
     }
 
@@ -72,7 +72,7 @@ impl Ledgers {
     ///
     /// # Errors
     /// Why the ledger stops.
-    pub fn commit(&mut self, logs: &mut Logs) -> Result<&'static str, Alarm> {
+    pub(crate) fn commit(&mut self, logs: &mut Logs) -> Result<&'static str, Alarm> {
         let one = self.now.as_mut().expect("open");
         match one.writer.commit() {
             Ok(()) => {
@@ -93,7 +93,7 @@ impl Ledgers {
     ///
     /// # Errors
     /// An error that must not happen to any writer, late or not.
-    pub fn zombie(&mut self, logs: &Logs, records: usize) -> Result<&'static str, Alarm> {
+    pub(crate) fn zombie(&mut self, logs: &Logs, records: usize) -> Result<&'static str, Alarm> {
         let Some(mut late) = self.zombie.take() else {
             let mut zombie = self.open(logs)?;
             zombie.read(records)?;
@@ -109,7 +109,7 @@ impl Ledgers {
 
     /// # Errors
     /// A frame is missing.
-    pub fn check_nothing_is_missing(&self) -> Result<(), Alarm> {
+    pub(crate) fn check_nothing_is_missing(&self) -> Result<(), Alarm> {
         self.now
             .as_ref()
             .and_then(|one| one.writer.inner.missing().next())
@@ -120,7 +120,7 @@ impl Ledgers {
     ///
     /// # Errors
     /// The database refuses.
-    pub fn export(&self, table: Table) -> Result<String, Alarm> {
+    pub(crate) fn export(&self, table: Table) -> Result<String, Alarm> {
         self.db.export(table)
     }
 }

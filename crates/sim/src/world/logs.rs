@@ -23,7 +23,7 @@ const DIR: &str = "data/log";
 const MEND: &str = "begin again";
 
 #[derive(Debug)]
-pub struct Logs {
+pub(crate) struct Logs {
     pub disk: Memory,
     meta: Meta,
     sizes: Sizes,
@@ -36,7 +36,7 @@ pub struct Logs {
 impl Logs {
     /// # Errors
     /// The log cannot be created.
-    pub fn new(plan: &Plan, id: u128) -> Result<Self, Alarm> {
+    pub(crate) fn new(plan: &Plan, id: u128) -> Result<Self, Alarm> {
         let disk = Memory::default();
         let meta = Meta::new(id, plan.clock, plan.partitions);
         let store = Store::open(Arc::new(disk.clone()), Path::new(DIR), &meta, plan.sizes)?;
@@ -45,12 +45,12 @@ impl Logs {
     }
 
     #[must_use]
-    pub fn meta(&self) -> &Meta {
+    pub(crate) fn meta(&self) -> &Meta {
         &self.meta
     }
 
     #[must_use]
-    pub fn partition(&self, topic: Topic, partition: u16) -> Arc<Partition> {
+    pub(crate) fn partition(&self, topic: Topic, partition: u16) -> Arc<Partition> {
         self.store.partition(TopicPartition::new(topic, partition))
     }
 
@@ -58,12 +58,12 @@ impl Logs {
     ///
     /// # Errors
     /// The log has nothing of it.
-    pub fn append(&mut self, records: &[Append], now: Millis) -> Result<(), LogError> {
+    pub(crate) fn append(&mut self, records: &[Append], now: Millis) -> Result<(), LogError> {
         self.store.append(records, now)
     }
 
     #[must_use]
-    pub fn is_broken(&self) -> bool {
+    pub(crate) fn is_broken(&self) -> bool {
         self.store.is_broken()
     }
 
@@ -71,7 +71,7 @@ impl Logs {
     ///
     /// # Errors
     /// The log lost or changed a record that readers could see before.
-    pub fn crash(&mut self, loss: Loss) -> Result<(), Alarm> {
+    pub(crate) fn crash(&mut self, loss: Loss) -> Result<(), Alarm> {
         self.disk.set_room(None);
         self.disk.crash(loss);
         self.unsynced = None;
@@ -96,7 +96,7 @@ impl Logs {
     ///
     /// # Errors
     /// They cannot be read.
-    pub fn copy(&mut self) -> Result<(), Alarm> {
+    pub(crate) fn copy(&mut self) -> Result<(), Alarm> {
         for (partition, known) in (0..).zip(&mut self.scans) {
             let mut reader = Reader::open(
                 self.store.partition(TopicPartition::new(Topic::Scans, partition)),
@@ -131,7 +131,7 @@ impl Logs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn retire(&mut self, topic: Topic, partition: u16, below: u64) -> Result<u64, LogError> {
+    pub(crate) fn retire(&mut self, topic: Topic, partition: u16, below: u64) -> Result<u64, LogError> {
         self.store.retire(TopicPartition::new(topic, partition), below, Millis::MAX)
     }
 
@@ -140,7 +140,7 @@ impl Logs {
     /// # Panics
     /// If a record is not a frame of events or markers.
     #[must_use]
-    pub fn events(&self) -> Vec<Logged> {
+    pub(crate) fn events(&self) -> Vec<Logged> {
         let mut events = Vec::new();
         for (partition, records) in (0..).zip(&self.scans) {
             let mut received = 0;

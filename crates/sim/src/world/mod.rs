@@ -7,12 +7,12 @@
 //! - `start`, `faults`: how a world begins, and what happens to it
 
 mod faults;
-pub mod ledgers;
-pub mod logs;
-pub mod plan;
-pub mod queues;
+pub(crate) mod ledgers;
+pub(crate) mod logs;
+pub(crate) mod plan;
+pub(crate) mod queues;
 mod start;
-pub mod task;
+pub(crate) mod task;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ const STEPS_MAX: usize = 6_000;
 const TURNS_MAX: usize = 2_000;
 
 #[derive(Debug)]
-pub struct World {
+pub(crate) struct World {
     rng: Rng,
     pub trace: Trace,
     pub plan: Plan,
@@ -76,7 +76,7 @@ impl World {
     ///
     /// # Errors
     /// A part raises an alarm.
-    pub fn run(&mut self) -> Result<(), Alarm> {
+    pub(crate) fn run(&mut self) -> Result<(), Alarm> {
         for _ in 0..STEPS_MAX {
             if self.clients.is_done() {
                 break;
@@ -92,7 +92,7 @@ impl World {
     ///
     /// # Errors
     /// The first check that fails.
-    pub fn check(&mut self, case: &Case) -> Result<(), Alarm> {
+    pub(crate) fn check(&mut self, case: &Case) -> Result<(), Alarm> {
         let tables = oracle::tables(|table| self.ledgers.export(table))?;
         tables.values().for_each(|table| self.trace.bytes(table.as_bytes()));
         let files = case.rules_files.iter().map(PathBuf::from);

@@ -11,7 +11,7 @@ use crate::generate::rng::Rng;
 
 /// What can happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Op {
+pub(crate) enum Op {
     Send,
     Retry,
     Flush,
@@ -75,7 +75,7 @@ const FAULTS: [(u64, Op); 16] = [
 
 /// The choices of a seed.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     pub partitions: Partitions,
     pub clock: Clock,
     pub sizes: Sizes,
@@ -92,7 +92,7 @@ pub struct Plan {
 
 impl Plan {
     #[must_use]
-    pub fn draw(rng: &mut Rng) -> Self {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
         let mut upto = |n: usize| u16::try_from(1 + rng.below(n)).expect("a few");
         let (several, facts) = (upto(2) == 2, upto(3));
         let partitions = if several {
@@ -128,7 +128,7 @@ impl Plan {
     }
 
     /// The next operation.
-    pub fn next(&self, rng: &mut Rng) -> Op {
+    pub(crate) fn next(&self, rng: &mut Rng) -> Op {
         let total: u64 = self.ops.iter().map(|(weight, _)| weight).sum();
         let mut left = rng.draw() % total;
         for &(weight, op) in &self.ops {

@@ -8,7 +8,7 @@ use crate::generate::rng::Rng;
 
 /// Who is notified that a frame is durable.
 #[derive(Clone, Debug)]
-pub enum Owner {
+pub(crate) enum Owner {
     /// These attempts of clients.
     Attempts(Vec<u64>),
     /// The task with this producer number.
@@ -18,35 +18,35 @@ pub enum Owner {
 
 /// A frame in flight.
 #[derive(Clone, Debug)]
-pub struct Item {
+pub(crate) struct Item {
     pub append: Append,
     pub owner: Owner,
 }
 
 #[derive(Debug, Default)]
-pub struct Queues {
+pub(crate) struct Queues {
     by_producer: BTreeMap<u64, VecDeque<Item>>,
     next: u64,
 }
 
 impl Queues {
     /// A number for a new producer.
-    pub fn producer(&mut self) -> u64 {
+    pub(crate) fn producer(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
-    pub fn push(&mut self, producer: u64, item: Item) {
+    pub(crate) fn push(&mut self, producer: u64, item: Item) {
         self.by_producer.entry(producer).or_default().push_back(item);
     }
 
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.by_producer.is_empty()
     }
 
     /// Takes the frames of the next round: a prefix of every producer's queue.
-    pub fn take(&mut self, rng: &mut Rng, most: usize) -> Vec<(u64, Item)> {
+    pub(crate) fn take(&mut self, rng: &mut Rng, most: usize) -> Vec<(u64, Item)> {
         let mut round = Vec::new();
         while round.len() < most && !self.by_producer.is_empty() {
             let at = rng.below(self.by_producer.len());
@@ -61,14 +61,14 @@ impl Queues {
     }
 
     /// Puts back a round that failed.
-    pub fn give_back(&mut self, round: Vec<(u64, Item)>) {
+    pub(crate) fn give_back(&mut self, round: Vec<(u64, Item)>) {
         for (producer, item) in round.into_iter().rev() {
             self.by_producer.entry(producer).or_default().push_front(item);
         }
     }
 
     /// Keeps the first `kept` frames of a producer; the others are lost.
-    pub fn truncate(&mut self, producer: u64, kept: usize) {
+    pub(crate) fn truncate(&mut self, producer: u64, kept: usize) {
         if let Some(queue) = self.by_producer.get_mut(&producer) {
             queue.truncate(kept);
         }
@@ -76,7 +76,7 @@ impl Queues {
     }
 
     /// Loses one frame of a producer, but not those after it; returns whether there was one.
-    pub fn lose(&mut self, producer: u64, rng: &mut Rng) -> bool {
+    pub(crate) fn lose(&mut self, producer: u64, rng: &mut Rng) -> bool {
         let Some(queue) = self.by_producer.get_mut(&producer) else { return false };
         queue.remove(rng.below(queue.len()));
         self.by_producer.retain(|_, queue| !queue.is_empty());
@@ -84,12 +84,12 @@ impl Queues {
     }
 
     #[must_use]
-    pub fn waiting(&self, producer: u64) -> usize {
+    pub(crate) fn waiting(&self, producer: u64) -> usize {
         self.by_producer.get(&producer).map_or(0, VecDeque::len)
     }
 
     /// Loses everything in flight.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.by_producer.clear();
     }
 }

@@ -34,7 +34,7 @@ impl World {
     ///
     /// # Errors
     /// The log or the ledger cannot be created.
-    pub fn new(seed: u64, without: Without, keeps_lines: bool) -> Result<(Self, Case), Alarm> {
+    pub(crate) fn new(seed: u64, without: Without, keeps_lines: bool) -> Result<(Self, Case), Alarm> {
         let mut rng = Rng::new(seed ^ 0x51D);
         let plan = Plan::draw(&mut rng);
         let case = generate(seed, plan.events);

@@ -17,7 +17,7 @@ use crate::safeguards::task::open_task;
 
 /// One incarnation of the task of a partition.
 #[derive(Debug)]
-pub struct SimTask {
+pub(crate) struct SimTask {
     pub topic: Topic,
     pub partition: u16,
     /// The number under which it sends.
@@ -34,7 +34,7 @@ pub struct SimTask {
 
 /// What opens a task.
 #[derive(Clone, Copy, Debug)]
-pub struct Opening<'a> {
+pub(crate) struct Opening<'a> {
     pub meta: &'a Meta,
     pub snapshots: &'a Snapshots,
     pub library: &'a Library,
@@ -46,7 +46,7 @@ impl Opening<'_> {
     ///
     /// # Errors
     /// The snapshot is torn, or the log begins after it.
-    pub fn task(&self, partition: &Arc<Partition>, producer: u64) -> Result<SimTask, TaskError> {
+    pub(crate) fn task(&self, partition: &Arc<Partition>, producer: u64) -> Result<SimTask, TaskError> {
         let Opening { meta, snapshots, library, without } = *self;
         let source = partition.source();
         let inner = open_task(without, Build::this(), meta, source.topic_partition(), snapshots, library)?;
@@ -70,7 +70,7 @@ impl SimTask {
     ///
     /// # Errors
     /// Why the task stops.
-    pub fn step(&mut self, library: &Library, records: usize) -> Result<(usize, Vec<Output>), TaskError> {
+    pub(crate) fn step(&mut self, library: &Library, records: usize) -> Result<(usize, Vec<Output>), TaskError> {
         let mut answers = Vec::new();
         let mut taken = 0;
         while taken < records
@@ -83,25 +83,25 @@ impl SimTask {
     }
 
     /// Its next frame is durable.
-    pub fn durable(&mut self) {
+    pub(crate) fn durable(&mut self) {
         if !self.ignores_acks {
             self.inner.made_durable(self.acknowledged..self.acknowledged + 1);
             self.acknowledged += 1;
         }
     }
 
-    pub fn take_snapshot(&mut self) {
+    pub(crate) fn take_snapshot(&mut self) {
         self.inner.take_snapshot();
     }
 
     /// A snapshot that may be written.
-    pub fn snapshot(&mut self) -> Option<Snapshot> {
+    pub(crate) fn snapshot(&mut self) -> Option<Snapshot> {
         self.inner.snapshot()
     }
 
     /// # Errors
     /// A frame is missing.
-    pub fn check_nothing_is_missing(&self) -> Result<(), TaskError> {
+    pub(crate) fn check_nothing_is_missing(&self) -> Result<(), TaskError> {
         self.inner.check_nothing_is_missing()
     }
 }
