@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::cities::{CITIES, PLACES};
 
+/// The name of the merchant.
 pub const MERCHANT: &str = "dawn";
 /// Number of stores.
 pub const STORES: usize = 1_019;
@@ -34,8 +35,11 @@ const TEMPLATE: &str = include_str!("template.toml");
 /// A store; its code is its id in capitals.
 #[derive(Clone, Debug)]
 pub struct Store {
+    /// Its id in the rules.
     pub id: String,
+    /// Its name for people.
     pub name: String,
+    /// Its region code, six digits.
     pub region: &'static str,
     /// The share of visitors, relative to the other stores.
     pub footfall: u32,
@@ -46,7 +50,9 @@ pub struct Store {
 /// A guide; the code is the id in capitals.
 #[derive(Clone, Debug)]
 pub struct Guide {
+    /// Its id in the rules.
     pub id: String,
+    /// The index of its store.
     pub store: usize,
     level: &'static str,
     /// The guide's own number as a shopper: orders through one's own code earn nothing.
@@ -58,6 +64,7 @@ pub struct Guide {
 /// A poster with a code of its own.
 #[derive(Clone, Debug)]
 pub struct Poster {
+    /// Its id in the rules.
     pub id: String,
     channel: &'static str,
     draws: bool,
@@ -66,11 +73,15 @@ pub struct Poster {
 /// The brand, for the traffic and the files.
 #[derive(Clone, Debug)]
 pub struct Brand {
+    /// The opening of the promotion, ms since the epoch.
     pub opens_ms: Millis,
+    /// All stores.
     pub stores: Vec<Store>,
+    /// All guides.
     pub guides: Vec<Guide>,
     /// Posters whose scans enter a draw come first.
     pub posters: Vec<Poster>,
+    /// Number of posters, the first ones, whose scans enter the draw.
     pub posters_that_draw: usize,
     secret: [u8; 32],
 }

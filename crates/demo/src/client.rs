@@ -29,6 +29,7 @@ pub struct Client {
 }
 
 impl Client {
+    /// A client for the service at an address such as `127.0.0.1:8080`.
     pub fn new(address: String) -> Self {
         let histogram = || Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds that fit");
         Self { address, connection: None, accepted: 0, acks: histogram(), results: histogram() }

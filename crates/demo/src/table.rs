@@ -14,20 +14,30 @@ const MINOR_DIGITS: u32 = 2;
 /// Sums over the whole ledger; money in minor units.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Totals {
+    /// Accepted events.
     pub accepted: i64,
+    /// Counted scans.
     pub scans: i64,
+    /// Distinct shoppers, summed over the days.
     pub shoppers: i64,
+    /// Orders.
     pub orders: i64,
+    /// Order amounts, minor units.
     pub gmv: i64,
+    /// Commission, minor units.
     pub commission: i64,
+    /// Entries that won.
     pub wins: i64,
+    /// Cash prizes, minor units.
     pub prize_cash: i64,
+    /// Events that came again.
     pub duplicates: i64,
 }
 
 /// Rate and latencies.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Speed {
+    /// Accepted events a second since the last table.
     pub events_per_second: i64,
     /// From the request with an event to its 202.
     pub ack: Quantiles,
@@ -38,21 +48,27 @@ pub struct Speed {
 /// In microseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Quantiles {
+    /// Median, µs.
     pub p50_us: i64,
+    /// 99th percentile, µs.
     pub p99_us: i64,
 }
 
 /// A name and its money, in minor units.
 #[derive(Clone, Debug)]
 pub struct Ranked {
+    /// The name that is shown.
     pub name: String,
+    /// The amount that it is ranked by, minor units.
     pub amount: i64,
 }
 
 /// The content of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'v> {
+    /// The totals.
     pub totals: Totals,
+    /// The speed.
     pub speed: Speed,
     /// By gmv, the best first.
     pub stores: &'v [Ranked],
@@ -114,6 +130,7 @@ pub struct Screen {
 }
 
 impl Screen {
+    /// A screen; on a terminal each table replaces the last one.
     pub fn new(is_terminal: bool) -> Self {
         Self { is_terminal, lines: 0, shown: None }
     }

@@ -11,13 +11,17 @@ use crate::writer::ANSWERS_KEEP_MS;
 /// The answer to one scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
+    /// The receive time of the scan, ms since the epoch.
     pub received: Millis,
     /// The last desk that answered: 1 the shopper desk, 2 the code desk, 3 the campaign desk.
     pub desk: u8,
+    /// What the shopper gets to know.
     pub result: ScanResult,
     /// Of entries, and of scans that get an earlier entry's answer again.
     pub code: Option<String>,
+    /// The campaign, if the scan is an entry.
     pub campaign: Option<String>,
+    /// The prize, if the scan won one.
     pub prize: Option<String>,
     /// The earlier claim of another shopper: its time and region.
     pub claim: Option<(Millis, Option<String>)>,

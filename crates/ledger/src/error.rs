@@ -5,6 +5,7 @@ use rusqlite::ErrorCode;
 
 /// What failed, where, and the fix. No message contains a password.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says what it is")]
 pub enum LedgerError {
     #[error("{0}: there is no such ledger; name the file that `run` or `serve` wrote, DIR/ledger.sqlite")]
     Missing(String),

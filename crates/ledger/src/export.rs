@@ -11,22 +11,33 @@ use crate::store::{Dialect, Row, reading};
 /// A table that can be exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
+    /// Postings of commission.
     Postings,
+    /// Orders and their amounts.
     Orders,
+    /// Members and who is credited with them.
     Members,
+    /// Draws and prizes.
     Awards,
+    /// Counters by scope, day and metric.
     Counters,
+    /// Steps of funnels by cohort.
     Funnels,
+    /// Scans by code.
     Codes,
 }
 
+/// The format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// RFC 4180, with a header.
     Csv,
+    /// One JSON object a line.
     Ndjson,
 }
 
 impl Format {
+    /// All formats.
     pub const ALL: [Self; 2] = [Self::Csv, Self::Ndjson];
 
     /// The name on the command line.
@@ -50,6 +61,7 @@ enum Kind {
 use Kind::{Day as Date, Number, Text, Time};
 
 impl Table {
+    /// All tables.
     pub const ALL: [Self; 7] =
         [Self::Postings, Self::Orders, Self::Members, Self::Awards, Self::Counters, Self::Funnels, Self::Codes];
 
@@ -230,7 +242,9 @@ fn io_error(error: csv::Error) -> std::io::Error {
 }
 
 enum Output<'a> {
+    /// RFC 4180, with a header.
     Csv(Box<csv::Writer<&'a mut dyn Write>>),
+    /// One JSON object a line.
     Ndjson(&'a mut dyn Write),
 }
 

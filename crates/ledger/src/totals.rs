@@ -16,6 +16,7 @@ pub struct Totals {
     pub sums: Vec<(Metric, i64)>,
     /// The stores with the highest gmv, and the guides with the highest commission.
     pub stores: Vec<(String, i64)>,
+    /// The guides with the highest commission, minor units, in falling order.
     pub guides: Vec<(String, i64)>,
 }
 

@@ -14,7 +14,9 @@ const POSTGRES: [&str; 2] = ["postgres://", "postgresql://"];
 /// The address of a ledger. Its text form contains no password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum LedgerUrl {
+    /// A file of SQLite.
     Sqlite(PathBuf),
+    /// A database of Postgres.
     Postgres(Box<PostgresUrl>),
 }
 

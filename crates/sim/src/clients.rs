@@ -17,6 +17,7 @@ const OPEN_MAX: usize = 6;
 /// One event, or a text that is not an event.
 #[derive(Debug)]
 pub struct Line {
+    /// The line, as it is sent.
     pub text: String,
     /// When it is sent without delays.
     pub at: Millis,
@@ -37,6 +38,7 @@ struct Attempt {
     waits: BTreeSet<u16>,
 }
 
+/// Clients that send events until each is accepted or refused.
 #[derive(Debug, Default)]
 pub struct Clients {
     lines: Vec<Line>,
@@ -76,6 +78,7 @@ impl Clients {
         clients
     }
 
+    /// All lines, in the order of their first sending.
     #[must_use]
     pub fn lines(&self) -> &[Line] {
         &self.lines
@@ -102,6 +105,7 @@ impl Clients {
         (0..self.next).filter(|&b| !self.batches[b].is_acked).collect()
     }
 
+    /// Whether every event is accepted or refused.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.next == self.batches.len() && self.batches.iter().all(|b| b.is_acked)

@@ -12,16 +12,21 @@ use wire::event::{Merchants, read};
 
 use crate::clients::Line;
 
+/// An edge: it checks and stamps events and makes rounds of them.
 #[derive(Debug)]
 pub struct Edge {
+    /// The number under which it sends.
     pub producer: u64,
     /// Error of its clock, ms.
     pub skew: Millis,
     /// The event clock: the highest time so far.
     last: Millis,
     open: BTreeMap<u16, Open>,
+    /// Number of events that it received.
     pub received: u64,
+    /// Number of events that it accepted.
     pub accepted: u64,
+    /// Number of events that it refused.
     pub refused: u64,
 }
 
@@ -34,6 +39,7 @@ struct Open {
 }
 
 impl Edge {
+    /// An edge whose stamps begin after `last`.
     #[must_use]
     pub fn new(producer: u64, last: Millis) -> Self {
         Self { producer, skew: 0, last, open: BTreeMap::new(), received: 0, accepted: 0, refused: 0 }

@@ -14,7 +14,7 @@ mod alarm;
 pub mod clients;
 mod database;
 pub mod edge;
-pub mod fleet;
+mod fleet;
 #[expect(
     clippy::unwrap_used,
     clippy::cast_possible_wrap,
@@ -37,3 +37,5 @@ pub mod run;
 pub mod safeguards;
 mod trace;
 mod world;
+
+pub use fleet::publishers::RulesStore;

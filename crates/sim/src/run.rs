@@ -10,8 +10,11 @@ use crate::world::World;
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
+    /// The seed of the run.
     pub seed: u64,
+    /// A hash of everything that happened: two runs of one seed have the same.
     pub trace_hash: u64,
+    /// Number of steps.
     pub steps: u64,
     /// What is wrong; `None` if the run is clean.
     pub wrong: Option<String>,

@@ -40,6 +40,7 @@ impl Port {
         panic!("no port from {FIRST} to {} is free", FIRST + COUNT - 1);
     }
 
+    /// The number of the port.
     #[must_use]
     pub fn number(&self) -> u16 {
         self.number

@@ -17,6 +17,7 @@ const VERSIONS: &str = "/usr/lib/postgresql";
 const USER: &str = "mashang";
 /// Password of the role, with characters that a URL must escape.
 pub const PASSWORD: &str = "s3cr3t/p@ss";
+/// The password, as a URL contains it.
 pub const PASSWORD_IN_URL: &str = "s3cr3t%2Fp%40ss";
 /// Account that runs the server if the test runs as root, which initdb refuses.
 const ACCOUNT: &str = "postgres";

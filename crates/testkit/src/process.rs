@@ -20,13 +20,20 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 /// Maximum size of the output in an error, bytes; earlier output is left out.
 const SHOWN_BYTES: usize = 8 << 10;
 
+/// A signal to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
+    /// SIGTERM: stop.
     Term,
+    /// SIGINT: stop, as Ctrl-C asks.
     Int,
+    /// SIGKILL: die now.
     Kill,
+    /// SIGSTOP: freeze.
     Stop,
+    /// SIGCONT: go on after a freeze.
     Continue,
+    /// SIGHUP.
     Hangup,
 }
 

@@ -32,7 +32,9 @@ const OLDEST_MEND: &str = "make it anew with `run`, or from the log if that stil
 /// The command that writes a ledger: `run` makes a new one each time, a service continues the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
+    /// A run over a file of events.
     Run,
+    /// A service or fleet over a log.
     Service,
 }
 

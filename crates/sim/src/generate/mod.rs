@@ -10,14 +10,18 @@ mod rules;
 use plan::{Plan, Scale};
 use rng::Rng;
 
+/// Rules and events.
 #[derive(Clone, Debug)]
 pub struct Case {
     /// (name relative to the rules directory, content)
     pub files: Vec<(String, String)>,
+    /// Names of the rules files.
     pub rules_files: Vec<String>,
+    /// The events, one JSON object a line.
     pub lines: Vec<String>,
 }
 
+/// The case of a seed.
 pub fn generate(seed: u64, events: usize) -> Case {
     generate_with_later(seed, events, 0).0
 }

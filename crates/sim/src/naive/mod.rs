@@ -17,17 +17,22 @@ use shopper::{Posting, Shopper};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+/// How often each special case occurred, by its name.
 pub type Seen = BTreeMap<&'static str, u64>;
 
 pub(crate) fn saw(seen: &mut Seen, what: &'static str) {
     *seen.entry(what).or_insert(0) += 1;
 }
 
+/// What the events come to.
 pub struct Outcome {
     /// table -> the CSV that `export TABLE` prints
     pub tables: BTreeMap<&'static str, String>,
+    /// Number of accepted events.
     pub accepted: u64,
+    /// Number of duplicates.
     pub duplicates: u64,
+    /// Number of late events.
     pub late: u64,
     /// how often each interesting thing happened
     pub seen: Seen,

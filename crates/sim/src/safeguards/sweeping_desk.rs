@@ -14,6 +14,7 @@ use domain::protocol::stage::{Desk, Marker, Outbox};
 /// Maximum number of expired keys that one event removes; further ones stay until later events.
 const SWEEP_MAX: usize = 4;
 
+/// A shopper desk that forgets a key when a sweep reaches it, not when its horizon is over.
 #[derive(Clone, Debug, Default)]
 pub struct SweepingDesk {
     inner: ShopperDesk,

@@ -8,8 +8,10 @@ use rusqlite::Connection;
 use super::records::rewritten;
 use super::{Safeguard, Without};
 
+/// A writer of the ledger without some safeguards.
 #[derive(Debug)]
 pub struct WriterWithout {
+    /// The real writer.
     pub inner: Writer,
     without: Without,
     /// Without the comparison of positions: the database, and in temporary tables the positions that the writer began from.

@@ -39,6 +39,7 @@ pub struct Options {
     pub relay: bool,
     /// Listeners with TLS and with TLS and SASL, [`Kafka::secure`].
     pub secure: bool,
+    /// Heap of each broker, MiB.
     pub heap_mb: u32,
     /// Whether Java's optimising compiler is used, for benches. A start then takes twice the processor time.
     pub fast: bool,
@@ -170,6 +171,7 @@ impl Kafka {
         self.broker(broker).told()
     }
 
+    /// Whether a broker runs.
     #[must_use]
     pub fn runs(&self, broker: u32) -> bool {
         self.broker(broker).runs()

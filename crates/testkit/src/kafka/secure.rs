@@ -13,7 +13,9 @@ pub struct Secure {
     pub tls: String,
     /// The authority's certificate, PEM: `ssl.ca.location`.
     pub ca: PathBuf,
+    /// The name of the user.
     pub user: String,
+    /// The password.
     pub password: String,
 }
 

@@ -8,7 +8,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::produce::Produce;
 
-/// Kafka's error codes for refusals of Produce requests.
+/// Kafka's error codes for refusals of Produce requests, by Kafka's own names.
+#[expect(missing_docs, reason = "the names are Kafka's")]
 pub mod code {
     pub const NOT_LEADER_OR_FOLLOWER: i16 = 6;
     pub const REQUEST_TIMED_OUT: i16 = 7;
@@ -18,13 +19,13 @@ pub mod code {
     pub const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
     pub const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
     pub const KAFKA_STORAGE_ERROR: i16 = 56;
-    pub(crate) const UNKNOWN_PRODUCER_ID: i16 = 59;
     pub const INVALID_RECORD: i16 = 87;
 }
 
 /// What a relay does with a Produce request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
+    /// Forwarded and answered.
     Pass,
     /// Not forwarded and never answered; the connection stays.
     Swallow,
@@ -49,6 +50,7 @@ pub enum Act {
 /// Which Produce requests of a client, counted from the creation of the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
+    /// Every request.
     Every,
     /// The n-th of each client id, from 1.
     Nth(u64),
@@ -61,9 +63,11 @@ pub enum When {
 /// A request that got a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hurt {
+    /// The client id of the sender.
     pub client: String,
     /// Its number among the Produce requests of its client id, from 1.
     pub nth: u64,
+    /// What was done with it.
     pub act: Act,
 }
 
