@@ -15,7 +15,7 @@ use crate::safeguards::writer::WriterWithout;
 
 /// A database in memory, which outlives its writers.
 #[derive(Debug)]
-pub struct Database {
+pub(crate) struct Database {
     url: String,
     anchor: rusqlite::Connection,
 }
@@ -23,7 +23,7 @@ pub struct Database {
 impl Database {
     /// # Errors
     /// The database refuses.
-    pub fn new() -> Result<Self, Alarm> {
+    pub(crate) fn new() -> Result<Self, Alarm> {
         // Every database in memory needs a name of its own.
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let url = format!("file:sim-{}?mode=memory&cache=shared", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -36,7 +36,11 @@ impl Database {
     ///
     /// # Errors
     /// The database refuses.
-    pub fn writer(&self, facts: impl IntoIterator<Item = u16>, without: Without) -> Result<WriterWithout, LedgerError> {
+    pub(crate) fn writer(
+        &self,
+        facts: impl IntoIterator<Item = u16>,
+        without: Without,
+    ) -> Result<WriterWithout, LedgerError> {
         let writer = Writer::over(rusqlite::Connection::open(&self.url)?, Durability::Commit, facts)?;
         WriterWithout::new(without, writer, rusqlite::Connection::open(&self.url)?)
     }
@@ -45,7 +49,7 @@ impl Database {
     ///
     /// # Errors
     /// The database refuses.
-    pub fn export(&self, table: Table) -> Result<String, Alarm> {
+    pub(crate) fn export(&self, table: Table) -> Result<String, Alarm> {
         let mut text = Vec::new();
         let db = rusqlite::Connection::open(&self.url).map_err(LedgerError::from)?;
         Ledger::over(db).export(table, Format::Csv, &mut text)?;
@@ -56,7 +60,7 @@ impl Database {
     ///
     /// # Errors
     /// The database refuses.
-    pub fn progress(&self) -> Result<BTreeMap<u16, u64>, Alarm> {
+    pub(crate) fn progress(&self) -> Result<BTreeMap<u16, u64>, Alarm> {
         self.map("SELECT facts, next FROM progress")
     }
 
@@ -64,7 +68,7 @@ impl Database {
     ///
     /// # Errors
     /// The database refuses.
-    pub fn scans(&self) -> Result<BTreeMap<u16, u64>, Alarm> {
+    pub(crate) fn scans(&self) -> Result<BTreeMap<u16, u64>, Alarm> {
         self.map("SELECT partition, place FROM positions WHERE topic = 'scans'")
     }
 

@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A running hash of everything that happened, and its lines if they are requested.
 #[derive(Debug, Default)]
-pub struct Trace {
+pub(crate) struct Trace {
     pub hash: u64,
     pub steps: u64,
     pub lines: Option<Vec<String>>,
@@ -18,12 +18,12 @@ pub struct Trace {
 
 impl Trace {
     #[must_use]
-    pub fn new(keeps_lines: bool) -> Self {
+    pub(crate) fn new(keeps_lines: bool) -> Self {
         Self { lines: keeps_lines.then(Vec::new), ..Self::default() }
     }
 
     /// Records one step of a kind.
-    pub fn note(&mut self, kind: &'static str, what: Arguments<'_>) {
+    pub(crate) fn note(&mut self, kind: &'static str, what: Arguments<'_>) {
         self.steps += 1;
         *self.counts.entry(kind).or_default() += 1;
         self.buffer.clear();
@@ -35,7 +35,7 @@ impl Trace {
     }
 
     /// Adds bytes that a step produced to the hash.
-    pub fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.hash = xxh3_64_with_seed(bytes, self.hash);
     }
 }

@@ -23,7 +23,7 @@ struct Process {
 }
 
 #[derive(Debug)]
-pub struct Ledgers {
+pub(crate) struct Ledgers {
     pub db: Database,
     without: Without,
     processes: Vec<Process>,
@@ -33,14 +33,14 @@ pub struct Ledgers {
 }
 
 /// A facts partition that stops, and why.
-pub type Stopped = (u16, Box<Alarm>);
+pub(crate) type Stopped = (u16, Box<Alarm>);
 
 impl Ledgers {
     /// A new ledger with `facts` partitions, shared by `processes` processes.
     ///
     /// # Errors
     /// The database refuses.
-    pub fn new(processes: usize, facts: u16, without: Without) -> Result<Self, Alarm> {
+    pub(crate) fn new(processes: usize, facts: u16, without: Without) -> Result<Self, Alarm> {
         let db = Database::new()?;
         let owner: BTreeMap<u16, usize> = (0..facts).map(|f| (f, usize::from(f) % processes)).collect();
         let mut ledgers = Self { db, without, processes: Vec::new(), owner, stopped: BTreeSet::new() };
@@ -58,20 +58,15 @@ impl Ledgers {
     }
 
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.processes.len()
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.processes.is_empty()
     }
 
     /// A process crashes and loses what it had not committed; another one replaces it.
     ///
     /// # Errors
     /// The database refuses.
-    pub fn crash(&mut self, at: usize) -> Result<(), Alarm> {
+    pub(crate) fn crash(&mut self, at: usize) -> Result<(), Alarm> {
         self.processes[at] = self.process(at)?;
         Ok(())
     }
@@ -80,7 +75,7 @@ impl Ledgers {
     ///
     /// # Errors
     /// The database refuses.
-    pub fn freeze(&mut self, at: usize, turns: usize, late: usize) -> Result<(), Alarm> {
+    pub(crate) fn freeze(&mut self, at: usize, turns: usize, late: usize) -> Result<(), Alarm> {
         self.processes[at].frozen = turns;
         let to = (at + 1) % self.processes.len();
         let own: Vec<u16> = self.owner.iter().filter(|(_, owner)| **owner == at).map(|(f, _)| *f).collect();
@@ -91,7 +86,7 @@ impl Ledgers {
     ///
     /// # Errors
     /// The database refuses.
-    pub fn hand_over(&mut self, facts: u16, to: usize, late: usize) -> Result<(), Alarm> {
+    pub(crate) fn hand_over(&mut self, facts: u16, to: usize, late: usize) -> Result<(), Alarm> {
         let from = self.owner.insert(facts, to);
         if from == Some(to) || self.stopped.contains(&facts) {
             return Ok(());
@@ -104,7 +99,7 @@ impl Ledgers {
     }
 
     /// Counts a turn of a process; returns whether it may act. At the end of its time a late process learns what it has lost.
-    pub fn turn(&mut self, at: usize) -> bool {
+    pub(crate) fn turn(&mut self, at: usize) -> bool {
         let Process { writer, late, frozen } = &mut self.processes[at];
         if *frozen > 0 {
             *frozen -= 1;
@@ -124,7 +119,7 @@ impl Ledgers {
     ///
     /// # Errors
     /// A partition stops. The caller must then drop the writer.
-    pub fn read(&mut self, at: usize, log: &SharedLog, most: usize) -> Result<usize, Stopped> {
+    pub(crate) fn read(&mut self, at: usize, log: &SharedLog, most: usize) -> Result<usize, Stopped> {
         let writer = &mut self.processes[at].writer;
         let facts: Vec<u16> = writer.inner.partitions().collect();
         let mut taken = 0;
@@ -147,7 +142,7 @@ impl Ledgers {
     ///
     /// # Errors
     /// The database refuses.
-    pub fn commit(&mut self, at: usize) -> Result<&'static str, Alarm> {
+    pub(crate) fn commit(&mut self, at: usize) -> Result<&'static str, Alarm> {
         let Process { writer, late, .. } = &mut self.processes[at];
         match writer.commit() {
             Ok(()) => Ok("ledger commit"),
@@ -167,14 +162,14 @@ impl Ledgers {
     ///
     /// # Errors
     /// The database refuses.
-    pub fn stop(&mut self, facts: u16) -> Result<(), Alarm> {
+    pub(crate) fn stop(&mut self, facts: u16) -> Result<(), Alarm> {
         self.stopped.insert(facts);
         (0..self.processes.len()).try_for_each(|at| self.crash(at))
     }
 
     /// # Errors
     /// A frame is missing.
-    pub fn check_nothing_is_missing(&self) -> Result<(), Missing> {
+    pub(crate) fn check_nothing_is_missing(&self) -> Result<(), Missing> {
         let mut missing = self.processes.iter().flat_map(|process| process.writer.inner.missing());
         missing.next().map_or(Ok(()), Err)
     }
@@ -193,7 +188,7 @@ impl Ledgers {
     ///
     /// # Errors
     /// The database refuses.
-    pub fn heal(&mut self) -> Result<(), Alarm> {
+    pub(crate) fn heal(&mut self) -> Result<(), Alarm> {
         (0..self.processes.len()).try_for_each(|at| self.crash(at))
     }
 }

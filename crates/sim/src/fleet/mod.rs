@@ -9,14 +9,14 @@
 //! - `unrecoverable`: faults that a fleet cannot survive by itself, and must detect
 
 mod faults;
-pub mod ledgers;
-pub mod log;
-pub mod plan;
-pub mod publishers;
+pub(crate) mod ledgers;
+pub(crate) mod log;
+pub(crate) mod plan;
+pub(crate) mod publishers;
 mod turns;
 mod unrecoverable;
-pub mod wire;
-pub mod worker;
+pub(crate) mod wire;
+pub(crate) mod worker;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ const SNAPSHOTS: &str = "store/snapshots";
 const DESKS: [Topic; 3] = [Topic::Scans, Topic::Draws, Topic::Awards];
 
 #[derive(Debug)]
-pub struct World {
+pub(crate) struct World {
     rng: Rng,
     pub trace: Trace,
     pub plan: Plan,
@@ -97,7 +97,7 @@ impl World {
     ///
     /// # Errors
     /// The ledger cannot be created.
-    pub fn new(seed: u64, without: Without, keeps_lines: bool) -> Result<Self, Alarm> {
+    pub(crate) fn new(seed: u64, without: Without, keeps_lines: bool) -> Result<Self, Alarm> {
         let mut rng = Rng::new(seed ^ 0xF1EE7);
         let plan = Plan::draw(&mut rng);
         let (case, later) = generate_with_later(seed, plan.events, plan.later);
@@ -200,7 +200,7 @@ impl World {
     ///
     /// # Errors
     /// A process raises an alarm, or fails to raise one after an unrecoverable fault.
-    pub fn run(&mut self) -> Result<(), Alarm> {
+    pub(crate) fn run(&mut self) -> Result<(), Alarm> {
         for _ in 0..STEPS_MAX {
             if self.clients.is_done() && self.to_publish.is_empty() {
                 break;

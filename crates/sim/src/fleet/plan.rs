@@ -15,7 +15,7 @@ const NEW: Build = Build::new(&[FIRST, SECOND]);
 
 /// What can happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Op {
+pub(crate) enum Op {
     Send,
     Retry,
     Flush,
@@ -93,7 +93,7 @@ const WEIGHT_FACTORS: [u64; 4] = [1, 1, 2, 5];
 
 /// Faults that a fleet cannot survive by itself, and must detect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unrecoverable {
+pub(crate) enum Unrecoverable {
     /// All topics are recreated, while store and ledger remain.
     Recreated,
     /// A broker lost acknowledged records, and continues from there.
@@ -104,7 +104,7 @@ pub enum Unrecoverable {
 
 /// The choices of a seed.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     pub partitions: Partitions,
     pub clock: Clock,
     pub edges: usize,
@@ -123,7 +123,7 @@ pub struct Plan {
 
 impl Plan {
     #[must_use]
-    pub fn draw(rng: &mut Rng) -> Self {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
         let mut upto = |n: usize| u16::try_from(1 + rng.below(n)).expect("a few");
         let (several, facts) = (upto(2) == 2, upto(3));
         let partitions = if several {
@@ -165,7 +165,7 @@ impl Plan {
 
     /// The new or the old build of a worker.
     #[must_use]
-    pub fn build(is_new: bool) -> Build {
+    pub(crate) fn build(is_new: bool) -> Build {
         if is_new { NEW } else { OLD }
     }
 
@@ -177,7 +177,7 @@ impl Plan {
     }
 
     /// The next operation.
-    pub fn next(&self, rng: &mut Rng) -> Op {
+    pub(crate) fn next(&self, rng: &mut Rng) -> Op {
         let total: u64 = self.ops.iter().map(|(weight, _)| weight).sum();
         let mut left = rng.draw() % total;
         for &(weight, op) in &self.ops {

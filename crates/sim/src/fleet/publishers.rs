@@ -41,17 +41,19 @@ impl Text {
 /// The store of rules files, and the content of the topic `rules`.
 #[derive(Debug)]
 pub struct RulesStore {
+    /// The rules files.
     pub texts: Vec<Text>,
+    /// What the topic says.
     pub registry: Registry,
     library: Library,
 }
 
 /// A rules store that several processes read.
-pub type Shared = Arc<Mutex<RulesStore>>;
+pub(crate) type Shared = Arc<Mutex<RulesStore>>;
 
 /// The rules cache of one process; it starts with all published versions.
 #[must_use]
-pub fn rules_cache(rules_store: &Shared) -> RulesCache {
+pub(crate) fn rules_cache(rules_store: &Shared) -> RulesCache {
     let known = rules_store.lock().library.clone();
     let rules_store = Arc::clone(rules_store);
     RulesCache::growing(known, Box::new(move |_| Ok(rules_store.lock().library.clone())))
@@ -61,7 +63,7 @@ pub fn rules_cache(rules_store: &Shared) -> RulesCache {
 ///
 /// # Errors
 /// A record does not belong there.
-pub fn read_on(registry: &mut Registry, log: &SharedLog) -> Result<(), Alarm> {
+pub(crate) fn read_on(registry: &mut Registry, log: &SharedLog) -> Result<(), Alarm> {
     while let Some(stored) = log.read(RULES, registry.next_offset())? {
         registry.take(registry.next_offset(), &stored.bytes).map_err(|error| Alarm::Broken(error.to_string()))?;
     }
@@ -113,6 +115,7 @@ impl RulesStore {
         (self.registry, self.library) = (Registry::default(), Library::new());
     }
 
+    /// The rulebooks of the published versions.
     #[must_use]
     pub fn library(&self) -> &Library {
         &self.library
@@ -128,7 +131,7 @@ impl RulesStore {
 
 /// A running publisher.
 #[derive(Debug)]
-pub struct SimPublisher {
+pub(crate) struct SimPublisher {
     pub producer: u64,
     /// The index in the store of what it publishes.
     pub text: usize,
@@ -141,7 +144,7 @@ pub struct SimPublisher {
 
 /// The result of a publisher's step.
 #[derive(Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// It appends these records, and continues once all are acknowledged.
     Send(Vec<(TopicPartition, Vec<u8>)>),
     /// Its rules are published, or may not follow the published ones; the kind of the trace.
@@ -150,7 +153,7 @@ pub enum Step {
 
 impl SimPublisher {
     #[must_use]
-    pub fn new(producer: u64, text: usize, behaviour: u32, rules_store: &RulesStore) -> Self {
+    pub(crate) fn new(producer: u64, text: usize, behaviour: u32, rules_store: &RulesStore) -> Self {
         let mut publisher = Self {
             producer,
             text,
@@ -174,7 +177,7 @@ impl SimPublisher {
     ///
     /// # Errors
     /// A record does not belong into `rules`.
-    pub fn step(&mut self, log: &SharedLog, rules_store: &RulesStore) -> Result<Step, Alarm> {
+    pub(crate) fn step(&mut self, log: &SharedLog, rules_store: &RulesStore) -> Result<Step, Alarm> {
         read_on(&mut self.registry, log)?;
         // Another publisher has published a behaviour that only a newer build knows.
         let Ok(act) = self.publisher.next(&self.registry) else { return Ok(Step::Over("outdated")) };

@@ -12,7 +12,7 @@ use crate::generate::rng::Rng;
 
 /// Who is notified of the outcome of a record.
 #[derive(Clone, Debug)]
-pub enum Owner {
+pub(crate) enum Owner {
     /// These attempts of clients.
     Attempts(Vec<u64>),
     /// A task's number, and the number of its answer.
@@ -23,7 +23,7 @@ pub enum Owner {
 
 /// A record in flight.
 #[derive(Clone, Debug)]
-pub struct Sent {
+pub(crate) struct Sent {
     pub topic_partition: TopicPartition,
     pub record: Vec<u8>,
     pub owner: Owner,
@@ -31,14 +31,14 @@ pub struct Sent {
 
 /// The report to a producer about a record.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     pub sent: Sent,
     /// `None` if it failed, or is reported delivered without an offset. The log may have it all the same.
     pub offset: Option<u64>,
 }
 
 #[derive(Debug, Default)]
-pub struct Wire {
+pub(crate) struct Wire {
     queues: BTreeMap<(u64, TopicPartition), VecDeque<Sent>>,
     reports: BTreeMap<u64, VecDeque<Report>>,
     next: u64,
@@ -48,24 +48,24 @@ pub struct Wire {
 
 impl Wire {
     /// A new producer.
-    pub fn producer(&mut self) -> u64 {
+    pub(crate) fn producer(&mut self) -> u64 {
         self.next += 1;
         self.reports.insert(self.next, VecDeque::new());
         self.next
     }
 
     /// Sends a record without a report.
-    pub fn stray(&mut self, topic_partition: TopicPartition, record: Vec<u8>) {
+    pub(crate) fn stray(&mut self, topic_partition: TopicPartition, record: Vec<u8>) {
         self.next += 1;
         self.send(self.next, Sent { topic_partition, record, owner: Owner::Untracked });
     }
 
-    pub fn send(&mut self, producer: u64, sent: Sent) {
+    pub(crate) fn send(&mut self, producer: u64, sent: Sent) {
         self.queues.entry((producer, sent.topic_partition)).or_default().push_back(sent);
     }
 
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.queues.is_empty() && self.reports.values().all(VecDeque::is_empty)
     }
 
@@ -84,7 +84,12 @@ impl Wire {
     }
 
     /// The next request of some producer arrives; returns its partition and number of records.
-    pub fn deliver(&mut self, rng: &mut Rng, log: &mut SharedLog, now: Millis) -> Option<(TopicPartition, usize)> {
+    pub(crate) fn deliver(
+        &mut self,
+        rng: &mut Rng,
+        log: &mut SharedLog,
+        now: Millis,
+    ) -> Option<(TopicPartition, usize)> {
         let mut from = self.some(rng)?;
         if self.slow == Some(from.1) && rng.percent(80) {
             from = self.some(rng)?;
@@ -100,7 +105,7 @@ impl Wire {
     }
 
     /// The first record in flight of some producer is lost, but not those after it; it is reported delivered without an offset.
-    pub fn lose(&mut self, rng: &mut Rng) -> Option<TopicPartition> {
+    pub(crate) fn lose(&mut self, rng: &mut Rng) -> Option<TopicPartition> {
         let from = self.some(rng)?;
         let lost = self.take(from, 1);
         lost.into_iter().for_each(|sent| self.report(from.0, Report { sent, offset: None }));
@@ -135,7 +140,7 @@ impl Wire {
 
     /// Ends a producer. The first of its records in flight to each partition may still arrive, without a report. Returns all
     /// records without a positive report, in order for each partition, so that another producer can send them again.
-    pub fn end(&mut self, producer: u64, rng: &mut Rng) -> Vec<Sent> {
+    pub(crate) fn end(&mut self, producer: u64, rng: &mut Rng) -> Vec<Sent> {
         let unheard = self.reports.remove(&producer).unwrap_or_default();
         let mut unheard: Vec<Sent> = unheard.into_iter().filter(|r| r.offset.is_none()).map(|r| r.sent).collect();
         let topic_partitions: Vec<TopicPartition> =
@@ -154,7 +159,7 @@ impl Wire {
     }
 
     /// Loses everything in flight, without reports.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.queues.clear();
         self.reports.values_mut().for_each(VecDeque::clear);
     }

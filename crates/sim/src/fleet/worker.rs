@@ -21,7 +21,7 @@ use crate::safeguards::{Safeguard, Without};
 
 /// A running task.
 #[derive(Debug)]
-pub struct SimTask {
+pub(crate) struct SimTask {
     pub topic_partition: TopicPartition,
     /// Another task of the same partition has another number.
     pub number: u64,
@@ -34,7 +34,7 @@ pub struct SimTask {
 
 /// A running worker.
 #[derive(Debug)]
-pub struct Worker {
+pub(crate) struct Worker {
     pub producer: u64,
     pub build: Build,
     /// The log's description when the worker started.
@@ -52,7 +52,7 @@ pub struct Worker {
 
 /// What opens a task.
 #[derive(Clone, Copy, Debug)]
-pub struct Opening<'a> {
+pub(crate) struct Opening<'a> {
     pub log: &'a SharedLog,
     pub snapshots: &'a Snapshots,
     pub without: Without,
@@ -64,7 +64,7 @@ impl Worker {
     ///
     /// # Errors
     /// The snapshot cannot be restored, or the log begins after it.
-    pub fn open(
+    pub(crate) fn open(
         &mut self,
         topic_partition: TopicPartition,
         number: u64,
@@ -89,7 +89,7 @@ impl Worker {
     ///
     /// # Errors
     /// Why the task stops.
-    pub fn step(&mut self, at: usize, log: &SharedLog, most: usize) -> Result<(usize, Vec<Output>), TaskError> {
+    pub(crate) fn step(&mut self, at: usize, log: &SharedLog, most: usize) -> Result<(usize, Vec<Output>), TaskError> {
         let Self { tasks, rules_cache, library, .. } = self;
         let SimTask { topic_partition, inner, next, .. } = &mut tasks[at];
         let mut answers = Vec::new();
@@ -118,28 +118,23 @@ impl Worker {
     }
 
     /// An answer of a task is durable.
-    pub fn durable(&mut self, number: u64, answer: u64) {
+    pub(crate) fn durable(&mut self, number: u64, answer: u64) {
         if let Some(task) = self.tasks.iter_mut().find(|task| task.number == number) {
             task.inner.made_durable(answer..answer + 1);
         }
-    }
-
-    #[must_use]
-    pub fn owns(&self, topic_partition: TopicPartition) -> bool {
-        self.tasks.iter().any(|task| task.topic_partition == topic_partition && task.left.is_none())
     }
 }
 
 impl SimTask {
     /// The number of its next answer.
     #[must_use]
-    pub fn handed_out(&self) -> u64 {
+    pub(crate) fn handed_out(&self) -> u64 {
         self.inner.handed_out()
     }
 
     /// The offset below which all answers are durable.
     #[must_use]
-    pub fn settled(&self) -> u64 {
+    pub(crate) fn settled(&self) -> u64 {
         self.inner.settled()
     }
 
@@ -149,18 +144,18 @@ impl SimTask {
         self.next
     }
 
-    pub fn take_snapshot(&mut self) {
+    pub(crate) fn take_snapshot(&mut self) {
         self.inner.take_snapshot();
     }
 
     /// A snapshot that may be written.
-    pub fn snapshot(&mut self) -> Option<Snapshot> {
+    pub(crate) fn snapshot(&mut self) -> Option<Snapshot> {
         self.inner.snapshot()
     }
 
     /// # Errors
     /// A frame is missing.
-    pub fn check_nothing_is_missing(&self) -> Result<(), TaskError> {
+    pub(crate) fn check_nothing_is_missing(&self) -> Result<(), TaskError> {
         self.inner.check_nothing_is_missing()
     }
 }
