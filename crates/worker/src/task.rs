@@ -108,8 +108,8 @@ pub trait Task: Debug + Send {
         self.positions().missing().count()
     }
 
-    /// Takes a snapshot, which [`Task::snapshot`] hands out when it may be published. Returns whether one waits for that now.
-    fn take_snapshot(&mut self) -> bool;
+    /// Takes a snapshot, which [`Task::snapshot`] hands out when it may be published.
+    fn take_snapshot(&mut self);
 
     /// The snapshot that may be published: all answers to its records are durable.
     fn snapshot(&mut self) -> Option<Snapshot>;
@@ -253,7 +253,7 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
         self.stage.positions()
     }
 
-    fn take_snapshot(&mut self) -> bool {
+    fn take_snapshot(&mut self) {
         let offset = self.stage.next_offset();
         let is_whole = self.missing() == 0;
         if self.waiting.is_none() && offset > self.snapshot_at && is_whole {
@@ -261,7 +261,6 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
             let snapshot = Snapshot { source: self.source, offset, behaviour, state: self.stage.save() };
             self.waiting = Some((self.sent, snapshot));
         }
-        self.waiting.is_some()
     }
 
     fn snapshot(&mut self) -> Option<Snapshot> {

@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use crate::context::{Progress, WorkerContext};
 use crate::desks::desk_of;
-use crate::lane::snapshot_writer::{Permit, SnapshotQueue};
+use crate::lane::snapshot_writer::SnapshotQueue;
 use crate::task::{Task, TaskError};
 
 /// Time between two reports of a state's size.
@@ -28,8 +28,6 @@ pub(crate) struct RunningTask {
     /// The desk's name in metrics.
     desk: &'static str,
     last_snapshot: Instant,
-    /// The permit of the snapshot that is taken and not handed to the writer yet.
-    permit: Option<Permit>,
     /// Whether a snapshot was put off, for one debug line.
     is_put_off: bool,
     last_sizes: Option<Instant>,
@@ -47,7 +45,6 @@ impl RunningTask {
             answers: Vec::new(),
             desk,
             last_snapshot: Instant::now(),
-            permit: None,
             is_put_off: false,
             last_sizes: None,
         }
@@ -87,7 +84,8 @@ impl RunningTask {
         self.progress.missing.store(self.task.missing() as u64, Ordering::Release);
     }
 
-    /// Takes a snapshot if one is due and the writer has room, and hands over the snapshot that may be published.
+    /// Takes a snapshot if one is due, and hands over the one that may be published, both if the writer has room. A last snapshot
+    /// waits for room.
     pub(crate) fn snapshots(&mut self, context: &WorkerContext, queue: &SnapshotQueue, is_last: bool) {
         if self.last_sizes.is_none_or(|at| at.elapsed() >= SIZES_EVERY) {
             self.last_sizes = Some(Instant::now());
@@ -95,21 +93,17 @@ impl RunningTask {
         }
         let is_due = self.last_snapshot.elapsed() >= context.snapshot_policy.interval
             && self.task.since_snapshot() >= context.snapshot_policy.records;
-        if is_due || is_last {
-            let waiting = self.permit.take();
-            let permit = waiting.or_else(|| if is_last { Some(queue.permit_anyway()) } else { queue.permit() });
-            let was_put_off = std::mem::replace(&mut self.is_put_off, permit.is_none());
-            if let Some(permit) = permit {
-                self.last_snapshot = Instant::now();
-                self.permit = self.task.take_snapshot().then_some(permit);
-            } else if !was_put_off {
-                debug!(source = %self.task.source(), "a snapshot is put off: earlier ones are not written yet");
-            }
+        if is_last || (is_due && queue.has_room()) {
+            self.last_snapshot = Instant::now();
+            self.is_put_off = false;
+            self.task.take_snapshot();
+        } else if is_due && !std::mem::replace(&mut self.is_put_off, true) {
+            debug!(source = %self.task.source(), "a snapshot is put off: earlier ones are not written yet");
         }
-        if self.permit.is_some()
+        if (is_last || queue.has_room())
             && let Some(snapshot) = self.task.snapshot()
         {
-            queue.send(snapshot, self.progress.clone(), self.permit.take());
+            queue.send(snapshot, self.progress.clone());
         }
     }
 }

@@ -10,55 +10,45 @@ use tracing::{debug, info, warn};
 use crate::context::{Progress, WorkerContext};
 use crate::snapshot::Snapshot;
 
-/// Maximum number of a lane's snapshots that are taken and not written; a further one is taken when there is room again. Each
-/// holds a whole state.
+/// Maximum number of a lane's snapshots that are handed over and not written; further ones are put off. Each holds a whole state.
 const UNWRITTEN_MAX: usize = 2;
 
 /// A snapshot to write, and where its success is reported.
 pub(crate) struct Unwritten {
     snapshot: Snapshot,
     progress: Progress,
-    _permit: Option<Permit>,
+    /// Counts this snapshot until it is written.
+    count: Arc<()>,
 }
 
-/// The right to hold one snapshot until it is written.
-#[derive(Debug)]
-pub(crate) struct Permit(#[expect(dead_code, reason = "it is counted, not read")] Arc<()>);
-
 /// The lane's side of the queue.
-#[derive(Debug)]
 pub(crate) struct SnapshotQueue {
     to_writer: SyncSender<Unwritten>,
-    permits: Arc<()>,
+    count: Arc<()>,
 }
 
 /// A queue, and the receiver for [`write_snapshots`].
 pub(crate) fn snapshot_queue() -> (SnapshotQueue, Receiver<Unwritten>) {
     let (to_writer, unwritten) = sync_channel(UNWRITTEN_MAX);
-    (SnapshotQueue { to_writer, permits: Arc::default() }, unwritten)
+    (SnapshotQueue { to_writer, count: Arc::default() }, unwritten)
 }
 
 impl SnapshotQueue {
-    /// The right to take a snapshot; `None` while too many are not written.
-    pub(crate) fn permit(&self) -> Option<Permit> {
-        // The queue holds one count itself.
-        (Arc::strong_count(&self.permits) <= UNWRITTEN_MAX).then(|| self.permit_anyway())
+    /// Whether a snapshot can be handed over without a wait.
+    pub(crate) fn has_room(&self) -> bool {
+        // The queue itself holds one count.
+        Arc::strong_count(&self.count) - 1 < UNWRITTEN_MAX
     }
 
-    /// The right to take a last snapshot: the lane then waits for room in [`SnapshotQueue::send`].
-    pub(crate) fn permit_anyway(&self) -> Permit {
-        Permit(Arc::clone(&self.permits))
-    }
-
-    /// Hands a snapshot to the writer. Only a last snapshot waits for room, and the writer never waits for the lane.
-    pub(crate) fn send(&self, snapshot: Snapshot, progress: Progress, permit: Option<Permit>) {
-        let _ = self.to_writer.send(Unwritten { snapshot, progress, _permit: permit });
+    /// Hands a snapshot to the writer. It waits if there is no room, and the writer never waits for the lane.
+    pub(crate) fn send(&self, snapshot: Snapshot, progress: Progress) {
+        let _ = self.to_writer.send(Unwritten { snapshot, progress, count: Arc::clone(&self.count) });
     }
 }
 
 /// Writes snapshots until the lane has dropped its side of the queue.
 pub(crate) fn write_snapshots(context: &WorkerContext, unwritten: &Receiver<Unwritten>) {
-    for Unwritten { snapshot, progress, _permit } in unwritten {
+    for Unwritten { snapshot, progress, count } in unwritten {
         let timer = context.metrics.snapshot_seconds.start_timer();
         let (source, offset, bytes) = (snapshot.source, snapshot.offset, snapshot.state.len());
         match context.snapshots.write(&snapshot) {
@@ -75,20 +65,30 @@ pub(crate) fn write_snapshots(context: &WorkerContext, unwritten: &Receiver<Unwr
                 warn!(%error, "a snapshot was not written; the earlier ones remain");
             }
         }
+        drop((snapshot, count));
     }
     info!("snapshots are written");
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::model::address::{PartitionId, Topic};
+
     use super::*;
 
     #[test]
-    fn permits_end_while_snapshots_are_unwritten() {
-        let (queue, _unwritten) = snapshot_queue();
-        let held: Vec<Permit> = std::iter::from_fn(|| queue.permit()).collect();
-        assert_eq!(held.len(), UNWRITTEN_MAX);
-        drop(held);
-        assert!(queue.permit().is_some(), "a snapshot that is written makes room");
+    fn full_queue_has_room_once_a_snapshot_is_written() {
+        let (queue, unwritten) = snapshot_queue();
+        let source = PartitionId { log: 1, topic: Topic::Scans, partition: 0 };
+        let snapshot = Snapshot { source, offset: 1, behaviour: 1, state: Vec::new() };
+        for _ in 0..UNWRITTEN_MAX {
+            assert!(queue.has_room());
+            queue.send(snapshot.clone(), Progress::new(source.topic_partition(), 0));
+        }
+        assert!(!queue.has_room());
+        let taken = unwritten.recv().expect("a snapshot");
+        assert!(!queue.has_room(), "it is not written yet");
+        drop(taken);
+        assert!(queue.has_room());
     }
 }
