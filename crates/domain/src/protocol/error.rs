@@ -113,6 +113,6 @@ pub enum Unexpected {
     #[error(transparent)]
     Rules(#[from] RulesRecordError),
     /// A frame in `facts` that no desk sends there.
-    #[error("a frame of {0:?} cannot be in facts")]
+    #[error("a frame of kind {0} cannot be in facts")]
     NoFacts(Kind),
 }

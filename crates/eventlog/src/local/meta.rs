@@ -1,5 +1,6 @@
 //! The identity of a log, fixed at its creation: its id, its clock, its partitions.
 
+use std::fmt;
 use std::path::Path;
 
 use domain::model::address::{PartitionId, Partitions, Topic, TopicPartition};
@@ -25,6 +26,12 @@ pub enum Clock {
     Wall,
     /// `received` is the running maximum of the events' times; the append time has no effect.
     Event,
+}
+
+impl fmt::Display for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Event { "event" } else { "wall" })
+    }
 }
 
 /// The identity of a log, fixed at its creation.

@@ -61,7 +61,7 @@ fn print_report(checked: &Report) -> Result<()> {
 
 fn line(meta: &Meta) -> String {
     let Partitions { scans, draws, awards, facts } = meta.partitions;
-    let clock = if meta.clock == Clock::Event { "event" } else { "wall" };
+    let clock = meta.clock;
     format!(
         "log {:032x}, {clock} clock: {scans} partitions of scans, {draws} of draws, {awards} of awards, {facts} of facts",
         meta.id()

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use domain::model::address::TopicPartition;
 use eventlog::api::Consumer;
 use eventlog::error::LogError;
 use eventlog::kafka::consumer::KafkaConsumer;
@@ -163,4 +164,9 @@ pub(crate) async fn until_drained(
         tokio::time::sleep(drain_wait).await;
     }
     ended
+}
+
+/// Partitions as a log message lists them.
+pub(crate) fn list(partitions: &[TopicPartition]) -> String {
+    partitions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

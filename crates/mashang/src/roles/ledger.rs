@@ -16,7 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 use prometheus::{IntGauge, IntGaugeVec, Registry, TextEncoder};
 use tracing::{info, warn};
 
-use super::base::{Base, gauge, gauges, on_runtime, until_stopped};
+use super::base::{Base, gauge, gauges, list, on_runtime, until_stopped};
 use super::stage_metrics::{lag_gauges, set_lag};
 use crate::config::roles::{Ledger, LedgerArgs};
 use crate::process::health::{Admin, HealthCheck};
@@ -94,14 +94,14 @@ fn follow(changes: &Receiver<Change>, commands: &SyncSender<LedgerCommand>, heal
     for change in changes {
         match change {
             Change::Assigned(partitions) => {
-                info!(?partitions, "partitions come");
+                info!(partitions = list(&partitions), "partitions come");
                 for TopicPartition { partition: facts, .. } in partitions {
                     health.owned().insert(facts);
                     let _ = commands.send(LedgerCommand::Own(facts));
                 }
             }
             Change::Revoked(partitions) | Change::Lost(partitions) => {
-                info!(?partitions, "partitions go");
+                info!(partitions = list(&partitions), "partitions go");
                 for TopicPartition { partition: facts, .. } in partitions {
                     health.owned().remove(&facts);
                     let _ = commands.send(LedgerCommand::Leave(facts));

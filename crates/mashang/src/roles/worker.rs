@@ -27,7 +27,7 @@ use worker::rules_cache::RulesCache;
 use worker::snapshot::Snapshots;
 use worker::supervisor::{Connect, LaneSupervisor};
 
-use super::base::{Base, gauges, on_runtime, until_stopped};
+use super::base::{Base, gauges, list, on_runtime, until_stopped};
 use super::stage_metrics::StageMetrics;
 use crate::config::roles::{DeskArg, Worker, WorkerArgs};
 use crate::process::health::{Admin, HealthCheck};
@@ -140,12 +140,12 @@ fn follow(changes: &Receiver<Change>, supervisor: &Mutex<Option<LaneSupervisor>>
         let Some(supervisor) = supervisor.as_ref() else { return Ok(()) };
         match change {
             Change::Assigned(partitions) => {
-                info!(?partitions, "partitions come");
+                info!(partitions = list(&partitions), "partitions come");
                 health.owned().extend(partitions.iter().copied());
                 partitions.iter().for_each(|&partition| supervisor.own(partition));
             }
             Change::Revoked(partitions) | Change::Lost(partitions) => {
-                info!(?partitions, "partitions go");
+                info!(partitions = list(&partitions), "partitions go");
                 health.owned().retain(|owned| !partitions.contains(owned));
                 partitions.iter().for_each(|&partition| supervisor.leave(partition));
             }

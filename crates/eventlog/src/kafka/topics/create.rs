@@ -109,7 +109,7 @@ pub fn create(settings: &Settings, wanted: &Wanted) -> Result<Created, LogError>
 fn differs(wanted: &Wanted, meta: &Meta) -> Vec<String> {
     let mut differs = Vec::new();
     if wanted.clock != meta.clock {
-        differs.push(format!("the log keeps to the {:?} clock, not to {:?}", meta.clock, wanted.clock));
+        differs.push(format!("the log keeps to the {} clock, not to the {} clock", meta.clock, wanted.clock));
     }
     for topic in Topic::ALL {
         let (is, requested) = (meta.partitions.of(*topic), wanted.partitions.of(*topic));
