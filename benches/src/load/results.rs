@@ -91,7 +91,7 @@ impl Probes {
         while Duration::from_nanos(self.watch.ns() - begun_ns) < PENDING_MAX && !self.board.stopped() {
             let pause = match self.look(connection, &path).await {
                 Seen::Readable => return self.board.readable(due_ns, self.watch.ns()),
-                Seen::Refused(told) => return self.board.fail(told),
+                Seen::Refused(message) => return self.board.fail(message),
                 Seen::Pending => PAUSE,
                 Seen::Again => AGAIN_AFTER,
             };

@@ -150,11 +150,11 @@ mod tests {
             ("application/json", format!("[{event},{event}]"), 2),
             ("application/x-ndjson", format!("{event}\n{event}\n{event}\n"), 3),
         ] {
-            let told = format!(r#"{{"accepted":{accepted},"durable":"log","rejected":[]}}"#);
-            assert_eq!(answer(media, &body), (202, told));
+            let text = format!(r#"{{"accepted":{accepted},"durable":"log","rejected":[]}}"#);
+            assert_eq!(answer(media, &body), (202, text));
         }
-        let (status, told) = answer("application/x-ndjson", &format!("{event}\n{{}}"));
-        assert!(status == 202 && told.contains(r#""accepted":1"#) && told.contains(r#""index":1"#), "{told}");
+        let (status, text) = answer("application/x-ndjson", &format!("{event}\n{{}}"));
+        assert!(status == 202 && text.contains(r#""accepted":1"#) && text.contains(r#""index":1"#), "{text}");
         assert_eq!(answer("application/json", "[").0, 400);
     }
 }

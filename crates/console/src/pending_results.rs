@@ -189,15 +189,15 @@ struct Follower {
 }
 
 impl Follower {
-    /// A feed of all facts, from where the ledger is.
+    /// A consumer of all facts, from the offsets of the ledger.
     fn begin(&mut self) -> Result<Box<dyn Consumer>, FollowError> {
-        let mut feed = (self.connect)()?;
+        let mut consumer = (self.connect)()?;
         for (facts, next) in progress(&mut self.ledger, self.meta.partitions.facts)? {
             let partition = TopicPartition::new(Topic::Facts, facts);
-            let start = if self.is_fleet { feed.bounds(partition)?.start } else { 0 };
-            feed.assign(partition, next.max(start), "the ledger is of another log: put both back together")?;
+            let start = if self.is_fleet { consumer.bounds(partition)?.start } else { 0 };
+            consumer.assign(partition, next.max(start), "the ledger is of another log: put both back together")?;
         }
-        Ok(feed)
+        Ok(consumer)
     }
 
     fn run(mut self, first: Box<dyn Consumer>, failed: Option<Failed>) {
@@ -205,7 +205,7 @@ impl Follower {
         let mut retry = Retry::new(RETRY_MIN, RETRY_MAX);
         loop {
             let since = Instant::now();
-            let ended = begun.and_then(|feed| self.follow(feed));
+            let ended = begun.and_then(|consumer| self.follow(consumer));
             let Err(error) = ended else { return };
             if let Some(failed) = failed {
                 return failed(error);
@@ -222,12 +222,12 @@ impl Follower {
         }
     }
 
-    fn follow(&mut self, mut feed: Box<dyn Consumer>) -> Result<(), FollowError> {
+    fn follow(&mut self, mut consumer: Box<dyn Consumer>) -> Result<(), FollowError> {
         let own = Arc::clone(&self.own);
         let mut asked = Instant::now();
         while !own.stopping.load(Ordering::Acquire) {
             let mut is_news = false;
-            feed.poll(IDLE, &mut |partition, record| {
+            consumer.poll(IDLE, &mut |partition, record| {
                 is_news |= self.take(partition.partition, record);
                 ControlFlow::Continue(())
             })?;

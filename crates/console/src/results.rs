@@ -174,7 +174,7 @@ impl Console {
         Ok(stored.into_iter().chain(recent).max_by_key(|a| (a.received, a.desk)))
     }
 
-    /// What the shopper's entry by a one-item code was told.
+    /// The result of the shopper's entry by a one-item code.
     async fn entry(self: &Arc<Self>, merchant: &str, code: &str, shopper: &str) -> Result<Option<Answer>, Problem> {
         if let Some(event) = self.recent.entry(merchant, code, shopper) {
             return self.one(event).await;
@@ -258,7 +258,7 @@ impl Console {
             let found = self.look(scan).await?;
             let is_known = found.as_ref().is_some_and(|answer| answer.result != ScanResult::Pending);
             if is_known || Instant::now() >= until || self.recent.is_released() {
-                let is_again = self.told(scan.answer).await? == Some(ScanResult::Yours);
+                let is_again = self.own_result(scan.answer).await? == Some(ScanResult::Yours);
                 return Ok(json_of(id, found.as_ref(), is_again));
             }
             let mut is_told = false;
@@ -271,8 +271,8 @@ impl Console {
         }
     }
 
-    /// What the event itself was told.
-    async fn told(self: &Arc<Self>, event: u128) -> Result<Option<ScanResult>, Problem> {
+    /// The result of the event itself.
+    async fn own_result(self: &Arc<Self>, event: u128) -> Result<Option<ScanResult>, Problem> {
         Ok(self.one(event).await?.map(|answer| answer.result))
     }
 }

@@ -131,7 +131,7 @@ impl Process {
 
     /// The output since the start.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn output(&self) -> String {
         let mut bytes = Vec::new();
         let read = File::open(&self.output).and_then(|mut file| {
             file.seek(SeekFrom::Start(self.from))?;
@@ -145,8 +145,8 @@ impl Process {
     /// # Errors
     /// The output, if the child ends before or the timeout is over.
     pub fn line<T>(&mut self, timeout: Duration, wanted: impl Fn(&str) -> Option<T>) -> Result<T, String> {
-        self.until(timeout, |told| {
-            let whole = &told()[..];
+        self.until(timeout, |output| {
+            let whole = &output()[..];
             let whole = &whole[..whole.rfind('\n').map_or(0, |end| end + 1)];
             whole.lines().find_map(&wanted)
         })
@@ -165,14 +165,14 @@ impl Process {
         loop {
             // The end is checked before the output, so that the last line counts too.
             let ended = self.ended();
-            if let Some(found) = look(&|| self.told()) {
+            if let Some(found) = look(&|| self.output()) {
                 return Ok(found);
             }
             if ended.is_some() || Instant::now() >= until {
-                let told = self.told();
-                let tail = told.char_indices().rev().map(|(at, _)| at).nth(SHOWN_BYTES).unwrap_or(0);
+                let output = self.output();
+                let tail = output.char_indices().rev().map(|(at, _)| at).nth(SHOWN_BYTES).unwrap_or(0);
                 let what = ended.map_or_else(|| format!("nothing after {timeout:?}"), |status| status.to_string());
-                return Err(format!("{what}; its output:\n{}", &told[tail..]));
+                return Err(format!("{what}; its output:\n{}", &output[tail..]));
             }
             std::thread::sleep(CHECK_INTERVAL);
         }
@@ -245,8 +245,8 @@ mod tests {
         assert_eq!(seven, Ok(7));
         assert!(process.stop(TIMEOUT).is_some());
         let (_dir, mut process) = shell("echo sorry; exit 3");
-        let told = process.line(TIMEOUT, |line| line.contains("ready").then_some(())).expect_err("it ends");
-        assert_eq!(told, "exit status: 3; its output:\nsorry\n");
+        let output = process.line(TIMEOUT, |line| line.contains("ready").then_some(())).expect_err("it ends");
+        assert_eq!(output, "exit status: 3; its output:\nsorry\n");
     }
 
     #[test]
@@ -258,14 +258,14 @@ mod tests {
         // The dump of the process names the signal that the kernel will send.
         let (dir, mut process) = shell("exec setpriv --dump");
         assert!(process.wait(TIMEOUT).is_some_and(|status| status.success()));
-        assert!(process.told().contains("Parent death signal: KILL"), "{}", process.told());
+        assert!(process.output().contains("Parent death signal: KILL"), "{}", process.output());
         drop(dir);
     }
 
     #[test]
     fn stopped_child_continues() {
         let (_dir, mut process) = shell("while :; do echo tick; sleep 0.05; done");
-        let ticks = |process: &Process| process.told().lines().count();
+        let ticks = |process: &Process| process.output().lines().count();
         process.line(TIMEOUT, |line| (line == "tick").then_some(())).expect("it ticks");
         process.signal(Signal::Stop);
         let stat = format!("/proc/{}/stat", process.id());
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(process.until(TIMEOUT, |_| stopped()), Ok(()));
         process.signal(Signal::Continue);
         let before = ticks(&process);
-        let more = process.until(TIMEOUT, |told| (told().lines().count() > before).then_some(()));
+        let more = process.until(TIMEOUT, |output| (output().lines().count() > before).then_some(()));
         assert_eq!(more, Ok(()));
     }
 }

@@ -108,12 +108,12 @@ impl Client {
             Some(line) => Arc::clone(line),
             None => Arc::clone(current.insert(Arc::new(Line::open(self.to)?))),
         };
-        let (tell, answer) = oneshot::channel();
+        let (reply_tx, answer) = oneshot::channel();
         let id = {
             let mut waiting = line.waiting.lock();
             let id = u16::try_from(waiting.used_ids).expect("below 65,536");
             waiting.used_ids += 1;
-            waiting.answers.insert(id, tell);
+            waiting.answers.insert(id, reply_tx);
             id
         };
         Ok((line, id, answer))
@@ -159,9 +159,9 @@ async fn read(socket: Arc<UdpSocket>, waiting: Arc<Mutex<Waiting>>) {
         let Ok(bytes) = socket.recv(&mut buffer).await else { continue };
         let Some((id, reply)) = reply(&buffer[..bytes]) else { continue };
         let asked = waiting.lock().answers.remove(&id);
-        if let Some(tell) = asked {
+        if let Some(reply_tx) = asked {
             // A request that has timed out meanwhile is retried.
-            let _ = tell.send(reply);
+            let _ = reply_tx.send(reply);
         }
     }
 }
@@ -235,19 +235,19 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_with_the_token_or_a_reset_is_an_answer() {
-        let told = |kind, code, token: &[u8]| {
+        let message = |kind, code, token: &[u8]| {
             let mut buffer = [0; 20];
             let writer = Writer::new(&mut buffer, kind, code, 0x0102, token);
             let sent = if code == Code::EMPTY { writer } else { writer.uint(number::MAX_AGE, 300) }.payload(&[]);
             reply(sent.expect("it fits")).map(|(id, reply)| (id, reply.status, reply.again_after))
         };
         let after = Some(Duration::from_secs(300));
-        let shed = told(Kind::Acknowledgement, Code::UNAVAILABLE, &[1, 2]);
+        let shed = message(Kind::Acknowledgement, Code::UNAVAILABLE, &[1, 2]);
         assert_eq!(shed, Some((0x0102, Status::Coap(Code::UNAVAILABLE.0), after)));
-        assert_eq!(told(Kind::Reset, Code::EMPTY, &[]), Some((0x0102, Status::Broken, None)));
-        assert_eq!(told(Kind::Acknowledgement, Code::UNAVAILABLE, &[1, 3]), None, "another request's token");
-        assert_eq!(told(Kind::Acknowledgement, Code::EMPTY, &[]), None);
-        assert_eq!(told(Kind::Confirmable, Code::CHANGED, &[1, 2]), None);
+        assert_eq!(message(Kind::Reset, Code::EMPTY, &[]), Some((0x0102, Status::Broken, None)));
+        assert_eq!(message(Kind::Acknowledgement, Code::UNAVAILABLE, &[1, 3]), None, "another request's token");
+        assert_eq!(message(Kind::Acknowledgement, Code::EMPTY, &[]), None);
+        assert_eq!(message(Kind::Confirmable, Code::CHANGED, &[1, 2]), None);
     }
 
     #[tokio::test]

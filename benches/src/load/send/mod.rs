@@ -83,21 +83,21 @@ async fn deliver(run: &Run, way: &Way, slot: Slot) {
                 load.asks.into_iter().for_each(|ask| run.probes.ask(ask, slot.due_ns));
                 return;
             }
-            Verdict::Refused { accepted, rejected, told } => {
+            Verdict::Refused { accepted, rejected, message } => {
                 let mut tally = run.board.tally();
                 *tally.answers.entry(status).or_default() += 1;
                 tally.accepted += accepted;
                 tally.rejected += rejected;
                 drop(tally);
-                return run.board.fail(told);
+                return run.board.fail(message);
             }
-            Verdict::Again { why, after, told } => {
+            Verdict::Again { why, after, message } => {
                 count(&run.board, status, why);
                 let over = answered_ns.saturating_sub(first_sent_ns) >= run.retry_for_ns;
                 if over || run.board.stopped() {
                     run.board.tally().lost += events;
                     return run.board.fail(format!(
-                        "a request was given up after {attempt} retries; the last: {told}. See the server, or raise --retry-for"
+                        "a request was given up after {attempt} retries; the last: {message}. See the server, or raise --retry-for"
                     ));
                 }
                 tokio::time::sleep(after).await;

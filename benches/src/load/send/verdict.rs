@@ -73,8 +73,8 @@ impl fmt::Display for Status {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Accepted { spooled: bool },
-    Refused { accepted: u64, rejected: u64, told: String },
-    Again { why: Why, after: Duration, told: String },
+    Refused { accepted: u64, rejected: u64, message: String },
+    Again { why: Why, after: Duration, message: String },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,13 +106,13 @@ struct Rejected {
 pub(super) fn judge(reply: Result<Reply, String>, events: u64, attempt: u32) -> Verdict {
     let reply = match reply {
         Ok(reply) => reply,
-        Err(told) => return Verdict::Again { why: Why::Broken, after: reconnect_after(attempt), told },
+        Err(message) => return Verdict::Again { why: Why::Broken, after: reconnect_after(attempt), message },
     };
-    let told = || format!("a request was answered {}: {}", reply.status, excerpt(&reply.body));
+    let message = || format!("a request was answered {}: {}", reply.status, excerpt(&reply.body));
     let again = |why| Verdict::Again {
         why,
         after: reply.again_after.unwrap_or(AGAIN_AFTER).min(AGAIN_AFTER_MAX),
-        told: told(),
+        message: message(),
     };
     match reply.status.meaning() {
         Meaning::Accepted => receipt(&reply, events),
@@ -121,14 +121,17 @@ pub(super) fn judge(reply: Result<Reply, String>, events: u64, attempt: u32) -> 
         Meaning::Refused => Verdict::Refused {
             accepted: 0,
             rejected: events,
-            told: format!("{}. The request is wrong: check --merchant, --key, --batch, and the server's rules", told()),
+            message: format!(
+                "{}. The request is wrong: check --merchant, --key, --batch, and the server's rules",
+                message()
+            ),
         },
     }
 }
 
 /// Reads a receipt, which must count every event that was sent; in CoAP an empty body counts all.
 fn receipt(reply: &Reply, events: u64) -> Verdict {
-    let refused = |accepted, told| Verdict::Refused { accepted, rejected: events.saturating_sub(accepted), told };
+    let refused = |accepted, message| Verdict::Refused { accepted, rejected: events.saturating_sub(accepted), message };
     let Reply { status, body, .. } = reply;
     if matches!(status, Status::Coap(_)) && body.is_empty() {
         return Verdict::Accepted { spooled: false };
@@ -146,11 +149,11 @@ fn receipt(reply: &Reply, events: u64) -> Verdict {
         ),
         None if receipt.accepted == events => Verdict::Accepted { spooled: receipt.durable == "spool" },
         None => {
-            let told = format!(
+            let message = format!(
                 "a request was answered {status} for {events} events, but the receipt is for {}: the server lost count",
                 receipt.accepted
             );
-            refused(receipt.accepted, told)
+            refused(receipt.accepted, message)
         }
     }
 }
@@ -185,9 +188,9 @@ mod tests {
             ("ok", 0, "no receipt"),
             ("", 0, "no receipt"),
         ] {
-            let Verdict::Refused { accepted: found, told, .. } = receipt(body) else { panic!("{body}") };
+            let Verdict::Refused { accepted: found, message, .. } = receipt(body) else { panic!("{body}") };
             assert_eq!(found, accepted, "{body}");
-            assert!(told.contains(part), "{told}");
+            assert!(message.contains(part), "{message}");
         }
     }
 

@@ -25,7 +25,7 @@ use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::genesis::Genesis;
 use crate::protocol::reject;
 
-pub use crate::protocol::positions::{Admission, Missing, Position, Positions, ProtocolError};
+use crate::protocol::positions::{Admission, Position, Positions, ProtocolError};
 
 /// The behaviour of this build, which its markers name.
 pub const BEHAVIOUR: u32 = Build::this().own().number;

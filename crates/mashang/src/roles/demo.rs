@@ -56,14 +56,14 @@ pub(crate) fn demo(args: &DemoArgs, files: Arc<dyn Files>) -> Result<()> {
     runtime.block_on(async {
         let service = Service::start(settings, files).await?;
         let page = format!("http://{}/", service.http.address);
-        let told = format!(
+        let text = format!(
             "a tea brand with {} stores; its promotion opens {}\npage: {page}   metrics: http://{}/metrics\nexport: mashang export counters --ledger {}\n",
             brand::STORES,
             if facts.opens_ms > now_ms() { "in a few seconds" } else { "is open" },
             service.http.admin.address,
             service.ledger.display(),
         );
-        writeln!(stdout(), "{told}")?;
+        writeln!(stdout(), "{text}")?;
         let live = tokio::spawn(live(facts, service.http.address.to_string(), service.ledger.clone(), page));
         let result = service.run(args.duration).await;
         live.abort();

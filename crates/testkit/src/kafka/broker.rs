@@ -171,7 +171,7 @@ impl Broker {
                 Err(_) => {}
             }
             if !self.runs() || Instant::now() >= until {
-                panic!("broker {} is not ready: {last}; its output:\n{}", self.id, self.told());
+                panic!("broker {} is not ready: {last}; its output:\n{}", self.id, self.output());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -197,7 +197,7 @@ impl Broker {
         self.process.as_mut().expect("the broker runs").signal(signal);
     }
 
-    pub(super) fn told(&self) -> String {
+    pub(super) fn output(&self) -> String {
         fs::read_to_string(self.dir.join("out")).unwrap_or_default()
     }
 }

@@ -167,8 +167,8 @@ impl Kafka {
 
     /// The output of a broker since the start of the cluster.
     #[must_use]
-    pub fn told(&self, broker: u32) -> String {
-        self.broker(broker).told()
+    pub fn output(&self, broker: u32) -> String {
+        self.broker(broker).output()
     }
 
     /// Whether a broker runs.

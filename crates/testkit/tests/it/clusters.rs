@@ -85,6 +85,6 @@ fn broker_with_a_full_disk_ends_alone() {
         assert!(Instant::now() < until, "it runs on a full disk");
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(kafka.told(1).contains("No space left on device"));
+    assert!(kafka.output(1).contains("No space left on device"));
     assert_eq!(read(kafka.bootstrap(), "full", &[]).len(), 40);
 }

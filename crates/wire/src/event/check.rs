@@ -115,7 +115,7 @@ impl<'a> Check<'_, 'a> {
                 return self.wrong(field, Reason::Utf8, what);
             }
             other => {
-                let what = format!("is {}; send a text, in quotes", told(other));
+                let what = format!("is {}; send a text, in quotes", shown(other));
                 return self.wrong(field, Reason::Type, &what);
             }
         };
@@ -139,7 +139,7 @@ impl<'a> Check<'_, 'a> {
         let text = match self.fields.get(field)? {
             Scalar::Text(text) => text,
             other => {
-                let what = format!("is {}; send {}", told(other), listed(all, as_str));
+                let what = format!("is {}; send {}", shown(other), listed(all, as_str));
                 return self.wrong(field, Reason::Type, &what);
             }
         };
@@ -153,7 +153,7 @@ impl<'a> Check<'_, 'a> {
     fn switch(&mut self, field: Field) -> Option<bool> {
         match self.fields.get(field)? {
             Scalar::Bool(value) => Some(value),
-            other => self.wrong(field, Reason::Type, &format!("is {}; send true or false", told(other))),
+            other => self.wrong(field, Reason::Type, &format!("is {}; send true or false", shown(other))),
         }
     }
 
@@ -169,9 +169,9 @@ impl<'a> Check<'_, 'a> {
                 self.wrong(field, Reason::Type, &mend)
             }
             text @ (Scalar::Text(_) | Scalar::NoText) => {
-                self.wrong(field, Reason::Type, &format!("is {}; send {what}, without quotes", told(text)))
+                self.wrong(field, Reason::Type, &format!("is {}; send {what}, without quotes", shown(text)))
             }
-            other => self.wrong(field, Reason::Type, &format!("is {}; send {what}", told(other))),
+            other => self.wrong(field, Reason::Type, &format!("is {}; send {what}", shown(other))),
         }
     }
 
@@ -189,7 +189,7 @@ impl<'a> Check<'_, 'a> {
             Scalar::Number(raw) if is_integer(raw) => {
                 Err((Reason::Range, format!("is {}; {MEND} within 1970 to 9999", cut(raw))))
             }
-            other => Err((Reason::Type, format!("is {}; {MEND}", told(other)))),
+            other => Err((Reason::Type, format!("is {}; {MEND}", shown(other)))),
         };
         read.map_err(|(reason, what)| self.wrong::<()>(field, reason, &what)).ok()
     }
@@ -271,7 +271,7 @@ impl<'a> Check<'_, 'a> {
 }
 
 /// A value of a wrong type, for a message.
-pub(super) fn told(value: Scalar<'_>) -> String {
+pub(super) fn shown(value: Scalar<'_>) -> String {
     match value {
         Scalar::Text(text) => format!("the text {}", quoted(text)),
         Scalar::NoText => "a text".to_owned(),

@@ -269,7 +269,7 @@ impl<'a> Cloud<'a> {
     fn no_text(&mut self, name: &str, value: Scalar<'_>) {
         let (reason, what) = match value {
             Scalar::NoText => (Reason::Utf8, "is no UTF-8 text; send one".to_owned()),
-            other => (Reason::Type, format!("is {}; send a text, in quotes", check::told(other))),
+            other => (Reason::Type, format!("is {}; send a text, in quotes", check::shown(other))),
         };
         self.wrong(name, reason, &what);
     }

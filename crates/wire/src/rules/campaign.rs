@@ -31,7 +31,7 @@ pub(super) fn campaign(
     let id = named(&mut table, "id", &mut known.campaigns, id);
     let mode = table.need("mode", word(Mode::ALL, Mode::as_str));
     if let Some(feature @ (Mode::Sealed | Mode::Moments)) = mode {
-        table.mistake("mode", format!("{} are not in this build; write \"odds\"", feature.told()));
+        table.mistake("mode", format!("{} are not in this build; write \"odds\"", feature.name()));
         return None;
     }
     table.require("from");
@@ -95,7 +95,7 @@ impl Mode {
         }
     }
 
-    const fn told(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
             Self::Odds => "draws with odds",
             Self::Sealed => "sealed draws",

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Mistake;
-use super::values::{time, told};
+use super::values::{shown, time};
 
 /// Where something stands.
 #[derive(Clone, Debug)]
@@ -192,7 +192,7 @@ impl<'t> Table<'t> {
     ) -> Option<Vec<T>> {
         let value = self.cell(key)?.get_ref();
         let DeValue::Array(array) = value else {
-            self.mistake(key, format!("is {}; write a list, in []", told(value)));
+            self.mistake(key, format!("is {}; write a list, in []", shown(value)));
             return None;
         };
         if !count.contains(&array.len()) {
@@ -219,7 +219,7 @@ impl<'t> Table<'t> {
     ) -> Option<Vec<(String, T, Place)>> {
         let value = self.cell(key)?.get_ref();
         let DeValue::Table(table) = value else {
-            self.mistake(key, format!("is {}; write a table, in {{}}", told(value)));
+            self.mistake(key, format!("is {}; write a table, in {{}}", shown(value)));
             return None;
         };
         let path = self.place(key).key;
@@ -238,7 +238,7 @@ impl<'t> Table<'t> {
     pub(super) fn table(&mut self, key: &'static str, thing: &'static str) -> Option<Self> {
         let value = self.cell(key)?;
         let DeValue::Table(cells) = value.get_ref() else {
-            self.mistake(key, format!("is {}; write [{}]", told(value.get_ref()), self.place(key).key));
+            self.mistake(key, format!("is {}; write [{}]", shown(value.get_ref()), self.place(key).key));
             return None;
         };
         Some(self.inner(cells, self.place(key), thing))
@@ -249,7 +249,7 @@ impl<'t> Table<'t> {
         let Some(value) = self.cell(key) else { return Vec::new() };
         let path = self.place(key).key;
         let DeValue::Array(array) = value.get_ref() else {
-            self.mistake(key, format!("is {}; write [[{key}]]", told(value.get_ref())));
+            self.mistake(key, format!("is {}; write [[{key}]]", shown(value.get_ref())));
             return Vec::new();
         };
         let mut tables = Vec::with_capacity(array.len());
@@ -257,7 +257,7 @@ impl<'t> Table<'t> {
             let at = self.text.place(item.span().start, format!("{path}[{i}]"));
             match item.get_ref() {
                 DeValue::Table(cells) => tables.push(self.inner(cells, at, thing)),
-                other => self.notes.mistake(&at, format!("is {}; write [[{key}]]", told(other))),
+                other => self.notes.mistake(&at, format!("is {}; write [[{key}]]", shown(other))),
             }
         }
         tables

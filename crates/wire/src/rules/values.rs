@@ -22,7 +22,7 @@ const DURATION_MAX_MS: i64 = 36_500 * DAY_MS;
 type Read<T> = Result<T, String>;
 
 /// A value's type, for messages.
-pub(super) fn told(value: &DeValue<'_>) -> &'static str {
+pub(super) fn shown(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) => "an integer",
@@ -35,7 +35,7 @@ pub(super) fn told(value: &DeValue<'_>) -> &'static str {
 }
 
 fn text_of<'v>(value: &'v DeValue<'_>, example: &str) -> Read<&'v str> {
-    value.as_str().ok_or_else(|| format!("is {}; write a text, in quotes{example}", told(value)))
+    value.as_str().ok_or_else(|| format!("is {}; write a text, in quotes{example}", shown(value)))
 }
 
 /// A text of at least 1 and at most the given number of bytes, without control characters.
@@ -91,7 +91,7 @@ pub(super) fn word<T: Copy>(all: &[T], as_str: fn(T) -> &'static str) -> impl Fn
     move |value| {
         let words = || all.iter().map(|&word| format!("{:?}", as_str(word))).collect::<Vec<_>>().join(", ");
         let Some(text) = value.as_str() else {
-            return Err(format!("is {}; write one of {}", told(value), words()));
+            return Err(format!("is {}; write one of {}", shown(value), words()));
         };
         let found = all.iter().copied().find(|&word| as_str(word) == text);
         found.ok_or_else(|| format!("is {}; write one of {}", quoted(text), words()))
@@ -102,7 +102,7 @@ pub(super) fn word<T: Copy>(all: &[T], as_str: fn(T) -> &'static str) -> impl Fn
 pub(super) fn integer(min: i64, max: i64) -> impl Fn(&DeValue<'_>) -> Read<i64> {
     move |value| {
         let DeValue::Integer(integer) = value else {
-            return Err(format!("is {}; write an integer, {min} to {max}", told(value)));
+            return Err(format!("is {}; write an integer, {min} to {max}", shown(value)));
         };
         let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok();
         number
@@ -200,7 +200,7 @@ pub(super) fn time(value: &DeValue<'_>) -> Read<Millis> {
             );
             parse_rfc3339(&rfc3339).map_err(str::to_owned)
         }
-        other => Err(format!("is {}; write a time with an offset, such as 2026-11-01T00:00:00+08:00", told(other))),
+        other => Err(format!("is {}; write a time with an offset, such as 2026-11-01T00:00:00+08:00", shown(other))),
     }
 }
 

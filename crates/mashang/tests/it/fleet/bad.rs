@@ -94,7 +94,7 @@ fn invalid_scan_records_are_set_aside_lane_continues() {
     fleet.settle(PATIENCE);
     let counted = fleet.metric("worker", "mashang_rejected_records_total ");
     assert_eq!(counted, ["mashang_rejected_records_total 3"]);
-    assert!(fleet.told("worker-1").contains("it is set aside in rejects"));
+    assert!(fleet.output("worker-1").contains("it is set aside in rejects"));
     // A worker that begins again sets nothing aside twice from its snapshot on.
     fleet.stop("worker-1");
     fleet.start("worker-2", &[]);
@@ -152,7 +152,8 @@ fn newer_builds_frame_stops_partition_and_says_upgrade() {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(
-        fleet.told("worker-1").contains("does not begin with MSHF") || fleet.told("worker-1").contains("fewer than")
+        fleet.output("worker-1").contains("does not begin with MSHF")
+            || fleet.output("worker-1").contains("fewer than")
     );
     // The others go on: what is accepted now is worked on by the shopper desk.
     send(&fleet.doors, &batches(&steady::events(260)[200..]), |_| true);
@@ -231,14 +232,14 @@ fn recreated_topics_end_writers_too() {
     for name in ["edge-1", "worker-1", "ledger-1", "console-1"] {
         let until = Instant::now() + PATIENCE;
         let status = loop {
-            assert!(Instant::now() < until, "{name} goes on: {}", fleet.told(name));
+            assert!(Instant::now() < until, "{name} goes on: {}", fleet.output(name));
             match fleet.ended(name) {
                 Some(status) => break status,
                 None => std::thread::sleep(Duration::from_millis(100)),
             }
         };
         assert_eq!(status.code(), Some(1));
-        let told = fleet.told(name);
+        let told = fleet.output(name);
         assert!(told.contains("not those of this log any more: again.rejects: partition 0 is empty"), "{told}");
     }
 }
@@ -260,7 +261,7 @@ fn duplicate_name_ends_process_and_foreign_store_refused() {
         assert!(Instant::now() < until, "two processes have one name");
         std::thread::sleep(Duration::from_millis(100));
     }
-    assert!(fleet.told("worker-1").contains("worker-1"), "{}", fleet.told("worker-1"));
+    assert!(fleet.output("worker-1").contains("worker-1"), "{}", fleet.output("worker-1"));
     fleet.stop("worker-twin");
 
     // A new deployment over the old store: nothing of it is taken up.

@@ -142,7 +142,7 @@ impl Fleet {
     pub(crate) fn end(&mut self, name: &str) {
         let role = self.role(name);
         let ended = role.process.stop(PATIENCE);
-        assert!(ended.is_some_and(|status| status.success()), "{name}: {ended:?}: {}", role.process.told());
+        assert!(ended.is_some_and(|status| status.success()), "{name}: {ended:?}: {}", role.process.output());
     }
 
     /// Sends SIGTERM and removes the role; returns its output.
@@ -150,14 +150,14 @@ impl Fleet {
         self.end(name);
         let role = self.roles.remove(name).expect("a role");
         self.doors.lock().remove(name);
-        role.process.told()
+        role.process.output()
     }
 
     /// SIGTERM, however it ends.
     pub(crate) fn remove(&mut self, name: &str) {
         let mut role = self.roles.remove(name).expect("a role");
         if role.process.ended().is_none() {
-            assert!(role.process.stop(PATIENCE).is_some(), "{name} does not end: {}", role.process.told());
+            assert!(role.process.stop(PATIENCE).is_some(), "{name} does not end: {}", role.process.output());
         }
     }
 
@@ -183,8 +183,8 @@ impl Fleet {
         told
     }
 
-    pub(crate) fn told(&self, name: &str) -> String {
-        self.roles[name].process.told()
+    pub(crate) fn output(&self, name: &str) -> String {
+        self.roles[name].process.output()
     }
 
     fn role(&mut self, name: &str) -> &mut Role {
@@ -247,7 +247,7 @@ impl Fleet {
 
     /// The end of a role's output.
     fn tail(&self, name: &str) -> String {
-        let told = self.told(name);
+        let told = self.output(name);
         let lines: Vec<&str> = told.lines().collect();
         format!("== {name}\n{}", lines[lines.len().saturating_sub(12)..].join("\n"))
     }

@@ -101,7 +101,7 @@ fn metric(fleet: &Fleet, name: &str, metric: &str) -> f64 {
 fn until_drained(fleet: &Fleet, name: &str) {
     let until = Instant::now() + PATIENCE;
     while metric(fleet, name, "mashang_spool_bytes") > 0.0 {
-        assert!(Instant::now() < until, "{name} is not drained: {}", fleet.told(name));
+        assert!(Instant::now() < until, "{name} is not drained: {}", fleet.output(name));
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -270,7 +270,7 @@ fn edge_with_spool_starts_during_a_log_outage() {
     for batches in batches[1..].chunks(15) {
         fleet.kill("edge-1");
         fleet.restart("edge-1");
-        assert!(fleet.told("edge-1").contains("begins with what it knew before"));
+        assert!(fleet.output("edge-1").contains("begins with what it knew before"));
         assert_eq!(fleet.admin("edge-1", "/readyz").expect("an answer").status, 200, "a 202 would be given now");
         assert!(batches.iter().all(|batch| durable(&fleet, batch).as_deref() == Some("spool")));
     }
@@ -283,7 +283,7 @@ fn edge_with_spool_starts_during_a_log_outage() {
     counters_add_up(&fleet, "edge-1");
     let until = Instant::now() + PATIENCE;
     while durable(&fleet, &batches[0]).as_deref() != Some("log") {
-        assert!(Instant::now() < until, "the log is not used again: {}", fleet.told("edge-1"));
+        assert!(Instant::now() < until, "the log is not used again: {}", fleet.output("edge-1"));
     }
     fleet.settle(PATIENCE);
     fleet.equals_a_run_over_its_dump();

@@ -25,7 +25,7 @@ fn edge(dir: &Path, kafka: &Kafka, prefix: &'static str) -> (Fleet, Client) {
     };
     let mut fleet = Fleet::make(dir, &made);
     fleet.start("edge-1", &["--udp", "127.0.0.1:0"]);
-    let told = fleet.told("edge-1");
+    let told = fleet.output("edge-1");
     let fields = |line: &str| serde_json::from_str::<serde_json::Value>(line).ok().map(|line| line["fields"].clone());
     let ready = told.lines().filter_map(fields).find(|fields| fields["message"] == "ready").expect("it is ready");
     let address = ready["udp"].as_str().and_then(|text| text.parse().ok()).expect("an address");
