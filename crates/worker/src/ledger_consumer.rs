@@ -29,8 +29,9 @@ const COMMIT_AFTER: Duration = Duration::from_secs(1);
 const COMMIT_DISTANCE: Duration = Duration::from_millis(100);
 /// Time between two reads when there is nothing to read. The log does not wake the thread: each read takes all new rounds.
 const PAUSE: Duration = Duration::from_millis(25);
-/// Delay before a failed commit is retried; each further delay is twice as long.
-const COMMIT_RETRY_MIN: Duration = Duration::from_millis(250);
+/// Delay before a failed commit is retried, without its jitter. It stays short: partitions that the group takes away are released
+/// between two tries.
+const COMMIT_RETRY: Duration = Duration::from_millis(250);
 /// Delay before the thread restarts after an error that may pass; each further delay is twice as long.
 const RESTART_MIN: Duration = Duration::from_millis(500);
 /// Maximum of these delays, without their jitter.
@@ -363,7 +364,7 @@ impl LedgerConsumer {
     fn commit(&mut self) -> Result<(), LedgerStop> {
         let timer = self.metrics.commit_seconds.start_timer();
         let mut is_logged = false;
-        let mut retry = Retry::new(COMMIT_RETRY_MIN, RETRY_MAX);
+        let mut retry = Retry::new(COMMIT_RETRY, COMMIT_RETRY);
         loop {
             match self.writer.commit() {
                 Ok(()) => break,

@@ -108,8 +108,9 @@ pub trait Task: Debug + Send {
         self.positions().missing().count()
     }
 
-    /// Takes a snapshot, which [`Task::snapshot`] hands out when it may be published.
-    fn take_snapshot(&mut self);
+    /// Takes a snapshot, which [`Task::snapshot`] hands out when it may be published. Returns whether one is taken: not while an
+    /// earlier one waits, without new records, or with a frame missing.
+    fn take_snapshot(&mut self) -> bool;
 
     /// The snapshot that may be published: all answers to its records are durable.
     fn snapshot(&mut self) -> Option<Snapshot>;
@@ -253,14 +254,16 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
         self.stage.positions()
     }
 
-    fn take_snapshot(&mut self) {
+    fn take_snapshot(&mut self) -> bool {
         let offset = self.stage.next_offset();
         let is_whole = self.missing() == 0;
-        if self.waiting.is_none() && offset > self.snapshot_at && is_whole {
+        let is_taken = self.waiting.is_none() && offset > self.snapshot_at && is_whole;
+        if is_taken {
             let behaviour = self.stage.behaviour();
             let snapshot = Snapshot { source: self.source, offset, behaviour, state: self.stage.save() };
             self.waiting = Some((self.sent, snapshot));
         }
+        is_taken
     }
 
     fn snapshot(&mut self) -> Option<Snapshot> {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use eventlog::api::{Append, AppendError, Appender, Done, Health, OnFull};
 use parking_lot::Mutex;
 
-/// Maximum number of appends that wait for the connection; further ones are refused. The spool hands over far fewer at once.
-const WAITING_MAX: usize = 1024;
+/// Maximum number of appends that wait for the connection; further ones are refused. The spool hands over at most
+/// half of it at once.
+pub(super) const WAITING_MAX: usize = 1024;
 
 /// Stands in for a log until that is connected: appends that may wait are kept, all others are refused.
 #[derive(Debug, Default)]

@@ -12,11 +12,14 @@ use eventlog::error::LogError;
 use eventlog::spool::{Block, Spool};
 use tracing::{error, info, warn};
 
+use crate::spool::deferred::WAITING_MAX;
 use crate::spool::metrics::Metrics;
 use crate::spool::shared::{Durable, Event, Round, Shared};
 
 /// Maximum number of bytes handed to the log and not acknowledged, exceeded by one block at most; further blocks wait.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
+/// Maximum number of blocks handed to the log and not acknowledged; further ones wait.
+const BLOCKS_MAX: usize = WAITING_MAX / 2;
 /// Maximum time between two updates of ages and times, as long as the spool holds something or its disk is full.
 const TICK: Duration = Duration::from_millis(200);
 /// Time after which the log gets a refused block again, and for which a full disk counts as full.
@@ -265,7 +268,7 @@ impl Drain {
             }
         }
         // No block overtakes a refused one.
-        while self.refused.is_empty() && self.in_flight_bytes < WINDOW_BYTES {
+        while self.refused.is_empty() && self.in_flight_bytes < WINDOW_BYTES && self.in_flight.len() < BLOCKS_MAX {
             match self.spool.next_block() {
                 Ok(Some(block)) => {
                     let bytes = block.records.iter().map(|append| append.record.len()).sum();

@@ -125,8 +125,8 @@ impl Task for TaskWithout {
         self.inner.positions()
     }
 
-    fn take_snapshot(&mut self) {
-        self.inner.take_snapshot();
+    fn take_snapshot(&mut self) -> bool {
+        self.inner.take_snapshot()
     }
 
     fn snapshot(&mut self) -> Option<Snapshot> {

@@ -7,7 +7,7 @@ mod running_task;
 mod snapshot_writer;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{ControlFlow, Range};
+use std::ops::{Bound, ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -108,6 +108,8 @@ pub struct Lane<'a> {
     /// The number of appends whose acknowledgement is not handled yet; [`APPENDS_MAX`] at most, which is the channel's capacity.
     in_flight: usize,
     silence: (Instant, u32),
+    /// The task that handed over a snapshot last.
+    last_snapshot: Option<TopicPartition>,
     heartbeat: Arc<Heartbeat>,
 }
 
@@ -153,6 +155,7 @@ impl<'a> Lane<'a> {
             ack_tx,
             in_flight: 0,
             silence: (Instant::now(), 0),
+            last_snapshot: None,
             heartbeat,
         }
     }
@@ -185,9 +188,7 @@ impl<'a> Lane<'a> {
             }
             let count = self.read()?;
             self.take_acks()?;
-            for running in self.tasks.values_mut() {
-                running.snapshots(&self.context, snapshots, false);
-            }
+            self.take_snapshots(snapshots);
             if count > 0 {
                 self.silence = (Instant::now(), 0);
                 continue;
@@ -202,6 +203,21 @@ impl<'a> Lane<'a> {
                     }
                 }
                 RunMode::Fleet => self.check_silence()?,
+            }
+        }
+    }
+
+    /// Takes snapshots that are due, beginning after the task that handed one over last: while the store is slow, each task has its
+    /// turn.
+    fn take_snapshots(&mut self, queue: &SnapshotQueue) {
+        let last = self.last_snapshot;
+        let after = (last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let before = last.map(|last| (Bound::Unbounded, Bound::Included(last)));
+        for range in std::iter::once(after).chain(before) {
+            for (&partition, running) in self.tasks.range_mut(range) {
+                if running.snapshots(&self.context, queue, false) {
+                    self.last_snapshot = Some(partition);
+                }
             }
         }
     }

@@ -85,18 +85,23 @@ impl RunningTask {
     }
 
     /// Takes a snapshot if one is due, and hands over the one that may be published, both if the writer has room. A last snapshot
-    /// waits for room.
-    pub(crate) fn snapshots(&mut self, context: &WorkerContext, queue: &SnapshotQueue, is_last: bool) {
+    /// waits for room. Returns whether one was handed over.
+    pub(crate) fn snapshots(&mut self, context: &WorkerContext, queue: &SnapshotQueue, is_last: bool) -> bool {
         if self.last_sizes.is_none_or(|at| at.elapsed() >= SIZES_EVERY) {
             self.last_sizes = Some(Instant::now());
             *self.progress.sizes.lock() = self.task.sizes();
         }
         let is_due = self.last_snapshot.elapsed() >= context.snapshot_policy.interval
             && self.task.since_snapshot() >= context.snapshot_policy.records;
+        if is_last && let Some(earlier) = self.task.snapshot() {
+            // The last one can only be taken when no other waits.
+            queue.send(earlier, self.progress.clone());
+        }
         if is_last || (is_due && queue.has_room()) {
-            self.last_snapshot = Instant::now();
             self.is_put_off = false;
-            self.task.take_snapshot();
+            if self.task.take_snapshot() {
+                self.last_snapshot = Instant::now();
+            }
         } else if is_due && !std::mem::replace(&mut self.is_put_off, true) {
             debug!(source = %self.task.source(), "a snapshot is put off: earlier ones are not written yet");
         }
@@ -104,6 +109,8 @@ impl RunningTask {
             && let Some(snapshot) = self.task.snapshot()
         {
             queue.send(snapshot, self.progress.clone());
+            return true;
         }
+        false
     }
 }
