@@ -19,6 +19,26 @@
 //! | 64–71 | number of items, bytes of the body |
 //! | 72–75 | CRC-32C of all other bytes; these bytes in every version |
 //! | 76–79 | 0 |
+//!
+//! ```
+//! use domain::frame::{Body, Frame, FrameError, Kind, seal};
+//!
+//! let mut body = Body::default();
+//! body.push(&"one");
+//! body.push(&"two");
+//! let mut records = Vec::new();
+//! body.drain(|bytes, items| records.push(seal(Kind::Events, 1_794_400_000_000, None, items, bytes)));
+//!
+//! let frame = Frame::open(&records[0])?;
+//! assert_eq!(frame.received, 1_794_400_000_000);
+//! assert_eq!(frame.items::<&str>().collect::<Result<Vec<_>, _>>()?, ["one", "two"]);
+//!
+//! // One changed bit is noticed.
+//! let mut damaged = records.remove(0);
+//! damaged[80] ^= 1;
+//! assert!(matches!(Frame::open(&damaged), Err(FrameError::Checksum { .. })));
+//! # Ok::<(), FrameError>(())
+//! ```
 
 use serde::{Deserialize, Serialize};
 

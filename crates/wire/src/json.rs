@@ -28,9 +28,9 @@ impl Mistake {
             0 | 1 => 0,
             line => memchr::memchr_iter(b'\n', text).nth(line - 2).map_or(0, |end| end + 1),
         };
-        let text = error.to_string();
+        let whole = error.to_string();
         // The library ends its message with the line and column, which mean nothing inside an element or a line.
-        let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+        let message = whole.rsplit_once(" at line ").map_or(whole.as_str(), |(message, _)| message);
         let message = message.replace("EOF while parsing", "the text ends inside");
         Self { byte: (line_start + error.column()).clamp(1, text.len().max(1)), message }
     }
