@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::model::address::{Partitions, Topic, TopicPartition};
+use eventlog::api::Append;
 use eventlog::files::memory::Memory;
 use eventlog::files::{File, Files};
 use eventlog::local::log::Log;
@@ -19,7 +20,7 @@ use worker::rules_cache::RulesCache;
 use worker::snapshot::Snapshots;
 use worker::supervisor::{Connect, LaneSupervisor};
 
-use crate::acks::library;
+use crate::acks::{library, marker};
 use crate::again::{CurrentLog, PATIENCE, SCANS, append, events, log, meta};
 
 /// A store that does not answer while a test holds `gate`; it counts the states that are written.
@@ -27,6 +28,8 @@ use crate::again::{CurrentLog, PATIENCE, SCANS, append, events, log, meta};
 struct SlowStore {
     files: Memory,
     gate: RwLock<()>,
+    /// Time that each state takes.
+    delay: Duration,
     states: AtomicUsize,
 }
 
@@ -42,6 +45,7 @@ impl Files for SlowStore {
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn File>> {
         if path.extension().is_some_and(|extension| extension == "state") {
             self.states.fetch_add(1, Ordering::AcqRel);
+            std::thread::sleep(self.delay);
         }
         let _open = self.gate.read();
         self.files.open(path, create)
@@ -98,6 +102,35 @@ fn slow_store_stops_no_lane_and_puts_snapshots_off() {
     until("the last state is written", || at() == RECORDS);
     let states = store.states.load(Ordering::Acquire);
     assert!(states <= 4, "{states} states were written: those that waited, and one of the end");
+    supervisor.stop();
+}
+
+/// Tasks whose snapshots are due again at once must not take every turn of a store that is slow.
+#[test]
+fn slow_store_gives_each_task_its_turn() {
+    const PARTITIONS: u16 = 6;
+    let partitions = Partitions { scans: PARTITIONS, ..Partitions::all(1) };
+    let meta = Meta::new(1, Clock::Event, partitions);
+    let files = Arc::new(Memory::default());
+    let log = Log::open(files, Path::new("log"), &meta, Sizes::default(), &Registry::new()).expect("a log");
+    let log = Arc::new(log);
+    let to_all = |record: &[u8]| {
+        let to = |partition| Append { topic: Topic::Scans, partition, record: record.to_vec() };
+        log.append_and_wait((0..PARTITIONS).map(to).collect()).expect("durable");
+    };
+    to_all(&marker());
+    let store = Arc::new(SlowStore { delay: Duration::from_millis(20), ..SlowStore::default() });
+    let policy = SnapshotPolicy { interval: Duration::ZERO, records: 1 };
+    let context = context(meta, store, policy);
+    let current: Arc<dyn Connect> = Arc::new(CurrentLog::new(Arc::clone(&log)));
+    let supervisor = LaneSupervisor::start(&context, &current, 1);
+    (0..PARTITIONS).for_each(|partition| supervisor.own(TopicPartition::new(Topic::Scans, partition)));
+    until("every partition has a snapshot, while each has new records all the time", || {
+        to_all(&events(5));
+        let progress = context.progress();
+        let written = progress.iter().filter(|p| p.snapshot_offset.load(Ordering::Acquire) > 0).count();
+        written == usize::from(PARTITIONS)
+    });
     supervisor.stop();
 }
 
