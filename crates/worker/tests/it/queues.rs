@@ -121,7 +121,7 @@ fn slow_store_gives_each_task_its_turn() {
     to_all(&marker());
     let store = Arc::new(SlowStore { delay: Duration::from_millis(20), ..SlowStore::default() });
     let policy = SnapshotPolicy { interval: Duration::ZERO, records: 1 };
-    let context = context(meta, store, policy);
+    let context = context(meta, Arc::clone(&store) as Arc<dyn Files>, policy);
     let current: Arc<dyn Connect> = Arc::new(CurrentLog::new(Arc::clone(&log)));
     let supervisor = LaneSupervisor::start(&context, &current, 1);
     (0..PARTITIONS).for_each(|partition| supervisor.own(TopicPartition::new(Topic::Scans, partition)));
@@ -131,6 +131,8 @@ fn slow_store_gives_each_task_its_turn() {
         let written = progress.iter().filter(|p| p.snapshot_offset.load(Ordering::Acquire) > 0).count();
         written == usize::from(PARTITIONS)
     });
+    let states = store.states.load(Ordering::Acquire);
+    assert!(states <= 5 * usize::from(PARTITIONS), "{states} states were written before each task had its turn");
     supervisor.stop();
 }
 
