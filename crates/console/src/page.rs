@@ -1,4 +1,4 @@
-//! The status page: the totals of each merchant, and how the process stands.
+//! The status page: the totals of each merchant, and the state of the process.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use web::problem::Problem;
 
 use crate::results::Console;
 
-/// A line on how the process stands: a name and a value.
+/// A line on the state of the process: a name and a value.
 pub type Lines = Arc<dyn Fn() -> Vec<(String, String)> + Send + Sync>;
 
 #[derive(Clone)]
@@ -22,7 +22,7 @@ struct Page {
     lines: Lines,
 }
 
-/// The routes of the page; `lines` says how the process stands.
+/// The routes of the page; `lines` gives the state of the process.
 pub fn routes(console: &Arc<Console>, lines: Lines) -> Router {
     Router::new().route("/", get(page)).with_state(Page { console: Arc::clone(console), lines })
 }

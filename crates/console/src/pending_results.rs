@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,9 +14,7 @@ use domain::model::address::{Topic, TopicPartition};
 use domain::model::fact::{self, Fact, ScanResult, What};
 use domain::model::ids::digest128;
 use domain::model::time::Millis;
-use eventlog::api::Consumer;
-use eventlog::api::Record;
-use eventlog::api::now_ms;
+use eventlog::api::{Consumer, Record, now_ms};
 use eventlog::error::LogError;
 use eventlog::local::meta::{Clock, Meta};
 use eventlog::retry::Retry;
@@ -42,10 +41,10 @@ const RECOVERED_AFTER: Duration = Duration::from_secs(10);
 
 /// Opens a consumer.
 pub type Connect = Box<dyn Fn() -> Result<Box<dyn Consumer>, LogError> + Send>;
-/// Told of the end.
+/// Called with the error that ends the thread.
 pub type Failed = Box<dyn FnOnce(FollowError) + Send>;
 
-/// What the log says and the ledger does not say yet: one thread writes it, requests read it by key.
+/// Results in the log that the ledger does not hold yet: one thread writes them, requests read them by key.
 #[derive(Debug)]
 pub struct PendingResults {
     answers: DashMap<u128, Answer>,
@@ -124,19 +123,19 @@ impl PendingResults {
 
     /// The answer to an event, if it is held.
     #[must_use]
-    pub fn answer(&self, event: u128) -> Option<Answer> {
+    pub(crate) fn answer(&self, event: u128) -> Option<Answer> {
         self.answers.get(&event).map(|answer| answer.clone())
     }
 
     /// The event with which a shopper entered by a one-item code.
     #[must_use]
-    pub fn entry(&self, merchant: &str, code: &str, shopper: &str) -> Option<u128> {
+    pub(crate) fn entry(&self, merchant: &str, code: &str, shopper: &str) -> Option<u128> {
         self.entries.get(&digest128(&[merchant, code, shopper])).map(|event| *event)
     }
 
     /// A receiver that changes whenever there is a new answer.
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<u64> {
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
     }
 
@@ -205,7 +204,10 @@ impl Follower {
         let mut retry = Retry::new(RETRY_MIN, RETRY_MAX);
         loop {
             let since = Instant::now();
-            let ended = begun.and_then(|consumer| self.follow(consumer));
+            let ended = begun.and_then(|consumer| {
+                let followed = catch_unwind(AssertUnwindSafe(|| self.follow(consumer)));
+                followed.unwrap_or(Err(FollowError::Internal))
+            });
             let Err(error) = ended else { return };
             if let Some(failed) = failed {
                 return failed(error);
@@ -238,8 +240,8 @@ impl Follower {
                 asked = Instant::now();
                 match progress(&mut self.ledger, self.meta.partitions.facts) {
                     Ok(progress) => self.forget(&progress),
-                    // What is held stays held.
-                    Err(error) if self.is_fleet && error.is_passing() => {}
+                    // What is held stays held, up to the limit.
+                    Err(error) if self.is_fleet && error.is_passing() => self.forget(&[]),
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -280,7 +282,7 @@ impl Follower {
     /// Forgets what the ledger has, and the oldest beyond the limit.
     fn forget(&mut self, progress: &[(u16, u64)]) {
         let is_in_ledger = |held: &Held| progress.iter().any(|&(f, next)| f == held.facts && held.offset < next);
-        // Partitions are a little apart; what is behind one that waits is forgotten with it.
+        // Answers are dropped in the order of their arrival, so one that the ledger lacks keeps later ones in memory.
         while self.order.front().is_some_and(|held| is_in_ledger(held) || self.order.len() > ANSWERS_MAX) {
             match self.order.pop_front().map(|held| held.key) {
                 Some(Key::Answer(event, received, desk)) => {
@@ -299,11 +301,14 @@ impl Follower {
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
     /// The log cannot be read.
-    #[error("the console stops")]
+    #[error("the console cannot follow the facts")]
     Log(#[from] LogError),
     /// The ledger cannot be asked.
-    #[error("the console stops")]
+    #[error("the console cannot follow the facts")]
     Ledger(#[from] LedgerError),
+    /// The thread panicked.
+    #[error("the console stopped because of an internal error: report it with the lines above")]
+    Internal,
 }
 
 /// How far the ledger is in each facts partition.

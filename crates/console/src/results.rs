@@ -20,8 +20,9 @@ use ledger::url::LedgerUrl;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tracing::error;
+use tracing::{error, warn};
 use web::auth::{Grant, Keys, Scope};
 use web::merchants::MerchantCatalog;
 use web::problem::Problem;
@@ -34,34 +35,38 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Ids of events have no more bytes, and shoppers neither (a device that stands in has `device:` before it).
 const ID_BYTES_MAX: usize = 64;
 const SHOPPER_BYTES_MAX: usize = 71;
-/// Connections to the ledger that are kept for the next question.
-const CONNECTIONS_KEPT: usize = 4;
+/// Maximum number of connections to the ledger; further questions wait for one.
+const CONNECTIONS_MAX: usize = 8;
+/// Maximum time that a question waits for a connection; then its request gets 503.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the console knows.
 #[derive(Debug)]
 pub struct Console {
-    /// What the ledger does not have yet.
-    pub recent: Arc<PendingResults>,
+    /// Answers that the ledger does not hold yet.
+    pub(crate) pending: Arc<PendingResults>,
     /// Where the ledger is.
-    pub ledger: LedgerUrl,
+    pub(crate) ledger: LedgerUrl,
     /// The merchants that are served; a key may have fewer.
-    pub served: Arc<MerchantCatalog>,
+    pub(crate) served: Arc<MerchantCatalog>,
     /// The API keys; `None` where no key is needed.
-    pub keys: Option<Arc<Keys>>,
+    pub(crate) keys: Option<Arc<Keys>>,
     connections: Mutex<Vec<Ledger>>,
+    free: Arc<Semaphore>,
 }
 
-/// What may be asked for.
+/// The query of `GET /v1/results`.
 #[derive(Debug, Deserialize)]
-struct Asked {
+struct ResultQuery {
     shopper: Option<String>,
     merchant: Option<String>,
     /// Milliseconds.
     wait: Option<u64>,
 }
 
+/// The query of `GET /r`.
 #[derive(Debug, Deserialize)]
-struct AskedKeyless {
+struct KeylessQuery {
     /// Milliseconds.
     wait: Option<u64>,
 }
@@ -70,12 +75,13 @@ impl Console {
     /// A console that answers from these.
     #[must_use]
     pub fn new(
-        recent: Arc<PendingResults>,
+        pending: Arc<PendingResults>,
         ledger: LedgerUrl,
         served: Arc<MerchantCatalog>,
         keys: Option<Arc<Keys>>,
     ) -> Self {
-        Self { recent, ledger, served, keys, connections: Mutex::default() }
+        let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        Self { pending, ledger, served, keys, connections: Mutex::default(), free }
     }
 
     /// The routes of the console, its page aside.
@@ -89,8 +95,8 @@ impl Console {
     /// What the client may read.
     ///
     /// # Errors
-    /// Nothing.
-    pub fn grant(&self, headers: &HeaderMap) -> Result<Grant, Problem> {
+    /// 401 without a valid key, 403 without the scope `read`.
+    pub(crate) fn grant(&self, headers: &HeaderMap) -> Result<Grant, Problem> {
         self.keys.as_ref().map_or_else(|| Ok(Grant::everything()), |keys| keys.grant(headers, Scope::Read))
     }
 
@@ -99,21 +105,31 @@ impl Console {
         self: &Arc<Self>,
         question: impl FnOnce(&mut Ledger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, Problem> {
+        let free = tokio::time::timeout(CONNECTION_TIMEOUT, Arc::clone(&self.free).acquire_owned()).await;
+        let permit = free.map_err(|_| Problem::busy("too many questions wait for the ledger; ask again", 2))?;
         let own = Arc::clone(self);
         let asked = tokio::task::spawn_blocking(move || {
             let kept = own.connections.lock().pop();
             let mut ledger = kept.map_or_else(|| Ledger::open(&own.ledger), Ok)?;
             let answer = question(&mut ledger)?;
-            let mut kept = own.connections.lock();
-            if kept.len() < CONNECTIONS_KEPT {
-                kept.push(ledger);
-            }
+            own.connections.lock().push(ledger);
+            // The question ends here, even if its request has ended before.
+            drop(permit);
             Ok::<T, LedgerError>(answer)
         });
-        asked.await.map_err(|e| e.to_string()).and_then(|answer| answer.map_err(|e| e.to_string())).map_err(|error| {
+        let failed = |error: &dyn std::fmt::Display| {
             error!(%error, "the ledger did not answer");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the ledger did not answer")
-        })
+        };
+        match asked.await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if error.is_passing() => {
+                warn!(%error, cause = error.cause(), "the ledger did not answer");
+                Err(Problem::busy("the ledger does not answer now; ask again", 2))
+            }
+            Ok(Err(error)) => Err(failed(&error)),
+            Err(error) => Err(failed(&error)),
+        }
     }
 
     fn merchant(&self, given: Option<String>, grant: &Grant) -> Result<String, Problem> {
@@ -161,35 +177,35 @@ impl Console {
         }
     }
 
-    /// The answer to one event: the later word of the two that may know.
+    /// The answer to one event: the newer of those in memory and in the ledger.
     async fn one(self: &Arc<Self>, event: u128) -> Result<Option<Answer>, Problem> {
-        if let Some(answer) = self.recent.answer(event)
+        if let Some(answer) = self.pending.answer(event)
             && answer.result != ScanResult::Pending
         {
             return Ok(Some(answer));
         }
         let stored = self.ask(move |ledger| ledger.answer(event)).await?;
-        // Asked again, for it may have moved on while the ledger was asked.
-        let recent = self.recent.answer(event);
-        Ok(stored.into_iter().chain(recent).max_by_key(|a| (a.received, a.desk)))
+        // Read again: an answer may have come during the query.
+        let held = self.pending.answer(event);
+        Ok(stored.into_iter().chain(held).max_by_key(|a| (a.received, a.desk)))
     }
 
     /// The result of the shopper's entry by a one-item code.
     async fn entry(self: &Arc<Self>, merchant: &str, code: &str, shopper: &str) -> Result<Option<Answer>, Problem> {
-        if let Some(event) = self.recent.entry(merchant, code, shopper) {
+        if let Some(event) = self.pending.entry(merchant, code, shopper) {
             return self.one(event).await;
         }
         let [m, c, s] = [merchant, code, shopper].map(ToOwned::to_owned);
-        let Some((event, for_good)) = self.ask(move |ledger| ledger.entry(&m, &c, &s)).await? else { return Ok(None) };
-        // Its own answer, while that is kept: only it knows whether the draw is over.
-        Ok(Some(self.one(event).await?.unwrap_or(for_good)))
+        let Some((event, permanent)) = self.ask(move |ledger| ledger.entry(&m, &c, &s)).await? else { return Ok(None) };
+        // Its own answer, while that is kept: the permanent tables do not say whether the draw is pending.
+        Ok(Some(self.one(event).await?.unwrap_or(permanent)))
     }
 }
 
 async fn result(
     State(console): State<Arc<Console>>,
     id: Result<Path<String>, PathRejection>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    asked: Result<Query<ResultQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
     let (id, asked) = match (id, asked) {
@@ -203,7 +219,12 @@ async fn result(
     }
 }
 
-async fn answer_to(console: &Arc<Console>, id: &str, asked: Asked, headers: &HeaderMap) -> Result<Value, Problem> {
+async fn answer_to(
+    console: &Arc<Console>,
+    id: &str,
+    asked: ResultQuery,
+    headers: &HeaderMap,
+) -> Result<Value, Problem> {
     let grant = console.grant(headers)?;
     let shopper = asked.shopper.ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "shopper= is missing"))?;
     for (name, text, most) in [("id", id, ID_BYTES_MAX), ("shopper=", &*shopper, SHOPPER_BYTES_MAX)] {
@@ -220,21 +241,18 @@ async fn answer_to(console: &Arc<Console>, id: &str, asked: Asked, headers: &Hea
 /// `GET /r/{r}`: a client that knows the random id of a keyless scan may read its result, and nothing else.
 async fn keyless_result(
     State(console): State<Arc<Console>>,
-    Path(id): Path<String>,
-    asked: Result<Query<AskedKeyless>, QueryRejection>,
+    id: Result<Path<String>, PathRejection>,
+    asked: Result<Query<KeylessQuery>, QueryRejection>,
 ) -> Response {
-    let wait = match asked {
-        Ok(Query(AskedKeyless { wait })) => wait,
-        Err(error) => return Problem::new(StatusCode::BAD_REQUEST, error.body_text()).into_response(),
+    let answer = match (&id, asked) {
+        (Ok(Path(id)), Ok(Query(KeylessQuery { wait }))) if scan_id::is_one(id) => {
+            let scan = Scan { answer: keyless_answer_key(id), whose: ("", "") };
+            console.wait_for(id, &scan, wait).await
+        }
+        (_, Err(error)) => Err(Problem::new(StatusCode::BAD_REQUEST, error.body_text())),
+        _ => Err(Problem::new(StatusCode::NOT_FOUND, "this is not the id of a scan; send r as it came")),
     };
-    if !scan_id::is_one(&id) {
-        return Problem::new(StatusCode::NOT_FOUND, "this is not the id of a scan; send r as it came").into_response();
-    }
-    let scan = Scan { answer: keyless_answer_key(&id), whose: ("", "") };
-    let mut response = match console.wait_for(&id, &scan, wait).await {
-        Ok(found) => Json(found).into_response(),
-        Err(problem) => problem.into_response(),
-    };
+    let mut response = answer.map_or_else(IntoResponse::into_response, |found| Json(found).into_response());
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
@@ -251,20 +269,22 @@ impl Console {
     /// The answer to a scan as soon as it is known, or what is known after the wait, in milliseconds.
     async fn wait_for(self: &Arc<Self>, id: &str, scan: &Scan<'_>, wait_ms: Option<u64>) -> Result<Value, Problem> {
         let until = Instant::now() + Duration::from_millis(wait_ms.unwrap_or(0)).min(WAIT_MAX);
-        let mut news = self.recent.watch();
+        let mut news = self.pending.watch();
         loop {
             news.mark_unchanged();
-            // The ledger is asked once at the beginning and once at the end; between them the log tells.
+            // The ledger is asked once at the beginning and once at the end; between them only new facts wake this request.
             let found = self.look(scan).await?;
             let is_known = found.as_ref().is_some_and(|answer| answer.result != ScanResult::Pending);
-            if is_known || Instant::now() >= until || self.recent.is_released() {
+            if is_known || Instant::now() >= until || self.pending.is_released() {
                 let is_again = self.own_result(scan.answer).await? == Some(ScanResult::Yours);
                 return Ok(json_of(id, found.as_ref(), is_again));
             }
-            let mut is_told = false;
-            while !is_told {
+            let mut is_answered = false;
+            while !is_answered {
                 match tokio::time::timeout_at(until, news.changed()).await {
-                    Ok(Ok(())) => is_told = self.recent.answer(scan.answer).is_some() || self.recent.is_released(),
+                    Ok(Ok(())) => {
+                        is_answered = self.pending.answer(scan.answer).is_some() || self.pending.is_released();
+                    }
                     Ok(Err(_)) | Err(_) => break,
                 }
             }

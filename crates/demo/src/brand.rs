@@ -17,7 +17,7 @@ pub const MERCHANT: &str = "dawn";
 /// Number of stores.
 pub const STORES: usize = 1_019;
 /// Number of different shoppers.
-pub const SHOPPERS: usize = 200_000;
+pub(crate) const SHOPPERS: usize = 200_000;
 /// Number of one-item codes, which are printed inside the lids of cups.
 pub(crate) const CUPS: u32 = 9_000;
 /// The codes on parcels and repairs, each with its channel.
@@ -42,7 +42,7 @@ pub struct Store {
     /// Its region code, six digits.
     pub region: &'static str,
     /// The share of visitors, relative to the other stores.
-    pub footfall: u32,
+    pub(crate) footfall: u32,
     /// Its guides, as indexes in the brand's list.
     pub guides: std::ops::Range<usize>,
 }
@@ -80,9 +80,9 @@ pub struct Brand {
     /// All guides.
     pub guides: Vec<Guide>,
     /// Posters whose scans enter a draw come first.
-    pub posters: Vec<Poster>,
+    pub(crate) posters: Vec<Poster>,
     /// Number of posters, the first ones, whose scans enter the draw.
-    pub posters_that_draw: usize,
+    pub(crate) posters_that_draw: usize,
     secret: [u8; 32],
 }
 
@@ -170,7 +170,7 @@ impl Brand {
 }
 
 /// The code of a guide or a store.
-pub fn code(id: &str) -> String {
+pub(crate) fn code(id: &str) -> String {
     id.to_ascii_uppercase()
 }
 

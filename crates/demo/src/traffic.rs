@@ -85,7 +85,7 @@ impl Traffic {
     }
 
     /// The intended events per second at a time.
-    pub fn rate(&self, at: Millis) -> i64 {
+    pub(crate) fn rate(&self, at: Millis) -> i64 {
         let since = at - self.brand.opens_ms;
         let in_wave = since.rem_euclid(WAVE_MS);
         let up = in_wave.min(WAVE_MS - in_wave);

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use eventlog::api::AppendError;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
-use wire::event::{Reason, Refused as Wrong};
+use wire::event::{Reason, Refused};
 
 use crate::transport::browser::visitor::NotAScan;
 
@@ -29,7 +29,7 @@ impl Transport {
 
 /// Why events without errors were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shed {
+pub(crate) enum Shed {
     /// Too many bytes were in flight; the request was not read and counts as one event.
     Busy,
     /// The quota of a key or a merchant is used up; a request that was not read counts as one event.
@@ -69,24 +69,24 @@ impl From<AppendError> for Shed {
 #[derive(Clone, Debug)]
 pub struct Metrics {
     /// Events that came; a request that was not read counts as one.
-    pub received: IntCounter,
+    pub(crate) received: IntCounter,
     accepted: IntCounterVec,
     rejected: IntCounterVec,
     shed: IntCounterVec,
     /// Fields of events that are ignored.
-    pub unknown_fields: IntCounter,
+    pub(crate) unknown_fields: IntCounter,
     /// Time from the head of a request to its positive answer.
-    pub ack_seconds: Histogram,
+    pub(crate) ack_seconds: Histogram,
     /// Bytes of memory that requests in flight hold.
-    pub inflight_bytes: IntGauge,
+    pub(crate) inflight_bytes: IntGauge,
     requests: IntCounterVec,
-    /// The requests among `requests` with 202: all others are rare.
+    /// The counter of status 202, kept because it is by far the most frequent.
     requests_202: IntCounter,
     uncounted: IntCounterVec,
     /// Events of shoppers beyond their limit, taken or not.
-    pub over_limit: IntCounter,
+    pub(crate) over_limit: IntCounter,
     /// The metrics of datagrams.
-    pub udp: Udp,
+    pub(crate) udp: Udp,
 }
 
 impl Metrics {
@@ -99,7 +99,7 @@ impl Metrics {
         let buckets = prometheus::exponential_buckets(0.000_25, 2.0, 16)?;
         let requests = vec("mashang_http_requests_total", "Answers by status", "status")?;
         let metrics = Self {
-            received: IntCounter::new("mashang_events_received_total", "Events that came to the door")?,
+            received: IntCounter::new("mashang_events_received_total", "Events received")?,
             accepted: vec("mashang_events_accepted_total", "Events that are durable", "transport")?,
             rejected: vec("mashang_events_rejected_total", "Events with something wrong about them", "reason")?,
             shed: vec("mashang_events_shed_total", "Events turned away for want of room", "reason")?,
@@ -156,12 +156,12 @@ impl Metrics {
     }
 
     /// Counts durable events.
-    pub fn accept(&self, transport: Transport, events: u64) {
+    pub(crate) fn accept(&self, transport: Transport, events: u64) {
         self.accepted.with_label_values(&[transport.as_str()]).inc_by(events);
     }
 
     /// Counts an event under the reason of its first error.
-    pub fn reject(&self, wrong: &Wrong) {
+    pub(crate) fn reject(&self, wrong: &Refused) {
         self.rejected.with_label_values(&[wrong.reason().as_str()]).inc();
     }
 
@@ -170,14 +170,14 @@ impl Metrics {
     }
 
     /// Counts events without errors that were refused.
-    pub fn shed(&self, why: Shed, events: u64) {
+    pub(crate) fn shed(&self, why: Shed, events: u64) {
         self.shed.with_label_values(&[why.as_str()]).inc_by(events);
     }
 }
 
 /// Why a datagram was refused; its content is not counted as events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DatagramReject {
+pub(crate) enum DatagramReject {
     /// Not signed well, and not from a trusted network.
     Unauthenticated,
     /// Signed well with a key that is not for this.
@@ -228,16 +228,16 @@ impl DatagramReject {
 
 /// The metrics of datagrams.
 #[derive(Clone, Debug)]
-pub struct Udp {
+pub(crate) struct Udp {
     /// Datagrams that were received.
-    pub datagrams: IntCounter,
+    pub(crate) datagrams: IntCounter,
     refused: IntCounterVec,
     /// Requests that were received before.
-    pub retransmissions: IntCounter,
+    pub(crate) retransmissions: IntCounter,
     /// Datagrams that did not fit a socket's buffer.
-    pub kernel_drops: IntCounter,
+    pub(crate) kernel_drops: IntCounter,
     /// Answers, by code.
-    pub answers: IntCounterVec,
+    pub(crate) answers: IntCounterVec,
 }
 
 impl Udp {
@@ -263,7 +263,7 @@ impl Udp {
     }
 
     /// Counts a datagram that was refused.
-    pub fn refuse(&self, reject: DatagramReject) {
+    pub(crate) fn refuse(&self, reject: DatagramReject) {
         self.refused.with_label_values(&[reject.as_str()]).inc();
     }
 }

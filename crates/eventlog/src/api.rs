@@ -3,7 +3,6 @@
 use std::ops::{ControlFlow, Range};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use domain::model::address::Topic;
 pub use domain::model::address::TopicPartition;
 use domain::model::time::Millis;
 
@@ -20,16 +19,8 @@ pub struct Record<'a> {
     pub bytes: &'a [u8],
 }
 
-/// A record to append.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Append {
-    /// The topic to append to.
-    pub topic: Topic,
-    /// The partition to append to.
-    pub partition: u16,
-    /// The contents.
-    pub record: Vec<u8>,
-}
+/// A record to append: what a desk's stage puts out is appended as it is.
+pub use domain::protocol::stage::Output as Append;
 
 /// Why an append was refused. An embedded log holds nothing of it; Kafka may hold some or all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +37,8 @@ pub enum AppendError {
     TooLarge,
 }
 
-/// Called once the append is durable or refused. It runs on the committer's thread and must not block.
+/// Called once the append is durable or refused: on one of the log's threads, or, if it is refused at once, within the call. It
+/// must not block.
 pub type Done = Box<dyn FnOnce(Result<(), AppendError>) + Send>;
 
 /// What an append does when the disk is full.
@@ -164,7 +156,7 @@ pub fn read_all(
 /// Appends records to a log. Records for one partition keep the order in which they were submitted.
 pub trait Appender: Send + Sync + std::fmt::Debug {
     /// Appends records; `done` is called once all of them are durable, or refused. If they are refused, an embedded log holds none
-    /// of them, and Kafka may hold some or all. `done` runs on one of the log's threads and must not block.
+    /// of them, and Kafka may hold some or all. See [`Done`] for the thread that `done` runs on.
     fn append(&self, records: Vec<Append>, on_full: OnFull, done: Done);
 
     /// Whether it accepts records now.

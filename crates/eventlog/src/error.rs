@@ -30,7 +30,7 @@ pub enum LogError {
     )]
     Retired { partition: String, wanted: u64, start: u64, mend: &'static str },
     #[error(
-        "{partition}: offset {wanted} was asked for, the log ends at {end}: it is shorter than what was read of it before; restore all of it"
+        "{partition}: offset {wanted} was asked for, the log ends at {end}: it is shorter than what was read of it before; restore the whole topic"
     )]
     Short { partition: String, wanted: u64, end: u64 },
     #[error(

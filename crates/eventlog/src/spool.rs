@@ -63,7 +63,7 @@ pub struct Spool {
     /// The number of the next block to write, and of the next block to read.
     next_written: u64,
     next_out: u64,
-    /// The file and the byte where the next block to read begins, once its file is open.
+    /// The open file, and the byte where the next block to read begins. `None` before the first read of a file.
     cursor: Option<(OpenFile, u64)>,
     /// Blocks that were read and are not drained.
     in_flight: BTreeMap<u64, InFlight>,
@@ -200,7 +200,7 @@ impl Spool {
 
     /// The number of blocks that were read and are not drained.
     #[must_use]
-    pub fn under_way(&self) -> usize {
+    pub fn blocks_in_flight(&self) -> usize {
         self.in_flight.len()
     }
 

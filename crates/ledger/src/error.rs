@@ -15,7 +15,9 @@ pub enum LedgerError {
     Url { at: String, what: String },
     #[error("{0}: this is no ledger of mashang: name another file or directory")]
     Foreign(String),
-    #[error("{0}: holds tables, but no ledger of mashang: give the ledger a database or a schema of its own")]
+    #[error(
+        "{0}: the database holds other tables, and no ledger of mashang: give the ledger a database or a schema of its own"
+    )]
     Occupied(String),
     #[error("{at}: the ledger is of schema {found}, this build works with schema {wanted}: {mend}")]
     Schema { at: String, found: String, wanted: i64, mend: &'static str },

@@ -235,9 +235,10 @@ fn write_cell(cell: &mut String, kind: Kind, row: &dyn Row, at: usize) -> Result
 
 /// The I/O error inside a CSV error, so that callers recognise a closed pipe.
 fn io_error(error: csv::Error) -> std::io::Error {
+    let text = error.to_string();
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
-        other => std::io::Error::other(format!("{other:?}")),
+        _ => std::io::Error::other(text),
     }
 }
 

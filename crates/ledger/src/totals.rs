@@ -14,7 +14,7 @@ const RANKS: i64 = 5;
 pub struct Totals {
     /// The sums of the merchant's own scope that are not 0, in the order of the metrics.
     pub sums: Vec<(Metric, i64)>,
-    /// The stores with the highest gmv, and the guides with the highest commission.
+    /// The stores with the highest gmv, minor units, in falling order.
     pub stores: Vec<(String, i64)>,
     /// The guides with the highest commission, minor units, in falling order.
     pub guides: Vec<(String, i64)>,

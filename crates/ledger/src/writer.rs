@@ -21,7 +21,7 @@ use crate::chain::{Chain, Sealed, Stored};
 use crate::error::LedgerError;
 use crate::schema::{BUSY_TIMEOUT, Origin, check_unchanged, create, open_to_write};
 use crate::store::sqlite::Sqlite;
-use crate::store::{Dialect, Store, Task, first, transaction};
+use crate::store::{Dialect, Store, TransactionKind, first, transaction};
 use crate::url::LedgerUrl;
 
 /// Time for which answers are kept, by `received`, ms (contract section 9); older ones are deleted.
@@ -138,7 +138,7 @@ impl Writer {
         // One transaction reads the offset and the positions: the partition's earlier writer may be committing.
         let read = |store: &mut dyn Store| Stored::read(store, &[facts], true);
         let stored = if self.store.dialect() == Dialect::Postgres {
-            transaction(self.store.as_mut(), Task::Write, read)?
+            transaction(self.store.as_mut(), TransactionKind::Write, read)?
         } else {
             crate::store::reading(self.store.as_mut(), read)?
         };
@@ -238,7 +238,7 @@ impl Writer {
 
     fn write_sealed(&mut self) -> Result<(), LedgerError> {
         let store = self.store.as_mut();
-        store.begin(Task::Write)?;
+        store.begin(TransactionKind::Write)?;
         if let Err(error) = write(store, &self.chains, &self.at) {
             store.rollback();
             return Err(error);
@@ -270,7 +270,8 @@ impl Writer {
             "DELETE FROM answers WHERE (hour, event) IN
              (SELECT hour, event FROM answers WHERE hour < $1 ORDER BY hour, event LIMIT $2 {others})"
         );
-        let swept = transaction(store, Task::Write, |store| store.execute(&sql, &[oldest.into(), SWEPT_MAX.into()]));
+        let swept =
+            transaction(store, TransactionKind::Write, |store| store.execute(&sql, &[oldest.into(), SWEPT_MAX.into()]));
         match swept {
             Ok(rows) if rows < SWEPT_MAX.cast_unsigned() => self.swept = oldest,
             // The rest is deleted after the next commit.

@@ -1,4 +1,5 @@
-//! `mashang`: one binary for everything. Exit status: 0 done, 1 failed, 2 bad usage, rules or input that cannot be read.
+//! `mashang`: one binary for everything. Exit status: 0 done, 1 failed, 2 wrong arguments, wrong rules, or an input file that cannot
+//! be read.
 //!
 //! - `cli`: the command line
 //! - `config`: settings from flags, the environment and a file, checked
@@ -35,10 +36,10 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, files: Arc<dyn Files>
         Ok(args) => args,
         Err(error) => return failed(&error),
     };
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => {
-            match config::file::missing(&error) {
+            match config::file::missing(&Cli::command(), &args, &error) {
                 Some(what) => process::output::report(format_args!("mashang: {what}")),
                 // Help and version are printed as errors are.
                 None => drop(error.print()),

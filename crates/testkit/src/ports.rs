@@ -25,7 +25,7 @@ impl Port {
     #[must_use]
     pub fn take() -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(0);
-        let dir = std::env::temp_dir().join("mashang-stand-ports");
+        let dir = std::env::temp_dir().join("mashang-testkit-ports");
         create_dir_all(&dir).expect("a directory for temporary files");
         // Binaries that run at the same time begin at different ports.
         let start = (std::process::id() % u32::from(COUNT)) as u16;

@@ -93,7 +93,7 @@ impl Postgres {
         let server = Self { keeper: keep(&bin, &home), bin, home, port: 0 };
         server.make(wanted);
         let mut server = server;
-        for _ in 1..PORTS_TRIED {
+        for _ in 0..PORTS_TRIED {
             server.port = free_port();
             if server.control(&["start"]).status.success() {
                 return Some(server);

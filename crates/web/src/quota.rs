@@ -41,7 +41,7 @@ pub struct Level {
 impl Bucket {
     /// A full bucket.
     #[must_use]
-    pub fn new(quota: Quota) -> Self {
+    pub(crate) fn new(quota: Quota) -> Self {
         Self { quota, began: Instant::now(), full_at_ns: AtomicU64::new(0) }
     }
 

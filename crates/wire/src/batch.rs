@@ -69,7 +69,7 @@ pub enum Broken {
 /// The events of an `application/json` body: the elements of an array, or all of it as the one object; none of an empty body.
 ///
 /// # Errors
-/// Where an array is not JSON, or that it is too long. What is no array is not looked at.
+/// Where an array is not JSON, or that it is too long. Other bodies are not checked here.
 pub fn json(body: &[u8]) -> Result<Vec<&[u8]>, Broken> {
     match json::without_bom(body).trim_ascii() {
         [] => Ok(Vec::new()),

@@ -122,7 +122,7 @@ impl fmt::Display for Code {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// It is shorter than a header; its number of bytes.
-    #[error("the datagram has {0} bytes; a message has {HEADER_BYTES} or more")]
+    #[error("the datagram has {0} bytes; send a whole message, {HEADER_BYTES} bytes or more")]
     Short(usize),
     /// It is of another version.
     #[error("the version is {0}; send version 1")]

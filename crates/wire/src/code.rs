@@ -55,7 +55,7 @@ const AIM_IDENTIFIERS: [&str; 5] = ["]C1", "]d2", "]Q3", "]e0", "]E0"];
 pub fn parse_link<'a>(text: &'a str, arena: &'a Bump) -> Option<Link<'a>> {
     let bare = without_additions(text);
     let link = element_string::parse(bare).or_else(|| url(bare, arena));
-    // A text of nothing but additions stands for itself.
+    // A text that consists only of these additions is left unchanged.
     link.or_else(|| (!bare.is_empty() && bare.len() < text.len()).then_some(Link::Text(bare)))
 }
 
@@ -92,7 +92,7 @@ fn digital_link<'a>(path: &'a str, arena: &'a Bump) -> Option<Link<'a>> {
     None
 }
 
-/// The value of the first serial among pairs of AI and value.
+/// The value of the first serial among pairs of GS1 application identifier (AI) and value.
 fn serial<'a>(mut qualifiers: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     while let (Some(ai), Some(value)) = (qualifiers.next(), qualifiers.next()) {
         if is_serial(ai) {

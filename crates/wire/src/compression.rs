@@ -42,7 +42,7 @@ impl Encoding {
 
 /// Why a body cannot be unpacked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Packed {
+pub enum UnpackError {
     /// It is not of the encoding that is stated.
     #[error("Content-Encoding: the body is not {name}: {cause}")]
     Broken {
@@ -70,12 +70,12 @@ pub fn unpack<'b>(
     encoding: Encoding,
     body: &'b [u8],
     hold: &mut dyn FnMut(usize) -> bool,
-) -> Result<Cow<'b, [u8]>, Packed> {
+) -> Result<Cow<'b, [u8]>, UnpackError> {
     let unpacked = match encoding {
         Encoding::Identity => return Ok(Cow::Borrowed(body)),
         Encoding::Gzip => read_all("gzip", MultiGzDecoder::new(body), body.len(), hold),
         Encoding::Zstd => {
-            let broken = |e: std::io::Error| Packed::Broken { name: "zstd", cause: e.to_string() };
+            let broken = |e: std::io::Error| UnpackError::Broken { name: "zstd", cause: e.to_string() };
             let mut decoder = zstd::Decoder::with_buffer(body).map_err(broken)?;
             decoder.window_log_max(WINDOW_LOG_MAX).map_err(broken)?;
             read_all("zstd", decoder, body.len(), hold)
@@ -89,20 +89,20 @@ fn read_all(
     mut decoder: impl Read,
     packed_bytes: usize,
     hold: &mut dyn FnMut(usize) -> bool,
-) -> Result<Vec<u8>, Packed> {
+) -> Result<Vec<u8>, UnpackError> {
     let mut bytes = Vec::new();
     loop {
         let had = bytes.len();
         if !hold(packed_bytes + had + PIECE_BYTES) {
-            return Err(Packed::NoRoom);
+            return Err(UnpackError::NoRoom);
         }
         let read = decoder.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut bytes);
-        read.map_err(|e| Packed::Broken { name, cause: e.to_string() })?;
+        read.map_err(|e| UnpackError::Broken { name, cause: e.to_string() })?;
         if bytes.len() > BODY_BYTES_MAX {
-            return Err(Packed::TooLarge);
+            return Err(UnpackError::TooLarge);
         }
         if bytes.len() > RATIO_FREE_BYTES.max(packed_bytes * RATIO_MAX) {
-            return Err(Packed::TooDense);
+            return Err(UnpackError::TooDense);
         }
         if bytes.len() == had {
             return Ok(bytes);

@@ -17,7 +17,7 @@ pub(crate) struct Mistake {
 }
 
 impl Mistake {
-    /// Of the text that [`without_bom`] has left of a body.
+    /// The mistake in a text from which [`without_bom`] removed the mark; its byte is counted in the body.
     pub(crate) fn within(body: &[u8], text: &[u8], error: &serde_json::Error) -> Self {
         let mistake = Self::new(text, error);
         Self { byte: mistake.byte + (body.len() - text.len()), ..mistake }

@@ -25,6 +25,9 @@ use crate::hex::hex32;
 /// Maximum number of bytes of a key's id, as of an event's id; a longer one is refused.
 const ID_BYTES_MAX: usize = 64;
 
+/// Maximum of a quota, events a second: one each nanosecond, the unit in which a bucket counts; a larger one is refused.
+const EVENTS_PER_SECOND_MAX: u32 = 1_000_000_000;
+
 /// The purpose of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -61,10 +64,15 @@ impl Quota {
     /// A quota, if its numbers fit each other.
     ///
     /// # Errors
-    /// It allows no events, or the burst is less than one second's worth.
+    /// It allows no events or too many, or the burst is less than one second's worth.
     pub fn new(events_per_second: u32, burst: Option<u32>) -> Result<Self, String> {
         if events_per_second == 0 {
             return Err("events-per-second must be at least 1; remove the key instead".to_owned());
+        }
+        if events_per_second > EVENTS_PER_SECOND_MAX {
+            return Err(format!(
+                "events-per-second must be at most {EVENTS_PER_SECOND_MAX}; leave the quota out instead"
+            ));
         }
         if burst.is_some_and(|burst| burst < events_per_second) {
             return Err(format!("burst must be at least events-per-second, {events_per_second}"));

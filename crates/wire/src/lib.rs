@@ -1,6 +1,6 @@
 //! The border: bytes from outside become events and rules, or a complete list of what is wrong with them.
 //!
-//! Nothing here does I/O, reads a clock, rolls dice or logs; what a rules file names (registers, secrets) is asked
+//! Nothing here does I/O, reads a clock, uses random numbers or logs; what a rules file names (registers, secrets) is asked
 //! of the caller. Everything that parses is fuzzed (`fuzz/`).
 //!
 //! - [`batch`]: bodies and files are cut into events: one object, an array, NDJSON

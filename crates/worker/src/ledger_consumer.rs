@@ -43,13 +43,13 @@ const RETIRED: &str = "the log no longer has the facts that the ledger needs: re
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerStop {
     /// The database.
-    #[error("the ledger stops")]
+    #[error("the ledger cannot continue")]
     Ledger(#[from] LedgerError),
     /// The log.
-    #[error("the ledger stops")]
+    #[error("the ledger cannot continue")]
     Log(#[from] LogError),
     /// A frame does not come.
-    #[error("the ledger stops")]
+    #[error("the ledger cannot continue")]
     Missing(#[from] Missing),
 }
 
@@ -433,7 +433,10 @@ fn is_passing(error: &LedgerStop) -> bool {
 
 fn cause(error: &LedgerStop) -> String {
     match error {
-        LedgerStop::Ledger(error) => format!("{error} {}", error.cause()),
+        LedgerStop::Ledger(error) => match error.cause() {
+            cause if cause.is_empty() => error.to_string(),
+            cause => format!("{error}: {cause}"),
+        },
         LedgerStop::Log(error) => error.to_string(),
         LedgerStop::Missing(missing) => missing.to_string(),
     }

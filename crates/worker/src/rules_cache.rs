@@ -70,13 +70,15 @@ impl RulesCache {
             return Ok(None);
         }
         let Ok(frame) = Frame::open(record) else { return Ok(None) };
-        let is_new = |m: Result<Marker<'_>, _>| m.is_ok_and(|m| !known.contains_key(&m.seq));
-        if !frame.items::<Marker<'_>>().any(is_new) {
+        let lacks = |known: &Library| {
+            frame.items::<Marker<'_>>().any(|marker| marker.is_ok_and(|marker| !known.contains_key(&marker.seq)))
+        };
+        if !lacks(known) {
             return Ok(None);
         }
         let _reading = self.reading.lock();
         let now = self.known.load();
-        if now.len() == known.len() {
+        if lacks(&now) {
             self.known.store(Arc::new(more(&now)?));
         }
         Ok(Some(self.now()))

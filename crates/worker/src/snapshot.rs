@@ -1,7 +1,7 @@
 //! Snapshots: saved states of stages in a directory.
 //!
 //! A snapshot is a state file and a manifest that names it. The manifest is written last and atomically, and never changes.
-//! The last [`KEPT`] snapshots of a partition stay. A manifest whose state is missing or damaged is an error: a stage with a
+//! The last `KEPT` snapshots of a partition stay. A manifest whose state is missing or damaged is an error: a stage with a
 //! lost state does not begin empty.
 
 use std::io;
@@ -69,7 +69,7 @@ pub enum SnapshotError {
     )]
     Torn { path: PathBuf, partition: String, what: String },
     #[error(
-        "{path}: the snapshot is of {partition} of log {found:032x}, which is now of log {log:032x}: the topic was recreated, or the store is another deployment's; restore it, or begin anew with an empty store and ledger"
+        "{path}: the snapshot is of {partition} of log {found:032x}, which is now of log {log:032x}: the topic was recreated, or the store belongs to another deployment. Restore the topic, or begin with an empty store and ledger"
     )]
     OtherLog { path: PathBuf, partition: String, found: u128, log: u128 },
 }

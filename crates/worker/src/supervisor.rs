@@ -21,7 +21,7 @@ use crate::task::TaskError;
 /// Delay before a lane restarts after it ran for a while, and before a failed restore is retried; each further delay is twice as
 /// long.
 const RETRY_MIN: Duration = Duration::from_millis(500);
-/// Maximum of that delay, without its jitter.
+/// Maximum delay between restarts and between restores, without jitter.
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// Time after which a lane that runs counts as recovered: the next delay is the shortest again.
 const RECOVERED_AFTER: Duration = Duration::from_secs(10);
@@ -86,7 +86,7 @@ impl LaneSupervisor {
 
     /// Assigns a partition to this process. The partitions of all desks with the same number share a lane.
     ///
-    /// It waits while the lane has not taken [`COMMANDS_MAX`] commands. A lane takes them in each turn, and never waits for a sender
+    /// It waits while the lane has not taken `COMMANDS_MAX` commands. A lane takes them in each turn, and never waits for a sender
     /// of commands.
     pub fn own(&self, partition: TopicPartition) {
         let _ = self.lane(partition).send(LaneCommand::Own(partition));
@@ -139,7 +139,10 @@ impl SupervisedLane {
                     warn!(lane = self.number, %error, "a lane failed; it restarts from its snapshots");
                 }
                 Err(_) => {
-                    warn!(lane = self.number, "a lane stopped at a broken invariant; it restarts from its snapshots");
+                    warn!(
+                        lane = self.number,
+                        "a lane stopped because of an internal error; it restarts from its snapshots"
+                    );
                 }
             }
             context.metrics.restarts.inc();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rusqlite::{Connection, OpenFlags};
 
-/// Maximum wait for the ledger's since the server writes it meanwhile; after it, reading fails.
+/// Maximum wait for the ledger's lock, which the server holds while it writes; after it, reading fails.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
 /// The sums over all days in the merchant's scope, by metric.

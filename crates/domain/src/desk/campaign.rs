@@ -14,7 +14,7 @@ use crate::table::uniform::UniformMap;
 
 /// What a campaign has granted so far.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Given {
+struct Grants {
     /// By prize id.
     prizes: HashMap<String, u64>,
     /// Cash over all prizes, minor units.
@@ -26,7 +26,7 @@ struct Given {
 /// State: what each campaign of each merchant has granted.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CampaignDesk {
-    merchants: HashMap<String, HashMap<String, Given>>,
+    merchants: HashMap<String, HashMap<String, Grants>>,
 }
 
 impl Desk for CampaignDesk {
@@ -110,7 +110,7 @@ impl CampaignDesk {
     }
 }
 
-impl Given {
+impl Grants {
     /// Follows `else` from the drawn prize to the first prize with stock and budget left; `None` means thanks.
     fn grant(&mut self, win: &Win<'_>, book: &Rulebook) -> Option<u32> {
         let campaign = &book.rules.campaigns[win.campaign as usize];

@@ -108,7 +108,7 @@ pub struct CodeScan<'a> {
     /// The merchant's name.
     #[serde(borrow)]
     pub merchant: &'a str,
-    /// The key of the answer to the event ([`Event::answer_key`](super::event::Event::answer_key)).
+    /// The key of the answer to the event (`Event::answer_key`).
     pub key: u128,
     /// The version number of the rules that the shopper desk applied.
     pub rules: RulesSeq,

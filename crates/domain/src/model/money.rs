@@ -28,7 +28,7 @@ impl Ratio {
             if t.is_empty() || !t.bytes().all(|b| b.is_ascii_digit()) {
                 return Err(SHAPE);
             }
-            if t.len() > 19 { Err(LONG) } else { t.parse().map_err(|_| LONG) }
+            if t.len() > 18 { Err(LONG) } else { t.parse().map_err(|_| LONG) }
         };
         let decimal = |t: &str, shift: u32| -> Result<(u64, u64), &'static str> {
             let (int, frac) = t.split_once('.').unwrap_or((t, ""));
@@ -41,9 +41,13 @@ impl Ratio {
             if int.is_empty() || !all_digits {
                 return Err(SHAPE);
             }
-            let digits = format!("0{}", format!("{int}{frac}").trim_start_matches('0'));
+            let digits = format!("{int}{frac}");
+            let digits = match digits.trim_start_matches('0') {
+                "" => "0",
+                digits => digits,
+            };
             let scale = u32::try_from(frac.len()).map_err(|_| LONG)? + shift;
-            Ok((whole(&digits)?, 10_u64.checked_pow(scale).filter(|d| *d <= 1_000_000_000_000_000_000).ok_or(LONG)?))
+            Ok((whole(digits)?, 10_u64.checked_pow(scale).filter(|d| *d <= 1_000_000_000_000_000_000).ok_or(LONG)?))
         };
         let (n, d) = if let Some((n, d)) = text.split_once('/') {
             (whole(n.trim())?, whole(d.trim())?)
@@ -119,7 +123,19 @@ mod tests {
         assert_eq!(ppm("0.05000000000000000000000000"), Ok(Some(50_000)));
         assert_eq!(ppm("0.123456789012345678"), Ok(None));
         assert_eq!(ppm("0000000000000000000000.5%"), Ok(Some(5_000)));
-        for bad in ["", "-1/2", "1/0", "a", "1.", ".5", "1/2/3", "5 percent", "1e-3", "0.0000000000000000001"] {
+        for bad in [
+            "",
+            "1/1234567890123456789",
+            "-1/2",
+            "1/0",
+            "a",
+            "1.",
+            ".5",
+            "1/2/3",
+            "5 percent",
+            "1e-3",
+            "0.0000000000000000001",
+        ] {
             assert!(Ratio::parse(bad).is_err(), "{bad}");
         }
     }

@@ -61,16 +61,16 @@ pub enum DeskError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
     /// It belongs to another partition.
-    #[error("is of another log, partition or number of partitions")]
+    #[error("it is of another log, partition or number of partitions")]
     Source,
     /// Its behaviour is not known to this build.
-    #[error("is of {0}")]
+    #[error("it is of {0}")]
     Behaviour(UnknownBehaviour),
     /// It names rules that are not in the library.
     #[error("rules {0} are not found")]
     Rules(RulesSeq),
     /// The rules in force of a merchant are not in its own list.
-    #[error("the rules in force are not among its versions")]
+    #[error("it lacks the rules in force of a merchant")]
     InForce,
     /// The bytes are not a saved stage.
     #[error(transparent)]

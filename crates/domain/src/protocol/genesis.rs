@@ -10,10 +10,12 @@ use crate::model::address::{PartitionId, Partitions};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GenesisError {
     /// The frame is of another kind.
-    #[error("a frame of kind {0} is not the first record of a partition")]
+    #[error(
+        "the partition begins with a frame of kind {0}, not with the record that names its log: the topic was recreated or damaged; restore it"
+    )]
     Kind(Kind),
     /// The frame has no item.
-    #[error("the partition's first record is empty")]
+    #[error("the record that names the log is empty: restore the topic")]
     Empty,
     /// The item cannot be decoded.
     #[error(transparent)]

@@ -1,5 +1,5 @@
-//! The partition protocol as data (design, principle 3): one frame in, at most one answer per output partition, and every
-//! answer is tagged with the frame that it answers. Only the frames that come in decide what to do.
+//! What a desk on one partition does with one record: it sends at most one answer to each output partition, and each answer names
+//! the record that it answers. Only the records that come in decide what to do.
 //!
 //! A reader drops a frame that is not above its position. It applies a frame only if the frame's tag names the position as
 //! the previous answer, with the same running hash. A frame that comes before the one that it follows is early: it raises an

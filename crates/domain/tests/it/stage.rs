@@ -192,9 +192,9 @@ fn new_behaviour_begins_at_its_marker_and_stays() {
     let upgrade = relay(&[OLD; 6], &records).expect_err("an unknown behaviour");
     assert_eq!(upgrade, "scans partition 0 offset 2: the marker asks for behaviour 2, this build has 1: upgrade it");
     let upgrade = relay(&[BOTH, BOTH, BOTH, OLD, OLD, OLD], &records).expect_err("a snapshot");
-    assert_eq!(upgrade, "is of behaviour 2, this build has 1: upgrade it");
+    assert_eq!(upgrade, "it is of behaviour 2, this build has 1: upgrade it");
     let downgrade = relay(&[BOTH, NEW, NEW, NEW, NEW, NEW], &records).expect_err("a behaviour that is too old");
-    assert_eq!(downgrade, "is of behaviour 1, this build has 2 to 3: downgrade it");
+    assert_eq!(downgrade, "it is of behaviour 1, this build has 2 to 3: downgrade it");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use web::auth::Grant;
 use web::merchants::MerchantCatalog;
 use wire::batch::{self, Broken, ELEMENTS_MAX};
 use wire::event::cloud::{self, Headers};
-use wire::event::{self, Accepted, FieldError, KeylessScan, Merchants, Reason, Refused as Wrong};
+use wire::event::{self, Accepted, FieldError, KeylessScan, Merchants, Reason, Refused};
 
 use crate::ingest::batcher::{Batcher, EventBatch};
 use crate::ingest::shopper_limit::ShopperLimiter;
@@ -135,7 +135,7 @@ pub(crate) struct Body<'s> {
     sender: Sender<'s>,
     index: usize,
     unknown_fields: u64,
-    /// True once the batch is durable.
+    /// Valid once the batch is durable.
     pub(crate) answer: Answer,
     /// How many of its events belong to each merchant that has a quota.
     pub(crate) of_merchants: BTreeMap<String, u64>,
@@ -229,7 +229,7 @@ impl<'d> Reading<'d> {
     fn all(
         &mut self,
         list: Result<Vec<&[u8]>, Broken>,
-        read: impl for<'a> Fn(&'a [u8], &Merchants, &'a Bump) -> Result<Accepted<'a>, Wrong>,
+        read: impl for<'a> Fn(&'a [u8], &Merchants, &'a Bump) -> Result<Accepted<'a>, Refused>,
         body: &mut Body<'_>,
     ) -> Result<(), TooMany> {
         match list {
@@ -244,7 +244,7 @@ impl<'d> Reading<'d> {
     fn event(
         &mut self,
         text: &[u8],
-        read: impl for<'a> FnOnce(&'a [u8], &Merchants, &'a Bump) -> Result<Accepted<'a>, Wrong>,
+        read: impl for<'a> FnOnce(&'a [u8], &Merchants, &'a Bump) -> Result<Accepted<'a>, Refused>,
         body: &mut Body<'_>,
     ) {
         let grant = body.sender.grant;
@@ -255,7 +255,7 @@ impl<'d> Reading<'d> {
             Ok(accepted) if !grant.may_send(accepted.event.action) => {
                 let error = format!("action: {} is not among the actions of key {}", accepted.event.action, grant.key);
                 let errors = vec![FieldError { field: "action".to_owned(), error, reason: Reason::Value }];
-                self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors }, body);
+                self.refuse(&Refused { id: Some(accepted.event.id.to_owned()), errors }, body);
             }
             Ok(accepted) if self.must_turn_away(accepted.event.shopper_key) => self.turn_away(accepted.event.id, body),
             Ok(accepted) => match self.batcher.stamps.stamp(accepted.event.time, self.batch.epoch()) {
@@ -273,7 +273,7 @@ impl<'d> Reading<'d> {
                 None => {
                     let error = "time: is missing; under --clock event the first event must have one".to_owned();
                     let errors = vec![FieldError { field: "time".to_owned(), error, reason: Reason::Missing }];
-                    self.refuse(&Wrong { id: Some(accepted.event.id.to_owned()), errors }, body);
+                    self.refuse(&Refused { id: Some(accepted.event.id.to_owned()), errors }, body);
                 }
             },
         }
@@ -301,7 +301,7 @@ impl<'d> Reading<'d> {
     }
 
     /// Reports an event with all its errors, and counts it once.
-    fn refuse(&self, wrong: &Wrong, body: &mut Body<'_>) {
+    fn refuse(&self, wrong: &Refused, body: &mut Body<'_>) {
         self.metrics.reject(wrong);
         let index = body.index;
         body.index += 1;
@@ -317,6 +317,6 @@ fn text_shape(text: &[u8]) -> Shape<'static> {
     if is_json { Shape::Json } else { Shape::Ndjson }
 }
 
-fn whole(error: String, reason: Reason) -> Wrong {
-    Wrong { id: None, errors: vec![FieldError { field: String::new(), error, reason }] }
+fn whole(error: String, reason: Reason) -> Refused {
+    Refused { id: None, errors: vec![FieldError { field: String::new(), error, reason }] }
 }

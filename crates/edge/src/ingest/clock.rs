@@ -3,8 +3,7 @@
 use domain::frame::{Frame, Kind};
 use domain::model::address::{Topic, TopicPartition};
 use domain::model::time::Millis;
-use eventlog::api::now_ms;
-use eventlog::api::{Consumer, read_all};
+use eventlog::api::{Consumer, now_ms, read_all};
 use eventlog::error::LogError;
 use eventlog::local::meta::{Clock, Meta};
 use parking_lot::Mutex;

@@ -78,6 +78,16 @@ impl MemoryPermit {
         }
     }
 
+    /// Holds what another permit holds, too.
+    pub(crate) fn join(&mut self, mut other: Self) {
+        self.units += std::mem::take(&mut other.units);
+    }
+
+    /// An empty permit of the same memory.
+    pub(crate) fn another(&self) -> Self {
+        Self::new(&self.budget)
+    }
+
     fn take(&mut self, units: usize) -> bool {
         let taken = self.budget.take(units);
         if taken {

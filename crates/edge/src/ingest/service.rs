@@ -20,7 +20,7 @@ use web::merchants::MerchantCatalog;
 use web::problem::{Problem, method_not_allowed};
 use web::quota::{Level, RATELIMIT, RATELIMIT_POLICY};
 use web::server::handler::discard;
-use wire::compression::{BODY_BYTES_MAX, Encoding, Packed, unpack};
+use wire::compression::{BODY_BYTES_MAX, Encoding, UnpackError, unpack};
 use wire::event::cloud::{Headers, is_json};
 
 use crate::ingest::batcher::{Batcher, SubmitError};
@@ -50,10 +50,10 @@ pub struct IngestService {
     /// The merchants that are served; a key may have fewer.
     pub(crate) served: Arc<MerchantCatalog>,
     /// The API keys; `None` where no key is needed.
-    pub keys: Option<Arc<Keys>>,
+    pub(crate) keys: Option<Arc<Keys>>,
     everything: Grant,
-    /// What came, and what became of it.
-    pub metrics: Metrics,
+    /// The metrics of the edge.
+    pub(crate) metrics: Metrics,
     /// The memory budget of requests in flight.
     pub(crate) memory: Arc<MemoryBudget>,
     pub(crate) limiter: ShopperLimiter,
@@ -133,7 +133,7 @@ impl IngestService {
     fn admit<'h>(&self, head: &'h Parts, began: Instant) -> Result<Admitted<'h>, Problem> {
         let headers = &head.headers;
         let grant = match &self.keys {
-            Some(keys) => match beacons_key(head) {
+            Some(keys) => match beacons_key(head).filter(|_| media(headers).eq_ignore_ascii_case("text/plain")) {
                 Some(key) => keys.grant_to(&key, Scope::Ingest)?,
                 None => keys.grant(headers, Scope::Ingest)?,
             },
@@ -201,9 +201,9 @@ impl IngestService {
             Context { served: &self.served, metrics: &self.metrics, limiter: &self.limiter, grant: &grant, batcher };
         let read = match unpack(encoding, &body, &mut |bytes| permit.hold(bytes)) {
             Ok(body) => read(&body, shape, context).map_err(|e| too_large(e.to_string()))?,
-            Err(broken @ Packed::Broken { .. }) => unreadable(broken.to_string(), context),
-            Err(Packed::NoRoom) => return Err(self.busy(began)),
-            Err(packed @ (Packed::TooLarge | Packed::TooDense)) => return Err(too_large(packed.to_string())),
+            Err(broken @ UnpackError::Broken { .. }) => unreadable(broken.to_string(), context),
+            Err(UnpackError::NoRoom) => return Err(self.busy(began)),
+            Err(packed @ (UnpackError::TooLarge | UnpackError::TooDense)) => return Err(too_large(packed.to_string())),
         };
         // The body is not kept while the log is waited for.
         drop(body);
@@ -213,24 +213,29 @@ impl IngestService {
             }
             return Ok(json(StatusCode::BAD_REQUEST, &read.answer, permit));
         }
-        let answer = self.make_durable(read, &grant, batcher, began).await?;
-        Ok(json(StatusCode::ACCEPTED, &answer, permit))
+        let answer_permit = permit.another();
+        let answer = self.make_durable(read, permit, &grant, batcher, began).await?;
+        Ok(json(StatusCode::ACCEPTED, &answer, answer_permit))
     }
 
-    /// Makes what was read durable, which makes its answer true.
+    /// Makes what was read durable; the answer may be sent after that. The memory of the request is held as long, even if its
+    /// sender goes away.
     pub(crate) async fn make_durable(
         &self,
         read: Read,
+        permit: MemoryPermit,
         grant: &Grant,
         batcher: &Batcher,
         began: Instant,
     ) -> Result<Answer, Problem> {
-        let Read { batch, answer, of_merchants } = read;
+        let Read { mut batch, answer, of_merchants } = read;
         let events = batch.events();
         if let Err((merchant, wait)) = grant.take_quotas(began, events, &of_merchants) {
             self.metrics.shed(Shed::Quota, events);
+            batcher.discard(batch);
             return Err(quota_exceeded(&format!("merchant {merchant}"), wait, began));
         }
+        batch.hold(permit);
         match batcher.submit(batch).await {
             Ok(durable) => {
                 self.metrics.ack_seconds.observe(began.elapsed().as_secs_f64());
@@ -284,10 +289,15 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
     })
 }
 
+/// The media type of a body, without parameters; empty if there is none.
+fn media(headers: &HeaderMap) -> &str {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    given.split(';').next().unwrap_or("").trim()
+}
+
 fn shape(head: &Parts) -> Result<Shape<'_>, Problem> {
     let headers = &head.headers;
-    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let media = given.split(';').next().unwrap_or("").trim();
+    let media = media(headers);
     let is = |name: &str| media.eq_ignore_ascii_case(name);
     let value = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
     if let Some(specversion) = value("ce-specversion").filter(|_| media.is_empty() || is_json(media)) {

@@ -57,7 +57,6 @@ impl Appender for DeferredAppender {
         let mut state = self.0.lock();
         let refused = match (&mut *state, on_full) {
             (State::There(log), _) => {
-                // The log may block its caller; it must not block other callers as well.
                 let log = Arc::clone(log);
                 drop(state);
                 return log.append(records, on_full, done);

@@ -66,11 +66,11 @@ impl Drain {
         drain
     }
 
-    /// Runs to the end. A broken invariant ends the thread, and all rounds that wait are refused.
+    /// Runs to the end. A panic ends the thread, and all rounds that wait are refused.
     pub(super) fn run_guarded(mut self) {
         let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run()));
         if run.is_err() {
-            error!("the spool stops at a broken invariant");
+            error!("the spool stops because of an internal error");
             self.shared.health.store(Health::Failed as u8, Ordering::Release);
         }
         let events = {
@@ -79,7 +79,7 @@ impl Drain {
             std::mem::take(&mut queue.events)
         };
         for event in events {
-            if let Event::Round(round) | Event::AppendError(round) = event {
+            if let Event::Round(round) | Event::Refused(round) = event {
                 (round.done)(Err(AppendError::Failed));
             }
         }
@@ -145,7 +145,7 @@ impl Drain {
         for event in events {
             match event {
                 Event::Round(round) => rounds.push(round),
-                Event::AppendError(round) => {
+                Event::Refused(round) => {
                     is_refused = true;
                     rounds.push(round);
                 }
@@ -201,7 +201,7 @@ impl Drain {
         let events = std::mem::take(&mut shared.queue.lock().events);
         let (more, is_refused) = self.take(events);
         rounds.extend(more);
-        if is_refused {
+        if is_refused || !self.refused.is_empty() {
             drop(direct);
             self.is_proven = false;
             return self.write(rounds);

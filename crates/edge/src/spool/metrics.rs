@@ -13,6 +13,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Metrics, registered.
+    ///
     /// # Errors
     /// Metrics of these names are in the registry already.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {

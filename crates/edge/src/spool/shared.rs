@@ -63,7 +63,7 @@ pub(super) enum Event {
     /// A round that must be behind what is in the spool.
     Round(Round),
     /// A round that the log did not take.
-    AppendError(Round),
+    Refused(Round),
     /// What became of a block that was handed to the log.
     Handed(u64, Result<(), AppendError>),
 }
@@ -91,7 +91,7 @@ impl Shared {
         }
     }
 
-    /// Gives a round to the log; if the log does not take it, the spool gets it. The caller holds `direct`.
+    /// Gives a round to the log; if the log does not take it, the spool gets it. The caller has locked `direct`.
     pub(super) fn append_to_log(self: &Arc<Self>, Round { records, done }: Round) {
         let (own, copy) = (Arc::clone(self), records.clone());
         let handed = move |result| match result {
@@ -99,7 +99,7 @@ impl Shared {
             // The spool would only keep it for the log to refuse it again.
             Err(AppendError::TooLarge) => done(Err(AppendError::TooLarge)),
             Err(AppendError::Full | AppendError::Failed | AppendError::Closed) => {
-                own.report(Event::AppendError(Round { records: copy, done }));
+                own.report(Event::Refused(Round { records: copy, done }));
             }
         };
         self.log.append(records, OnFull::Refuse, Box::new(handed));
@@ -112,7 +112,7 @@ impl Shared {
         let refused = if queue.has_ended { Some(AppendError::Closed) } else { is_full.then_some(AppendError::Full) };
         if let Some(refused) = refused {
             drop(queue);
-            if let Event::Round(round) | Event::AppendError(round) = event {
+            if let Event::Round(round) | Event::Refused(round) = event {
                 (round.done)(Err(refused));
             }
             return;
@@ -149,7 +149,7 @@ mod tests {
         shared.report(Event::Round(round()));
         assert_eq!(result_rx.try_recv(), Ok(Err(AppendError::Full)));
         // What the log gives back is never lost.
-        shared.report(Event::AppendError(round()));
+        shared.report(Event::Refused(round()));
         shared.report(Event::Handed(0, Ok(())));
         assert!(result_rx.try_recv().is_err(), "it waits");
         assert_eq!(shared.queue.lock().events.len(), EVENTS_WAITING_MAX + 2);

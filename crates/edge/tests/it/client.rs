@@ -13,7 +13,7 @@ use web::client_address::Client;
 use web::networks::Trust;
 use web::server::handler::Routes;
 use web::server::listen::bind_all;
-use web::server::metrics::Http;
+use web::server::metrics::HttpMetrics;
 use web::server::port::{Port, PortConfig};
 
 /// Nothing in these tests takes longer.
@@ -35,7 +35,7 @@ impl Front {
         let registry = Registry::new();
         let idle_timeout = Duration::from_secs(75);
         let config = PortConfig { connections_max: 10, proxies, expects_proxy, idle_timeout, tls: None };
-        let port = Port::new(service, config, Http::new(&registry).expect("registered once"));
+        let port = Port::new(service, config, HttpMetrics::new(&registry).expect("registered once"));
         let listener = bind_all(([127, 0, 0, 1], 0).into(), 1).expect("a port").remove(0);
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = watch::channel(false);

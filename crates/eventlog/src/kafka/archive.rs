@@ -12,8 +12,7 @@ use domain::model::address::{Topic, TopicPartition};
 use domain::model::time::Millis;
 use parking_lot::Mutex;
 
-use crate::api::Consumer;
-use crate::api::Record;
+use crate::api::{Consumer, Record};
 use crate::error::LogError;
 use crate::kafka::consumer::KafkaConsumer;
 use crate::kafka::settings::Settings;

@@ -13,8 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message, Timestamp};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::api::Consumer;
-use crate::api::Record;
+use crate::api::{Consumer, Record};
 use crate::error::LogError;
 use crate::kafka::metadata::bounds;
 use crate::kafka::observer::{ClientObserver, RecoveryCheck, is_transient};

@@ -32,7 +32,7 @@ const EVENTS_MAX: usize = 256;
 
 /// The partitions and replicas of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogInfo {
+pub struct TopicInfo {
     /// The number of its partitions.
     pub partitions: usize,
     /// The fewest replicas of a partition.
@@ -60,13 +60,13 @@ impl MetadataClient {
     }
 
     /// The existing topics of this prefix, as one broker knows them now.
-    pub fn topics(&self) -> Result<BTreeMap<Topic, LogInfo>, LogError> {
+    pub fn topics(&self) -> Result<BTreeMap<Topic, TopicInfo>, LogError> {
         let all = until_answered(|left| self.consumer.fetch_metadata(None, left));
         let all = all.map_err(|e| self.explain("the topics cannot be listed".to_owned(), &e))?;
         let found = all.topics().iter().filter_map(|topic| {
             let name = self.settings.parse_topic(topic.name())?;
             let replicas = topic.partitions().iter().map(|p| p.replicas().len()).min().unwrap_or(0);
-            Some((name, LogInfo { partitions: topic.partitions().len(), replicas }))
+            Some((name, TopicInfo { partitions: topic.partitions().len(), replicas }))
         });
         Ok(found.collect())
     }

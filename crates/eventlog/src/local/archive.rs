@@ -15,8 +15,7 @@ use crate::error::{LogError, at};
 use crate::files::Files;
 use crate::local::journal::{self, OldJournal};
 use crate::local::meta::{JOURNAL, Meta, read_meta};
-use crate::local::reader::Reader;
-use crate::local::reader::{Partition, partition_dir};
+use crate::local::reader::{Partition, Reader, partition_dir};
 use crate::local::segment::Segment;
 
 const MEND: &str = "records were deleted while they were read; read the log again";

@@ -7,10 +7,7 @@ use std::time::Duration;
 
 use domain::model::address::TopicPartition;
 
-use crate::api::Append;
-use crate::api::Record;
-use crate::api::{Appender, Consumer};
-use crate::api::{Done, Health, OnFull};
+use crate::api::{Append, Appender, Consumer, Done, Health, OnFull, Record};
 use crate::error::LogError;
 use crate::local::log::{Log, Readers};
 use crate::local::reader::Reader;
@@ -44,6 +41,7 @@ impl Consumer for LocalConsumer {
     }
 
     fn assign(&mut self, partition: TopicPartition, from: u64, mend: &'static str) -> Result<(), LogError> {
+        self.revoke(partition);
         let reader = Reader::open(Arc::clone(self.log.partition(partition)), from, mend)?;
         self.readers.push(reader);
         Ok(())

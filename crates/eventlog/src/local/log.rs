@@ -300,11 +300,11 @@ struct Committer {
 }
 
 impl Committer {
-    /// Runs until the end. A broken invariant makes the log fail, and every waiting append is refused.
+    /// Runs until the end. A panic makes the log fail, and every waiting append is refused.
     fn run_guarded(mut self) {
         let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run()));
         if run.is_err() {
-            error!("the log stops at a broken invariant");
+            error!("the log stops because of an internal error");
             self.shared.health.store(Health::Failed as u8, Ordering::Release);
         }
         self.refuse_all();
@@ -317,11 +317,11 @@ impl Committer {
         loop {
             let Some(entries) = self.next_round(last) else { break };
             last = Instant::now();
-            if !entries.is_empty() && self.round(entries).is_err() {
+            // On a full disk an empty round, too: it finds out whether there is room again, even if nothing is appended.
+            if (!entries.is_empty() || self.is_full()) && self.round(entries).is_err() {
                 break;
             }
-            let is_full = self.shared.health.load(Ordering::Acquire) == Health::Full as u8;
-            if is_full && self.shared.queue.lock().is_closed {
+            if self.is_full() && self.shared.queue.lock().is_closed {
                 // Nothing frees space any more: what still waits is refused.
                 break;
             }
@@ -340,12 +340,11 @@ impl Committer {
                 return None;
             }
             self.shared.wake.wait_for(&mut queue, FULL_INTERVAL);
-            if self.store.is_rotation_due() {
+            if self.store.is_rotation_due() || self.is_full() {
                 break;
             }
         }
-        let is_full = self.shared.health.load(Ordering::Acquire) == Health::Full as u8;
-        let pause = if is_full && queue.entries.iter().all(|e| e.on_full == OnFull::Wait) {
+        let pause = if self.is_full() && queue.entries.iter().all(|e| e.on_full == OnFull::Wait) {
             FULL_INTERVAL
         } else {
             ROUND_INTERVAL
@@ -403,7 +402,8 @@ impl Committer {
         }
     }
 
-    /// Refuses the appends that do not wait, and puts those that wait back at the head of the queue.
+    /// Refuses the appends that do not wait, those in the queue too, and puts those that wait back at its head: however many
+    /// wait, no sender waits behind them.
     fn put_back(&self, entries: Vec<Entry>, records: Vec<Append>) {
         let mut records = records.into_iter();
         let mut waiting = Vec::new();
@@ -420,7 +420,11 @@ impl Committer {
             }
         }
         let mut queue = self.shared.queue.lock();
-        waiting.into_iter().rev().for_each(|entry| queue.entries.push_front(entry));
+        let queued = std::mem::take(&mut queue.entries);
+        let (refused, behind): (Vec<_>, Vec<_>) = queued.into_iter().partition(|e| e.on_full == OnFull::Refuse);
+        queue.entries.extend(waiting.into_iter().chain(behind));
+        drop(queue);
+        refused.into_iter().for_each(|entry| self.finish(entry, Err(AppendError::Full)));
     }
 
     /// Begins another journal when one is due, and removes old journals and old segments.
@@ -448,6 +452,10 @@ impl Committer {
             self.shared.metrics.fsyncs.inc_by(gone);
         }
         Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.shared.health.load(Ordering::Acquire) == Health::Full as u8
     }
 
     fn fail(&self, error: &LogError) {

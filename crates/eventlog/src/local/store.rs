@@ -321,17 +321,18 @@ impl Store {
         let Some(tail) = self.tails.get(&partition) else { return Ok(0) };
         let synced = tail.synced;
         let gone: Vec<Arc<Segment>> = {
-            let mut shown = tail.partition.shown();
+            // Only this thread changes the list, and readers do not wait for the disk.
+            let segments: Vec<Arc<Segment>> = tail.partition.shown().segments.to_vec();
             // The next segment must be durable without the journal; its first record is not older than the deleted ones.
             let mut whole = 0;
-            while let Some(next) = shown.segments.get(whole + 1)
+            while let Some(next) = segments.get(whole + 1)
                 && next.base <= below
                 && next.base < synced
                 && (before == Millis::MAX || first_append(next)? < before)
             {
                 whole += 1;
             }
-            shown.segments.drain(..whole).collect()
+            tail.partition.shown().segments.drain(..whole).collect()
         };
         // From the oldest on, so that a crash leaves no gap.
         for segment in &gone {

@@ -140,7 +140,7 @@ fn deleted_and_future_offsets_are_errors() {
     ]
     .assert_eq(&error.to_string());
     let error = read(&store, Topic::Scans, 0, 31).expect_err("behind the end");
-    expect!["scans partition 0: offset 31 was asked for, the log ends at 30: it is shorter than what was read of it before; restore all of it"].assert_eq(&error.to_string());
+    expect!["scans partition 0: offset 31 was asked for, the log ends at 30: it is shorter than what was read of it before; restore the whole topic"].assert_eq(&error.to_string());
     let start = store.partition(TopicPartition::new(Topic::Scans, 0)).start();
     assert!((10..=18).contains(&start), "{start}");
     assert_eq!(read(&store, Topic::Scans, 0, start).expect("readable").len() as u64, 30 - start);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::model::address::{Topic, TopicPartition};
 use eventlog::api::{AppendError, Health, OnFull};
@@ -83,6 +83,43 @@ fn full_disk_refuses_appends_but_keeps_waiting_ones_ordered() {
     assert_eq!(read(&store, Topic::Scans, 0, 0).expect("readable"), ["before", "after"]);
     let answers = read(&store, Topic::Draws, 0, 0).expect("readable");
     assert_eq!(answers, (0..5).map(|i| format!("answer {i}")).collect::<Vec<_>>());
+}
+
+/// A balancer sends nothing to a service that is not ready: the log must find out by itself that there is room again.
+#[test]
+fn full_disk_becomes_good_without_an_append() {
+    let disk = Memory::default();
+    let log = log(&disk);
+    disk.set_room(Some(10));
+    assert_eq!(log.append_and_wait(vec![append(Topic::Scans, 0, "refused")]), Err(AppendError::Full));
+    assert_eq!(log.health(), Health::Full);
+    disk.set_room(None);
+    let began = Instant::now();
+    while log.health() != Health::Good {
+        assert!(began.elapsed() < Duration::from_secs(30), "still full");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    log.append_and_wait(vec![append(Topic::Scans, 0, "after")]).expect("room again");
+}
+
+#[test]
+fn full_disk_refuses_at_once_behind_many_waiting_appends() {
+    const WAITING: usize = 20;
+    let disk = Memory::default();
+    let log = log(&disk);
+    disk.set_room(Some(10));
+    // More than one round takes.
+    let megabyte = "x".repeat(1024 * 1024);
+    let (result_tx, result_rx) = channel();
+    for _ in 0..WAITING {
+        let result_tx = result_tx.clone();
+        let done = move |result| result_tx.send(result).expect("the test holds the receiver");
+        log.append(vec![append(Topic::Draws, 0, &megabyte)], OnFull::Wait, Box::new(done));
+    }
+    assert_eq!(log.append_and_wait(vec![append(Topic::Scans, 0, "refused")]), Err(AppendError::Full));
+    assert!(result_rx.try_recv().is_err(), "those that wait still wait");
+    disk.set_room(None);
+    assert!(result_rx.iter().take(WAITING).all(|result| result == Ok(())));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use self::steps::STEPS;
 use crate::error::LedgerError;
 use crate::store::postgres::{Access, Postgres};
 use crate::store::sqlite::Sqlite;
-use crate::store::{Dialect, Store, Task, all, first, transaction};
+use crate::store::{Dialect, Store, TransactionKind, all, first, transaction};
 use crate::url::LedgerUrl;
 
 /// Version of the schema that this build uses. A service upgrades an older ledger when it opens it.
@@ -90,7 +90,7 @@ fn open_file(file: &Path) -> Result<Connection, LedgerError> {
         return Err(LedgerError::Missing(name()));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(file, flags).map_err(|_| LedgerError::Foreign(name()))
+    Ok(Connection::open_with_flags(file, flags)?)
 }
 
 /// Opens the ledger of a service to write it. An empty database becomes a ledger, and an older ledger is upgraded.
@@ -115,7 +115,7 @@ fn bring_up(store: &mut dyn Store, at: &str) -> Result<(), LedgerError> {
     if needs_steps(store, at)?.is_none() {
         return Ok(());
     }
-    transaction(store, Task::Migrate, |store| {
+    transaction(store, TransactionKind::Migrate, |store| {
         if store.dialect() == Dialect::Postgres {
             store.batch(&format!("SELECT pg_advisory_xact_lock({MIGRATING})"))?;
         }

@@ -17,7 +17,7 @@ pub(crate) enum Dialect {
 
 /// The purpose of a transaction, which decides its timeouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Task {
+pub(crate) enum TransactionKind {
     Write,
     /// Changes the schema; only it may rewrite whole tables.
     Migrate,
@@ -117,7 +117,7 @@ pub(crate) type Fill<'a> = &'a mut dyn FnMut(&mut dyn Sink) -> Result<(), Ledger
 pub(crate) trait Store: Debug + Send {
     fn dialect(&self) -> Dialect;
 
-    fn begin(&mut self, task: Task) -> Result<(), LedgerError>;
+    fn begin(&mut self, task: TransactionKind) -> Result<(), LedgerError>;
 
     /// After an error it is unknown whether the transaction was committed.
     fn commit(&mut self) -> Result<(), LedgerError>;
@@ -147,7 +147,7 @@ pub(crate) trait Store: Debug + Send {
 /// Runs work within a transaction; commits all of it or nothing.
 pub(crate) fn transaction<T>(
     store: &mut dyn Store,
-    task: Task,
+    task: TransactionKind,
     work: impl FnOnce(&mut dyn Store) -> Result<T, LedgerError>,
 ) -> Result<T, LedgerError> {
     store.begin(task)?;
@@ -163,7 +163,7 @@ pub(crate) fn reading<T>(
     store: &mut dyn Store,
     work: impl FnOnce(&mut dyn Store) -> Result<T, LedgerError>,
 ) -> Result<T, LedgerError> {
-    store.begin(Task::Read)?;
+    store.begin(TransactionKind::Read)?;
     let done = work(store);
     store.rollback();
     done

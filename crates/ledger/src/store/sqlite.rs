@@ -3,7 +3,7 @@
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, Statement, ToSql};
 
-use super::{Dialect, Each, Fill, Insert, Row, Sink, Store, Task, Value};
+use super::{Dialect, Each, Fill, Insert, Row, Sink, Store, TransactionKind, Value};
 use crate::error::LedgerError;
 
 /// Maximum number of cached statements; further ones replace the least recently used.
@@ -24,11 +24,11 @@ impl Store for Sqlite {
         Dialect::Sqlite
     }
 
-    fn begin(&mut self, task: Task) -> Result<(), LedgerError> {
+    fn begin(&mut self, task: TransactionKind) -> Result<(), LedgerError> {
         Ok(self.0.execute_batch(match task {
             // SQLite has one writer at a time: no other writer changes what this transaction reads.
-            Task::Write | Task::Migrate => "BEGIN IMMEDIATE",
-            Task::Read => "BEGIN DEFERRED",
+            TransactionKind::Write | TransactionKind::Migrate => "BEGIN IMMEDIATE",
+            TransactionKind::Read => "BEGIN DEFERRED",
         })?)
     }
 

@@ -10,7 +10,7 @@ use crate::config::options::{ClockArg, duration};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Run again, it completes what was cut off; it never changes a topic that is there.
+A second run completes an interrupted one. An existing topic is never changed.
 
 Examples:
   mashang topics create --kafka k1:9092,k2:9092,k3:9092
@@ -36,17 +36,17 @@ pub(crate) struct TopicsCreateArgs {
     /// Brokers that must have a record before it counts
     #[arg(long, default_value_t = 2, value_name = "N")]
     pub(crate) min_insync: u16,
-    /// How long records are kept, such as 7d; more than any recovery takes
+    /// How long records are kept, such as 7d; longer than any outage
     #[arg(long, default_value = "7d", value_parser = duration, value_name = "DURATION")]
     pub(crate) retain: Duration,
-    /// Who says what time it is, chosen once: event is for backfills
+    /// Source of the time, chosen once: event is for backfills
     #[arg(long, value_enum, default_value_t = ClockArg::Wall, value_name = "CLOCK")]
     pub(crate) clock: ClockArg,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Tells everything at once that cannot keep the promises, and what is only unwise. Exit status 1 if there is a mistake.
+Reports all mistakes and warnings at once. Exit status 1 if there is a mistake.
 
 Examples:
   mashang topics check --kafka k1:9092")]
@@ -67,8 +67,8 @@ pub(crate) struct SnapshotsArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every file is checked as `rules check` does, and against the rules in force. An interrupted publishing is completed first,
-also one that another process began.
+Every file is checked as `rules check` does, and against the rules in force. It first completes an interrupted publication,
+of any process.
 
 Examples:
   mashang rules publish acme.toml --kafka k1:9092 --store file:/srv/mashang")]

@@ -17,7 +17,7 @@ use crate::config::groups::KafkaArgs;
 use crate::config::roles::{ConsoleArgs, EdgeArgs, LedgerArgs, WorkerArgs};
 use crate::config::serve;
 
-/// Scan events in; counts, prizes and commission out, each once.
+/// Takes scan events; gives counts, prizes and commission, each exactly once.
 #[derive(Debug, Parser)]
 #[command(
     name = "mashang",
@@ -32,7 +32,7 @@ Examples:
   mashang export counters --ledger out/ledger.sqlite
   mashang explain code X-1 --ledger out/ledger.sqlite
 
-Exit status: 0 done, 1 failed, 2 bad usage, rules or input file that cannot be read."
+Exit status: 0 done, 1 failed, 2 wrong arguments, wrong rules, or an input file that cannot be read."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -41,35 +41,35 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// A brand that does not exist and its traffic, live: prints where to look
+    /// Run the service with an invented brand and live traffic; print its addresses
     Demo(DemoArgs),
-    /// Take events over HTTP and UDP, keep them, work on them and answer, in one process
+    /// Run everything in one process: take events over HTTP and UDP, store them, compute, answer
     Serve(serve::Settings),
     /// A role of a fleet: take events over HTTP and UDP into Kafka
     Edge(EdgeArgs),
-    /// A role of a fleet: work on what is in Kafka, at one desk or all
+    /// A role of a fleet: run the desks (shopper, code, campaign) on Kafka
     Worker(WorkerArgs),
-    /// A role of a fleet: write what the desks found into the ledger
+    /// A role of a fleet: write the facts of the desks into the ledger
     Ledger(LedgerArgs),
     /// A role of a fleet: answer what became of a scan
     Console(ConsoleArgs),
-    /// The topics of a fleet
+    /// Create or check the topics of a fleet
     #[command(subcommand)]
     Topics(TopicsCommand),
-    /// The snapshots of a fleet
+    /// List or verify the snapshots of a fleet
     #[command(subcommand)]
     Snapshots(SnapshotsCommand),
     /// Take a file of events through all desks into a ledger
     Run(RunArgs),
     /// Write a table of a ledger to standard output
     Export(ExportArgs),
-    /// Say why something is as it is
+    /// Show the history of a code
     #[command(subcommand)]
     Explain(ExplainCommand),
-    /// Check rules
+    /// Check rules, or publish them to a fleet
     #[command(subcommand)]
     Rules(RulesCommand),
-    /// Read the log of a service
+    /// Read the log of a service or a fleet
     #[command(subcommand)]
     Log(LogCommand),
 }
@@ -82,8 +82,7 @@ pub(crate) enum LogCommand {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each line is an event with `received`, `partition` and `offset`; `run` takes it up as it was received. The service may go on
-meanwhile.
+Each line is an event with `received`, `partition` and `offset`; `run` keeps this `received`. The service may run meanwhile.
 
 Examples:
   mashang log dump --data data
@@ -94,10 +93,10 @@ pub(crate) struct LogDumpArgs {
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) kafka: KafkaArgs,
-    /// Which topic; this build writes scans
+    /// Topic to write; only scans is possible
     #[arg(long, default_value = "scans", value_parser = ["scans"])]
     pub(crate) topic: String,
-    /// Only events received from then on: RFC 3339, or ms since the epoch
+    /// Only events received at or after TIME: RFC 3339, or ms since the epoch
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) from: Option<Millis>,
 }
@@ -109,7 +108,8 @@ fn moment(text: &str) -> Result<Millis, String> {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Every line of FILE is an event, a flat JSON object; `received` is the running maximum of the events' times. The same input
-gives the same ledger. Events that are refused are reported on standard error, by line, and counted; they change no status.
+gives the same ledger. Events that are refused are reported on standard error, by line, and counted; they do not change the
+exit status.
 
 Examples:
   mashang run --rules acme.toml --events events.ndjson --out out
@@ -118,7 +118,7 @@ pub(crate) struct RunArgs {
     /// Rules, one file per merchant; repeat the option or give several
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     pub(crate) rules: Vec<PathBuf>,
-    /// Events as NDJSON; - is standard input
+    /// Events as NDJSON, which may be compressed with gzip or zstd; - is standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) events: PathBuf,
     /// Where ledger.sqlite and the published rules are written; a ledger of an earlier run is replaced
@@ -152,6 +152,7 @@ pub(crate) struct ExportArgs {
     /// The ledger: sqlite:FILE, a path, or postgres://USER:PASSWORD@HOST/DATABASE
     #[arg(long, value_name = "URL")]
     pub(crate) ledger: String,
+    /// Format of the rows
     #[arg(long, value_parser = named(&Format::ALL, Format::as_str), default_value = "csv", value_name = "FORMAT")]
     pub(crate) format: Format,
 }
@@ -191,9 +192,9 @@ pub(crate) struct ExplainCodeArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TopicsCommand {
-    /// Make what is missing, with the settings that keep the promises
+    /// Create missing topics, with settings that lose no record
     Create(TopicsCreateArgs),
-    /// Tell what cannot keep the promises
+    /// Report settings of topics that can lose or repeat events
     Check(TopicsCheckArgs),
 }
 
@@ -201,15 +202,15 @@ pub(crate) enum TopicsCommand {
 pub(crate) enum SnapshotsCommand {
     /// Every snapshot, by partition
     List(SnapshotsArgs),
-    /// Read every snapshot to its end; exit status 1 if one is not as it was written
+    /// Read every snapshot to its end; exit status 1 if a file is damaged
     Verify(SnapshotsArgs),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RulesCommand {
-    /// Put rules into a fleet: every desk changes over at its marker
+    /// Publish rules to a fleet; each desk uses them from its marker on
     Publish(RulesPublishArgs),
-    /// Report every mistake at once, with file, line and key; print the version of rules that are right
+    /// Report every mistake at once, with file, line and key; print the version of valid rules
     Check(RulesCheckArgs),
 }
 
@@ -222,7 +223,7 @@ pub(crate) struct RulesCheckArgs {
     /// Rules, one file per merchant
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Rules that they are to follow: tells what changes, and refuses what must not
+    /// The published rules to compare with: reports changes, refuses forbidden ones
     #[arg(long, value_name = "OLD")]
     pub(crate) against: Option<PathBuf>,
 }

@@ -15,7 +15,7 @@ pub(crate) fn code(args: &ExplainCodeArgs) -> Result<()> {
     let mut out = BufWriter::new(stdout().lock());
     if !ledger.explain_code(&args.name, args.shopper.as_deref(), &mut out)? {
         bail!(
-            "code {} has no history in this ledger: one-item codes and codes that draw have one, by the names that `export codes` and `export awards` show",
+            "code {} has no history in this ledger: name a code that `export codes` or `export awards` shows",
             args.name
         );
     }

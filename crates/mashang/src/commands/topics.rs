@@ -54,8 +54,8 @@ fn print_report(checked: &Report) -> Result<()> {
     }
     match checked.mistakes.len() {
         0 => print(line(&checked.meta)),
-        1 => Err(anyhow!("1 mistake: these topics cannot keep what is promised")),
-        n => Err(anyhow!("{n} mistakes: these topics cannot keep what is promised")),
+        1 => Err(anyhow!("1 mistake in the topics, see above: mend it and check again")),
+        n => Err(anyhow!("{n} mistakes in the topics, see above: mend them and check again")),
     }
 }
 

@@ -6,12 +6,14 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use crate::config::groups::{HttpSettings, IngestSettings, ProcessSettings};
+use crate::config::groups::{HttpArgs, IngestArgs, ProcessArgs};
 use crate::config::options::{ClockArg, duration};
 use crate::config::serve::Settings;
 use crate::usage;
 
+// Its own traffic has no key, so the option is refused and not shown.
 #[derive(Debug, Args)]
+#[command(mut_arg("keys", |keys| keys.hide(true)))]
 #[command(after_help = "\
 Everything is real: an embedded log, the desks, a ledger; only the shoppers are made up. It runs until it is stopped.
 
@@ -19,15 +21,15 @@ Examples:
   mashang demo
   mashang demo --data demo-data --http 127.0.0.1:8080")]
 pub(crate) struct DemoArgs {
-    /// Where its data are kept; a directory that is removed at the end if left out
+    /// Directory for its data [default: a temporary one, removed at the end]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) http: HttpSettings,
+    pub(crate) http: HttpArgs,
     #[command(flatten)]
-    pub(crate) ingest: IngestSettings,
+    pub(crate) ingest: IngestArgs,
     #[command(flatten)]
-    pub(crate) process: ProcessSettings,
+    pub(crate) process: ProcessArgs,
     /// Stop after this time, such as 30s
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     pub(crate) duration: Option<Duration>,

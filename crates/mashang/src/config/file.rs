@@ -32,27 +32,49 @@ const KAFKA_TABLES: [&str; 3] = ["kafka-client", "kafka-producer", "kafka-consum
 pub(crate) fn complete(root: &Command, mut args: Vec<OsString>) -> Result<Vec<OsString>> {
     // An error of the command line itself is reported by the parser that comes next.
     let Ok(matches) = relaxed(root.clone()).try_get_matches_from(&args) else { return Ok(args) };
-    let (mut command, mut matches) = (root, &matches);
-    while let Some((name, sub)) = matches.subcommand() {
-        (command, matches) = (command.find_subcommand(name).expect("a command that was matched"), sub);
-    }
-    let Ok(Some(path)) = matches.try_get_one::<PathBuf>(CONFIG) else { return Ok(args) };
+    let chosen = chosen(root, &matches);
+    let Ok(Some(path)) = chosen.matches.try_get_one::<PathBuf>(CONFIG) else { return Ok(args) };
     let text = read(path)?;
     let table = parse(path, &text)?;
     for (key, value) in table.get_ref() {
         let file = File { path, text: &text, line: line(&text, key.span().start) };
-        args.extend(file.arguments(root, command, matches, key.get_ref(), value)?);
+        args.extend(file.arguments(root, &chosen, key.get_ref(), value)?);
     }
     Ok(args)
 }
 
-/// What to print instead of the parser's message if an option is missing that the file may give, too.
-pub(crate) fn missing(error: &clap::Error) -> Option<String> {
+/// What to print instead of the parser's message if an option is missing: every place where it may be given.
+pub(crate) fn missing(root: &Command, args: &[OsString], error: &clap::Error) -> Option<String> {
     let Some(ContextValue::Strings(options)) = error.get(ContextKind::InvalidArg) else { return None };
-    let key = options.first().filter(|_| error.kind() == ErrorKind::MissingRequiredArgument)?;
-    let key = key.strip_prefix("--")?.split(' ').next()?;
-    let variable = key.to_uppercase().replace('-', "_");
-    Some(format!("--{key} is missing: give it, set MASHANG_{variable}, or write `{key}` into the file of --config"))
+    let given = options.first().filter(|_| error.kind() == ErrorKind::MissingRequiredArgument)?;
+    let key = given.strip_prefix("--")?.split(' ').next()?;
+    let matches = relaxed(root.clone()).try_get_matches_from(args).ok()?;
+    let command = chosen(root, &matches).command;
+    let variable = option(command, key)?.get_env().map(|name| name.display().to_string());
+    Some(match (variable, option(command, CONFIG)) {
+        (None, _) => format!("--{key} is missing: give {given}"),
+        (Some(variable), None) => format!("--{key} is missing: give it, or set {variable}"),
+        (Some(variable), Some(_)) => {
+            format!("--{key} is missing: give it, set {variable}, or write `{key}` into the file of --config")
+        }
+    })
+}
+
+/// The command that a command line chooses.
+struct Chosen<'c> {
+    /// With the commands above it, as it is written.
+    name: String,
+    command: &'c Command,
+    matches: &'c ArgMatches,
+}
+
+fn chosen<'c>(root: &'c Command, matches: &'c ArgMatches) -> Chosen<'c> {
+    let mut chosen = Chosen { name: root.get_name().to_owned(), command: root, matches };
+    while let Some((name, matches)) = chosen.matches.subcommand() {
+        let command = chosen.command.find_subcommand(name).expect("a command that was matched");
+        chosen = Chosen { name: format!("{} {name}", chosen.name), command, matches };
+    }
+    chosen
 }
 
 /// The settings of the Kafka client that stand in the file, by table in the order of [`KAFKA_TABLES`].
@@ -118,11 +140,11 @@ impl File<'_> {
     fn arguments(
         &self,
         root: &Command,
-        command: &Command,
-        matches: &ArgMatches,
+        chosen: &Chosen<'_>,
         key: &str,
         value: &Spanned<DeValue<'_>>,
     ) -> Result<Vec<OsString>> {
+        let &Chosen { ref name, command, matches } = chosen;
         let uses_kafka = option(command, KAFKA).is_some();
         if uses_kafka && KAFKA_TABLES.contains(&key) {
             return Ok(Vec::new());
@@ -130,8 +152,7 @@ impl File<'_> {
         let Some(arg) = option(command, key).filter(|_| key != CONFIG) else {
             let is_shared =
                 uses_kafka && root.get_subcommands().any(|role| option(role, KAFKA).and(option(role, key)).is_some());
-            let name = command.get_name();
-            let what = || self.wrong(&format!("{key} is no setting of {name}: see `mashang {name} --help`"));
+            let what = || self.wrong(&format!("{key} is no setting of {name}: see `{name} --help`"));
             return if is_shared && key != CONFIG { Ok(Vec::new()) } else { Err(what()) };
         };
         let texts = match value.get_ref() {

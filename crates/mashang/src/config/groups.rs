@@ -17,17 +17,16 @@ use web::server::tls::Tls;
 
 use crate::config::address::Address;
 use crate::config::file::kafka_tables;
-use crate::config::options::Udp;
-use crate::config::options::{LogFormat, ShopperLimit, duration};
+use crate::config::options::{LogFormat, ShopperLimit, Udp, duration, text};
 use crate::usage;
 
 /// Default maximum of open connections, lowered to what the limit of open files allows.
 const CONNECTIONS: u64 = 20_000;
 /// Largest maximum of connections that may be set; more are refused.
-const CONNECTIONS_MOST: u64 = 1_000_000;
+const CONNECTIONS_MAX: u64 = 1_000_000;
 /// Shortest and longest idle timeout that may be set; others are refused.
-const IDLE_TIMEOUT_LEAST: Duration = Duration::from_secs(1);
-const IDLE_TIMEOUT_MOST: Duration = Duration::from_hours(1);
+const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+const IDLE_TIMEOUT_MAX: Duration = Duration::from_hours(1);
 /// Number of files that a process has open beside its connections: segments of the log, the ledger, files of its threads.
 const FILES_BESIDE: u64 = 512;
 /// Minimum memory for requests in flight, bytes: one body fits; less is refused.
@@ -40,15 +39,15 @@ const SPOOL_BYTES: u64 = 1024 * 1024 * 1024;
 const SPOOL_AFTER: Duration = Duration::from_secs(2);
 /// Shortest and longest time for that; others are refused. With less, every short delay would use the disk; with more, the
 /// sender's timeout would pass first.
-const SPOOL_AFTER_LEAST: Duration = Duration::from_millis(100);
-const SPOOL_AFTER_MOST: Duration = Duration::from_secs(20);
+const SPOOL_AFTER_MIN: Duration = Duration::from_millis(100);
+const SPOOL_AFTER_MAX: Duration = Duration::from_secs(20);
 /// Shortest and longest session timeout that brokers take unless they are configured otherwise.
-const SESSION_TIMEOUT_LEAST: Duration = Duration::from_secs(6);
-const SESSION_TIMEOUT_MOST: Duration = Duration::from_mins(30);
+const SESSION_TIMEOUT_MIN: Duration = Duration::from_secs(6);
+const SESSION_TIMEOUT_MAX: Duration = Duration::from_mins(30);
 
 /// What every process takes.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct ProcessSettings {
+pub(crate) struct ProcessArgs {
     /// Address of health and metrics
     #[arg(long, env = "MASHANG_ADMIN", value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
     pub(crate) admin: Address,
@@ -59,7 +58,7 @@ pub(crate) struct ProcessSettings {
 
 /// A port for HTTP.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct HttpSettings {
+pub(crate) struct HttpArgs {
     /// Address for HTTP: events, results, the page
     #[arg(long, env = "MASHANG_HTTP", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) http: Address,
@@ -78,7 +77,7 @@ pub(crate) struct HttpSettings {
         hide_default_value = false
     )]
     proxy_trust: Trust,
-    /// Take connections from those proxies alone, each beginning with a header of the PROXY protocol, version 1 or 2
+    /// Accept only connections from --proxy-trust networks; each must begin with a PROXY protocol header, version 1 or 2
     #[arg(
         long,
         env = "MASHANG_PROXY_PROTOCOL",
@@ -88,23 +87,23 @@ pub(crate) struct HttpSettings {
         default_missing_value = "true"
     )]
     proxy_protocol: bool,
-    /// How long a connection without a request is kept, longer than balancers keep theirs
+    /// Idle time after which a connection is closed, 1s to 1h; longer than the balancer's
     #[arg(long, env = "MASHANG_IDLE_TIMEOUT", value_name = "DURATION", value_parser = duration, default_value = "75s")]
     idle_timeout: Duration,
-    /// TLS: the certificate and those that signed it, in PEM; read again when it changes
+    /// TLS certificate chain, PEM; the file is read again when it changes
     #[arg(long, env = "MASHANG_TLS_CERT", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
-    /// TLS: the certificate's key, in PEM, which others must not be able to read
+    /// TLS private key, PEM; readable by its owner only
     #[arg(long, env = "MASHANG_TLS_KEY", value_name = "FILE")]
     tls_key: Option<PathBuf>,
-    /// How long a stop waits, not ready, before connections end, such as 5s
+    /// Time from "not ready" to the end of connections when the process stops, such as 5s
     #[arg(long, env = "MASHANG_DRAIN_WAIT", value_name = "DURATION", value_parser = duration, default_value = "0s")]
     pub(crate) drain_wait: Duration,
 }
 
 /// How events come in.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct IngestSettings {
+pub(crate) struct IngestArgs {
     /// Address for datagrams, or none [default: 127.0.0.1:5683, if it is free]
     #[arg(long, env = "MASHANG_UDP", value_name = "ADDRESS")]
     udp: Option<Udp>,
@@ -114,29 +113,29 @@ pub(crate) struct IngestSettings {
     /// Memory of requests in flight, bytes; beyond it requests get 503
     #[arg(long, env = "MASHANG_INFLIGHT_BYTES", value_name = "N", default_value_t = 268_435_456)]
     pub(crate) inflight_bytes: u32,
-    /// Events a second beyond which a shopper is turned away while memory is short; 0: never
+    /// Events per second of one shopper; beyond it they are refused while memory is short; 0: no limit
     #[arg(long, env = "MASHANG_SHOPPER_LIMIT", value_name = "N", default_value = "1000")]
     pub(crate) shopper_limit: ShopperLimit,
 }
 
 /// Where events are made durable while Kafka is slow or unavailable.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct SpoolSettings {
-    /// Directory, of this process alone, where events are durable while Kafka is slow or unavailable [default: none, then 503]
+pub(crate) struct SpoolArgs {
+    /// Directory for events while Kafka is slow or unavailable; for this process only [default: none, answer 503]
     #[arg(long, env = "MASHANG_SPOOL", value_name = "DIR")]
     spool: Option<PathBuf>,
-    /// Size of the spool's files, bytes; beyond it 503 [default: 1073741824]
+    /// Size of the spool's files, bytes, at least 1 MiB; beyond it 503 [default: 1073741824]
     #[arg(long, env = "MASHANG_SPOOL_BYTES", value_name = "N")]
     spool_bytes: Option<u64>,
-    /// Time after which events that Kafka has not acknowledged go into the spool [default: 2s]
+    /// Time after which events that Kafka has not acknowledged go into the spool, 100ms to 20s [default: 2s]
     #[arg(long, env = "MASHANG_SPOOL_AFTER", value_name = "DURATION", value_parser = duration)]
     spool_after: Option<Duration>,
 }
 
 /// A process that shares partitions with others of its role.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct GroupSettings {
-    /// How long a process may be gone before others take its partitions
+pub(crate) struct GroupArgs {
+    /// How long a process may be gone before others take its partitions, 6s to 30m
     #[arg(
         long,
         env = "MASHANG_SESSION_TIMEOUT",
@@ -172,7 +171,7 @@ pub(crate) struct Spool {
     pub(crate) after: Duration,
 }
 
-impl HttpSettings {
+impl HttpArgs {
     /// Checks the settings and raises the limit of open files as far as the system allows.
     ///
     /// # Errors
@@ -181,8 +180,8 @@ impl HttpSettings {
         let files = raise_files().context("the system reports no limit of open files")?;
         let fit = files.saturating_sub(FILES_BESIDE).max(1);
         let connections = self.connections.unwrap_or(CONNECTIONS.min(fit));
-        if !(1..=CONNECTIONS_MOST).contains(&connections) {
-            return Err(usage(format!("connections is {connections}: give 1 to {CONNECTIONS_MOST}")));
+        if !(1..=CONNECTIONS_MAX).contains(&connections) {
+            return Err(usage(format!("connections is {connections}: give 1 to {CONNECTIONS_MAX}")));
         }
         if connections > fit {
             return Err(usage(format!(
@@ -194,8 +193,8 @@ impl HttpSettings {
                 "proxy-protocol: no connection would be taken: give the proxies' networks in --proxy-trust",
             ));
         }
-        if !(IDLE_TIMEOUT_LEAST..=IDLE_TIMEOUT_MOST).contains(&self.idle_timeout) {
-            return Err(usage("idle-timeout: give 1s to 1h; balancers keep connections for 60s"));
+        if !(IDLE_TIMEOUT_MIN..=IDLE_TIMEOUT_MAX).contains(&self.idle_timeout) {
+            return Err(usage(format!("idle-timeout is {}: give 1s to 1h", text(self.idle_timeout))));
         }
         let tls = match (&self.tls_cert, &self.tls_key) {
             (None, None) => None,
@@ -231,7 +230,7 @@ impl HttpSettings {
     }
 }
 
-impl IngestSettings {
+impl IngestArgs {
     pub(crate) fn udp(&self) -> Udp {
         self.udp.unwrap_or_default()
     }
@@ -255,7 +254,7 @@ impl IngestSettings {
     }
 }
 
-impl SpoolSettings {
+impl SpoolArgs {
     /// The spool, if there is one.
     ///
     /// # Errors
@@ -272,19 +271,20 @@ impl SpoolSettings {
             return Err(usage(format!("spool-bytes is {bytes}: give {SPOOL_BYTES_MIN} or more, room for some rounds")));
         }
         let after = self.spool_after.unwrap_or(SPOOL_AFTER);
-        if !(SPOOL_AFTER_LEAST..=SPOOL_AFTER_MOST).contains(&after) {
-            return Err(usage("spool-after: give 100ms to 20s; senders wait for 30s"));
+        if !(SPOOL_AFTER_MIN..=SPOOL_AFTER_MAX).contains(&after) {
+            return Err(usage(format!("spool-after is {}: give 100ms to 20s; senders wait for 30s", text(after))));
         }
         Ok(Some(Spool { dir, bytes, after }))
     }
 }
 
-impl GroupSettings {
+impl GroupArgs {
     /// # Errors
     /// Something is wrong: usage.
     pub(crate) fn check(&self) -> Result<()> {
-        if !(SESSION_TIMEOUT_LEAST..=SESSION_TIMEOUT_MOST).contains(&self.session_timeout) {
-            return Err(usage("session-timeout: give 6s to 30m, as brokers take it"));
+        if !(SESSION_TIMEOUT_MIN..=SESSION_TIMEOUT_MAX).contains(&self.session_timeout) {
+            let given = text(self.session_timeout);
+            return Err(usage(format!("session-timeout is {given}: give 6s to 30m, as brokers take it")));
         }
         Ok(())
     }

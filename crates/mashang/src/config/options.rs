@@ -28,6 +28,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     u64::try_from(ms).map(Duration::from_millis).map_err(|_| "is negative".to_owned())
 }
 
+/// A duration as it is given, in whole seconds or ms.
+pub(super) fn text(duration: Duration) -> String {
+    if duration.subsec_millis() == 0 {
+        format!("{}s", duration.as_secs())
+    } else {
+        format!("{}ms", duration.as_millis())
+    }
+}
+
 /// The shopper limit, events a second; beyond it a shopper's events are refused while memory is short. 0 is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ShopperLimit(u32);
@@ -52,7 +61,8 @@ impl FromStr for ShopperLimit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse::<u32>().map_err(|e| e.to_string())?.try_into()
+        let number = text.parse::<u32>();
+        number.map_err(|_| format!("is not a number: give 0 to {EVENTS_PER_S_MAX} events a second"))?.try_into()
     }
 }
 

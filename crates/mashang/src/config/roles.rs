@@ -8,9 +8,7 @@ use clap::{Args, ValueEnum};
 use eventlog::kafka::settings::Settings as Kafka;
 use ledger::url::LedgerUrl;
 
-use crate::config::groups::{
-    GroupSettings, HttpSettings, IngestSettings, KafkaArgs, ProcessSettings, Spool, SpoolSettings,
-};
+use crate::config::groups::{GroupArgs, HttpArgs, IngestArgs, KafkaArgs, ProcessArgs, Spool, SpoolArgs};
 use crate::config::object_store::Store;
 use crate::config::options::duration;
 use crate::usage;
@@ -29,14 +27,14 @@ pub(crate) struct RoleArgs {
     #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
-    process: ProcessSettings,
+    process: ProcessArgs,
     /// The name of this process in its group, the same after a restart [default: the host's name]
     #[arg(long, env = "MASHANG_INSTANCE", value_name = "NAME")]
     instance: Option<String>,
     /// Directory of `file:` secrets [default: the working directory]
     #[arg(long, env = "MASHANG_SECRETS", value_name = "DIR")]
     secrets: Option<PathBuf>,
-    /// Interval at which the topics are compared with those of this log
+    /// Interval at which the process checks that no topic was deleted and created again
     #[arg(
         long,
         env = "MASHANG_CHECK_TOPICS_EVERY",
@@ -52,15 +50,15 @@ pub(crate) struct RoleArgs {
 pub(crate) struct EdgeArgs {
     #[command(flatten)]
     role: RoleArgs,
-    /// Snapshots and rules: file:DIR
+    /// The store with the published rules: file:DIR
     #[arg(long, env = "MASHANG_STORE", value_name = "URL", required = true)]
     store: String,
     #[command(flatten)]
-    http: HttpSettings,
+    http: HttpArgs,
     #[command(flatten)]
-    ingest: IngestSettings,
+    ingest: IngestArgs,
     #[command(flatten)]
-    spool: SpoolSettings,
+    spool: SpoolArgs,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -71,17 +69,17 @@ pub(crate) struct WorkerArgs {
     /// Snapshots and rules: file:DIR
     #[arg(long, env = "MASHANG_STORE", value_name = "URL", required = true)]
     store: String,
-    /// Which desks [default: all three]
+    /// Desks that this worker runs [default: all three]
     #[arg(long, env = "MASHANG_DESK", value_enum, value_delimiter = ',', num_args = 1.., value_name = "DESK,…")]
     desk: Vec<DeskArg>,
-    /// Threads that work [default: one per processor]
+    /// Threads that run desks [default: one per processor]
     #[arg(long, env = "MASHANG_LANES", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     lanes: Option<u16>,
     /// Interval of snapshots, such as 60s
     #[arg(long, env = "MASHANG_SNAPSHOT_EVERY", value_name = "DURATION", value_parser = duration, default_value = "60s")]
     snapshot_every: Duration,
     #[command(flatten)]
-    group: GroupSettings,
+    group: GroupArgs,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -93,7 +91,7 @@ pub(crate) struct LedgerArgs {
     #[arg(long, env = "MASHANG_LEDGER", value_name = "URL", required = true)]
     ledger: String,
     #[command(flatten)]
-    group: GroupSettings,
+    group: GroupArgs,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -105,7 +103,7 @@ pub(crate) struct ConsoleArgs {
     #[arg(long, env = "MASHANG_LEDGER", value_name = "URL", required = true)]
     ledger: String,
     #[command(flatten)]
-    http: HttpSettings,
+    http: HttpArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -119,7 +117,7 @@ pub(crate) enum DeskArg {
 #[derive(Debug)]
 pub(crate) struct Role {
     pub(crate) kafka: Kafka,
-    pub(crate) process: ProcessSettings,
+    pub(crate) process: ProcessArgs,
     pub(crate) instance: String,
     pub(crate) secrets: PathBuf,
     pub(crate) check_topics_every: Duration,
@@ -129,8 +127,8 @@ pub(crate) struct Role {
 pub(crate) struct Edge {
     pub(crate) role: Role,
     pub(crate) store: Store,
-    pub(crate) http: HttpSettings,
-    pub(crate) ingest: IngestSettings,
+    pub(crate) http: HttpArgs,
+    pub(crate) ingest: IngestArgs,
     pub(crate) spool: Option<Spool>,
 }
 
@@ -141,21 +139,21 @@ pub(crate) struct Worker {
     pub(crate) desks: Vec<DeskArg>,
     pub(crate) lanes: usize,
     pub(crate) snapshot_every: Duration,
-    pub(crate) group: GroupSettings,
+    pub(crate) group: GroupArgs,
 }
 
 #[derive(Debug)]
 pub(crate) struct Ledger {
     pub(crate) role: Role,
     pub(crate) ledger: LedgerUrl,
-    pub(crate) group: GroupSettings,
+    pub(crate) group: GroupArgs,
 }
 
 #[derive(Debug)]
 pub(crate) struct Console {
     pub(crate) role: Role,
     pub(crate) ledger: LedgerUrl,
-    pub(crate) http: HttpSettings,
+    pub(crate) http: HttpArgs,
 }
 
 impl RoleArgs {
@@ -169,7 +167,7 @@ impl RoleArgs {
             )));
         }
         if self.check_topics_every.is_zero() {
-            return Err(usage("check-topics-every: give a time, such as 60s"));
+            return Err(usage("check-topics-every is 0s: give a time, such as 60s"));
         }
         Ok(Role {
             kafka: self.kafka.settings()?,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use crate::config::groups::{HttpSettings, IngestSettings, ProcessSettings};
+use crate::config::groups::{HttpArgs, IngestArgs, ProcessArgs};
 use crate::config::options::{ClockArg, duration};
 use crate::usage;
 
@@ -28,13 +28,13 @@ pub(crate) struct Settings {
     #[arg(long, env = "MASHANG_RULES", num_args = 1.., value_delimiter = ',', value_name = "FILE", required = true)]
     pub(crate) rules: Vec<PathBuf>,
     #[command(flatten)]
-    pub(crate) http: HttpSettings,
+    pub(crate) http: HttpArgs,
     #[command(flatten)]
-    pub(crate) ingest: IngestSettings,
-    /// Partitions of every topic, chosen once
+    pub(crate) ingest: IngestArgs,
+    /// Partitions of every topic, 1 to 256, chosen once
     #[arg(long, env = "MASHANG_PARTITIONS", value_name = "N", default_value_t = 4)]
     pub(crate) partitions: u16,
-    /// The clock that gives the time, chosen once: event is for backfills
+    /// Source of the time, chosen once: event is for backfills
     #[arg(long, env = "MASHANG_CLOCK", value_enum, value_name = "CLOCK", default_value_t = ClockArg::Wall)]
     pub(crate) clock: ClockArg,
     /// Directory of `file:` secrets [default: beside the rules]
@@ -56,7 +56,7 @@ pub(crate) struct Settings {
     )]
     pub(crate) segment_bytes: u64,
     #[command(flatten)]
-    pub(crate) process: ProcessSettings,
+    pub(crate) process: ProcessArgs,
     /// File with more of these settings
     #[arg(long, env = "MASHANG_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,

@@ -16,13 +16,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use web::networks::Trust;
 use web::server::handler::Routes;
-use web::server::metrics::Http;
+use web::server::metrics::HttpMetrics;
 use web::server::port::{Port, PortConfig};
 
 /// The health of a process. Its functions are called on threads that may block.
 pub(crate) trait HealthCheck: Send + Sync {
     /// Whether the process makes progress; if not, why. Then it should be restarted.
-    fn life(&self) -> Result<(), String>;
+    fn liveness(&self) -> Result<(), String>;
 
     /// Whether the process can do its work now; if not, why.
     fn readiness(&self) -> Result<(), String>;
@@ -54,7 +54,7 @@ impl Admin {
             tls: None,
         };
         // The requests to the admin port are not in the metrics.
-        let port = Port::new(service, config, Http::new(&Registry::new())?);
+        let port = Port::new(service, config, HttpMetrics::new(&Registry::new())?);
         let (stop, stopped) = watch::channel(false);
         let address = listener.local_addr()?;
         let server = tokio::spawn(async move { port.serve(listener, stopped).await });
@@ -76,17 +76,17 @@ fn routes(health: Arc<dyn HealthCheck>) -> Router {
         .with_state(health)
 }
 
-type RoleHealth = State<Arc<dyn HealthCheck>>;
+type HealthState = State<Arc<dyn HealthCheck>>;
 
-async fn alive(State(health): RoleHealth) -> Response {
-    respond("alive", ask(move || health.life()).await)
+async fn alive(State(health): HealthState) -> Response {
+    respond("alive", ask(move || health.liveness()).await)
 }
 
-async fn ready(State(health): RoleHealth) -> Response {
+async fn ready(State(health): HealthState) -> Response {
     respond("ready", ask(move || health.readiness()).await)
 }
 
-async fn metrics(State(health): RoleHealth) -> Response {
+async fn metrics(State(health): HealthState) -> Response {
     let text = ask(move || Ok(health.metrics())).await;
     match text {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),

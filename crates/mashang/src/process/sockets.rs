@@ -21,7 +21,7 @@ use web::server::port::Port;
 use crate::config::options::Udp;
 use crate::usage;
 
-/// A thread that ends the process if its work fails, as its caller makes them.
+/// The work of a thread; if it fails, the process ends.
 pub(crate) type Work = Box<dyn FnOnce() -> Result<()> + Send>;
 
 /// Listens at the address of the admin port.
@@ -79,7 +79,7 @@ impl Servers {
         self.stop.send_replace(true);
         let threads = std::mem::take(&mut self.threads);
         let join = || threads.into_iter().for_each(|thread| drop(thread.join()));
-        // A thread that stopped at a broken invariant has said so.
+        // A thread that panicked has said so.
         let _ = tokio::task::spawn_blocking(join).await;
     }
 }
@@ -160,7 +160,7 @@ impl Receivers {
     /// Waits for the threads.
     pub(crate) fn join(self) {
         for thread in self.threads {
-            // A thread that stopped at a broken invariant has said so.
+            // A thread that panicked has said so.
             let _ = thread.join();
         }
     }

@@ -39,7 +39,9 @@ pub(crate) fn thread(
     let label = name.to_owned();
     let watched = move || {
         let result = catch_unwind(AssertUnwindSafe(work));
-        let result = result.unwrap_or_else(|_| Err(anyhow!("{label}: stopped at a broken invariant")));
+        let result = result.unwrap_or_else(|_| {
+            Err(anyhow!("{label}: stopped because of an internal error: report it with the lines above"))
+        });
         if let Err(error) = result {
             failed.send(error);
         }

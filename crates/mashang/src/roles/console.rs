@@ -49,7 +49,7 @@ async fn run(settings: Console, base: Base, pending: Arc<PendingResults>, mut me
     let page = console::page::routes(&results, Arc::new(move || version.clone()));
     let routes = Routes { router: public(results.routes().merge(page), nothing()), local_only: keys.is_none() };
     let own = Arc::<RoleHealth>::clone(&health);
-    let mut http = sockets.serve(routes, &settings.http, keys, own, (&base.registry, &failed))?;
+    let mut http = sockets.serve(routes, keys, own, (&base.registry, &failed))?;
     let signals = Signals::listen()?;
     info!(http = %http.address, admin = %http.admin.address, instance = base.instance, "ready");
 
@@ -91,7 +91,7 @@ struct RoleHealth {
 }
 
 impl HealthCheck for RoleHealth {
-    fn life(&self) -> Result<(), String> {
+    fn liveness(&self) -> Result<(), String> {
         Ok(())
     }
 

@@ -37,7 +37,7 @@ const TICKS_PER_TABLE: u32 = 10;
 
 /// The identity of the brand. It is kept beside the brand's files, so that a second demo on the same data continues with it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Facts {
+struct BrandIdentity {
     opens_ms: Millis,
     seed: u64,
 }
@@ -72,7 +72,7 @@ pub(crate) fn demo(args: &DemoArgs, files: Arc<dyn Files>) -> Result<()> {
 }
 
 /// The brand that is there, or a new one.
-fn brand_in(dir: &Path) -> Result<(Facts, PathBuf)> {
+fn brand_in(dir: &Path) -> Result<(BrandIdentity, PathBuf)> {
     let kept = dir.join("facts.json");
     if let Ok(bytes) = std::fs::read(&kept) {
         let facts = serde_json::from_slice(&bytes)
@@ -80,7 +80,7 @@ fn brand_in(dir: &Path) -> Result<(Facts, PathBuf)> {
         return Ok((facts, dir.join("rules.toml")));
     }
     let unwritten = || format!("{} cannot be written", dir.display());
-    let facts = Facts { opens_ms: now_ms() + OPENS_AFTER_MS, seed: 11 };
+    let facts = BrandIdentity { opens_ms: now_ms() + OPENS_AFTER_MS, seed: 11 };
     std::fs::create_dir_all(dir).map_err(|e| usage(format!("--data: {}: {e}: choose another", unwritten())))?;
     let rules = brand::write(dir, facts.opens_ms, facts.seed).with_context(unwritten)?;
     std::fs::write(&kept, serde_json::to_vec(&facts)?).with_context(unwritten)?;
@@ -88,7 +88,7 @@ fn brand_in(dir: &Path) -> Result<(Facts, PathBuf)> {
 }
 
 /// Sends the traffic and shows the results, for ever.
-async fn live(facts: Facts, address: String, ledger: PathBuf, page: String) {
+async fn live(facts: BrandIdentity, address: String, ledger: PathBuf, page: String) {
     // Each demo has other shoppers: a second demo with the same ones would only send duplicates.
     let mut traffic = Traffic::new(Brand::new(facts.opens_ms, facts.seed), now_ms().unsigned_abs());
     let mut client = Client::new(address);

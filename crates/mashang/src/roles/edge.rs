@@ -16,8 +16,7 @@ use edge::spool::append_target::AppendTarget;
 use edge::spool::{self, DeferredAppender, OpenedSpool, Spooled};
 use edge::transport::browser;
 use edge::transport::http::EdgeHandler;
-use eventlog::api::Health;
-use eventlog::api::{Appender, Consumer};
+use eventlog::api::{Appender, Consumer, Health};
 use eventlog::files::disk::Disk;
 use eventlog::kafka::appender::{KafkaAppender, Metrics as AppenderMetrics, Options};
 use eventlog::kafka::settings::Settings as Kafka;
@@ -209,7 +208,7 @@ async fn run(
     let udp_address = udp.address().map(tracing::field::display);
     let receivers = udp.receive(&ingest, settings.ingest.udp_trust(), |name, work| thread(name, &failed, work));
     let own = Arc::<RoleHealth>::clone(&health);
-    let mut http = sockets.serve(handler, &settings.http, keys, own, (&base.registry, &failed))?;
+    let mut http = sockets.serve(handler, keys, own, (&base.registry, &failed))?;
     let signals = Signals::listen()?;
     info!(http = %http.address, udp = udp_address, admin = %http.admin.address, instance = base.instance, "ready");
 
@@ -266,7 +265,7 @@ struct RoleHealth {
 }
 
 impl HealthCheck for RoleHealth {
-    fn life(&self) -> Result<(), String> {
+    fn liveness(&self) -> Result<(), String> {
         match self.targets.iter().any(|target| target.health() == Health::Failed) {
             true => Err("an appender or the spool failed".to_owned()),
             false => Ok(()),

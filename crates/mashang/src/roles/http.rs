@@ -8,10 +8,10 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 use web::auth::Keys;
 use web::server::handler::Handler;
-use web::server::metrics::Http;
-use web::server::port::Port;
+use web::server::metrics::HttpMetrics;
+use web::server::port::{Port, PortConfig};
 
-use crate::config::groups::{HttpSettings, ProcessSettings};
+use crate::config::groups::{HttpArgs, ProcessArgs};
 use crate::process::health::{Admin, HealthCheck};
 use crate::process::sockets::{self, Listeners, Servers};
 use crate::process::thread::{Failed, thread};
@@ -21,37 +21,38 @@ use crate::usage;
 ///
 /// # Errors
 /// They cannot be read: usage.
-pub(crate) fn open_keys(settings: &HttpSettings) -> Result<Option<Arc<Keys>>> {
+pub(crate) fn open_keys(settings: &HttpArgs) -> Result<Option<Arc<Keys>>> {
     Ok(settings.keys.as_deref().map(Keys::open).transpose().map_err(usage)?.map(Arc::new))
 }
 
 /// The sockets, bound before a process opens anything that takes long.
 pub(crate) struct HttpSockets {
     http: Listeners,
+    config: PortConfig,
     admin: TcpListener,
 }
 
 impl HttpSockets {
     /// # Errors
-    /// They cannot be bound: usage.
-    pub(crate) async fn bind(http: &HttpSettings, process: &ProcessSettings) -> Result<Self> {
-        Ok(Self { http: Listeners::bind(http.http.get())?, admin: sockets::admin(process.admin.get()).await? })
+    /// A setting is wrong, or they cannot be bound: usage.
+    pub(crate) async fn bind(http: &HttpArgs, process: &ProcessArgs) -> Result<Self> {
+        let config = http.port()?;
+        Ok(Self { http: Listeners::bind(http.http.get())?, config, admin: sockets::admin(process.admin.get()).await? })
     }
 
     /// Serves requests on threads of their own, and reads the keys and the certificate again when they change.
     ///
     /// # Errors
-    /// A setting is wrong (usage), or a socket fails.
+    /// A socket fails.
     pub(crate) fn serve<H: Handler>(
         self,
         handler: H,
-        settings: &HttpSettings,
         keys: Option<Arc<Keys>>,
         health: Arc<dyn HealthCheck>,
         (registry, failed): (&Registry, &Failed),
     ) -> Result<HttpServer> {
-        let connections = Http::new(registry).context("metrics are registered once")?;
-        let port = Port::new(handler, settings.port()?, connections);
+        let connections = HttpMetrics::new(registry).context("metrics are registered once")?;
+        let port = Port::new(handler, self.config, connections);
         let address = self.http.address()?;
         let servers = self.http.serve(&port, |name, work| thread(name, failed, work));
         let reload = keys.map(|keys| tokio::spawn(async move { keys.reload().await }));

@@ -12,7 +12,7 @@ use eventlog::error::LogError;
 use eventlog::kafka::consumer::KafkaConsumer;
 use eventlog::kafka::membership::{Change, Membership};
 use ledger::writer::Writer;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use prometheus::{IntGauge, IntGaugeVec, Registry, TextEncoder};
 use tracing::{info, warn};
 
@@ -96,14 +96,14 @@ fn follow(changes: &Receiver<Change>, commands: &SyncSender<LedgerCommand>, heal
             Change::Assigned(partitions) => {
                 info!(partitions = list(&partitions), "partitions come");
                 for TopicPartition { partition: facts, .. } in partitions {
-                    health.owned().insert(facts);
+                    health.owned.lock().insert(facts);
                     let _ = commands.send(LedgerCommand::Own(facts));
                 }
             }
             Change::Revoked(partitions) | Change::Lost(partitions) => {
                 info!(partitions = list(&partitions), "partitions go");
                 for TopicPartition { partition: facts, .. } in partitions {
-                    health.owned().remove(&facts);
+                    health.owned.lock().remove(&facts);
                     let _ = commands.send(LedgerCommand::Leave(facts));
                 }
             }
@@ -148,14 +148,10 @@ impl RoleHealth {
             registry: registry.clone(),
         })
     }
-
-    fn owned(&self) -> MutexGuard<'_, BTreeSet<u16>> {
-        self.owned.lock()
-    }
 }
 
 impl HealthCheck for RoleHealth {
-    fn life(&self) -> Result<(), String> {
+    fn liveness(&self) -> Result<(), String> {
         let stuck = self.progress.stuck();
         if stuck < self.stuck_after {
             return Ok(());
@@ -169,7 +165,7 @@ impl HealthCheck for RoleHealth {
             return Err(format!("facts partition {facts} stopped: {why}"));
         }
         let committed = self.progress.committed();
-        let owned = self.owned();
+        let owned = self.owned.lock();
         match owned.iter().filter(|facts| !committed.contains_key(facts)).count() {
             0 => Ok(()),
             left => Err(format!("{left} partitions are being taken up")),
@@ -177,10 +173,11 @@ impl HealthCheck for RoleHealth {
     }
 
     fn metrics(&self) -> String {
+        // Held until the gauges are read: another scrape would reset them.
+        let mut consumer = self.consumer.lock();
         self.lag.reset();
         self.stopped.reset();
         self.missing.set(i64::try_from(self.progress.missing()).unwrap_or(i64::MAX));
-        let mut consumer = self.consumer.lock();
         let committed = self.progress.committed();
         for (facts, next) in &committed {
             match consumer.bounds(TopicPartition::new(Topic::Facts, *facts)) {

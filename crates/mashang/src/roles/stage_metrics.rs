@@ -53,7 +53,7 @@ impl StageMetrics {
             for (kind, bytes) in &*progress.sizes.lock() {
                 self.state_bytes.with_label_values(&[desk, kind]).add(i64::try_from(*bytes).unwrap_or(i64::MAX));
             }
-            // Without a record since the last snapshot, that snapshot is as good as a new one.
+            // Without a record since the last snapshot, that snapshot is current.
             if progress.settled.load(Ordering::Acquire) > progress.snapshot_offset.load(Ordering::Acquire) {
                 let at = progress.snapshot_ms.load(Ordering::Acquire).cast_signed().max(self.began_ms);
                 oldest = oldest.map_or(Some(at), |oldest: i64| Some(oldest.min(at)));

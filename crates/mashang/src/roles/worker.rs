@@ -18,7 +18,7 @@ use eventlog::kafka::consumer::KafkaConsumer;
 use eventlog::kafka::membership::{Change, Membership};
 use eventlog::kafka::settings::Settings as Kafka;
 use eventlog::local::meta::Meta;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use prometheus::{IntGaugeVec, Registry, TextEncoder};
 use tracing::{info, warn};
 use worker::context::{RunMode, SnapshotPolicy, WorkerContext};
@@ -56,7 +56,7 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
     let library = reader.read(&Library::new())?;
     let more = Box::new(move |known: &Library| reader.read(known).map_err(|e| format!("{e:#}")));
     let mut writer = [0; 4];
-    getrandom::fill(&mut writer).map_err(|e| anyhow!("the system gives no random numbers: {e}"))?;
+    getrandom::fill(&mut writer).map_err(|e| anyhow!("the system gives no random numbers: {e}; check /dev/urandom"))?;
     let writer = u32::from_le_bytes(writer);
     let snapshot_policy = SnapshotPolicy { interval: settings.snapshot_every, ..SnapshotPolicy::default() };
     let memberships = Memberships::default();
@@ -141,12 +141,12 @@ fn follow(changes: &Receiver<Change>, supervisor: &Mutex<Option<LaneSupervisor>>
         match change {
             Change::Assigned(partitions) => {
                 info!(partitions = list(&partitions), "partitions come");
-                health.owned().extend(partitions.iter().copied());
+                health.owned.lock().extend(partitions.iter().copied());
                 partitions.iter().for_each(|&partition| supervisor.own(partition));
             }
             Change::Revoked(partitions) | Change::Lost(partitions) => {
                 info!(partitions = list(&partitions), "partitions go");
-                health.owned().retain(|owned| !partitions.contains(owned));
+                health.owned.lock().retain(|owned| !partitions.contains(owned));
                 partitions.iter().for_each(|&partition| supervisor.leave(partition));
             }
             Change::Over(error) => return Err(error.into()),
@@ -222,15 +222,11 @@ impl RoleHealth {
         })
     }
 
-    fn owned(&self) -> MutexGuard<'_, BTreeSet<TopicPartition>> {
-        self.owned.lock()
-    }
-
-    fn measure(&self) {
+    /// Sets the gauges. They are reset before, so the caller holds the consumer until it has read them.
+    fn measure(&self, consumer: &mut dyn Consumer) {
         self.stages.reset_lags();
         self.stopped.reset();
         self.missing.reset();
-        let mut consumer = self.consumer.lock();
         let desks = self.context.progress();
         let mut is_answering = true;
         for progress in &desks {
@@ -258,7 +254,7 @@ impl RoleHealth {
 }
 
 impl HealthCheck for RoleHealth {
-    fn life(&self) -> Result<(), String> {
+    fn liveness(&self) -> Result<(), String> {
         let stuck = Duration::from_millis(self.context.stuck_ms());
         if stuck < self.stuck_after {
             return Ok(());
@@ -276,15 +272,16 @@ impl HealthCheck for RoleHealth {
             return Err(format!("{} partition {} stopped: {why}", stopped.topic, stopped.partition));
         }
         let restored: BTreeSet<_> = progress.iter().map(|p| TopicPartition::new(p.topic, p.partition)).collect();
-        let left = self.owned().difference(&restored).count();
+        let left = self.owned.lock().difference(&restored).count();
         match left {
             0 => Ok(()),
-            left => Err(anyhow!("{left} partitions are being restored").to_string()),
+            left => Err(format!("{left} partitions are being restored")),
         }
     }
 
     fn metrics(&self) -> String {
-        self.measure();
+        let mut consumer = self.consumer.lock();
+        self.measure(&mut **consumer);
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
 }

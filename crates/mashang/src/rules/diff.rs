@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use domain::model::rules::Rules;
 
-/// A difference: the dotted key, and what stood and stands there.
+/// A difference: the dotted key, the old value and the new one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) key: String,

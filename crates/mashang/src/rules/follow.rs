@@ -45,7 +45,7 @@ impl RulesFollower {
     /// Stops the thread, and waits until it has ended.
     pub(crate) fn end(self) {
         drop(self.stop);
-        // A thread that stopped at a broken invariant has said so.
+        // A thread that panicked has said so.
         let _ = self.thread.join();
     }
 }

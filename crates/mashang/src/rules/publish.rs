@@ -11,9 +11,7 @@ use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::rules::{Rules, RulesSeq, version_text};
 use domain::protocol::publish::{Act, Publisher, Registry, Version};
 use domain::protocol::stage::BEHAVIOUR;
-use eventlog::api::Append;
-use eventlog::api::OnFull;
-use eventlog::api::{Appender, Consumer, read_all};
+use eventlog::api::{Append, Appender, Consumer, OnFull, read_all};
 use eventlog::local::meta::Meta;
 use tracing::{info, warn};
 use web::merchants::Rulebooks;
@@ -83,7 +81,7 @@ impl RulesPublisher<'_> {
                     if is_new {
                         info!(
                             merchant = rules.merchant,
-                            order = seq.0,
+                            seq = seq.0,
                             version = version_text(&sha256),
                             "rules published"
                         );

@@ -36,7 +36,7 @@ impl RulesStore {
         let bytes =
             files::read(&*self.files, &path).with_context(|| format!("{what} cannot be read: put the file back"))?;
         if version(&bytes) != *sha256 {
-            return Err(anyhow!("{what} are not what their name says: put the file back"));
+            return Err(anyhow!("{what}: the SHA-256 of the file is not its name: put the original file back"));
         }
         from_object(&bytes).map_err(|e| anyhow!("{what}: {e}"))
     }

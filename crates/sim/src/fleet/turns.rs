@@ -120,7 +120,7 @@ impl World {
         topic_partitions.into_iter().try_for_each(|topic_partition| self.open(at, topic_partition))
     }
 
-    /// A worker's turn: it reads some reports on its answers, and one of its tasks reads some records.
+    /// A worker's turn: it reads some delivery reports of its answers, and one of its tasks reads some records.
     pub(super) fn work(&mut self, at: usize, most: usize) -> Result<(), Alarm> {
         if self.workers[at].frozen > 0 {
             self.workers[at].frozen -= 1;

@@ -28,7 +28,7 @@ pub(crate) struct SimTask {
     inner: Box<dyn Task>,
     /// The next offset that it reads.
     next: u64,
-    /// If the partition belongs to another worker: the number of records that this task still reads. `None`: it is the owner.
+    /// Number of records that this task still reads after another worker took the partition. `None`: this worker owns it.
     pub left: Option<usize>,
 }
 

@@ -1,5 +1,5 @@
-//! Versions that follow a merchant's rules: other rates, more codes, another campaign. What is remembered, and for how long,
-//! stays as it is, so that a model can follow event by event.
+//! Versions that follow a merchant's rules: other rates, more codes, another campaign. Horizon, window and debounce do not change,
+//! so that the model can follow event by event.
 use super::plan::{Plan, RATES, Scale, quoted};
 use super::rng::Rng;
 use super::rules::campaign;

@@ -1,6 +1,7 @@
 //! Random valid rules.
+use super::gtins;
 use super::plan::{GTIN_BODY, Plan, RATES, Scale, moment, optional, quoted, rfc3339, with_check_digit};
-use super::{gtins, rng::Rng};
+use super::rng::Rng;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 

@@ -89,7 +89,8 @@ impl Ledgers {
         }
     }
 
-    /// A second writer begins at the positions in the database and reads `records` records; if there is one already, it commits.
+    /// The first call opens a second writer at the positions in the database, which reads `records` records. The second call lets
+    /// that writer commit.
     ///
     /// # Errors
     /// An error that must not happen to any writer, late or not.

@@ -11,8 +11,7 @@ use eventlog::api::Append;
 use eventlog::error::LogError;
 use eventlog::files::memory::{Loss, Memory};
 use eventlog::local::meta::{Clock, Meta};
-use eventlog::local::reader::Partition;
-use eventlog::local::reader::Reader;
+use eventlog::local::reader::{Partition, Reader};
 use eventlog::local::store::{Sizes, Store, Unsynced};
 
 use super::plan::Plan;

@@ -7,8 +7,7 @@ use domain::model::rules::rulebook::Library;
 use domain::protocol::behaviour::Build;
 use domain::protocol::stage::Output;
 use eventlog::local::meta::Meta;
-use eventlog::local::reader::Partition;
-use eventlog::local::reader::Reader;
+use eventlog::local::reader::{Partition, Reader};
 use worker::snapshot::{Snapshot, Snapshots};
 use worker::task::{RETIRED, Task, TaskError};
 

@@ -19,7 +19,7 @@ impl Home {
     /// If no file can be created in the directory for temporary files.
     pub(super) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let all = std::env::temp_dir().join("mashang-stand-kafka");
+        let all = std::env::temp_dir().join("mashang-testkit-kafka");
         fs::create_dir_all(&all).expect("a directory for temporary files");
         sweep(&all);
         loop {

@@ -36,7 +36,7 @@ impl Secure {
         let at = |name: &str| dir.join(name).to_str().expect("UTF-8").to_owned();
         let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"];
         let (ca, ca_key) = (at("ca.pem"), at("ca-key.pem"));
-        let subject = ["-days", "30", "-subj", "/CN=stand authority"];
+        let subject = ["-days", "30", "-subj", "/CN=testkit authority"];
         openssl(&[&["req", "-x509"], &key[..], &subject, &["-keyout", &ca_key, "-out", &ca]].concat());
         let (broker, broker_key) = (at("broker-certificate.pem"), at("broker-key.pem"));
         let subject = ["-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];

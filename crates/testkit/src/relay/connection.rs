@@ -38,7 +38,7 @@ struct Shared {
 #[derive(Debug)]
 struct Awaited {
     correlation: i32,
-    /// The act that the broker's answer is subject to.
+    /// What the relay does with the broker's answer.
     act: Act,
     /// The relay's own answer, for acts that have one; otherwise the broker's, once it has arrived.
     answer: Vec<u8>,

@@ -49,7 +49,7 @@ pub struct Signed<'a> {
 
 /// Why a signed message is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unsigned {
+pub enum SignatureError {
     /// Its key is not known, or the signature is not of that key.
     Wrong,
     /// The signature is right, but the key lacks the scope.
@@ -157,7 +157,7 @@ impl Keys {
     ///
     /// # Errors
     /// The signature is wrong, or the key lacks the scope.
-    pub fn signed(&self, message: Signed<'_>, scope: Scope) -> Result<Grant, Unsigned> {
+    pub fn signed(&self, message: Signed<'_>, scope: Scope) -> Result<Grant, SignatureError> {
         const BETWEEN: &[u8] = &[0x1F];
         let table = self.table();
         // An unknown id takes as long as a wrong signature.
@@ -168,8 +168,8 @@ impl Keys {
         }
         let hmac = mac.finalize().into_bytes();
         let is_right = bool::from(signature_text(&hmac).ct_eq(message.signature));
-        let key = known.filter(|_| is_right).ok_or(Unsigned::Wrong)?;
-        key.scopes.contains(&scope).then(|| key.grant.clone()).ok_or(Unsigned::Scope)
+        let key = known.filter(|_| is_right).ok_or(SignatureError::Wrong)?;
+        key.scopes.contains(&scope).then(|| key.grant.clone()).ok_or(SignatureError::Scope)
     }
 
     /// Runs permanently and reads the file again when it changes. A file with an error changes nothing, and is reported.

@@ -7,5 +7,5 @@ mod grant;
 mod keys;
 
 pub use grant::{Buckets, Grant};
-pub use keys::{Keys, KeysError, Signed, Unsigned};
+pub use keys::{Keys, KeysError, SignatureError, Signed};
 pub use wire::keys::Scope;

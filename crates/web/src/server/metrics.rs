@@ -4,7 +4,7 @@ use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 
 /// Why this side ended a connection of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DisconnectReason {
+pub(crate) enum DisconnectReason {
     /// The head of a request had too many bytes or headers: 431.
     HeadTooLarge,
     /// The bytes were no head: 400.
@@ -47,13 +47,13 @@ impl DisconnectReason {
 
 /// The metrics of a port's connections.
 #[derive(Clone, Debug)]
-pub struct Http {
+pub struct HttpMetrics {
     /// Number of open connections.
-    pub connections: IntGauge,
+    pub(crate) connections: IntGauge,
     cut: IntCounterVec,
 }
 
-impl Http {
+impl HttpMetrics {
     /// Metrics, registered.
     ///
     /// # Errors

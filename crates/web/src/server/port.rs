@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use super::handler::Handler;
 use super::tls::Tls;
 use crate::networks::Trust;
-use crate::server::metrics::Http;
+use crate::server::metrics::HttpMetrics;
 
 /// The configuration of a port.
 #[derive(Clone, Debug)]
@@ -30,14 +30,14 @@ pub struct PortConfig {
 pub struct Port<H> {
     pub(super) handler: H,
     pub(super) config: PortConfig,
-    pub(super) metrics: Http,
+    pub(super) metrics: HttpMetrics,
     pub(super) permits: Arc<Semaphore>,
 }
 
 impl<H: Handler> Port<H> {
     /// A port whose requests this handler answers.
     #[must_use]
-    pub fn new(handler: H, config: PortConfig, metrics: Http) -> Arc<Self> {
+    pub fn new(handler: H, config: PortConfig, metrics: HttpMetrics) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self { handler, config, metrics, permits })
     }

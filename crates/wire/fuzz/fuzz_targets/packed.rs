@@ -7,10 +7,10 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use libfuzzer_sys::fuzz_target;
-use wire::compression::{BODY_BYTES_MAX, Encoding, Packed, unpack};
+use wire::compression::{BODY_BYTES_MAX, Encoding, UnpackError, unpack};
 
 /// Unpacks a body while `room` bytes are left of the memory budget.
-fn within(encoding: Encoding, body: &[u8], room: usize) -> Result<Vec<u8>, Packed> {
+fn within(encoding: Encoding, body: &[u8], room: usize) -> Result<Vec<u8>, UnpackError> {
     let mut asked = 0;
     let unpacked = unpack(encoding, body, &mut |bytes| {
         asked = asked.max(bytes);
@@ -21,7 +21,7 @@ fn within(encoding: Encoding, body: &[u8], room: usize) -> Result<Vec<u8>, Packe
         assert!(unpacked.len() <= BODY_BYTES_MAX);
         assert!(unpacked.len() <= (1 << 20).max(body.len() * 200));
     }
-    assert!(asked <= room || unpacked == Err(Packed::NoRoom), "no room is an answer of its own");
+    assert!(asked <= room || unpacked == Err(UnpackError::NoRoom), "no room is an answer of its own");
     unpacked.map(Cow::into_owned)
 }
 

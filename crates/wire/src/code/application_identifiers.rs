@@ -28,12 +28,12 @@ const fn fixed(first: &'static str, last: &'static str, digits: usize) -> Format
     Format { first, last, bytes_min: digits, bytes_max: digits, has_digits_only: true }
 }
 
-/// Digits up to a number; an empty value is read, and says nothing.
+/// Digits up to a number; an empty value is accepted and ignored.
 const fn digits(first: &'static str, last: &'static str, bytes_max: usize) -> Format {
     Format { first, last, bytes_min: 0, bytes_max, has_digits_only: true }
 }
 
-/// Letters, digits and signs up to a number; an empty value is read, and says nothing.
+/// Letters, digits and signs up to a number; an empty value is accepted and ignored.
 const fn text(first: &'static str, last: &'static str, bytes_max: usize) -> Format {
     Format { first, last, bytes_min: 0, bytes_max, has_digits_only: false }
 }

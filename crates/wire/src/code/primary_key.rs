@@ -27,8 +27,8 @@ impl<'a> PrimaryKey<'a> {
 
     /// What the key links to, with the serial that stands beside it; only a GTIN has one.
     ///
-    /// A shorter GTIN without a serial goes against code ids as it stands first: so it is its digits, as it is where they
-    /// stand alone.
+    /// A GTIN of fewer than 14 digits without a serial is returned as text, because code ids are compared with the digits as
+    /// written.
     pub(super) fn link(self, serial: Option<&'a str>) -> Link<'a> {
         match self {
             Self::Gtin { digits, .. } if digits.len() < 14 && serial.is_none() => Link::Text(digits),

@@ -1,4 +1,4 @@
-//! Where a field stands in an object that was refused: asked of refused events alone, so that reading pays nothing for it.
+//! Where a field stands in an object that was refused. It is computed for refused events only, so it does not slow down reading.
 
 use std::ops::ControlFlow;
 

@@ -12,10 +12,11 @@ use super::ids::Ids;
 use super::prize::{self, Cash};
 use super::reach::{Bounds, Reach};
 use super::register::{Known, named};
-use super::table::{Place, Table};
+use super::table::{SourceLocation, Table};
 use super::values::{PATH_BYTES_MAX, count, hash, https_url, id, integer, ratio, text, word};
 use super::{Open, Reference};
 use crate::hex::hex32;
+use crate::json::quoted;
 
 /// Maximum number of areas of a campaign; a longer list is a mistake.
 const AREAS_MAX: usize = 10_000;
@@ -174,16 +175,16 @@ fn entries(text: &str) -> Result<(u64, Option<u64>), String> {
         Some((first, "")) => number(first).map(|first| (first, None)),
         Some((first, last)) => number(first).zip(number(last)).map(|(first, last)| (first, Some(last))),
     };
-    let (first, last) =
-        read.ok_or_else(|| format!("is {text:?}; write entries from 1 on, such as \"1\", \"2..\" or \"2..5\""))?;
+    let (first, last) = read
+        .ok_or_else(|| format!("is {}; write entries from 1 on, such as \"1\", \"2..\" or \"2..5\"", quoted(text)))?;
     if last.is_some_and(|last| last < first) {
-        return Err(format!("is {text:?}, which ends before it begins"));
+        return Err(format!("is {}, which ends before it begins", quoted(text)));
     }
     Ok((first, last))
 }
 
 /// The sum of odds is exact: one fraction, not cut down on the way.
-fn check_sum(table: &Table<'_>, odds: &[(String, Ratio, Place)]) {
+fn check_sum(table: &Table<'_>, odds: &[(String, Ratio, SourceLocation)]) {
     let mut above = BigUint::ZERO;
     let mut below = BigUint::from(1_u32);
     for (_, ratio, _) in odds {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use super::table::{Notes, Place};
+use super::table::{Notes, SourceLocation};
 use crate::json::quoted;
 
 /// The ids of one kind of things, each with the place where it was first given.
 pub(super) struct Ids<K> {
     thing: &'static str,
-    places: BTreeMap<K, Place>,
+    places: BTreeMap<K, SourceLocation>,
 }
 
 impl<K: Ord + Display> Ids<K> {
@@ -18,7 +18,7 @@ impl<K: Ord + Display> Ids<K> {
     }
 
     /// Notes an id that another thing has.
-    pub(super) fn add(&mut self, notes: &Notes, id: K, at: Place) {
+    pub(super) fn add(&mut self, notes: &Notes, id: K, at: SourceLocation) {
         if let Some(first) = self.places.get(&id) {
             let (id, thing) = (quoted(&id.to_string()), self.thing);
             notes.mistake(&at, format!("is {id}, as is another {thing}'s at {}:{}", first.file, first.line));
@@ -34,7 +34,7 @@ impl Ids<String> {
     }
 
     /// Notes an id that nothing has.
-    pub(super) fn check(&self, notes: &Notes, id: Option<&String>, at: &Place) {
+    pub(super) fn check(&self, notes: &Notes, id: Option<&String>, at: &SourceLocation) {
         if let Some(id) = id.filter(|id| !self.has(id)) {
             notes.lack(at, format!("is {}, which is no {} here", quoted(id), self.thing));
         }
@@ -45,7 +45,7 @@ impl Ids<String> {
 pub(super) struct Arrow {
     pub(super) from: String,
     pub(super) to: String,
-    pub(super) at: Place,
+    pub(super) at: SourceLocation,
 }
 
 /// Notes each cycle of arrows once, at its first arrow in the order given.

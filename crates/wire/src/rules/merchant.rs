@@ -8,12 +8,11 @@ use domain::model::rules::{
     PayeeKind, Rules, Step,
 };
 
-use super::Open;
-use super::campaign;
 use super::ids::Ids;
 use super::register::{self, Known, named};
 use super::table::Table;
 use super::values::{currency, duration_ms, id, integer, minutes, positive_ms, rate_ppm, time_zone, word};
+use super::{Open, campaign};
 
 /// Maximum for the setting of how many touches are kept of a shopper; a larger number is a mistake.
 const TOUCHES_MAX: i64 = 65_536;

@@ -13,12 +13,12 @@ const THANKS: &str = "thanks";
 /// What may unlock an award.
 const UNLOCKING: &[Action] = &[Action::Order, Action::Join, Action::Follow];
 
-/// What the law of a prize draw asks of its cash.
+/// The limits of the cash prizes of a draw.
 #[derive(Clone, Copy)]
 pub(super) struct Cash {
     /// Whether a budget bounds it.
     pub(super) has_budget: bool,
-    /// The largest amount of a prize that is not odd, in minor units; what is above it is a warning.
+    /// The largest usual amount of a prize, minor units; a larger one is a warning.
     pub(super) usual_max: Option<i64>,
 }
 

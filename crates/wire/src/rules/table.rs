@@ -13,7 +13,7 @@ use super::values::{shown, time};
 
 /// Where something stands.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct SourceLocation {
     pub(super) file: Rc<str>,
     pub(super) line: usize,
     pub(super) key: String,
@@ -24,7 +24,7 @@ pub(super) struct Place {
 pub(super) struct Notes {
     mistakes: RefCell<Vec<Mistake>>,
     warnings: RefCell<Vec<Mistake>>,
-    /// The text is no TOML, so that what seems to be missing may merely not have been understood.
+    /// Whether the text is not valid TOML. Then missing keys and unknown ids are not reported.
     is_torn: bool,
 }
 
@@ -33,18 +33,18 @@ impl Notes {
         Self { mistakes: RefCell::default(), warnings: RefCell::default(), is_torn }
     }
 
-    pub(super) fn mistake(&self, at: &Place, message: impl Into<String>) {
+    pub(super) fn mistake(&self, at: &SourceLocation, message: impl Into<String>) {
         self.mistakes.borrow_mut().push(note(at, message.into()));
     }
 
-    /// A mistake that is none if something else was not understood: a missing key, an unknown id.
-    pub(super) fn lack(&self, at: &Place, message: impl Into<String>) {
+    /// Notes a missing key or an unknown id, unless the text is not valid TOML.
+    pub(super) fn lack(&self, at: &SourceLocation, message: impl Into<String>) {
         if !self.is_torn {
             self.mistake(at, message);
         }
     }
 
-    pub(super) fn warning(&self, at: &Place, message: impl Into<String>) {
+    pub(super) fn warning(&self, at: &SourceLocation, message: impl Into<String>) {
         self.warnings.borrow_mut().push(note(at, message.into()));
     }
 
@@ -57,7 +57,7 @@ impl Notes {
     }
 }
 
-fn note(at: &Place, message: String) -> Mistake {
+fn note(at: &SourceLocation, message: String) -> Mistake {
     Mistake { file: at.file.to_string(), line: at.line, key: at.key.clone(), message }
 }
 
@@ -83,12 +83,12 @@ impl Text {
         Self { file: Rc::clone(file), lines: Lines::Row(line) }
     }
 
-    pub(super) fn place(&self, byte: usize, key: String) -> Place {
+    pub(super) fn place(&self, byte: usize, key: String) -> SourceLocation {
         let line = match &self.lines {
             Lines::Ends(ends) => ends.partition_point(|&end| end < byte) + 1,
             Lines::Row(line) => *line,
         };
-        Place { file: Rc::clone(&self.file), line, key }
+        SourceLocation { file: Rc::clone(&self.file), line, key }
     }
 }
 
@@ -99,7 +99,7 @@ pub(super) struct Table<'t> {
     cells: &'t DeTable<'t>,
     /// What it describes, for messages: "store".
     thing: &'static str,
-    at: Place,
+    at: SourceLocation,
     known: Vec<&'static str>,
 }
 
@@ -114,17 +114,17 @@ impl<'t> Table<'t> {
     }
 
     /// Where the table begins.
-    pub(super) fn at(&self) -> &Place {
+    pub(super) fn at(&self) -> &SourceLocation {
         &self.at
     }
 
     /// Where a key stands, or the table if it is left out.
-    pub(super) fn place(&self, key: &str) -> Place {
+    pub(super) fn place(&self, key: &str) -> SourceLocation {
         let name = written(key);
         let path = if self.at.key.is_empty() { name } else { format!("{}.{name}", self.at.key) };
         match self.cells.get_key_value(key) {
             Some((name, _)) => self.text.place(name.span().start, path),
-            None => Place { key: path, ..self.at.clone() },
+            None => SourceLocation { key: path, ..self.at.clone() },
         }
     }
 
@@ -216,7 +216,7 @@ impl<'t> Table<'t> {
         &mut self,
         key: &'static str,
         read: impl Fn(&DeValue<'_>) -> Result<T, String>,
-    ) -> Option<Vec<(String, T, Place)>> {
+    ) -> Option<Vec<(String, T, SourceLocation)>> {
         let value = self.cell(key)?.get_ref();
         let DeValue::Table(table) = value else {
             self.mistake(key, format!("is {}; write a table, in {{}}", shown(value)));
@@ -263,7 +263,7 @@ impl<'t> Table<'t> {
         tables
     }
 
-    fn inner(&self, cells: &'t DeTable<'t>, at: Place, thing: &'static str) -> Self {
+    fn inner(&self, cells: &'t DeTable<'t>, at: SourceLocation, thing: &'static str) -> Self {
         Self { notes: self.notes, text: self.text, cells, thing, at, known: Vec::new() }
     }
 

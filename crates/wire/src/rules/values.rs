@@ -138,7 +138,7 @@ pub(super) fn positive_ms(value: &DeValue<'_>) -> Read<i64> {
 pub(super) fn guide_id(value: &DeValue<'_>) -> Read<String> {
     match id(value)? {
         word if word == "store" || word == "keep" => {
-            Err(format!("is {word:?}, which means something else as a `successor`; name the guide otherwise"))
+            Err(format!("is {}, which means something else as a `successor`; name the guide otherwise", quoted(&word)))
         }
         id => Ok(id),
     }

@@ -40,8 +40,8 @@ fn messages_are_read() {
 
 #[test]
 fn a_text_that_is_no_message_is_refused() {
-    check(b"", expect!["the datagram has 0 bytes; a message has 4 or more"]);
-    check(b"\x40\x01\x00", expect!["the datagram has 3 bytes; a message has 4 or more"]);
+    check(b"", expect!["the datagram has 0 bytes; send a whole message, 4 bytes or more"]);
+    check(b"\x40\x01\x00", expect!["the datagram has 3 bytes; send a whole message, 4 bytes or more"]);
     check(b"\x80\x01\x00\x01", expect!["the version is 2; send version 1"]);
     check(b"\x49\x01\x00\x01123456789", expect!["the token has 9 bytes; send at most 8"]);
     check(b"\x42\x01\x00\x011", expect!["the message ends inside its token"]);

@@ -94,6 +94,10 @@ fn mistakes_in_values_have_a_key() {
         &expect!["1 [key a] key a: quota: events-per-second must be at least 1; remove the key instead"],
     );
     refused(
+        &key("quota = { events-per-second = 1000000001 }"),
+        &expect!["1 [key a] key a: quota: events-per-second must be at most 1000000000; leave the quota out instead"],
+    );
+    refused(
         &key("quota = { events-per-second = 5, burst = 4 }"),
         &expect!["1 [key a] key a: quota: burst must be at least events-per-second, 5"],
     );

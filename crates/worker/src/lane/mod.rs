@@ -79,6 +79,17 @@ pub enum LaneError {
     Silent(String),
 }
 
+/// What a turn of a lane did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// It read records.
+    Read,
+    /// There were none.
+    Idle,
+    /// It did not read: too many answers wait for the log.
+    Throttled,
+}
+
 /// The log and the heartbeat of one incarnation of a lane.
 pub struct Tools {
     /// Reads the records.
@@ -186,10 +197,11 @@ impl<'a> Lane<'a> {
             if stopping && self.context.run_mode == RunMode::Fleet {
                 return self.end(snapshots);
             }
-            let count = self.read()?;
+            let turn = self.read()?;
             self.take_acks()?;
             self.take_snapshots(snapshots);
-            if count > 0 {
+            // A lane that waits for acknowledgements is not idle.
+            if turn != Turn::Idle {
                 self.silence = (Instant::now(), 0);
                 continue;
             }
@@ -263,7 +275,7 @@ impl<'a> Lane<'a> {
         let bounds = self.consumer.bounds(partition)?;
         let from = task.start_offset(&bounds);
         self.started += 1;
-        let running = RunningTask::new(task, self.started);
+        let running = RunningTask::new(&self.context, task, self.started);
         debug!(%source, ?from, end = bounds.end, "restored");
         self.context.progress_map().insert(partition, running.progress.clone());
         match from.and_then(|from| self.consumer.assign(partition, from, RETIRED)) {
@@ -307,15 +319,15 @@ impl<'a> Lane<'a> {
         Ok(())
     }
 
-    /// Reads records and appends the answers. Returns the number of records.
-    fn read(&mut self) -> Result<usize, LaneError> {
+    /// Reads records and appends the answers.
+    fn read(&mut self) -> Result<Turn, LaneError> {
         if self.tasks.values().any(|running| !running.answers.is_empty()) {
             self.append();
         }
         let outstanding = self.tasks.values().map(|running| running.task.outstanding()).max().unwrap_or(0);
         if outstanding >= OUTSTANDING_MAX || self.in_flight >= APPENDS_MAX {
             std::thread::sleep(Duration::from_millis(1));
-            return Ok(0);
+            return Ok(Turn::Throttled);
         }
         // Acknowledgements do not wake the lane: it looks for them after the wait.
         let wait = if outstanding > 0 { ACKS_WITHIN } else { IDLE };
@@ -338,7 +350,7 @@ impl<'a> Lane<'a> {
             Err(Stop::Partition(partition, error)) => self.stop_partition(partition, error)?,
             Err(Stop::Lane(why)) => return Err(LaneError::Rules(why)),
         }
-        Ok(count)
+        Ok(if count > 0 { Turn::Read } else { Turn::Idle })
     }
 
     /// Appends the answers to the log, as many as may be in flight.

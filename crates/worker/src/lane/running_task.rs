@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use domain::model::rules::rulebook::Library;
 use domain::protocol::positions::Admission;
-use domain::protocol::stage::Output;
-use eventlog::api::Append;
-use eventlog::api::Record;
+use eventlog::api::{Append, Record};
+use prometheus::{Histogram, IntCounter};
 use tracing::{debug, warn};
 
 use crate::context::{Progress, WorkerContext};
@@ -24,9 +23,10 @@ pub(crate) struct RunningTask {
     /// The number of this task in its lane; a later task of the same partition has another number.
     pub(crate) number: u64,
     /// Answers that were not handed to the log yet.
-    pub(crate) answers: Vec<Output>,
-    /// The desk's name in metrics.
-    desk: &'static str,
+    pub(crate) answers: Vec<Append>,
+    /// The metrics of its desk.
+    seconds: Histogram,
+    frames: IntCounter,
     last_snapshot: Instant,
     /// Whether a snapshot was put off, for one debug line.
     is_put_off: bool,
@@ -34,7 +34,7 @@ pub(crate) struct RunningTask {
 }
 
 impl RunningTask {
-    pub(crate) fn new(task: Box<dyn Task>, number: u64) -> Self {
+    pub(crate) fn new(context: &WorkerContext, task: Box<dyn Task>, number: u64) -> Self {
         let source = task.source();
         let progress = Progress::new(source.topic_partition(), task.settled());
         let desk = desk_of(source.topic).name;
@@ -43,7 +43,8 @@ impl RunningTask {
             progress,
             number,
             answers: Vec::new(),
-            desk,
+            seconds: context.metrics.seconds.with_label_values(&[desk]),
+            frames: context.metrics.frames.with_label_values(&[desk]),
             last_snapshot: Instant::now(),
             is_put_off: false,
             last_sizes: None,
@@ -57,12 +58,12 @@ impl RunningTask {
         library: &Library,
         record: Record<'_>,
     ) -> Result<usize, TaskError> {
-        let timer = context.metrics.seconds.with_label_values(&[self.desk]).start_timer();
+        let timer = self.seconds.start_timer();
         let had = self.answers.len();
         let offset = record.offset;
         let admission = self.task.take(record, library, &mut self.answers)?;
         timer.observe_duration();
-        context.metrics.frames.with_label_values(&[self.desk]).inc();
+        self.frames.inc();
         if admission == Admission::Reject {
             context.metrics.rejected.inc();
             warn!(
@@ -75,8 +76,7 @@ impl RunningTask {
 
     /// Takes the answers that wait for the log.
     pub(crate) fn drain(&mut self) -> Vec<Append> {
-        let append = |Output { topic, partition, record }| Append { topic, partition, record };
-        self.answers.drain(..).map(append).collect()
+        std::mem::take(&mut self.answers)
     }
 
     pub(crate) fn publish(&self) {

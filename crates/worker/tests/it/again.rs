@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use domain::frame::{Kind, seal};
 use domain::model::address::{Partitions, Topic, TopicPartition};
-use eventlog::api::Append;
-use eventlog::api::Record;
-use eventlog::api::{Appender, Consumer};
+use eventlog::api::{Append, Appender, Consumer, Record};
 use eventlog::error::LogError;
 use eventlog::files::memory::Memory;
 use eventlog::local::consumer::LocalConsumer;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::code::{Kind, Rank};
 use crate::model::rules::RulesSeq;
-use crate::model::rules::rulebook::{Place, Resolved, Rulebook};
+use crate::model::rules::rulebook::{Gs1Owner, Resolved, Rulebook};
 
 /// The number of a text; [`NONE`] stands for no text. No answer depends on which number a text has.
 pub(super) type Symbol = u32;
@@ -131,10 +131,10 @@ impl CompiledRules {
     pub(super) fn code(&self, resolved: &Resolved<'_>) -> CompiledCode {
         match (resolved.listed, resolved.place) {
             (Some(index), _) => self.codes[index as usize],
-            (None, Some(Place::Store(s))) => {
+            (None, Some(Gs1Owner::Store(s))) => {
                 CompiledCode { store: self.stores[s as usize].sym, ..CompiledCode::bare(Kind::Store) }
             }
-            (None, Some(Place::Guide(g))) => {
+            (None, Some(Gs1Owner::Guide(g))) => {
                 CompiledCode { guide: self.guides[g as usize], ..CompiledCode::bare(Kind::Guide) }
             }
             (None, None) => CompiledCode::bare(resolved.kind),

@@ -1,6 +1,6 @@
 //! The meaning of an event under the rules in force: its code, its scopes, and the touch that it would be.
 
-use super::money::touch::{Seed, Touch};
+use super::money::touch::{Touch, UntimedTouch};
 use crate::desk::shopper::compiled_rules::{CompiledCode, CompiledRules, Interner, NONE, Symbol};
 use crate::desk::shopper::counters::Scopes;
 use crate::model::code::{Kind, Rank};
@@ -13,7 +13,7 @@ use crate::model::time::{AHEAD_MAX_MS, Day, Millis};
 pub(super) struct ResolvedEvent<'a> {
     pub(super) code: Option<(Resolved<'a>, CompiledCode)>,
     pub(super) scopes: Scopes,
-    pub(super) touch: Option<Seed>,
+    pub(super) touch: Option<UntimedTouch>,
 }
 
 /// An event, with what every step of the desk needs to process it.
@@ -48,10 +48,10 @@ pub(super) fn time_of(event: &Event<'_>, received: Millis) -> Millis {
 }
 
 /// Derives guide, store, region, channel and campaign (contract section 1) and the touch (section 5).
-pub(super) fn resolve<'a>(event: &Event<'a>, bound: &CompiledRules, names: &mut Interner) -> ResolvedEvent<'a> {
+pub(super) fn resolve<'a>(event: &Event<'a>, compiled: &CompiledRules, names: &mut Interner) -> ResolvedEvent<'a> {
     let code = event.code.as_ref().map(|code| {
-        let resolved = bound.book.resolve(code);
-        let meaning = bound.code(&resolved);
+        let resolved = compiled.book.resolve(code);
+        let meaning = compiled.code(&resolved);
         (resolved, meaning)
     });
     let meaning = code.map(|(_, meaning)| meaning);
@@ -59,36 +59,36 @@ pub(super) fn resolve<'a>(event: &Event<'a>, bound: &CompiledRules, names: &mut 
     let own_guide = names.optional(event.guide);
     let guide = or(own_guide, || of_code(|c| c.guide));
     let own_store = names.optional(event.store);
-    let store = or(own_store, || or(of_code(|c| c.store), || bound.store_of_guide(guide)));
+    let store = or(own_store, || or(of_code(|c| c.store), || compiled.store_of_guide(guide)));
     let scopes = Scopes {
         store,
         guide,
-        campaign: bound.campaign(meaning.and_then(|m| m.campaign)),
+        campaign: compiled.campaign(meaning.and_then(|m| m.campaign)),
         kind: meaning.map(|m| m.kind),
-        region: or(names.optional(event.region), || bound.region_of_store(store)),
+        region: or(names.optional(event.region), || compiled.region_of_store(store)),
         channel: or(names.optional(event.channel), || of_code(|c| c.channel)),
         ticket: names.optional(event.ticket),
     };
-    ResolvedEvent { code, scopes, touch: seed(event.action, own_guide, own_store, meaning.as_ref(), &scopes, bound) }
+    ResolvedEvent { code, scopes, touch: seed(event.action, own_guide, own_store, meaning.as_ref(), &scopes, compiled) }
 }
 
 fn or(own: Symbol, other: impl FnOnce() -> Symbol) -> Symbol {
     if own == NONE { other() } else { own }
 }
 
-/// The touch of an event, if it is one. A guide or store that the rules do not list is as if the event had none, but
-/// hides its code's.
+/// The touch of an event, if it is one. A guide or store that the rules do not list counts as none. It still replaces the code's
+/// own guide or store.
 fn seed(
     action: Action,
     own_guide: Symbol,
     own_store: Symbol,
     meaning: Option<&CompiledCode>,
     scopes: &Scopes,
-    bound: &CompiledRules,
-) -> Option<Seed> {
-    let listed_guide = bound.guide_of(scopes.guide).map_or(NONE, |_| scopes.guide);
-    let listed = |store: Symbol| bound.store_of(store).map(|_| store);
-    let of_guide = || if own_store == NONE { NONE } else { bound.store_of_guide(listed_guide) };
+    compiled: &CompiledRules,
+) -> Option<UntimedTouch> {
+    let listed_guide = compiled.guide_of(scopes.guide).map_or(NONE, |_| scopes.guide);
+    let listed = |store: Symbol| compiled.store_of(store).map(|_| store);
+    let of_guide = || if own_store == NONE { NONE } else { compiled.store_of_guide(listed_guide) };
     let listed_store = listed(scopes.store).unwrap_or_else(of_guide);
     match action {
         Action::Scan | Action::Visit | Action::Follow | Action::Join => {}
@@ -104,5 +104,5 @@ fn seed(
         None if action != Action::Scan && listed_store != NONE => (Kind::Store, Rank::Store),
         None => return None,
     };
-    Some(Seed { guide: listed_guide, store: listed_store, rank, kind })
+    Some(UntimedTouch { guide: listed_guide, store: listed_store, rank, kind })
 }

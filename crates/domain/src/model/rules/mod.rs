@@ -132,7 +132,7 @@ pub struct Store {
 pub struct Guide {
     /// The guide's id.
     pub id: String,
-    /// None of a guide of the head office.
+    /// The guide's store; `None` for a guide of the head office.
     pub store: Option<String>,
     /// The guide's level, which commission terms may name.
     pub level: Option<String>,
@@ -215,7 +215,7 @@ pub struct Prize {
     pub id: String,
     /// What is given.
     pub kind: PrizeKind,
-    /// Of cash (minor units) and points.
+    /// The amount of a cash prize (minor units) or a points prize.
     pub amount: Option<i64>,
     /// The coupon that it grants.
     pub ticket: Option<String>,

@@ -34,8 +34,6 @@ pub struct Rulebook {
     pub campaigns: Vec<CampaignTerms>,
     /// The actions that unlock some prize.
     pub unlocking: Vec<Action>,
-    by_store: HashMap<Box<str>, u32>,
-    by_guide: HashMap<Box<str>, u32>,
     by_code: HashMap<Box<str>, u32>,
     by_gln: HashMap<u64, u32>,
     by_gsrn: HashMap<u64, u32>,
@@ -44,7 +42,7 @@ pub struct Rulebook {
 /// What the rules say of a guide; indices into the rules.
 #[derive(Debug)]
 pub struct GuideTerms {
-    /// None of a guide of the head office.
+    /// The guide's store; `None` for a guide of the head office.
     pub store: Option<u32>,
     /// When the guide left.
     pub left: Option<Millis>,
@@ -76,8 +74,6 @@ pub struct CodeTerms {
     pub store: Option<u32>,
     /// The campaign that it enters.
     pub campaign: Option<u32>,
-    /// The key of its name for tables.
-    pub name_key: u128,
 }
 
 /// What a campaign needs to draw and to grant.
@@ -108,14 +104,14 @@ pub struct Resolved<'a> {
     /// Index into the rules' codes, for a code that they list.
     pub listed: Option<u32>,
     /// For a store's GLN or a guide's GSRN: the index of that store or guide.
-    pub place: Option<Place>,
+    pub place: Option<Gs1Owner>,
     /// The code's name.
     pub name: Name<'a>,
 }
 
 /// What a GS1 key of the rules names; indices into the rules.
 #[derive(Clone, Copy, Debug)]
-pub enum Place {
+pub enum Gs1Owner {
     /// The store of this index.
     Store(u32),
     /// The guide of this index.
@@ -164,7 +160,7 @@ impl<'a> Name<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RulebookError {
     /// No such time zone is in the database.
-    #[error("time_zone: {0} is not known")]
+    #[error("time_zone: {0} is not in this build's database: write an IANA name such as Asia/Shanghai, or upgrade")]
     TimeZone(String),
     /// A reference to a store, guide or campaign that the rules do not list.
     #[error("{what} {id} is not in the rules of {merchant}")]
@@ -232,7 +228,6 @@ impl Rulebook {
                 guide: find_in(&by_guide, "guide", &c.guide)?,
                 store: find_in(&by_store, "store", &c.store)?,
                 campaign: find_in(&by_campaign, "campaign", &c.campaign)?,
-                name_key: text_key(&c.id),
             })
         });
         let codes = codes.collect::<Result<Vec<_>, RulebookError>>()?;
@@ -244,39 +239,13 @@ impl Rulebook {
         unlocking.dedup();
         let by_gln = (0..).zip(&rules.stores).filter_map(|(i, s)| Some((s.gln?, i))).collect();
         let by_gsrn = (0..).zip(&rules.guides).filter_map(|(i, g)| Some((g.gsrn?, i))).collect();
-        Ok(Self {
-            zone,
-            guides,
-            codes,
-            campaigns,
-            unlocking,
-            by_store,
-            by_guide,
-            by_code,
-            by_gln,
-            by_gsrn,
-            rules,
-            seq,
-            sha256,
-        })
+        Ok(Self { zone, guides, codes, campaigns, unlocking, by_code, by_gln, by_gsrn, rules, seq, sha256 })
     }
 
     /// First 12 hex digits of the published object's SHA-256.
     #[must_use]
     pub fn version(&self) -> String {
         version_text(&self.sha256)
-    }
-
-    /// The index of a listed store.
-    #[must_use]
-    pub fn store(&self, id: &str) -> Option<u32> {
-        self.by_store.get(id).copied()
-    }
-
-    /// The index of a listed guide.
-    #[must_use]
-    pub fn guide(&self, id: &str) -> Option<u32> {
-        self.by_guide.get(id).copied()
     }
 
     /// What a code is (contract section 3; tokens are not in this build, so nothing is forged).
@@ -298,7 +267,7 @@ impl Rulebook {
                 let place = self.by_gln.get(&gln).map(|&s| Resolved {
                     kind: Kind::Store,
                     listed: None,
-                    place: Some(Place::Store(s)),
+                    place: Some(Gs1Owner::Store(s)),
                     name,
                 });
                 self.listed_digits(gln, 13).or(place).unwrap_or_else(|| unknown(name))
@@ -308,7 +277,7 @@ impl Rulebook {
                 let place = self.by_gsrn.get(&gsrn).map(|&g| Resolved {
                     kind: Kind::Guide,
                     listed: None,
-                    place: Some(Place::Guide(g)),
+                    place: Some(Gs1Owner::Guide(g)),
                     name,
                 });
                 self.listed_digits(gsrn, 18).or(place).unwrap_or_else(|| unknown(name))

@@ -10,6 +10,7 @@ use domain::model::time::Millis;
 use eventlog::api::Append;
 
 use crate::ingest::clock::Epoch;
+use crate::ingest::memory::MemoryPermit;
 use crate::metrics::Transport;
 
 /// Maximum number of bytes of a batch whose memory is kept for the next one; the memory of a larger batch is freed.
@@ -29,6 +30,8 @@ pub struct EventBatch {
     bodies: Vec<(Body, Millis)>,
     epoch: Epoch,
     events: Counts,
+    /// The memory of the requests, held until their events are durable or refused, even if a sender does not wait for that.
+    permit: Option<MemoryPermit>,
 }
 
 impl EventBatch {
@@ -38,7 +41,21 @@ impl EventBatch {
             bodies: (0..partitions).map(|_| (Body::default(), Millis::MIN)).collect(),
             epoch,
             events: Counts::default(),
+            permit: None,
         }
+    }
+
+    /// Holds the memory of the request as long as its events are not durable.
+    pub(crate) fn hold(&mut self, permit: MemoryPermit) {
+        match &mut self.permit {
+            Some(held) => held.join(permit),
+            None => self.permit = Some(permit),
+        }
+    }
+
+    /// The memory of all requests whose events are here.
+    pub(super) fn take_permit(&mut self) -> Option<MemoryPermit> {
+        self.permit.take()
     }
 
     /// The same, with the memory of an earlier batch of this thread if there is one.
@@ -94,6 +111,9 @@ impl EventBatch {
         for (sum, more) in self.events.iter_mut().zip(std::mem::take(&mut other.events)) {
             *sum += more;
         }
+        if let Some(permit) = other.permit.take() {
+            self.hold(permit);
+        }
         let mut largest = 0;
         for ((body, received), (more, at)) in self.bodies.iter_mut().zip(&mut other.bodies) {
             if !more.is_empty() {
@@ -118,5 +138,38 @@ impl EventBatch {
             });
         }
         frames
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::IntGauge;
+
+    use super::EventBatch;
+    use crate::ingest::memory::{MemoryBudget, MemoryPermit};
+
+    /// A sender that goes away frees nothing that its events still hold.
+    #[test]
+    fn memory_is_held_until_the_round_ends() {
+        let gauge = IntGauge::new("inflight", "bytes").expect("a name");
+        let budget = MemoryBudget::new(1024 * 1024, gauge.clone());
+        let held = |bytes| {
+            let mut permit = MemoryPermit::new(&budget);
+            assert!(permit.hold(bytes));
+            let mut batch = EventBatch::new(1, 0);
+            batch.hold(permit);
+            batch
+        };
+        let mut round = EventBatch::new(1, 0);
+        for bytes in [1_000, 50_000] {
+            round.append(&mut held(bytes));
+        }
+        let bytes = gauge.get();
+        assert!(bytes >= 51_000);
+        let permit = round.take_permit();
+        drop(round.into_frames());
+        assert_eq!(gauge.get(), bytes, "until the log answers");
+        drop(permit);
+        assert_eq!(gauge.get(), 0);
     }
 }

@@ -5,16 +5,36 @@ use std::time::Instant;
 
 use domain::model::time::Millis;
 use eventlog::api::AppendError;
+use tracing::error;
 
 use super::batch::Counts;
-use super::round::Round;
-use super::{Batcher, State};
+use super::round::{Round, Waiting};
+use super::{Batcher, EventBatch, State};
 use crate::metrics::Transport;
 use crate::spool::Durable;
+
+/// The end of the thread, by a panic too: then nothing closes rounds any more, so events are refused.
+struct End<'b>(&'b Batcher);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        (state.is_closing, state.has_ended) = (true, true);
+        let (batch, waiting) = std::mem::replace(&mut state.round, self.0.new_round()).close();
+        self.0.ended.notify_all();
+        drop(state);
+        if batch.events() > 0 {
+            error!("the batcher stopped because of an internal error: events are refused; restart the process");
+            self.0.metrics.shed(AppendError::Closed.into(), batch.events());
+        }
+        waiting.report(Err(AppendError::Closed));
+    }
+}
 
 impl Batcher {
     /// Closes rounds until the batcher is closed and the last one is handed over.
     pub(super) fn run(self: Arc<Self>) {
+        let _end = End(&self);
         let mut last_close = None;
         while let Some(round) = self.next_round(last_close) {
             last_close = Some(Instant::now());
@@ -28,8 +48,6 @@ impl Batcher {
         loop {
             let State { round, in_flight, is_closing, .. } = &*state;
             if *is_closing && round.is_empty() {
-                state.has_ended = true;
-                self.ended.notify_all();
                 return None;
             }
             if round.is_empty() || *in_flight >= self.policy.rounds_max {
@@ -47,11 +65,13 @@ impl Batcher {
     }
 
     fn hand_over(self: &Arc<Self>, round: Round) {
-        let (batch, waiting) = round.close();
+        let (mut batch, waiting) = round.close();
         let (own, counts, last_stamp) = (Arc::clone(self), batch.counts(), batch.last_stamp());
+        let permit = batch.take_permit();
         let done = move |result| {
             own.end_round(result, last_stamp, counts);
             waiting.report(result);
+            drop(permit);
         };
         self.target.append(batch.into_frames(), Box::new(done));
     }
@@ -70,11 +90,7 @@ impl Batcher {
             }
             Err(refused) => {
                 self.metrics.shed(refused.into(), counts.iter().sum());
-                if self.stamps.refused() {
-                    let (batch, waiting) = std::mem::replace(&mut state.round, self.new_round()).close();
-                    self.metrics.shed(refused.into(), batch.events());
-                    refused_too = Some(waiting);
-                }
+                refused_too = self.take_back_clock(&mut state, refused);
             }
         }
         drop(state);
@@ -82,5 +98,27 @@ impl Batcher {
         if let Some(waiting) = refused_too {
             waiting.report(result);
         }
+    }
+
+    /// Drops stamped events that are refused before they are submitted. Under the event clock the open round is refused with
+    /// them: they may have set the clock forward for it.
+    pub(crate) fn discard(&self, batch: EventBatch) {
+        drop(batch);
+        let mut state = self.state.lock();
+        let refused_too = self.take_back_clock(&mut state, AppendError::Full);
+        drop(state);
+        if let Some(waiting) = refused_too {
+            waiting.report(Err(AppendError::Full));
+        }
+    }
+
+    /// Sets the event clock back to what is accepted, and takes the open round, whose events count as shed.
+    fn take_back_clock(&self, state: &mut State, refused: AppendError) -> Option<Waiting> {
+        if !self.stamps.refused() {
+            return None;
+        }
+        let (batch, waiting) = std::mem::replace(&mut state.round, self.new_round()).close();
+        self.metrics.shed(refused.into(), batch.events());
+        Some(waiting)
     }
 }

@@ -6,7 +6,7 @@ use cookie::{Cookie, SameSite};
 use web::scan_id;
 
 const NAME: &str = "mashang";
-/// The prefix of such shoppers' ids: no forged cookie makes its sender a shopper known by another id.
+/// The prefix of such shoppers' ids, which keeps them apart from ids that senders choose.
 const PREFIX: &str = "web:";
 /// Lifetime of the cookie, the maximum that browsers allow.
 const MAX_AGE: Duration = Duration::days(400);

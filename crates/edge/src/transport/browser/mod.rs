@@ -149,7 +149,7 @@ impl IngestService {
         began: Instant,
     ) -> Result<&'static str, Problem> {
         let grant = self.keyless_grant();
-        let _permit = self.memory_permit(0).ok_or_else(|| self.busy(began))?;
+        let permit = self.memory_permit(0).ok_or_else(|| self.busy(began))?;
         let batcher = self.batcher();
         let context =
             Context { served: &self.served, metrics: &self.metrics, limiter: &self.limiter, grant: &grant, batcher };
@@ -161,7 +161,7 @@ impl IngestService {
                 _ => over_limit(&read, began),
             });
         }
-        self.make_durable(read, &grant, batcher, began).await.map(|answer| answer.durable)
+        self.make_durable(read, permit, &grant, batcher, began).await.map(|answer| answer.durable)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use eventlog::api::{AppendError, now_ms};
 use tracing::warn;
-use web::auth::{Grant, Scope, Signed, Unsigned};
+use web::auth::{Grant, Scope, SignatureError, Signed};
 use web::networks::Trust;
 use wire::batch::{self, ELEMENTS_MAX};
 use wire::coap::{Code, Kind, Message};
@@ -232,8 +232,8 @@ impl Receiver {
         }
         let signed = Signed { key, time, signature, payload: message.payload };
         let grant = keys.signed(signed, Scope::Ingest).map_err(|unsigned| match unsigned {
-            Unsigned::Wrong => Refusal::unauthenticated("the key is not known, or the signature is not right"),
-            Unsigned::Scope => Refusal::forbidden("the key has no scope ingest"),
+            SignatureError::Wrong => Refusal::unauthenticated("the key is not known, or the signature is not right"),
+            SignatureError::Scope => Refusal::forbidden("the key has no scope ingest"),
         })?;
         if grant.has_no_merchant(&self.service.served) {
             return Err(Refusal::forbidden("the key is of no merchant that is served here"));
@@ -257,6 +257,7 @@ impl Receiver {
         let events = body.answer.accepted;
         if let Err((_, wait)) = grant.take_quotas(now, events, &body.of_merchants) {
             self.service.metrics.shed(Shed::Quota, events);
+            self.batcher().discard(batch.reading.into_batch());
             let reply = too_many_requests("the quota of the merchant is used up; send it again later", wait);
             return self.answer(request.as_ref(), now, reply);
         }

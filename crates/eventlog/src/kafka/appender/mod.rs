@@ -20,9 +20,7 @@ use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crate::api::Append;
-use crate::api::Appender;
-use crate::api::{AppendError, Done, Health, OnFull};
+use crate::api::{Append, AppendError, Appender, Done, Health, OnFull};
 use crate::error::LogError;
 use crate::kafka::settings::Settings;
 use crate::queue_budget::QueueBudget;

@@ -9,8 +9,7 @@ use std::time::Instant;
 
 use domain::model::address::TopicPartition;
 
-use crate::api::Append;
-use crate::api::{AppendError, Done, OnFull};
+use crate::api::{Append, AppendError, Done, OnFull};
 use crate::queue_budget::QueueBudget;
 
 /// Maximum number of records in flight to one partition; further records wait.

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Instant;
 
-use crate::api::Append;
-use crate::api::{AppendError, Done, Health, OnFull};
+use crate::api::{Append, AppendError, Done, Health, OnFull};
 use crate::queue_budget::QueueBudget;
 
 /// The state of an appender that its callers see.

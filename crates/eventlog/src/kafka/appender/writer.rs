@@ -70,11 +70,11 @@ impl Writer {
         Self { factory, options, window, shared, metrics, received, producer, generation, rebuild }
     }
 
-    /// Runs until the end. A broken invariant makes the appender fail, and every append is refused.
+    /// Runs until the end. A panic makes the appender fail, and every append is refused.
     pub(super) fn run_guarded(mut self) {
         let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run()));
         if run.is_err() {
-            error!(target: "kafka", client = %self.factory.client_id, "an appender stops at a broken invariant");
+            error!(target: "kafka", client = %self.factory.client_id, "an appender stops because of an internal error");
             self.shared.health.store(Health::Failed as u8, Ordering::Release);
         }
         self.shared.is_closed.store(true, Ordering::Release);

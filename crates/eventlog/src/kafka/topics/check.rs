@@ -8,7 +8,7 @@ use rdkafka::admin::{ConfigResource, OwnedResourceSpecifier, ResourceSpecifier};
 use rdkafka::error::KafkaError;
 
 use crate::error::LogError;
-use crate::kafka::metadata::{Admin, LogInfo, MetadataClient};
+use crate::kafka::metadata::{Admin, MetadataClient, TopicInfo};
 use crate::kafka::settings::Settings;
 use crate::kafka::topics::origin::{self, Origin, wrong_first};
 use crate::kafka::topics::{CLIENT_ID, RECORD_BYTES_MIN};
@@ -74,7 +74,7 @@ pub fn same(settings: &Settings, meta: &Meta) -> Result<Vec<String>, LogError> {
 fn check_identity(
     client: &MetadataClient,
     meta: &Meta,
-    found: &BTreeMap<Topic, LogInfo>,
+    found: &BTreeMap<Topic, TopicInfo>,
 ) -> Result<Vec<String>, LogError> {
     let (mut mistakes, mut begun) = (Vec::new(), Vec::new());
     let mut mistake = |topic: Topic, what: &str| mistakes.push(format!("{}: {what}", client.settings.topic(topic)));
@@ -119,7 +119,7 @@ fn describe_topics(
     client: &MetadataClient,
     admin: &Admin,
     settings: &Settings,
-    found: &BTreeMap<Topic, LogInfo>,
+    found: &BTreeMap<Topic, TopicInfo>,
 ) -> Result<Vec<(Topic, Values)>, LogError> {
     let names: BTreeMap<String, Topic> = found.keys().map(|&topic| (settings.topic(topic), topic)).collect();
     let resources: Vec<_> = names.keys().map(|name| ResourceSpecifier::Topic(name)).collect();

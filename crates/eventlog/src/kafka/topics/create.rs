@@ -9,11 +9,10 @@ use prometheus::Registry;
 use rdkafka::admin::{NewTopic, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use crate::api::Append;
-use crate::api::OnFull;
+use crate::api::{Append, OnFull};
 use crate::error::LogError;
 use crate::kafka::appender::{KafkaAppender, Metrics, OnFailure, Options};
-use crate::kafka::metadata::{Admin, LogInfo, MetadataClient, REQUEST_TIMEOUT};
+use crate::kafka::metadata::{Admin, MetadataClient, REQUEST_TIMEOUT, TopicInfo};
 use crate::kafka::settings::Settings;
 use crate::kafka::topics::check::{Needs, Report, check};
 use crate::kafka::topics::origin::{self, Origin, RULES, wrong_first};
@@ -152,7 +151,7 @@ impl Creator<'_> {
     }
 
     /// Refuses topics without `rules`. Since `rules` is created first, they are the rest of a lost log.
-    fn refuse_orphans(&self, found: &BTreeMap<Topic, LogInfo>) -> Result<(), LogError> {
+    fn refuse_orphans(&self, found: &BTreeMap<Topic, TopicInfo>) -> Result<(), LogError> {
         let Some(topic) = found.keys().next() else { return Ok(()) };
         let what = format!("it is missing, but {} is there", self.settings.topic(*topic));
         let mend = "restore it, or delete the other topics of this prefix, or give another --prefix";
@@ -195,8 +194,8 @@ impl Creator<'_> {
         TopicReplication::Fixed(i32::from(self.wanted.replication))
     }
 
-    /// What log it is; says so itself if nothing does yet. Of two that do, the first one holds.
-    fn origin(&self, found: &BTreeMap<Topic, LogInfo>) -> Result<Origin, LogError> {
+    /// Reads the log's identity; writes it first if `rules` is empty. If two processes write one, the first record counts.
+    fn origin(&self, found: &BTreeMap<Topic, TopicInfo>) -> Result<Origin, LogError> {
         let bounds = self.new_bounds(RULES)?;
         if bounds.end == 0 {
             for (&topic, found) in found.iter().filter(|(topic, _)| **topic != Topic::Rules) {
@@ -215,7 +214,7 @@ impl Creator<'_> {
     }
 
     /// Waits until a broker knows all topics; returns those that it knows at the end.
-    fn all_found(&self) -> Result<BTreeMap<Topic, LogInfo>, LogError> {
+    fn all_found(&self) -> Result<BTreeMap<Topic, TopicInfo>, LogError> {
         let end = Instant::now() + CREATED_TIMEOUT;
         loop {
             let found = self.client.topics()?;
@@ -242,7 +241,7 @@ impl Creator<'_> {
         &self,
         meta: &Meta,
         is_complete: bool,
-        found: &BTreeMap<Topic, LogInfo>,
+        found: &BTreeMap<Topic, TopicInfo>,
     ) -> Result<(), LogError> {
         let (mut empty, mut begun) = (Vec::new(), Vec::new());
         for &topic in Topic::ALL {

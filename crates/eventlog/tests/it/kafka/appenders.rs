@@ -5,9 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use domain::model::address::Topic;
-use eventlog::api::Append;
-use eventlog::api::Appender;
-use eventlog::api::{AppendError, Done, Health, OnFull};
+use eventlog::api::{Append, AppendError, Appender, Done, Health, OnFull};
 use eventlog::kafka::appender::{KafkaAppender, Metrics, OnFailure, Options};
 use prometheus::Registry;
 use testkit::kafka::Kafka;

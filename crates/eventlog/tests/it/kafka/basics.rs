@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use domain::model::address::{Topic, TopicPartition};
-use eventlog::api::{AppendError, Health, OnFull};
-use eventlog::api::{Appender as _, Consumer as _};
+use eventlog::api::{AppendError, Appender as _, Consumer as _, Health, OnFull};
 use eventlog::kafka::appender::Options;
 use eventlog::kafka::archive;
 use eventlog::kafka::membership::{Change, Membership};

@@ -4,8 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use domain::model::address::{Topic, TopicPartition};
-use eventlog::api::{Appender as _, Consumer as _};
-use eventlog::api::{Health, OnFull};
+use eventlog::api::{Appender as _, Consumer as _, Health, OnFull};
 use eventlog::kafka::appender::Options;
 use eventlog::kafka::topics::create::{Wanted, create};
 use testkit::kafka::{Kafka, Options as Cluster};

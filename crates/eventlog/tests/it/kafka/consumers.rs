@@ -4,8 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use domain::model::address::{Topic, TopicPartition};
-use eventlog::api::OnFull;
-use eventlog::api::{Appender as _, Consumer};
+use eventlog::api::{Appender as _, Consumer, OnFull};
 use eventlog::error::LogError;
 use eventlog::kafka::appender::Options;
 use eventlog::kafka::archive;

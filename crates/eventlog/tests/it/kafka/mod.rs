@@ -16,10 +16,8 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::model::address::Topic;
-use domain::model::address::{Partitions, TopicPartition};
-use eventlog::api::Append;
-use eventlog::api::Consumer;
+use domain::model::address::{Partitions, Topic, TopicPartition};
+use eventlog::api::{Append, Consumer};
 use eventlog::error::LogError;
 use eventlog::kafka::appender::{KafkaAppender, Metrics, Options};
 use eventlog::kafka::consumer::KafkaConsumer;

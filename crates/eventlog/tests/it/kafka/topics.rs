@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use domain::model::address::Topic;
-use domain::model::address::{Partitions, TopicPartition};
-use eventlog::api::Append;
-use eventlog::api::OnFull;
+use domain::model::address::{Partitions, Topic, TopicPartition};
+use eventlog::api::{Append, OnFull};
 use eventlog::error::LogError;
 use eventlog::kafka::appender::{KafkaAppender, Metrics, Options};
 use eventlog::kafka::settings::Settings;

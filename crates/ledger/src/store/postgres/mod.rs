@@ -22,7 +22,7 @@ use self::limits::{
     BYTES_SENT, EXPORT_STEP, IDLE_IN_EXPORT, MIGRATION, MIGRATION_LOCK, ROWS_FETCHED, ROWS_SENT, SERVER_FIRST,
     STATEMENT, STATEMENTS_MAX,
 };
-use super::{Dialect, Each, Fill, Insert, Row, Sink, Store, Task, Value};
+use super::{Dialect, Each, Fill, Insert, Row, Sink, Store, TransactionKind, Value};
 use crate::error::LedgerError;
 use crate::url::PostgresUrl;
 
@@ -35,7 +35,7 @@ pub(crate) struct Postgres {
     /// `None` after the connection broke.
     session: Option<Session>,
     /// The current transaction; it ends with its connection.
-    task: Option<Task>,
+    task: Option<TransactionKind>,
 }
 
 struct Session {
@@ -92,9 +92,9 @@ impl Postgres {
     fn timeout(&self) -> Duration {
         SERVER_FIRST
             + match self.task {
-                None | Some(Task::Write) => STATEMENT,
-                Some(Task::Migrate) => MIGRATION,
-                Some(Task::Read) => EXPORT_STEP,
+                None | Some(TransactionKind::Write) => STATEMENT,
+                Some(TransactionKind::Migrate) => MIGRATION,
+                Some(TransactionKind::Read) => EXPORT_STEP,
             }
     }
 
@@ -143,15 +143,15 @@ impl Store for Postgres {
         Dialect::Postgres
     }
 
-    fn begin(&mut self, task: Task) -> Result<(), LedgerError> {
+    fn begin(&mut self, task: TransactionKind) -> Result<(), LedgerError> {
         let set = |name: &str, limit: Duration| format!("SET LOCAL {name} = {}; ", limit.as_millis());
         let sql = match task {
-            Task::Write => "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned(),
-            Task::Migrate => {
+            TransactionKind::Write => "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned(),
+            TransactionKind::Migrate => {
                 let limits = set("statement_timeout", MIGRATION) + &set("lock_timeout", MIGRATION_LOCK);
                 format!("BEGIN ISOLATION LEVEL READ COMMITTED; {limits}")
             }
-            Task::Read => {
+            TransactionKind::Read => {
                 let limits = set("statement_timeout", EXPORT_STEP)
                     + &set("idle_in_transaction_session_timeout", IDLE_IN_EXPORT)
                     // The whole result is needed, not its first rows soon.

@@ -38,25 +38,25 @@ fn the_first_minutes_come_to_something() {
     let (library, _) = publish(read_all(&[rules], None).expect("rules")).expect("a library");
     let path = dir.path().join("ledger.sqlite");
     let writer = Writer::create(&path, [0]).expect("a ledger");
-    let mut target = InlinePipeline::open(library, writer).expect("a target");
+    let mut pipeline = InlinePipeline::open(library, writer).expect("a pipeline");
 
     let mut lines = Vec::new();
     let mut traffic = Traffic::new(Brand::new(OPENS, 3), 3);
     for second in -90..60 {
         traffic.until(OPENS + second * 1_000, &mut lines);
     }
-    let mut batcher = EventFileReader::new("demo".to_owned(), Merchants::new([(MERCHANT, "CNY")]), Rejects::Told);
-    let mut send = |record: Vec<u8>| Ok(target.events(&record)?);
+    let mut reader = EventFileReader::new("demo".to_owned(), Merchants::new([(MERCHANT, "CNY")]), Rejects::Printed);
+    let mut send = |record: Vec<u8>| Ok(pipeline.events(&record)?);
     for (number, line) in (1..).zip(&lines) {
-        batcher.line(Line::new(number, line.as_bytes()), &mut send).expect("a line");
+        reader.line(Line::new(number, line.as_bytes()), &mut send).expect("a line");
     }
-    batcher.flush(&mut send).expect("a frame");
-    let mut ledger = target.finish().expect("a ledger");
+    reader.flush(&mut send).expect("a frame");
+    let mut ledger = pipeline.finish().expect("a ledger");
 
     let sums: Vec<i64> = Metric::ALL.iter().map(|&metric| ledger.sum(metric).expect("a sum")).collect();
     let sum = |metric| sums[metric as usize];
-    let accepted = i64::try_from(batcher.tally.accepted).expect("a count");
-    assert_eq!(usize::try_from(accepted), Ok(lines.len()), "{:?}", batcher.tally.rejected);
+    let accepted = i64::try_from(reader.tally.accepted).expect("a count");
+    assert_eq!(usize::try_from(accepted), Ok(lines.len()), "{:?}", reader.tally.rejected);
     let per_mille = |metric| sum(metric) * 1_000 / accepted;
     assert!((6..14).contains(&per_mille(Metric::Duplicates)), "{} ‰ duplicates", per_mille(Metric::Duplicates));
     assert!((400..900).contains(&per_mille(Metric::Scans)), "{} ‰ scans", per_mille(Metric::Scans));

@@ -28,9 +28,9 @@ pub(crate) struct Tally {
 /// Where refused events are reported.
 pub(crate) enum Rejects {
     /// On standard error, one line per error.
-    Told,
+    Printed,
     /// As NDJSON.
-    Written(Box<dyn Write>),
+    File(Box<dyn Write>),
 }
 
 /// Takes lines to frames.
@@ -117,13 +117,13 @@ impl EventFileReader {
         for FieldError { field, error, reason } in &refused.errors {
             let column = line.column(field);
             match &mut self.rejects {
-                Rejects::Told => {
+                Rejects::Printed => {
                     let id = refused.id.as_ref().map_or_else(String::new, |id| format!(", id {id}"));
                     let column = column.map_or_else(String::new, |column| format!("{column}:"));
                     let Line { number, .. } = line;
                     report(format_args!("{}:{number}:{column} event {index}{id}: {error}", self.file));
                 }
-                Rejects::Written(file) => {
+                Rejects::File(file) => {
                     let row = serde_json::json!({
                         "file": self.file, "line": line.number, "column": column, "index": index, "id": refused.id,
                         "field": field, "error": error, "reason": reason.as_str()
@@ -138,8 +138,8 @@ impl EventFileReader {
     /// Writes what is left of the report.
     pub(crate) fn finish(&mut self) -> Result<()> {
         match &mut self.rejects {
-            Rejects::Told => Ok(()),
-            Rejects::Written(file) => file.flush().context("--rejects cannot be written"),
+            Rejects::Printed => Ok(()),
+            Rejects::File(file) => file.flush().context("--rejects cannot be written"),
         }
     }
 }

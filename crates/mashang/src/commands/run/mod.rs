@@ -49,14 +49,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let unfinished = || format!("{} was not finished", files.partial.display());
     let writer = Writer::create(&files.partial, [0]).with_context(unfinished)?;
     let merchants = published.iter().map(|p| (p.book.rules.merchant.clone(), p.book.rules.currency.clone()));
-    let batcher = EventFileReader::new(name.clone(), Merchants::new(merchants), rejects(args)?);
+    let reader = EventFileReader::new(name.clone(), Merchants::new(merchants), rejects(args)?);
 
     let (send, frames) = sync_channel(FRAMES_WAITING_MAX);
     let (tally, finished) = std::thread::scope(|scope| {
-        let desks = scope.spawn(move || travel(library, writer, &frames));
-        let tally = consumer(&name, batcher, input, size, &send);
+        let desks = scope.spawn(move || run_desks(library, writer, &frames));
+        let tally = read_events(&name, reader, input, size, &send);
         drop(send);
-        let finished = desks.join().map_err(|_| anyhow!("the desks stopped at a broken invariant"));
+        let finished = desks
+            .join()
+            .map_err(|_| anyhow!("the desks stopped because of an internal error: report it with the lines above"));
         (tally, finished)
     });
     // If the desks stopped, the reader's error only says that its channel is closed: the error of the desks comes first.
@@ -93,10 +95,10 @@ fn open_events(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
 }
 
 fn rejects(args: &RunArgs) -> Result<Rejects> {
-    let Some(path) = &args.rejects else { return Ok(Rejects::Told) };
+    let Some(path) = &args.rejects else { return Ok(Rejects::Printed) };
     let file =
         File::create(path).map_err(|e| usage(format!("--rejects {}: cannot be written: {e}", path.display())))?;
-    Ok(Rejects::Written(Box::new(BufWriter::new(file))))
+    Ok(Rejects::File(Box::new(BufWriter::new(file))))
 }
 
 /// The files of a run. The ledger is written beside its place and moved there when it is whole.
@@ -138,38 +140,38 @@ impl Files {
 }
 
 /// Reads, checks and frames events until they end.
-fn consumer(
+fn read_events(
     name: &str,
-    mut batcher: EventFileReader,
+    mut reader: EventFileReader,
     input: impl Read,
     size: Option<u64>,
     send: &SyncSender<Vec<u8>>,
 ) -> Result<event_files::Tally> {
-    let mut hand_over = |record| send.send(record).map_err(|_| anyhow!("the desks stopped"));
+    let mut hand_over = |record| send.send(record).map_err(|_| anyhow!("the desks stopped: see their error"));
     let mut progress = Progress::new(size);
     for_each_line(name, BufReader::with_capacity(READ_BYTES, input), |line, bytes| {
         if line.is_too_long {
-            batcher.too_long(line)?;
+            reader.too_long(line)?;
         } else {
-            batcher.line(line, &mut hand_over)?;
+            reader.line(line, &mut hand_over)?;
         }
-        progress.report(batcher.tally.received, bytes);
+        progress.report(reader.tally.received, bytes);
         Ok(())
     })?;
-    batcher.flush(&mut hand_over)?;
-    batcher.finish()?;
+    reader.flush(&mut hand_over)?;
+    reader.finish()?;
     progress.end();
-    Ok(batcher.tally)
+    Ok(reader.tally)
 }
 
 /// Takes frames through the desks until they end.
-fn travel(library: Library, writer: Writer, frames: &Receiver<Vec<u8>>) -> Result<(Writer, usize, u64)> {
-    let mut target = InlinePipeline::open(library, writer)?;
+fn run_desks(library: Library, writer: Writer, frames: &Receiver<Vec<u8>>) -> Result<(Writer, usize, u64)> {
+    let mut pipeline = InlinePipeline::open(library, writer)?;
     for record in frames {
-        target.events(&record)?;
+        pipeline.events(&record)?;
     }
-    let (waiting, dropped) = target.waiting_and_dropped();
-    Ok((target.finish()?, waiting, dropped))
+    let (waiting, dropped) = pipeline.waiting_and_dropped();
+    Ok((pipeline.finish()?, waiting, dropped))
 }
 
 /// Shows the progress on a terminal.

@@ -27,14 +27,14 @@ pub(crate) struct InlinePipeline {
 impl InlinePipeline {
     /// A pipeline at its start, with these rules published: markers go downstream first.
     pub(crate) fn open(library: Library, ledger: Writer) -> Result<Self, LedgerError> {
-        let mut target = Self { library, shopper: stage(), code: stage(), campaign: stage(), ledger };
-        let markers: Vec<Vec<u8>> = target.library.values().map(|book| marker_record(&marker(book))).collect();
+        let mut pipeline = Self { library, shopper: stage(), code: stage(), campaign: stage(), ledger };
+        let markers: Vec<Vec<u8>> = pipeline.library.values().map(|book| marker_record(&marker(book))).collect();
         for record in &markers {
             for topic in [Topic::Awards, Topic::Draws, Topic::Scans] {
-                target.take(topic, record)?;
+                pipeline.take(topic, record)?;
             }
         }
-        Ok(target)
+        Ok(pipeline)
     }
 
     /// Takes a frame of events through all desks into the ledger.

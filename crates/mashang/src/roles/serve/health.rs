@@ -82,7 +82,7 @@ impl RoleHealth {
 }
 
 impl HealthCheck for RoleHealth {
-    fn life(&self) -> Result<(), String> {
+    fn liveness(&self) -> Result<(), String> {
         Ok(())
     }
 

@@ -28,8 +28,7 @@ use edge::metrics::Metrics;
 use edge::spool::append_target::AppendTarget;
 use edge::transport::browser;
 use edge::transport::http::EdgeHandler;
-use eventlog::api::{Appender, Consumer};
-use eventlog::api::{Health, now_ms};
+use eventlog::api::{Appender, Consumer, Health, now_ms};
 use eventlog::error::LogError;
 use eventlog::files::Files;
 use eventlog::local::consumer::LocalConsumer;
@@ -197,7 +196,7 @@ impl Service {
         let udp_address = udp.address();
         let receivers = udp.receive(&ingest, settings.ingest.udp_trust(), |name, work| thread(name, &failed, work));
         let own = Arc::<RoleHealth>::clone(&health);
-        let http = sockets.serve(handler, &settings.http, keys, own, (&registry, &failed))?;
+        let http = sockets.serve(handler, keys, own, (&registry, &failed))?;
         let udp = udp_address.map(tracing::field::display);
         let signals = Signals::listen()?;
         info!(http = %http.address, udp, admin = %http.admin.address, data = %settings.data.display(), "ready");
@@ -263,7 +262,9 @@ impl Service {
         self.ledger_progress.stop();
         let threads = std::mem::take(&mut self.threads);
         let joined = tokio::task::spawn_blocking(move || threads.into_iter().try_for_each(JoinHandle::join));
-        joined.await?.map_err(|_| anyhow!("a thread stopped at a broken invariant"))?;
+        joined
+            .await?
+            .map_err(|_| anyhow!("a thread stopped because of an internal error: report it with the lines above"))?;
         self.log.close();
         self.http.end().await;
         match self.failures.try_recv() {

@@ -98,7 +98,7 @@ fn a_code_has_a_history() {
         dir.path(),
         &["explain", "code", "X-2", "--ledger", "out/ledger.sqlite"],
         &expect![[r#"
-            mashang: code X-2 has no history in this ledger: one-item codes and codes that draw have one, by the names that `export codes` and `export awards` show
+            mashang: code X-2 has no history in this ledger: name a code that `export codes` or `export awards` shows
             exit status 1
         "#]],
     );

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use data_encoding::HEXLOWER;
-use expect_test::expect;
+use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
 use super::{RULES, RUN, check, rules_files, shop};
-use crate::program::{TABLES, done, export, run};
+use crate::program::{TABLES, done, export, mashang, run};
 
 #[test]
 fn refused_events_are_reported_by_line() {
@@ -231,4 +231,39 @@ fn a_day_that_comes_again_keeps_its_entries() {
     // Two on the day before midnight, which comes again; one in the first minute of the next and one after the second midnight.
     assert!(counters.contains("acme,merchant,*,2009-10-31,entries,2\n"), "{counters}");
     assert!(counters.contains("acme,merchant,*,2009-11-01,entries,2\n"), "{counters}");
+}
+
+/// The message names only the places where this command takes the option from.
+#[test]
+fn missing_option_is_reported_with_its_places() {
+    let dir = shop(RULES, "");
+    let missing = |args: &[&str], wanted: &Expect| {
+        let output = mashang(dir.path(), args);
+        assert_eq!(output.status.code(), Some(2));
+        wanted.assert_eq(&String::from_utf8_lossy(&output.stderr));
+    };
+    missing(
+        &["run", "--events", "events.ndjson", "--out", "out"],
+        &expect![[r#"
+        mashang: --rules is missing: give --rules <FILE>...
+    "#]],
+    );
+    missing(
+        &["export", "counters"],
+        &expect![[r#"
+        mashang: --ledger is missing: give --ledger <URL>
+    "#]],
+    );
+    missing(
+        &["snapshots", "list"],
+        &expect![[r#"
+        mashang: --store is missing: give it, or set MASHANG_STORE
+    "#]],
+    );
+    missing(
+        &["worker", "--kafka", "127.0.0.1:1"],
+        &expect![[r#"
+        mashang: --store is missing: give it, set MASHANG_STORE, or write `store` into the file of --config
+    "#]],
+    );
 }

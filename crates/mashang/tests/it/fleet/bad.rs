@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use domain::frame::{Frame, Kind};
 use domain::model::address::{Topic, TopicPartition};
-use eventlog::api::Append;
-use eventlog::api::OnFull;
-use eventlog::api::{Appender, Consumer, read_all};
+use eventlog::api::{Append, Appender, Consumer, OnFull, read_all};
 use eventlog::kafka::appender::{KafkaAppender, Metrics, Options};
 use eventlog::kafka::consumer::KafkaConsumer;
 use eventlog::kafka::settings::Settings;

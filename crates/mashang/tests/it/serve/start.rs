@@ -78,7 +78,7 @@ fn settings_that_are_wrong_are_named() {
         dir,
         &["--config", "serve.toml"],
         &expect![[r#"
-            mashang: --config serve.toml:3: port is no setting of serve: see `mashang serve --help`
+            mashang: --config serve.toml:3: port is no setting of mashang serve: see `mashang serve --help`
             exit status 2
         "#]],
     );
@@ -96,7 +96,7 @@ fn settings_that_are_wrong_are_named() {
         dir,
         &[&GOOD[..], &["--idle-timeout", "500ms"]].concat(),
         &expect![[r#"
-            mashang: idle-timeout: give 1s to 1h; balancers keep connections for 60s
+            mashang: idle-timeout is 500ms: give 1s to 1h
             exit status 2
         "#]],
     );

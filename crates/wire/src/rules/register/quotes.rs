@@ -1,4 +1,5 @@
-//! Quoted cells of CSV that are torn: the library takes them without a word, and what a lost quote swallows is lost.
+//! Finds quoted cells that do not end as RFC 4180 requires. The CSV library accepts them silently, and would read later rows as part
+//! of the cell.
 
 use std::fmt;
 

@@ -8,7 +8,7 @@ use csv::{ByteRecord, ReaderBuilder};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::super::table::{Notes, Place, Table, Text, unknown, written};
+use super::super::table::{Notes, SourceLocation, Table, Text, unknown, written};
 use super::quotes;
 
 /// What a register may and must have.
@@ -22,8 +22,8 @@ pub(super) struct Shape {
 /// Reads each row as a table of texts, an empty cell as left out.
 pub(super) fn each_row(notes: &Notes, file: &str, bytes: &[u8], shape: &Shape, mut row: impl FnMut(Table<'_>)) {
     let file: Rc<str> = file.into();
-    let place = |line: usize, key: &str| Place { file: Rc::clone(&file), line, key: written(key) };
-    let whole = |line: usize| Place { file: Rc::clone(&file), line, key: String::new() };
+    let place = |line: usize, key: &str| SourceLocation { file: Rc::clone(&file), line, key: written(key) };
+    let whole = |line: usize| SourceLocation { file: Rc::clone(&file), line, key: String::new() };
     let bytes = crate::json::without_bom(bytes);
     let torn = quotes::torn(bytes);
     // What a torn cell begins is not read: it may hold the rest of the file.
@@ -92,7 +92,7 @@ fn texts(record: &ByteRecord) -> Option<Vec<&str>> {
 }
 
 /// Notes what is wrong with the names of the columns; whether the rows can be read at all.
-fn header(notes: &Notes, names: &[&str], shape: &Shape, place: impl Fn(&str) -> Place) -> bool {
+fn header(notes: &Notes, names: &[&str], shape: &Shape, place: impl Fn(&str) -> SourceLocation) -> bool {
     for (i, name) in names.iter().enumerate() {
         if !shape.columns.contains(name) {
             notes.mistake(&place(name), unknown(name, shape.columns, "column"));

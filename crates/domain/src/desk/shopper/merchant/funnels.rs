@@ -27,7 +27,7 @@ impl Merchant {
             });
             let progress = &mut shopper.funnels[at];
             if progress.rules != compiled.book.seq {
-                // A funnel with another definition is another funnel: progress starts again.
+                // If the definition changed, progress starts again.
                 let before = versions.get(&progress.rules).map(|v| &v.book.rules.funnels);
                 if before.is_some_and(|funnels| funnels.contains(funnel)) {
                     progress.rules = compiled.book.seq;

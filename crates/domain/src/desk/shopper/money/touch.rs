@@ -19,7 +19,7 @@ pub(in crate::desk::shopper) struct Touch {
 }
 
 impl Touch {
-    pub(in crate::desk::shopper) fn new(time: Millis, key: u128, received: Millis, seed: Seed) -> Self {
+    pub(in crate::desk::shopper) fn new(time: Millis, key: u128, received: Millis, seed: UntimedTouch) -> Self {
         let key = [(key >> 64) as u64, (key & u128::from(u64::MAX)) as u64];
         Self { time, key, received, guide: seed.guide, store: seed.store, rank: seed.rank, kind: seed.kind }
     }
@@ -32,7 +32,7 @@ impl Touch {
 
 /// A touch before time and key are known.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::desk::shopper) struct Seed {
+pub(in crate::desk::shopper) struct UntimedTouch {
     pub(in crate::desk::shopper) guide: Symbol,
     pub(in crate::desk::shopper) store: Symbol,
     pub(in crate::desk::shopper) rank: Rank,

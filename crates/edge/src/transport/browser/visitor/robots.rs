@@ -33,7 +33,8 @@ const NARROWED: [(&str, Option<&str>); 15] = [
     ("Expanse", Some("Expanse,")),
 ];
 
-/// Words of robots, in any case. `bot` ends a name, and CUBOT is a maker of phones. People's browsers name no address of a page.
+/// Words of robots, in any case: `bot` at the end of a word, except in CUBOT, which makes phones; and every URL, which browsers of
+/// people do not send.
 const WORDS: &str = "(?i:(?:^|[^u]|[^c]u)bots?(?:[^a-z]|$)|crawl|spider|preview|unfurl|scrap(?:er|y)|headless|fetcher|validator|checker|monitoring|link ?expand|https?://)";
 
 /// Maximum number of bytes of a `User-Agent` that are compared; the rest is not looked at.
