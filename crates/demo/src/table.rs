@@ -15,23 +15,23 @@ const MINOR_DIGITS: u32 = 2;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Totals {
     /// Accepted events.
-    pub accepted: i64,
+    pub accepted: i128,
     /// Counted scans.
-    pub scans: i64,
+    pub scans: i128,
     /// Distinct shoppers, summed over the days.
-    pub shoppers: i64,
+    pub shoppers: i128,
     /// Orders.
-    pub orders: i64,
+    pub orders: i128,
     /// Order amounts, minor units.
-    pub gmv: i64,
+    pub gmv: i128,
     /// Commission, minor units.
-    pub commission: i64,
+    pub commission: i128,
     /// Entries that won.
-    pub wins: i64,
+    pub wins: i128,
     /// Cash prizes, minor units.
-    pub prize_cash: i64,
+    pub prize_cash: i128,
     /// Events that came again.
-    pub duplicates: i64,
+    pub duplicates: i128,
 }
 
 /// Rate and latencies.
@@ -60,7 +60,7 @@ pub struct Ranked {
     /// The name that is shown.
     pub name: String,
     /// The amount that it is ranked by, minor units.
-    pub amount: i64,
+    pub amount: i128,
 }
 
 /// The content of the table.
@@ -162,7 +162,12 @@ impl Screen {
 
 fn speed_line(speed: &Speed) -> String {
     let both = |q: Quantiles| format!("p50 {} p99 {}", duration(q.p50_us), duration(q.p99_us));
-    format!("{} events/s   202: {}   result: {}", count(speed.events_per_second), both(speed.ack), both(speed.result))
+    format!(
+        "{} events/s   202: {}   result: {}",
+        count(speed.events_per_second.into()),
+        both(speed.ack),
+        both(speed.result)
+    )
 }
 
 fn ranked(row: Option<&Ranked>) -> String {
@@ -178,7 +183,7 @@ fn truncated(text: &str, chars_max: usize) -> String {
 }
 
 /// An integer with commas between its thousands.
-fn count(n: i64) -> String {
+fn count(n: i128) -> String {
     let digits = n.unsigned_abs().to_string();
     let mut text = if n < 0 { "-".to_owned() } else { String::new() };
     for (i, digit) in digits.chars().enumerate() {
@@ -191,8 +196,8 @@ fn count(n: i64) -> String {
 }
 
 /// Minor units as an amount.
-fn money(minor: i64) -> String {
-    let unit = 10_i64.pow(MINOR_DIGITS);
+fn money(minor: i128) -> String {
+    let unit = 10_i128.pow(MINOR_DIGITS);
     let sign = if minor < 0 { "-" } else { "" };
     let (whole, rest) = (minor / unit, minor % unit);
     format!("{sign}{}.{:02}", count(whole.saturating_abs()), rest.abs())
@@ -213,13 +218,13 @@ mod tests {
 
     use super::*;
 
-    fn ranked_all(name: &str, amount: i64) -> Vec<Ranked> {
+    fn ranked_all(name: &str, amount: i128) -> Vec<Ranked> {
         (1..=5).map(|i| Ranked { name: format!("{name} {i}"), amount: amount / i }).collect()
     }
 
     fn with_view(totals: Totals, scale: i64, check: impl FnOnce(&View<'_>)) {
-        let stores = ranked_all("Hangzhou Lakeside", 123_456 * scale);
-        let guides = ranked_all("g-0412", 9_876 * scale);
+        let stores = ranked_all("Hangzhou Lakeside", i128::from(123_456 * scale));
+        let guides = ranked_all("g-0412", i128::from(9_876 * scale));
         let ack = Quantiles { p50_us: 850, p99_us: 4_210 * scale };
         let result = Quantiles { p50_us: 12_300, p99_us: 1_250_000 };
         let speed = Speed { events_per_second: 4_012 * scale, ack, result };
@@ -227,7 +232,7 @@ mod tests {
         check(&view);
     }
 
-    fn totals(scale: i64) -> Totals {
+    fn totals(scale: i128) -> Totals {
         Totals {
             accepted: 1_234_567 * scale,
             scans: 987_654 * scale,
@@ -273,7 +278,7 @@ mod tests {
     #[test]
     fn table_fits_80_columns() {
         for scale in [0, 1, 1_000, 1_000_000, -1] {
-            with_view(totals(scale), scale, |view| {
+            with_view(totals(scale.into()), scale, |view| {
                 let table = render(view);
                 let wide = table.lines().find(|line| line.chars().count() > COLUMNS);
                 assert_eq!(wide, None, "at scale {scale}");
@@ -300,7 +305,7 @@ mod tests {
 
     #[test]
     fn amounts_show_thousands_and_minor_units() {
-        let texts = [0, 5, -5, 100, 123_456, -10_000_000, i64::MAX, i64::MIN].map(money);
+        let texts = [0, 5, -5, 100, 123_456, -10_000_000, i128::MAX, i128::MIN].map(money);
         let wanted = [
             "0.00",
             "0.05",
@@ -308,8 +313,8 @@ mod tests {
             "1.00",
             "1,234.56",
             "-100,000.00",
-            "92,233,720,368,547,758.07",
-            "-92,233,720,368,547,758.08",
+            "1,701,411,834,604,692,317,316,873,037,158,841,057.27",
+            "-1,701,411,834,604,692,317,316,873,037,158,841,057.28",
         ];
         assert_eq!(texts, wanted);
     }

@@ -127,7 +127,7 @@ impl Chain {
             for (item, fact) in (0..).zip(frame.items::<Fact<'_>>()) {
                 let fact = fact.map_err(broken)?;
                 if keeps_answers || !matches!(fact.what, What::Answer(_)) {
-                    self.batch.add(&fact, (offset, item))?;
+                    self.batch.add(&fact, (offset, item));
                 }
             }
             self.received = self.received.max(frame.received);

@@ -1,6 +1,5 @@
 //! Why a ledger cannot be used, written or read.
 
-use domain::model::fact::{Metric, Scope};
 use rusqlite::ErrorCode;
 
 /// What failed, where, and the fix. No message contains a password.
@@ -31,11 +30,6 @@ pub enum LedgerError {
     OtherLog(String),
     #[error("{0}: the ledger was written by `run`; `serve` does not go on with it: choose another directory")]
     Run(String),
-    #[error(
-        "{merchant}: the counter {metric} of {scope} {key} on day {day} is beyond {}: its amounts are wrong, or want a larger unit",
-        i64::MAX
-    )]
-    Sum { merchant: String, scope: Scope, key: String, day: String, metric: Metric },
     #[error(
         "facts partition {facts}: the positions in the ledger are not those that this batch began from: another writer has committed, and nothing of this batch is written"
     )]

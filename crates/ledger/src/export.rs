@@ -6,6 +6,7 @@ use domain::model::time::{DAY_MS, Day, TIME_MAX, day_text, time_text};
 
 use crate::error::LedgerError;
 use crate::reader::Ledger;
+use crate::store::sums::{SUM_COLUMNS, sum, total};
 use crate::store::{Dialect, Row, reading};
 
 /// A table that can be exported.
@@ -50,15 +51,18 @@ impl Format {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
     Number,
     Time,
     Day,
+    /// The sum of a counter, in the three columns of [`sum`]: the last one of a table, because it is not sorted by. A row with the
+    /// sum 0 is left out.
+    Sum,
 }
 
-use Kind::{Day as Date, Number, Text, Time};
+use Kind::{Day as Date, Number, Sum, Text, Time};
 
 impl Table {
     /// All tables.
@@ -141,9 +145,12 @@ impl Table {
                  WHEN unlock_until <= (SELECT MAX(received) FROM progress) THEN 'expired' ELSE 'locked' END FROM awards a",
             ),
             Self::Counters => (
-                &[("merchant", Text), ("scope", Text), ("key", Text), ("day", Date), ("metric", Text), ("value", Number)],
-                "SELECT merchant, scope, key, day, metric, CAST(SUM(value) AS BIGINT) FROM counters
-                 GROUP BY merchant, scope, key, day, metric HAVING SUM(value) <> 0",
+                &[("merchant", Text), ("scope", Text), ("key", Text), ("day", Date), ("metric", Text), ("value", Sum)],
+                concat!(
+                    "SELECT merchant, scope, key, day, metric, ",
+                    sum!(),
+                    " FROM counters GROUP BY merchant, scope, key, day, metric"
+                ),
             ),
             Self::Funnels => (
                 &[
@@ -189,6 +196,9 @@ impl Ledger {
                 for (i, (_, kind)) in columns.iter().enumerate() {
                     cells[i].clear();
                     empty[i] = !write_cell(&mut cells[i], *kind, row, i)?;
+                    if *kind == Sum && empty[i] {
+                        return Ok(());
+                    }
                 }
                 out.row(columns, &cells, &empty)
             })
@@ -205,30 +215,36 @@ fn sorted(table: Table, dialect: Dialect) -> String {
         Dialect::Sqlite => "",
         Dialect::Postgres => " COLLATE \"C\"",
     };
-    // Times and days have the same order as numbers and as text, except years of five digits: as text they come before all other
-    // years (from 1969 on). Amounts must be compared as the text that is written.
-    let order = (1..).zip(columns).map(|(i, (_, kind))| match kind {
-        Time => format!("c{i} <= {TIME_MAX}, c{i}"),
+    // Times have the same order as numbers and as text; those past the year 9999 are written as its end. So have days, except those
+    // of years of five digits: as text they come before all other years (from 1969 on). Amounts must be compared as the text that is written.
+    let order = (1..).zip(columns).filter(|(_, (_, kind))| *kind != Sum).map(|(i, (_, kind))| match kind {
+        Time => format!("CASE WHEN c{i} > {TIME_MAX} THEN {TIME_MAX} ELSE c{i} END"),
         Date => format!("c{i} <= {}, c{i}", TIME_MAX / DAY_MS),
-        Text | Number => format!("COALESCE(CAST(c{i} AS TEXT), ''){bytewise}"),
+        Text | Number | Sum => format!("COALESCE(CAST(c{i} AS TEXT), ''){bytewise}"),
     });
     let order = order.collect::<Vec<_>>().join(", ");
-    let names = (1..=columns.len()).map(|i| format!("c{i}")).collect::<Vec<_>>().join(", ");
+    let width = columns.iter().map(|(_, kind)| if *kind == Sum { SUM_COLUMNS } else { 1 }).sum();
+    let names = (1..=width).map(|i| format!("c{i}")).collect::<Vec<_>>().join(", ");
     format!("WITH t({names}) AS ({select}) SELECT * FROM t ORDER BY {order}")
 }
 
-/// Writes a cell; returns `false` if it is empty.
+/// Writes a cell; returns `false` if it is empty, which a sum of 0 is.
 fn write_cell(cell: &mut String, kind: Kind, row: &dyn Row, at: usize) -> Result<bool, LedgerError> {
     if let Text = kind {
         let text = row.text(at)?;
         cell.push_str(text.unwrap_or_default());
         return Ok(text.is_some());
     }
+    if let Sum = kind {
+        let sum = total(row, at)?;
+        cell.push_str(&sum.to_string());
+        return Ok(sum != 0);
+    }
     let Some(int) = row.int(at)? else { return Ok(false) };
     match kind {
-        Time => cell.push_str(&time_text(int)),
+        Time => cell.push_str(&time_text(int.min(TIME_MAX))),
         Date => cell.push_str(&day_text(Day::try_from(int).unwrap_or(Day::MAX))),
-        Number | Text => cell.push_str(&int.to_string()),
+        Number | Text | Sum => cell.push_str(&int.to_string()),
     }
     Ok(true)
 }
@@ -269,7 +285,7 @@ impl<'a> Output<'a> {
                     write!(to, "{}\"{name}\":", if i == 0 { '{' } else { ',' })?;
                     match kind {
                         _ if empty[i] => write!(to, "null")?,
-                        Number => write!(to, "{cell}")?,
+                        Number | Sum => write!(to, "{cell}")?,
                         _ => serde_json::to_writer(&mut *to, cell).map_err(std::io::Error::from)?,
                     }
                 }

@@ -21,6 +21,7 @@ use crate::chain::{Chain, Sealed, Stored};
 use crate::error::LedgerError;
 use crate::schema::{BUSY_TIMEOUT, Origin, check_unchanged, create, open_to_write};
 use crate::store::sqlite::Sqlite;
+use crate::store::sums::{SUM, total};
 use crate::store::{Dialect, Store, TransactionKind, first, transaction};
 use crate::url::LedgerUrl;
 
@@ -286,10 +287,9 @@ impl Writer {
     ///
     /// # Errors
     /// The database fails.
-    pub fn sum(&mut self, metric: Metric) -> Result<i64, LedgerError> {
-        let sql =
-            "SELECT CAST(COALESCE(SUM(value), 0) AS BIGINT) FROM counters WHERE scope = 'merchant' AND metric = $1";
-        let sum = first(self.store.as_mut(), sql, &[metric.as_str().into()], |row| row.int_of(0))?;
+    pub fn sum(&mut self, metric: Metric) -> Result<i128, LedgerError> {
+        let sql = format!("SELECT {SUM} FROM counters WHERE scope = 'merchant' AND metric = $1");
+        let sum = first(self.store.as_mut(), &sql, &[metric.as_str().into()], |row| total(row, 0))?;
         Ok(sum.unwrap_or_default())
     }
 

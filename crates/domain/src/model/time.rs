@@ -15,6 +15,8 @@ pub const TIME_MAX: Millis = 253_402_300_799_999;
 pub const INTEGER_TIME_MIN: Millis = 100_000_000_000;
 /// Maximum lead of an event's time over `received`, ms; a time further ahead becomes `received` (contract section 1).
 pub(crate) const AHEAD_MAX_MS: i64 = 5 * 60 * 1000;
+/// Maximum lead of an event's time over the event clock, ms; an event further ahead is refused, for the clock never goes back.
+pub const CLOCK_AHEAD_MAX_MS: i64 = 366 * DAY_MS;
 
 /// A second, ms.
 pub const SECOND_MS: i64 = 1_000;

@@ -2,7 +2,7 @@
 
 use domain::frame::{Frame, Kind};
 use domain::model::address::{Topic, TopicPartition};
-use domain::model::time::Millis;
+use domain::model::time::{CLOCK_AHEAD_MAX_MS, DAY_MS, Millis};
 use eventlog::api::{Consumer, now_ms, read_all};
 use eventlog::error::LogError;
 use eventlog::local::meta::{Clock, Meta};
@@ -28,6 +28,17 @@ pub struct Running {
 
 /// A new epoch begins when a stamped event is refused. Events stamped in an earlier one must not be accepted either.
 pub type Epoch = u64;
+
+/// Why the event clock cannot stamp an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoStamp {
+    /// No event had a time yet.
+    #[error("is missing; under --clock event the first event must have one")]
+    Missing,
+    /// One event would take the clock, which never goes back, far ahead of all others.
+    #[error("is more than {} days ahead of the clock, which is at the latest time of all events; correct it, or send the events between first", CLOCK_AHEAD_MAX_MS / DAY_MS)]
+    Ahead,
+}
 
 impl Stamps {
     /// Restores the event clock from the log, and from what was accepted last and is not in the log yet.
@@ -58,17 +69,23 @@ impl Stamps {
         }
     }
 
-    /// The stamp of an event that happened at `time`; `None` if its time is not known.
-    pub fn stamp(&self, time: Option<Millis>, epoch: Epoch) -> Option<Millis> {
+    /// The stamp of an event that happened at `time`.
+    ///
+    /// # Errors
+    /// The event clock cannot stamp it.
+    pub fn stamp(&self, time: Option<Millis>, epoch: Epoch) -> Result<Millis, NoStamp> {
         match self {
-            Self::Wall => Some(now_ms()),
+            Self::Wall => Ok(now_ms()),
             Self::Event(running) => {
                 let mut running = running.lock();
-                let stamp = running.last.max(time);
-                if running.epoch == epoch {
-                    running.last = stamp;
+                let stamp = running.last.max(time).ok_or(NoStamp::Missing)?;
+                if running.last.is_some_and(|last| stamp - last > CLOCK_AHEAD_MAX_MS) {
+                    return Err(NoStamp::Ahead);
                 }
-                stamp
+                if running.epoch == epoch {
+                    running.last = Some(stamp);
+                }
+                Ok(stamp)
             }
         }
     }

@@ -8,9 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use data_encoding::HEXLOWER;
 use domain::model::fact::{Answer, Award, Fact, Metric, OrderState, Posting, ScanResult, Scope, What};
 use domain::model::rules::{RulesSeq, Step};
-use domain::model::time::{Day, HOUR_MS, Millis, day_text};
-
-use crate::error::LedgerError;
+use domain::model::time::{Day, HOUR_MS, Millis};
 
 /// A merchant's name as a small number, within one batch.
 type MerchantNumber = u32;
@@ -42,7 +40,7 @@ pub struct Batch {
 }
 
 /// A counter's values.
-type Sums = HashMap<(Day, Metric), i64>;
+type Sums = HashMap<(Day, Metric), i128>;
 
 /// The rules of one version.
 #[derive(Debug)]
@@ -110,10 +108,7 @@ macro_rules! cells {
 
 impl Batch {
     /// Adds a fact: `offset` is its record's in the facts partition, `item` its index in the record.
-    ///
-    /// # Errors
-    /// [`LedgerError::Sum`] if a counter overflows.
-    pub fn add(&mut self, fact: &Fact<'_>, (offset, item): (u64, i64)) -> Result<(), LedgerError> {
+    pub fn add(&mut self, fact: &Fact<'_>, (offset, item): (u64, i64)) {
         let merchant = self.merchant(fact.merchant);
         self.facts += 1;
         match fact.what {
@@ -122,7 +117,7 @@ impl Batch {
                 self.rules.insert(seq, Rules { merchant, sha256, currency: currency.to_owned() });
             }
             What::Count { scope, key, day, metric, delta } => {
-                return self.count(merchant, scope, key, (day, metric), delta);
+                self.count(merchant, scope, key, (day, metric), delta);
             }
             What::Funnel { funnel, step, action, channel, day } => {
                 let channel = channel.unwrap_or("").to_owned();
@@ -162,7 +157,6 @@ impl Batch {
                 self.unlocking.push(Row { merchant, cells: cells![shopper, Cell::Word(action.as_str()), time] });
             }
         }
-        Ok(())
     }
 
     /// The number of facts added since the last write.
@@ -185,14 +179,7 @@ impl Batch {
         MerchantNumber::try_from(at).expect("few merchants")
     }
 
-    fn count(
-        &mut self,
-        merchant: MerchantNumber,
-        scope: Scope,
-        key: &str,
-        (day, metric): (Day, Metric),
-        delta: i64,
-    ) -> Result<(), LedgerError> {
+    fn count(&mut self, merchant: MerchantNumber, scope: Scope, key: &str, (day, metric): (Day, Metric), delta: i64) {
         if metric == Metric::Duplicates && scope == Scope::Merchant {
             self.duplicates += delta;
         }
@@ -201,15 +188,7 @@ impl Batch {
             Some(sums) => sums,
             None => keys.entry(key.to_owned()).or_default(),
         };
-        let sum = sums.entry((day, metric)).or_default();
-        *sum = sum.checked_add(delta).ok_or_else(|| LedgerError::Sum {
-            merchant: self.merchants[merchant as usize].clone(),
-            scope,
-            key: key.to_owned(),
-            day: day_text(day),
-            metric,
-        })?;
-        Ok(())
+        *sums.entry((day, metric)).or_default() += i128::from(delta);
     }
 
     /// Adds an answer. The answer to a later delivery replaces an earlier one, and then the answer of a later desk.

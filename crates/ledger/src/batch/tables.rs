@@ -18,9 +18,13 @@ pub(super) const COUNTERS: Insert = Insert {
         ("day", Int),
         ("metric", Text),
         ("facts", Int),
+        ("carry", Int),
         ("value", Int),
     ],
-    conflict: "ON CONFLICT(merchant, scope, key, day, metric, facts) DO UPDATE SET value = counters.value + excluded.value",
+    // Both sides of `value` are below 10¹⁸, so their sum has 64 bits.
+    conflict: "ON CONFLICT(merchant, scope, key, day, metric, facts) DO UPDATE SET
+      carry = counters.carry + excluded.carry + (counters.value + excluded.value) / 1000000000000000000,
+      value = (counters.value + excluded.value) % 1000000000000000000",
 };
 pub(super) const FUNNELS: Insert = Insert {
     table: "funnels",

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::tables::{ANSWERS, AWARDS, CODES, COUNTERS, FUNNELS, MEMBERS, ORDERS, POSTINGS, RULES, SEEN, UNLOCKING};
 use super::{Batch, Cell, Cells, MerchantNumber, OwnedAnswer, Row};
 use crate::error::LedgerError;
+use crate::store::sums::divided;
 use crate::store::{Insert, Sink, Store, Value};
 
 type Written = Result<(), LedgerError>;
@@ -115,9 +116,10 @@ impl Batch {
             let mut keys: Vec<_> = keys.iter().collect();
             keys.sort_unstable_by_key(|(key, _)| *key);
             for (key, sums) in keys {
-                let mut sums: Vec<_> = sums.iter().filter(|(_, value)| **value != 0).collect();
+                let mut sums: Vec<_> = sums.iter().filter(|(_, sum)| **sum != 0).collect();
                 sums.sort_unstable_by_key(|(what, _)| **what);
-                for ((day, metric), value) in sums {
+                for ((day, metric), sum) in sums {
+                    let (carry, value) = divided(*sum);
                     rows.put(&[
                         self.name(*merchant).into(),
                         scope.as_str().into(),
@@ -125,7 +127,8 @@ impl Batch {
                         i64::from(*day).into(),
                         metric.as_str().into(),
                         facts.into(),
-                        (*value).into(),
+                        carry.into(),
+                        value.into(),
                     ])?;
                 }
             }

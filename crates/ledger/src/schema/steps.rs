@@ -24,11 +24,13 @@ impl Step {
     }
 }
 
-pub(crate) const STEPS: [Step; 3] = [
+pub(crate) const STEPS: [Step; 4] = [
     Step { to: 2, sqlite: include_str!("2.sqlite.sql"), postgres: include_str!("2.postgres.sql") },
     // The history of a code is ordered by its facts' positions in the log. Rows from before this step are ordered by SQLite's row
     // numbers; Postgres has none, but stores those rows in the order in which they were added.
     Step { to: 3, sqlite: include_str!("3.sqlite.sql"), postgres: include_str!("3.postgres.sql") },
     // The merchant and shopper of the earlier entry that a keyless scan repeats: a query for the scan does not know them.
     Step { to: 4, sqlite: include_str!("4.sqlite.sql"), postgres: include_str!("4.postgres.sql") },
+    // Counters have 128 bits: `carry` counts the times that `value` passed 10¹⁸.
+    Step { to: 5, sqlite: include_str!("5.sqlite.sql"), postgres: include_str!("5.postgres.sql") },
 ];

@@ -2,9 +2,11 @@
 
 use std::sync::Barrier;
 
-use domain::model::fact::{Answer, Fact, ScanResult, What};
-use domain::model::time::{HOUR_MS, Millis};
+use domain::model::fact::{Answer, Fact, Metric, Posting, ScanResult, Scope, What};
+use domain::model::rules::PayeeKind;
+use domain::model::time::{HOUR_MS, Millis, TIME_MAX};
 use ledger::error::LedgerError;
+use ledger::export::{Format, Table};
 use ledger::reader::Ledger;
 use ledger::url::LedgerUrl;
 use ledger::writer::Writer;
@@ -172,5 +174,84 @@ fn sql(url: &LedgerUrl, name: &str, sql: &str) -> Vec<String> {
             let rows = Postgres::shared().expect("it runs").sql(name, sql);
             rows.lines().map(str::to_owned).collect()
         }
+    }
+}
+
+/// The value of a store's counter in an export, by store.
+fn exported(url: &LedgerUrl) -> String {
+    let mut said = Vec::new();
+    Ledger::open(url).expect("a ledger").export(Table::Counters, Format::Csv, &mut said).expect("exported");
+    String::from_utf8(said).expect("UTF-8")
+}
+
+#[test]
+fn sums_have_128_bits() {
+    const ROUNDS: i128 = 5;
+    let count = |key: &'static str, delta: i64| Fact {
+        merchant: "m",
+        what: What::Count { scope: Scope::Store, key, day: 20_000, metric: Metric::Gmv, delta },
+    };
+    let (_dir, urls) = new_urls("wide");
+    for url in urls {
+        let mut writer = Writer::open(&url, [0, 1]).expect("a ledger");
+        for round in 0..ROUNDS {
+            for partition in [0, 1] {
+                let sign = if partition == 0 { 1 } else { -1 };
+                let turn = if round % 2 == 0 { 1 } else { -1 };
+                let facts = [
+                    count("large", i64::MAX),
+                    count("large", i64::MAX),
+                    count("low", -i64::MAX),
+                    count("none", sign * i64::MAX),
+                    count("turns", turn * i64::MAX),
+                    count("unit", sign * i64::MAX + 1),
+                ];
+                apply(&mut writer, partition, 1, &facts);
+            }
+            writer.commit().expect("written");
+        }
+        let max = i128::from(i64::MAX);
+        let wanted = format!(
+            "merchant,scope,key,day,metric,value\n\
+             m,store,large,2024-10-04,gmv,{}\nm,store,low,2024-10-04,gmv,{}\n\
+             m,store,turns,2024-10-04,gmv,{}\nm,store,unit,2024-10-04,gmv,{}\n",
+            4 * ROUNDS * max,
+            -2 * ROUNDS * max,
+            2 * max,
+            2 * ROUNDS
+        );
+        assert_eq!(exported(&url), wanted, "{url}");
+        let top = Ledger::open(&url).expect("a ledger").totals("m").expect("added up").stores;
+        let top: Vec<_> = top.iter().map(|(key, sum)| (key.as_str(), *sum)).collect();
+        assert_eq!(top, [("large", 4 * ROUNDS * max), ("turns", 2 * max), ("unit", 2 * ROUNDS)], "{url}");
+    }
+}
+
+#[test]
+fn time_past_9999_is_exported_as_its_end() {
+    let posting = |order: &'static str, approve_at: Millis, cause: &'static str| Fact {
+        merchant: "m",
+        what: What::Posting(Posting {
+            order,
+            shopper: "u",
+            payee_kind: PayeeKind::Guide,
+            payee: "g",
+            amount: 1,
+            approve_at,
+            cause,
+        }),
+    };
+    let (_dir, urls) = new_urls("far");
+    for url in urls {
+        let mut writer = Writer::open(&url, [0]).expect("a ledger");
+        let facts = [posting("o", TIME_MAX + 2, "a"), posting("o", TIME_MAX + 1, "b"), posting("o", TIME_MAX - 1, "c")];
+        apply(&mut writer, 0, 1, &facts);
+        writer.close().expect("closed");
+        let mut said = Vec::new();
+        Ledger::open(&url).expect("a ledger").export(Table::Postings, Format::Csv, &mut said).expect("exported");
+        let said = String::from_utf8(said).expect("UTF-8");
+        let rows: Vec<_> = said.lines().skip(1).map(|row| row.rsplit(',').take(2).collect::<Vec<_>>()).collect();
+        let (end, before) = ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.998Z");
+        assert_eq!(rows, [["c", before], ["a", end], ["b", end]], "{url}");
     }
 }

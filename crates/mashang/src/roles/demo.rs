@@ -116,7 +116,7 @@ async fn live(facts: BrandIdentity, address: String, ledger: PathBuf, page: Stri
 fn show(screen: &mut Screen, sums: &Sums, accepted: i64, speed: Speed, page: &str) {
     let sum = |metric| sums.sum(metric);
     let totals = Totals {
-        accepted,
+        accepted: accepted.into(),
         scans: sum(Metric::Scans),
         shoppers: sum(Metric::Shoppers),
         orders: sum(Metric::Orders),
@@ -126,7 +126,7 @@ fn show(screen: &mut Screen, sums: &Sums, accepted: i64, speed: Speed, page: &st
         prize_cash: sum(Metric::PrizeCash),
         duplicates: sum(Metric::Duplicates),
     };
-    let ranked = |rows: &[(String, i64)]| -> Vec<Ranked> {
+    let ranked = |rows: &[(String, i128)]| -> Vec<Ranked> {
         rows.iter().map(|(name, amount)| Ranked { name: name.clone(), amount: *amount }).collect()
     };
     let (stores, guides) = (ranked(&sums.stores), ranked(&sums.guides));

@@ -50,7 +50,7 @@ fn without_drop_rule_seed_fails() {
 
 #[test]
 fn without_previous_frame_rule_seed_fails() {
-    check(&[PreviousRule], &[process(21, "differs"), fleet(0, "differs")]);
+    check(&[PreviousRule], &[process(50, "differs"), fleet(0, "differs")]);
 }
 
 #[test]

@@ -55,20 +55,35 @@ impl Scopes {
 
 const METRICS: usize = Metric::ALL.len();
 
+/// The sums of a key and a day.
+type Row = (Key, Day, [i64; METRICS]);
+
 /// Sums by key, day and metric, in order of the keys' first use: the same frame gives the same facts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CounterBuffer {
-    rows: Vec<(Key, Day, [i64; METRICS])>,
+    rows: Vec<Row>,
+    /// The last row of each.
     by_key: HashMap<(Key, Day), usize>,
+}
+
+fn new_row(rows: &mut Vec<Row>, key: Key, day: Day) -> usize {
+    rows.push((key, day, [0; METRICS]));
+    rows.len() - 1
 }
 
 impl CounterBuffer {
     pub(super) fn add(&mut self, key: Key, day: Day, metric: Metric, delta: i64) {
-        let row = *self.by_key.entry((key, day)).or_insert_with(|| {
-            self.rows.push((key, day, [0; METRICS]));
-            self.rows.len() - 1
-        });
-        self.rows[row].2[metric as usize] += delta;
+        let Self { rows, by_key } = self;
+        let row = by_key.entry((key, day)).or_insert_with(|| new_row(rows, key, day));
+        let sum = &mut rows[*row].2[metric as usize];
+        match sum.checked_add(delta) {
+            Some(added) => *sum = added,
+            // A fact has 64 bits: the rest is another fact, and the ledger adds them up.
+            None => {
+                *row = new_row(rows, key, day);
+                rows[*row].2[metric as usize] = delta;
+            }
+        }
     }
 
     pub(super) fn add_all(&mut self, scopes: &Scopes, day: Day, metrics: &[(Metric, i64)]) {
@@ -98,5 +113,25 @@ impl CounterBuffer {
             }
         }
         self.by_key.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A fact has 64 bits: a larger sum is several facts, in the order of their rows.
+    #[test]
+    fn sum_beyond_64_bits_becomes_several_rows() {
+        let mut buffer = CounterBuffer::default();
+        for _ in 0..3 {
+            buffer.add(Key::Merchant, 1, Metric::Gmv, i64::MAX);
+            buffer.add(Key::Merchant, 1, Metric::Orders, 1);
+        }
+        buffer.add(Key::Merchant, 1, Metric::Gmv, -5);
+        let rows = |metric: Metric| buffer.rows.iter().map(|(.., sums)| sums[metric as usize]).collect::<Vec<_>>();
+        assert_eq!(rows(Metric::Gmv), [i64::MAX, i64::MAX, i64::MAX - 5]);
+        assert_eq!(rows(Metric::Orders), [1, 1, 1]);
+        assert_eq!(buffer.by_key[&(Key::Merchant, 1)], 2);
     }
 }

@@ -53,9 +53,9 @@ fn the_first_minutes_come_to_something() {
     reader.flush(&mut send).expect("a frame");
     let mut ledger = pipeline.finish().expect("a ledger");
 
-    let sums: Vec<i64> = Metric::ALL.iter().map(|&metric| ledger.sum(metric).expect("a sum")).collect();
+    let sums: Vec<i128> = Metric::ALL.iter().map(|&metric| ledger.sum(metric).expect("a sum")).collect();
     let sum = |metric| sums[metric as usize];
-    let accepted = i64::try_from(reader.tally.accepted).expect("a count");
+    let accepted = i128::from(reader.tally.accepted);
     assert_eq!(usize::try_from(accepted), Ok(lines.len()), "{:?}", reader.tally.rejected);
     let per_mille = |metric| sum(metric) * 1_000 / accepted;
     assert!((6..14).contains(&per_mille(Metric::Duplicates)), "{} ‰ duplicates", per_mille(Metric::Duplicates));

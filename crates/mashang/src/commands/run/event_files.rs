@@ -8,7 +8,7 @@ use crate::usage;
 use anyhow::{Context, Result};
 use bumpalo::Bump;
 use domain::frame::{Body, Kind, seal};
-use domain::model::time::Millis;
+use domain::model::time::{CLOCK_AHEAD_MAX_MS, DAY_MS, Millis};
 use wire::batch::LINE_BYTES_MAX;
 use wire::event::place::byte_of;
 use wire::event::{FieldError, Merchants, Reason, Refused, read};
@@ -70,12 +70,23 @@ impl EventFileReader {
             Err(refused) => return self.reject(line, &refused),
         };
         let mut event = accepted.event;
+        let wrong = |error: String, reason| {
+            let errors = vec![FieldError { field: "time".to_owned(), error: format!("time: {error}"), reason }];
+            Refused { id: Some(event.id.to_owned()), errors }
+        };
         let Some(stamp) = accepted.received.or(event.time).max(self.received) else {
-            let error = "time: is missing; the first event of a run must have one".to_owned();
-            let errors = vec![FieldError { field: "time".to_owned(), error, reason: Reason::Missing }];
-            let refused = Refused { id: Some(event.id.to_owned()), errors };
+            let refused = wrong("is missing; the first event of a run must have one".to_owned(), Reason::Missing);
             return self.reject(line, &refused);
         };
+        // A line of `log dump` has what a clock said.
+        if accepted.received.is_none() && self.received.is_some_and(|last| stamp - last > CLOCK_AHEAD_MAX_MS) {
+            let days = CLOCK_AHEAD_MAX_MS / DAY_MS;
+            let error = format!(
+                "is more than {days} days after all events before it; correct it, or give the events between first"
+            );
+            let refused = wrong(error, Reason::Range);
+            return self.reject(line, &refused);
+        }
         event.stamp = stamp;
         self.received = Some(stamp);
         self.body.push(&event);

@@ -21,6 +21,7 @@ use anyhow::{Context, Result, anyhow};
 use data_encoding::HEXLOWER;
 use domain::model::fact::Metric;
 use domain::model::rules::rulebook::Library;
+use ledger::error::LedgerError;
 use ledger::schema::may_replace;
 use ledger::writer::Writer;
 use wire::event::Merchants;
@@ -64,10 +65,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     // If the desks stopped, the reader's error only says that its channel is closed: the error of the desks comes first.
     let (mut ledger, waiting_refunds, touches_dropped) = finished?.with_context(unfinished)?;
     let tally = tally?;
+    let mut events = |metric| Ok::<_, LedgerError>(u64::try_from(ledger.sum(metric)?).unwrap_or(u64::MAX));
     let summary = Summary {
         tally,
-        duplicates: ledger.sum(Metric::Duplicates)?,
-        late: ledger.sum(Metric::Late)?,
+        duplicates: events(Metric::Duplicates)?,
+        late: events(Metric::Late)?,
         waiting_refunds,
         touches_dropped,
         rules: published.iter().map(|p| (p.book.rules.merchant.clone(), p.book.version())).collect(),

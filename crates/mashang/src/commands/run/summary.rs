@@ -7,8 +7,8 @@ use crate::commands::run::event_files::Tally;
 /// Everything that the summary says.
 pub(crate) struct Summary {
     pub(crate) tally: Tally,
-    pub(crate) duplicates: i64,
-    pub(crate) late: i64,
+    pub(crate) duplicates: u64,
+    pub(crate) late: u64,
     pub(crate) waiting_refunds: usize,
     pub(crate) touches_dropped: u64,
     /// Merchant and version.

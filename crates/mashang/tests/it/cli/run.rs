@@ -114,7 +114,7 @@ fn two_runs_do_not_write_into_one_directory() {
 }
 
 #[test]
-fn overflowing_counter_stops_run_with_its_name() {
+fn sums_beyond_64_bits_are_exact() {
     let order = |n: u32| {
         format!(
             "{{\"id\":\"o{n}\",\"action\":\"order\",\"shopper\":\"u{n}\",\"time\":1794326400000,\"order\":\"1\",\"amount\":1000000000000000}}\n"
@@ -125,11 +125,15 @@ fn overflowing_counter_stops_run_with_its_name() {
         dir.path(),
         &RUN,
         &expect![[r#"
-            mashang: out/ledger.sqlite.partial was not finished: acme: the counter gmv of merchant * on day 2026-11-11 is beyond 9223372036854775807: its amounts are wrong, or want a larger unit
-            exit status 1
+            received 9300 events: accepted 9300, rejected 0
+            among the accepted: 0 duplicates, 0 late
+            rules of acme: version ea57bc06c379
+            ledger: out/ledger.sqlite
+            exit status 0
         "#]],
     );
-    assert!(!dir.path().join("out/ledger.sqlite").exists());
+    let gmv = export(dir.path(), "out", "counters");
+    assert!(gmv.contains("acme,merchant,*,2026-11-11,gmv,9300000000000000000\n"), "{gmv}");
 }
 
 #[test]
@@ -266,4 +270,18 @@ fn missing_option_is_reported_with_its_places() {
         mashang: --store is missing: give it, set MASHANG_STORE, or write `store` into the file of --config
     "#]],
     );
+}
+
+#[test]
+fn time_far_ahead_of_the_clock_is_refused() {
+    let (first, day) = (1_700_000_000_000_i64, 86_400_000);
+    let event =
+        |id: &str, time: i64| format!("{{\"id\":\"{id}\",\"action\":\"visit\",\"shopper\":\"u1\",\"time\":{time}}}\n");
+    let events = [event("a", first), event("b", first + 366 * day + 1), event("c", first + 366 * day)].concat();
+    let dir = shop(RULES, &events);
+    let output = mashang(dir.path(), &["run", "--rules", "rules.toml", "--events", "events.ndjson", "--out", "out"]);
+    assert!(output.status.success());
+    expect![[r#"
+        events.ndjson:2:43: event 1, id b: time: is more than 366 days after all events before it; correct it, or give the events between first
+    "#]].assert_eq(&String::from_utf8_lossy(&output.stderr));
 }
