@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use super::money::member::Member;
-use super::money::order::{Buyer, Cause, Order, Paid};
+use super::money::order::{Buyer, Cause, CreditMemo, Order};
+use super::money::refunds::Paid;
 use super::money::touch::{Added, Touch, insert, insert_all, within};
 use super::shopper::Shopper;
 use crate::desk::shopper::compiled_rules::{CompiledRules, Interner, Versions};
@@ -96,45 +97,41 @@ impl Settlement<'_> {
             first_order: shopper.first_order.unwrap_or(Millis::MAX),
         };
         let is_order = context.event.action == Action::Order;
-        let payment = context.payment();
-        // The payment, if it is of this order.
-        let paid = |order: &Order| payment.filter(|payment| payment.number == &*order.number);
-        if let Some(payment) = payment
-            && shopper.order(payment.number).is_none()
-        {
-            shopper.orders.push(Order::new(payment.number));
-        }
+        // The payment, and the place of its order.
+        let payment = context.payment().map(|payment| (payment, shopper.orders.find_or_add(payment.number)));
+        let paid = |i: usize| payment.filter(|&(_, at)| at == i).map(|(payment, _)| payment);
         // This order may become the shopper's first one, which can change the commission of all others.
         let earlier = is_order && context.time < buyer.first_order;
-        let is_concerned = |order: &Order| {
-            paid(order).is_some()
-                || touch.is_some_and(|touch| is_candidate(&touch, order, versions))
-                || (earlier
-                    && versions.get(&order.rules).is_some_and(|v| v.book.rules.attribution.members == Members::New))
-        };
-        let concerned: Vec<usize> = (0..shopper.orders.len()).filter(|&i| is_concerned(&shopper.orders[i])).collect();
+        let concerned = concerned(shopper, versions, touch.as_ref(), payment.map(|(_, at)| at), earlier);
         // A refund does not change earlier refunds, a touch changes none, a part may change all.
-        let settled = |order: &Order| match paid(order) {
+        let settled = |i: usize, order: &Order| match paid(i) {
             Some(_) if is_order => 0,
             Some(_) => order.refunds_before(context.time, context.event.key),
             None => usize::MAX,
         };
         let mut before = Vec::with_capacity(concerned.len());
+        let mut memo = CreditMemo::default();
         for &i in &concerned {
             let order = &shopper.orders[i];
             let version = versions.get(&order.rules);
-            before.push(version.map(|version| order.book(-1, settled(order), &buyer, version, counters)));
+            let settled = settled(i, order);
+            before.push(version.map(|version| order.book(-1, settled, &buyer, version, counters, &mut memo)));
         }
+        // It shares the candidates, which are changed now.
+        drop(memo);
+        let mut inserted = Inserted::default();
         for &i in &concerned {
             let order = &mut shopper.orders[i];
             if let Some(touch) = touch.filter(|touch| is_candidate(touch, order, versions)) {
-                insert(Arc::make_mut(&mut order.candidates), touch);
+                inserted.insert(i, &mut order.candidates, touch);
             }
-            if let Some(payment) = paid(order) {
+            if let Some(payment) = paid(i) {
+                let before = order.time();
                 pay(context, order, payment, shopper.touches.all(), compiled, versions);
                 if order.candidates.len() > 1 && Arc::strong_count(&order.candidates) == 1 {
-                    share(&mut shopper.orders, i);
+                    share(shopper.orders.all_mut(), i);
                 }
+                shopper.orders.moved(i, before);
                 let order = &shopper.orders[i];
                 let within_ms =
                     versions.get(&order.rules).map_or(*compiled, |v| v).book.rules.attribution.refund_within_ms;
@@ -146,15 +143,75 @@ impl Settlement<'_> {
                 }
             }
         }
+        drop(inserted);
         let cause = Cause { id: context.event.id, received: context.received };
+        let mut memo = CreditMemo::default();
         for (&i, before) in concerned.iter().zip(before) {
             let order = &mut shopper.orders[i];
             if let Some(version) = versions.get(&order.rules) {
-                let booked = order.book(1, settled(order), &buyer, version, counters);
-                if paid(order).is_some() || before.is_none_or(|before| before != booked) {
+                let settled = settled(i, order);
+                let booked = order.book(1, settled, &buyer, version, counters, &mut memo);
+                if paid(i).is_some() || before.is_none_or(|before| before != booked) {
                     order.post(&booked, &cause, &buyer, names, out);
                 }
             }
+        }
+    }
+}
+
+/// The places of the orders that an event concerns: the paid one, those of which the touch is a candidate, and, if the shopper's
+/// first order moves, those whose commission depends on it.
+fn concerned(
+    shopper: &mut Shopper,
+    versions: &Versions,
+    touch: Option<&Touch>,
+    paid: Option<usize>,
+    first_moves: bool,
+) -> Vec<usize> {
+    let depends =
+        |order: &Order| versions.get(&order.rules).is_some_and(|v| v.book.rules.attribution.members == Members::New);
+    let mut concerned = match touch {
+        _ if first_moves && versions.values().any(|v| v.book.rules.attribution.members == Members::New) => {
+            shopper.orders.within(Millis::MIN..Millis::MAX)
+        }
+        Some(touch) => {
+            let windows = versions.values().map(|v| v.book.rules.attribution.window_ms);
+            shopper.orders.within(touch.time..touch.time.saturating_add(windows.max().unwrap_or(0)))
+        }
+        None => Vec::new(),
+    };
+    concerned.retain(|&i| {
+        let order = &shopper.orders[i];
+        paid != Some(i) && (touch.is_some_and(|t| is_candidate(t, order, versions)) || (first_moves && depends(order)))
+    });
+    if let Some(paid) = paid {
+        concerned.insert(concerned.partition_point(|&i| i < paid), paid);
+    }
+    concerned
+}
+
+/// A touch that was inserted into the candidates of an order. Orders next to each other that shared these share the result.
+#[derive(Default)]
+struct Inserted {
+    last: Option<Shared>,
+}
+
+/// The place of the last order, and its candidates before and after.
+type Shared = (usize, Arc<Vec<Touch>>, Arc<Vec<Touch>>);
+
+impl Inserted {
+    /// Inserts a touch into the candidates of the order at a place; the places rise.
+    fn insert(&mut self, at: usize, candidates: &mut Arc<Vec<Touch>>, touch: Touch) {
+        let same = self.last.take().filter(|(last, before, _)| last + 1 == at && Arc::ptr_eq(before, candidates));
+        if let Some((_, before, after)) = same {
+            *candidates = Arc::clone(&after);
+            self.last = Some((at, before, after));
+        } else if Arc::strong_count(candidates) == 1 {
+            insert(Arc::make_mut(candidates), touch);
+        } else {
+            let before = Arc::clone(candidates);
+            insert(Arc::make_mut(candidates), touch);
+            self.last = Some((at, before, Arc::clone(candidates)));
         }
     }
 }

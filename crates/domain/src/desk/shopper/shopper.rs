@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::entry::Entries;
 use super::funnel::Progress;
 use super::money::member::Member;
-use super::money::order::{Order, orders_in_snapshot};
+use super::money::order::Order;
+use super::money::orders::Orders;
 use super::money::touch::Touches;
 use crate::desk::shopper::compiled_rules::CompiledRules;
 use crate::model::rules::RulesSeq;
@@ -15,8 +16,7 @@ use crate::model::time::Millis;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Shopper {
     pub(super) touches: Touches,
-    #[serde(with = "orders_in_snapshot")]
-    pub(super) orders: Vec<Order>,
+    pub(super) orders: Orders,
     /// The rules under which no order expires before this time; `None` before the first check.
     pub(super) orders_kept: Option<(RulesSeq, Millis)>,
     /// The time of the first order; it never expires.
@@ -35,11 +35,6 @@ pub(super) fn touches_keep_ms(compiled: &CompiledRules) -> i64 {
 }
 
 impl Shopper {
-    /// The order with a number, or the refunds that wait for it.
-    pub(super) fn order(&self, number: &str) -> Option<&Order> {
-        self.orders.iter().find(|order| &*order.number == number)
-    }
-
     /// Drops what is no longer kept; passes each dropped order to `closed`.
     pub(super) fn expire(
         &mut self,

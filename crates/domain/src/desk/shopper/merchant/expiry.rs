@@ -16,9 +16,11 @@ impl Merchant {
         let Some(payment) = context.payment() else { return false };
         self.expire(context.event.shopper_key, context.received);
         // A known order keeps the rules under which it was first seen.
-        let order =
-            self.state.shoppers.get(&context.event.shopper_key).and_then(|shopper| shopper.order(payment.number));
-        let rules = order.map(|order| order.rules).unwrap_or_default();
+        let rules = self.state.shoppers.get_mut(&context.event.shopper_key).and_then(|shopper| {
+            let at = shopper.orders.find(payment.number)?;
+            Some(shopper.orders[at].rules)
+        });
+        let rules = rules.unwrap_or_default();
         let within_ms = refund_within_ms(&self.versions, &self.compiled, rules);
         context.received >= context.time.saturating_add(within_ms)
             || self.state.closed.contains(&order_key(context.event.shopper_key, payment.number))

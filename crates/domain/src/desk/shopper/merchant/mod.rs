@@ -146,7 +146,7 @@ impl Merchant {
 
     /// Number of refunds that wait for their order.
     pub(super) fn waiting_refunds(&self) -> usize {
-        self.state.shoppers.values().flat_map(|s| &s.orders).map(Order::waiting_refunds).sum()
+        self.state.shoppers.values().flat_map(|s| s.orders.iter()).map(Order::waiting_refunds).sum()
     }
 
     /// Sends the counters of a frame.

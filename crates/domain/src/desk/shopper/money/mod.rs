@@ -3,4 +3,6 @@
 pub(super) mod credit;
 pub(super) mod member;
 pub(super) mod order;
+pub(super) mod orders;
+pub(super) mod refunds;
 pub(super) mod touch;

@@ -4,24 +4,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::credit::{Due, Payee, Sale, credits, share};
+use super::credit::{Credited, Due, Payee, Sale, credits, share};
+use super::refunds::{Paid, Refunds};
 use super::touch::Touch;
 use crate::desk::shopper::compiled_rules::{CompiledRules, Interner, NONE, Symbol};
-use crate::desk::shopper::counters::{CounterBuffer, Key, Scopes};
+use crate::desk::shopper::counters::{CounterBuffer, Key};
 use crate::model::event::Part;
 use crate::model::fact::{Fact, Metric, OrderState, Posting, What};
 use crate::model::rules::RulesSeq;
 use crate::model::time::Millis;
 use crate::protocol::stage::Outbox;
-
-/// A part of an order, or a refund.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(in crate::desk::shopper) struct Paid {
-    pub(in crate::desk::shopper) time: Millis,
-    pub(in crate::desk::shopper) key: u128,
-    pub(in crate::desk::shopper) amount: i64,
-    pub(in crate::desk::shopper) scopes: Scopes,
-}
 
 /// An order, or refunds that wait for one (without parts and rules).
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,8 +24,7 @@ pub(in crate::desk::shopper) struct Order {
     parts: [Option<Paid>; Part::ALL.len()],
     /// The time of the earliest part.
     time: Option<Millis>,
-    /// In (time, key) order.
-    refunds: Vec<Paid>,
+    refunds: Refunds,
     /// All touches within the window, of every rank, in (time, key) order.
     /// Orders with equal candidates share them; [`orders_in_snapshot`] writes them once.
     #[serde(skip)]
@@ -57,7 +48,7 @@ impl Order {
             rules: RulesSeq::default(),
             parts: [None; Part::ALL.len()],
             time: None,
-            refunds: Vec::new(),
+            refunds: Refunds::default(),
             candidates: Arc::default(),
             posted: Vec::new(),
         }
@@ -83,21 +74,18 @@ impl Order {
 
     /// Adds a refund unless it is known.
     pub(in crate::desk::shopper) fn add_refund(&mut self, paid: Paid) {
-        if !self.refunds.iter().any(|r| r.key == paid.key) {
-            let at = self.refunds_before(paid.time, paid.key);
-            self.refunds.insert(at, paid);
-        }
+        self.refunds.add(paid);
     }
 
     /// When it expires; for waiting refunds, when the last of them does.
     pub(in crate::desk::shopper) fn expiry(&self, refund_within_ms: i64) -> Millis {
-        let since = self.time().or_else(|| self.refunds.last().map(|r| r.time));
+        let since = self.time().or_else(|| self.refunds.all().last().map(|r| r.time));
         since.map_or(Millis::MIN, |t| t + refund_within_ms)
     }
 
     /// When the first part of it expires.
     pub(in crate::desk::shopper) fn next_expiry(&self, refund_within_ms: i64) -> Millis {
-        let since = self.time.or_else(|| self.refunds.first().map(|r| r.time));
+        let since = self.time.or_else(|| self.refunds.all().first().map(|r| r.time));
         since.map_or(Millis::MIN, |t| t.saturating_add(refund_within_ms))
     }
 
@@ -109,7 +97,7 @@ impl Order {
     }
 
     pub(in crate::desk::shopper) fn waiting_refunds(&self) -> usize {
-        if self.time().is_none() { self.refunds.len() } else { 0 }
+        if self.time().is_none() { self.refunds.all().len() } else { 0 }
     }
 
     fn base(&self) -> i64 {
@@ -117,13 +105,13 @@ impl Order {
     }
 
     fn refunded(&self) -> i64 {
-        let sum: i128 = self.refunds.iter().map(|r| i128::from(r.amount)).sum();
+        let sum = self.refunds.sum_of_first(usize::MAX);
         i64::try_from(sum).unwrap_or(i64::MAX).min(self.base())
     }
 
     /// Number of refunds before (time, key): a refund there does not change what they count for.
     pub(in crate::desk::shopper) fn refunds_before(&self, time: Millis, key: u128) -> usize {
-        self.refunds.partition_point(|r| (r.time, r.key) < (time, key))
+        self.refunds.before(time, key)
     }
 
     /// Adds (`sign` 1) or takes back (−1) what the order counts for, without its first `settled` refunds, and returns what
@@ -135,6 +123,7 @@ impl Order {
         buyer: &Buyer<'_>,
         compiled: &CompiledRules,
         counters: &mut CounterBuffer,
+        memo: &mut CreditMemo,
     ) -> Booked {
         let Some(earliest) = self.earliest() else { return Booked::default() };
         let zone = &compiled.book.zone;
@@ -143,18 +132,16 @@ impl Order {
         for part in self.parts.iter().flatten() {
             counters.add_all(&part.scopes, zone.day(part.time), &[(Metric::Gmv, sign * part.amount)]);
         }
-        let mut left = self.base();
-        for (i, refund) in self.refunds.iter().enumerate() {
+        // Refunds use up the base in their order.
+        let used = self.refunds.sum_of_first(settled);
+        let mut left = self.base() - i64::try_from(used).unwrap_or(i64::MAX).min(self.base());
+        for refund in self.refunds.all().iter().skip(settled) {
             let refunded = refund.amount.min(left);
             left -= refunded;
-            if i < settled {
-                continue;
-            }
             let metrics = [(Metric::Refunds, sign), (Metric::Refunded, sign * refunded)];
             counters.add_all(&refund.scopes, zone.day(refund.time), &metrics);
         }
-        let attribution = &compiled.book.rules.attribution;
-        let mut credited = credits(&self.candidates, attribution.model, attribution.protect_ms);
+        let mut credited = memo.credits(self, compiled);
         let sale = Sale {
             time: earliest.time,
             store: earliest.scopes.store,
@@ -226,6 +213,27 @@ impl Order {
             guide: text(main.map(|t| t.guide)),
             store: text(main.map(|t| t.store)),
         })));
+    }
+}
+
+/// The credited touches of the last order that was asked for: orders next to each other often share their candidates.
+#[derive(Default)]
+pub(in crate::desk::shopper) struct CreditMemo {
+    last: Option<(Arc<Vec<Touch>>, RulesSeq, Vec<Credited>)>,
+}
+
+impl CreditMemo {
+    fn credits(&mut self, order: &Order, compiled: &CompiledRules) -> Vec<Credited> {
+        if let Some((candidates, rules, credited)) = &self.last
+            && *rules == order.rules
+            && Arc::ptr_eq(candidates, &order.candidates)
+        {
+            return credited.clone();
+        }
+        let attribution = &compiled.book.rules.attribution;
+        let credited = credits(&order.candidates, attribution.model, attribution.protect_ms);
+        self.last = Some((Arc::clone(&order.candidates), order.rules, credited.clone()));
+        credited
     }
 }
 

@@ -1,0 +1,93 @@
+//! The refunds of one order, or those that wait for it.
+
+use std::cell::Cell;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::desk::shopper::counters::Scopes;
+use crate::model::time::Millis;
+use crate::table::uniform::UniformSet;
+
+/// Number of refunds from which on their keys are in a set; fewer are found faster by looking at each.
+const INDEXED_FROM: usize = 64;
+
+/// A part of an order, or a refund.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(in crate::desk::shopper) struct Paid {
+    pub(in crate::desk::shopper) time: Millis,
+    pub(in crate::desk::shopper) key: u128,
+    pub(in crate::desk::shopper) amount: i64,
+    pub(in crate::desk::shopper) scopes: Scopes,
+}
+
+/// Refunds in (time, key) order.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(from = "Vec<Paid>")]
+pub(in crate::desk::shopper) struct Refunds {
+    list: Vec<Paid>,
+    /// The keys of all of them, if there are many.
+    keys: Option<Box<UniformSet>>,
+    /// The sum of this number of first ones, as it was worked out last.
+    sum: Cell<(usize, i128)>,
+}
+
+impl From<Vec<Paid>> for Refunds {
+    fn from(list: Vec<Paid>) -> Self {
+        Self { list, ..Self::default() }
+    }
+}
+
+impl Serialize for Refunds {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.list.serialize(to)
+    }
+}
+
+impl Refunds {
+    pub(super) fn all(&self) -> &[Paid] {
+        &self.list
+    }
+
+    /// Adds a refund unless its key is known.
+    pub(super) fn add(&mut self, paid: Paid) {
+        if !self.is_new(paid.key) {
+            return;
+        }
+        let at = self.before(paid.time, paid.key);
+        if at < self.sum.get().0 {
+            self.sum.take();
+        }
+        self.list.insert(at, paid);
+    }
+
+    fn is_new(&mut self, key: u128) -> bool {
+        if self.list.len() < INDEXED_FROM {
+            return self.list.iter().all(|refund| refund.key != key);
+        }
+        let list = &self.list;
+        self.keys.get_or_insert_with(|| Box::new(list.iter().map(|refund| refund.key).collect())).insert(key)
+    }
+
+    /// Number of refunds before (time, key).
+    pub(super) fn before(&self, time: Millis, key: u128) -> usize {
+        self.list.partition_point(|refund| (refund.time, refund.key) < (time, key))
+    }
+
+    /// The sum of at most `count` first refunds.
+    pub(super) fn sum_of_first(&self, count: usize) -> i128 {
+        let count = count.min(self.list.len());
+        let (from, sum) = Some(self.sum.get()).filter(|&(known, _)| known <= count).unwrap_or_default();
+        let sum = self.list[from..count].iter().fold(sum, |sum, refund| sum + i128::from(refund.amount));
+        self.sum.set((count, sum));
+        sum
+    }
+
+    /// Keeps the refunds for which `keeps` is true.
+    pub(super) fn retain(&mut self, keeps: impl FnMut(&Paid) -> bool) {
+        let before = self.list.len();
+        self.list.retain(keeps);
+        if self.list.len() < before {
+            (self.keys, self.sum) = (None, Cell::default());
+        }
+    }
+}
