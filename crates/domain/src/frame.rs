@@ -74,8 +74,10 @@ pub enum Kind {
     Genesis = 6,
     /// `rules`: markers of a version are in every partition.
     Placed = 7,
-    /// `rejects`: a record of `scans` that is not a frame, with its partition and offset.
+    /// `rejects`: a record of `scans` that was set aside, with its partition and offset.
     Reject = 8,
+    /// `rejects`: a record that was set aside was sent again, or will not be.
+    RejectHandled = 9,
 }
 
 impl Kind {
@@ -89,6 +91,7 @@ impl Kind {
             6 => Self::Genesis,
             7 => Self::Placed,
             8 => Self::Reject,
+            9 => Self::RejectHandled,
             _ => return None,
         })
     }
@@ -105,6 +108,7 @@ impl Kind {
             Self::Genesis => "genesis",
             Self::Placed => "placed",
             Self::Reject => "reject",
+            Self::RejectHandled => "reject handled",
         }
     }
 }

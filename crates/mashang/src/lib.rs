@@ -21,7 +21,9 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, Parser};
 use eventlog::files::Files;
+use nix::sys::stat::{Mode, umask};
 
+use cli::rejects_args::RejectsCommand;
 use cli::{Cli, Command, ExplainCommand, LogCommand, RulesCommand, SnapshotsCommand, TopicsCommand};
 
 /// An error of usage: exit status 2. Every other failure is 1.
@@ -32,6 +34,8 @@ pub(crate) struct Usage(pub(crate) String);
 /// Does what the command line says. `files` is the layer under the log and the snapshots of a service.
 #[must_use]
 pub fn main_with(args: impl IntoIterator<Item = OsString>, files: Arc<dyn Files>) -> ExitCode {
+    // Files are for this user alone, directories too.
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
     let args = match config::file::complete(&Cli::command(), args.into_iter().collect()) {
         Ok(args) => args,
         Err(error) => return failed(&error),
@@ -66,6 +70,9 @@ fn run(command: Command, files: Arc<dyn Files>) -> anyhow::Result<()> {
         Command::Topics(TopicsCommand::Check(args)) => commands::topics::check(&args),
         Command::Snapshots(SnapshotsCommand::List(args)) => commands::snapshots::list(&args, files),
         Command::Snapshots(SnapshotsCommand::Verify(args)) => commands::snapshots::verify(&args, files),
+        Command::Rejects(RejectsCommand::List(args)) => commands::rejects::list(&args),
+        Command::Rejects(RejectsCommand::Retry(args)) => commands::rejects::retry(&args),
+        Command::Rejects(RejectsCommand::Discard(args)) => commands::rejects::discard(&args),
         Command::Log(LogCommand::Dump(args)) => commands::log_dump::dump(&args),
         Command::Run(args) => commands::run::run(&args),
         Command::Export(args) => commands::export::export(&args),

@@ -61,7 +61,14 @@ pub struct WorkerContext {
     progress: Mutex<BTreeMap<TopicPartition, Progress>>,
     heartbeats: Mutex<Vec<Arc<Heartbeat>>>,
     stopping: AtomicBool,
+    /// Whether a desk has panicked since the start.
+    has_panicked: AtomicBool,
+    /// The record of each partition at which its desk panicked last, and how often it did.
+    panics: Mutex<BTreeMap<TopicPartition, (u64, u32)>>,
 }
+
+/// Number of panics of a desk at one record after which the record is set aside.
+pub(crate) const PANICS_MAX: u32 = 2;
 
 impl std::fmt::Debug for WorkerContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -99,7 +106,7 @@ impl Metrics {
             )?,
             rejected: IntCounter::new(
                 "mashang_rejected_records_total",
-                "Records of scans that are not frames, copied to rejects",
+                "Records of scans that were set aside in rejects",
             )?,
             restarts: IntCounter::new("mashang_lane_restarts_total", "Restarts of lanes from their snapshots")?,
             restore_seconds: histogram("mashang_restore_seconds", "Time to restore one partition")?,
@@ -141,7 +148,27 @@ impl WorkerContext {
             progress: Mutex::default(),
             heartbeats: Mutex::default(),
             stopping: AtomicBool::new(false),
+            has_panicked: AtomicBool::new(false),
+            panics: Mutex::default(),
         }
+    }
+
+    /// A desk panicked at a record. Returns how often it has.
+    pub(crate) fn panicked(&self, partition: TopicPartition, offset: u64) -> u32 {
+        self.has_panicked.store(true, Ordering::Release);
+        let mut panics = self.panics.lock();
+        let (at, times) = panics.entry(partition).or_insert((offset, 0));
+        if *at != offset {
+            (*at, *times) = (offset, 0);
+        }
+        *times += 1;
+        *times
+    }
+
+    /// Whether a record is to be set aside, because its desk panics at it.
+    pub(crate) fn is_set_aside(&self, partition: TopicPartition, offset: u64) -> bool {
+        self.has_panicked.load(Ordering::Acquire)
+            && self.panics.lock().get(&partition).is_some_and(|&(at, times)| at == offset && times >= PANICS_MAX)
     }
 
     /// Asks all lanes to finish their work, take a last snapshot and end.

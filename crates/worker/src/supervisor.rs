@@ -13,13 +13,10 @@ use eventlog::retry::Retry;
 use tracing::warn;
 
 use crate::context::{Heartbeat, WorkerContext};
-use crate::desks::open_task;
 use crate::lane::{Lane, LaneCommand, LaneError, Owned, Tools};
-use crate::snapshot::SnapshotError;
-use crate::task::TaskError;
+use crate::restorer::{Request, restore};
 
-/// Delay before a lane restarts after it ran for a while, and before a failed restore is retried; each further delay is twice as
-/// long.
+/// Delay before a lane restarts after it ran for a while; each further delay is twice as long.
 const RETRY_MIN: Duration = Duration::from_millis(500);
 /// Maximum delay between restarts and between restores, without jitter.
 const RETRY_MAX: Duration = Duration::from_secs(2);
@@ -51,13 +48,6 @@ pub struct LaneSupervisor {
     context: Arc<WorkerContext>,
     lanes: Vec<SyncSender<LaneCommand>>,
     threads: Vec<JoinHandle<()>>,
-}
-
-/// A task to restore, and the lane that waits for it.
-struct Request {
-    partition: TopicPartition,
-    incarnation: u64,
-    to: SyncSender<LaneCommand>,
 }
 
 impl LaneSupervisor {
@@ -163,44 +153,10 @@ impl SupervisedLane {
     ) -> Result<(), LaneError> {
         let tools =
             Tools { consumer: connect.consumer()?, appender: connect.appender()?, heartbeat: Arc::clone(heartbeat) };
-        // The restorer may wait for this lane, so the lane must not wait for the restorer.
-        let request_restore = |partition, incarnation| {
-            self.requests.try_send(Request { partition, incarnation, to: self.own.clone() }).is_ok()
+        let request_restore = |partition, incarnation, wanted| {
+            self.requests.try_send(Request { partition, incarnation, wanted, to: self.own.clone() }).is_ok()
         };
         Lane::new(context, self.incarnation, tools, owned, commands, &request_restore).run()
-    }
-}
-
-/// Restores tasks one by one. A store or a log that does not answer is retried until it does.
-fn restore(context: &WorkerContext, requests: &Receiver<Request>) {
-    while let Ok(Request { partition, incarnation, to }) = requests.recv() {
-        let mut retry = Retry::new(RETRY_MIN, RETRY_MAX);
-        let (mut is_logged, mut is_second) = (false, false);
-        let command = loop {
-            if context.is_stopping() {
-                return;
-            }
-            let timer = context.metrics.restore_seconds.start_timer();
-            let opened = context
-                .rules_cache
-                .refreshed()
-                .map(|library| open_task(&context.meta, partition, &context.snapshots, &library));
-            let why = match opened {
-                Ok(Ok(task)) => break LaneCommand::Restored(incarnation, task),
-                Ok(Err(TaskError::Snapshot(error @ SnapshotError::Io { .. }))) => error.to_string(),
-                // Another process may have published its rules after this one read them: read them once more.
-                Ok(Err(TaskError::State { .. })) if !std::mem::replace(&mut is_second, true) => continue,
-                Ok(Err(error)) => break LaneCommand::Broken(incarnation, partition, error),
-                Err(why) => format!("the rules cannot be read: {why}"),
-            };
-            timer.stop_and_discard();
-            if !std::mem::replace(&mut is_logged, true) {
-                warn!(topic = %partition.topic, partition = partition.partition, why, "a task cannot be restored; it is retried");
-            }
-            retry.sleep_unless(|| context.is_stopping());
-        };
-        // Waits while the lane has many commands; the lane takes them in each turn, or has ended.
-        let _ = to.send(command);
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
 use std::ops::Range;
 
-use domain::model::address::PartitionId;
+use domain::model::address::{PartitionId, Topic};
 use domain::model::rules::rulebook::Library;
 use domain::protocol::behaviour::Build;
 use domain::protocol::error::RestoreError;
@@ -36,6 +36,10 @@ pub enum TaskError {
     Snapshot(#[from] SnapshotError),
     #[error("the snapshot of {partition} at offset {offset} cannot be restored: {what}")]
     State { partition: String, offset: u64, what: RestoreError },
+    #[error(
+        "{partition}: the desk stopped at offset {offset} because of an internal error: report it with the lines above, and use another build"
+    )]
+    Panicked { partition: String, offset: u64 },
 }
 
 /// A desk of any kind at its position in a partition.
@@ -72,6 +76,12 @@ pub trait Task: Debug + Send {
         library: &Library,
         answers: &mut Vec<Output>,
     ) -> Result<Admission, TaskError>;
+
+    /// Sets the next record aside in `rejects` instead of applying it, and appends its copy to `answers`.
+    ///
+    /// # Errors
+    /// It is no record of `scans`: without it, the numbers would be wrong.
+    fn set_aside(&mut self, record: Record<'_>, why: &str, answers: &mut Vec<Output>) -> Result<Admission, TaskError>;
 
     /// These answers are durable, numbered from 0 in the order in which they were handed out. Answers to several partitions
     /// may become durable in another order; only answers without a gap before them count.
@@ -172,6 +182,13 @@ impl<D: Desk> DeskTask<D> {
         })
     }
 
+    /// Counts the answers to a record.
+    fn sent_answers(&mut self, answers: usize) {
+        self.sent += answers as u64;
+        self.open.push_back((self.sent, self.stage.next_offset()));
+        self.settle();
+    }
+
     fn settle(&mut self) {
         while let Some(&(sent, next)) = self.open.front()
             && sent <= self.durable
@@ -215,9 +232,17 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
     ) -> Result<Admission, TaskError> {
         let had = answers.len();
         let admission = self.stage.step(record.offset, record.append, record.bytes, library, answers)?;
-        self.sent += (answers.len() - had) as u64;
-        self.open.push_back((self.sent, self.stage.next_offset()));
-        self.settle();
+        self.sent_answers(answers.len() - had);
+        Ok(admission)
+    }
+
+    fn set_aside(&mut self, record: Record<'_>, why: &str, answers: &mut Vec<Output>) -> Result<Admission, TaskError> {
+        if D::TOPIC != Topic::Scans || record.offset != self.stage.next_offset() {
+            return Err(TaskError::Panicked { partition: self.source.to_string(), offset: record.offset });
+        }
+        let had = answers.len();
+        let admission = self.stage.set_aside(record.append, record.bytes, why, answers);
+        self.sent_answers(answers.len() - had);
         Ok(admission)
     }
 

@@ -126,7 +126,8 @@ pub trait Desk: Clone + Default {
     /// Applies a frame and returns the `received` of its last event. `append` is the log's own append time.
     ///
     /// # Errors
-    /// The frame contradicts the log, for example it names rules that are not published.
+    /// The frame contradicts the log, for example it names rules that are not published. The desk of `scans` has then applied
+    /// nothing of it.
     fn apply(
         &mut self,
         frame: &Frame<'_>,
@@ -357,10 +358,7 @@ impl<D: Desk> Stage<D> {
         let frame = match Frame::open(record) {
             Ok(frame) => frame,
             Err(error) if D::TOPIC == Topic::Scans && error.is_foreign() => {
-                let record = reject::record(self.source, offset, append, &error.to_string(), record);
-                answer.push(Output { topic: Topic::Rejects, partition: 0, record });
-                (self.next, self.last) = (offset + 1, taken);
-                return Ok(Admission::Reject);
+                return Ok(self.set_aside(append, record, &error.to_string(), answer));
             }
             Err(error) => return Err(ProtocolError::Frame { to: name(), offset, error }),
         };
@@ -382,10 +380,27 @@ impl<D: Desk> Stage<D> {
             let received_max = if self.is_event_clock { Millis::MAX } else { append };
             self.desk.apply(&frame, received_max, library, &mut self.outbox)
         };
-        let received = applied.map_err(|what| unexpected(what.into()))?;
+        let received = match applied {
+            Ok(received) => received,
+            // The desk has applied nothing of it.
+            Err(why) if D::TOPIC == Topic::Scans && frame.kind != Kind::Marker => {
+                return Ok(self.set_aside(append, record, &why.to_string(), answer));
+            }
+            Err(what) => return Err(unexpected(what.into())),
+        };
         (self.next, self.last) = (offset + 1, taken);
         self.tag_answers(offset, received, answer);
         Ok(Admission::Apply)
+    }
+
+    /// Copies the next record to `rejects` instead of applying it, and goes on after it. Only for records of `scans`: what is behind
+    /// them does not depend on what was in one of them.
+    pub fn set_aside(&mut self, append: Millis, record: &[u8], why: &str, answer: &mut Vec<Output>) -> Admission {
+        let offset = self.next;
+        let copy = reject::record(self.source, offset, append, why, record);
+        answer.push(Output { topic: Topic::Rejects, partition: 0, record: copy });
+        (self.next, self.last) = (offset + 1, Some((frame::stored_checksum(record), append)));
+        Admission::Reject
     }
 
     fn tag_answers(&mut self, offset: u64, received: Millis, answer: &mut Vec<Output>) {

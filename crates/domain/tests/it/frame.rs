@@ -150,6 +150,6 @@ fn a_record_shows_its_kind_before_it_is_opened() {
     damaged[HEADER_BYTES - 1] = 1;
     assert!(Frame::open(&damaged).is_err());
     assert_eq!(peek_kind(&damaged), Some(Kind::Marker), "nothing else is checked");
-    damaged[5] = 9;
+    damaged[5] = 10;
     assert_eq!([peek_kind(&damaged), peek_kind(&damaged[..5]), peek_kind(&[])], [None; 3]);
 }

@@ -1,8 +1,10 @@
 //! The command line: the commands and their arguments.
 //!
 //! - `fleet_args`: arguments of the commands for topics, rules and snapshots of a fleet
+//! - `rejects_args`: arguments of the commands for records that were set aside
 
 pub(crate) mod fleet_args;
+pub(crate) mod rejects_args;
 
 use std::path::PathBuf;
 
@@ -12,6 +14,7 @@ use domain::model::time::{Millis, in_range, parse_rfc3339};
 use ledger::export::{Format, Table};
 
 use crate::cli::fleet_args::{RulesPublishArgs, SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs};
+use crate::cli::rejects_args::RejectsCommand;
 use crate::config::demo::DemoArgs;
 use crate::config::groups::KafkaArgs;
 use crate::config::roles::{ConsoleArgs, EdgeArgs, LedgerArgs, WorkerArgs};
@@ -59,6 +62,9 @@ pub(crate) enum Command {
     /// List or verify the snapshots of a fleet
     #[command(subcommand)]
     Snapshots(SnapshotsCommand),
+    /// List records that were set aside, and send them again
+    #[command(subcommand)]
+    Rejects(RejectsCommand),
     /// Take a file of events through all desks into a ledger
     Run(RunArgs),
     /// Write a table of a ledger to standard output

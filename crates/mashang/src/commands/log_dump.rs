@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{BufWriter, Write, stdout};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use domain::frame::{Frame, Kind};
 use domain::model::address::Topic;
 use domain::model::event::{Action, Event};
@@ -81,8 +81,9 @@ impl Lines {
             if frame.kind != Kind::Events {
                 continue;
             }
-            for event in frame.items::<Event<'_>>() {
-                let event = event.map_err(|e| anyhow!("{}: {e}", place()))?;
+            // A frame with an item that is no event was set aside whole.
+            let Ok(events) = frame.items::<Event<'_>>().collect::<Result<Vec<_>, _>>() else { continue };
+            for event in events {
                 let append = if self.clock == Clock::Wall { record.append } else { Millis::MAX };
                 // As the shopper desk makes it.
                 self.received = self.received.max(event.stamp.min(append));

@@ -9,6 +9,7 @@
 pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod log_dump;
+pub(crate) mod rejects;
 pub(crate) mod rules_check;
 pub(crate) mod rules_publish;
 pub(crate) mod run;

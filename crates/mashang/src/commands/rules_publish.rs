@@ -17,6 +17,7 @@ use crate::config::object_store::Store;
 use crate::config::options::LogFormat;
 use crate::process::logging::log_as;
 use crate::process::output::print;
+use crate::process::visitor_key;
 use crate::rules::files::read_all;
 use crate::rules::publish::RulesPublisher;
 use crate::rules::store::RulesStore;
@@ -30,6 +31,8 @@ pub(crate) fn publish(args: &RulesPublishArgs, files: Arc<dyn Files>) -> Result<
     let store: Store = args.store.parse().map_err(usage)?;
     let given = read_all(&args.files, args.secrets.as_deref())?;
     log_as(LogFormat::Text, "warn");
+    // Edges may not be allowed to write there.
+    visitor_key::open(store.dir()).map_err(|e| usage(format!("--store {store}: {e}")))?;
     let meta = meta(&kafka)?;
     let mut consumer = KafkaConsumer::new(&kafka, &meta, CLIENT_ID)?;
     let appender = KafkaAppender::start(&kafka, CLIENT_ID, Options::edge(), &Metrics::new(&Registry::new()))?;

@@ -99,6 +99,10 @@ impl Task for TaskWithout {
         Ok(admission)
     }
 
+    fn set_aside(&mut self, record: Record<'_>, why: &str, answers: &mut Vec<Output>) -> Result<Admission, TaskError> {
+        self.inner.set_aside(record, why, answers)
+    }
+
     fn made_durable(&mut self, answers: Range<u64>) {
         if !self.counts_as_durable() {
             self.inner.made_durable(answers);

@@ -10,8 +10,17 @@ use domain::protocol::publish::Registry;
 use domain::protocol::reject;
 use libfuzzer_sys::fuzz_target;
 
-const KINDS: [Kind; 8] =
-    [Kind::Events, Kind::CodeScans, Kind::Wins, Kind::Facts, Kind::Marker, Kind::Genesis, Kind::Placed, Kind::Reject];
+const KINDS: [Kind; 9] = [
+    Kind::Events,
+    Kind::CodeScans,
+    Kind::Wins,
+    Kind::Facts,
+    Kind::Marker,
+    Kind::Genesis,
+    Kind::Placed,
+    Kind::Reject,
+    Kind::RejectHandled,
+];
 
 /// How many items there are, in a kind that has any number of them.
 fn decode(frame: &Frame<'_>) -> Option<usize> {
@@ -26,6 +35,7 @@ fn decode(frame: &Frame<'_>) -> Option<usize> {
         Kind::Marker => count(frame.items::<Marker<'_>>()),
         Kind::Genesis => Genesis::of(frame).ok().and(None),
         Kind::Reject => reject::read(frame).ok().and(None),
+        Kind::RejectHandled => reject::read_handled(frame).ok().and(None),
         Kind::Placed => None,
     }
 }

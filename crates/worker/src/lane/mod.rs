@@ -8,9 +8,10 @@ mod snapshot_writer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow, Range};
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use domain::model::address::TopicPartition;
@@ -21,6 +22,7 @@ use eventlog::error::LogError;
 use tracing::{debug, error};
 
 use crate::context::{Heartbeat, Progress, RunMode, WorkerContext};
+use crate::desks::open_task;
 use crate::lane::running_task::RunningTask;
 use crate::lane::snapshot_writer::{SnapshotQueue, snapshot_queue, write_snapshots};
 use crate::task::{RETIRED, Task, TaskError};
@@ -59,9 +61,10 @@ pub enum LaneCommand {
 /// same record there.
 pub type Owned = BTreeMap<TopicPartition, Option<RecordMark>>;
 
-/// Requests that a task is restored: its partition, and the incarnation that requests it. Returns whether the request is accepted;
-/// otherwise the lane repeats it in its next turn. It must not block.
-pub type RequestRestore<'a> = dyn Fn(TopicPartition, u64) -> bool + 'a;
+/// Requests that a task is restored: its partition, the incarnation that requests it, and a token that is dropped when the task is
+/// not wanted any more. Returns whether the request is accepted; otherwise the lane repeats it in its next turn. It must not
+/// block.
+pub type RequestRestore<'a> = dyn Fn(TopicPartition, u64, Weak<()>) -> bool + 'a;
 
 /// Why a lane ends before it is asked to. A restarted lane continues from its snapshots.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +114,8 @@ pub struct Lane<'a> {
     request_restore: &'a RequestRestore<'a>,
     /// Owned partitions whose restore is not requested yet.
     to_restore: BTreeSet<TopicPartition>,
+    /// Owned partitions whose restore was requested, with the token that says so.
+    restoring: BTreeMap<TopicPartition, Arc<()>>,
     tasks: BTreeMap<TopicPartition, RunningTask>,
     started: u64,
     library: Arc<Library>,
@@ -124,9 +129,10 @@ pub struct Lane<'a> {
     heartbeat: Arc<Heartbeat>,
 }
 
-/// Why a lane stops reading: one partition fails, or the rules cannot be read.
+/// Why a lane stops reading: one partition fails, its desk panics at an offset, or the rules cannot be read.
 enum Stop {
     Partition(TopicPartition, TaskError),
+    Panic(TopicPartition, u64),
     Lane(String),
 }
 
@@ -159,6 +165,7 @@ impl<'a> Lane<'a> {
             commands,
             request_restore,
             to_restore,
+            restoring: BTreeMap::new(),
             tasks: BTreeMap::new(),
             started: 0,
             library: context.rules_cache.now(),
@@ -244,6 +251,7 @@ impl<'a> Lane<'a> {
                 Ok(LaneCommand::Leave(partition)) => self.leave(partition),
                 Ok(LaneCommand::Restored(incarnation, task)) => self.start_task(incarnation, task)?,
                 Ok(LaneCommand::Broken(incarnation, partition, error)) => {
+                    self.restoring.remove(&partition);
                     if incarnation == self.incarnation && self.owned.contains_key(&partition) {
                         let progress = Progress::new(partition, 0);
                         self.context.progress_map().insert(partition, progress);
@@ -253,10 +261,13 @@ impl<'a> Lane<'a> {
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             }
         }
-        while let Some(&partition) = self.to_restore.first()
-            && (self.request_restore)(partition, self.incarnation)
-        {
+        while let Some(&partition) = self.to_restore.first() {
+            let token = Arc::new(());
+            if !(self.request_restore)(partition, self.incarnation, Arc::downgrade(&token)) {
+                break;
+            }
             self.to_restore.remove(&partition);
+            self.restoring.insert(partition, token);
         }
         Ok(())
     }
@@ -269,6 +280,7 @@ impl<'a> Lane<'a> {
         if incarnation != self.incarnation || self.tasks.contains_key(&partition) {
             return Ok(());
         }
+        self.restoring.remove(&partition);
         last_read.iter().for_each(|&mark| task.expect(mark));
         // The state may come from another process, which knew rules that no marker has named in this one.
         self.library = self.context.rules_cache.now();
@@ -297,6 +309,7 @@ impl<'a> Lane<'a> {
     fn leave(&mut self, partition: TopicPartition) {
         self.owned.remove(&partition);
         self.to_restore.remove(&partition);
+        self.restoring.remove(&partition);
         if self.tasks.remove(&partition).is_some() {
             self.consumer.revoke(partition);
         }
@@ -319,6 +332,27 @@ impl<'a> Lane<'a> {
         Ok(())
     }
 
+    /// Restores a task whose desk panicked, because its state may be half changed. A record of `scans` at which it panics again is
+    /// set aside then.
+    fn restart_task(&mut self, partition: TopicPartition, offset: u64) -> Result<(), LaneError> {
+        let times = self.context.panicked(partition, offset);
+        error!(topic = %partition.topic, partition = partition.partition, offset, times, "a desk stopped because of an internal error; it restarts from its snapshot");
+        if let Some(running) = self.tasks.remove(&partition) {
+            self.remember(partition, &running);
+            self.consumer.revoke(partition);
+        }
+        match self.context.run_mode {
+            RunMode::Fleet => {
+                self.to_restore.insert(partition);
+                Ok(())
+            }
+            RunMode::Embedded => {
+                let task = open_task(&self.context.meta, partition, &self.context.snapshots, &self.library)?;
+                self.start_task(self.incarnation, task)
+            }
+        }
+    }
+
     /// Reads records and appends the answers.
     fn read(&mut self) -> Result<Turn, LaneError> {
         if self.tasks.values().any(|running| !running.answers.is_empty()) {
@@ -338,7 +372,10 @@ impl<'a> Lane<'a> {
             if let Some(more) = context.rules_cache.for_record(record.bytes, library).map_err(Stop::Lane)? {
                 *library = more;
             }
-            bytes += running.take(context, library, record).map_err(|error| Stop::Partition(partition, error))?;
+            let offset = record.offset;
+            let taken = catch_unwind(AssertUnwindSafe(|| running.take(context, library, record)));
+            let taken = taken.map_err(|_| Stop::Panic(partition, offset))?;
+            bytes += taken.map_err(|error| Stop::Partition(partition, error))?;
             let is_enough = bytes >= ANSWER_BYTES_MAX || running.task.outstanding() >= OUTSTANDING_MAX;
             Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
@@ -348,6 +385,7 @@ impl<'a> Lane<'a> {
         match result {
             Ok(()) => {}
             Err(Stop::Partition(partition, error)) => self.stop_partition(partition, error)?,
+            Err(Stop::Panic(partition, offset)) => self.restart_task(partition, offset)?,
             Err(Stop::Lane(why)) => return Err(LaneError::Rules(why)),
         }
         Ok(if count > 0 { Turn::Read } else { Turn::Idle })

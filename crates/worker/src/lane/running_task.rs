@@ -17,6 +17,9 @@ use crate::task::{Task, TaskError};
 /// Time between two reports of a state's size.
 const SIZES_EVERY: Duration = Duration::from_secs(2);
 
+/// Why a record is set aside at which a desk panics.
+const PANICS: &str = "the desk stops at it because of an internal error: report it";
+
 pub(crate) struct RunningTask {
     pub(crate) task: Box<dyn Task>,
     pub(crate) progress: Progress,
@@ -61,14 +64,18 @@ impl RunningTask {
         let timer = self.seconds.start_timer();
         let had = self.answers.len();
         let offset = record.offset;
-        let admission = self.task.take(record, library, &mut self.answers)?;
+        let admission = if context.is_set_aside(self.task.source().topic_partition(), offset) {
+            self.task.set_aside(record, PANICS, &mut self.answers)?
+        } else {
+            self.task.take(record, library, &mut self.answers)?
+        };
         timer.observe_duration();
         self.frames.inc();
         if admission == Admission::Reject {
             context.metrics.rejected.inc();
             warn!(
                 partition = self.progress.partition,
-                offset, "a record of scans is not a frame; it is set aside in rejects"
+                offset, "a record of scans cannot be applied; it is set aside in rejects, and nothing else is lost"
             );
         }
         Ok(self.answers[had..].iter().map(|answer| answer.record.len()).sum())

@@ -3,4 +3,5 @@
 mod acks;
 mod again;
 mod queues;
+mod set_aside;
 mod snapshots;

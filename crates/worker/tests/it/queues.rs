@@ -1,7 +1,7 @@
 //! A full queue holds up neither its reader nor, beyond its bound, its writer.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -31,6 +31,8 @@ struct SlowStore {
     /// Time that each state takes.
     delay: Duration,
     states: AtomicUsize,
+    /// The directory that cannot be read.
+    unreadable: RwLock<Option<PathBuf>>,
 }
 
 impl Files for SlowStore {
@@ -39,6 +41,9 @@ impl Files for SlowStore {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        if self.unreadable.read().as_deref() == Some(dir) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         self.files.list(dir)
     }
 
@@ -146,5 +151,37 @@ fn lane_restores_more_partitions_than_queues_hold() {
     let supervisor = LaneSupervisor::start(&context, &current, 1);
     (0..200).for_each(|partition| supervisor.own(TopicPartition::new(Topic::Scans, partition)));
     until("all partitions are restored", || context.progress().len() == 200);
+    supervisor.stop();
+}
+
+/// A partition that cannot be restored is tried again; the others are at work meanwhile, and it can be given away.
+#[test]
+fn unreadable_snapshot_holds_up_no_other_partition() {
+    const PARTITIONS: u16 = 6;
+    let partitions = Partitions { scans: PARTITIONS, ..Partitions::all(1) };
+    let meta = Meta::new(1, Clock::Event, partitions);
+    let files = Arc::new(Memory::default());
+    let log = Log::open(files, Path::new("log"), &meta, Sizes::default(), &Registry::new()).expect("a log");
+    let current: Arc<dyn Connect> = Arc::new(CurrentLog::new(Arc::new(log)));
+    let store = Arc::<SlowStore>::default();
+    *store.unreadable.write() = Some(Path::new("snapshots").join("scans-0"));
+    let context = context(meta, Arc::clone(&store) as Arc<dyn Files>, SnapshotPolicy::default());
+    let supervisor = LaneSupervisor::start(&context, &current, 2);
+    let of = |partition| TopicPartition::new(Topic::Scans, partition);
+    let restored = || context.progress().iter().map(|progress| progress.partition).collect::<Vec<_>>();
+    (0..PARTITIONS).for_each(|partition| supervisor.own(of(partition)));
+    until("all but one are restored", || restored() == [1, 2, 3, 4, 5]);
+    *store.unreadable.write() = None;
+    until("the last one is restored", || restored() == [0, 1, 2, 3, 4, 5]);
+
+    *store.unreadable.write() = Some(Path::new("snapshots").join("scans-0"));
+    supervisor.leave(of(0));
+    supervisor.own(of(0));
+    until("it was given away", || restored() == [1, 2, 3, 4, 5]);
+    supervisor.leave(of(0));
+    *store.unreadable.write() = None;
+    supervisor.leave(of(1));
+    supervisor.own(of(1));
+    until("another one comes back", || restored() == [1, 2, 3, 4, 5]);
     supervisor.stop();
 }

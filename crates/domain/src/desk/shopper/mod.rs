@@ -84,12 +84,16 @@ impl Desk for ShopperDesk {
         if frame.kind != Kind::Events {
             return Err(DeskError::Kind { kind: frame.kind, topic: Self::TOPIC });
         }
-        for event in frame.items::<Event<'_>>() {
-            let event = event?;
+        // All of them first: a record with an item that cannot be applied is set aside whole.
+        let events = frame.items::<Event<'_>>().collect::<Result<Vec<_>, _>>()?;
+        if let Some(event) = events.iter().find(|event| !self.merchants.contains_key(event.merchant)) {
+            return Err(DeskError::NoRules(event.merchant.to_owned()));
+        }
+        for event in &events {
             self.received = self.received.max(event.stamp.min(append));
-            let merchant = self.merchants.get_mut(event.merchant);
-            let merchant = merchant.ok_or_else(|| DeskError::NoRules(event.merchant.to_owned()))?;
-            merchant.event(&event, self.received, out);
+            if let Some(merchant) = self.merchants.get_mut(event.merchant) {
+                merchant.event(event, self.received, out);
+            }
         }
         for merchant in self.merchants.values_mut() {
             merchant.flush(out);
