@@ -36,6 +36,8 @@ pub(crate) enum Shed {
     Quota,
     /// A shopper exceeded its limit while memory was short.
     Shopper,
+    /// A client address made too many keyless scans.
+    Client,
     /// The log is full.
     Full,
     /// The log failed or is being closed.
@@ -43,13 +45,14 @@ pub(crate) enum Shed {
 }
 
 impl Shed {
-    const ALL: [Self; 5] = [Self::Busy, Self::Quota, Self::Shopper, Self::Full, Self::Closed];
+    const ALL: [Self; 6] = [Self::Busy, Self::Quota, Self::Shopper, Self::Client, Self::Full, Self::Closed];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Busy => "busy",
             Self::Quota => "quota",
             Self::Shopper => "shopper",
+            Self::Client => "client",
             Self::Full => "full",
             Self::Closed => "closed",
         }

@@ -16,6 +16,7 @@ pub mod client_address;
 mod host;
 pub mod merchants;
 pub mod networks;
+pub mod private_file;
 pub mod problem;
 pub mod public;
 pub mod quota;

@@ -9,8 +9,11 @@
 //! actions = ["scan", "order"] # optional: what it may send; all if left out
 //! quota = { events-per-second = 100, burst = 1000 } # optional
 //!
-//! [quotas]                    # optional: of merchants, for all senders together
+//! [quotas]                    # optional: of merchants, for all senders with keys together
 //! acme = { events-per-second = 5000 }
+//!
+//! [keyless]                   # optional: of merchants, for keyless scans, apart from the quotas above
+//! acme = { events-per-second = 2000, burst = 10000 }
 //! ```
 
 use std::collections::BTreeMap;
@@ -111,8 +114,10 @@ pub struct Key {
 pub struct KeysFile {
     /// The keys, by id: 1 to 64 bytes without a dot or a space.
     pub keys: BTreeMap<String, Key>,
-    /// Quotas of merchants, for all senders together, by merchant.
+    /// Quotas of merchants, for all senders with keys together, by merchant.
     pub quotas: BTreeMap<String, Quota>,
+    /// Quotas of merchants, for keyless scans, by merchant.
+    pub keyless: BTreeMap<String, Quota>,
 }
 
 /// What is wrong with a file.
@@ -144,6 +149,8 @@ struct RawFile {
     key: Vec<Spanned<RawKey>>,
     #[serde(default)]
     quotas: BTreeMap<String, Spanned<Quota>>,
+    #[serde(default)]
+    keyless: BTreeMap<String, Spanned<Quota>>,
 }
 
 #[derive(Deserialize)]
@@ -185,11 +192,14 @@ pub fn parse(text: &str) -> Result<KeysFile, Mistake> {
         message: error.message().trim_end().replace('\n', " "),
     })?;
     let mut file = KeysFile::default();
-    for (merchant, quota) in raw.quotas {
-        let line = line(quota.span().start);
-        let quota = quota.into_inner().check();
-        let quota = quota.map_err(|message| Mistake { line, key: format!("quotas: {merchant}"), message })?;
-        file.quotas.insert(merchant, quota);
+    for (table, raw, quotas) in [("quotas", raw.quotas, &mut file.quotas), ("keyless", raw.keyless, &mut file.keyless)]
+    {
+        for (merchant, quota) in raw {
+            let line = line(quota.span().start);
+            let quota = quota.into_inner().check();
+            let quota = quota.map_err(|message| Mistake { line, key: format!("{table}: {merchant}"), message })?;
+            quotas.insert(merchant, quota);
+        }
     }
     for raw in raw.key {
         let line = line(raw.span().start);

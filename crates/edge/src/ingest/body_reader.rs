@@ -12,6 +12,7 @@ use wire::event::cloud::{self, Headers};
 use wire::event::{self, Accepted, FieldError, KeylessScan, Merchants, Reason, Refused};
 
 use crate::ingest::batcher::{Batcher, EventBatch};
+use crate::ingest::clock::NoStamp;
 use crate::ingest::shopper_limit::ShopperLimiter;
 use crate::metrics::{Metrics, Shed, Transport};
 
@@ -259,7 +260,7 @@ impl<'d> Reading<'d> {
             }
             Ok(accepted) if self.must_turn_away(accepted.event.shopper_key) => self.turn_away(accepted.event.id, body),
             Ok(accepted) => match self.batcher.stamps.stamp(accepted.event.time, self.batch.epoch()) {
-                Some(stamp) => {
+                Ok(stamp) => {
                     let mut event = accepted.event;
                     event.stamp = stamp;
                     self.batch.push(&event, self.transport);
@@ -270,9 +271,12 @@ impl<'d> Reading<'d> {
                     body.index += 1;
                     body.unknown_fields += u64::from(accepted.unknown_fields);
                 }
-                None => {
-                    let error = "time: is missing; under --clock event the first event must have one".to_owned();
-                    let errors = vec![FieldError { field: "time".to_owned(), error, reason: Reason::Missing }];
+                Err(why) => {
+                    let reason = match why {
+                        NoStamp::Missing => Reason::Missing,
+                        NoStamp::Ahead => Reason::Range,
+                    };
+                    let errors = vec![FieldError { field: "time".to_owned(), error: format!("time: {why}"), reason }];
                     self.refuse(&Refused { id: Some(accepted.event.id.to_owned()), errors }, body);
                 }
             },

@@ -16,10 +16,12 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use web::auth::{Grant, Keys, Scope};
+use web::client_address::Client;
 use web::merchants::MerchantCatalog;
 use web::problem::{Problem, method_not_allowed};
+use web::quota::client_limits::ClientLimits;
 use web::quota::{Level, RATELIMIT, RATELIMIT_POLICY};
-use web::server::handler::discard;
+use web::server::handler::{discard, too_many_requests};
 use wire::compression::{BODY_BYTES_MAX, Encoding, UnpackError, unpack};
 use wire::event::cloud::{Headers, is_json};
 
@@ -28,6 +30,7 @@ use crate::ingest::body_reader::{Answer, Context, Read, Shape, read, unreadable}
 use crate::ingest::memory::{MemoryBudget, MemoryPermit, units};
 use crate::ingest::shopper_limit::ShopperLimiter;
 use crate::metrics::{Metrics, Shed};
+use crate::transport::browser::cookie::VisitorKey;
 
 /// Where events are sent to.
 pub const PATH: &str = "/v1/events";
@@ -57,15 +60,21 @@ pub struct IngestService {
     /// The memory budget of requests in flight.
     pub(crate) memory: Arc<MemoryBudget>,
     pub(crate) limiter: ShopperLimiter,
+    /// Names the shoppers of keyless scans.
+    pub(crate) visitor_key: VisitorKey,
+    /// What clients without a key may do.
+    pub(crate) client_limits: Option<Arc<ClientLimits>>,
 }
 
 /// Limits of an ingest service.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// Maximum number of bytes of memory of all requests in flight; further requests are refused.
     pub inflight_bytes_max: usize,
     /// Maximum number of events per second of a shopper; beyond it they are refused while memory is short. 0 is no limit.
     pub shopper_events_per_s: u32,
+    /// What clients without a key may do; `None` where all clients are of this machine.
+    pub client_limits: Option<Arc<ClientLimits>>,
 }
 
 impl IngestService {
@@ -77,6 +86,7 @@ impl IngestService {
         keys: Option<Arc<Keys>>,
         metrics: Metrics,
         limits: Limits,
+        visitor_key: VisitorKey,
     ) -> Self {
         assert!(!batchers.is_empty(), "a service has at least one shard");
         let memory = MemoryBudget::new(limits.inflight_bytes_max, metrics.inflight_bytes.clone());
@@ -90,6 +100,8 @@ impl IngestService {
             metrics,
             memory,
             limiter,
+            visitor_key,
+            client_limits: limits.client_limits,
         }
     }
 
@@ -101,9 +113,13 @@ impl IngestService {
     }
 
     /// Takes the events of a `POST` to [`PATH`].
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Bytes> {
+    pub(crate) async fn answer(&self, request: Request<Incoming>, client: Client) -> Response<Bytes> {
         let began = Instant::now();
-        let response = self.ingest(request, began).await;
+        let mut response = self.ingest(request, began).await;
+        let limits = self.client_limits.as_ref().filter(|_| response.status() == StatusCode::UNAUTHORIZED);
+        if limits.is_some_and(|limits| limits.has_too_many_requests(client.address, began)) {
+            response = too_many_requests().response();
+        }
         self.metrics.answered(response.status());
         response
     }

@@ -1,162 +1,41 @@
 //! The shopper limit: shoppers who send far more than their share are always counted, and refused while memory is short, so that
 //! they do not keep other shoppers out.
-//!
-//! A table of fixed size has one leaky bucket per slot. A part of a shopper's key selects the slot, and another part, the tag,
-//! says whose bucket it is. A shopper who finds the bucket of another one is not counted until that bucket has run empty, which
-//! takes milliseconds if its owner sends little. So a shopper may be overlooked for a moment, and is never taken for another one
-//! (36 bits of the key are equal for one pair in 7·10¹⁰). Threads write without waiting for each other: a count may be lost,
-//! which does no harm. Not a `DashMap`: this table cannot grow, forgets by itself, and takes no lock.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::ingest::memory::MemoryBudget;
+use web::quota::rate_table::RateTable;
 
-const SLOT_BITS: u32 = 14;
-const TAG_BITS: u32 = 22;
-const LEVEL_BITS: u32 = 18;
-const TICK_BITS: u32 = u64::BITS - TAG_BITS - LEVEL_BITS;
-/// Duration of a tick, in milliseconds; ticks repeat after 74 hours.
-const TICK_MS: u64 = 16;
-/// Capacity of a bucket, in seconds of the allowed rate; events beyond it exceed the limit.
-const BURST_S: u64 = 10;
-/// Maximum rate of a shopper, in events per second; the burst of a higher rate does not fit a bucket.
-pub const EVENTS_PER_S_MAX: u32 = 26_000;
-const _: () = assert!(EVENTS_PER_S_MAX as u64 * BURST_S < 1 << LEVEL_BITS, "a burst fits a bucket");
-const _: () = assert!(TICK_BITS == 24, "a slot is one word");
+use crate::ingest::memory::MemoryBudget;
 
 /// Counts the events of each shopper.
 #[derive(Debug)]
 pub(crate) struct ShopperLimiter {
-    slots: Box<[AtomicU64]>,
-    /// The allowed rate of a shopper; 0: no limit.
-    events_per_s: u64,
-    began: Instant,
+    events: RateTable,
     memory: Arc<MemoryBudget>,
     /// Memory is short if fewer units than this are free.
     short_units: usize,
 }
 
-/// A bucket, unpacked from its slot.
-#[derive(Clone, Copy)]
-struct Bucket {
-    tag: u64,
-    level: u64,
-    tick: u64,
-}
-
-impl Bucket {
-    const fn unpack(word: u64) -> Self {
-        Self {
-            tag: word >> (LEVEL_BITS + TICK_BITS),
-            level: word >> TICK_BITS & ((1 << LEVEL_BITS) - 1),
-            tick: word & ((1 << TICK_BITS) - 1),
-        }
-    }
-
-    const fn pack(self) -> u64 {
-        self.tag << (LEVEL_BITS + TICK_BITS) | self.level << TICK_BITS | self.tick
-    }
-}
-
 impl ShopperLimiter {
     /// A limit of events per second and shopper, or none with 0. The memory budget must be as free now as it ever will be.
     pub(crate) fn new(events_per_s: u32, memory: Arc<MemoryBudget>) -> Self {
-        assert!(events_per_s <= EVENTS_PER_S_MAX, "a burst fits a bucket");
-        let slots = (0..1 << SLOT_BITS).map(|_| AtomicU64::new(0)).collect();
         let short_units = memory.free_units() / 2;
-        Self { slots, events_per_s: events_per_s.into(), began: Instant::now(), memory, short_units }
+        Self { events: RateTable::new(events_per_s), memory, short_units }
     }
 
     /// The tick of an instant.
     pub(crate) fn tick(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(0) / TICK_MS
+        self.events.tick(now)
     }
 
     /// Counts an event and returns whether its shopper exceeds the limit.
     pub(crate) fn is_over(&self, shopper_key: u128, tick: u64) -> bool {
-        if self.events_per_s == 0 {
-            return false;
-        }
-        let slot = &self.slots[usize::try_from(shopper_key & ((1 << SLOT_BITS) - 1)).unwrap_or(0)];
-        let tag = u64::try_from(shopper_key >> SLOT_BITS & ((1 << TAG_BITS) - 1)).unwrap_or(0);
-        let mut bucket = Bucket::unpack(slot.load(Ordering::Relaxed));
-        let tick = tick & ((1 << TICK_BITS) - 1);
-        let passed = tick.wrapping_sub(bucket.tick) & ((1 << TICK_BITS) - 1);
-        let leaked = passed * TICK_MS * self.events_per_s / 1000;
-        if leaked > 0 {
-            (bucket.level, bucket.tick) = (bucket.level.saturating_sub(leaked), tick);
-        }
-        if bucket.tag != tag {
-            if bucket.level > 0 {
-                return false;
-            }
-            bucket = Bucket { tag, level: 0, tick };
-        }
-        let is_over = bucket.level >= self.events_per_s * BURST_S;
-        bucket.level += u64::from(!is_over);
-        slot.store(bucket.pack(), Ordering::Relaxed);
-        is_over
+        self.events.is_over(shopper_key, tick)
     }
 
     /// Whether memory is so short that shoppers beyond the limit are refused.
     pub(crate) fn is_memory_short(&self) -> bool {
         self.memory.free_units() < self.short_units
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use prometheus::IntGauge;
-
-    use super::*;
-
-    fn limiter(events_per_s: u32) -> ShopperLimiter {
-        ShopperLimiter::new(
-            events_per_s,
-            MemoryBudget::new(1 << 20, IntGauge::new("memory", "memory").expect("a name")),
-        )
-    }
-
-    /// How many of the events at one tick are within the limit.
-    fn taken(limiter: &ShopperLimiter, key: u128, tick: u64, events: u32) -> u32 {
-        (0..events).map(|_| u32::from(!limiter.is_over(key, tick))).sum()
-    }
-
-    #[test]
-    fn a_shopper_beyond_its_rate_exceeds_the_limit() {
-        let limiter = limiter(100);
-        let key = 0x1234_5678_9ABC_DEF0_1234_5678_9ABC_DEF0;
-        assert_eq!(taken(&limiter, key, 5, 5000), 1000, "ten seconds' worth at once");
-        // 16 ms are 1.6 events: the remainder is neither lost nor counted twice.
-        let second: u32 = (1..=63).map(|tick| taken(&limiter, key, 5 + tick, 50)).sum();
-        assert!((60..=101).contains(&second), "{second} in a second");
-        assert_eq!(taken(&limiter, key, 10_000_000, 5000), 1000, "long after");
-        // No other shopper is.
-        assert_eq!(taken(&limiter, key + 1, 6, 10), 10);
-    }
-
-    #[test]
-    fn a_shopper_in_a_shared_slot_is_not_confused() {
-        let limiter = limiter(100);
-        let (loud, quiet) = (1_u128 << 20, 2_u128 << 20);
-        assert_eq!(taken(&limiter, loud, 0, 2000), 1000);
-        assert_eq!(taken(&limiter, quiet, 0, 2000), 2000, "not counted while the other's bucket is full");
-        assert!(limiter.is_over(loud, 0), "and the other is not forgotten");
-        assert_eq!(taken(&limiter, quiet, 1000, 2000), 1000, "it has run empty");
-    }
-
-    #[test]
-    fn the_tick_may_wrap_around() {
-        let limiter = limiter(100);
-        let last = (1 << TICK_BITS) - 1;
-        assert_eq!(taken(&limiter, 7, last, 2000), 1000);
-        assert!(taken(&limiter, 7, last + 63, 2000) <= 101, "a second later");
-    }
-
-    #[test]
-    fn zero_is_no_limit() {
-        assert_eq!(taken(&limiter(0), 7, 0, 300_000), 300_000);
     }
 }

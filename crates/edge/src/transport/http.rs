@@ -31,7 +31,8 @@ impl Handler for EdgeHandler {
             }
         };
         if request.method() == Method::POST && request.uri().path() == PATH {
-            let mut response = self.ingest.answer(request).await;
+            let client = peer.behind(request.headers(), proxies);
+            let mut response = self.ingest.answer(request, client).await;
             open_to_pages(response.headers_mut());
             return response.map(|body| Either::Left(Full::new(body)));
         }

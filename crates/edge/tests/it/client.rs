@@ -30,11 +30,12 @@ struct Front {
 impl Front {
     fn start(proxies: &str, expects_proxy: bool) -> Self {
         let asked = async |Extension(client): Extension<Client>| format!("{} {}", client.address, client.is_secure);
-        let service = Routes { router: Router::new().route("/", get(asked)), local_only: false };
+        let service = Routes { router: Router::new().route("/", get(asked)), local_only: false, client_limits: None };
         let proxies: Trust = proxies.parse().expect("networks");
         let registry = Registry::new();
         let idle_timeout = Duration::from_secs(75);
-        let config = PortConfig { connections_max: 10, proxies, expects_proxy, idle_timeout, tls: None };
+        let config =
+            PortConfig { connections_max: 10, proxies, expects_proxy, idle_timeout, client_limits: None, tls: None };
         let port = Port::new(service, config, HttpMetrics::new(&registry).expect("registered once"));
         let listener = bind_all(([127, 0, 0, 1], 0).into(), 1).expect("a port").remove(0);
         let address = listener.local_addr().expect("an address");

@@ -11,13 +11,14 @@ use clap::Args;
 use edge::ingest::service::Limits;
 use eventlog::kafka::settings::Settings as Kafka;
 use web::networks::Trust;
+use web::quota::client_limits::{ClientLimits, ClientRates};
 use web::server::listen::raise_files;
 use web::server::port::PortConfig;
 use web::server::tls::Tls;
 
 use crate::config::address::Address;
 use crate::config::file::kafka_tables;
-use crate::config::options::{LogFormat, ShopperLimit, Udp, duration, text};
+use crate::config::options::{LogFormat, Rate, Udp, duration, text};
 use crate::usage;
 
 /// Default maximum of open connections, lowered to what the limit of open files allows.
@@ -68,6 +69,15 @@ pub(crate) struct HttpArgs {
     /// Maximum of open connections; more wait to be accepted [default: 20000, or what the limit of open files allows]
     #[arg(long, env = "MASHANG_CONNECTIONS", value_name = "N")]
     connections: Option<u64>,
+    /// Connections of one client address; further ones are closed; 0: no limit [default: a quarter of --connections]
+    #[arg(long, env = "MASHANG_CLIENT_CONNECTIONS", value_name = "N")]
+    client_connections: Option<u32>,
+    /// Requests per second of one client address without a valid key; beyond it 429; 0: no limit
+    #[arg(long, env = "MASHANG_CLIENT_REQUESTS", value_name = "N", default_value = "200")]
+    client_requests: Rate,
+    /// Keyless scans per second of one client address; beyond it 429; 0: no limit
+    #[arg(long, env = "MASHANG_CLIENT_SCANS", value_name = "N", default_value = "100")]
+    client_scans: Rate,
     /// Networks of proxies whose X-Forwarded-For is believed, or none
     #[arg(
         long,
@@ -115,7 +125,7 @@ pub(crate) struct IngestArgs {
     pub(crate) inflight_bytes: u32,
     /// Events per second of one shopper; beyond it they are refused while memory is short; 0: no limit
     #[arg(long, env = "MASHANG_SHOPPER_LIMIT", value_name = "N", default_value = "1000")]
-    pub(crate) shopper_limit: ShopperLimit,
+    pub(crate) shopper_limit: Rate,
 }
 
 /// Where events are made durable while Kafka is slow or unavailable.
@@ -204,7 +214,17 @@ impl HttpArgs {
             }
             (None, Some(_)) => return Err(usage("tls-key is the key of a certificate: give --tls-cert FILE too")),
         };
+        let quarter = u32::try_from(connections / 4).expect("a million at most").max(1);
+        // Without keys all clients are of this machine.
+        let client_limits = self.keys.is_some().then(|| {
+            ClientLimits::new(ClientRates {
+                connections: self.client_connections.unwrap_or(quarter),
+                requests_per_s: self.client_requests.get(),
+                scans_per_s: self.client_scans.get(),
+            })
+        });
         Ok(PortConfig {
+            client_limits,
             connections_max: usize::try_from(connections).expect("a million at most"),
             proxies: self.proxy_trust.clone(),
             expects_proxy: self.proxy_protocol,
@@ -239,8 +259,12 @@ impl IngestArgs {
         self.udp_trust.clone().unwrap_or_else(Trust::loopback)
     }
 
-    pub(crate) fn limits(&self) -> Limits {
-        Limits { inflight_bytes_max: self.inflight_bytes as usize, shopper_events_per_s: self.shopper_limit.get() }
+    pub(crate) fn limits(&self, client_limits: Option<Arc<ClientLimits>>) -> Limits {
+        Limits {
+            inflight_bytes_max: self.inflight_bytes as usize,
+            shopper_events_per_s: self.shopper_limit.get(),
+            client_limits,
+        }
     }
 
     /// # Errors

@@ -1,7 +1,7 @@
 //! The store that a fleet shares: snapshots, and rules under their SHA-256.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// A directory that all processes see.
@@ -34,6 +34,10 @@ impl fmt::Display for Store {
 impl Store {
     pub(crate) fn snapshots(&self) -> PathBuf {
         self.dir.join("snapshots")
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     pub(crate) fn rules(&self) -> PathBuf {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use edge::ingest::shopper_limit::EVENTS_PER_S_MAX;
+use web::quota::rate_table::RATE_MAX;
 
 use super::address::Address;
 
@@ -37,32 +37,22 @@ pub(super) fn text(duration: Duration) -> String {
     }
 }
 
-/// The shopper limit, events a second; beyond it a shopper's events are refused while memory is short. 0 is no limit.
+/// A limit per second; 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ShopperLimit(u32);
+pub(crate) struct Rate(u32);
 
-impl ShopperLimit {
+impl Rate {
     pub(crate) const fn get(self) -> u32 {
         self.0
     }
 }
 
-impl TryFrom<u32> for ShopperLimit {
-    type Error = String;
-
-    fn try_from(events_per_s: u32) -> Result<Self, String> {
-        let fits = events_per_s <= EVENTS_PER_S_MAX;
-        fits.then_some(Self(events_per_s))
-            .ok_or_else(|| format!("shopper-limit is {events_per_s}: give 0 to {EVENTS_PER_S_MAX} events a second"))
-    }
-}
-
-impl FromStr for ShopperLimit {
+impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = text.parse::<u32>();
-        number.map_err(|_| format!("is not a number: give 0 to {EVENTS_PER_S_MAX} events a second"))?.try_into()
+        let rate = text.parse::<u32>().ok().filter(|&rate| rate <= RATE_MAX);
+        rate.map(Self).ok_or_else(|| format!("is {text}: give 0 to {RATE_MAX} a second"))
     }
 }
 

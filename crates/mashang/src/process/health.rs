@@ -45,12 +45,13 @@ pub(crate) struct Admin {
 
 impl Admin {
     pub(crate) fn start(listener: TcpListener, health: Arc<dyn HealthCheck>) -> Result<Self> {
-        let service = Routes { router: routes(health), local_only: false };
+        let service = Routes { router: routes(health), local_only: false, client_limits: None };
         let config = PortConfig {
             connections_max: CONNECTIONS_MAX,
             proxies: Trust::none(),
             expects_proxy: false,
             idle_timeout: IDLE_TIMEOUT,
+            client_limits: None,
             tls: None,
         };
         // The requests to the admin port are not in the metrics.

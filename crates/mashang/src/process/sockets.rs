@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use anyhow::Result;
 use edge::ingest::service::IngestService;
 use edge::transport::udp::receiver::Receiver;
+use edge::transport::udp::signatures::Signatures;
 use edge::transport::udp::socket::{self, Socket};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -130,8 +131,10 @@ impl Sockets {
         start: impl Fn(&str, Work) -> JoinHandle<()>,
     ) -> Receivers {
         let (stop, trust) = (Arc::new(AtomicBool::new(false)), Arc::new(trust));
+        let signatures = Arc::new(Signatures::default());
         let receive = |(number, socket)| {
-            let receiver = Receiver::new(number, socket, Arc::clone(ingest), Arc::clone(&trust));
+            let receiver =
+                Receiver::new(number, socket, Arc::clone(ingest), Arc::clone(&trust), Arc::clone(&signatures));
             let stop = Arc::clone(&stop);
             let run = move || {
                 receiver.run(&stop);

@@ -47,7 +47,11 @@ async fn run(settings: Console, base: Base, pending: Arc<PendingResults>, mut me
     let results = Arc::new(Results::new(Arc::clone(&pending), settings.ledger.clone(), catalog, keys.clone()));
     let version = vec![("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
     let page = console::page::routes(&results, Arc::new(move || version.clone()));
-    let routes = Routes { router: public(results.routes().merge(page), nothing()), local_only: keys.is_none() };
+    let routes = Routes {
+        router: public(results.routes().merge(page), nothing()),
+        local_only: keys.is_none(),
+        client_limits: sockets.client_limits(),
+    };
     let own = Arc::<RoleHealth>::clone(&health);
     let mut http = sockets.serve(routes, keys, own, (&base.registry, &failed))?;
     let signals = Signals::listen()?;

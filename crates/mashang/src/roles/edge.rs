@@ -36,6 +36,7 @@ use crate::process::health::HealthCheck;
 use crate::process::signals::Signals;
 use crate::process::sockets::Sockets;
 use crate::process::thread::{Failed, thread};
+use crate::process::visitor_key;
 use crate::roles::edge_cache;
 use crate::roles::http::{HttpSockets, open_keys};
 use crate::rules::follow::RulesFollower;
@@ -182,6 +183,8 @@ async fn run(
     let keys = open_keys(&settings.http)?;
     let sockets = HttpSockets::bind(&settings.http, &settings.role.process).await?;
     let udp = Sockets::bind(settings.ingest.udp())?;
+    let visitor_key =
+        visitor_key::open(settings.store.dir()).map_err(|e| usage(format!("--store {}: {e}", settings.store)))?;
     let metrics = Metrics::new(&base.registry).context("metrics are registered once")?;
     let (spool, _lock) = spooled.map(|LockedSpool { spool, _lock }| (spool, _lock)).unzip();
     let (failed, mut failures) = base.failures();
@@ -200,10 +203,10 @@ async fn run(
     });
     let follower = RulesFollower::start(&failed, "what was served goes on", move || rules.read());
 
-    let limits = settings.ingest.limits();
-    let ingest = Arc::new(IngestService::new(batchers.clone(), catalog, keys.clone(), metrics, limits));
+    let limits = settings.ingest.limits(sockets.client_limits());
+    let ingest = Arc::new(IngestService::new(batchers.clone(), catalog, keys.clone(), metrics, limits, visitor_key));
     let router = public(IngestService::routes().merge(browser::routes(&ingest)), browser::links(&ingest));
-    let routes = Routes { router, local_only: keys.is_none() };
+    let routes = Routes { router, local_only: keys.is_none(), client_limits: sockets.client_limits() };
     let handler = EdgeHandler { ingest: Arc::clone(&ingest), routes };
     let udp_address = udp.address().map(tracing::field::display);
     let receivers = udp.receive(&ingest, settings.ingest.udp_trust(), |name, work| thread(name, &failed, work));

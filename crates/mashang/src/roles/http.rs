@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use web::auth::Keys;
+use web::quota::client_limits::ClientLimits;
 use web::server::handler::Handler;
 use web::server::metrics::HttpMetrics;
 use web::server::port::{Port, PortConfig};
@@ -38,6 +39,11 @@ impl HttpSockets {
     pub(crate) async fn bind(http: &HttpArgs, process: &ProcessArgs) -> Result<Self> {
         let config = http.port()?;
         Ok(Self { http: Listeners::bind(http.http.get())?, config, admin: sockets::admin(process.admin.get()).await? })
+    }
+
+    /// What clients without a key may do.
+    pub(crate) fn client_limits(&self) -> Option<Arc<ClientLimits>> {
+        self.config.client_limits.clone()
     }
 
     /// Serves requests on threads of their own, and reads the keys and the certificate again when they change.

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use domain::model::rules::RulesSeq;
 use domain::model::rules::rulebook::{Library, Rulebook};
+use web::private_file;
 use wire::rules::{Checked, Mistake, Reference, object, read, version};
 
 use crate::process::input;
@@ -87,9 +90,20 @@ pub(crate) fn read_secret(dir: &Path, place: &str) -> Result<Vec<u8>, String> {
     }
 }
 
+/// Reads a file that no other user may have written: who chooses the secret chooses who wins.
 fn read_beside(beside: &Path, path: &str) -> Result<Vec<u8>, String> {
     let path = beside.join(path);
-    std::fs::read(&path).map_err(|e| unread(&path, &e))
+    let unread = |e| unread(&path, &e);
+    let mut file = File::open(&path).map_err(unread)?;
+    let meta = file.metadata().map_err(unread)?;
+    private_file::check_owner(&meta).map_err(|what| format!("{}: {what}", path.display()))?;
+    let mode = meta.permissions().mode() & 0o777;
+    if mode & 0o002 != 0 {
+        return Err(format!("{}: everyone may write it (mode {mode:04o}): chmod 600 it", path.display()));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(unread)?;
+    Ok(bytes)
 }
 
 fn read_register(path: &Path) -> Result<Vec<u8>, String> {

@@ -25,7 +25,7 @@ pub struct Grant {
     actions: Option<Arc<[Action]>>,
     /// The quota of the key.
     pub quota: Option<Arc<Bucket>>,
-    /// The quotas of merchants, for all senders together.
+    /// The quotas of merchants that apply to it.
     pub merchant_quotas: Arc<Buckets>,
 }
 

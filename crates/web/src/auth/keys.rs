@@ -1,7 +1,8 @@
 //! The API keys in force, from a file of hashes that is read again when it changes; `wire::keys` shows its form.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +18,13 @@ use tracing::{error, info};
 use wire::keys::{Quota, Scope, parse};
 
 use crate::auth::grant::{Buckets, Grant};
+use crate::private_file;
 use crate::problem::Problem;
 use crate::quota::Bucket;
 
-/// Time between two checks of the file.
-const RELOAD_EVERY: Duration = Duration::from_secs(1);
+/// Time between two looks at the file. One that changed is taken at the second look that finds it the same: a look between the
+/// pieces of a write finds a part of it.
+const RELOAD_EVERY: Duration = Duration::from_millis(500);
 /// Number of bytes of an HMAC that are sent, and of their text.
 const SIGNATURE_BYTES: usize = 16;
 const SIGNATURE_CHARS: usize = 22;
@@ -68,20 +71,19 @@ struct KnownKey {
 #[derive(Debug, Default)]
 struct Table {
     keys: BTreeMap<String, KnownKey>,
+    /// Of merchants, for senders with keys.
     quotas: Arc<Buckets>,
+    /// Of merchants, for keyless scans.
+    keyless: Arc<Buckets>,
 }
 
-/// The version of a file, which changes with it: its inode, and when the inode changed (a new mode changes it too).
-type Version = (u64, i64, i64);
-
-fn version(meta: &std::fs::Metadata) -> Version {
-    (meta.ino(), meta.ctime(), meta.ctime_nsec())
-}
+/// The version of a file: the SHA-256 of its content. Its times would miss a change within the resolution of its file system.
+type Version = [u8; 32];
 
 /// The file as it was read last.
 #[derive(Debug)]
 struct Loaded {
-    /// The last version that was read, even if it had an error; `None` if there was no file.
+    /// The last version that was read, even if it had an error; `None` if it could not be read.
     version: Option<Version>,
     table: Arc<Table>,
 }
@@ -99,7 +101,8 @@ impl Keys {
     /// # Errors
     /// It cannot be read, other users may read it, or it has an error.
     pub fn open(path: &Path) -> Result<Self, KeysError> {
-        let (version, table) = read(path, &Table::default())?;
+        let (version, text) = read(path)?;
+        let table = table(path, &text, &Table::default())?;
         let loaded = Loaded { version: Some(version), table: Arc::new(table) };
         Ok(Self { path: path.to_owned(), loaded: ArcSwap::from_pointee(loaded) })
     }
@@ -147,10 +150,10 @@ impl Keys {
         Ok(key.grant.clone())
     }
 
-    /// The grant of a client without a key, where none is needed: quotas of merchants apply all the same.
+    /// The grant of a client without a key, where none is needed. Its quotas are apart from those of senders with keys.
     #[must_use]
     pub fn keyless(&self) -> Grant {
-        Grant::keyless(Arc::clone(&self.table().quotas))
+        Grant::keyless(Arc::clone(&self.table().keyless))
     }
 
     /// The grant of a message's signer within a scope; the time of signing is not checked.
@@ -174,15 +177,19 @@ impl Keys {
 
     /// Runs permanently and reads the file again when it changes. A file with an error changes nothing, and is reported.
     pub async fn reload(&self) {
+        let mut last = None;
         loop {
             tokio::time::sleep(RELOAD_EVERY).await;
-            let version = std::fs::metadata(&self.path).map(|meta| version(&meta)).ok();
+            let path = self.path.clone();
+            let Ok(found) = tokio::task::spawn_blocking(move || read(&path)).await else { return };
+            let version = found.as_ref().ok().map(|(version, _)| *version);
             let before = self.loaded.load_full();
-            if version == before.version {
+            let is_settled = last.replace(version) == Some(version);
+            if version == before.version || !is_settled {
                 continue;
             }
-            let table = match read(&self.path, &before.table) {
-                Ok((_, table)) => {
+            let table = match found.and_then(|(_, text)| table(&self.path, &text, &before.table)) {
+                Ok(table) => {
                     info!(path = %self.path.display(), keys = table.keys.len(), "keys reloaded");
                     Arc::new(table)
                 }
@@ -203,21 +210,34 @@ fn signature_text(hmac: &[u8]) -> [u8; SIGNATURE_CHARS] {
     text
 }
 
-/// Reads the file. Unchanged quotas keep their buckets from the table before.
-fn read(path: &Path, before: &Table) -> Result<(Version, Table), KeysError> {
+/// Reads the file, which only its owner may read.
+fn read(path: &Path) -> Result<(Version, String), KeysError> {
     let wrong = |what: String| KeysError { path: path.to_owned(), what };
-    let meta = std::fs::metadata(path).map_err(|e| wrong(format!("the keys cannot be read: {e}")))?;
-    let mode = meta.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(wrong(format!("others may read the keys (mode {mode:04o}): chmod 600 it")));
+    let unread = |e: std::io::Error| wrong(format!("the keys cannot be read: {e}"));
+    let mut file = File::open(path).map_err(unread)?;
+    private_file::check(&file.metadata().map_err(unread)?).map_err(wrong)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(unread)?;
+    Ok((Sha256::digest(text.as_bytes()).into(), text))
+}
+
+/// The keys of the file's text. Unchanged quotas keep their buckets from the table before.
+fn table(path: &Path, text: &str, before: &Table) -> Result<Table, KeysError> {
+    let wrong = |what: String| KeysError { path: path.to_owned(), what };
+    let file = parse(text).map_err(|mistake| wrong(mistake.to_string()))?;
+    // A file that was cut off is valid TOML, too. Without keys, no sender would be known any more.
+    if file.keys.is_empty() && !before.keys.is_empty() {
+        return Err(wrong("holds no key, and held some before: write the keys again, or stop the process".to_owned()));
     }
-    let text = std::fs::read_to_string(path).map_err(|e| wrong(format!("the keys cannot be read: {e}")))?;
-    let file = parse(&text).map_err(|mistake| wrong(mistake.to_string()))?;
-    let quotas = file.quotas.into_iter().map(|(merchant, quota)| {
-        let bucket = bucket(quota, before.quotas.get(&merchant));
-        (merchant, bucket)
-    });
-    let quotas: Arc<Buckets> = Arc::new(quotas.collect());
+    let buckets = |quotas: BTreeMap<String, Quota>, before: &Buckets| -> Arc<Buckets> {
+        let with_bucket = |(merchant, quota)| {
+            let bucket = bucket(quota, before.get(&merchant));
+            (merchant, bucket)
+        };
+        Arc::new(quotas.into_iter().map(with_bucket).collect())
+    };
+    let quotas = buckets(file.quotas, &before.quotas);
+    let keyless = buckets(file.keyless, &before.keyless);
     let keys = file.keys.into_iter().map(|(id, key)| {
         let known = before.keys.get(&id).and_then(|key| key.grant.quota.as_ref());
         let quota = key.quota.map(|quota| bucket(quota, known));
@@ -225,7 +245,7 @@ fn read(path: &Path, before: &Table) -> Result<(Version, Table), KeysError> {
         let grant = Grant::of(&id, key, quota, Arc::clone(&quotas));
         (id, KnownKey { sha256, scopes, grant })
     });
-    Ok((version(&meta), Table { keys: keys.collect(), quotas: Arc::clone(&quotas) }))
+    Ok(Table { keys: keys.collect(), quotas: Arc::clone(&quotas), keyless })
 }
 
 /// The bucket of a quota: the known one if the quota is the same, else a new one.

@@ -21,6 +21,7 @@ use super::head_timer::HeadTimer;
 use super::port::Port;
 use super::proxy;
 use crate::client_address::Client;
+use crate::quota::client_limits::ClientConnection;
 use crate::server::metrics::DisconnectReason;
 
 /// Maximum time for what comes before the first request (the proxy's header, and TLS); beyond it the connection ends.
@@ -34,15 +35,23 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 pub(super) struct Connection<H: Handler> {
     port: Arc<Port<H>>,
     peer: IpAddr,
+    /// Counts it among those of its client. Behind a proxy whose header names the client, that is done later.
+    counted: Option<ClientConnection>,
 }
 
 /// Why this side ends a connection early, and the error on the other side.
 type Ended = (DisconnectReason, io::Error);
 
 impl<H: Handler> Connection<H> {
-    pub(super) fn new(port: &Arc<Port<H>>, peer: IpAddr) -> Self {
+    /// `None` if its client has too many.
+    pub(super) fn new(port: &Arc<Port<H>>, peer: IpAddr) -> Option<Self> {
+        let peer = peer.to_canonical();
+        let Some(counted) = count(port, peer) else {
+            port.metrics.cut(DisconnectReason::TooMany);
+            return None;
+        };
         port.metrics.connections.inc();
-        Self { port: Arc::clone(port), peer: peer.to_canonical() }
+        Some(Self { port: Arc::clone(port), peer, counted })
     }
 
     /// Answers requests until either side ends the connection.
@@ -67,6 +76,10 @@ impl<H: Handler> Connection<H> {
                 said.map_err(io::Error::from).flatten().map_err(|error| (DisconnectReason::ProxyHeader, error))?;
             client = said.unwrap_or(client);
         }
+        let behind_proxy = if self.counted.is_none() { count(&self.port, client.address) } else { Some(None) };
+        let Some(_counted) = behind_proxy else {
+            return Err((DisconnectReason::TooMany, io::Error::other("its client has too many connections")));
+        };
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(WRITE_TIMEOUT));
         let stream = Box::pin(stream);
@@ -105,6 +118,14 @@ impl<H: Handler> Connection<H> {
 impl<H: Handler> Drop for Connection<H> {
     fn drop(&mut self) {
         self.port.metrics.connections.dec();
+    }
+}
+
+/// Counts a connection of a client; `None` if it has too many. The connections of proxies are not counted.
+fn count<H>(port: &Port<H>, address: IpAddr) -> Option<Option<ClientConnection>> {
+    match &port.config.client_limits {
+        Some(limits) if !port.config.proxies.contains(address) => limits.connect(address).map(Some),
+        _ => Some(None),
     }
 }
 

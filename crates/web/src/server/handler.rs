@@ -2,11 +2,12 @@
 
 use std::convert::Infallible;
 use std::fmt::Debug;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
@@ -16,6 +17,8 @@ use wire::compression::BODY_BYTES_MAX;
 use crate::client_address::Client;
 use crate::host;
 use crate::networks::Trust;
+use crate::problem::Problem;
+use crate::quota::client_limits::ClientLimits;
 
 /// Maximum number of bytes of a refused body that are read, and the time for it; beyond it the connection ends.
 const DISCARD_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
@@ -38,6 +41,8 @@ pub struct Routes {
     pub router: Router,
     /// Whether only requests for this machine, and from its own pages, are answered: the rule for ports without keys.
     pub local_only: bool,
+    /// What clients without a key may do; `None` where all clients are of this machine.
+    pub client_limits: Option<Arc<ClientLimits>>,
 }
 
 impl Routes {
@@ -60,9 +65,23 @@ impl Routes {
     pub async fn route(&self, mut request: Request<Incoming>, peer: Client, proxies: &Trust) -> Answer {
         let client = peer.behind(request.headers(), proxies);
         request.extensions_mut().insert(client);
+        let has_key = request.headers().contains_key(header::AUTHORIZATION);
+        if !has_key && self.has_too_many_requests(client) {
+            return too_many_requests().response().map(|body| Either::Left(Full::new(body)));
+        }
         let response: Result<_, Infallible> = self.router.clone().call(request.map(Body::new)).await;
         let Ok(response) = response;
+        // A key that is not valid is none.
+        if has_key && response.status() == StatusCode::UNAUTHORIZED && self.has_too_many_requests(client) {
+            return too_many_requests().response().map(|body| Either::Left(Full::new(body)));
+        }
         response.map(Either::Right)
+    }
+
+    /// Counts a request without a valid key, and returns whether its client has sent too many.
+    fn has_too_many_requests(&self, client: Client) -> bool {
+        let limits = self.client_limits.as_ref();
+        limits.is_some_and(|limits| limits.has_too_many_requests(client.address, Instant::now()))
     }
 }
 
@@ -73,6 +92,12 @@ impl Handler for Routes {
             Err(refusal) => refusal,
         }
     }
+}
+
+/// Refuses a request of a client that has sent too many without a valid key.
+#[must_use]
+pub fn too_many_requests() -> Problem {
+    Problem::enough("too many requests without a key come from this address; send fewer", 1)
 }
 
 /// Reads the body of a refused request and drops it, within limits: a sender that is still writing does not read the answer.

@@ -19,10 +19,12 @@ pub(crate) enum DisconnectReason {
     ProxyHeader,
     /// The TLS handshake failed, or was not over in time.
     Tls,
+    /// Its client had too many open connections.
+    TooMany,
 }
 
 impl DisconnectReason {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::HeadTooLarge,
         Self::HeadMalformed,
         Self::HeadTimeout,
@@ -30,6 +32,7 @@ impl DisconnectReason {
         Self::Stranger,
         Self::ProxyHeader,
         Self::Tls,
+        Self::TooMany,
     ];
 
     pub(crate) const fn as_str(self) -> &'static str {
@@ -41,6 +44,7 @@ impl DisconnectReason {
             Self::Stranger => "stranger",
             Self::ProxyHeader => "proxy-header",
             Self::Tls => "tls",
+            Self::TooMany => "too-many",
         }
     }
 }

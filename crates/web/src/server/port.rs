@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use super::handler::Handler;
 use super::tls::Tls;
 use crate::networks::Trust;
+use crate::quota::client_limits::ClientLimits;
 use crate::server::metrics::HttpMetrics;
 
 /// The configuration of a port.
@@ -21,6 +22,8 @@ pub struct PortConfig {
     pub expects_proxy: bool,
     /// Maximum time for which a connection without a request is kept open.
     pub idle_timeout: Duration,
+    /// What clients without a key may do; `None` where all clients are of this machine.
+    pub client_limits: Option<Arc<ClientLimits>>,
     /// The certificate and key for TLS, if it is used.
     pub tls: Option<Arc<Tls>>,
 }

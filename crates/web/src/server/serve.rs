@@ -46,13 +46,14 @@ impl<H: Handler> Port<H> {
                     }
                 },
             };
+            // Before the permit: a client that has its share waits for none.
+            let Some(connection) = Connection::new(self, peer.ip()) else { continue };
             // The permit is taken after the accept: a permit that waited here for a connection would be kept from other
             // listeners.
             let permit = tokio::select! {
                 () = stopped(&mut stop) => break,
                 permit = Arc::clone(&self.permits).acquire_owned() => permit,
             };
-            let connection = Connection::new(self, peer.ip());
             let watcher = graceful.watcher();
             tokio::spawn(async move {
                 let _permit = permit;

@@ -13,6 +13,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tracing::{error, info};
 
+use crate::private_file;
+
 /// Time between two checks of the files.
 const RELOAD_EVERY: Duration = Duration::from_secs(1);
 
@@ -98,7 +100,9 @@ fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
         return Err(wrong(own, "holds no certificate; give PEM, the certificate first".to_owned()));
     }
     // A group may read it, as tools that renew certificates set it up; others may not.
-    let mode = std::fs::metadata(key).map_or(0, |meta| meta.mode() & 0o777);
+    let meta = std::fs::metadata(key).map_err(|e| wrong(secret, format!("cannot be read: {e}")))?;
+    private_file::check_owner(&meta).map_err(|what| wrong(secret, what))?;
+    let mode = meta.mode() & 0o777;
     if mode & 0o007 != 0 {
         return Err(wrong(secret, format!("others may read the key (mode {mode:04o}): chmod 600 it")));
     }

@@ -57,7 +57,10 @@ fn mistakes_in_the_form_have_a_line() {
         &key("quota = { events-per-second = -1 }"),
         &expect!["6 [] line 6: invalid value: integer `-1`, expected u32"],
     );
-    refused("# é\nkeys = []\n", &expect!["2 [] line 2: unknown field `keys`, expected `key` or `quotas`"]);
+    refused(
+        "# é\nkeys = []\n",
+        &expect!["2 [] line 2: unknown field `keys`, expected one of `key`, `quotas`, `keyless`"],
+    );
 }
 
 #[test]

@@ -2,10 +2,10 @@
 //! GS1 Digital Links, and every other path that is the link of a code. A link resolves as the same text does in an event. The
 //! scan is made durable, and the browser is redirected to the campaign's landing page.
 //!
-//! - `cookie`: the shopper who holds the phone
+//! - [`cookie`]: the shopper who holds the phone
 //! - `visitor`: visitors that open a link without meaning to scan
 
-mod cookie;
+pub mod cookie;
 pub(crate) mod visitor;
 
 use std::sync::Arc;
@@ -32,6 +32,7 @@ use wire::event::{CODE_BYTES_MAX, KeylessScan};
 use self::cookie::Shopper;
 use crate::ingest::body_reader::{Context, read_scan};
 use crate::ingest::service::{IngestService, over_limit};
+use crate::metrics::Shed;
 use crate::transport::browser::visitor::{NotAScan, uncounted};
 
 /// The route of tokens.
@@ -65,7 +66,9 @@ async fn link(State(service): State<Arc<IngestService>>, request: Request) -> Re
 /// The link that was opened, as the text of a code. A query that does not change the code is left out: with it, a
 /// link may be longer than the text of a code may be.
 fn code_text(head: &Parts) -> String {
-    let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    // A host with a path in it would be a link of its own, which was not opened.
+    let host = host.filter(|host| !host.contains(['/', '\\', '?', '#', '@'])).unwrap_or("localhost");
     let whole = format!("https://{host}{}", head.uri.path_and_query().map_or("/", |path| path.as_str()));
     let bare = format!("https://{host}{}", head.uri.path());
     let arena = Bump::new();
@@ -107,9 +110,9 @@ impl IngestService {
     }
 
     async fn scan(&self, text: &str, target: &Target, head: &Parts, began: Instant) -> Response {
-        let shopper = Shopper::of(&head.headers);
+        let shopper = Shopper::of(&head.headers, &self.visitor_key);
         let id = scan_id::new();
-        let result = self.take_scan(text, target, &shopper, &id, began).await;
+        let result = self.take_scan(text, target, &shopper, &id, (head.extensions.get(), began)).await;
         match result {
             Ok(durable) => {
                 let mut response = match &target.landing {
@@ -146,8 +149,14 @@ impl IngestService {
         target: &Target,
         shopper: &Shopper,
         id: &str,
-        began: Instant,
+        (client, began): (Option<&Client>, Instant),
     ) -> Result<&'static str, Problem> {
+        let limits = self.client_limits.as_ref().zip(client);
+        if limits.is_some_and(|(limits, client)| limits.has_too_many_scans(client.address, began)) {
+            self.metrics.received.inc();
+            self.metrics.shed(Shed::Client, 1);
+            return Err(Problem::enough("too many scans come from this address; open the link again", 1));
+        }
         let grant = self.keyless_grant();
         let permit = self.memory_permit(0).ok_or_else(|| self.busy(began))?;
         let batcher = self.batcher();
@@ -194,10 +203,10 @@ fn unknown() -> Response {
 }
 
 /// Redirects a visitor that is not counted to the landing page, without a result to ask for. A prefetch gets nothing at all: a
-/// browser that kept the redirect would not come when its user does.
+/// browser that kept the redirect would not come when its user does. What a page embeds gets nothing either.
 fn pass(why: NotAScan, landing: Option<&str>) -> Response {
     match landing {
-        Some(landing) if why != NotAScan::Prefetch => redirect(landing),
+        Some(landing) if !matches!(why, NotAScan::Prefetch | NotAScan::Embedded) => redirect(landing),
         _ => StatusCode::NO_CONTENT.into_response(),
     }
 }

@@ -5,6 +5,7 @@
 //! - `refusal`: requests that are not answered as events
 //! - `responder`: answers, once events are durable or refused
 //! - `exchanges`: requests that were received before, and their answers
+//! - [`signatures`]: signatures that were received before
 //! - `reply`: an answer that is no larger than its request
 
 mod exchanges;
@@ -12,4 +13,5 @@ pub mod receiver;
 mod refusal;
 mod reply;
 mod responder;
+pub mod signatures;
 pub mod socket;

@@ -15,8 +15,9 @@ use wire::datagram;
 
 use super::exchanges::{Begun, Fingerprints};
 use super::refusal::{Refusal, check};
-use super::reply::{Body, Reply, Request};
+use super::reply::{Body, Reply, Request, Signature};
 use super::responder::{PendingRequest, Responder, busy, too_many_requests};
+use super::signatures::{Seen, Signatures, TIME_OFF_MAX_S};
 use super::socket::{Inbox, Socket, is_nothing};
 use crate::ingest::batcher::Batcher;
 use crate::ingest::body_reader::{Answer, Body as ReadBody, Reading, Sender, Shape};
@@ -25,8 +26,6 @@ use crate::ingest::service::IngestService;
 use crate::metrics::{DatagramReject, Shed, Transport};
 use crate::spool::Durable;
 
-/// Maximum difference between a signer's clock and ours, in seconds; a message beyond it is refused.
-const TIME_OFF_MAX_S: u64 = 5 * 60;
 /// Maximum number of receives at the end, for datagrams that were sent before it; further datagrams are dropped.
 const LAST_BATCHES_MAX: usize = 1_000;
 /// Time after which a failed receive is tried again.
@@ -75,10 +74,16 @@ impl Batch<'_> {
 }
 
 impl Receiver {
-    /// A receiver for the socket of this number, of an ingest service.
+    /// A receiver for the socket of this number, of an ingest service. All sockets share the signatures.
     #[must_use]
-    pub fn new(number: usize, socket: Socket, service: Arc<IngestService>, trust: Arc<Trust>) -> Self {
-        let responder = Arc::new(Responder::new(socket, Arc::clone(&service)));
+    pub fn new(
+        number: usize,
+        socket: Socket,
+        service: Arc<IngestService>,
+        trust: Arc<Trust>,
+        signatures: Arc<Signatures>,
+    ) -> Self {
+        let responder = Arc::new(Responder::new(socket, Arc::clone(&service), signatures));
         Self { number, responder, service, trust, fingerprints: Fingerprints::default(), everyone: Grant::everything() }
     }
 
@@ -209,7 +214,7 @@ impl Receiver {
         }
         let refusal = match grant.and_then(|grant| check(&message).map(|()| grant)) {
             Ok(None) => return self.take(batch, &message, everyone, request),
-            Ok(Some(grant)) => return self.take_signed(batch.now, &message, &grant, request),
+            Ok(Some(grant)) => return self.once(batch.now, &message, &grant, request),
             Err(refusal) => refusal,
         };
         udp.refuse(refusal.reject);
@@ -239,6 +244,25 @@ impl Receiver {
             return Err(Refusal::forbidden("the key is of no merchant that is served here"));
         }
         Ok(Some(grant))
+    }
+
+    /// Takes a signed request, unless its signature was received before: then its sender gets the first answer again.
+    fn once(&self, now: Instant, message: &Message<'_>, grant: &Grant, request: Option<Request>) {
+        let signature = message.query("s").and_then(|signature| Signature::try_from(signature).ok());
+        let signature = signature.expect("a signature that was right");
+        match self.responder.signatures.begin(signature, now) {
+            Seen::New => {
+                let mut request = request;
+                request.iter_mut().for_each(|request| request.signature = Some(signature));
+                self.take_signed(now, message, grant, request);
+            }
+            // Its sender asks again, or gets the answer to the first request.
+            Seen::InFlight => self.service.metrics.udp.retransmissions.inc(),
+            Seen::Answered(first) => {
+                self.service.metrics.udp.retransmissions.inc();
+                self.answer(request.as_ref(), now, first.reply());
+            }
+        }
     }
 
     /// Takes the events of a request whose sender has a key, as a batch of their own: beyond a quota all are refused.

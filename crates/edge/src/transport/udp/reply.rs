@@ -8,11 +8,16 @@ use super::exchanges::Key;
 /// Maximum number of bytes of an answer, which fits one packet; a longer text is truncated, other content is left out.
 pub(super) const REPLY_BYTES_MAX: usize = 1152;
 
+/// A signature as it is sent: 16 bytes as base64url.
+pub(super) type Signature = [u8; 22];
+
 /// The address of an answer, and its maximum size.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) key: Key,
     pub(super) format: Format,
+    /// Of a signed request that is the first with its signature.
+    pub(super) signature: Option<Signature>,
     token: [u8; 8],
     token_bytes: usize,
     bytes: usize,
@@ -85,7 +90,7 @@ impl Request {
         let mut token = [0; 8];
         token[..message.token.len()].copy_from_slice(message.token);
         let format = Format::of(message).unwrap_or(Format::Json);
-        Self { key, format, token, token_bytes: message.token.len(), bytes }
+        Self { key, format, signature: None, token, token_bytes: message.token.len(), bytes }
     }
 
     /// Whether an answer of this number of bytes is allowed.

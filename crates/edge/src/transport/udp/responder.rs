@@ -10,6 +10,7 @@ use wire::coap::Code;
 
 use super::exchanges::Exchanges;
 use super::reply::{Body, REPLY_BYTES_MAX, Reply, Request};
+use super::signatures::Signatures;
 use super::socket::Socket;
 use crate::ingest::body_reader::{Answer, Row};
 use crate::ingest::service::IngestService;
@@ -21,6 +22,7 @@ pub(super) struct Responder {
     pub(super) socket: Socket,
     service: Arc<IngestService>,
     exchanges: Mutex<Exchanges>,
+    pub(super) signatures: Arc<Signatures>,
 }
 
 /// A request that is answered when its batch of events is durable.
@@ -39,8 +41,8 @@ impl PendingRequest {
 }
 
 impl Responder {
-    pub(super) fn new(socket: Socket, service: Arc<IngestService>) -> Self {
-        Self { socket, service, exchanges: Mutex::default() }
+    pub(super) fn new(socket: Socket, service: Arc<IngestService>, signatures: Arc<Signatures>) -> Self {
+        Self { socket, service, exchanges: Mutex::default(), signatures }
     }
 
     pub(super) fn exchanges(&self) -> MutexGuard<'_, Exchanges> {
@@ -69,6 +71,9 @@ impl Responder {
         let mut buffer = [0; REPLY_BYTES_MAX];
         let answer = request.answer(reply, &mut buffer);
         self.exchanges().end(request.key, began, answer);
+        if let Some(signature) = &request.signature {
+            self.signatures.end(signature, reply);
+        }
         self.service.metrics.udp.answers.with_label_values(&[&reply.code.to_string()]).inc();
         self.socket.send(answer, request.key.0);
     }

@@ -55,6 +55,7 @@ use crate::process::logging::log_as;
 use crate::process::signals::Signals;
 use crate::process::sockets::{Receivers, Sockets};
 use crate::process::thread::{Failures, failures, thread};
+use crate::process::visitor_key;
 use crate::roles::http::{HttpServer, HttpSockets, open_keys};
 use crate::roles::serve::health::RoleHealth;
 use crate::rules::files::read_all;
@@ -114,6 +115,7 @@ impl Service {
         std::fs::create_dir_all(data)
             .map_err(|e| refused(&format!("cannot be written: {e}: choose a directory that can be")))?;
         let lock = lock(data).map_err(|e| refused(&e))?;
+        let visitor_key = visitor_key::open(data).map_err(|e| refused(&e))?;
         let sockets = HttpSockets::bind(&settings.http, &settings.process).await?;
         let udp = Sockets::bind(settings.ingest.udp())?;
 
@@ -175,7 +177,8 @@ impl Service {
             Arc::clone(&served),
             keys.clone(),
             metrics,
-            settings.ingest.limits(),
+            settings.ingest.limits(sockets.client_limits()),
+            visitor_key,
         );
         let console = Arc::new(Console::new(Arc::clone(&pending_results), url, served, keys.clone()));
         let own = Arc::clone(&health);
@@ -185,7 +188,7 @@ impl Service {
             IngestService::routes().merge(browser::routes(&ingest)).merge(console.routes()).merge(page),
             browser::links(&ingest),
         );
-        let routes = Routes { router: routes, local_only: keys.is_none() };
+        let routes = Routes { router: routes, local_only: keys.is_none(), client_limits: sockets.client_limits() };
         let handler = EdgeHandler { ingest: Arc::clone(&ingest), routes };
 
         let mut threads = vec![thread("ledger", &failed, move || ledger.run().map_err(Into::into))];
@@ -385,7 +388,7 @@ fn run_lane(context: &Arc<WorkerContext>, log: Arc<Log>, tasks: Vec<Box<dyn Task
     }
     let consumer = Box::new(LocalConsumer::new(Arc::clone(&log), Readers::Desks));
     let tools = Tools { consumer, appender: log, heartbeat: context.heartbeat() };
-    match Lane::new(context, ONLY, tools, &mut owned, &command_rx, &|_, _| true).run() {
+    match Lane::new(context, ONLY, tools, &mut owned, &command_rx, &|_, _, _| true).run() {
         // The log has said why.
         Err(LaneError::AppendError(refused)) => {
             warn!(%refused, "a lane stops");

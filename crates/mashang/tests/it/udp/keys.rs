@@ -90,7 +90,8 @@ fn what_is_not_signed_well_is_never_answered() {
     assert_eq!(client.ask(&good).id, 12, "the first answer is that to the good one");
     never(&con(12, &event));
     assert_eq!(client.ask(&good).id, 12);
-    assert_eq!(client.ask(&signed(13, TILL, &visit("good"))).id, 13);
+    let later = (now_s() + 60).to_string();
+    assert_eq!(client.ask(&signed_at(Kind::Confirmable, 13, TILL, &later, &visit("good"))).id, 13);
     assert!(!client.has_answer());
     assert_eq!((refused(&server, "unauthenticated"), refused(&server, "malformed")), (sent - 1, 1));
     assert_eq!((sum(&server, "mashang_events_received_total"), accepted(&server)), (2, 2));
@@ -199,4 +200,34 @@ fn quota_is_shared_by_http_and_udp() {
     adds_up(&server);
     let shed = server.metric("mashang_events_shed_total{reason=\"quota\"}");
     assert_eq!((accepted(&server), shed), (60, 1 + 2 + 1));
+}
+
+/// Who copies a signed datagram can send it again from anywhere: its signer loses nothing by that.
+#[test]
+fn replayed_signature_gets_first_answer_and_costs_no_quota() {
+    let dir = shop();
+    let rest = "merchants = [\"steady\"]\nscopes = [\"ingest\"]";
+    let till = key(TILL.0, TILL.1, &format!("{rest}\nquota = {{ events-per-second = 1, burst = 3 }}"));
+    write_keys(dir.path(), &till);
+    let server = Server::start(dir.path(), &[&UDP[..], &["--keys", "keys.toml", "--udp-trust", "none"]].concat());
+    let (till, thief) = (Client::to(&server), Client::to(&server));
+    let time = now_s().to_string();
+    let copied = |id, payload: &str| signed_at(Kind::Confirmable, id, TILL, &time, payload);
+    assert_eq!(till.ask(&copied(1, &visit("a"))).code, "2.04");
+    let wrong = till.ask(&copied(2, "{}"));
+    assert_eq!(wrong.code, "4.00");
+    for id in 100..150 {
+        let again = thief.ask(&copied(id, &visit("a")));
+        assert_eq!((again.code.as_str(), again.id), ("2.04", id));
+        let again = thief.ask(&copied(1000 + id, "{}"));
+        assert_eq!((again.code.as_str(), again.payload == wrong.payload, again.id), ("4.00", true, 1000 + id));
+        thief.send(&signed_at(Kind::NonConfirmable, 2000 + id, TILL, &time, &visit("a")));
+    }
+    // Two of its quota are left.
+    assert_eq!(till.ask(&signed(3, TILL, &visit("b"))).code, "2.04");
+    assert_eq!(till.ask(&signed(4, TILL, &visit("c"))).code, "2.04");
+    adds_up(&server);
+    assert_eq!((accepted(&server), server.metric("mashang_events_shed_total{reason=\"quota\"}")), (3, 0));
+    server.settle();
+    assert_eq!(ids(dir.path()), ["a", "b", "c"]);
 }

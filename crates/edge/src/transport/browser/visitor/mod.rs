@@ -17,19 +17,25 @@ pub(crate) enum NotAScan {
     Prefetch,
     /// A robot that makes a preview, or an index.
     Robot,
+    /// A page shows the link as a picture, a frame or the like: its reader has opened nothing.
+    Embedded,
 }
 
 impl NotAScan {
-    pub(crate) const ALL: [Self; 3] = [Self::Head, Self::Prefetch, Self::Robot];
+    pub(crate) const ALL: [Self; 4] = [Self::Head, Self::Prefetch, Self::Robot, Self::Embedded];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Head => "head",
             Self::Prefetch => "prefetch",
             Self::Robot => "robot",
+            Self::Embedded => "embedded",
         }
     }
 }
+
+/// What a browser fetches something for (Fetch Metadata); older browsers do not say it.
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// The Fetch standard's header, and those that browsers sent before it.
 static PURPOSES: [HeaderName; 4] = [
@@ -51,6 +57,9 @@ pub(crate) fn uncounted(method: &Method, headers: &HeaderMap) -> Option<NotAScan
     let mut purposes = PURPOSES.iter().filter_map(|name| headers.get(name)?.to_str().ok());
     if purposes.any(fetches_ahead) {
         return Some(NotAScan::Prefetch);
+    }
+    if headers.get(SEC_FETCH_DEST).is_some_and(|dest| dest != "document") {
+        return Some(NotAScan::Embedded);
     }
     let agent = headers.get(header::USER_AGENT)?;
     is_robot(agent.as_bytes()).then_some(NotAScan::Robot)
@@ -77,6 +86,10 @@ mod tests {
         assert_eq!(with("x-moz", "prefetch"), Some(NotAScan::Prefetch));
         assert_eq!(with("x-purpose", "preview"), Some(NotAScan::Prefetch));
         assert_eq!(with("sec-fetch-mode", "navigate"), None);
+        assert_eq!(with("sec-fetch-dest", "document"), None);
+        for dest in ["image", "iframe", "script", "empty", "embed", "object", "style"] {
+            assert_eq!(with("sec-fetch-dest", dest), Some(NotAScan::Embedded));
+        }
         assert_eq!(uncounted(&Method::HEAD, &HeaderMap::new()), Some(NotAScan::Head));
     }
 }

@@ -63,10 +63,12 @@ fn keys_are_limited_to_scopes_and_reloaded() {
     assert_eq!([result(None), result(Some("till.s3cret")), result(Some("Board.looks"))], [401, 403, 200]);
     let page = |key| get(&server.http, key).expect("an answer").status;
     assert_eq!([page(None), page(Some("Board.looks"))], [401, 200]);
-    // A file that is wrong changes nothing; one that is right does.
-    write_keys(dir.path(), "[[key]]\nid = 7");
-    std::thread::sleep(Duration::from_millis(1_500));
-    assert_eq!(with(Some("till.s3cret"), visit).status, 202);
+    // A file that is wrong or empty changes nothing; one that is right does.
+    for wrong in ["[[key]]\nid = 7", "", "[quotas]\nsteady = { events-per-second = 1 }\n"] {
+        write_keys(dir.path(), wrong);
+        server.hears("the keys stay as they were");
+        assert_eq!(with(Some("till.s3cret"), visit).status, 202);
+    }
     write_keys(dir.path(), &key("till", "fresh", "merchants = [\"steady\"]\nscopes = [\"ingest\"]"));
     let mut tries = 0;
     while with(Some("till.fresh"), visit).status != 202 {

@@ -13,3 +13,4 @@ mod overload;
 mod pages;
 mod requests;
 mod results;
+mod strangers;

@@ -1,4 +1,10 @@
 //! Quotas: a number of events per second and a burst, per key and per merchant.
+//!
+//! - [`client_limits`]: what one client address can do without a key
+//! - [`rate_table`]: counts per key, in a table of fixed size
+
+pub mod client_limits;
+pub mod rate_table;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

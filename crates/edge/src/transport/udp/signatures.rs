@@ -1,0 +1,204 @@
+//! Signatures that were received before, and the answers to their requests (contract section 10).
+//!
+//! A signed datagram can be copied and sent again from anywhere, under another message id. It must not cost its signer's
+//! quota: it gets the first answer again, and nothing of it is read. All sockets of a process share the table; another edge's
+//! are not known here, and there the desks remove the events as duplicates.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use wire::coap::Code;
+
+use super::reply::{Body, Reply, Signature};
+
+/// Maximum difference between a signer's clock and ours, in seconds; a message beyond it is refused.
+pub(super) const TIME_OFF_MAX_S: u64 = 5 * 60;
+/// Time for which a signature is remembered: as long as the time in it can be near enough.
+const LIFETIME: Duration = Duration::from_secs(2 * TIME_OFF_MAX_S);
+/// Maximum number of remembered signatures; beyond it the oldest are forgotten, and cost quota if they come again.
+const SIGNATURES_MAX: usize = 262_144;
+/// Maximum number of bytes of all remembered contents; beyond it the oldest signatures are forgotten.
+const CONTENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What is known of a signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    New,
+    /// It was received before and is not answered yet.
+    InFlight,
+    Answered(FirstAnswer),
+}
+
+/// The answer that a signature's first request got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FirstAnswer {
+    code: Code,
+    size1: Option<u32>,
+    content: Content,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Content {
+    Nothing,
+    Diagnostic(Box<str>),
+    Bytes(Box<[u8]>),
+}
+
+impl FirstAnswer {
+    fn of(reply: Reply<'_>) -> Self {
+        let content = match reply.body {
+            Body::Nothing => Content::Nothing,
+            Body::Diagnostic(text) => Content::Diagnostic(text.into()),
+            Body::Content(content) => Content::Bytes(content.into()),
+        };
+        Self { code: reply.code, size1: reply.size1, content }
+    }
+
+    pub(super) fn reply(&self) -> Reply<'_> {
+        let body = match &self.content {
+            Content::Nothing => Body::Nothing,
+            Content::Diagnostic(text) => Body::Diagnostic(text),
+            Content::Bytes(content) => Body::Content(content),
+        };
+        Reply { size1: self.size1, ..Reply::new(self.code, body) }
+    }
+
+    fn bytes(&self) -> usize {
+        match &self.content {
+            Content::Nothing => 0,
+            Content::Diagnostic(text) => text.len(),
+            Content::Bytes(content) => content.len(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Known {
+    began: Instant,
+    /// `None` while the request is in flight.
+    answer: Option<FirstAnswer>,
+}
+
+/// The signatures that were received before.
+#[derive(Debug, Default)]
+pub struct Signatures(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    known: HashMap<Signature, Known>,
+    /// In the order in which they came. One that was forgotten before is in it all the same.
+    order: VecDeque<(Instant, Signature)>,
+    content_bytes: usize,
+}
+
+impl Signatures {
+    /// Looks a signature up, and remembers it from now on.
+    pub(super) fn begin(&self, signature: Signature, now: Instant) -> Seen {
+        let mut table = self.0.lock();
+        table.sweep(now);
+        match table.known.get(&signature) {
+            Some(Known { answer: Some(answer), .. }) => Seen::Answered(answer.clone()),
+            Some(_) => Seen::InFlight,
+            None => {
+                table.known.insert(signature, Known { began: now, answer: None });
+                table.order.push_back((now, signature));
+                Seen::New
+            }
+        }
+    }
+
+    /// Remembers the answer to the first request of a signature. A request that was refused for now may be sent again as it is, so
+    /// it is forgotten.
+    pub(super) fn end(&self, signature: &Signature, reply: Reply<'_>) {
+        let mut table = self.0.lock();
+        if reply.max_age_s.is_some() {
+            table.forget(signature);
+            return;
+        }
+        let answer = FirstAnswer::of(reply);
+        if let Some(known) = table.known.get_mut(signature).filter(|known| known.answer.is_none()) {
+            let bytes = answer.bytes();
+            known.answer = Some(answer);
+            table.content_bytes += bytes;
+        }
+    }
+}
+
+impl Table {
+    /// Forgets expired signatures, and the oldest ones beyond the limits.
+    fn sweep(&mut self, now: Instant) {
+        while let Some(&(began, signature)) = self.order.front() {
+            let fits = self.order.len() < SIGNATURES_MAX && self.content_bytes <= CONTENT_BYTES_MAX;
+            if fits && now.saturating_duration_since(began) < LIFETIME {
+                return;
+            }
+            self.order.pop_front();
+            // A signature that was forgotten and came again has a later place in the order.
+            if self.known.get(&signature).is_some_and(|known| known.began == began) {
+                self.forget(&signature);
+            }
+        }
+    }
+
+    fn forget(&mut self, signature: &Signature) {
+        if let Some(known) = self.known.remove(signature) {
+            self.content_bytes -= known.answer.map_or(0, |answer| answer.bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signature(n: u32) -> Signature {
+        let mut signature = [b'A'; 22];
+        signature[..4].copy_from_slice(&n.to_be_bytes());
+        signature
+    }
+
+    #[test]
+    fn signature_gets_its_first_answer_for_its_lifetime() {
+        let signatures = Signatures::default();
+        let began = Instant::now();
+        assert_eq!(signatures.begin(signature(1), began), Seen::New);
+        assert_eq!(signatures.begin(signature(1), began), Seen::InFlight);
+        let first = Reply::new(Code::CHANGED, Body::Content(b"{}"));
+        signatures.end(&signature(1), first);
+        signatures.end(&signature(1), Reply::new(Code::BAD_REQUEST, Body::Nothing));
+        let last = began + LIFETIME - Duration::from_nanos(1);
+        assert_eq!(signatures.begin(signature(1), last), Seen::Answered(FirstAnswer::of(first)));
+        assert_eq!(signatures.begin(signature(2), last), Seen::New);
+        assert_eq!(signatures.begin(signature(1), began + LIFETIME), Seen::New);
+    }
+
+    #[test]
+    fn request_refused_for_now_may_come_again() {
+        let signatures = Signatures::default();
+        let began = Instant::now();
+        let later = Reply { max_age_s: Some(5), ..Reply::new(Code::UNAVAILABLE, Body::Diagnostic("full")) };
+        for _ in 0..3 {
+            assert_eq!(signatures.begin(signature(1), began), Seen::New);
+            signatures.end(&signature(1), later);
+        }
+        let table = signatures.0.lock();
+        assert!(table.known.is_empty() && table.content_bytes == 0);
+    }
+
+    #[test]
+    fn remembered_signatures_are_limited() {
+        let signatures = Signatures::default();
+        let began = Instant::now();
+        let content = [b'x'; 100];
+        for n in 0..u32::try_from(SIGNATURES_MAX).expect("small") + 1_000 {
+            assert_eq!(signatures.begin(signature(n), began), Seen::New);
+            signatures.end(&signature(n), Reply::new(Code::CHANGED, Body::Content(&content)));
+        }
+        let mut table = signatures.0.lock();
+        assert!(table.known.len() <= SIGNATURES_MAX && table.order.len() <= SIGNATURES_MAX);
+        assert!(table.content_bytes <= CONTENT_BYTES_MAX + content.len());
+        table.sweep(began + LIFETIME);
+        assert!(table.known.is_empty() && table.order.is_empty() && table.content_bytes == 0);
+    }
+}
