@@ -202,11 +202,11 @@ type Shared = (usize, Arc<Vec<Touch>>, Arc<Vec<Touch>>);
 impl Inserted {
     /// Inserts a touch into the candidates of the order at a place; the places rise.
     fn insert(&mut self, at: usize, candidates: &mut Arc<Vec<Touch>>, touch: Touch) {
-        let same = self.last.take().filter(|(last, before, _)| last + 1 == at && Arc::ptr_eq(before, candidates));
-        if let Some((_, before, after)) = same {
+        let last = self.last.take().filter(|(last, before, _)| last + 1 == at && are_same(before, candidates));
+        if let Some((_, before, after)) = last {
             *candidates = Arc::clone(&after);
             self.last = Some((at, before, after));
-        } else if Arc::strong_count(candidates) == 1 {
+        } else if candidates.len() > 1 && Arc::strong_count(candidates) == 1 {
             insert(Arc::make_mut(candidates), touch);
         } else {
             let before = Arc::clone(candidates);
@@ -214,6 +214,11 @@ impl Inserted {
             self.last = Some((at, before, Arc::clone(candidates)));
         }
     }
+}
+
+/// Whether candidates are shared; orders without any, or with one, begin to share theirs where these are equal.
+fn are_same(one: &Arc<Vec<Touch>>, other: &Arc<Vec<Touch>>) -> bool {
+    Arc::ptr_eq(one, other) || (one.len() <= 1 && one == other)
 }
 
 /// Shares the candidates of the order before it, if they are equal.
