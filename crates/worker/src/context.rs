@@ -64,11 +64,13 @@ pub struct WorkerContext {
     /// Whether a desk has panicked since the start.
     has_panicked: AtomicBool,
     /// The record of each partition at which its desk panicked last, and how often it did.
-    panics: Mutex<BTreeMap<TopicPartition, (u64, u32)>>,
+    panics: Mutex<BTreeMap<TopicPartition, BTreeMap<u64, u32>>>,
 }
 
 /// Number of panics of a desk at one record after which the record is set aside.
 pub(crate) const PANICS_MAX: u32 = 2;
+/// Maximum number of records of a partition at which its desk panics; beyond it the partition stops.
+const PANICS_REMEMBERED: usize = 1024;
 
 impl std::fmt::Debug for WorkerContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -153,22 +155,27 @@ impl WorkerContext {
         }
     }
 
-    /// A desk panicked at a record. Returns how often it has.
-    pub(crate) fn panicked(&self, partition: TopicPartition, offset: u64) -> u32 {
+    /// A desk panicked at a record. Returns how often it has; `None` if its partition has had too many such records.
+    pub(crate) fn panicked(&self, partition: TopicPartition, offset: u64) -> Option<u32> {
         self.has_panicked.store(true, Ordering::Release);
         let mut panics = self.panics.lock();
-        let (at, times) = panics.entry(partition).or_insert((offset, 0));
-        if *at != offset {
-            (*at, *times) = (offset, 0);
+        let offsets = panics.entry(partition).or_default();
+        if offsets.len() >= PANICS_REMEMBERED && !offsets.contains_key(&offset) {
+            return None;
         }
+        let times = offsets.entry(offset).or_default();
         *times += 1;
-        *times
+        Some(*times)
     }
 
     /// Whether a record is to be set aside, because its desk panics at it.
     pub(crate) fn is_set_aside(&self, partition: TopicPartition, offset: u64) -> bool {
         self.has_panicked.load(Ordering::Acquire)
-            && self.panics.lock().get(&partition).is_some_and(|&(at, times)| at == offset && times >= PANICS_MAX)
+            && self
+                .panics
+                .lock()
+                .get(&partition)
+                .is_some_and(|offsets| offsets.get(&offset).is_some_and(|&times| times >= PANICS_MAX))
     }
 
     /// Asks all lanes to finish their work, take a last snapshot and end.

@@ -241,7 +241,7 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
             return Err(TaskError::Panicked { partition: self.source.to_string(), offset: record.offset });
         }
         let had = answers.len();
-        let admission = self.stage.set_aside(record.append, record.bytes, why, answers);
+        let admission = self.stage.set_aside(record.append, record.bytes, why, answers)?;
         self.sent_answers(answers.len() - had);
         Ok(admission)
     }

@@ -37,7 +37,7 @@ pub enum Admission {
     Drop,
     /// The frame that it follows is missing: [`Positions::missing`] names it until both have come again.
     Early,
-    /// The record is not a frame, or is damaged: it is copied to `rejects`. Only in `scans`, where other programs may write.
+    /// The desk cannot apply the record: it is copied to `rejects`. Only in `scans`, where other programs may write.
     Reject,
 }
 

@@ -5,16 +5,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::frame::{Body, Frame, FrameError, Kind, PART_BYTES_MAX, seal};
+use crate::frame::{Body, Frame, FrameError, HEADER_BYTES, Kind, PART_BYTES_MAX, seal};
 use crate::model::address::{AnswerPos, PartitionId, Provenance, Topic};
 use crate::model::time::Millis;
+
+/// Maximum number of bytes of a record that are copied: a whole frame, as large as an edge writes one.
+const RECORD_BYTES_MAX: usize = PART_BYTES_MAX + HEADER_BYTES;
 
 /// The copy of the record; the frame's tag has its partition and offset, the frame's `received` is its append time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reject<'a> {
     /// Why the record was set aside.
     pub why: &'a str,
-    /// Size of the record, bytes; at most [`PART_BYTES_MAX`] of them are copied.
+    /// Size of the record, bytes; at most [`RECORD_BYTES_MAX`] of them are copied.
     pub bytes: u64,
     /// The beginning of the record.
     #[serde(borrow)]
@@ -24,7 +27,7 @@ pub struct Reject<'a> {
 /// The record for `rejects`.
 #[must_use]
 pub fn record(source: PartitionId, offset: u64, append: Millis, why: &str, record: &[u8]) -> Vec<u8> {
-    let kept = &record[..record.len().min(PART_BYTES_MAX)];
+    let kept = &record[..record.len().min(RECORD_BYTES_MAX)];
     let mut body = Body::default();
     body.push(&Reject { why, bytes: record.len() as u64, record: kept });
     let tag = Provenance { source, at: AnswerPos { offset, part: 0 }, prev: None, hash: 0 };

@@ -349,16 +349,12 @@ impl<D: Desk> Stage<D> {
         if offset > self.next {
             return Err(ProtocolError::Offset { partition: name(), expected: self.next, found: offset });
         }
+        self.check_expected(append, record)?;
         let taken = Some((frame::stored_checksum(record), append));
-        if let Some(expected) = self.expected.take_if(|expected| expected.offset == offset)
-            && taken != Some((expected.checksum, expected.append))
-        {
-            return Err(ProtocolError::Rewritten { partition: name(), offset });
-        }
         let frame = match Frame::open(record) {
             Ok(frame) => frame,
             Err(error) if D::TOPIC == Topic::Scans && error.is_foreign() => {
-                return Ok(self.set_aside(append, record, &error.to_string(), answer));
+                return self.set_aside(append, record, &error.to_string(), answer);
             }
             Err(error) => return Err(ProtocolError::Frame { to: name(), offset, error }),
         };
@@ -366,6 +362,9 @@ impl<D: Desk> Stage<D> {
             Genesis::check(&frame, self.source).map_err(|what| unexpected(what.into()))?;
             (self.next, self.last) = (offset + 1, taken);
             return Ok(Admission::Apply);
+        }
+        if D::TOPIC == Topic::Scans && frame.tag.is_some() {
+            return self.set_aside(append, record, "a frame of scans has no source", answer);
         }
         if let Some(tag) = &frame.tag {
             let admission = self.positions.admit(&frame, tag)?;
@@ -384,7 +383,7 @@ impl<D: Desk> Stage<D> {
             Ok(received) => received,
             // The desk has applied nothing of it.
             Err(why) if D::TOPIC == Topic::Scans && frame.kind != Kind::Marker => {
-                return Ok(self.set_aside(append, record, &why.to_string(), answer));
+                return self.set_aside(append, record, &why.to_string(), answer);
             }
             Err(what) => return Err(unexpected(what.into())),
         };
@@ -395,12 +394,33 @@ impl<D: Desk> Stage<D> {
 
     /// Copies the next record to `rejects` instead of applying it, and goes on after it. Only for records of `scans`: what is behind
     /// them does not depend on what was in one of them.
-    pub fn set_aside(&mut self, append: Millis, record: &[u8], why: &str, answer: &mut Vec<Output>) -> Admission {
+    ///
+    /// # Errors
+    /// Another record was expected there.
+    pub fn set_aside(
+        &mut self,
+        append: Millis,
+        record: &[u8],
+        why: &str,
+        answer: &mut Vec<Output>,
+    ) -> Result<Admission, ProtocolError> {
+        self.check_expected(append, record)?;
         let offset = self.next;
         let copy = reject::record(self.source, offset, append, why, record);
         answer.push(Output { topic: Topic::Rejects, partition: 0, record: copy });
         (self.next, self.last) = (offset + 1, Some((frame::stored_checksum(record), append)));
-        Admission::Reject
+        Ok(Admission::Reject)
+    }
+
+    /// Checks the next record against the one that another stage took there.
+    fn check_expected(&mut self, append: Millis, record: &[u8]) -> Result<(), ProtocolError> {
+        let offset = self.next;
+        match self.expected.take_if(|expected| expected.offset == offset) {
+            Some(expected) if (frame::stored_checksum(record), append) != (expected.checksum, expected.append) => {
+                Err(ProtocolError::Rewritten { partition: self.source.to_string(), offset })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn tag_answers(&mut self, offset: u64, received: Millis, answer: &mut Vec<Output>) {

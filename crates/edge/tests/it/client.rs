@@ -30,7 +30,8 @@ struct Front {
 impl Front {
     fn start(proxies: &str, expects_proxy: bool) -> Self {
         let asked = async |Extension(client): Extension<Client>| format!("{} {}", client.address, client.is_secure);
-        let service = Routes { router: Router::new().route("/", get(asked)), local_only: false, client_limits: None };
+        let router = Router::new().route("/", get(asked));
+        let service = Routes { router, local_only: false, keys: None, client_limits: None };
         let proxies: Trust = proxies.parse().expect("networks");
         let registry = Registry::new();
         let idle_timeout = Duration::from_secs(75);

@@ -79,6 +79,8 @@ fn change(args: &RejectsChangeArgs, handled: Handled) -> Result<()> {
         return Err(usage(format!("{unknown}: no such record was set aside: see `mashang rejects list`")));
     }
     let mut appends = Vec::new();
+    let mut changed = Vec::new();
+    let mut cut = Vec::new();
     for (place, (log, record)) in copies {
         let known = &found[&place];
         if known.handled.is_some() && args.all {
@@ -87,15 +89,22 @@ fn change(args: &RejectsChangeArgs, handled: Handled) -> Result<()> {
         if handled == Handled::SentAgain {
             if known.kept < known.bytes {
                 let (kept, bytes) = (known.kept, known.bytes);
-                return Err(anyhow!("{place}: only {kept} of its {bytes} bytes are kept: discard it"));
+                cut.push(format!("{place}: only {kept} of its {bytes} bytes are kept: discard it"));
+                continue;
             }
             appends.push(Append { topic: Topic::Scans, partition: place.partition, record });
         }
         let note = reject::handled_record(log, place.partition, place.offset, now_ms(), handled);
         appends.push(Append { topic: Topic::Rejects, partition: 0, record: note });
+        changed.push(place);
+    }
+    if !appends.is_empty() {
+        append(&args.at, appends)?;
+    }
+    for place in changed {
         print(format_args!("{place}: {handled}"))?;
     }
-    if appends.is_empty() { Ok(()) } else { append(&args.at, appends) }
+    if cut.is_empty() { Ok(()) } else { Err(anyhow!("{}", cut.join("; "))) }
 }
 
 /// Gets the place of a record, the id of its topic in the log, and its contents.

@@ -45,7 +45,7 @@ pub(crate) struct Admin {
 
 impl Admin {
     pub(crate) fn start(listener: TcpListener, health: Arc<dyn HealthCheck>) -> Result<Self> {
-        let service = Routes { router: routes(health), local_only: false, client_limits: None };
+        let service = Routes { router: routes(health), local_only: false, keys: None, client_limits: None };
         let config = PortConfig {
             connections_max: CONNECTIONS_MAX,
             proxies: Trust::none(),

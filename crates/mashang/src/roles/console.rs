@@ -50,6 +50,7 @@ async fn run(settings: Console, base: Base, pending: Arc<PendingResults>, mut me
     let routes = Routes {
         router: public(results.routes().merge(page), nothing()),
         local_only: keys.is_none(),
+        keys: keys.clone(),
         client_limits: sockets.client_limits(),
     };
     let own = Arc::<RoleHealth>::clone(&health);

@@ -206,7 +206,8 @@ async fn run(
     let limits = settings.ingest.limits(sockets.client_limits());
     let ingest = Arc::new(IngestService::new(batchers.clone(), catalog, keys.clone(), metrics, limits, visitor_key));
     let router = public(IngestService::routes().merge(browser::routes(&ingest)), browser::links(&ingest));
-    let routes = Routes { router, local_only: keys.is_none(), client_limits: sockets.client_limits() };
+    let client_limits = sockets.client_limits();
+    let routes = Routes { router, local_only: keys.is_none(), keys: keys.clone(), client_limits };
     let handler = EdgeHandler { ingest: Arc::clone(&ingest), routes };
     let udp_address = udp.address().map(tracing::field::display);
     let receivers = udp.receive(&ingest, settings.ingest.udp_trust(), |name, work| thread(name, &failed, work));

@@ -80,6 +80,24 @@ struct Table {
 /// The version of a file: the SHA-256 of its content. Its times would miss a change within the resolution of its file system.
 type Version = [u8; 32];
 
+impl Table {
+    /// The key of a bearer, `ID.SECRET`, if its secret is right.
+    fn find(&self, bearer: &str) -> Option<&KnownKey> {
+        let (id, secret) = bearer.split_once('.')?;
+        let sha256: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
+        // An unknown id takes as long as a wrong secret.
+        let (known, right) = self.keys.get(id).map_or((None, [0; 32]), |key| (Some(key), key.sha256));
+        let is_right = bool::from(sha256.ct_eq(&right));
+        known.filter(|_| is_right)
+    }
+}
+
+/// The bearer of a request, `ID.SECRET`; `None` if there is none or it has no dot.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, rest) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    Some(rest.trim()).filter(|text| scheme.eq_ignore_ascii_case("bearer") && text.contains('.'))
+}
+
 /// The file as it was read last.
 #[derive(Debug)]
 struct Loaded {
@@ -117,16 +135,18 @@ impl Keys {
     /// 401 without a valid key, 403 without the scope.
     pub fn grant(&self, headers: &HeaderMap, scope: Scope) -> Result<Grant, Problem> {
         let unauthorized = |what: &str| Problem::new(StatusCode::UNAUTHORIZED, what);
-        let header = headers
-            .get(header::AUTHORIZATION)
-            .ok_or_else(|| unauthorized("there is no key; send Authorization: Bearer ID.SECRET"))?;
-        let bearer = header.to_str().ok().and_then(|text| {
-            let (scheme, rest) = text.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
-        });
-        let bearer = bearer.filter(|text| text.contains('.'));
-        let key = bearer.ok_or_else(|| unauthorized("the Authorization header is no key; send Bearer ID.SECRET"))?;
+        if !headers.contains_key(header::AUTHORIZATION) {
+            return Err(unauthorized("there is no key; send Authorization: Bearer ID.SECRET"));
+        }
+        let key =
+            bearer(headers).ok_or_else(|| unauthorized("the Authorization header is no key; send Bearer ID.SECRET"))?;
         self.grant_to(key, scope)
+    }
+
+    /// Whether a request has a valid key, of any scope.
+    #[must_use]
+    pub fn knows(&self, headers: &HeaderMap) -> bool {
+        bearer(headers).is_some_and(|key| self.table().find(key).is_some())
     }
 
     /// The grant of the bearer of a key, `ID.SECRET`, within a scope.
@@ -135,14 +155,9 @@ impl Keys {
     /// As [`Keys::grant`].
     pub fn grant_to(&self, key: &str, scope: Scope) -> Result<Grant, Problem> {
         let unauthorized = |what: &str| Problem::new(StatusCode::UNAUTHORIZED, what);
-        let (id, secret) = key.split_once('.').ok_or_else(|| unauthorized("the key has no dot; send ID.SECRET"))?;
+        let (id, _) = key.split_once('.').ok_or_else(|| unauthorized("the key has no dot; send ID.SECRET"))?;
         let table = self.table();
-        let sha256: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
-        // An unknown id takes as long as a wrong secret.
-        let (known, right) = table.keys.get(id).map_or((None, [0; 32]), |key| (Some(key), key.sha256));
-        let is_right = bool::from(sha256.ct_eq(&right));
-        let key =
-            known.filter(|_| is_right).ok_or_else(|| unauthorized("the key is not known, or its secret is wrong"))?;
+        let key = table.find(key).ok_or_else(|| unauthorized("the key is not known, or its secret is wrong"))?;
         if !key.scopes.contains(&scope) {
             let what = format!("key {id} is not for this; it has no scope {scope}");
             return Err(Problem::new(StatusCode::FORBIDDEN, what));

@@ -7,17 +7,19 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use tower_service::Service as _;
 use wire::compression::BODY_BYTES_MAX;
 
+use crate::auth::Keys;
 use crate::client_address::Client;
 use crate::host;
 use crate::networks::Trust;
 use crate::problem::Problem;
+use crate::public::open_to_pages;
 use crate::quota::client_limits::ClientLimits;
 
 /// Maximum number of bytes of a refused body that are read, and the time for it; beyond it the connection ends.
@@ -41,6 +43,8 @@ pub struct Routes {
     pub router: Router,
     /// Whether only requests for this machine, and from its own pages, are answered: the rule for ports without keys.
     pub local_only: bool,
+    /// The keys in force. A request with a valid one does not count as its client's.
+    pub keys: Option<Arc<Keys>>,
     /// What clients without a key may do; `None` where all clients are of this machine.
     pub client_limits: Option<Arc<ClientLimits>>,
 }
@@ -65,23 +69,23 @@ impl Routes {
     pub async fn route(&self, mut request: Request<Incoming>, peer: Client, proxies: &Trust) -> Answer {
         let client = peer.behind(request.headers(), proxies);
         request.extensions_mut().insert(client);
-        let has_key = request.headers().contains_key(header::AUTHORIZATION);
-        if !has_key && self.has_too_many_requests(client) {
-            return too_many_requests().response().map(|body| Either::Left(Full::new(body)));
+        if self.has_too_many_requests(&request, client) {
+            let mut response = too_many_requests().response();
+            open_to_pages(response.headers_mut());
+            return response.map(|body| Either::Left(Full::new(body)));
         }
         let response: Result<_, Infallible> = self.router.clone().call(request.map(Body::new)).await;
         let Ok(response) = response;
-        // A key that is not valid is none.
-        if has_key && response.status() == StatusCode::UNAUTHORIZED && self.has_too_many_requests(client) {
-            return too_many_requests().response().map(|body| Either::Left(Full::new(body)));
-        }
         response.map(Either::Right)
     }
 
-    /// Counts a request without a valid key, and returns whether its client has sent too many.
-    fn has_too_many_requests(&self, client: Client) -> bool {
-        let limits = self.client_limits.as_ref();
-        limits.is_some_and(|limits| limits.has_too_many_requests(client.address, Instant::now()))
+    /// Counts a request without a valid key, and returns whether its client has sent too many. A preflight is no request of its
+    /// own.
+    fn has_too_many_requests(&self, request: &Request<Incoming>, client: Client) -> bool {
+        let Some(limits) = &self.client_limits else { return false };
+        let is_counted = request.method() != Method::OPTIONS
+            && !self.keys.as_ref().is_some_and(|keys| keys.knows(request.headers()));
+        is_counted && limits.has_too_many_requests(client.address, Instant::now())
     }
 }
 

@@ -251,8 +251,8 @@ impl<'a> Lane<'a> {
                 Ok(LaneCommand::Leave(partition)) => self.leave(partition),
                 Ok(LaneCommand::Restored(incarnation, task)) => self.start_task(incarnation, task)?,
                 Ok(LaneCommand::Broken(incarnation, partition, error)) => {
-                    self.restoring.remove(&partition);
                     if incarnation == self.incarnation && self.owned.contains_key(&partition) {
+                        self.restoring.remove(&partition);
                         let progress = Progress::new(partition, 0);
                         self.context.progress_map().insert(partition, progress);
                         self.stop_partition(partition, error)?;
@@ -336,6 +336,13 @@ impl<'a> Lane<'a> {
     /// set aside then.
     fn restart_task(&mut self, partition: TopicPartition, offset: u64) -> Result<(), LaneError> {
         let times = self.context.panicked(partition, offset);
+        let Some(times) = times else {
+            let source = self
+                .tasks
+                .get(&partition)
+                .map_or_else(|| partition.to_string(), |running| running.task.source().to_string());
+            return self.stop_partition(partition, TaskError::Panicked { partition: source, offset });
+        };
         error!(topic = %partition.topic, partition = partition.partition, offset, times, "a desk stopped because of an internal error; it restarts from its snapshot");
         if let Some(running) = self.tasks.remove(&partition) {
             self.remember(partition, &running);

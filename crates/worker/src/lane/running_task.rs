@@ -31,6 +31,8 @@ pub(crate) struct RunningTask {
     seconds: Histogram,
     frames: IntCounter,
     last_snapshot: Instant,
+    /// Whether a snapshot is due at once: the desk panicked at a record before it, and must not meet that one again.
+    is_wanted: bool,
     /// Whether a snapshot was put off, for one debug line.
     is_put_off: bool,
     last_sizes: Option<Instant>,
@@ -49,6 +51,7 @@ impl RunningTask {
             seconds: context.metrics.seconds.with_label_values(&[desk]),
             frames: context.metrics.frames.with_label_values(&[desk]),
             last_snapshot: Instant::now(),
+            is_wanted: false,
             is_put_off: false,
             last_sizes: None,
         }
@@ -64,7 +67,10 @@ impl RunningTask {
         let timer = self.seconds.start_timer();
         let had = self.answers.len();
         let offset = record.offset;
-        let admission = if context.is_set_aside(self.task.source().topic_partition(), offset) {
+        // An earlier offset is the record before the snapshot, which is only compared.
+        let is_next = offset == self.task.next_offset();
+        let admission = if is_next && context.is_set_aside(self.task.source().topic_partition(), offset) {
+            self.is_wanted = true;
             self.task.set_aside(record, PANICS, &mut self.answers)?
         } else {
             self.task.take(record, library, &mut self.answers)?
@@ -98,8 +104,9 @@ impl RunningTask {
             self.last_sizes = Some(Instant::now());
             *self.progress.sizes.lock() = self.task.sizes();
         }
-        let is_due = self.last_snapshot.elapsed() >= context.snapshot_policy.interval
-            && self.task.since_snapshot() >= context.snapshot_policy.records;
+        let is_due = self.is_wanted
+            || (self.last_snapshot.elapsed() >= context.snapshot_policy.interval
+                && self.task.since_snapshot() >= context.snapshot_policy.records);
         if is_last && let Some(earlier) = self.task.snapshot() {
             // The last one can only be taken when no other waits.
             queue.send(earlier, self.progress.clone());
@@ -108,6 +115,7 @@ impl RunningTask {
             self.is_put_off = false;
             if self.task.take_snapshot() {
                 self.last_snapshot = Instant::now();
+                self.is_wanted = false;
             }
         } else if is_due && !std::mem::replace(&mut self.is_put_off, true) {
             debug!(source = %self.task.source(), "a snapshot is put off: earlier ones are not written yet");

@@ -8,7 +8,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use domain::frame::{Body, Frame, Kind, seal};
-use domain::model::address::{Topic, TopicPartition};
+use domain::model::address::{AnswerPos, PartitionId, Provenance, Topic, TopicPartition};
 use domain::model::event::{Action, Event};
 use domain::model::fact::{Fact, Metric, Scope, What};
 use domain::protocol::reject;
@@ -56,8 +56,8 @@ fn visits(first: u128, merchant: &str, times: &[i64]) -> Vec<u8> {
     record
 }
 
-/// The log: good frames, and between them one of a merchant without rules, one whose last item is cut off, and one with a time that
-/// no edge lets through, at which the desk panics.
+/// The log: good frames, and between them one of a merchant without rules, one whose last item is cut off, two with a time that no
+/// edge lets through, at which the desk panics, and one that claims a source.
 fn poisoned() -> Arc<Log> {
     let log = log(&[]);
     append(&log, visits(1, "m", &[900, 901]));
@@ -67,6 +67,11 @@ fn poisoned() -> Arc<Log> {
     body.drain(|bytes, count| append(&log, seal(Kind::Events, 1_000, None, count, bytes)));
     append(&log, visits(20, "m", &[900, i64::MIN]));
     append(&log, visits(30, "m", &[902]));
+    append(&log, visits(40, "m", &[i64::MIN]));
+    let source = PartitionId { log: 7, topic: Topic::Draws, partition: 0 };
+    let tag = Provenance { source, at: AnswerPos { offset: 3, part: 0 }, prev: None, hash: 0 };
+    append(&log, seal(Kind::Events, 1_000, Some(&tag), 0, &[]));
+    append(&log, visits(50, "m", &[903]));
     log
 }
 
@@ -117,12 +122,12 @@ fn outcome(log: &Arc<Log>) -> (Vec<(u64, String)>, i64) {
 
 fn check(log: &Arc<Log>) {
     let (set_aside, visits) = outcome(log);
-    let wanted = [(2, "stranger"), (3, "item 0"), (4, "internal error")];
+    let wanted = [(2, "stranger"), (3, "item 0"), (4, "internal error"), (6, "internal error"), (7, "no source")];
     assert_eq!(set_aside.len(), wanted.len(), "{set_aside:?}");
     for ((offset, why), (at, says)) in set_aside.iter().zip(wanted) {
         assert!(*offset == at && why.contains(says), "{offset}: {why}");
     }
-    assert_eq!(visits, 3, "nothing of the others is counted, and nothing else is lost");
+    assert_eq!(visits, 4, "nothing of the others is counted, and nothing else is lost");
 }
 
 fn context(run_mode: RunMode) -> Arc<WorkerContext> {
@@ -148,7 +153,7 @@ fn fleet_sets_aside_what_its_desk_cannot_apply() {
     let connect: Arc<dyn Connect> = Arc::new(CurrentLog::new(Arc::clone(&log)));
     let supervisor = LaneSupervisor::start(&context, &connect, 1);
     supervisor.own(SCANS);
-    wait_for(&context, 6);
+    wait_for(&context, 9);
     supervisor.stop();
     check(&log);
 }
@@ -170,7 +175,7 @@ fn one_process_sets_aside_what_its_desk_cannot_apply() {
     std::thread::scope(|scope| {
         let own = &context;
         let lane = scope.spawn(move || Lane::new(own, 1, tools, &mut owned, &command_rx, &|_, _, _| true).run());
-        wait_for(&context, 6);
+        wait_for(&context, 9);
         context.stop();
         lane.join().expect("no panic").expect("it ends when it is asked to");
     });

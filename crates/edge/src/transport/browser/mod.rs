@@ -67,8 +67,7 @@ async fn link(State(service): State<Arc<IngestService>>, request: Request) -> Re
 /// link may be longer than the text of a code may be.
 fn code_text(head: &Parts) -> String {
     let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    // A host with a path in it would be a link of its own, which was not opened.
-    let host = host.filter(|host| !host.contains(['/', '\\', '?', '#', '@'])).unwrap_or("localhost");
+    let host = host.unwrap_or("localhost");
     let whole = format!("https://{host}{}", head.uri.path_and_query().map_or("/", |path| path.as_str()));
     let bare = format!("https://{host}{}", head.uri.path());
     let arena = Bump::new();

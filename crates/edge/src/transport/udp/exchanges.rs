@@ -87,6 +87,14 @@ impl Exchanges {
         }
     }
 
+    /// Forgets an exchange that began then and gets no answer: the same message later is a new request. Its place in the order stays.
+    pub(super) fn cancel(&mut self, key: Key, began: Instant) {
+        if self.known.get(&key).is_some_and(|exchange| exchange.began == began && exchange.answer.is_none()) {
+            self.known.remove(&key);
+            self.end_one(key.0);
+        }
+    }
+
     /// Forgets expired exchanges, and the oldest ones beyond the limits.
     fn forget(&mut self, now: Instant) {
         while let Some(&(began, key)) = self.order.front() {
@@ -95,7 +103,11 @@ impl Exchanges {
                 return;
             }
             self.order.pop_front();
-            let exchange = self.known.remove(&key).expect("what is in order is known");
+            // One that was cancelled and began again has a later place in the order.
+            if self.known.get(&key).is_none_or(|exchange| exchange.began != began) {
+                continue;
+            }
+            let Some(exchange) = self.known.remove(&key) else { continue };
             match exchange.answer {
                 Some(answer) => self.answer_bytes -= answer.len(),
                 None => self.end_one(key.0),
@@ -196,6 +208,25 @@ mod tests {
         assert_eq!(exchanges.begin(key(1, most + 1), now), Begun::New);
         exchanges.forget(now + LIFETIME);
         assert!(exchanges.known.is_empty() && exchanges.in_flight.is_empty() && exchanges.answer_bytes == 0);
+    }
+
+    #[test]
+    fn cancelled_exchange_is_new_again() {
+        let mut exchanges = Exchanges::default();
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        assert_eq!(exchanges.begin(key(1, 7), now), Begun::New);
+        exchanges.cancel(key(1, 7), now);
+        exchanges.cancel(key(1, 7), now);
+        assert!(exchanges.in_flight.is_empty());
+        assert_eq!(exchanges.begin(key(1, 7), later), Begun::New);
+        exchanges.cancel(key(1, 7), now);
+        exchanges.forget(now + LIFETIME);
+        exchanges.end(key(1, 7), later, b"answer");
+        exchanges.cancel(key(1, 7), later);
+        assert_eq!(exchanges.begin(key(1, 7), later), Begun::Answered(b"answer"));
+        exchanges.forget(later + LIFETIME);
+        assert!(exchanges.known.is_empty() && exchanges.order.is_empty() && exchanges.answer_bytes == 0);
     }
 
     #[test]

@@ -214,7 +214,11 @@ impl Receiver {
         }
         let refusal = match grant.and_then(|grant| check(&message).map(|()| grant)) {
             Ok(None) => return self.take(batch, &message, everyone, request),
-            Ok(Some(grant)) => return self.once(batch.now, &message, &grant, request),
+            Ok(Some(grant)) => {
+                // A signature is remembered also where its sender waits for no answer.
+                let request = request.unwrap_or_else(|| Request::new(&message, key(), datagram.len()));
+                return self.take_once(batch.now, &message, &grant, request);
+            }
             Err(refusal) => refusal,
         };
         udp.refuse(refusal.reject);
@@ -247,20 +251,23 @@ impl Receiver {
     }
 
     /// Takes a signed request, unless its signature was received before: then its sender gets the first answer again.
-    fn once(&self, now: Instant, message: &Message<'_>, grant: &Grant, request: Option<Request>) {
+    fn take_once(&self, now: Instant, message: &Message<'_>, grant: &Grant, mut request: Request) {
         let signature = message.query("s").and_then(|signature| Signature::try_from(signature).ok());
         let signature = signature.expect("a signature that was right");
         match self.responder.signatures.begin(signature, now) {
             Seen::New => {
-                let mut request = request;
-                request.iter_mut().for_each(|request| request.signature = Some(signature));
-                self.take_signed(now, message, grant, request);
+                request.signature = Some(signature);
+                self.take_signed(now, message, grant, Some(request));
             }
-            // Its sender asks again, or gets the answer to the first request.
-            Seen::InFlight => self.service.metrics.udp.retransmissions.inc(),
+            // This exchange must be new when its sender asks again, and then gets the answer to the first request.
+            Seen::InFlight => {
+                self.service.metrics.udp.retransmissions.inc();
+                self.responder.exchanges().cancel(request.key, now);
+            }
             Seen::Answered(first) => {
                 self.service.metrics.udp.retransmissions.inc();
-                self.answer(request.as_ref(), now, first.reply());
+                request.format = first.format;
+                self.answer(Some(&request), now, first.reply());
             }
         }
     }

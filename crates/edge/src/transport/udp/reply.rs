@@ -18,6 +18,8 @@ pub(super) struct Request {
     pub(super) format: Format,
     /// Of a signed request that is the first with its signature.
     pub(super) signature: Option<Signature>,
+    /// Whether its sender waits for an answer; a signed message that does not is only remembered.
+    pub(super) is_confirmable: bool,
     token: [u8; 8],
     token_bytes: usize,
     bytes: usize,
@@ -90,7 +92,8 @@ impl Request {
         let mut token = [0; 8];
         token[..message.token.len()].copy_from_slice(message.token);
         let format = Format::of(message).unwrap_or(Format::Json);
-        Self { key, format, signature: None, token, token_bytes: message.token.len(), bytes }
+        let is_confirmable = message.kind == Kind::Confirmable;
+        Self { key, format, signature: None, is_confirmable, token, token_bytes: message.token.len(), bytes }
     }
 
     /// Whether an answer of this number of bytes is allowed.

@@ -68,12 +68,15 @@ impl Responder {
 
     /// Answers a request whose exchange began at `began`, and remembers the answer.
     pub(super) fn answer(&self, request: &Request, began: Instant, reply: Reply<'_>) {
+        if let Some(signature) = &request.signature {
+            self.signatures.end(signature, request.format, reply);
+        }
+        if !request.is_confirmable {
+            return;
+        }
         let mut buffer = [0; REPLY_BYTES_MAX];
         let answer = request.answer(reply, &mut buffer);
         self.exchanges().end(request.key, began, answer);
-        if let Some(signature) = &request.signature {
-            self.signatures.end(signature, reply);
-        }
         self.service.metrics.udp.answers.with_label_values(&[&reply.code.to_string()]).inc();
         self.socket.send(answer, request.key.0);
     }

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use wire::coap::Code;
 
-use super::reply::{Body, Reply, Signature};
+use super::reply::{Body, Format, Reply, Signature};
 
 /// Maximum difference between a signer's clock and ours, in seconds; a message beyond it is refused.
 pub(super) const TIME_OFF_MAX_S: u64 = 5 * 60;
-/// Time for which a signature is remembered: as long as the time in it can be near enough.
-const LIFETIME: Duration = Duration::from_secs(2 * TIME_OFF_MAX_S);
+/// Time for which a signature is remembered: as long as the time in it can be near enough. Both clocks are cut to whole seconds.
+const LIFETIME: Duration = Duration::from_secs(2 * TIME_OFF_MAX_S + 2);
 /// Maximum number of remembered signatures; beyond it the oldest are forgotten, and cost quota if they come again.
 const SIGNATURES_MAX: usize = 262_144;
 /// Maximum number of bytes of all remembered contents; beyond it the oldest signatures are forgotten.
@@ -35,6 +35,8 @@ pub(super) enum Seen {
 pub(super) struct FirstAnswer {
     code: Code,
     size1: Option<u32>,
+    /// The format of its content.
+    pub(super) format: Format,
     content: Content,
 }
 
@@ -46,13 +48,13 @@ enum Content {
 }
 
 impl FirstAnswer {
-    fn of(reply: Reply<'_>) -> Self {
+    fn of(format: Format, reply: Reply<'_>) -> Self {
         let content = match reply.body {
             Body::Nothing => Content::Nothing,
             Body::Diagnostic(text) => Content::Diagnostic(text.into()),
             Body::Content(content) => Content::Bytes(content.into()),
         };
-        Self { code: reply.code, size1: reply.size1, content }
+        Self { code: reply.code, size1: reply.size1, format, content }
     }
 
     pub(super) fn reply(&self) -> Reply<'_> {
@@ -75,7 +77,8 @@ impl FirstAnswer {
 
 #[derive(Debug)]
 struct Known {
-    began: Instant,
+    /// Whether the request was refused for now: its sender may send it again as it is.
+    is_refused: bool,
     /// `None` while the request is in flight.
     answer: Option<FirstAnswer>,
 }
@@ -87,7 +90,7 @@ pub struct Signatures(Mutex<Table>);
 #[derive(Debug, Default)]
 struct Table {
     known: HashMap<Signature, Known>,
-    /// In the order in which they came. One that was forgotten before is in it all the same.
+    /// In the order in which they came.
     order: VecDeque<(Instant, Signature)>,
     content_bytes: usize,
 }
@@ -97,27 +100,31 @@ impl Signatures {
     pub(super) fn begin(&self, signature: Signature, now: Instant) -> Seen {
         let mut table = self.0.lock();
         table.sweep(now);
-        match table.known.get(&signature) {
+        match table.known.get_mut(&signature) {
             Some(Known { answer: Some(answer), .. }) => Seen::Answered(answer.clone()),
+            Some(known) if known.is_refused => {
+                known.is_refused = false;
+                Seen::New
+            }
             Some(_) => Seen::InFlight,
             None => {
-                table.known.insert(signature, Known { began: now, answer: None });
+                table.known.insert(signature, Known { is_refused: false, answer: None });
                 table.order.push_back((now, signature));
                 Seen::New
             }
         }
     }
 
-    /// Remembers the answer to the first request of a signature. A request that was refused for now may be sent again as it is, so
-    /// it is forgotten.
-    pub(super) fn end(&self, signature: &Signature, reply: Reply<'_>) {
+    /// Remembers the answer to the first request of a signature. A request that was refused for now may be sent again as it is; it
+    /// keeps its place, so that refused requests push no other out.
+    pub(super) fn end(&self, signature: &Signature, format: Format, reply: Reply<'_>) {
         let mut table = self.0.lock();
-        if reply.max_age_s.is_some() {
-            table.forget(signature);
-            return;
-        }
-        let answer = FirstAnswer::of(reply);
+        let answer = FirstAnswer::of(format, reply);
         if let Some(known) = table.known.get_mut(signature).filter(|known| known.answer.is_none()) {
+            if reply.max_age_s.is_some() {
+                known.is_refused = true;
+                return;
+            }
             let bytes = answer.bytes();
             known.answer = Some(answer);
             table.content_bytes += bytes;
@@ -134,16 +141,9 @@ impl Table {
                 return;
             }
             self.order.pop_front();
-            // A signature that was forgotten and came again has a later place in the order.
-            if self.known.get(&signature).is_some_and(|known| known.began == began) {
-                self.forget(&signature);
+            if let Some(known) = self.known.remove(&signature) {
+                self.content_bytes -= known.answer.map_or(0, |answer| answer.bytes());
             }
-        }
-    }
-
-    fn forget(&mut self, signature: &Signature) {
-        if let Some(known) = self.known.remove(signature) {
-            self.content_bytes -= known.answer.map_or(0, |answer| answer.bytes());
         }
     }
 }
@@ -165,10 +165,10 @@ mod tests {
         assert_eq!(signatures.begin(signature(1), began), Seen::New);
         assert_eq!(signatures.begin(signature(1), began), Seen::InFlight);
         let first = Reply::new(Code::CHANGED, Body::Content(b"{}"));
-        signatures.end(&signature(1), first);
-        signatures.end(&signature(1), Reply::new(Code::BAD_REQUEST, Body::Nothing));
+        signatures.end(&signature(1), Format::Cbor, first);
+        signatures.end(&signature(1), Format::Json, Reply::new(Code::BAD_REQUEST, Body::Nothing));
         let last = began + LIFETIME - Duration::from_nanos(1);
-        assert_eq!(signatures.begin(signature(1), last), Seen::Answered(FirstAnswer::of(first)));
+        assert_eq!(signatures.begin(signature(1), last), Seen::Answered(FirstAnswer::of(Format::Cbor, first)));
         assert_eq!(signatures.begin(signature(2), last), Seen::New);
         assert_eq!(signatures.begin(signature(1), began + LIFETIME), Seen::New);
     }
@@ -180,10 +180,10 @@ mod tests {
         let later = Reply { max_age_s: Some(5), ..Reply::new(Code::UNAVAILABLE, Body::Diagnostic("full")) };
         for _ in 0..3 {
             assert_eq!(signatures.begin(signature(1), began), Seen::New);
-            signatures.end(&signature(1), later);
+            signatures.end(&signature(1), Format::Json, later);
         }
         let table = signatures.0.lock();
-        assert!(table.known.is_empty() && table.content_bytes == 0);
+        assert!(table.known.len() == 1 && table.order.len() == 1 && table.content_bytes == 0);
     }
 
     #[test]
@@ -193,7 +193,7 @@ mod tests {
         let content = [b'x'; 100];
         for n in 0..u32::try_from(SIGNATURES_MAX).expect("small") + 1_000 {
             assert_eq!(signatures.begin(signature(n), began), Seen::New);
-            signatures.end(&signature(n), Reply::new(Code::CHANGED, Body::Content(&content)));
+            signatures.end(&signature(n), Format::Json, Reply::new(Code::CHANGED, Body::Content(&content)));
         }
         let mut table = signatures.0.lock();
         assert!(table.known.len() <= SIGNATURES_MAX && table.order.len() <= SIGNATURES_MAX);

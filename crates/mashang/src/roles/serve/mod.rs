@@ -188,7 +188,8 @@ impl Service {
             IngestService::routes().merge(browser::routes(&ingest)).merge(console.routes()).merge(page),
             browser::links(&ingest),
         );
-        let routes = Routes { router: routes, local_only: keys.is_none(), client_limits: sockets.client_limits() };
+        let client_limits = sockets.client_limits();
+        let routes = Routes { router: routes, local_only: keys.is_none(), keys: keys.clone(), client_limits };
         let handler = EdgeHandler { ingest: Arc::clone(&ingest), routes };
 
         let mut threads = vec![thread("ledger", &failed, move || ledger.run().map_err(Into::into))];

@@ -111,11 +111,14 @@ impl Orders {
         places
     }
 
-    /// Keeps the orders for which `keeps` is true.
+    /// Keeps the orders for which `keeps` is true. It may not change the times of those that it keeps.
     pub(in crate::desk::shopper) fn retain_mut(&mut self, keeps: impl FnMut(&mut Order) -> bool) {
-        // Places and times of others change.
-        self.index = None;
+        let had = self.list.len();
         self.list.retain_mut(keeps);
+        if self.list.len() != had {
+            // The places of others changed.
+            self.index = None;
+        }
     }
 }
 
@@ -142,5 +145,61 @@ impl Serialize for Orders {
 impl<'de> Deserialize<'de> for Orders {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         Ok(Self { list: orders_in_snapshot::deserialize(from)?, index: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::refunds::tests::paid;
+    use super::*;
+    use crate::model::event::Part;
+
+    /// Adds an order, or an earlier part of one.
+    fn pay(orders: &mut Orders, n: usize, part: Part, time: Millis) {
+        let at = orders.find_or_add(&n.to_string());
+        let before = orders[at].time();
+        orders[at].add_part(part, paid(time, n as u128, 1));
+        orders.moved(at, before);
+    }
+
+    /// An index finds what a look at each order finds.
+    fn check(orders: &mut Orders) {
+        let has_index = orders.list.len() >= INDEXED_FROM;
+        for n in 0..3 * INDEXED_FROM {
+            let number = n.to_string();
+            let wanted = orders.list.iter().position(|order| *order.number == *number);
+            assert_eq!(orders.find(&number), wanted, "{number}");
+        }
+        for times in [0..1, 10..20, 15..1_000, 0..1_000] {
+            let wanted: Vec<usize> = (0..orders.list.len())
+                .filter(|&at| !has_index || orders[at].time().is_some_and(|time| times.contains(&time)))
+                .collect();
+            assert_eq!(orders.within(times.clone()), wanted, "{times:?}");
+        }
+        assert_eq!(orders.index.is_some(), has_index);
+    }
+
+    #[test]
+    fn indexed_orders_are_those_of_the_list() {
+        let mut orders = Orders::default();
+        for n in 0..2 * INDEXED_FROM {
+            let time = Millis::try_from(n * 7 % 100).expect("small");
+            pay(&mut orders, n, Part::Deposit, time);
+            // Its time is that of its earliest part.
+            pay(&mut orders, n / 2, Part::Balance, time / 3);
+            if n % 16 == 0 {
+                check(&mut orders);
+            }
+        }
+        check(&mut orders);
+        orders.retain_mut(|_| true);
+        assert!(orders.index.is_some(), "nothing has changed");
+        check(&mut orders);
+        orders.retain_mut(|order| order.time().is_some_and(|time| time % 4 != 0));
+        check(&mut orders);
+        pay(&mut orders, 0, Part::Deposit, 11);
+        check(&mut orders);
+        orders.retain_mut(|order| order.time().is_some_and(|time| time < 20));
+        check(&mut orders);
     }
 }

@@ -91,3 +91,44 @@ impl Refunds {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::desk::shopper::compiled_rules::NONE;
+
+    pub(in crate::desk::shopper::money) fn paid(time: Millis, key: u128, amount: i64) -> Paid {
+        let (store, guide, campaign, region, channel, ticket) = (NONE, NONE, NONE, NONE, NONE, NONE);
+        Paid { time, key, amount, scopes: Scopes { store, guide, campaign, kind: None, region, channel, ticket } }
+    }
+
+    #[test]
+    fn many_refunds_are_known_and_added_up_as_few_are() {
+        let refund = |n: i64| paid(n * 13 % 50, u128::from(n.unsigned_abs()), n);
+        let mut refunds = Refunds::default();
+        let mut wanted: Vec<Paid> = Vec::new();
+        let check = |refunds: &Refunds, wanted: &mut Vec<Paid>| {
+            wanted.sort_by_key(|refund| (refund.time, refund.key));
+            let keys = |list: &[Paid]| list.iter().map(|refund| refund.key).collect::<Vec<_>>();
+            assert_eq!(keys(refunds.all()), keys(wanted));
+            for count in [0, 3, wanted.len() / 2, wanted.len(), 5, usize::MAX] {
+                let sum: i128 = wanted.iter().take(count).map(|refund| i128::from(refund.amount)).sum();
+                assert_eq!(refunds.sum_of_first(count), sum, "{count}");
+            }
+        };
+        for n in 0..200 {
+            wanted.push(refund(n));
+            [n, n / 2, 0].into_iter().for_each(|n| refunds.add(refund(n)));
+            check(&refunds, &mut wanted);
+        }
+        refunds.retain(|refund| refund.time % 3 > 0);
+        wanted.retain(|refund| refund.time % 3 > 0);
+        check(&refunds, &mut wanted);
+        assert!(wanted.len() > INDEXED_FROM);
+        let gone = (0..).map(refund).find(|refund| refund.time % 3 == 0).expect("one");
+        refunds.add(gone);
+        wanted.push(gone);
+        refunds.add(wanted[1]);
+        check(&refunds, &mut wanted);
+    }
+}

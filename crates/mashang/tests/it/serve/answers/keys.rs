@@ -158,3 +158,24 @@ fn quotas_hold_for_keys_and_for_merchants() {
     }
     assert_eq!(send("small", 0..1).status, 429);
 }
+
+#[test]
+fn only_a_valid_key_lifts_the_limit_of_an_address() {
+    let dir = shop();
+    write_keys(dir.path(), &key("till", "s", "merchants = [\"steady\"]\nscopes = [\"read\"]"));
+    let server = Server::start(dir.path(), &["--keys", "keys.toml", "--client-requests", "1"]);
+    // More than one a second, on any machine.
+    let refused = |method: &str, key: &str| -> Vec<String> {
+        let head = format!("{method} /openapi.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{key}\r\n");
+        let answers = (0..50).map(|_| raw_answer(&server, &head));
+        answers.filter(|(first, _)| first.starts_with("HTTP/1.1 429")).map(|(_, answer)| answer).collect()
+    };
+    assert!(refused("GET", "Authorization: Bearer till.s\r\n").is_empty());
+    let preflight = "Origin: https://shop.example\r\nAccess-Control-Request-Method: POST\r\n";
+    assert!(refused("OPTIONS", preflight).is_empty());
+    for no_key in ["", "Authorization: Bearer till.guess\r\n", "Authorization: Basic dGlsbDpz\r\n"] {
+        let refused = refused("GET", no_key);
+        assert!(!refused.is_empty(), "{no_key}");
+        assert!(refused.iter().all(|answer| answer.contains("access-control-allow-origin: *")), "{refused:?}");
+    }
+}
