@@ -33,11 +33,10 @@ impl Default for SnapshotPolicy {
 /// Whether the log is this process's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunMode {
-    /// The log is this process's own. A task that stops or a missing frame ends the process, and a shutdown first answers
-    /// every record.
+    /// The log is this process's own. A missing frame stops its task, for it never comes, and a shutdown first answers every record.
     Embedded,
-    /// The log belongs to a fleet. The other tasks continue after a task that stops, a missing frame is an alarm until its
-    /// writer replays it, and a shutdown does not wait for frames of other processes.
+    /// The log belongs to a fleet. A missing frame is an alarm until its writer replays it, and a shutdown does not wait for frames
+    /// of other processes.
     Fleet,
 }
 

@@ -69,9 +69,9 @@ pub type Committed = Box<dyn Fn(u16, u64) + Send>;
 
 /// Who assigns the partitions that the ledger writes.
 pub enum Owner {
-    /// The ledger writes all partitions. An error in one of them stops the ledger.
+    /// The ledger writes all partitions.
     Itself,
-    /// A group assigns them. An error in one partition does not stop the others, and an error that may pass is retried.
+    /// A group assigns them. An error that may pass is retried.
     Group(Receiver<LedgerCommand>),
 }
 
@@ -261,22 +261,21 @@ impl LedgerConsumer {
     /// As [`LedgerConsumer::adopt`]; an error that concerns only this partition stops only this partition.
     fn adopt_or_stop(&mut self, facts: u16) -> Result<(), LedgerStop> {
         match self.adopt(facts) {
-            Err(error) if !is_passing(&error) => self.stop_partition(facts, error),
+            Err(error) if !is_passing(&error) => {
+                self.stop_partition(facts, &error);
+                Ok(())
+            }
             done => done,
         }
     }
 
-    /// Stops a partition that cannot continue. In a group, the others do.
-    fn stop_partition(&mut self, facts: u16, error: LedgerStop) -> Result<(), LedgerStop> {
-        if !self.is_of_group() {
-            return Err(error);
-        }
-        let why = format!("{error}: {}", cause(&error));
+    /// Stops a partition that cannot continue. The others do.
+    fn stop_partition(&mut self, facts: u16, error: &LedgerStop) {
+        let why = format!("{error}: {}", cause(error));
         error!(facts, why, "a facts partition stops; it loses nothing, and continues after the cause is fixed");
         self.release(facts);
         self.owned.insert(facts);
         self.progress.stopped.lock().insert(facts, why);
-        Ok(())
     }
 
     fn work(&mut self) -> Result<(), LedgerStop> {
@@ -305,7 +304,7 @@ impl LedgerConsumer {
                 }
             }
             if is_idle {
-                self.report_missing()?;
+                self.report_missing();
                 std::thread::sleep(PAUSE);
             }
         }
@@ -340,23 +339,17 @@ impl LedgerConsumer {
             })?;
         if let Err((facts, error)) = result {
             // The facts before this one are not committed: the partition reads them again, and stops here again.
-            self.stop_partition(facts, error.into())?;
+            self.stop_partition(facts, &error.into());
         }
         Ok(count)
     }
 
-    /// Reports frames that are missing after everything was read. Without a group this is an error; in a group it is an
-    /// alarm until they come again.
-    fn report_missing(&self) -> Result<(), LedgerStop> {
+    /// Reports frames that are missing after everything was read: an alarm until they come again.
+    fn report_missing(&self) {
         let missing: Vec<Missing> = self.writer.missing().collect();
         let before = self.progress.missing.swap(missing.len() as u64, Ordering::AcqRel);
-        match missing.first() {
-            Some(missing) if !self.is_of_group() => Err((*missing).into()),
-            Some(missing) if before == 0 => {
-                error!(%missing, "a frame is missing; its writer must replay");
-                Ok(())
-            }
-            _ => Ok(()),
+        if let Some(missing) = missing.first().filter(|_| before == 0) {
+            error!(%missing, "a frame is missing; its writer must replay");
         }
     }
 

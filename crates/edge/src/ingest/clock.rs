@@ -112,7 +112,7 @@ impl Stamps {
     }
 }
 
-/// The `received` of the last frame of a partition, if it has one: markers have none.
+/// The `received` of the last frame of a partition, if it has one: markers have none, and answers to them 0.
 fn last_received(consumer: &mut dyn Consumer, partition: TopicPartition) -> Result<Option<Millis>, LogError> {
     let bounds = consumer.bounds(partition)?;
     let mut back = 1;
@@ -122,6 +122,7 @@ fn last_received(consumer: &mut dyn Consumer, partition: TopicPartition) -> Resu
         read_all(consumer, partition, from, "begin again", &mut |record| {
             if let Ok(frame) = Frame::open(record.bytes)
                 && !matches!(frame.kind, Kind::Marker | Kind::Genesis)
+                && frame.received != 0
             {
                 last = last.max(Some(frame.received));
             }

@@ -204,7 +204,8 @@ fn sums_have_128_bits() {
                     count("low", -i64::MAX),
                     count("none", sign * i64::MAX),
                     count("turns", turn * i64::MAX),
-                    count("unit", sign * i64::MAX + 1),
+                    count("unit", sign * i64::MAX),
+                    count("unit", 1),
                 ];
                 apply(&mut writer, partition, 1, &facts);
             }

@@ -2,7 +2,7 @@
 //!
 //! - `sockets`: addresses and sockets
 //! - `health`: `/livez`, `/readyz` and `/metrics`
-//! - `signals`: SIGTERM and SIGINT
+//! - `signals`: SIGTERM and SIGINT, and the time limit of a stop
 //! - `logging`: log messages on standard error
 //! - `thread`: threads whose failure ends the process
 //! - `input`: reads files that a user names, packed ones too

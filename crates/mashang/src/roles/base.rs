@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 
 use crate::config::roles::Role;
 use crate::process::logging::log_as;
-use crate::process::signals::Signals;
+use crate::process::signals::{Signals, limit_stop};
 use crate::process::thread::{Failed, Failures, failures, thread};
 use crate::usage;
 
@@ -133,9 +133,17 @@ pub(crate) fn on_runtime<T>(role: impl Future<Output = Result<T>>) -> Result<T> 
 }
 
 /// Waits for SIGTERM or SIGINT, or for something that ends the role before.
-pub(crate) async fn until_stopped(mut signals: Signals, failures: &mut Failures) -> Result<()> {
+pub(crate) async fn until_stopped(signals: Signals, failures: &mut Failures) -> Result<()> {
+    until_stopped_within(signals, failures, Duration::ZERO).await
+}
+
+/// Waits as [`until_stopped`] does; the stop may take this much longer.
+async fn until_stopped_within(mut signals: Signals, failures: &mut Failures, drain_wait: Duration) -> Result<()> {
     let failure = tokio::select! {
-        () = signals.received() => None,
+        () = signals.received() => {
+            limit_stop(drain_wait);
+            None
+        }
         failure = failures.recv() => failure,
     };
     match failure {
@@ -158,7 +166,7 @@ pub(crate) async fn until_drained(
     draining: &AtomicBool,
     drain_wait: Duration,
 ) -> Result<()> {
-    let ended = until_stopped(signals, failures).await;
+    let ended = until_stopped_within(signals, failures, drain_wait).await;
     draining.store(true, Ordering::Release);
     if ended.is_ok() {
         tokio::time::sleep(drain_wait).await;

@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use prometheus::{IntGauge, IntGaugeVec, Registry, TextEncoder};
 use tracing::{info, warn};
 
-use super::base::{Base, gauge, gauges, list, on_runtime, until_stopped};
-use super::stage_metrics::{lag_gauges, set_lag};
+use super::base::{Base, gauge, list, on_runtime, until_stopped};
+use super::stage_metrics::{lag_gauges, set_lag, stopped_gauges};
 use crate::config::roles::{Ledger, LedgerArgs};
 use crate::process::health::{Admin, HealthCheck};
 use crate::process::signals::Signals;
@@ -134,12 +134,7 @@ impl RoleHealth {
             consumer: Mutex::new(base.consumer("lag")?),
             stuck_after,
             lag: lag_gauges(registry),
-            stopped: gauges(
-                registry,
-                "mashang_partition_stopped",
-                "Partitions that stopped at an error",
-                &["stage", "partition"],
-            ),
+            stopped: stopped_gauges(registry),
             missing: gauge(
                 registry,
                 "mashang_ledger_frames_missing",

@@ -13,6 +13,7 @@ pub(crate) struct StageMetrics {
     lag: IntGaugeVec,
     state_bytes: IntGaugeVec,
     snapshot_age: IntGauge,
+    stopped: IntGaugeVec,
     began_ms: i64,
 }
 
@@ -31,6 +32,7 @@ impl StageMetrics {
                 "mashang_snapshot_age_seconds",
                 "Since the oldest last snapshot of a partition that has moved on since, or since the start",
             ),
+            stopped: stopped_gauges(registry),
             began_ms: now_ms(),
         }
     }
@@ -44,12 +46,19 @@ impl StageMetrics {
         set_lag(&self.lag, stage, partition, lag);
     }
 
-    /// Sets the gauges of memory and snapshots from the progress of all desks.
+    /// Says whether a partition stopped at an error.
+    pub(crate) fn set_stopped(&self, stage: &str, partition: u16, is_stopped: bool) {
+        self.stopped.with_label_values(&[stage, &partition.to_string()]).set(i64::from(is_stopped));
+    }
+
+    /// Sets the gauges of memory, snapshots and stopped partitions from the progress of all desks.
     pub(crate) fn set_states(&self, desks: &[Progress]) {
         self.state_bytes.reset();
+        self.stopped.reset();
         let mut oldest = None;
         for progress in desks {
             let desk = desk_of(progress.topic).name;
+            self.set_stopped(desk, progress.partition, progress.why_stopped().is_some());
             for (kind, bytes) in &*progress.sizes.lock() {
                 self.state_bytes.with_label_values(&[desk, kind]).add(i64::try_from(*bytes).unwrap_or(i64::MAX));
             }
@@ -61,6 +70,11 @@ impl StageMetrics {
         }
         self.snapshot_age.set(oldest.map_or(0, |oldest| (now_ms() - oldest).max(0) / 1000));
     }
+}
+
+pub(crate) fn stopped_gauges(registry: &Registry) -> IntGaugeVec {
+    let help = "Partitions that stopped at an error";
+    gauges(registry, "mashang_partition_stopped", help, &["stage", "partition"])
 }
 
 pub(crate) fn lag_gauges(registry: &Registry) -> IntGaugeVec {

@@ -197,7 +197,6 @@ struct RoleHealth {
     stuck_after: Duration,
     registry: Registry,
     stages: StageMetrics,
-    stopped: IntGaugeVec,
     missing: IntGaugeVec,
 }
 
@@ -211,7 +210,6 @@ impl RoleHealth {
             consumer: Mutex::new(base.consumer("lag")?),
             stuck_after,
             stages: StageMetrics::new(registry),
-            stopped: gauges(registry, "mashang_partition_stopped", "Partitions that stopped at an error", &labels),
             missing: gauges(
                 registry,
                 "mashang_frames_missing",
@@ -225,7 +223,6 @@ impl RoleHealth {
     /// Sets the gauges. They are reset before, so the caller holds the consumer until it has read them.
     fn measure(&self, consumer: &mut dyn Consumer) {
         self.stages.reset_lags();
-        self.stopped.reset();
         self.missing.reset();
         let desks = self.context.progress();
         let mut is_answering = true;
@@ -245,7 +242,6 @@ impl RoleHealth {
                     }
                 }
             }
-            self.stopped.with_label_values(&labels).set(i64::from(progress.why_stopped().is_some()));
             let missing = progress.missing.load(Ordering::Acquire);
             self.missing.with_label_values(&labels).set(i64::try_from(missing).unwrap_or(i64::MAX));
         }

@@ -14,7 +14,7 @@ use super::handler::Handler;
 use super::port::Port;
 
 /// Maximum time for which open connections go on after the stop; those that remain are ended.
-const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN: Duration = Duration::from_secs(2);
 /// Time after which a failed accept (no more file descriptors, say) is tried again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

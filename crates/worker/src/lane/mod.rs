@@ -38,7 +38,7 @@ const IDLE: Duration = Duration::from_millis(200);
 /// Maximum time between two looks at acknowledgements, while answers are outstanding.
 const ACKS_WITHIN: Duration = Duration::from_millis(20);
 /// Timeout for outstanding answers at the end of a lane; tasks that still have some take no last snapshot.
-const END_WITHIN: Duration = Duration::from_secs(5);
+const END_WITHIN: Duration = Duration::from_secs(2);
 /// Time without a record after which a fleet's lane checks whether the log has more.
 const SILENCE_CHECKED: Duration = Duration::from_secs(10);
 /// Maximum number of checks in a row that find unread records; then the consumer is broken and the lane ends.
@@ -214,9 +214,7 @@ impl<'a> Lane<'a> {
             }
             match self.context.run_mode {
                 RunMode::Embedded => {
-                    for running in self.tasks.values() {
-                        running.task.check_nothing_is_missing()?;
-                    }
+                    self.stop_what_misses_a_frame();
                     if stopping && self.is_settled()? {
                         return self.end(snapshots);
                     }
@@ -255,7 +253,7 @@ impl<'a> Lane<'a> {
                         self.restoring.remove(&partition);
                         let progress = Progress::new(partition, 0);
                         self.context.progress_map().insert(partition, progress);
-                        self.stop_partition(partition, error)?;
+                        self.stop_partition(partition, &error);
                     }
                 }
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
@@ -293,7 +291,7 @@ impl<'a> Lane<'a> {
         match from.and_then(|from| self.consumer.assign(partition, from, RETIRED)) {
             Ok(()) => drop(self.tasks.insert(partition, running)),
             // Only this partition is affected.
-            Err(error) if error.is_out_of_bounds() => self.stop_partition(partition, error.into())?,
+            Err(error) if error.is_out_of_bounds() => self.stop_partition(partition, &error.into()),
             Err(error) => return Err(error.into()),
         }
         Ok(())
@@ -316,11 +314,8 @@ impl<'a> Lane<'a> {
         self.context.progress_map().remove(&partition);
     }
 
-    /// Drops the task of a partition. In a fleet, the other tasks continue.
-    fn stop_partition(&mut self, partition: TopicPartition, error: TaskError) -> Result<(), LaneError> {
-        if self.context.run_mode == RunMode::Embedded {
-            return Err(error.into());
-        }
+    /// Drops the task of a partition. The other tasks continue.
+    fn stop_partition(&mut self, partition: TopicPartition, error: &TaskError) {
         error!(topic = %partition.topic, partition = partition.partition, %error, "a partition stops; it loses nothing, and continues from its snapshot after the cause is fixed");
         if let Some(running) = self.tasks.remove(&partition) {
             self.remember(partition, &running);
@@ -329,7 +324,17 @@ impl<'a> Lane<'a> {
         if let Some(progress) = self.context.progress_map().get(&partition) {
             *progress.stopped.lock() = Some(error.to_string());
         }
-        Ok(())
+    }
+
+    /// Stops tasks of which a frame is missing after everything was read: in the log of this process it never comes.
+    fn stop_what_misses_a_frame(&mut self) {
+        let check = |(&partition, running): (&TopicPartition, &RunningTask)| {
+            running.task.check_nothing_is_missing().err().map(|error| (partition, error))
+        };
+        let missing: Vec<_> = self.tasks.iter().filter_map(check).collect();
+        for (partition, error) in missing {
+            self.stop_partition(partition, &error);
+        }
     }
 
     /// Restores a task whose desk panicked, because its state may be half changed. A record of `scans` at which it panics again is
@@ -341,7 +346,8 @@ impl<'a> Lane<'a> {
                 .tasks
                 .get(&partition)
                 .map_or_else(|| partition.to_string(), |running| running.task.source().to_string());
-            return self.stop_partition(partition, TaskError::Panicked { partition: source, offset });
+            self.stop_partition(partition, &TaskError::Panicked { partition: source, offset });
+            return Ok(());
         };
         error!(topic = %partition.topic, partition = partition.partition, offset, times, "a desk stopped because of an internal error; it restarts from its snapshot");
         if let Some(running) = self.tasks.remove(&partition) {
@@ -354,8 +360,11 @@ impl<'a> Lane<'a> {
                 Ok(())
             }
             RunMode::Embedded => {
-                let task = open_task(&self.context.meta, partition, &self.context.snapshots, &self.library)?;
-                self.start_task(self.incarnation, task)
+                match open_task(&self.context.meta, partition, &self.context.snapshots, &self.library) {
+                    Ok(task) => self.start_task(self.incarnation, task)?,
+                    Err(error) => self.stop_partition(partition, &error),
+                }
+                Ok(())
             }
         }
     }
@@ -391,7 +400,7 @@ impl<'a> Lane<'a> {
         }
         match result {
             Ok(()) => {}
-            Err(Stop::Partition(partition, error)) => self.stop_partition(partition, error)?,
+            Err(Stop::Partition(partition, error)) => self.stop_partition(partition, &error),
             Err(Stop::Panic(partition, offset)) => self.restart_task(partition, offset)?,
             Err(Stop::Lane(why)) => return Err(LaneError::Rules(why)),
         }

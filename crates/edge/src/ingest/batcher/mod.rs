@@ -35,7 +35,7 @@ use crate::spool::{Done, Durable};
 /// Maximum number of rounds in flight under the event clock; the open round waits.
 const ROUNDS_MAX_EVENT: usize = 1;
 /// Maximum time that the close of a batcher waits for the open round to be handed over; then it returns all the same.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Gathers the events of requests into rounds.
 #[derive(Debug)]

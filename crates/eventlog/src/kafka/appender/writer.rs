@@ -21,7 +21,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Maximum number of events in one turn; further events wait until the thread has checked timeouts and sent records.
 const EVENTS_MAX: usize = 1024;
 /// Maximum time that `close` waits for acknowledgements; after it, the rest is refused.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Wait before the first replacement of a failed producer; each further wait is twice as long.
 const REBUILD_WAIT_MIN: Duration = Duration::from_millis(50);
 /// Maximum wait before a replacement.

@@ -8,7 +8,7 @@ use eventlog::api::Health;
 use eventlog::local::log::Log;
 use prometheus::{Registry, TextEncoder};
 use worker::context::WorkerContext;
-use worker::desks::{DESKS, DeskEntry};
+use worker::desks::{DESKS, DeskEntry, desk_of};
 
 use worker::ledger_consumer::Progress as LedgerProgress;
 
@@ -57,8 +57,19 @@ impl RoleHealth {
         lags
     }
 
+    /// Whether no frame waits, except for partitions that stopped.
     pub(super) fn is_settled(&self) -> bool {
-        self.lags().iter().all(|(.., lag)| *lag == 0)
+        let stopped = self.stopped();
+        let is_stopped = |stage, partition| stopped.iter().any(|&(s, p, _)| (s, p) == (stage, partition));
+        self.lags().into_iter().all(|(stage, partition, lag)| lag == 0 || is_stopped(stage, partition))
+    }
+
+    /// The partitions that stopped at an error, by stage, and why.
+    fn stopped(&self) -> Vec<(&'static str, u16, String)> {
+        let desks = self.context.progress();
+        let desks =
+            desks.iter().filter_map(|desk| Some((desk_of(desk.topic).name, desk.partition, desk.why_stopped()?)));
+        desks.chain(self.ledger.stopped().into_iter().map(|(facts, why)| ("ledger", facts, why))).collect()
     }
 
     /// Sets the gauges that are not updated as events happen.
@@ -67,6 +78,7 @@ impl RoleHealth {
             self.stages.set_lag(stage, partition, lag);
         }
         self.stages.set_states(&self.context.progress());
+        self.ledger.stopped().keys().for_each(|&facts| self.stages.set_stopped("ledger", facts, true));
     }
 
     /// A few lines for the status page.
@@ -76,6 +88,8 @@ impl RoleHealth {
             let lag: u64 = self.lags().iter().filter(|(s, ..)| *s == stage).map(|(.., lag)| lag).sum();
             lines.push((format!("frames that wait: {stage}"), lag.to_string()));
         }
+        let stopped = self.stopped().into_iter();
+        lines.extend(stopped.map(|(stage, partition, why)| (format!("{stage} {partition} stopped"), why)));
         lines.push(("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()));
         lines
     }

@@ -52,7 +52,7 @@ use crate::config::options::ClockArg;
 use crate::config::serve::Settings;
 use crate::process::data_dir::lock;
 use crate::process::logging::log_as;
-use crate::process::signals::Signals;
+use crate::process::signals::{Signals, limit_stop};
 use crate::process::sockets::{Receivers, Sockets};
 use crate::process::thread::{Failures, failures, thread};
 use crate::process::visitor_key;
@@ -65,13 +65,15 @@ use crate::usage;
 use worker::ledger_consumer::{self, LedgerConsumer, LedgerStop, Owner};
 
 /// Maximum time that a stop waits until all of the log is in the ledger; the next start does the rest.
-const SETTLE: Duration = Duration::from_secs(60);
+const SETTLE: Duration = Duration::from_secs(3);
+/// The same at the end of a run of limited time, which no signal has ended.
+const SETTLE_AT_END: Duration = Duration::from_secs(60);
 /// Batch policy of the service: one round is written while the next one collects events, so the disk sets the pace.
 const BATCH_POLICY: BatchPolicy = BatchPolicy { rounds_max: 2, linger: Duration::ZERO..=Duration::ZERO };
 /// Interval of the checks whether the log has failed.
 const HEALTH_EVERY: Duration = Duration::from_millis(100);
 /// Maximum time that a stop waits as [`SETTLE`] does, while the disk of the log is full.
-const SETTLE_FULL: Duration = Duration::from_secs(5);
+const SETTLE_FULL: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) fn serve(settings: Settings, files: Arc<dyn Files>) -> Result<()> {
@@ -234,8 +236,13 @@ impl Service {
                 None => std::future::pending().await,
             }
         };
+        let mut settle = SETTLE_AT_END;
         let failure = tokio::select! {
-            () = self.signals.received() => None,
+            () = self.signals.received() => {
+                limit_stop(self.settings.http.drain_wait);
+                settle = SETTLE;
+                None
+            }
             () = over => None,
             failure = self.failures.recv() => failure,
             failure = log_fails(&self.log) => Some(failure),
@@ -249,13 +256,14 @@ impl Service {
         }
         info!("draining");
         tokio::time::sleep(self.settings.http.drain_wait).await;
+        let until = Instant::now() + settle;
         self.pending_results.release();
         self.receivers.stop();
         self.http.end_requests().await;
         let receivers = std::mem::take(&mut self.receivers);
         tokio::task::spawn_blocking(move || receivers.join()).await?;
         self.batcher.close();
-        if !self.settle().await {
+        if !self.settle(until).await {
             warn!("not everything is in the ledger yet; the next start goes on from there");
             // Lanes that wait for free space in the log would wait for ever.
             let log = Arc::clone(&self.log);
@@ -280,12 +288,11 @@ impl Service {
         }
     }
 
-    /// Waits until everything in the log is in the ledger; `false` if that takes too long.
-    async fn settle(&self) -> bool {
-        let began = Instant::now();
+    /// Waits until everything in the log is in the ledger; `false` if it is not by then.
+    async fn settle(&self, until: Instant) -> bool {
+        let until_full = until.min(Instant::now() + SETTLE_FULL);
         while !self.health.is_settled() {
-            let patience = if self.log.health() == Health::Good { SETTLE } else { SETTLE_FULL };
-            if began.elapsed() > patience {
+            if Instant::now() > if self.log.health() == Health::Good { until } else { until_full } {
                 return false;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

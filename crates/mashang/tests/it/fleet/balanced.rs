@@ -173,6 +173,8 @@ fn edges_restarted_in_turn_fail_no_request() {
         "haproxy/haproxy.cfg",
         &[
             ("bind :8080", format!("bind {}", http.address())),
+            // All senders of this test are one client.
+            ("http_req_rate(keyless) gt 2000", "http_req_rate(keyless) gt 2000000".to_owned()),
             ("edge-1:8080 check port 9464", checked(http_1, admin_1)),
             ("edge-2:8080 check port 9464", checked(http_2, admin_2)),
         ],

@@ -206,7 +206,7 @@ fn spool_is_bounded_survives_stop_and_is_locked() {
     for (wrong, mend) in [
         (&["--spool-after", "1s"][..], "give --spool DIR too"),
         (&["--spool", "other", "--spool-bytes", "1000"], "spool-bytes is 1000: give 1048576 or more"),
-        (&["--spool", "other", "--spool-after", "30s"], "spool-after: give 100ms to 20s"),
+        (&["--spool", "other", "--spool-after", "30s"], "spool-after is 30s: give 100ms to 20s"),
     ] {
         let (code, told) = fleet.command(&[&["edge"], &fleet.log()[..], &fleet.store(), wrong].concat());
         assert!(code == Some(2) && told.contains(mend), "{wrong:?}: {told}");

@@ -359,7 +359,7 @@ fn robots_of_chats_leave_the_prize_to_people() {
 fn browser_scans_need_no_key_but_have_quotas() {
     let dir = shop();
     let till = key("till", "s3cret", "merchants = [\"tea\"]\nscopes = [\"ingest\"]");
-    write_keys(dir.path(), &format!("[quotas]\ntea = {{ events-per-second = 1, burst = 2 }}\n{till}"));
+    write_keys(dir.path(), &format!("[keyless]\ntea = {{ events-per-second = 1, burst = 2 }}\n{till}"));
     let server = Server::start(dir.path(), &["--keys", "keys.toml"]);
     let pages: Vec<Page> = (0..6).map(|_| scan(&server, "/c/BOTTLE-1", None)).collect();
     let [found, turned_away] = [307, 429].map(|status| pages.iter().filter(|page| page.status == status).count());

@@ -56,6 +56,33 @@ fn clients_that_disconnect_early_are_counted() {
 }
 
 #[test]
+fn stop_waits_for_no_client_and_no_database() {
+    let dir = shop();
+    let server = Server::start(dir.path(), &EVENT);
+    // A client that never ends its request, and a ledger that another program writes.
+    let _slow = raw(&server, head(1_000).as_bytes());
+    let writes = rusqlite::Connection::open(dir.path().join("data/ledger.sqlite")).expect("a file");
+    writes.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    assert_eq!(server.post(NDJSON, steady::events(300).join("\n").as_bytes()).expect("an answer").status, 202);
+    let began = Instant::now();
+    let (_, told) = server.stop();
+    // Five seconds are promised; without a limit it takes a minute and more.
+    assert!(began.elapsed() < Duration::from_secs(25), "{told}");
+    drop(writes);
+    worked(dir.path());
+    assert!(export(dir.path(), "data", "orders").lines().count() > 10);
+}
+
+#[test]
+fn event_clock_begins_with_the_first_event_after_a_restart_too() {
+    let dir = shop();
+    let server = Server::start(dir.path(), &EVENT);
+    server.settle();
+    assert!(server.stop().0.success());
+    worked(dir.path());
+}
+
+#[test]
 fn devices_and_old_times_replay_from_the_dump() {
     let dir = shop();
     let server = Server::start(dir.path(), &EVENT);
