@@ -364,7 +364,12 @@ impl<D: Desk> Stage<D> {
             return Ok(Admission::Apply);
         }
         if D::TOPIC == Topic::Scans && frame.tag.is_some() {
-            return self.set_aside(append, record, "a frame of scans has no source", answer);
+            return self.set_aside(
+                append,
+                record,
+                "the frame names a source, which a frame of scans does not have",
+                answer,
+            );
         }
         if let Some(tag) = &frame.tag {
             let admission = self.positions.admit(&frame, tag)?;

@@ -122,7 +122,7 @@ fn outcome(log: &Arc<Log>) -> (Vec<(u64, String)>, i64) {
 
 fn check(log: &Arc<Log>) {
     let (set_aside, visits) = outcome(log);
-    let wanted = [(2, "stranger"), (3, "item 0"), (4, "internal error"), (6, "internal error"), (7, "no source")];
+    let wanted = [(2, "stranger"), (3, "item 0"), (4, "internal error"), (6, "internal error"), (7, "names a source")];
     assert_eq!(set_aside.len(), wanted.len(), "{set_aside:?}");
     for ((offset, why), (at, says)) in set_aside.iter().zip(wanted) {
         assert!(*offset == at && why.contains(says), "{offset}: {why}");

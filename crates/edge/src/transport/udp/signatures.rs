@@ -77,7 +77,7 @@ impl FirstAnswer {
 
 #[derive(Debug)]
 struct Known {
-    /// Whether the request was refused for now: its sender may send it again as it is.
+    /// Whether the request was refused and its sender may send it again as it is.
     is_refused: bool,
     /// `None` while the request is in flight.
     answer: Option<FirstAnswer>,
@@ -115,7 +115,7 @@ impl Signatures {
         }
     }
 
-    /// Remembers the answer to the first request of a signature. A request that was refused for now may be sent again as it is; it
+    /// Remembers the answer to the first request of a signature. A request that was refused with a time to wait may be sent again; it
     /// keeps its place, so that refused requests push no other out.
     pub(super) fn end(&self, signature: &Signature, format: Format, reply: Reply<'_>) {
         let mut table = self.0.lock();
