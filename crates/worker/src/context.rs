@@ -256,6 +256,8 @@ pub struct Progress {
     pub stopped: Arc<Mutex<Option<String>>>,
     /// Approximate memory of the state in bytes, by kind.
     pub sizes: Arc<Mutex<Vec<(&'static str, usize)>>>,
+    /// How often each bound of the desk was reached, by its name.
+    pub bounds_reached: Arc<Mutex<Vec<(&'static str, u64)>>>,
 }
 
 impl Progress {
@@ -269,6 +271,7 @@ impl Progress {
             missing: Arc::default(),
             stopped: Arc::default(),
             sizes: Arc::default(),
+            bounds_reached: Arc::default(),
         }
     }
 

@@ -127,6 +127,9 @@ pub trait Task: Debug + Send {
 
     /// The approximate memory of the desk's state in bytes, by kind.
     fn sizes(&self) -> Vec<(&'static str, usize)>;
+
+    /// How often each bound of the desk was reached, by its name.
+    fn bounds_reached(&self) -> Vec<(&'static str, u64)>;
 }
 
 /// A stage in its partition.
@@ -299,5 +302,9 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {
         self.stage.desk().sizes()
+    }
+
+    fn bounds_reached(&self) -> Vec<(&'static str, u64)> {
+        self.stage.desk().bounds_reached()
     }
 }

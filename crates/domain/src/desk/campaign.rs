@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::{Frame, Kind, decode, encode};
 use crate::model::address::Topic;
-use crate::model::fact::{Answer, Award, Fact, Metric, ScanResult, Scope, What, Win};
+use crate::model::fact::{Answer, Award, Fact, Metric, OTHER_TEXT, ScanResult, Scope, What, Win};
 use crate::model::rules::rulebook::{Library, Rulebook};
 use crate::model::time::Millis;
+use crate::protocol::behaviour::Behaviour;
 use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::stage::{Desk, Outbox};
 use crate::table::uniform::UniformMap;
@@ -41,7 +42,7 @@ impl Desk for CampaignDesk {
         vec![("wins", given.map(|given| given.wins.allocation_size()).sum())]
     }
 
-    fn load(state: &[u8], _library: &Library) -> Result<Self, RestoreError> {
+    fn load(state: &[u8], _library: &Library, _behaviour: Option<Behaviour>) -> Result<Self, RestoreError> {
         Ok(decode(state)?)
     }
 
@@ -99,8 +100,9 @@ impl CampaignDesk {
         let Some(granted) = granted else { return };
         let day = book.zone.day(win.received);
         let cash = book.campaigns[win.campaign as usize].prizes[granted as usize].cash;
+        let region = win.region.map(|region| if region.is_named { region.text } else { OTHER_TEXT });
         let scopes =
-            [(Scope::Merchant, Some("*")), (Scope::Campaign, Some(campaign.id.as_str())), (Scope::Region, win.region)];
+            [(Scope::Merchant, Some("*")), (Scope::Campaign, Some(campaign.id.as_str())), (Scope::Region, region)];
         for (scope, key) in scopes.into_iter().filter_map(|(scope, key)| Some((scope, key?))) {
             out.fact(&fact(What::Count { scope, key, day, metric: Metric::Wins, delta: 1 }));
             if cash != 0 {

@@ -12,6 +12,7 @@ use crate::model::rules::Phase;
 use crate::model::rules::draw::{Input, winner};
 use crate::model::rules::rulebook::{Library, Rulebook};
 use crate::model::time::Millis;
+use crate::protocol::behaviour::Behaviour;
 use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::stage::{Desk, Outbox};
 
@@ -42,7 +43,7 @@ impl Desk for CodeDesk {
         vec![("codes", self.merchants.values().map(HashMap::allocation_size).sum())]
     }
 
-    fn load(state: &[u8], _library: &Library) -> Result<Self, RestoreError> {
+    fn load(state: &[u8], _library: &Library, _behaviour: Option<Behaviour>) -> Result<Self, RestoreError> {
         Ok(decode(state)?)
     }
 
@@ -75,7 +76,7 @@ impl CodeDesk {
             item.scans += 1;
             if outcome == Outcome::Entered {
                 if item.claim.is_none() {
-                    item.claim = Some((scan.received, scan.region.map(Into::into)));
+                    item.claim = Some((scan.received, scan.region.map(|region| region.text.into())));
                 } else {
                     outcome = Outcome::AlreadyClaimed;
                     claim = item.claim.as_ref().map(|(time, region)| (*time, region.as_deref()));
@@ -95,7 +96,7 @@ impl CodeDesk {
             code: scan.code,
             time: scan.received,
             shopper: scan.shopper,
-            region: scan.region,
+            region: scan.region.map(|region| region.text),
             outcome,
             campaign: campaign.map(|(c, ..)| c.id.as_str()),
             entry: campaign.map(|(.., n)| n),
@@ -142,7 +143,7 @@ impl CodeDesk {
         items.entry_ref(scan.code).or_insert_with(|| Item {
             scans: 0,
             first_time: scan.received,
-            first_region: scan.region.map(Into::into),
+            first_region: scan.region.map(|region| region.text.into()),
             claim: None,
         })
     }

@@ -1,9 +1,10 @@
 //! What desks send to each other and to the ledger: the items of `draws`, `awards` and `facts` frames.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::code::Kind;
 use super::event::Action;
+use super::ids::SEPARATOR;
 use super::rules::{PayeeKind, PrizeKind, RulesSeq, Step};
 use super::time::{Day, Millis};
 
@@ -119,7 +120,7 @@ pub struct CodeScan<'a> {
     /// The `received` of the scan.
     pub received: Millis,
     /// The derived region of the scan.
-    pub region: Option<&'a str>,
+    pub region: Option<Region<'a>>,
     /// The shopper's id.
     pub shopper: &'a str,
     /// The shopper's key.
@@ -155,7 +156,37 @@ pub struct Win<'a> {
     /// The `received` of the scan.
     pub received: Millis,
     /// The derived region of the scan.
-    pub region: Option<&'a str>,
+    pub region: Option<Region<'a>>,
+}
+
+/// The key under which texts beyond `names_max` are counted.
+pub const OTHER_TEXT: &str = "*other*";
+
+/// A region, and whether it is counted by name or under `*other*`. In a frame the latter has a [`SEPARATOR`] before its text, which
+/// no text of an event has; regions of behaviour 1 have none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region<'a> {
+    /// Its text.
+    pub text: &'a str,
+    /// Whether it is counted by name.
+    pub is_named: bool,
+}
+
+impl Serialize for Region<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if self.is_named {
+            return to.serialize_str(self.text);
+        }
+        to.collect_str(&format_args!("{}{}", char::from(SEPARATOR), self.text))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Region<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = <&str>::deserialize(from)?;
+        let other = text.strip_prefix(char::from(SEPARATOR));
+        Ok(Self { text: other.unwrap_or(text), is_named: other.is_none() })
+    }
 }
 
 /// Any desk → ledger.

@@ -13,6 +13,8 @@ pub struct Behaviour {
     pub number: u32,
     /// Maximum size of a part, bytes; a larger body is cut there. It decides into which frames an answer is divided.
     pub part_bytes_max: usize,
+    /// Whether what a shopper, a text or a funnel keeps has a bound: `orders_max`, refunds of an order, attempts, `names_max`.
+    pub is_bounded: bool,
 }
 
 /// The behaviours that a binary knows.
@@ -23,7 +25,10 @@ pub struct Build {
 }
 
 /// The behaviours of this build. The previous one stays listed while partitions may still use it.
-const THIS: Build = Build::new(&[Behaviour { number: 1, part_bytes_max: PART_BYTES_MAX }]);
+const THIS: Build = Build::new(&[
+    Behaviour { number: 1, part_bytes_max: PART_BYTES_MAX, is_bounded: false },
+    Behaviour { number: 2, part_bytes_max: PART_BYTES_MAX, is_bounded: true },
+]);
 
 impl Default for Build {
     fn default() -> Self {

@@ -117,11 +117,19 @@ pub trait Desk: Clone + Default {
     /// Approximate size of its state in memory, bytes, by kind.
     fn sizes(&self) -> Vec<(&'static str, usize)>;
 
-    /// Restores a state that [`Desk::save`] wrote.
+    /// How often each bound on what strangers can make it keep was reached, by the bound's name. The default is for desks without.
+    fn bounds_reached(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
+    /// Restores a state that [`Desk::save`] wrote under a behaviour; `None` before the first marker.
     ///
     /// # Errors
     /// The state cannot be decoded, or names rules that are not in the library.
-    fn load(state: &[u8], library: &Library) -> Result<Self, RestoreError>;
+    fn load(state: &[u8], library: &Library, behaviour: Option<Behaviour>) -> Result<Self, RestoreError>;
+
+    /// Another behaviour begins, with a higher number. The default does nothing, for desks that are the same in all of them.
+    fn behave(&mut self, _behaviour: Behaviour) {}
 
     /// Applies a frame and returns the `received` of its last event. `append` is the log's own append time.
     ///
@@ -272,6 +280,7 @@ impl<D: Desk> Stage<D> {
 
     fn behave(&mut self, behaviour: Behaviour) {
         self.behaviour = Some(behaviour);
+        self.desk.behave(behaviour);
         self.outbox.part_bytes_max = behaviour.part_bytes_max;
         self.outbox.bodies.values_mut().for_each(|body| body.cut_on_at(behaviour.part_bytes_max));
     }
@@ -312,7 +321,7 @@ impl<D: Desk> Stage<D> {
         }
         let behaviour = (saved.behaviour > 0).then(|| options.build.behaviour(saved.behaviour)).transpose();
         let behaviour = behaviour.map_err(RestoreError::Behaviour)?;
-        let mut stage = Self::new(options, D::load(&saved.desk, library)?, log, partition, partitions);
+        let mut stage = Self::new(options, D::load(&saved.desk, library, behaviour)?, log, partition, partitions);
         behaviour.into_iter().for_each(|behaviour| stage.behave(behaviour));
         (stage.next, stage.last) = (saved.next, saved.last);
         stage.positions.by_source = saved.positions.into_iter().collect();

@@ -34,7 +34,7 @@ impl Desk for Echo {
         Vec::new()
     }
 
-    fn load(state: &[u8], _: &Library) -> Result<Self, RestoreError> {
+    fn load(state: &[u8], _: &Library, _: Option<Behaviour>) -> Result<Self, RestoreError> {
         let (facts, key, seqs) = decode(state)?;
         Ok(Self { facts, key, seqs })
     }
@@ -72,6 +72,7 @@ fn library() -> Library {
         codes: vec![],
         campaigns: vec![],
         funnels: vec![],
+        names_max: 5,
     };
     let book = |seq| Arc::new(Rulebook::new(rules.clone(), seq, [0; 32], &BTreeMap::new()).expect("rules"));
     (1..4).map(RulesSeq).map(|seq| (seq, book(seq))).collect()
@@ -148,12 +149,13 @@ fn old_marker_is_ignored_and_unknown_behaviour_refused() {
     let alarm = step(&mut stage, &marker(4, BEHAVIOUR)).expect_err("rules that are not found").to_string();
     assert_eq!(alarm, "scans partition 0 offset 4: rules 4 of m are not found: publish them again");
     let alarm = step(&mut echo(1), &marker(1, BEHAVIOUR + 1)).expect_err("another behaviour").to_string();
-    assert_eq!(alarm, "scans partition 0 offset 0: the marker asks for behaviour 2, this build has 1: upgrade it");
+    let wanted = "scans partition 0 offset 0: the marker asks for behaviour 3, this build has 1 to 2: upgrade it";
+    assert_eq!(alarm, wanted);
 }
 
-const OLD: &[Behaviour] = &[Behaviour { number: 1, part_bytes_max: PART_BYTES_MAX }];
-const BOTH: &[Behaviour] = &[OLD[0], Behaviour { number: 2, part_bytes_max: PART_BYTES_MAX / 8 }];
-const NEW: &[Behaviour] = &[BOTH[1], Behaviour { number: 3, part_bytes_max: PART_BYTES_MAX }];
+const OLD: &[Behaviour] = &[Behaviour { number: 1, part_bytes_max: PART_BYTES_MAX, is_bounded: false }];
+const BOTH: &[Behaviour] = &[OLD[0], Behaviour { number: 2, part_bytes_max: PART_BYTES_MAX / 8, is_bounded: false }];
+const NEW: &[Behaviour] = &[BOTH[1], Behaviour { number: 3, part_bytes_max: PART_BYTES_MAX, is_bounded: false }];
 
 fn options(behaviours: &'static [Behaviour]) -> StageOptions {
     StageOptions { build: Build::new(behaviours), ..StageOptions::default() }

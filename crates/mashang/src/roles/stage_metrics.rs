@@ -12,6 +12,7 @@ use super::base::{gauge, gauges};
 pub(crate) struct StageMetrics {
     lag: IntGaugeVec,
     state_bytes: IntGaugeVec,
+    bounds_reached: IntGaugeVec,
     snapshot_age: IntGauge,
     stopped: IntGaugeVec,
     began_ms: i64,
@@ -26,6 +27,12 @@ impl StageMetrics {
                 "mashang_state_bytes",
                 "About how much memory states take",
                 &["desk", "kind"],
+            ),
+            bounds_reached: gauges(
+                registry,
+                "mashang_bounds_reached",
+                "How often each bound on what is kept was reached, in the states of the desks",
+                &["bound"],
             ),
             snapshot_age: gauge(
                 registry,
@@ -54,6 +61,7 @@ impl StageMetrics {
     /// Sets the gauges of memory, snapshots and stopped partitions from the progress of all desks.
     pub(crate) fn set_states(&self, desks: &[Progress]) {
         self.state_bytes.reset();
+        self.bounds_reached.reset();
         self.stopped.reset();
         let mut oldest = None;
         for progress in desks {
@@ -61,6 +69,9 @@ impl StageMetrics {
             self.set_stopped(desk, progress.partition, progress.why_stopped().is_some());
             for (kind, bytes) in &*progress.sizes.lock() {
                 self.state_bytes.with_label_values(&[desk, kind]).add(i64::try_from(*bytes).unwrap_or(i64::MAX));
+            }
+            for (bound, times) in &*progress.bounds_reached.lock() {
+                self.bounds_reached.with_label_values(&[bound]).add(i64::try_from(*times).unwrap_or(i64::MAX));
             }
             // Without a record since the last snapshot, that snapshot is current.
             if progress.settled.load(Ordering::Acquire) > progress.snapshot_offset.load(Ordering::Acquire) {

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use sim::generate::{Case, generate};
+use sim::generate::{Case, generate_for_one_partition};
 use sim::naive;
 
 use crate::program::{TABLES, export, run};
 
 const SEEDS: u64 = 60;
 const EVENTS: usize = 300;
+/// Events of a case in which one shopper floods the desk.
+const FLOOD_EVENTS: usize = 4_000;
+const FLOOD_SEEDS: u64 = 4;
 
 /// Writes a case's files and events into a directory.
 pub(crate) fn write(case: &Case, dir: &std::path::Path) {
@@ -61,8 +64,11 @@ pub(crate) fn differences(
     (wrong, wanted)
 }
 
-fn check(seed: u64, seen: &mut BTreeMap<&'static str, u64>) {
-    let case = generate(seed, EVENTS);
+fn check(seed: u64, events: usize, seen: &mut BTreeMap<&'static str, u64>) {
+    let mut case = generate_for_one_partition(seed, events);
+    if events == FLOOD_EVENTS {
+        flood(&mut case);
+    }
     let dir = tempfile::tempdir().expect("a directory");
     write(&case, dir.path());
     let summary = run(dir.path(), &case.rules_files, "out");
@@ -81,7 +87,39 @@ fn check(seed: u64, seen: &mut BTreeMap<&'static str, u64>) {
 #[test]
 fn cases_that_were_found_stay_right() {
     for seed in [37, 9155] {
-        check(seed, &mut BTreeMap::new());
+        check(seed, EVENTS, &mut BTreeMap::new());
+    }
+}
+
+/// Makes all events those of one shopper, many of them visits, and adds a funnel whose second step is rare.
+fn flood(case: &mut Case) {
+    for (i, line) in case.lines.iter_mut().enumerate() {
+        let mut event: serde_json::Value = serde_json::from_str(line).expect("an event");
+        let fields = event.as_object_mut().expect("an object");
+        if fields.get("shopper").is_some_and(|shopper| !shopper.is_null()) {
+            fields["shopper"] = "u1".into();
+        }
+        let visits = ["scan", "follow", "claim", "redeem"];
+        if visits.iter().any(|action| fields["action"] == *action) && (i % 3 > 0 || fields["action"] == "follow") {
+            fields["action"] = if i % 500 < 3 { "follow" } else { "visit" }.into();
+        }
+        *line = event.to_string();
+    }
+    for (_, rules) in case.files.iter_mut().filter(|(name, _)| name.ends_with(".toml")) {
+        let funnels =
+            "[[funnel]]\nname = \"flood\"\nsteps = [\"visit\", \"follow\", \"order\", \"return\"]\nwithin = \"300d\"\n";
+        rules.push_str(funnels);
+    }
+}
+
+#[test]
+fn one_shoppers_flood_is_the_naive_models() {
+    let mut seen = BTreeMap::new();
+    for seed in 0..FLOOD_SEEDS {
+        check(seed, FLOOD_EVENTS, &mut seen);
+    }
+    for bound in ["funnel: too many attempts", "order: too many", "text: other", "touch dropped"] {
+        assert!(seen.contains_key(bound), "{bound} did not happen: {seen:?}");
     }
 }
 
@@ -91,7 +129,7 @@ fn every_export_is_the_naive_models() {
     let count: u64 = std::env::var("MASHANG_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(SEEDS);
     let mut seen = BTreeMap::new();
     for seed in first..first + count {
-        check(seed, &mut seen);
+        check(seed, EVENTS, &mut seen);
     }
     println!("what the cases of seeds {first}..{} reached:", first + count);
     for (what, n) in seen {

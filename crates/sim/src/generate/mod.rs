@@ -26,6 +26,32 @@ pub fn generate(seed: u64, events: usize) -> Case {
     generate_with_later(seed, events, 0).0
 }
 
+/// The case of a seed with `names_max`, a bound of each partition: for a pipeline with one partition only.
+pub fn generate_for_one_partition(seed: u64, events: usize) -> Case {
+    let mut case = generate(seed, events);
+    let mut rng = Rng::new(seed ^ BOUNDS);
+    for (_, rules) in case.files.iter_mut().filter(|(name, _)| case.rules_files.contains(name)) {
+        if rng.percent(50) {
+            *rules = format!("names_max = {}\n{rules}", rng.range(0, 6));
+        }
+    }
+    case
+}
+
+/// Added to a seed for the bounds, so that the other choices of the seed stay the same.
+const BOUNDS: u64 = 0x000B_0B5D;
+
+/// Bounds how many orders the shoppers of some merchants have.
+fn bound_orders(seed: u64, plans: &mut [Plan]) {
+    let mut rng = Rng::new(seed ^ BOUNDS);
+    for (name, rules) in plans.iter_mut().flat_map(|plan| &mut plan.files) {
+        if name.ends_with(".toml") && rng.percent(30) {
+            let bound = format!("[attribution]\norders_max = {}\n", rng.range(1, 6));
+            *rules = rules.replacen("[attribution]\n", &bound, 1);
+        }
+    }
+}
+
 /// A case, and the rules files of `later` versions that follow its own, of random merchants, in their order.
 pub fn generate_with_later(seed: u64, events: usize, later: usize) -> (Case, Vec<String>) {
     let mut rng = Rng::new(seed);
@@ -37,6 +63,7 @@ pub fn generate_with_later(seed: u64, events: usize, later: usize) -> (Case, Vec
         later::later(&mut rng, &scale, &mut plans[at], n)
     });
     let later = later.collect();
+    bound_orders(seed, &mut plans);
     let lines = events::events(&mut rng, &plans, &scale, events);
     let case = Case {
         files: plans.iter().flat_map(|p| p.files.clone()).collect(),

@@ -12,13 +12,9 @@ pub(crate) type Counters = BTreeMap<(String, String, String, &'static str), i128
 fn scopes(e: &Event) -> Vec<(&'static str, String)> {
     let mut out = vec![("merchant", "*".to_string())];
     let mut add = |scope, key: Option<&str>| out.extend(key.map(|k| (scope, k.to_string())));
-    add("store", e.store.as_deref());
-    add("guide", e.guide.as_deref());
     add("campaign", e.campaign.as_deref());
     add("kind", e.kind());
-    add("region", e.region.as_deref());
-    add("channel", e.channel.as_deref());
-    add("ticket", e.ticket.as_deref());
+    out.extend(e.counted.iter().map(|(scope, key)| (*scope, key.clone())));
     out
 }
 

@@ -3,6 +3,7 @@ use super::codes::{Code, resolve};
 use super::rules::{Rules, parse_time};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
@@ -32,6 +33,10 @@ pub(crate) struct Event {
     pub(crate) amount: i64,
     pub(crate) part: String,
     pub(crate) ticket: Option<String>,
+    /// scope -> the key under which it is counted: its own, or `*other*`
+    pub(crate) counted: BTreeMap<&'static str, String>,
+    /// the same of its channel as a funnel's, on the day of `received`
+    pub(crate) cohort_channel: Option<String>,
 }
 
 impl Event {
@@ -98,6 +103,8 @@ pub(crate) fn event(rules: &Rules, line: &Map<String, Value>, received: i64) -> 
         amount: line.get("amount").and_then(Value::as_i64).unwrap_or(0),
         part: field(line, "part").unwrap_or("sale".into()),
         ticket: field(line, "ticket"),
+        counted: BTreeMap::new(),
+        cohort_channel: None,
         id,
         action,
         shopper,

@@ -4,7 +4,20 @@ use super::rules::{Funnel, Rules};
 use super::{Seen, saw};
 use std::collections::{BTreeMap, BTreeSet};
 
-fn fits(f: &Funnel, step: &str, e: &Event) -> bool {
+struct Attempt {
+    channel: String,
+    received: i64,
+    reached: usize,
+    ended: bool,
+}
+
+impl Attempt {
+    fn is_open(&self, f: &Funnel, now: i64) -> bool {
+        !self.ended && self.reached < f.steps.len() && now < self.received + f.within
+    }
+}
+
+pub(crate) fn fits(f: &Funnel, step: &str, e: &Event) -> bool {
     if e.only_late {
         return false;
     }
@@ -30,21 +43,32 @@ pub(crate) fn funnel<'a>(
     }
     let mut out: BTreeMap<_, BTreeSet<&str>> = BTreeMap::new();
     for (shopper, events) in by_shopper {
-        for (i, start) in events.iter().enumerate().filter(|(_, e)| fits(f, &f.steps[0], e)) {
-            let cohort = (start.channel.clone().unwrap_or_default(), rules.day(start.received));
-            let mut reached = 1;
-            for e in &events[i + 1..] {
-                if reached < f.steps.len() && e.received < start.received + f.within && fits(f, &f.steps[reached], e) {
-                    reached += 1;
+        let mut attempts: Vec<Attempt> = vec![];
+        for e in events {
+            for a in attempts.iter_mut().filter(|a| a.is_open(f, e.received)) {
+                if fits(f, &f.steps[a.reached], e) {
+                    a.reached += 1;
                 }
             }
-            if reached == f.steps.len() {
+            if !fits(f, &f.steps[0], e) {
+                continue;
+            }
+            let channel = e.cohort_channel.clone().unwrap_or_default();
+            attempts.push(Attempt { channel, received: e.received, reached: 1, ended: false });
+            let open: Vec<usize> = (0..attempts.len()).filter(|&i| attempts[i].is_open(f, e.received)).collect();
+            if open.len() > 256 {
+                saw(seen, "funnel: too many attempts");
+                attempts[open[0]].ended = true;
+            }
+        }
+        for a in attempts {
+            if a.reached == f.steps.len() {
                 saw(seen, "funnel: last step");
-            } else if reached > 1 {
+            } else if a.reached > 1 {
                 saw(seen, "funnel: a middle step");
             }
-            for step in 1..=reached {
-                out.entry((step, cohort.0.clone(), cohort.1.clone())).or_default().insert(shopper);
+            for step in 1..=a.reached {
+                out.entry((step, a.channel.clone(), rules.day(a.received))).or_default().insert(shopper);
             }
         }
     }

@@ -14,7 +14,7 @@ use event::{Event, event, field, time_of};
 use rules::Rules;
 use serde_json::{Map, Value};
 use shopper::{Posting, Shopper};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 /// How often each special case occurred, by its name.
@@ -62,6 +62,8 @@ struct Merchant {
     /// which of them is in force
     now: usize,
     delivered: HashMap<[u8; 16], i64>,
+    /// (scope, day) -> the texts that the rules do not list and that are counted by name
+    named: BTreeMap<(&'static str, String), BTreeSet<String>>,
     /// all events that are no duplicates, in log order
     events: Vec<Event>,
     /// (time, day's event) of every duplicate
@@ -80,6 +82,7 @@ impl Merchant {
             rulebooks: vec![],
             now: 0,
             delivered: HashMap::new(),
+            named: BTreeMap::new(),
             events: vec![],
             duplicates: vec![],
             scans: HashMap::new(),
@@ -107,9 +110,10 @@ impl Merchant {
         }
         self.delivered.insert(e.key, e.received);
         saw(seen, action(&e));
+        self.name(&mut e, seen);
 
         let shopper = self.shoppers.entry(e.shopper.clone()).or_default();
-        if matches!(e.action.as_str(), "order" | "refund") && shopper.too_old(&self.rulebooks[self.now].rules, &e) {
+        if matches!(e.action.as_str(), "order" | "refund") && shopper.too_old(&self.rulebooks, self.now, &e, seen) {
             saw(seen, if e.action == "order" { "order: only late" } else { "refund: only late" });
             e.only_late = true;
             self.events.push(e);
@@ -121,9 +125,50 @@ impl Merchant {
         if e.action == "scan" {
             self.scan(&mut e, seen);
         }
+        let rules = self.rules();
+        if rules.funnels.iter().any(|f| funnels::fits(f, &f.steps[0], &e)) {
+            let today = rules.day(e.received);
+            e.cohort_channel = e.channel.clone().map(|c| self.key("cohort", &today, c, seen));
+        }
         let shopper = self.shoppers.get_mut(&e.shopper).unwrap();
         shopper.take(&self.rulebooks, self.now, &e, &mut self.postings, seen);
         self.events.push(e);
+    }
+
+    /// Under which keys the event is counted.
+    fn name(&mut self, e: &mut Event, seen: &mut Seen) {
+        let day = self.rules().day(e.time);
+        let texts = [
+            ("store", e.store.clone()),
+            ("guide", e.guide.clone()),
+            ("region", e.region.clone()),
+            ("channel", e.channel.clone()),
+            ("ticket", e.ticket.clone()),
+        ];
+        for (scope, text) in texts {
+            if let Some(text) = text {
+                let key = self.key(scope, &day, text, seen);
+                e.counted.insert(scope, key);
+            }
+        }
+    }
+
+    fn key(&mut self, scope: &'static str, day: &str, text: String, seen: &mut Seen) -> String {
+        let rules = &self.rulebooks[self.now].rules;
+        if rules.lists(scope, &text) {
+            return text;
+        }
+        let max = rules.names_max;
+        let named = self.named.entry((scope, day.into())).or_default();
+        if named.contains(&text) {
+            return text;
+        }
+        if named.len() >= max {
+            saw(seen, "text: other");
+            return "*other*".into();
+        }
+        named.insert(text.clone());
+        text
     }
 
     fn scan(&mut self, e: &mut Event, seen: &mut Seen) {
@@ -155,7 +200,13 @@ impl Merchant {
         if !e.repeat {
             same.push(CountedScan { time: e.time, received: e.received });
             saw(seen, "scan: counted");
+            let awards = self.draws.awards.len();
             e.entry = self.draws.scan(&self.rulebooks[self.now].rules, self.now, e, seen);
+            if let (true, Some(region)) = (e.entry, e.region.clone()) {
+                let today = self.rules().day(e.received);
+                let key = self.key("region", &today, region, seen);
+                self.draws.awards[awards..].iter_mut().for_each(|a| a.region = Some(key.clone()));
+            }
         }
     }
 }

@@ -57,6 +57,7 @@ pub(crate) struct Prize {
     pub(crate) kind: String,
     pub(crate) amount: Option<i64>,
     pub(crate) stock: Option<i64>,
+    pub(crate) ticket: Option<String>,
     pub(crate) otherwise: String,
     pub(crate) unlock: Option<String>,
     pub(crate) unlock_within: Option<i64>,
@@ -105,6 +106,8 @@ pub(crate) struct Rules {
     pub(crate) members_new: bool,
     pub(crate) refund_within: i64,
     pub(crate) touches_max: usize,
+    pub(crate) orders_max: usize,
+    pub(crate) names_max: usize,
     pub(crate) commissions: Vec<Commission>,
     pub(crate) stores: BTreeMap<String, Store>,
     pub(crate) guides: BTreeMap<String, Guide>,
@@ -114,6 +117,23 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
+    /// Does a text appear in the rules, as one of that scope?
+    pub(crate) fn lists(&self, scope: &str, text: &str) -> bool {
+        match scope {
+            "store" => self.stores.contains_key(text),
+            "guide" => self.guides.contains_key(text),
+            "region" => {
+                self.stores.values().any(|s| s.region.as_deref() == Some(text))
+                    || self.campaigns.values().any(|c| c.areas.iter().any(|a| a == text))
+            }
+            "channel" | "cohort" => self.codes.values().any(|c| c.channel.as_deref() == Some(text)),
+            "ticket" => {
+                self.funnels.iter().any(|f| f.ticket.as_deref() == Some(text))
+                    || self.campaigns.values().flat_map(|c| &c.prizes).any(|p| p.ticket.as_deref() == Some(text))
+            }
+            other => panic!("scope {other}"),
+        }
+    }
     pub(crate) fn day(&self, ms: i64) -> String {
         let at = jiff::Timestamp::from_millisecond(ms).unwrap();
         self.zone.to_datetime(at).date().to_string()
@@ -245,6 +265,7 @@ fn campaign(dir: &Path, t: &Table) -> Campaign {
                 kind: must(p, "kind"),
                 amount: number(p, "amount"),
                 stock: number(p, "stock"),
+                ticket: text(p, "ticket"),
                 otherwise: text(p, "else").unwrap_or("thanks".into()),
                 unlock: text(p, "unlock"),
                 unlock_within: text(p, "unlock_within").map(|d| parse_duration(&d)),
@@ -294,6 +315,8 @@ pub(crate) fn read(base: &Path, file: &PathBuf) -> Rules {
         members_new: text(&attribution, "members").as_deref() == Some("new"),
         refund_within: duration(&attribution, "refund_within", "90d"),
         touches_max: number(&attribution, "touches_max").unwrap_or(256) as usize,
+        orders_max: number(&attribution, "orders_max").unwrap_or(10_000) as usize,
+        names_max: number(&t, "names_max").unwrap_or(100_000) as usize,
         commissions: list(&t, "commission")
             .iter()
             .map(|c| {

@@ -19,6 +19,8 @@ pub(crate) struct Order {
     pub(crate) posted: BTreeMap<Payee, i128>,
     pub(crate) holds: BTreeMap<Payee, i64>,
     pub(crate) credited: Vec<Credited>,
+    /// no longer kept: the shopper had too many
+    pub(crate) dropped: bool,
 }
 
 impl Order {
@@ -43,7 +45,7 @@ impl Order {
         self.refunds.iter().map(|e| e.amount as i128).sum::<i128>().min(self.base())
     }
     pub(crate) fn kept_at(&self, rules: &Rules, received: i64) -> bool {
-        self.earliest().is_some_and(|e| received < e.time + rules.refund_within)
+        !self.dropped && self.earliest().is_some_and(|e| received < e.time + rules.refund_within)
     }
 }
 
@@ -81,12 +83,22 @@ fn keep(rules: &Rules, kept: &mut Vec<Touch>, touches: &[Touch], c: i64) {
 
 impl Shopper {
     /// Is this order or refund, or the order it belongs to, too old?
-    pub(crate) fn too_old(&self, rules: &Rules, e: &Event) -> bool {
+    pub(crate) fn too_old(&mut self, rulebooks: &[Book], book: usize, e: &Event, seen: &mut Seen) -> bool {
+        let rules = &rulebooks[book].rules;
         if e.received >= e.time + rules.refund_within {
             return true;
         }
-        let order = self.orders.get(&e.order);
-        order.is_some_and(|o| !o.parts.is_empty() && !o.kept_at(rules, e.received))
+        let Some(order) = self.orders.get_mut(&e.order) else { return false };
+        if !order.parts.is_empty() && !order.kept_at(rules, e.received) {
+            return true;
+        }
+        order.waiting.retain(|r| e.received < r.time + rules.refund_within);
+        let refunds = if order.parts.is_empty() { &order.waiting } else { &order.refunds };
+        if e.action == "refund" && refunds.len() >= 10_000 && !refunds.iter().any(|r| r.key == e.key) {
+            saw(seen, "refund: too many");
+            return true;
+        }
+        false
     }
 
     pub(crate) fn take(
@@ -156,6 +168,22 @@ impl Shopper {
         for name in names {
             let rules = &rulebooks[self.orders[&name].book].rules;
             self.settle(rules, &name, e, postings, seen);
+        }
+        if e.action == "order" {
+            self.drop_orders(rulebooks, book, e, seen);
+        }
+    }
+
+    fn drop_orders(&mut self, rulebooks: &[Book], book: usize, e: &Event, seen: &mut Seen) {
+        loop {
+            let kept = self.orders.values_mut().filter(|o| o.kept_at(&rulebooks[o.book].rules, e.received));
+            let mut kept: Vec<&mut Order> = kept.collect();
+            if kept.len() <= rulebooks[book].rules.orders_max {
+                return;
+            }
+            kept.sort_by_key(|o| o.earliest().unwrap().at());
+            kept[0].dropped = true;
+            saw(seen, "order: too many");
         }
     }
 

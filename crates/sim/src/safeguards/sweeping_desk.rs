@@ -8,6 +8,7 @@ use domain::model::address::Topic;
 use domain::model::event::Event;
 use domain::model::rules::rulebook::Library;
 use domain::model::time::Millis;
+use domain::protocol::behaviour::Behaviour;
 use domain::protocol::error::{DeskError, RestoreError};
 use domain::protocol::stage::{Desk, Marker, Outbox};
 
@@ -58,9 +59,13 @@ impl Desk for SweepingDesk {
         self.inner.sizes()
     }
 
-    fn load(state: &[u8], library: &Library) -> Result<Self, RestoreError> {
+    fn load(state: &[u8], library: &Library, behaviour: Option<Behaviour>) -> Result<Self, RestoreError> {
         let (inner, received, horizons, first, queue) = decode::<(Vec<u8>, _, _, _, _)>(state)?;
-        Ok(Self { inner: ShopperDesk::load(&inner, library)?, received, horizons, first, queue })
+        Ok(Self { inner: ShopperDesk::load(&inner, library, behaviour)?, received, horizons, first, queue })
+    }
+
+    fn behave(&mut self, behaviour: Behaviour) {
+        self.inner.behave(behaviour);
     }
 
     /// Leaves out events whose key it still knows, as duplicates.

@@ -140,4 +140,8 @@ impl Task for TaskWithout {
     fn sizes(&self) -> Vec<(&'static str, usize)> {
         self.inner.sizes()
     }
+
+    fn bounds_reached(&self) -> Vec<(&'static str, u64)> {
+        self.inner.bounds_reached()
+    }
 }

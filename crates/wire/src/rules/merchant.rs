@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::model::code::Kind;
 use domain::model::rules::{
     Attribution, Commission, Dedup, FUNNEL_STEPS_MAX, Funnel, HORIZON_MINUTES_MAX, LATE_DEFAULT_MS, Members, Model,
-    PayeeKind, Rules, Step,
+    NAMES_MAX_DEFAULT, NAMES_MAX_MAX, ORDERS_MAX_MAX, PayeeKind, Rules, Step,
 };
 
 use super::ids::Ids;
@@ -26,6 +26,7 @@ pub(super) fn rules(
     let merchant = root.need("merchant", id);
     let currency = root.need("currency", currency);
     let time_zone = root.need("time_zone", time_zone);
+    let names_max = root.get("names_max", integer(0, NAMES_MAX_MAX.into())).and_then(|n| u32::try_from(n).ok());
     let late_ms = root.get("late", duration_ms).unwrap_or(LATE_DEFAULT_MS);
     let dedup = root.table("dedup", "[dedup]").map(dedup).unwrap_or_default();
     let attribution = root.table("attribution", "[attribution]").map(attribution).unwrap_or_default();
@@ -50,7 +51,7 @@ pub(super) fn rules(
             root.notes.mistake(table.at(), format!("{feature} not in this build; take it out"));
         }
     }
-    root.refuse_unbuilt(&[("range", "ranges of batches are"), ("names_max", "a bound on unlisted names is")]);
+    root.refuse_unbuilt(&[("range", "ranges of batches are")]);
     root.end();
     Some(Rules {
         merchant: merchant?,
@@ -65,6 +66,7 @@ pub(super) fn rules(
         codes,
         campaigns,
         funnels,
+        names_max: names_max.unwrap_or(NAMES_MAX_DEFAULT),
     })
 }
 
@@ -81,6 +83,7 @@ fn dedup(mut table: Table<'_>) -> Dedup {
 fn attribution(mut table: Table<'_>) -> Attribution {
     let default = Attribution::default();
     let touches = table.get("touches_max", integer(1, TOUCHES_MAX)).and_then(|n| u32::try_from(n).ok());
+    let orders = table.get("orders_max", integer(1, ORDERS_MAX_MAX.into())).and_then(|n| u32::try_from(n).ok());
     let attribution = Attribution {
         window_ms: table.get("window", duration_ms).unwrap_or(default.window_ms),
         model: table.get("model", word(Model::ALL, Model::as_str)).unwrap_or(default.model),
@@ -88,8 +91,8 @@ fn attribution(mut table: Table<'_>) -> Attribution {
         members: table.get("members", word(Members::ALL, Members::as_str)).unwrap_or(default.members),
         refund_within_ms: table.get("refund_within", duration_ms).unwrap_or(default.refund_within_ms),
         touches_max: touches.unwrap_or(default.touches_max),
+        orders_max: orders.unwrap_or(default.orders_max),
     };
-    table.refuse_unbuilt(&[("orders_max", "a bound on a shopper's orders is")]);
     table.end();
     attribution
 }

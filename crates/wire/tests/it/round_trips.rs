@@ -185,7 +185,7 @@ proptest! {
 }
 
 fn rules() -> impl Strategy<Value = Rules> {
-    let settings = (text(), text(), text(), any::<i64>(), dedup(), attribution());
+    let settings = (text(), text(), text(), any::<i64>(), dedup(), attribution(), any::<u32>());
     let paid = (prop::collection::vec(commission(), 0..3), prop::collection::vec(store(), 0..3));
     let known = (prop::collection::vec(guide(), 0..3), prop::collection::vec(code(), 0..3));
     let drawn = (prop::collection::vec(campaign(), 0..3), prop::collection::vec(funnel(), 0..3));
@@ -202,6 +202,7 @@ fn rules() -> impl Strategy<Value = Rules> {
         codes: known.1,
         campaigns: drawn.0,
         funnels: drawn.1,
+        names_max: settings.6,
     })
 }
 
@@ -214,9 +215,9 @@ prop_compose! {
 prop_compose! {
     fn attribution()(
         window_ms: i64, model in select(Model::ALL), protect_ms: i64, members in select(Members::ALL),
-        refund_within_ms: i64, touches_max: u32,
+        refund_within_ms: i64, touches_max: u32, orders_max: u32,
     ) -> Attribution {
-        Attribution { window_ms, model, protect_ms, members, refund_within_ms, touches_max }
+        Attribution { window_ms, model, protect_ms, members, refund_within_ms, touches_max, orders_max }
     }
 }
 

@@ -17,6 +17,9 @@ use crate::task::{Task, TaskError};
 /// Time between two reports of a state's size.
 const SIZES_EVERY: Duration = Duration::from_secs(2);
 
+/// Least time between two warnings of one partition that bounds were reached.
+const WARNED_EVERY: Duration = Duration::from_secs(60);
+
 /// Why a record is set aside at which a desk panics.
 const PANICS: &str = "the desk stops at it because of an internal error: report it";
 
@@ -36,6 +39,8 @@ pub(crate) struct RunningTask {
     /// Whether a snapshot was put off, for one debug line.
     is_put_off: bool,
     last_sizes: Option<Instant>,
+    /// When bounds were warned about last, and how often each had been reached.
+    warned: Option<(Instant, Vec<(&'static str, u64)>)>,
 }
 
 impl RunningTask {
@@ -54,6 +59,7 @@ impl RunningTask {
             is_wanted: false,
             is_put_off: false,
             last_sizes: None,
+            warned: None,
         }
     }
 
@@ -97,12 +103,33 @@ impl RunningTask {
         self.progress.missing.store(self.task.missing() as u64, Ordering::Release);
     }
 
+    /// Reports how often each bound was reached, with a warning once a minute while that grows.
+    fn report_bounds(&mut self) {
+        let reached = self.task.bounds_reached();
+        *self.progress.bounds_reached.lock() = reached.clone();
+        let grown = |&&(bound, times): &&(&str, u64)| {
+            let warned = self.warned.iter().flat_map(|(_, warned)| warned).find(|(name, _)| *name == bound);
+            times > warned.map_or(0, |&(_, warned)| warned)
+        };
+        let grown: Vec<&str> = reached.iter().filter(grown).map(|&(bound, _)| bound).collect();
+        if grown.is_empty() || self.warned.as_ref().is_some_and(|(at, _)| at.elapsed() < WARNED_EVERY) {
+            return;
+        }
+        warn!(
+            partition = self.progress.partition,
+            bounds = grown.join(","),
+            "bounds were reached: what goes beyond them is counted in mashang_bounds_reached; \"Bounds\" in docs/operating.md says what is lost"
+        );
+        self.warned = Some((Instant::now(), reached));
+    }
+
     /// Takes a snapshot if one is due, and hands over the one that may be published, both if the writer has room. A last snapshot
     /// waits for room. Returns whether one was handed over.
     pub(crate) fn snapshots(&mut self, context: &WorkerContext, queue: &SnapshotQueue, is_last: bool) -> bool {
         if self.last_sizes.is_none_or(|at| at.elapsed() >= SIZES_EVERY) {
             self.last_sizes = Some(Instant::now());
             *self.progress.sizes.lock() = self.task.sizes();
+            self.report_bounds();
         }
         let is_due = self.is_wanted
             || (self.last_snapshot.elapsed() >= context.snapshot_policy.interval

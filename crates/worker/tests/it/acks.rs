@@ -28,6 +28,7 @@ pub(crate) fn library() -> Library {
         codes: vec![],
         campaigns: vec![],
         funnels: vec![],
+        names_max: 5,
     };
     let book = Rulebook::new(rules, RulesSeq(1), [0; 32], &std::collections::BTreeMap::new()).expect("rules");
     [(RulesSeq(1), Arc::new(book))].into()

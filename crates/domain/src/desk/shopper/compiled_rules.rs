@@ -3,27 +3,43 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::code::{Kind, Rank};
+use crate::model::fact::OTHER_TEXT;
 use crate::model::rules::RulesSeq;
 use crate::model::rules::rulebook::{Gs1Owner, Resolved, Rulebook};
 
 /// The number of a text; [`NONE`] stands for no text. No answer depends on which number a text has.
 pub(super) type Symbol = u32;
 pub(super) const NONE: Symbol = u32::MAX;
+/// Stands for all texts beyond `names_max`.
+pub(super) const OTHER: Symbol = u32::MAX - 1;
+
+/// Number of texts from which on those that nothing refers to are looked for. No answer depends on it.
+const SWEPT_FROM: usize = 65_536;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<Arc<str>>", into = "Vec<Arc<str>>")]
 pub(super) struct Interner {
     by_text: HashMap<Arc<str>, Symbol>,
+    /// By symbol; empty if the symbol is free.
     texts: Vec<Arc<str>>,
+    free: Vec<Symbol>,
+    /// Number of texts that the last sweep left.
+    left: usize,
+    /// Sum of the texts' lengths.
+    bytes: usize,
 }
 
 impl From<Vec<Arc<str>>> for Interner {
     fn from(texts: Vec<Arc<str>>) -> Self {
-        Self { by_text: texts.iter().cloned().zip(0..).collect(), texts }
+        let used = texts.iter().cloned().zip(0..).filter(|(text, _)| !text.is_empty());
+        let by_text: HashMap<_, _> = used.collect();
+        let free = (0..).zip(&texts).filter(|(_, text)| text.is_empty()).map(|(symbol, _)| symbol).collect();
+        let bytes = texts.iter().map(|text| text.len()).sum();
+        Self { left: by_text.len(), by_text, texts, free, bytes }
     }
 }
 
@@ -38,11 +54,22 @@ impl Interner {
         if let Some(&sym) = self.by_text.get(text) {
             return sym;
         }
-        let sym = Symbol::try_from(self.texts.len()).expect("fewer than 2^32 names");
+        self.bytes += text.len();
         let text: Arc<str> = text.into();
-        self.texts.push(Arc::clone(&text));
+        let sym = if let Some(sym) = self.free.pop() {
+            self.texts[sym as usize] = Arc::clone(&text);
+            sym
+        } else {
+            self.texts.push(Arc::clone(&text));
+            Symbol::try_from(self.texts.len() - 1).expect("fewer than 2^32 names")
+        };
         self.by_text.insert(text, sym);
         sym
+    }
+
+    /// The symbol of a text, if it has one.
+    pub(super) fn find(&self, text: &str) -> Option<Symbol> {
+        self.by_text.get(text).copied()
     }
 
     pub(super) fn optional(&mut self, text: Option<&str>) -> Symbol {
@@ -51,8 +78,55 @@ impl Interner {
 
     /// The text of a name; `None` for [`NONE`].
     pub(super) fn text(&self, sym: Symbol) -> Option<&str> {
+        if sym == OTHER {
+            return Some(OTHER_TEXT);
+        }
         self.texts.get(sym as usize).map(AsRef::as_ref)
     }
+
+    /// Number of symbols, the free ones too.
+    pub(super) fn end(&self) -> Symbol {
+        Symbol::try_from(self.texts.len()).expect("fewer than 2^32 names")
+    }
+
+    /// Whether there are so many new texts that a sweep is worth its cost.
+    pub(super) fn is_sweep_due(&self) -> bool {
+        self.by_text.len() >= SWEPT_FROM.max(2 * self.left)
+    }
+
+    /// Frees the texts for which `is_used` is false.
+    pub(super) fn sweep(&mut self, is_used: impl Fn(Symbol) -> bool) {
+        let Self { by_text, texts, free, left, bytes } = self;
+        by_text.retain(|_, &mut symbol| {
+            let used = is_used(symbol);
+            if !used {
+                *bytes -= texts[symbol as usize].len();
+                texts[symbol as usize] = "".into();
+                free.push(symbol);
+            }
+            used
+        });
+        // In the same order on every machine, so that equal states have equal bytes.
+        free.sort_unstable_by(|a, b| b.cmp(a));
+        *left = by_text.len();
+    }
+
+    /// Approximate size in memory, bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes + self.texts.len() * 2 * size_of::<Arc<str>>() + self.by_text.allocation_size()
+    }
+}
+
+/// What a text is counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TextScope {
+    Store,
+    Guide,
+    Region,
+    Channel,
+    Ticket,
+    /// The channel of a funnel's cohort, on the day of `received`.
+    Cohort,
 }
 
 /// Compiled rules by the number of their version.
@@ -71,6 +145,10 @@ pub(super) struct CompiledRules {
     campaigns: Vec<Symbol>,
     store_of: HashMap<Symbol, u32>,
     guide_of: HashMap<Symbol, u32>,
+    channels: HashSet<Symbol>,
+    regions: HashSet<Symbol>,
+    tickets: HashSet<Symbol>,
+    funnels: Vec<Symbol>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,12 +191,21 @@ impl CompiledRules {
             channel: names.optional(code.channel.as_deref()),
             campaign: terms.campaign,
         });
-        let codes = codes.collect();
+        let codes: Vec<CompiledCode> = codes.collect();
+        let tickets = rules.campaigns.iter().flat_map(|c| &c.prizes).filter_map(|prize| prize.ticket.as_deref());
+        let tickets = tickets.chain(rules.funnels.iter().filter_map(|funnel| funnel.ticket.as_deref()));
+        let tickets = tickets.map(|ticket| names.sym(ticket)).collect();
+        let areas = rules.campaigns.iter().flat_map(|c| &c.areas).map(|area| names.sym(area));
+        let regions = areas.chain(stores.iter().map(|s| s.region)).collect();
         let conditions = rules.commissions.iter();
         let conditions = conditions.map(|c| (names.optional(c.store.as_deref()), names.optional(c.guide.as_deref())));
         Self {
             conditions: conditions.collect(),
+            channels: codes.iter().map(|code| code.channel).collect(),
             codes,
+            regions,
+            tickets,
+            funnels: rules.funnels.iter().map(|f| names.sym(&f.name)).collect(),
             campaigns: rules.campaigns.iter().map(|c| names.sym(&c.id)).collect(),
             store_of: (0..).zip(&stores).map(|(i, s)| (s.sym, i)).collect(),
             guide_of: (0..).zip(&guides).map(|(i, &g)| (g, i)).collect(),
@@ -143,6 +230,30 @@ impl CompiledRules {
 
     pub(super) fn campaign(&self, index: Option<u32>) -> Symbol {
         index.map_or(NONE, |c| self.campaigns[c as usize])
+    }
+
+    /// Whether the rules list a text.
+    pub(super) fn lists(&self, scope: TextScope, symbol: Symbol) -> bool {
+        match scope {
+            TextScope::Store => self.store_of.contains_key(&symbol),
+            TextScope::Guide => self.guide_of.contains_key(&symbol),
+            TextScope::Region => self.regions.contains(&symbol),
+            TextScope::Channel | TextScope::Cohort => self.channels.contains(&symbol),
+            TextScope::Ticket => self.tickets.contains(&symbol),
+        }
+    }
+
+    /// All symbols of its ids and texts.
+    pub(super) fn symbols(&self) -> impl Iterator<Item = Symbol> {
+        let stores = self.stores.iter().map(|s| s.sym);
+        let ids = stores.chain(self.guides.iter().chain(&self.campaigns).chain(&self.funnels).copied());
+        // Conditions name stores and guides of the rules.
+        ids.chain(self.channels.iter().chain(&self.regions).chain(&self.tickets).copied())
+    }
+
+    /// The region of a listed store.
+    pub(super) fn region_text(&self, store: Symbol) -> Option<&str> {
+        self.store_of(store).and_then(|s| self.book.rules.stores[s as usize].region.as_deref())
     }
 
     /// The index of a listed store or guide.

@@ -51,6 +51,11 @@ impl Scopes {
         .into_iter()
         .flatten()
     }
+
+    /// The symbols of texts.
+    pub(super) fn symbols(&self) -> [Symbol; 6] {
+        [self.store, self.guide, self.campaign, self.region, self.channel, self.ticket]
+    }
 }
 
 const METRICS: usize = Metric::ALL.len();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::desk::shopper::compiled_rules::{Interner, Symbol};
+use crate::desk::shopper::compiled_rules::Symbol;
 use crate::model::fact::Outcome;
 use crate::model::rules::Campaign;
 use crate::model::time::{Day, Millis};
@@ -18,11 +18,11 @@ pub(super) struct Entries {
 
 /// A counted scan that tries to enter a campaign.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct EntryAttempt {
+pub(super) struct EntryAttempt<'a> {
     pub(super) received: Millis,
     /// The day of `received`.
     pub(super) day: Day,
-    pub(super) region: Symbol,
+    pub(super) region: Option<&'a str>,
     /// Whether this shopper has entered with this one-item code before.
     pub(super) entered_before: bool,
 }
@@ -31,9 +31,8 @@ pub(super) struct EntryAttempt {
 pub(super) fn enter(
     campaign: &Campaign,
     symbol: Symbol,
-    attempt: &EntryAttempt,
+    attempt: &EntryAttempt<'_>,
     entries: &mut Vec<Entries>,
-    names: &Interner,
 ) -> Result<u64, Outcome> {
     if attempt.received < campaign.from {
         return Err(Outcome::NotStarted);
@@ -41,7 +40,7 @@ pub(super) fn enter(
     if attempt.received >= campaign.to {
         return Err(Outcome::Ended);
     }
-    let region = names.text(attempt.region).unwrap_or("");
+    let region = attempt.region.unwrap_or("");
     if !campaign.areas.is_empty() && !campaign.areas.iter().any(|area| region.starts_with(area.as_str())) {
         return Err(Outcome::OutOfArea);
     }

@@ -8,6 +8,7 @@ mod entry;
 mod funnel;
 mod merchant;
 mod money;
+mod named_texts;
 mod resolve;
 mod settle;
 #[expect(clippy::module_inception, reason = "the shopper of the shopper desk")]
@@ -15,7 +16,7 @@ mod shopper;
 
 use std::collections::BTreeMap;
 
-use merchant::{Merchant, MerchantState};
+use merchant::{Merchant, MerchantState, SavedBounds};
 
 use crate::frame::{Frame, Kind, decode, encode};
 use crate::model::address::Topic;
@@ -23,6 +24,7 @@ use crate::model::event::Event;
 use crate::model::fact::{Fact, What};
 use crate::model::rules::rulebook::Library;
 use crate::model::time::Millis;
+use crate::protocol::behaviour::Behaviour;
 use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::stage::{Desk, Marker, Outbox};
 
@@ -32,20 +34,28 @@ pub struct ShopperDesk {
     merchants: BTreeMap<Box<str>, Merchant>,
     /// The highest `received` so far; it never decreases.
     received: Millis,
+    /// Whether the behaviour has bounds.
+    is_bounded: bool,
 }
 
 impl ShopperDesk {
-    /// Number of touches that were dropped because a shopper had too many.
-    #[must_use]
-    pub fn touches_dropped(&self) -> u64 {
-        self.merchants.values().map(Merchant::touches_dropped).sum()
-    }
-
     /// Number of refunds that wait for their order.
     #[must_use]
     pub fn waiting_refunds(&self) -> usize {
         self.merchants.values().map(Merchant::waiting_refunds).sum()
     }
+}
+
+/// The sums by name, in the order in which the names come.
+fn add_up<N: std::ops::AddAssign>(counts: impl Iterator<Item = (&'static str, N)>) -> Vec<(&'static str, N)> {
+    let mut sums: Vec<(&'static str, N)> = Vec::new();
+    for (name, count) in counts {
+        match sums.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += count,
+            None => sums.push((name, count)),
+        }
+    }
+    sums
 }
 
 impl Desk for ShopperDesk {
@@ -54,24 +64,42 @@ impl Desk for ShopperDesk {
     fn save(&self) -> Vec<u8> {
         let merchants: Vec<(&str, &MerchantState)> =
             self.merchants.iter().map(|(name, m)| (&**name, m.state())).collect();
-        encode(&(self.received, merchants))
+        if !self.is_bounded {
+            // Workers of the previous build read it too.
+            return encode(&(self.received, merchants));
+        }
+        let bounds: Vec<Option<SavedBounds>> = self.merchants.values().map(Merchant::save_bounds).collect();
+        encode(&(self.received, merchants, bounds))
     }
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {
-        let mut sums: Vec<(&'static str, usize)> = Vec::new();
-        for (kind, bytes) in self.merchants.values().flat_map(Merchant::sizes) {
-            match sums.iter_mut().find(|(k, _)| *k == kind) {
-                Some((_, sum)) => *sum += bytes,
-                None => sums.push((kind, bytes)),
-            }
-        }
-        sums
+        add_up(self.merchants.values().flat_map(Merchant::sizes))
     }
 
-    fn load(state: &[u8], library: &Library) -> Result<Self, RestoreError> {
-        let (received, merchants): (Millis, Vec<(Box<str>, MerchantState)>) = decode(state)?;
-        let merchants = merchants.into_iter().map(|(name, state)| Ok((name, Merchant::restore(state, library)?)));
-        Ok(Self { merchants: merchants.collect::<Result<_, RestoreError>>()?, received })
+    fn bounds_reached(&self) -> Vec<(&'static str, u64)> {
+        add_up(self.merchants.values().flat_map(Merchant::bounds_reached))
+    }
+
+    fn load(state: &[u8], library: &Library, behaviour: Option<Behaviour>) -> Result<Self, RestoreError> {
+        type Merchants = Vec<(Box<str>, MerchantState)>;
+        let is_bounded = behaviour.is_some_and(|behaviour| behaviour.is_bounded);
+        let (received, merchants, bounds): (Millis, Merchants, Vec<Option<SavedBounds>>) = if is_bounded {
+            decode(state)?
+        } else {
+            let (received, merchants) = decode(state)?;
+            (received, merchants, Vec::new())
+        };
+        let bounds = bounds.into_iter().chain(std::iter::repeat_with(|| None));
+        let merchants = merchants.into_iter().zip(bounds);
+        let merchants = merchants.map(|((name, state), bounds)| Ok((name, Merchant::restore(state, bounds, library)?)));
+        Ok(Self { merchants: merchants.collect::<Result<_, RestoreError>>()?, received, is_bounded })
+    }
+
+    fn behave(&mut self, behaviour: Behaviour) {
+        if behaviour.is_bounded {
+            self.is_bounded = true;
+            self.merchants.values_mut().for_each(Merchant::bound);
+        }
     }
 
     fn apply(
@@ -108,7 +136,7 @@ impl Desk for ShopperDesk {
         match self.merchants.get_mut(marker.merchant) {
             Some(merchant) => merchant.switch(book, self.received),
             None => {
-                self.merchants.insert(marker.merchant.into(), Merchant::new(marker.merchant, book));
+                self.merchants.insert(marker.merchant.into(), Merchant::new(marker.merchant, book, self.is_bounded));
             }
         }
         let what = What::Rules { seq: book.seq, sha256: book.sha256, currency: &book.rules.currency };

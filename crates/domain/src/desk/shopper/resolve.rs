@@ -1,7 +1,7 @@
 //! The meaning of an event under the rules in force: its code, its scopes, and the touch that it would be.
 
 use super::money::touch::{Touch, UntimedTouch};
-use crate::desk::shopper::compiled_rules::{CompiledCode, CompiledRules, Interner, NONE, Symbol};
+use crate::desk::shopper::compiled_rules::{CompiledCode, CompiledRules, NONE, Symbol, TextScope};
 use crate::desk::shopper::counters::Scopes;
 use crate::model::code::{Kind, Rank};
 use crate::model::event::{Action, Event, Payment};
@@ -35,6 +35,14 @@ impl<'e> EventContext<'_, 'e> {
         self.event.order.filter(|_| matches!(self.event.action, Action::Order | Action::Refund))
     }
 
+    /// The region: the event's own, else that of its store.
+    pub(super) fn region<'c>(&self, compiled: &'c CompiledRules) -> Option<&'c str>
+    where
+        'e: 'c,
+    {
+        self.event.region.or_else(|| compiled.region_text(self.resolved.scopes.store))
+    }
+
     /// The touch that the event is.
     pub(super) fn touch(&self) -> Option<Touch> {
         let seed = self.resolved.touch.filter(|_| !self.late)?;
@@ -47,8 +55,14 @@ pub(super) fn time_of(event: &Event<'_>, received: Millis) -> Millis {
     event.time.filter(|&time| time <= received + AHEAD_MAX_MS).unwrap_or(received)
 }
 
-/// Derives guide, store, region, channel and campaign (contract section 1) and the touch (section 5).
-pub(super) fn resolve<'a>(event: &Event<'a>, compiled: &CompiledRules, names: &mut Interner) -> ResolvedEvent<'a> {
+/// Derives guide, store, region, channel and campaign (contract section 1) and the touch (section 5). `symbol` gives the symbol
+/// under which a text is counted.
+pub(super) fn resolve<'a>(
+    event: &Event<'a>,
+    compiled: &CompiledRules,
+    mut symbol: impl FnMut(TextScope, &str) -> Symbol,
+) -> ResolvedEvent<'a> {
+    let mut symbol = |scope, text: Option<&str>| text.map_or(NONE, |text| symbol(scope, text));
     let code = event.code.as_ref().map(|code| {
         let resolved = compiled.book.resolve(code);
         let meaning = compiled.code(&resolved);
@@ -56,18 +70,18 @@ pub(super) fn resolve<'a>(event: &Event<'a>, compiled: &CompiledRules, names: &m
     });
     let meaning = code.map(|(_, meaning)| meaning);
     let of_code = |field: fn(&CompiledCode) -> Symbol| meaning.as_ref().map_or(NONE, field);
-    let own_guide = names.optional(event.guide);
+    let own_guide = symbol(TextScope::Guide, event.guide);
     let guide = or(own_guide, || of_code(|c| c.guide));
-    let own_store = names.optional(event.store);
+    let own_store = symbol(TextScope::Store, event.store);
     let store = or(own_store, || or(of_code(|c| c.store), || compiled.store_of_guide(guide)));
     let scopes = Scopes {
         store,
         guide,
         campaign: compiled.campaign(meaning.and_then(|m| m.campaign)),
         kind: meaning.map(|m| m.kind),
-        region: or(names.optional(event.region), || compiled.region_of_store(store)),
-        channel: or(names.optional(event.channel), || of_code(|c| c.channel)),
-        ticket: names.optional(event.ticket),
+        region: or(symbol(TextScope::Region, event.region), || compiled.region_of_store(store)),
+        channel: or(symbol(TextScope::Channel, event.channel), || of_code(|c| c.channel)),
+        ticket: symbol(TextScope::Ticket, event.ticket),
     };
     ResolvedEvent { code, scopes, touch: seed(event.action, own_guide, own_store, meaning.as_ref(), &scopes, compiled) }
 }

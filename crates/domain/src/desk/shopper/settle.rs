@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::money::credit::is_same_credit;
 use super::money::member::Member;
 use super::money::order::{Buyer, Cause, CreditMemo, Order};
 use super::money::refunds::Paid;
@@ -15,7 +16,7 @@ use crate::desk::shopper::counters::CounterBuffer;
 use crate::desk::shopper::resolve::EventContext;
 use crate::model::event::{Action, Payment};
 use crate::model::fact::Fact;
-use crate::model::rules::Members;
+use crate::model::rules::{Members, RulesSeq};
 use crate::model::time::Millis;
 use crate::protocol::stage::Outbox;
 
@@ -29,6 +30,8 @@ pub(super) struct Settlement<'a> {
     pub(super) counters: &'a mut CounterBuffer,
     pub(super) names: &'a Interner,
     pub(super) out: &'a mut Outbox,
+    /// Whether the behaviour has bounds; it also leaves orders alone whose credit stays as it is.
+    pub(super) is_bounded: bool,
 }
 
 impl Settlement<'_> {
@@ -89,7 +92,7 @@ impl Settlement<'_> {
     /// commission of the others: what is taken back depends on the old one, what is added on the new one. And counters are sent
     /// in the order of their first use, so other turns would give a frame with other bytes.
     fn orders(&mut self, context: &EventContext<'_, '_>, touch: Option<Touch>) {
-        let Self { shopper, compiled, versions, counters, names, out } = self;
+        let Self { shopper, compiled, versions, counters, names, out, is_bounded } = self;
         let mut buyer = Buyer {
             merchant: context.event.merchant,
             shopper: context.event.shopper,
@@ -102,7 +105,10 @@ impl Settlement<'_> {
         let paid = |i: usize| payment.filter(|&(_, at)| at == i).map(|(payment, _)| payment);
         // This order may become the shopper's first one, which can change the commission of all others.
         let earlier = is_order && context.time < buyer.first_order;
-        let concerned = concerned(shopper, versions, touch.as_ref(), payment.map(|(_, at)| at), earlier);
+        let mut concerned = concerned(shopper, versions, touch.as_ref(), payment.map(|(_, at)| at), earlier);
+        if let (true, Some(touch)) = (*is_bounded, touch) {
+            settle_unchanged(shopper, versions, touch, payment.map(|(_, at)| at), &mut concerned);
+        }
         // A refund does not change earlier refunds, a touch changes none, a part may change all.
         let settled = |i: usize, order: &Order| match paid(i) {
             Some(_) if is_order => 0,
@@ -126,18 +132,18 @@ impl Settlement<'_> {
                 inserted.insert(i, &mut order.candidates, touch);
             }
             if let Some(payment) = paid(i) {
-                let before = order.time();
+                let before = order.order();
                 pay(context, order, payment, shopper.touches.all(), compiled, versions);
                 if order.candidates.len() > 1 && Arc::strong_count(&order.candidates) == 1 {
                     share(shopper.orders.all_mut(), i);
                 }
-                shopper.orders.moved(i, before);
                 let order = &shopper.orders[i];
                 let within_ms =
                     versions.get(&order.rules).map_or(*compiled, |v| v).book.rules.attribution.refund_within_ms;
                 let expiry = order.next_expiry(within_ms);
+                shopper.orders.moved(i, before, expiry);
                 shopper.orders_kept = shopper.orders_kept.map(|(rules, until)| (rules, until.min(expiry)));
-                if let Some(c) = order.time() {
+                if let Some(c) = shopper.orders[i].time() {
                     buyer.first_order = buyer.first_order.min(c);
                     shopper.first_order = Some(buyer.first_order);
                 }
@@ -188,6 +194,42 @@ fn concerned(
         concerned.insert(concerned.partition_point(|&i| i < paid), paid);
     }
     concerned
+}
+
+/// Adds a touch to the candidates of those orders whose credit it does not change, and takes them from the list: nothing else
+/// changes for them.
+fn settle_unchanged(
+    shopper: &mut Shopper,
+    versions: &Versions,
+    touch: Touch,
+    paid: Option<usize>,
+    concerned: &mut Vec<usize>,
+) {
+    let mut inserted = Inserted::default();
+    // The answer for the last candidates: orders next to each other often share theirs. Whoever shares them keeps them alive, and
+    // nothing changes what is shared, so equal addresses are equal candidates.
+    let mut last: Option<(*const Vec<Touch>, RulesSeq, bool)> = None;
+    concerned.retain(|&i| {
+        if paid == Some(i) {
+            return true;
+        }
+        let order = &mut shopper.orders[i];
+        let Some(version) = versions.get(&order.rules) else { return true };
+        let (at, attribution) = (Arc::as_ptr(&order.candidates), &version.book.rules.attribution);
+        let same = match last {
+            Some((last, rules, same)) if (last, rules) == (at, order.rules) => same,
+            // The first order decides by the times of touches.
+            _ => {
+                attribution.members == Members::All
+                    && is_same_credit(&order.candidates, &touch, attribution.model, attribution.protect_ms)
+            }
+        };
+        last = Some((at, order.rules, same));
+        if same {
+            inserted.insert(i, &mut order.candidates, touch);
+        }
+        !same
+    });
 }
 
 /// A touch that was inserted into the candidates of an order. Orders next to each other that shared these share the result.

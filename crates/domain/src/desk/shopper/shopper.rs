@@ -8,7 +8,7 @@ use super::money::member::Member;
 use super::money::order::Order;
 use super::money::orders::Orders;
 use super::money::touch::Touches;
-use crate::desk::shopper::compiled_rules::CompiledRules;
+use crate::desk::shopper::compiled_rules::{CompiledRules, Symbol};
 use crate::model::rules::RulesSeq;
 use crate::model::time::Millis;
 
@@ -42,26 +42,14 @@ impl Shopper {
         touches_floor: Millis,
         compiled: &CompiledRules,
         within: impl Fn(RulesSeq) -> i64,
-        mut closed: impl FnMut(&Order),
+        closed: impl FnMut(&Order),
     ) {
         self.touches.expire(received, touches_keep_ms(compiled), touches_floor);
-        if self.orders.is_empty()
-            || self.orders_kept.is_some_and(|(rules, until)| rules == compiled.book.seq && received < until)
-        {
+        let kept = self.orders_kept.filter(|&(rules, _)| rules == compiled.book.seq);
+        if self.orders.is_empty() || kept.is_some_and(|(_, until)| received < until) {
             return;
         }
-        let mut until = Millis::MAX;
-        self.orders.retain_mut(|order| {
-            let within_ms = within(order.rules);
-            order.forget_waiting(received, within_ms);
-            let kept = received < order.expiry(within_ms);
-            if kept {
-                until = until.min(order.next_expiry(within_ms));
-            } else if order.time().is_some() {
-                closed(order);
-            }
-            kept
-        });
+        let until = self.orders.expire(received, within, kept.is_none(), closed);
         self.orders_kept = Some((compiled.book.seq, until));
     }
 
@@ -75,6 +63,12 @@ impl Shopper {
         let orders = self.orders.iter().map(|o| o.expiry(within(o.rules)));
         let funnels = (!self.funnels.is_empty()).then_some(funnels_end);
         orders.chain(self.touches.next_expiry(touches_keep_ms(compiled))).chain(funnels).min()
+    }
+
+    /// The symbols of all texts that the shopper refers to and the rules may not.
+    pub(super) fn symbols(&self) -> impl Iterator<Item = Symbol> {
+        let money = self.orders.iter().flat_map(Order::symbols).chain(self.member.iter().flat_map(|m| m.symbols()));
+        money.chain(self.funnels.iter().flat_map(Progress::symbols))
     }
 
     /// Whether the state holds nothing.

@@ -42,6 +42,37 @@ pub struct Rules {
     pub campaigns: Vec<Campaign>,
     /// The funnels.
     pub funnels: Vec<Funnel>,
+    /// Maximum number of distinct texts that the rules do not list and that are counted by name: of a scope and day, in a
+    /// partition. The object omits the default, so rules of builds before it keep their version.
+    #[serde(default = "names_max_default", skip_serializing_if = "is_names_max_default")]
+    pub names_max: u32,
+}
+
+/// Default of `names_max`.
+pub const NAMES_MAX_DEFAULT: u32 = 100_000;
+/// Maximum of `names_max`; rules with a larger one are refused.
+pub const NAMES_MAX_MAX: u32 = 10_000_000;
+/// Default of `attribution.orders_max`.
+pub const ORDERS_MAX_DEFAULT: u32 = 10_000;
+/// Maximum of `attribution.orders_max`; rules with a larger one are refused.
+pub const ORDERS_MAX_MAX: u32 = 1_000_000;
+
+fn names_max_default() -> u32 {
+    NAMES_MAX_DEFAULT
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_names_max_default(names_max: &u32) -> bool {
+    *names_max == NAMES_MAX_DEFAULT
+}
+
+fn orders_max_default() -> u32 {
+    ORDERS_MAX_DEFAULT
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_orders_max_default(orders_max: &u32) -> bool {
+    *orders_max == ORDERS_MAX_DEFAULT
 }
 
 /// When a delivery is a duplicate, and a scan a repeat.
@@ -73,6 +104,10 @@ pub struct Attribution {
     pub refund_within_ms: i64,
     /// Maximum number of touches of a shopper; beyond it the smallest are dropped.
     pub touches_max: u32,
+    /// Maximum number of orders of a shopper; beyond it the one with the smallest (time, key) is no longer kept. The object
+    /// omits the default, so rules of builds before it keep their version.
+    #[serde(default = "orders_max_default", skip_serializing_if = "is_orders_max_default")]
+    pub orders_max: u32,
 }
 
 crate::model::text::words! {
@@ -304,6 +339,7 @@ impl Default for Attribution {
             members: Members::All,
             refund_within_ms: 90 * DAY_MS,
             touches_max: 256,
+            orders_max: ORDERS_MAX_DEFAULT,
         }
     }
 }

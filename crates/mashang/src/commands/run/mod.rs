@@ -29,7 +29,7 @@ use wire::event::Merchants;
 use crate::cli::{RunArgs, SummaryFormat};
 use crate::commands::run::event_files::{EventFileReader, Rejects, for_each_line};
 use crate::commands::run::pipeline::InlinePipeline;
-use crate::commands::run::summary::Summary;
+use crate::commands::run::summary::{Kept, Summary};
 use crate::process::data_dir::lock;
 use crate::process::input::{self, Text};
 use crate::process::output::{print, report, show};
@@ -63,15 +63,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         (tally, finished)
     });
     // If the desks stopped, the reader's error only says that its channel is closed: the error of the desks comes first.
-    let (mut ledger, waiting_refunds, touches_dropped) = finished?.with_context(unfinished)?;
+    let (mut ledger, kept) = finished?.with_context(unfinished)?;
     let tally = tally?;
     let mut events = |metric| Ok::<_, LedgerError>(u64::try_from(ledger.sum(metric)?).unwrap_or(u64::MAX));
     let summary = Summary {
         tally,
         duplicates: events(Metric::Duplicates)?,
         late: events(Metric::Late)?,
-        waiting_refunds,
-        touches_dropped,
+        kept,
         rules: published.iter().map(|p| (p.book.rules.merchant.clone(), p.book.version())).collect(),
     };
     files.keep(ledger)?;
@@ -167,13 +166,13 @@ fn read_events(
 }
 
 /// Takes frames through the desks until they end.
-fn run_desks(library: Library, writer: Writer, frames: &Receiver<Vec<u8>>) -> Result<(Writer, usize, u64)> {
+fn run_desks(library: Library, writer: Writer, frames: &Receiver<Vec<u8>>) -> Result<(Writer, Kept)> {
     let mut pipeline = InlinePipeline::open(library, writer)?;
     for record in frames {
         pipeline.events(&record)?;
     }
-    let (waiting, dropped) = pipeline.waiting_and_dropped();
-    Ok((pipeline.finish()?, waiting, dropped))
+    let kept = pipeline.kept();
+    Ok((pipeline.finish()?, kept))
 }
 
 /// Shows the progress on a terminal.

@@ -12,6 +12,8 @@ use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, StageOptio
 use ledger::error::LedgerError;
 use ledger::writer::Writer;
 
+use crate::commands::run::summary::Kept;
+
 /// Number of waiting facts at which the ledger commits them.
 const COMMIT_FACTS: usize = 500_000;
 
@@ -63,9 +65,10 @@ impl InlinePipeline {
         Ok(())
     }
 
-    /// What only the shopper desk knows: refunds that wait for an order, touches dropped because there were too many.
-    pub(crate) fn waiting_and_dropped(&self) -> (usize, u64) {
-        (self.shopper.desk().waiting_refunds(), self.shopper.desk().touches_dropped())
+    /// What only the shopper desk knows: the number of refunds that wait for an order, and how often each bound was reached.
+    pub(crate) fn kept(&self) -> Kept {
+        let desk = self.shopper.desk();
+        Kept { waiting_refunds: desk.waiting_refunds(), bounds_reached: desk.bounds_reached() }
     }
 
     /// Writes the rest and hands back the ledger.

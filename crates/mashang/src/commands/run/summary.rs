@@ -4,13 +4,19 @@ use serde_json::{Map, Value, json};
 
 use crate::commands::run::event_files::Tally;
 
+/// What the shopper desk keeps.
+pub(crate) struct Kept {
+    pub(crate) waiting_refunds: usize,
+    /// How often each bound was reached, by its name.
+    pub(crate) bounds_reached: Vec<(&'static str, u64)>,
+}
+
 /// Everything that the summary says.
 pub(crate) struct Summary {
     pub(crate) tally: Tally,
     pub(crate) duplicates: u64,
     pub(crate) late: u64,
-    pub(crate) waiting_refunds: usize,
-    pub(crate) touches_dropped: u64,
+    pub(crate) kept: Kept,
     /// Merchant and version.
     pub(crate) rules: Vec<(String, String)>,
 }
@@ -20,6 +26,8 @@ impl Summary {
         let rejected: Map<String, Value> =
             self.tally.rejected.iter().map(|(&reason, &n)| (reason.to_owned(), n.into())).collect();
         let rules: Map<String, Value> = self.rules.iter().map(|(m, v)| (m.clone(), v.clone().into())).collect();
+        let reached = &self.kept.bounds_reached;
+        let bounds_reached: Map<String, Value> = reached.iter().map(|&(b, n)| (b.to_owned(), n.into())).collect();
         json!({
             "received": self.tally.received,
             "accepted": self.tally.accepted,
@@ -27,8 +35,9 @@ impl Summary {
             "duplicates": self.duplicates,
             "late": self.late,
             "unknown_fields": self.tally.unknown_fields,
-            "waiting_refunds": self.waiting_refunds,
-            "touches_dropped": self.touches_dropped,
+            "waiting_refunds": self.kept.waiting_refunds,
+            "touches_dropped": bounds_reached.get("touches_max"),
+            "bounds_reached": bounds_reached,
             "rules": rules,
         })
     }
@@ -45,11 +54,11 @@ impl Summary {
         if self.tally.unknown_fields > 0 {
             text.push_str(&format!("unknown fields, ignored: {}\n", self.tally.unknown_fields));
         }
-        if self.waiting_refunds > 0 {
-            text.push_str(&format!("refunds that wait for their order: {}\n", self.waiting_refunds));
+        if self.kept.waiting_refunds > 0 {
+            text.push_str(&format!("refunds that wait for their order: {}\n", self.kept.waiting_refunds));
         }
-        if self.touches_dropped > 0 {
-            text.push_str(&format!("touches dropped, a shopper had too many: {}\n", self.touches_dropped));
+        for (bound, times) in self.kept.bounds_reached.iter().filter(|(_, times)| *times > 0) {
+            text.push_str(&format!("times that the bound {bound} was reached: {times}\n"));
         }
         for (merchant, version) in &self.rules {
             text.push_str(&format!("rules of {merchant}: version {version}\n"));

@@ -344,12 +344,10 @@ fn what_this_build_does_not_have() {
         expect!["acme.toml:4: incentive[0]: incentives are not in this build; take it out"],
     );
     check(
-        "names_max = 5\n[attribution]\norders_max = 5\n[registers]\nranges = \"r.csv\"\n[[range]]\nbatch = 7\n",
+        "[registers]\nranges = \"r.csv\"\n[[range]]\nbatch = 7\n",
         expect![[r#"
-            acme.toml:4: names_max: a bound on unlisted names is not in this build; take it out
-            acme.toml:6: attribution.orders_max: a bound on a shopper's orders is not in this build; take it out
-            acme.toml:8: registers.ranges: ranges of batches are not in this build; take it out
-            acme.toml:9: range: ranges of batches are not in this build; take it out"#]],
+            acme.toml:5: registers.ranges: ranges of batches are not in this build; take it out
+            acme.toml:6: range: ranges of batches are not in this build; take it out"#]],
     );
     check_campaign(
         "budget_day = 5\n[[campaign.phase]]\nodds = { p = \"1\" }\n[[campaign.prize]]\nid = \"p\"\nkind = \"goods\"\nvalue = 5\n",

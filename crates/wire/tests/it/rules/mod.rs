@@ -274,6 +274,19 @@ fn attribution() {
         "[attribution]\nmodel = \"position\"\nmembers = \"new\"\nprotect = \"48h\"\ntouches_max = 65536\n",
         expect!["fine"],
     );
+    check("names_max = 0\n[attribution]\norders_max = 1\n", expect!["fine"]);
+    check(
+        "names_max = 10000001\n[attribution]\norders_max = 1000001\n",
+        expect![[r"
+            acme.toml:4: names_max: is 10000001; write 0 to 10000000
+            acme.toml:6: attribution.orders_max: is 1000001; write 1 to 1000000"]],
+    );
+    check(
+        "names_max = -1\n[attribution]\norders_max = 0\n",
+        expect![[r"
+        acme.toml:4: names_max: is -1; write 0 to 10000000
+        acme.toml:6: attribution.orders_max: is 0; write 1 to 1000000"]],
+    );
     check("[attribution]\ntouches_max = 0\n", expect!["acme.toml:5: attribution.touches_max: is 0; write 1 to 65536"]);
     check(
         "[attribution]\ntouches_max = 65537\n",

@@ -1,13 +1,13 @@
 //! Entries into draws: what of a scan goes to the code desk, and the result for its sender.
 
 use super::Merchant;
-use crate::desk::shopper::compiled_rules::CompiledCode;
+use crate::desk::shopper::compiled_rules::{CompiledCode, OTHER, TextScope};
 use crate::desk::shopper::entry::{EntryAttempt, enter};
 use crate::desk::shopper::resolve::EventContext;
 use crate::model::address::Topic;
 use crate::model::code::Kind;
 use crate::model::event::Action;
-use crate::model::fact::{Answer, CodeScan, Fact, Metric, Outcome, ScanResult, What};
+use crate::model::fact::{Answer, CodeScan, Fact, Metric, Outcome, Region, ScanResult, What};
 use crate::model::ids::{join_keys, text_key};
 use crate::model::rules::rulebook::Name;
 use crate::protocol::stage::Outbox;
@@ -44,6 +44,15 @@ impl Merchant {
         } else if !kind.is_item() {
             return outcome.into();
         }
+        let region = match (context.region(&self.compiled), &mut self.bounds) {
+            (Some(text), Some(bounds)) if entry.is_ok() => {
+                // An award is counted on the day of `received`.
+                let (scope, day) = (TextScope::Region, context.today);
+                let symbol = bounds.named.symbol(scope, day, text, &self.compiled, &mut self.state.names);
+                Some(Region { text, is_named: symbol != OTHER })
+            }
+            (text, _) => text.map(|text| Region { text, is_named: true }),
+        };
         let mut buffer = [0; 18];
         let code = name.text(&mut buffer);
         let scan = CodeScan {
@@ -53,7 +62,7 @@ impl Merchant {
             code,
             kind,
             received: context.received,
-            region: self.state.names.text(context.resolved.scopes.region),
+            region,
             shopper: context.event.shopper,
             shopper_key: context.event.shopper_key,
             outcome,
@@ -75,13 +84,13 @@ impl Merchant {
         let attempt = EntryAttempt {
             received: context.received,
             day: context.today,
-            region: context.resolved.scopes.region,
+            region: context.region(&self.compiled),
             entered_before: item.is_some_and(|item| self.state.entered.contains(&item)),
         };
         let shopper = self.state.shoppers.entry(context.event.shopper_key).or_default();
         let campaign = &self.compiled.book.rules.campaigns[index as usize];
         let symbol = self.compiled.campaign(Some(index));
-        let n = enter(campaign, symbol, &attempt, &mut shopper.entries, &self.state.names)?;
+        let n = enter(campaign, symbol, &attempt, &mut shopper.entries)?;
         self.state.entered.extend(item);
         Ok((index, n))
     }

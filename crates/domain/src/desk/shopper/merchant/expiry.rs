@@ -55,7 +55,11 @@ impl Merchant {
     /// Frees the memory of expired entries. No answer depends on it.
     pub(super) fn sweep(&mut self, received: Millis) {
         let oldest = received.saturating_sub(self.compiled.book.rules.late_ms);
-        self.state.uniques.forget_before(self.compiled.book.zone.day(oldest.max(0)).saturating_sub(1));
+        let first = self.compiled.book.zone.day(oldest.max(0)).saturating_sub(1);
+        self.state.uniques.forget_before(first);
+        if let Some(bounds) = &mut self.bounds {
+            bounds.named.late_before(first);
+        }
         for _ in 0..SWEEP_MAX {
             let today = received / DAY_MS;
             let Some(mut first) = self.state.sweep.first_entry().filter(|first| *first.key() <= today) else { return };
@@ -71,10 +75,20 @@ impl Merchant {
         self.expire(key, received);
         let Some(shopper) = self.state.shoppers.get_mut(&key) else { return };
         let today = self.compiled.book.zone.day(received);
+        let is_bounded = self.bounds.is_some();
+        let versions = &self.versions;
         let funnels = &self.compiled.book.rules.funnels;
         let definition = |symbol| funnels.iter().find(|f| self.state.names.text(symbol) == Some(&f.name));
         shopper.funnels.retain_mut(|progress| {
-            progress.expire(received, today, definition(progress.funnel).map_or(0, |f| f.within_ms));
+            if is_bounded {
+                // Its own rules, so that no answer depends on the sweep.
+                let funnels =
+                    versions.get(&progress.rules).map(|version| &*version.book.rules.funnels).unwrap_or_default();
+                let own = funnels.iter().find(|f| self.state.names.text(progress.funnel) == Some(&f.name));
+                progress.expire(received, today, own.map_or(0, |f| f.within_ms));
+            } else {
+                progress.expire_unbounded(received, today, definition(progress.funnel).map_or(0, |f| f.within_ms));
+            }
             !progress.is_empty()
         });
         shopper.due = None;
@@ -87,7 +101,7 @@ impl Merchant {
 }
 
 /// The key of a shopper's order among the closed ones.
-fn order_key(shopper_key: u128, number: &str) -> u128 {
+pub(super) fn order_key(shopper_key: u128, number: &str) -> u128 {
     join_keys(shopper_key, digest128(&[number]))
 }
 

@@ -1,7 +1,8 @@
 //! Funnels: the steps that an event takes in them.
 
 use super::Merchant;
-use crate::desk::shopper::funnel::{FunnelEvent, Progress, Reached, concerns};
+use crate::desk::shopper::compiled_rules::TextScope;
+use crate::desk::shopper::funnel::{FunnelEvent, Progress, Reached, begins, concerns};
 use crate::desk::shopper::resolve::EventContext;
 use crate::model::fact::{Fact, What};
 use crate::protocol::stage::Outbox;
@@ -9,8 +10,8 @@ use crate::protocol::stage::Outbox;
 impl Merchant {
     /// Takes the steps of an event in every funnel that it concerns; `counted`: it is a counted scan.
     pub(super) fn funnels(&mut self, context: &EventContext<'_, '_>, counted: bool, out: &mut Outbox) {
-        let Self { versions, compiled, state, .. } = self;
-        let funnel_event = FunnelEvent {
+        let Self { versions, compiled, state, bounds, .. } = self;
+        let mut funnel_event = FunnelEvent {
             action: context.event.action,
             scanned: context.resolved.scopes.kind.filter(|_| counted),
             ticket: context.event.ticket,
@@ -18,6 +19,12 @@ impl Merchant {
             received: context.received,
             day: context.today,
         };
+        let begins_any = compiled.book.rules.funnels.iter().any(|f| begins(f, &funnel_event));
+        if let (true, Some(bounds), Some(channel)) = (begins_any, &mut *bounds, context.event.channel) {
+            // A cohort has the day of `received`.
+            let (scope, day) = (TextScope::Cohort, context.today);
+            funnel_event.channel = bounds.named.symbol(scope, day, channel, compiled, &mut state.names);
+        }
         for funnel in compiled.book.rules.funnels.iter().filter(|f| concerns(f, &funnel_event)) {
             let symbol = state.names.sym(&funnel.name);
             let shopper = state.shoppers.entry(context.event.shopper_key).or_default();
@@ -35,7 +42,7 @@ impl Merchant {
                     *progress = Progress::new(symbol, compiled.book.seq);
                 }
             }
-            progress.pass(funnel, &funnel_event, |Reached { step, channel, day }| {
+            let step = |Reached { step, channel, day }| {
                 let what = What::Funnel {
                     funnel: &funnel.name,
                     step: u8::try_from(step + 1).expect("a funnel has few steps"),
@@ -44,7 +51,13 @@ impl Merchant {
                     day,
                 };
                 out.fact(&Fact { merchant: context.event.merchant, what });
-            });
+            };
+            match &mut *bounds {
+                Some(bounds) => {
+                    bounds.reached.attempts += u64::from(progress.pass(funnel, &funnel_event, step));
+                }
+                None => progress.pass_unbounded(funnel, &funnel_event, step),
+            }
             if progress.is_empty() {
                 shopper.funnels.swap_remove(at);
             }

@@ -1,10 +1,12 @@
 //! The shopper desk's state of one merchant, and the list of steps that an event goes through.
 //!
+//! - `bounds`: how much of what strangers send is kept, from behaviour 2 on
 //! - `counting`: duplicates, repeats, distinct shoppers, and what an event counts for by itself
 //! - `entering`: entries into draws, and the results of scans
 //! - `funnels`: progress in the funnels
 //! - `expiry`: what is too old, and what is swept
 
+mod bounds;
 mod counting;
 mod entering;
 mod expiry;
@@ -13,6 +15,8 @@ mod funnels;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bounds::Bounds;
+pub(super) use bounds::SavedBounds;
 use counting::{minute, repeats_keep_ms};
 use serde::{Deserialize, Serialize};
 
@@ -20,14 +24,14 @@ use super::compiled_rules::{CompiledRules, Interner, Versions};
 use super::counters::{CounterBuffer, Key};
 use super::debounce::ScanDebouncer;
 use super::money::order::Order;
-use super::resolve::{EventContext, resolve, time_of};
+use super::resolve::{EventContext, ResolvedEvent, resolve, time_of};
 use super::settle::Settlement;
 use super::shopper::{Shopper, touches_keep_ms};
 use crate::model::event::{Action, Event};
 use crate::model::fact::{Fact, Metric, What};
 use crate::model::rules::RulesSeq;
 use crate::model::rules::rulebook::{Library, Rulebook};
-use crate::model::time::Millis;
+use crate::model::time::{Day, Millis};
 use crate::protocol::error::RestoreError;
 use crate::protocol::stage::Outbox;
 use crate::table::dedup_window::DedupWindow;
@@ -44,6 +48,8 @@ pub(super) struct Merchant {
     /// Empty between frames.
     counters: CounterBuffer,
     state: MerchantState,
+    /// From behaviour 2 on.
+    bounds: Option<Bounds>,
 }
 
 /// What a snapshot stores of a merchant.
@@ -71,13 +77,14 @@ pub(super) struct MerchantState {
 }
 
 impl Merchant {
-    pub(super) fn new(name: &str, book: &Arc<Rulebook>) -> Self {
+    pub(super) fn new(name: &str, book: &Arc<Rulebook>, is_bounded: bool) -> Self {
         let mut names = Interner::default();
         let compiled = Arc::new(CompiledRules::new(book, &mut names));
         Self {
             versions: BTreeMap::from([(book.seq, Arc::clone(&compiled))]),
             compiled,
             counters: CounterBuffer::default(),
+            bounds: is_bounded.then(Bounds::default),
             state: MerchantState {
                 name: name.into(),
                 names,
@@ -104,14 +111,20 @@ impl Merchant {
     ///
     /// # Errors
     /// A version of its rules is not in the library.
-    pub(super) fn restore(mut state: MerchantState, library: &Library) -> Result<Self, RestoreError> {
+    pub(super) fn restore(
+        mut state: MerchantState,
+        bounds: Option<SavedBounds>,
+        library: &Library,
+    ) -> Result<Self, RestoreError> {
         let mut compile = |seq: &RulesSeq| {
             let book = library.get(seq).ok_or(RestoreError::Rules(*seq))?;
             Ok((*seq, Arc::new(CompiledRules::new(book, &mut state.names))))
         };
         let versions = state.versions.iter().map(&mut compile).collect::<Result<Versions, RestoreError>>()?;
         let compiled = versions.get(&state.in_force).ok_or(RestoreError::InForce)?;
-        Ok(Self { compiled: Arc::clone(compiled), versions, counters: CounterBuffer::default(), state })
+        let counters = CounterBuffer::default();
+        let bounds = bounds.map(|saved| Bounds::restore(saved, &mut state.shoppers));
+        Ok(Self { compiled: Arc::clone(compiled), versions, counters, state, bounds })
     }
 
     /// Puts other rules in force.
@@ -130,18 +143,15 @@ impl Merchant {
     }
 
     /// Approximate sizes of the tables in memory, bytes, without what shoppers own elsewhere.
-    pub(super) fn sizes(&self) -> [(&'static str, usize); 5] {
+    pub(super) fn sizes(&self) -> [(&'static str, usize); 6] {
         [
             ("duplicates", self.state.delivered.bytes()),
             ("uniques", self.state.uniques.bytes()),
             ("repeats", self.state.repeats.bytes()),
             ("shoppers", self.state.shoppers.allocation_size()),
+            ("texts", self.state.names.bytes() + self.bounds.as_ref().map_or(0, Bounds::bytes)),
             ("for_good", self.state.entered.allocation_size() + self.state.closed.allocation_size()),
         ]
-    }
-
-    pub(super) fn touches_dropped(&self) -> u64 {
-        self.state.touches_dropped
     }
 
     /// Number of refunds that wait for their order.
@@ -152,6 +162,7 @@ impl Merchant {
     /// Sends the counters of a frame.
     pub(super) fn flush(&mut self, out: &mut Outbox) {
         self.counters.drain(&self.state.name, &self.state.names, out);
+        self.sweep_texts();
     }
 
     /// Applies an event: the list of its steps. `received` never decreases.
@@ -171,7 +182,7 @@ impl Merchant {
         }
         let context = EventContext {
             event,
-            resolved: resolve(event, &self.compiled, &mut self.state.names),
+            resolved: self.resolve(event, day),
             time,
             received,
             day,
@@ -179,7 +190,7 @@ impl Merchant {
             late: received - time > self.compiled.book.rules.late_ms,
         };
         // Before it counts: an order that is no longer kept cannot be settled.
-        if self.is_too_old(&context) {
+        if self.is_too_old(&context) || self.is_refund_too_many(&context) {
             self.counters.add_all(&context.resolved.scopes, day, &[(Metric::Late, 1)]);
             return;
         }
@@ -199,9 +210,22 @@ impl Merchant {
             return;
         }
         self.expire(context.event.shopper_key, context.received);
-        let Self { versions, compiled, counters, state: MerchantState { shoppers, names, touches_dropped, .. } } = self;
+        let Self { versions, compiled, counters, state, bounds } = self;
+        let MerchantState { shoppers, names, touches_dropped, .. } = state;
         let shopper = shoppers.entry(context.event.shopper_key).or_default();
-        *touches_dropped += u64::from(Settlement { shopper, compiled, versions, counters, names, out }.settle(context));
+        let is_bounded = bounds.is_some();
+        let mut settlement = Settlement { shopper, compiled, versions, counters, names, out, is_bounded };
+        *touches_dropped += u64::from(settlement.settle(context));
+        self.drop_orders(context);
+    }
+
+    /// The meaning of an event on the day of its time.
+    fn resolve<'e>(&mut self, event: &Event<'e>, day: Day) -> ResolvedEvent<'e> {
+        let Self { compiled, state: MerchantState { names, .. }, bounds, .. } = self;
+        resolve(event, compiled, |scope, text| match bounds {
+            Some(bounds) => bounds.named.symbol(scope, day, text, compiled, names),
+            None => names.sym(text),
+        })
     }
 
     /// Reports an action to the ledger if awards of any version may wait for it.

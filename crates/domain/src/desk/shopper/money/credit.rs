@@ -49,9 +49,13 @@ pub(in crate::desk::shopper) struct Sale {
 }
 
 /// The credited touches in (time, key) order, each with its weight. `candidates` are those within the window.
-pub(in crate::desk::shopper) fn credits(candidates: &[Touch], model: Model, protect_ms: i64) -> Vec<Credited> {
-    let Some(rank) = candidates.iter().map(|t| t.rank).max() else { return Vec::new() };
-    let ranked = candidates.iter().filter(|t| t.rank == rank);
+pub(in crate::desk::shopper) fn credits<'a>(
+    candidates: impl Iterator<Item = &'a Touch> + Clone,
+    model: Model,
+    protect_ms: i64,
+) -> Vec<Credited> {
+    let Some(rank) = candidates.clone().map(|t| t.rank).max() else { return Vec::new() };
+    let ranked = candidates.filter(|t| t.rank == rank);
     let credit = |(touch, weight): (&Touch, i64)| Credited { touch: *touch, weight, net: 0, commission: 0 };
     match model {
         Model::Last => {
@@ -65,6 +69,22 @@ pub(in crate::desk::shopper) fn credits(candidates: &[Touch], model: Model, prot
             touches.into_iter().zip(weights).map(credit).collect()
         }
     }
+}
+
+/// Whether candidates give the same credit as before a touch came, apart from its time: to the same guides, stores and kinds, in the
+/// same shares.
+pub(in crate::desk::shopper) fn is_same_credit(
+    candidates: &[Touch],
+    touch: &Touch,
+    model: Model,
+    protect_ms: i64,
+) -> bool {
+    let at = candidates.partition_point(|t| t.order() < touch.order());
+    let (earlier, later) = candidates.split_at(at);
+    let before = credits(candidates.iter(), model, protect_ms);
+    let after = credits(earlier.iter().chain([touch]).chain(later), model, protect_ms);
+    let credit = |c: &Credited| (c.touch.guide, c.touch.store, c.touch.kind, c.weight);
+    before.iter().map(credit).eq(after.iter().map(credit))
 }
 
 /// The touch that holds the credit after a later touch.

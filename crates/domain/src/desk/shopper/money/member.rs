@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::credit::credits;
 use super::order::touch_keys;
 use super::touch::{Touch, Touches, insert, insert_all, within};
-use crate::desk::shopper::compiled_rules::{CompiledRules, Interner};
+use crate::desk::shopper::compiled_rules::{CompiledRules, Interner, Symbol};
 use crate::desk::shopper::counters::{CounterBuffer, Scopes};
 use crate::model::fact::{Metric, What};
 use crate::model::rules::{Model, RulesSeq};
@@ -96,8 +96,13 @@ impl Member {
         }
     }
 
+    /// The symbols of all texts that it refers to and the rules may not.
+    pub(in crate::desk::shopper) fn symbols(&self) -> impl Iterator<Item = Symbol> {
+        self.scopes.symbols().into_iter()
+    }
+
     fn credited(&self, compiled: &CompiledRules) -> Option<Touch> {
         let protect_ms = compiled.book.rules.attribution.protect_ms;
-        credits(&self.candidates, Model::Last, protect_ms).first().map(|c| c.touch)
+        credits(self.candidates.iter(), Model::Last, protect_ms).first().map(|c| c.touch)
     }
 }

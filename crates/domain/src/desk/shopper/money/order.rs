@@ -59,6 +59,26 @@ impl Order {
         self.parts.iter().flatten().min_by_key(|p| (p.time, p.key))
     }
 
+    /// Whether it holds nothing: the place of an order that is no longer kept. Numbers of orders are never empty.
+    pub(in crate::desk::shopper) fn is_nothing(&self) -> bool {
+        self.number.is_empty()
+    }
+
+    /// The (time, key) of the earliest part.
+    pub(in crate::desk::shopper) fn order(&self) -> Option<(Millis, u128)> {
+        self.earliest().map(|part| (part.time, part.key))
+    }
+
+    /// Whether it has as many refunds as it can have, and not this one.
+    pub(in crate::desk::shopper) fn is_full_for(&mut self, key: u128) -> bool {
+        self.refunds.is_full_for(key)
+    }
+
+    /// The symbols of all texts that it refers to and the rules may not.
+    pub(in crate::desk::shopper) fn symbols(&self) -> impl Iterator<Item = Symbol> {
+        self.parts.iter().flatten().chain(self.refunds.all()).flat_map(|paid| paid.scopes.symbols())
+    }
+
     pub(in crate::desk::shopper) fn time(&self) -> Option<Millis> {
         self.time
     }
@@ -231,7 +251,7 @@ impl CreditMemo {
             return credited.clone();
         }
         let attribution = &compiled.book.rules.attribution;
-        let credited = credits(&order.candidates, attribution.model, attribution.protect_ms);
+        let credited = credits(order.candidates.iter(), attribution.model, attribution.protect_ms);
         self.last = Some((Arc::clone(&order.candidates), order.rules, credited.clone()));
         credited
     }
@@ -268,9 +288,13 @@ pub(in crate::desk::shopper) mod orders_in_snapshot {
 
     use super::{Order, Touch};
 
-    pub(in crate::desk::shopper) fn serialize<S: Serializer>(orders: &[Order], to: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::desk::shopper) fn serialize<'a, S: Serializer>(
+        orders: impl Iterator<Item = &'a Order>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let orders: Vec<&Order> = orders.collect();
         let shares = |i: usize| i > 0 && Arc::ptr_eq(&orders[i].candidates, &orders[i - 1].candidates);
-        to.collect_seq(orders.iter().enumerate().map(|(i, order)| (order, (!shares(i)).then(|| &*order.candidates))))
+        to.collect_seq(orders.iter().enumerate().map(|(i, &order)| (order, (!shares(i)).then(|| &*order.candidates))))
     }
 
     pub(in crate::desk::shopper) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Order>, D::Error> {

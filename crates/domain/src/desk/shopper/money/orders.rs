@@ -11,6 +11,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::order::{Order, orders_in_snapshot};
+use crate::model::rules::RulesSeq;
 use crate::model::time::Millis;
 
 /// Number of orders from which on they are indexed; fewer are found faster by looking at each.
@@ -28,8 +29,12 @@ pub(in crate::desk::shopper) struct Orders {
 struct Index {
     by_number: HashTable<usize>,
     hasher: DefaultHashBuilder,
-    /// Orders that are known, by time.
-    by_time: BTreeSet<(Millis, usize)>,
+    /// Orders that are known, by (time, key).
+    by_time: BTreeSet<(Millis, u128, usize)>,
+    /// When the first part of each expires, under the rules of the last check; `None` before it.
+    expiries: Option<BTreeSet<(Millis, usize)>>,
+    /// Number of empty places: orders that are no longer kept leave one, until most places are empty.
+    empty: usize,
 }
 
 impl Index {
@@ -42,21 +47,33 @@ impl Index {
     fn add(&mut self, list: &[Order], at: usize) {
         let hash = |&at: &usize| self.hasher.hash_one(&*list[at].number);
         self.by_number.insert_unique(hash(&at), at, hash);
-        self.by_time.extend(list[at].time().map(|time| (time, at)));
+        self.by_time.extend(list[at].order().map(|(time, key)| (time, key, at)));
     }
 
     fn find(&self, list: &[Order], number: &str) -> Option<usize> {
         self.by_number.find(self.hasher.hash_one(number), |&at| &*list[at].number == number).copied()
     }
+
+    fn remove(&mut self, list: &[Order], at: usize) {
+        let hash = self.hasher.hash_one(&*list[at].number);
+        if let Ok(entry) = self.by_number.find_entry(hash, |&place| place == at) {
+            entry.remove();
+        }
+        list[at].order().map(|(time, key)| self.by_time.remove(&(time, key, at)));
+    }
 }
 
 impl Orders {
     pub(in crate::desk::shopper) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.len() == 0
     }
 
-    pub(in crate::desk::shopper) fn iter(&self) -> std::slice::Iter<'_, Order> {
-        self.list.iter()
+    fn len(&self) -> usize {
+        self.list.len() - self.index.as_ref().map_or(0, |index| index.empty)
+    }
+
+    pub(in crate::desk::shopper) fn iter(&self) -> impl Iterator<Item = &Order> {
+        self.list.iter().filter(|order| !order.is_nothing())
     }
 
     pub(in crate::desk::shopper) fn all_mut(&mut self) -> &mut [Order] {
@@ -92,12 +109,17 @@ impl Orders {
         })
     }
 
-    /// The time of an order has changed.
-    pub(in crate::desk::shopper) fn moved(&mut self, at: usize, before: Option<Millis>) {
-        let now = self.list[at].time();
-        if let Some(index) = self.index.as_mut().filter(|_| before != now) {
-            before.map(|time| index.by_time.remove(&(time, at)));
-            index.by_time.extend(now.map(|time| (time, at)));
+    /// The (time, key) of an order has changed, or when its first part expires.
+    pub(in crate::desk::shopper) fn moved(&mut self, at: usize, before: Option<(Millis, u128)>, expiry: Millis) {
+        let now = self.list[at].order();
+        let Some(index) = &mut self.index else { return };
+        if before != now {
+            before.map(|(time, key)| index.by_time.remove(&(time, key, at)));
+            index.by_time.extend(now.map(|(time, key)| (time, key, at)));
+        }
+        // An earlier entry of it stays until it is over.
+        if let Some(expiries) = &mut index.expiries {
+            expiries.insert((expiry, at));
         }
     }
 
@@ -105,21 +127,110 @@ impl Orders {
     pub(in crate::desk::shopper) fn within(&mut self, times: Range<Millis>) -> Vec<usize> {
         let all = 0..self.list.len();
         let Some(index) = self.index() else { return all.collect() };
-        let mut places: Vec<usize> =
-            index.by_time.range((times.start, 0)..(times.end, 0)).map(|&(_, place)| place).collect();
+        let range = (times.start, 0, 0)..(times.end, 0, 0);
+        let mut places: Vec<usize> = index.by_time.range(range).map(|&(.., place)| place).collect();
         places.sort_unstable();
         places
     }
 
-    /// Keeps the orders for which `keeps` is true. It may not change the times of those that it keeps.
-    pub(in crate::desk::shopper) fn retain_mut(&mut self, keeps: impl FnMut(&mut Order) -> bool) {
-        let had = self.list.len();
-        self.list.retain_mut(keeps);
-        if self.list.len() != had {
-            // The places of others changed.
+    /// Drops what is no longer kept; passes each dropped order to `closed`. Returns when something may expire next.
+    ///
+    /// `within` is how long an order is kept under the rules with a number; `is_changed`: it was another function at the last check.
+    pub(in crate::desk::shopper) fn expire(
+        &mut self,
+        received: Millis,
+        within: impl Fn(RulesSeq) -> i64,
+        is_changed: bool,
+        mut closed: impl FnMut(&Order),
+    ) -> Millis {
+        let Some(index) = self.index() else {
+            let mut next = Millis::MAX;
+            self.list.retain_mut(|order| match keep(order, received, &within, &mut closed) {
+                Some(expiry) => {
+                    next = next.min(expiry);
+                    true
+                }
+                None => false,
+            });
+            return next;
+        };
+        let known = index.expiries.take().filter(|_| !is_changed);
+        let mut expiries = known.unwrap_or_else(|| (0..self.list.len()).map(|at| (Millis::MIN, at)).collect());
+        while let Some(&(_, at)) = expiries.first().filter(|&&(expiry, _)| expiry <= received) {
+            expiries.pop_first();
+            let order = &mut self.list[at];
+            if order.is_nothing() {
+                continue;
+            }
+            match keep(order, received, &within, &mut closed) {
+                Some(expiry) => {
+                    expiries.insert((expiry, at));
+                }
+                None => self.remove(at),
+            }
+        }
+        let next = expiries.first().map_or(Millis::MAX, |&(expiry, _)| expiry);
+        if let Some(index) = &mut self.index {
+            index.expiries = Some(expiries);
+        }
+        self.compact();
+        next
+    }
+
+    /// Drops the orders with the smallest (time, key), until at most `max` are left; passes each to `closed`. Refunds that wait for
+    /// an order are no orders.
+    pub(in crate::desk::shopper) fn drop_beyond(&mut self, max: usize, mut closed: impl FnMut(&Order)) {
+        self.index();
+        while self.len() > max {
+            let known = self.list.iter().enumerate().filter_map(|(at, order)| Some((order.order()?, at)));
+            let smallest = match &self.index {
+                Some(index) if index.by_time.len() > max => index.by_time.first().map(|&(.., at)| at),
+                None if known.clone().count() > max => known.min().map(|(_, at)| at),
+                _ => None,
+            };
+            let Some(at) = smallest else { break };
+            closed(&self.list[at]);
+            self.remove(at);
+        }
+        self.compact();
+    }
+
+    /// Removes an order; if there is an index, it leaves an empty place.
+    fn remove(&mut self, at: usize) {
+        if let Some(index) = &mut self.index {
+            index.remove(&self.list, at);
+            self.list[at] = Order::new("");
+            index.empty += 1;
+        } else {
+            self.list.remove(at);
+        }
+    }
+
+    /// Removes the empty places if most are empty.
+    fn compact(&mut self) {
+        if self.index.as_ref().is_some_and(|index| 2 * index.empty > self.list.len()) {
+            self.list.retain(|order| !order.is_nothing());
             self.index = None;
         }
     }
+}
+
+/// When the first part of an order expires; `None` if all of it is no longer kept, which `closed` learns of a known order.
+fn keep(
+    order: &mut Order,
+    received: Millis,
+    within: impl Fn(RulesSeq) -> i64,
+    closed: impl FnOnce(&Order),
+) -> Option<Millis> {
+    let within_ms = within(order.rules);
+    order.forget_waiting(received, within_ms);
+    if received < order.expiry(within_ms) {
+        return Some(order.next_expiry(within_ms));
+    }
+    if order.time().is_some() {
+        closed(order);
+    }
+    None
 }
 
 impl At<usize> for Orders {
@@ -138,13 +249,13 @@ impl IndexMut<usize> for Orders {
 
 impl Serialize for Orders {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        orders_in_snapshot::serialize(&self.list, to)
+        orders_in_snapshot::serialize(self.iter(), to)
     }
 }
 
 impl<'de> Deserialize<'de> for Orders {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Ok(Self { list: orders_in_snapshot::deserialize(from)?, index: None })
+        Ok(Self { list: orders_in_snapshot::deserialize(from)?, ..Self::default() })
     }
 }
 
@@ -157,9 +268,21 @@ mod tests {
     /// Adds an order, or an earlier part of one.
     fn pay(orders: &mut Orders, n: usize, part: Part, time: Millis) {
         let at = orders.find_or_add(&n.to_string());
-        let before = orders[at].time();
+        let before = orders[at].order();
         orders[at].add_part(part, paid(time, n as u128, 1));
-        orders.moved(at, before);
+        let expiry = orders[at].next_expiry(WITHIN);
+        orders.moved(at, before, expiry);
+    }
+
+    const WITHIN: i64 = 1_000;
+
+    /// Keeps the orders from a time on; returns the numbers of the others.
+    fn expire(orders: &mut Orders, from: Millis) -> Vec<String> {
+        let mut closed = Vec::new();
+        let next = orders.expire(from - 1 + WITHIN, |_| WITHIN, false, |order| closed.push(order.number.to_string()));
+        let wanted = orders.iter().map(|order| order.next_expiry(WITHIN)).min().unwrap_or(Millis::MAX);
+        assert!(from - 1 + WITHIN < next && next <= wanted, "{next}, {wanted}");
+        closed
     }
 
     /// An index finds what a look at each order finds.
@@ -170,6 +293,7 @@ mod tests {
             let wanted = orders.list.iter().position(|order| *order.number == *number);
             assert_eq!(orders.find(&number), wanted, "{number}");
         }
+        assert_eq!(orders.iter().count(), orders.len());
         for times in [0..1, 10..20, 15..1_000, 0..1_000] {
             let wanted: Vec<usize> = (0..orders.list.len())
                 .filter(|&at| !has_index || orders[at].time().is_some_and(|time| times.contains(&time)))
@@ -192,14 +316,26 @@ mod tests {
             }
         }
         check(&mut orders);
-        orders.retain_mut(|_| true);
-        assert!(orders.index.is_some(), "nothing has changed");
+        assert_eq!(expire(&mut orders, 0), [""; 0]);
         check(&mut orders);
-        orders.retain_mut(|order| order.time().is_some_and(|time| time % 4 != 0));
+        let times = |orders: &Orders| orders.iter().filter_map(Order::time).collect::<Vec<_>>();
+        let kept: Vec<Millis> = times(&orders).into_iter().filter(|&time| time >= 10).collect();
+        let before = orders.len();
+        assert_eq!(expire(&mut orders, 10).len(), before - kept.len());
+        assert_eq!(times(&orders), kept, "in the same order");
         check(&mut orders);
         pay(&mut orders, 0, Part::Deposit, 11);
         check(&mut orders);
-        orders.retain_mut(|order| order.time().is_some_and(|time| time < 20));
+        // The smallest go, in (time, key) order; refunds that wait are no orders.
+        orders.find_or_add("refunds");
+        let mut dropped = Vec::new();
+        orders.drop_beyond(kept.len() / 2, |order| dropped.push(order.order()));
+        assert!(dropped.is_sorted() && dropped.len() > 10, "{dropped:?}");
+        assert!(orders.iter().all(|order| order.order() > dropped.last().copied().flatten() || order.time().is_none()));
+        assert_eq!(times(&orders).len(), kept.len() / 2);
+        check(&mut orders);
+        expire(&mut orders, 1_000);
+        assert!(orders.is_empty());
         check(&mut orders);
     }
 }

@@ -11,6 +11,9 @@ use crate::table::uniform::UniformSet;
 /// Number of refunds from which on their keys are in a set; fewer are found faster by looking at each.
 const INDEXED_FROM: usize = 64;
 
+/// Maximum number of refunds of an order, or waiting for one.
+const REFUNDS_MAX: usize = 10_000;
+
 /// A part of an order, or a refund.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(in crate::desk::shopper) struct Paid {
@@ -64,8 +67,17 @@ impl Refunds {
         if self.list.len() < INDEXED_FROM {
             return self.list.iter().all(|refund| refund.key != key);
         }
+        self.keys().insert(key)
+    }
+
+    fn keys(&mut self) -> &mut UniformSet {
         let list = &self.list;
-        self.keys.get_or_insert_with(|| Box::new(list.iter().map(|refund| refund.key).collect())).insert(key)
+        self.keys.get_or_insert_with(|| Box::new(list.iter().map(|refund| refund.key).collect()))
+    }
+
+    /// Whether there are [`REFUNDS_MAX`] of them, and none with this key.
+    pub(super) fn is_full_for(&mut self, key: u128) -> bool {
+        self.list.len() >= REFUNDS_MAX && !self.keys().contains(&key)
     }
 
     /// Number of refunds before (time, key).

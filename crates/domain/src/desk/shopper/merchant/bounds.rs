@@ -1,0 +1,131 @@
+//! Bounds on what strangers can make a merchant keep (contract sections 5 and 7). Behaviour 1 has none of them.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashSet;
+use serde::{Deserialize, Serialize};
+
+use super::expiry::order_key;
+use super::{Merchant, MerchantState};
+use crate::desk::shopper::compiled_rules::Symbol;
+use crate::desk::shopper::funnel::Attempt;
+use crate::desk::shopper::named_texts::NamedTexts;
+use crate::desk::shopper::resolve::EventContext;
+use crate::desk::shopper::shopper::Shopper;
+use crate::model::event::Action;
+use crate::table::uniform::UniformMap;
+
+/// What the bounds need to remember.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bounds {
+    pub(super) named: NamedTexts,
+    /// Symbols below it were given under behaviour 1, which does not remember who uses them: their texts are kept.
+    kept_below: Symbol,
+    pub(super) reached: Reached,
+}
+
+/// How often each bound was reached.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Reached {
+    pub(super) orders: u64,
+    pub(super) refunds: u64,
+    pub(super) attempts: u64,
+}
+
+/// What a snapshot stores of the bounds.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::desk::shopper) struct SavedBounds {
+    named: NamedTexts,
+    kept_below: Symbol,
+    reached: Reached,
+    /// The open attempts of each shopper who has any, by funnel.
+    attempts: Vec<(u128, Vec<VecDeque<Attempt>>)>,
+}
+
+impl Bounds {
+    pub(super) fn restore(saved: SavedBounds, shoppers: &mut UniformMap<Shopper>) -> Self {
+        for (key, attempts) in saved.attempts {
+            let progress = shoppers.get_mut(&key).into_iter().flat_map(|shopper| &mut shopper.funnels);
+            progress.zip(attempts).for_each(|(progress, attempts)| progress.attempts = attempts);
+        }
+        Self { named: saved.named, kept_below: saved.kept_below, reached: saved.reached }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.named.bytes()
+    }
+}
+
+impl Merchant {
+    /// Behaviour 2 begins.
+    pub(in crate::desk::shopper) fn bound(&mut self) {
+        let kept_below = self.state.names.end();
+        self.bounds.get_or_insert_with(|| Bounds { kept_below, ..Bounds::default() });
+    }
+
+    /// What a snapshot stores of the bounds.
+    pub(in crate::desk::shopper) fn save_bounds(&self) -> Option<SavedBounds> {
+        let Bounds { named, kept_below, reached } = self.bounds.as_ref()?;
+        let open = self.state.shoppers.iter().filter(|(_, s)| s.funnels.iter().any(|f| !f.attempts.is_empty()));
+        let attempts = open.map(|(key, s)| (*key, s.funnels.iter().map(|f| f.attempts.clone()).collect()));
+        Some(SavedBounds {
+            named: named.clone(),
+            kept_below: *kept_below,
+            reached: *reached,
+            attempts: attempts.collect(),
+        })
+    }
+
+    /// How often each bound was reached.
+    pub(in crate::desk::shopper) fn bounds_reached(&self) -> [(&'static str, u64); 5] {
+        let reached = self.bounds.as_ref().map(|bounds| bounds.reached).unwrap_or_default();
+        [
+            ("touches_max", self.state.touches_dropped),
+            ("orders_max", reached.orders),
+            ("refunds", reached.refunds),
+            ("funnel_attempts", reached.attempts),
+            ("names_max", self.bounds.as_ref().map_or(0, |bounds| bounds.named.others())),
+        ]
+    }
+
+    /// Whether an event is a further refund of an order that has as many as it can have.
+    pub(super) fn is_refund_too_many(&mut self, context: &EventContext<'_, '_>) -> bool {
+        let Self { state, bounds: Some(bounds), .. } = self else { return false };
+        let payment = context.payment().filter(|_| context.event.action == Action::Refund);
+        let order = payment.zip(state.shoppers.get_mut(&context.event.shopper_key)).and_then(|(payment, shopper)| {
+            let at = shopper.orders.find(payment.number)?;
+            Some(&mut shopper.orders[at])
+        });
+        let is_too_many = order.is_some_and(|order| order.is_full_for(context.event.key));
+        bounds.reached.refunds += u64::from(is_too_many);
+        is_too_many
+    }
+
+    /// Drops the smallest orders of a shopper who has more than `orders_max`.
+    pub(super) fn drop_orders(&mut self, context: &EventContext<'_, '_>) {
+        let Self { compiled, state: MerchantState { shoppers, closed, .. }, bounds: Some(bounds), .. } = self else {
+            return;
+        };
+        let key = context.event.shopper_key;
+        if let (Action::Order, Some(shopper)) = (context.event.action, shoppers.get_mut(&key)) {
+            shopper.orders.drop_beyond(compiled.book.rules.attribution.orders_max as usize, |order| {
+                closed.insert(order_key(key, &order.number));
+                bounds.reached.orders += 1;
+            });
+        }
+    }
+
+    /// Frees texts that nothing refers to, if there are many new ones. No answer depends on it.
+    pub(super) fn sweep_texts(&mut self) {
+        let Self { versions, state: MerchantState { names, shoppers, .. }, bounds: Some(bounds), .. } = self else {
+            return;
+        };
+        if !names.is_sweep_due() {
+            return;
+        }
+        let mut used: HashSet<Symbol> = versions.values().flat_map(|version| version.symbols()).collect();
+        used.extend(bounds.named.symbols());
+        used.extend(shoppers.values().flat_map(Shopper::symbols));
+        names.sweep(|symbol| symbol < bounds.kept_below || used.contains(&symbol));
+    }
+}
