@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::desk::shopper::compiled_rules::Symbol;
 use crate::model::code::Kind;
 use crate::model::event::Action;
-use crate::model::rules::{Funnel, RulesSeq, Step};
+use crate::model::rules::{FUNNEL_STEPS_MAX, Funnel, RulesSeq, Step};
 use crate::model::time::{Day, Millis};
 
 /// Maximum number of open attempts of a shopper in a funnel.
@@ -117,15 +117,19 @@ impl Progress {
         self.expire(event.received, event.day, funnel.within_ms);
         let Self { cohorts, attempts, .. } = self;
         let steps = funnel.steps.len();
-        attempts.retain_mut(|attempt| {
-            let step = usize::from(attempt.done);
-            if fits(funnel, funnel.steps[step], event) {
-                attempt.done += 1;
-                cohorts[attempt.cohort as usize].count(step, &mut reached);
-            }
-            usize::from(attempt.done) < steps
-        });
-        if !fits(funnel, funnel.steps[0], event) {
+        let fitting: [bool; FUNNEL_STEPS_MAX] =
+            std::array::from_fn(|step| funnel.steps.get(step).is_some_and(|&step| fits(funnel, step, event)));
+        if fitting[1..].contains(&true) {
+            attempts.retain_mut(|attempt| {
+                let step = usize::from(attempt.done);
+                if fitting[step] {
+                    attempt.done += 1;
+                    cohorts[attempt.cohort as usize].count(step, &mut reached);
+                }
+                usize::from(attempt.done) < steps
+            });
+        }
+        if !fitting[0] {
             return false;
         }
         let cohort = self.cohort(event.channel, event.day);
@@ -143,7 +147,8 @@ impl Progress {
 
     /// Makes attempts of those that behaviour 1 stored.
     fn take_over(&mut self) {
-        if self.cohorts.iter().all(|cohort| cohort.begun.is_empty()) {
+        // It stored some for each cohort, and later cohorts have none.
+        if self.cohorts.first().is_none_or(|cohort| cohort.begun.is_empty()) {
             return;
         }
         let mut attempts = Vec::new();

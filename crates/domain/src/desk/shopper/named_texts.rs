@@ -11,7 +11,7 @@ use crate::model::time::Day;
 const SCOPES: usize = 6;
 
 /// Maximum number of texts of days of which every event is late, over all scopes.
-const LATE_TEXTS_MAX: usize = 100_000;
+const LATE_TEXTS_MAX: usize = 10_000;
 
 /// The texts that are counted by name, by day and scope: the first `names_max` distinct ones of each.
 ///

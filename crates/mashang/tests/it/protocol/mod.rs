@@ -2,8 +2,10 @@
 //! that goes on gives the same ledger; a lost frame is an alarm, never a wrong number.
 //!
 //! - `world`: a log, desks and a ledger on one thread, and their faults
+//! - `bounds`: what one shopper or one sender can make the shopper desk keep
 //! - `markers`: rules that change under a desk
 
+mod bounds;
 mod markers;
 mod world;
 
