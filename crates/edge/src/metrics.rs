@@ -86,8 +86,6 @@ pub struct Metrics {
     /// The counter of status 202, kept because it is by far the most frequent.
     requests_202: IntCounter,
     uncounted: IntCounterVec,
-    /// Events of shoppers beyond their limit, taken or not.
-    pub(crate) over_limit: IntCounter,
     /// The metrics of datagrams.
     pub(crate) udp: Udp,
 }
@@ -119,10 +117,6 @@ impl Metrics {
                 "Links of codes opened without a scan, by reason",
                 "reason",
             )?,
-            over_limit: IntCounter::new(
-                "mashang_hot_shopper_events_total",
-                "Events beyond their shopper's share, taken or not",
-            )?,
             udp: Udp::new(registry)?,
         };
         for reason in NotAScan::ALL {
@@ -146,7 +140,6 @@ impl Metrics {
         registry.register(Box::new(metrics.inflight_bytes.clone()))?;
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.uncounted.clone()))?;
-        registry.register(Box::new(metrics.over_limit.clone()))?;
         Ok(metrics)
     }
 

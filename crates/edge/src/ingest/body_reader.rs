@@ -7,14 +7,17 @@ use bumpalo::Bump;
 use serde::Serialize;
 use web::auth::Grant;
 use web::merchants::MerchantCatalog;
+use web::quota::rate_table::RateTable;
 use wire::batch::{self, Broken, ELEMENTS_MAX};
 use wire::event::cloud::{self, Headers};
 use wire::event::{self, Accepted, FieldError, KeylessScan, Merchants, Reason, Refused};
 
 use crate::ingest::batcher::{Batcher, EventBatch};
 use crate::ingest::clock::NoStamp;
-use crate::ingest::shopper_limit::ShopperLimiter;
 use crate::metrics::{Metrics, Shed, Transport};
+
+/// Number of rows of an answer from which on only the first error of each event has one.
+const ROWS_MAX: usize = 1_000;
 
 /// The answer to a body.
 #[derive(Debug, Default, Serialize)]
@@ -65,7 +68,7 @@ pub(crate) enum Shape<'h> {
 pub(crate) struct Context<'d> {
     pub(crate) served: &'d MerchantCatalog,
     pub(crate) metrics: &'d Metrics,
-    pub(crate) limiter: &'d ShopperLimiter,
+    pub(crate) limiter: &'d RateTable,
     pub(crate) grant: &'d Grant,
     pub(crate) batcher: &'d Batcher,
 }
@@ -158,7 +161,7 @@ impl<'s> Body<'s> {
 /// Reads bodies, also of several senders, into one batch.
 pub(crate) struct Reading<'d> {
     metrics: &'d Metrics,
-    limiter: &'d ShopperLimiter,
+    limiter: &'d RateTable,
     tick: u64,
     batcher: &'d Batcher,
     transport: Transport,
@@ -169,7 +172,7 @@ pub(crate) struct Reading<'d> {
 impl<'d> Reading<'d> {
     pub(crate) fn new(
         metrics: &'d Metrics,
-        limiter: &'d ShopperLimiter,
+        limiter: &'d RateTable,
         batcher: &'d Batcher,
         transport: Transport,
     ) -> Self {
@@ -258,7 +261,9 @@ impl<'d> Reading<'d> {
                 let errors = vec![FieldError { field: "action".to_owned(), error, reason: Reason::Value }];
                 self.refuse(&Refused { id: Some(accepted.event.id.to_owned()), errors }, body);
             }
-            Ok(accepted) if self.must_turn_away(accepted.event.shopper_key) => self.turn_away(accepted.event.id, body),
+            Ok(accepted) if self.limiter.is_over(accepted.event.shopper_key, self.tick) => {
+                self.turn_away(accepted.event.id, body);
+            }
             Ok(accepted) => match self.batcher.stamps.stamp(accepted.event.time, self.batch.epoch()) {
                 Ok(stamp) => {
                     let mut event = accepted.event;
@@ -284,20 +289,10 @@ impl<'d> Reading<'d> {
         self.arena = arena;
     }
 
-    /// Counts an event of a shopper and returns whether it must be refused: the shopper exceeds its limit while memory is short.
-    fn must_turn_away(&self, shopper_key: u128) -> bool {
-        let is_over = self.limiter.is_over(shopper_key, self.tick);
-        if is_over {
-            self.metrics.over_limit.inc();
-        }
-        is_over && self.limiter.is_memory_short()
-    }
-
     /// Reports an event without errors that is refused because of the shopper limit.
     fn turn_away(&self, id: &str, body: &mut Body<'_>) {
         self.metrics.shed(Shed::Shopper, 1);
-        let error =
-            "shopper: sends far more than its share, and there is little room now; send it again later".to_owned();
+        let error = "shopper: sends more events a second than one shopper may; send it again later".to_owned();
         let field = "shopper".to_owned();
         body.answer.rejected.push(Row { index: body.index, id: Some(id.to_owned()), field, error });
         body.answer.turned_away += 1;
@@ -310,7 +305,9 @@ impl<'d> Reading<'d> {
         let index = body.index;
         body.index += 1;
         let row = |e: &FieldError| Row { index, id: wrong.id.clone(), field: e.field.clone(), error: e.error.clone() };
-        body.answer.rejected.extend(wrong.errors.iter().map(row));
+        // One row at least: the sender learns of every event that was refused.
+        let rows = ROWS_MAX.saturating_sub(body.answer.rejected.len()).max(1);
+        body.answer.rejected.extend(wrong.errors.iter().take(rows).map(row));
     }
 }
 

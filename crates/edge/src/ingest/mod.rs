@@ -5,11 +5,9 @@
 //! - [`clock`]: the stamp of every event
 //! - [`batcher`]: events of many requests become frames, and frames rounds of the log
 //! - `memory`: the memory of requests in flight
-//! - [`shopper_limit`]: shoppers that send far more than their share
 
 pub mod batcher;
 pub(crate) mod body_reader;
 pub mod clock;
 pub(crate) mod memory;
 pub mod service;
-pub mod shopper_limit;

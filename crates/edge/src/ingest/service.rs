@@ -20,6 +20,7 @@ use web::client_address::Client;
 use web::merchants::MerchantCatalog;
 use web::problem::{Problem, method_not_allowed};
 use web::quota::client_limits::ClientLimits;
+use web::quota::rate_table::RateTable;
 use web::quota::{Level, RATELIMIT, RATELIMIT_POLICY};
 use web::server::handler::{discard, too_many_requests};
 use wire::compression::{BODY_BYTES_MAX, Encoding, UnpackError, unpack};
@@ -28,9 +29,9 @@ use wire::event::cloud::{Headers, is_json};
 use crate::ingest::batcher::{Batcher, SubmitError};
 use crate::ingest::body_reader::{Answer, Context, Read, Shape, read, unreadable};
 use crate::ingest::memory::{MemoryBudget, MemoryPermit, units};
-use crate::ingest::shopper_limit::ShopperLimiter;
 use crate::metrics::{Metrics, Shed};
 use crate::transport::browser::cookie::VisitorKey;
+use crate::transport::browser::link_hosts::LinkHost;
 
 /// Where events are sent to.
 pub const PATH: &str = "/v1/events";
@@ -59,11 +60,14 @@ pub struct IngestService {
     pub(crate) metrics: Metrics,
     /// The memory budget of requests in flight.
     pub(crate) memory: Arc<MemoryBudget>,
-    pub(crate) limiter: ShopperLimiter,
+    /// Counts the events of each shopper.
+    pub(crate) limiter: RateTable,
     /// Names the shoppers of keyless scans.
     pub(crate) visitor_key: VisitorKey,
     /// What clients without a key may do.
     pub(crate) client_limits: Option<Arc<ClientLimits>>,
+    /// The merchants of links whose codes several have.
+    pub(crate) link_hosts: Vec<LinkHost>,
 }
 
 /// Limits of an ingest service.
@@ -71,10 +75,13 @@ pub struct IngestService {
 pub struct Limits {
     /// Maximum number of bytes of memory of all requests in flight; further requests are refused.
     pub inflight_bytes_max: usize,
-    /// Maximum number of events per second of a shopper; beyond it they are refused while memory is short. 0 is no limit.
+    /// Maximum number of events per second of a shopper; beyond it they are refused, so that they keep no other
+    /// shopper out. 0 is no limit.
     pub shopper_events_per_s: u32,
     /// What clients without a key may do; `None` where all clients are of this machine.
     pub client_limits: Option<Arc<ClientLimits>>,
+    /// The merchants of links whose codes several have.
+    pub link_hosts: Vec<LinkHost>,
 }
 
 impl IngestService {
@@ -90,7 +97,7 @@ impl IngestService {
     ) -> Self {
         assert!(!batchers.is_empty(), "a service has at least one shard");
         let memory = MemoryBudget::new(limits.inflight_bytes_max, metrics.inflight_bytes.clone());
-        let limiter = ShopperLimiter::new(limits.shopper_events_per_s, Arc::clone(&memory));
+        let limiter = RateTable::new(limits.shopper_events_per_s);
         Self {
             batchers,
             threads: AtomicUsize::new(0),
@@ -102,6 +109,7 @@ impl IngestService {
             limiter,
             visitor_key,
             client_limits: limits.client_limits,
+            link_hosts: limits.link_hosts,
         }
     }
 

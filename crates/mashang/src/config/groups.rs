@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use edge::ingest::service::Limits;
+use edge::transport::browser::link_hosts::LinkHost;
 use eventlog::kafka::settings::Settings as Kafka;
 use web::networks::Trust;
 use web::quota::client_limits::{ClientLimits, ClientRates};
@@ -123,9 +124,12 @@ pub(crate) struct IngestArgs {
     /// Memory of requests in flight, bytes; beyond it requests get 503
     #[arg(long, env = "MASHANG_INFLIGHT_BYTES", value_name = "N", default_value_t = 268_435_456)]
     pub(crate) inflight_bytes: u32,
-    /// Events per second of one shopper; beyond it they are refused while memory is short; 0: no limit
-    #[arg(long, env = "MASHANG_SHOPPER_LIMIT", value_name = "N", default_value = "1000")]
+    /// Events per second of one shopper; beyond it they are refused; 0: no limit
+    #[arg(long, env = "MASHANG_SHOPPER_LIMIT", value_name = "N", default_value = "10000")]
     pub(crate) shopper_limit: Rate,
+    /// Whose a link is, by its host, and a path if need be, where several merchants have its code
+    #[arg(long, env = "MASHANG_LINK_HOST", value_name = "HOST[/PATH]=MERCHANT,…", value_delimiter = ',')]
+    link_host: Vec<LinkHost>,
 }
 
 /// Where events are made durable while Kafka is slow or unavailable.
@@ -264,6 +268,7 @@ impl IngestArgs {
             inflight_bytes_max: self.inflight_bytes as usize,
             shopper_events_per_s: self.shopper_limit.get(),
             client_limits,
+            link_hosts: self.link_host.clone(),
         }
     }
 

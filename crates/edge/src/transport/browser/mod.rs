@@ -3,9 +3,11 @@
 //! scan is made durable, and the browser is redirected to the campaign's landing page.
 //!
 //! - [`cookie`]: the shopper who holds the phone
+//! - [`link_hosts`]: the merchant of a link, by its host and path
 //! - `visitor`: visitors that open a link without meaning to scan
 
 pub mod cookie;
+pub mod link_hosts;
 pub(crate) mod visitor;
 
 use std::sync::Arc;
@@ -50,7 +52,8 @@ pub fn links(service: &Arc<IngestService>) -> MethodRouter {
 async fn link(State(service): State<Arc<IngestService>>, request: Request) -> Response {
     let (head, _) = request.into_parts();
     let text = code_text(&head);
-    let target = target(&service.served.rulebooks(), &text);
+    let of_host = link_hosts::merchant(&service.link_hosts, host(&head), head.uri.path());
+    let target = target(&service.served.rulebooks(), &text, of_host);
     let is_known = target.as_ref().is_some_and(|target| target.is_known);
     if !is_known && is_of_software(head.uri.path()) {
         return not_found(head.uri).await.into_response();
@@ -66,12 +69,16 @@ async fn link(State(service): State<Arc<IngestService>>, request: Request) -> Re
 /// The link that was opened, as the text of a code. A query that does not change the code is left out: with it, a
 /// link may be longer than the text of a code may be.
 fn code_text(head: &Parts) -> String {
-    let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.unwrap_or("localhost");
+    let host = host(head);
     let whole = format!("https://{host}{}", head.uri.path_and_query().map_or("/", |path| path.as_str()));
     let bare = format!("https://{host}{}", head.uri.path());
     let arena = Bump::new();
     if parse_link(&whole, &arena) == parse_link(&bare, &arena) { bare } else { whole }
+}
+
+/// The host that a browser asks.
+fn host(head: &Parts) -> &str {
+    head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost")
 }
 
 /// Whether a path is one that software asks for by itself: the front page, the interface, and files (`/favicon.ico`,
@@ -173,8 +180,9 @@ impl IngestService {
     }
 }
 
-/// The merchant of a code: the one that lists it, else the only one that is served.
-fn target(rulebooks: &Rulebooks, text: &str) -> Option<Target> {
+/// The merchant of a code: the one that lists it; of several, that of the link's host. A code that none lists is that of the only one
+/// that is served, or that of the link's host.
+fn target(rulebooks: &Rulebooks, text: &str, of_host: Option<&str>) -> Option<Target> {
     let arena = Bump::new();
     let code = Code { text, link: parse_link(text, &arena) };
     let lists = |book: &&Arc<Rulebook>| {
@@ -185,7 +193,8 @@ fn target(rulebooks: &Rulebooks, text: &str) -> Option<Target> {
     let book = match (own.next(), own.next()) {
         (Some(only), None) => only,
         (None, _) if rulebooks.len() == 1 => rulebooks.values().next()?,
-        _ => return None,
+        (None, _) => rulebooks.get(of_host?)?,
+        (Some(_), Some(_)) => rulebooks.get(of_host?).filter(lists)?,
     };
     let found = book.resolve(&code);
     let listed = found.listed.map(|index| &book.codes[index as usize]);

@@ -1,12 +1,15 @@
 //! The health of a service: the progress of every stage, and whether it can accept events now.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use domain::model::address::{Topic, TopicPartition};
 use eventlog::api::Health;
 use eventlog::local::log::Log;
+use nix::sys::statvfs::statvfs;
 use prometheus::{Registry, TextEncoder};
+use wire::compression::BODY_BYTES_MAX;
 use worker::context::WorkerContext;
 use worker::desks::{DESKS, DeskEntry, desk_of};
 
@@ -16,9 +19,14 @@ use crate::process::health::HealthCheck;
 use crate::roles::base::report_build;
 use crate::roles::stage_metrics::StageMetrics;
 
+/// Bytes that a request of the largest size may need: its events in the log, and what the desks make of them.
+const ROOM_BYTES_MIN: u64 = 2 * BODY_BYTES_MAX as u64;
+
 /// The health of the service and its metrics.
 pub(crate) struct RoleHealth {
     log: Arc<Log>,
+    /// The directory of the log.
+    dir: PathBuf,
     context: Arc<WorkerContext>,
     ledger: Arc<LedgerProgress>,
     registry: Registry,
@@ -30,13 +38,14 @@ pub(crate) struct RoleHealth {
 impl RoleHealth {
     pub(super) fn new(
         log: Arc<Log>,
+        dir: PathBuf,
         context: Arc<WorkerContext>,
         ledger: Arc<LedgerProgress>,
         registry: Registry,
     ) -> Self {
         report_build(&registry);
         let stages = StageMetrics::new(&registry);
-        Self { log, context, ledger, registry, stages, draining: AtomicBool::new(false) }
+        Self { log, dir, context, ledger, registry, stages, draining: AtomicBool::new(false) }
     }
 
     /// Frames that wait, by stage and partition, read in the order of the pipeline: where all are 0, everything that was
@@ -55,6 +64,19 @@ impl RoleHealth {
             lags.push(("ledger", partition, end.saturating_sub(committed)));
         }
         lags
+    }
+
+    /// Whether the disk has room for a request of the largest size. Smaller ones may still be accepted.
+    fn has_room(&self) -> Result<(), String> {
+        // A disk that cannot be asked will fail by itself.
+        let Ok(disk) = statvfs(&self.dir) else { return Ok(()) };
+        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
+        if free >= ROOM_BYTES_MIN {
+            return Ok(());
+        }
+        Err(format!(
+            "the disk of the log has {free} bytes left; it needs {ROOM_BYTES_MIN} for a request of the largest size"
+        ))
     }
 
     /// Whether no frame waits, except for partitions that stopped.
@@ -106,7 +128,7 @@ impl HealthCheck for RoleHealth {
             return Err("draining".to_owned());
         }
         match self.log.health() {
-            Health::Good => Ok(()),
+            Health::Good => self.has_room(),
             Health::Full => Err("the disk of the log is full".to_owned()),
             Health::Failed => Err("the disk of the log failed".to_owned()),
         }

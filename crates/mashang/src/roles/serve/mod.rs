@@ -158,8 +158,8 @@ impl Service {
         let ledger = open_ledger(&log, &file, &registry)?;
         info!(ms = began.elapsed().as_millis(), "desks restored");
         let ledger_progress = ledger.progress();
-        let health =
-            RoleHealth::new(Arc::clone(&log), Arc::clone(&context), Arc::clone(&ledger_progress), registry.clone());
+        let (stages, dir) = (Arc::clone(&context), data.join("log"));
+        let health = RoleHealth::new(Arc::clone(&log), dir, stages, Arc::clone(&ledger_progress), registry.clone());
         let health = Arc::new(health);
         let (failed, failures) = failures();
         let tell_failure = failed.clone();

@@ -128,3 +128,43 @@ fn event_clock_refuses_a_leap() {
         format!("{{\"id\":\"e\",\"action\":\"visit\",\"shopper\":\"u1\",\"time\":{}}}", first + 1_098 * day + 1);
     assert_eq!(server.post("application/json", event.as_bytes()).expect("an answer").status, 400);
 }
+
+/// A code that two merchants list is that of the link's host, or of its path.
+#[test]
+fn host_of_a_link_decides_between_merchants() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for merchant in ["acme", "bolt"] {
+        let rules = format!(
+            "merchant = \"{merchant}\"\ncurrency = \"CNY\"\ntime_zone = \"UTC\"\n\
+             [[code]]\nid = \"BOTH\"\nkind = \"media\"\n[[code]]\nid = \"of-{merchant}\"\nkind = \"media\"\n"
+        );
+        std::fs::write(dir.path().join(format!("{merchant}.toml")), rules).expect("a file");
+    }
+    let hosts = "a.localhost=acme,id.localhost/bolt=bolt";
+    let rules = ["--rules", "acme.toml", "--rules", "bolt.toml", "--link-host", hosts];
+    let server = Server::start(dir.path(), &rules);
+    let status = |path: &str, host: &str| open(&server, path, host, "").0;
+    for (path, host, wanted) in [
+        ("/c/BOTH", "a.localhost", "202"),
+        ("/bolt/c/BOTH", "id.localhost:80", "202"),
+        ("/c/BOTH", "id.localhost", "404"),
+        ("/c/BOTH", "localhost", "404"),
+        ("/c/of-bolt", "a.localhost", "202"),
+        // A code of no merchant is counted as unknown, and not found.
+        ("/c/nothing", "a.localhost", "404"),
+        ("/c/nothing", "localhost", "404"),
+    ] {
+        let found = status(path, host);
+        assert!(found.contains(wanted), "{host}{path}: {found}");
+    }
+    server.settle();
+    assert!(server.stop().0.success());
+    let counters = export(dir.path(), "data", "counters");
+    let of = |merchant: &str, metric: &str| {
+        let rows = counters.lines().filter(|row| row.starts_with(&format!("{merchant},merchant,*,")));
+        let value = rows.filter_map(|row| row.split_once(&format!(",{metric},"))).map(|(_, value)| value.to_owned());
+        value.collect::<Vec<_>>()
+    };
+    assert_eq!((of("acme", "scans"), of("acme", "unknown")), (vec!["2".to_owned()], vec!["1".to_owned()]));
+    assert_eq!((of("bolt", "scans"), of("bolt", "unknown")), (vec!["2".to_owned()], vec![]));
+}

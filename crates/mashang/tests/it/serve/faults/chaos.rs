@@ -257,6 +257,17 @@ fn a_full_disk_refuses_politely_and_heals() {
     assert_eq!((ready.status, ready.body.as_str()), (503, "not ready: the disk of the log is full\n"));
     assert!(server.metric("mashang_events_shed_total{reason=\"full\"}") >= BATCH as u64);
     std::fs::remove_file(&filler).expect("a file");
+    // The disk is smaller than a request of the largest size can be.
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let ready = crate::serve::server::get(&format!("{}/readyz", server.admin), None).expect("an answer");
+        if ready.body.contains("for a request of the largest size") {
+            assert_eq!(ready.status, 503);
+            break;
+        }
+        assert!(Instant::now() < until, "{ready:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     for batch in &batches[40..] {
         let until = Instant::now() + PATIENCE;
         while say(batch).status != 202 {
