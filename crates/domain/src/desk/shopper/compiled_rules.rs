@@ -89,7 +89,7 @@ impl Interner {
         Symbol::try_from(self.texts.len()).expect("fewer than 2^32 names")
     }
 
-    /// Whether there are so many new texts that a sweep is worth its cost.
+    /// Whether there are enough new texts for a sweep to be worth its cost.
     pub(super) fn is_sweep_due(&self) -> bool {
         self.by_text.len() >= SWEPT_FROM.max(2 * self.left)
     }

@@ -206,8 +206,8 @@ fn settle_unchanged(
     concerned: &mut Vec<usize>,
 ) {
     let mut inserted = Inserted::default();
-    // The answer for the last candidates: orders next to each other often share theirs. Whoever shares them keeps them alive, and
-    // nothing changes what is shared, so equal addresses are equal candidates.
+    // The answer for the last candidates: orders next to each other often share theirs. Each order that shares them keeps them
+    // alive, and nothing changes what is shared, so equal addresses are equal candidates.
     let mut last: Option<(*const Vec<Touch>, RulesSeq, bool)> = None;
     concerned.retain(|&i| {
         if paid == Some(i) {
