@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::money::credit::is_same_credit;
+use super::money::groups::{Group, Relation};
 use super::money::member::Member;
 use super::money::order::{Buyer, Cause, CreditMemo, Order};
 use super::money::refunds::Paid;
@@ -105,6 +106,12 @@ impl Settlement<'_> {
         let paid = |i: usize| payment.filter(|&(_, at)| at == i).map(|(payment, _)| payment);
         // This order may become the shopper's first one, which can change the commission of all others.
         let earlier = is_order && context.time < buyer.first_order;
+        if let Some((_, at)) = payment {
+            shopper.orders.leave_group(at);
+        }
+        if let Some(touch) = touch {
+            shopper.orders.add_to_groups(touch, |group| relation(group, &touch, versions));
+        }
         let mut concerned = concerned(shopper, versions, touch.as_ref(), payment.map(|(_, at)| at), earlier);
         if let (true, Some(touch)) = (*is_bounded, touch) {
             settle_unchanged(shopper, versions, touch, payment.map(|(_, at)| at), &mut concerned);
@@ -206,6 +213,7 @@ fn settle_unchanged(
     concerned: &mut Vec<usize>,
 ) {
     let mut inserted = Inserted::default();
+    let mut unchanged = Vec::new();
     // The answer for the last candidates: orders next to each other often share theirs. Each order that shares them keeps them
     // alive, and nothing changes what is shared, so equal addresses are equal candidates.
     let mut last: Option<(*const Vec<Touch>, RulesSeq, bool)> = None;
@@ -227,9 +235,29 @@ fn settle_unchanged(
         last = Some((at, order.rules, same));
         if same {
             inserted.insert(i, &mut order.candidates, touch);
+            unchanged.push(i);
         }
         !same
     });
+    drop(inserted);
+    shopper.orders.group(&unchanged);
+}
+
+/// What a touch is to a group of orders. None of their rules has `members = "new"`.
+fn relation(group: &Group, touch: &Touch, versions: &Versions) -> Relation {
+    let (first, last) = group.times;
+    let Some(version) = versions.get(&group.rules) else { return Relation::Other };
+    let attribution = &version.book.rules.attribution;
+    if last < touch.time || touch.time <= first - attribution.window_ms {
+        Relation::None
+    } else if touch.time <= first
+        && last - attribution.window_ms < touch.time
+        && is_same_credit(&group.candidates, touch, attribution.model, attribution.protect_ms)
+    {
+        Relation::Unchanged
+    } else {
+        Relation::Other
+    }
 }
 
 /// A touch that was inserted into the candidates of an order. Orders next to each other that shared these share the result.

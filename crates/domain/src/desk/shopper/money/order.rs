@@ -289,12 +289,14 @@ pub(in crate::desk::shopper) mod orders_in_snapshot {
     use super::{Order, Touch};
 
     pub(in crate::desk::shopper) fn serialize<'a, S: Serializer>(
-        orders: impl Iterator<Item = &'a Order>,
+        orders: &[(&'a Order, &'a Arc<Vec<Touch>>)],
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        let orders: Vec<&Order> = orders.collect();
-        let shares = |i: usize| i > 0 && Arc::ptr_eq(&orders[i].candidates, &orders[i - 1].candidates);
-        to.collect_seq(orders.iter().enumerate().map(|(i, &order)| (order, (!shares(i)).then(|| &*order.candidates))))
+        let shares = |i: usize| i > 0 && Arc::ptr_eq(orders[i].1, orders[i - 1].1);
+        let row = |(i, &(order, candidates)): (usize, &(_, &'a Arc<Vec<Touch>>))| {
+            (order, (!shares(i)).then(|| &**candidates))
+        };
+        to.collect_seq(orders.iter().enumerate().map(row))
     }
 
     pub(in crate::desk::shopper) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Order>, D::Error> {

@@ -10,7 +10,9 @@ use std::ops::{Index as At, IndexMut, Range};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::groups::{Group, Groups, Relation};
 use super::order::{Order, orders_in_snapshot};
+use super::touch::Touch;
 use crate::model::rules::RulesSeq;
 use crate::model::time::Millis;
 
@@ -35,6 +37,7 @@ struct Index {
     expiries: Option<BTreeSet<(Millis, usize)>>,
     /// Number of empty places: orders that are no longer kept leave one, until most places are empty.
     empty: usize,
+    groups: Groups,
 }
 
 impl Index {
@@ -123,14 +126,39 @@ impl Orders {
         }
     }
 
-    /// The places of all orders whose times lie in a range; of others too, if there is no index. In the order of the places.
+    /// The places of all orders in no group whose times lie in a range; of others too, if there is no index. In the order of the places.
     pub(in crate::desk::shopper) fn within(&mut self, times: Range<Millis>) -> Vec<usize> {
         let all = 0..self.list.len();
         let Some(index) = self.index() else { return all.collect() };
+        if index.groups.members() == index.by_time.len() {
+            return Vec::new();
+        }
         let range = (times.start, 0, 0)..(times.end, 0, 0);
-        let mut places: Vec<usize> = index.by_time.range(range).map(|&(.., place)| place).collect();
+        let places = index.by_time.range(range).map(|&(.., place)| place);
+        let mut places: Vec<usize> = places.filter(|&place| index.groups.of(place).is_none()).collect();
         places.sort_unstable();
         places
+    }
+
+    /// Gives an order its own candidates.
+    pub(in crate::desk::shopper) fn leave_group(&mut self, at: usize) {
+        if let Some(index) = &mut self.index {
+            index.groups.leave(at, &mut self.list[at]);
+        }
+    }
+
+    /// Adds a touch to the groups whose orders it does not change; orders that must be looked at leave their groups.
+    pub(in crate::desk::shopper) fn add_to_groups(&mut self, touch: Touch, relation: impl Fn(&Group) -> Relation) {
+        if let Some(index) = &mut self.index {
+            index.groups.add(touch, &mut self.list, relation);
+        }
+    }
+
+    /// Makes groups of orders that follow each other in `places` and share their candidates, if there is an index.
+    pub(in crate::desk::shopper) fn group(&mut self, places: &[usize]) {
+        if let Some(index) = &mut self.index {
+            index.groups.make(places, &mut self.list);
+        }
     }
 
     /// Drops what is no longer kept; passes each dropped order to `closed`. Returns when something may expire next.
@@ -198,6 +226,7 @@ impl Orders {
     /// Removes an order; if there is an index, it leaves an empty place.
     fn remove(&mut self, at: usize) {
         if let Some(index) = &mut self.index {
+            index.groups.leave(at, &mut self.list[at]);
             index.remove(&self.list, at);
             self.list[at] = Order::new("");
             index.empty += 1;
@@ -209,6 +238,7 @@ impl Orders {
     /// Removes the empty places if most are empty.
     fn compact(&mut self) {
         if self.index.as_ref().is_some_and(|index| 2 * index.empty > self.list.len()) {
+            (0..self.list.len()).for_each(|at| self.leave_group(at));
             self.list.retain(|order| !order.is_nothing());
             self.index = None;
         }
@@ -249,7 +279,10 @@ impl IndexMut<usize> for Orders {
 
 impl Serialize for Orders {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        orders_in_snapshot::serialize(self.iter(), to)
+        let group = |at: usize| self.index.as_ref().and_then(|index| index.groups.of(at));
+        let used = self.list.iter().enumerate().filter(|(_, order)| !order.is_nothing());
+        let rows = used.map(|(at, order)| (order, group(at).map_or(&order.candidates, |group| &group.candidates)));
+        orders_in_snapshot::serialize(&rows.collect::<Vec<_>>(), to)
     }
 }
 
