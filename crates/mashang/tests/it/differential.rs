@@ -151,7 +151,7 @@ fn till(seed: u64) -> Case {
     let mut line = |time: i64, fields: String| {
         let id = lines.len();
         // The stream's own time goes on, whatever the event's is.
-        let received = start + 60_000 + id as i64;
+        let received = start + 60_000 + i64::try_from(id).expect("a few");
         lines.push(format!("{{\"id\":\"{id}\",\"shopper\":\"u\",\"time\":{time},\"received\":{received},{fields}}}"));
     };
     let order = |n: i64| format!("\"action\":\"order\",\"order\":\"o{n}\",\"amount\":{}", 1_000 + n);
