@@ -5,13 +5,18 @@
 - The entry point of the image (which is in Kafka's jars) turns the environment of each broker into settings with which Kafka
   formats its storage, and these have every setting of deploy/kafka/broker.properties.
 - Processes have different names, and Prometheus scrapes each of them.
+- With production.yaml on top, the brokers' settings have TLS, every certificate that `prepare --tls` makes is valid for its name, and each
+  process mounts the files that its settings name.
 """
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
+import urllib.parse
 
 from ruamel.yaml import YAML
 
@@ -48,10 +53,59 @@ def settings_of(environment, jars):
         return properties((folders["final"] / "server.properties").read_text())
 
 
+def merged(base, more):
+    """A service with another file on top, as Compose merges them: maps by key, lists one after the other."""
+    if isinstance(base, dict) and isinstance(more, dict):
+        keys = [*base, *(key for key in more if key not in base)]
+        return {key: merged(base[key], more[key]) if key in base and key in more else more.get(key, base.get(key)) for key in keys}
+    return base + more if isinstance(base, list) and isinstance(more, list) else more
+
+
+def check_tls(services, brokers, roles, jars):
+    more = load(HERE / "production.yaml")["services"]
+    assert not set(more) - set(services), set(more) - set(services)
+    with tempfile.TemporaryDirectory() as work:
+        here = pathlib.Path(work, "compose")
+        shutil.copytree(HERE, here, ignore=shutil.ignore_patterns("state", ".env"))
+        rules = DEPLOY.parent / "docs/tour"
+        for _ in range(2):
+            subprocess.run([here / "prepare", "--tls", rules], check=True, capture_output=True)
+        tls = here / "state/tls"
+        for name in (*brokers, "postgres", "mashang"):
+            verify = ["openssl", "verify", "-x509_strict", "-CAfile", tls / "ca.crt", "-verify_hostname", name, tls / f"{name}.crt"]
+            subprocess.run(verify, check=True, capture_output=True)
+            pair = [["openssl", "x509", "-pubkey", "-noout", "-in", tls / f"{name}.crt"], ["openssl", "pkey", "-pubout", "-in", tls / f"{name}.key"]]
+            one, other = (subprocess.run(command, check=True, capture_output=True).stdout for command in pair)
+            assert one == other, f"{name}: its key is not that of its certificate"
+        for name in (*roles, *brokers, "postgres", "topics", "rules"):
+            for volume in more[name]["volumes"]:
+                source, target, mode = volume.split(":")
+                assert (here / source).is_file() and mode == "ro", volume
+        for name, broker in brokers.items():
+            service = merged(broker, more[name])
+            # The image formats its storage with these settings; a broker reads the certificate when it starts.
+            made = settings_of(service["environment"], jars)
+            assert made["listener.security.protocol.map"] == "CLIENT:SSL,CONTROLLER:SSL", made
+            targets = {volume.split(":")[1] for volume in service["volumes"]}
+            assert {made["ssl.keystore.location"], made["ssl.truststore.location"]} <= targets, targets
+            assert made["ssl.client.auth"] == "required", name
+        settings = tomllib.loads((HERE / "tls.toml").read_text())["kafka-client"]
+        files = {value for key, value in settings.items() if key.endswith(".location")}
+        for name in (*roles, "topics", "rules"):
+            service = merged(services[name], more[name])
+            targets = {volume.split(":")[1] for volume in service["volumes"]}
+            assert files | {service["environment"]["MASHANG_CONFIG"]} <= targets, name
+            ledger = service["environment"].get("MASHANG_LEDGER")
+            if ledger:
+                url = urllib.parse.urlsplit(ledger)
+                query = urllib.parse.parse_qs(url.query)
+                assert query["sslmode"] == ["verify-full"] and query["sslrootcert"][0] in targets, ledger
+
+
 def main():
     jars = pathlib.Path(os.environ.get("MASHANG_KAFKA_JARS", DEPLOY.parent / "target/kafka/jars"))
     file = HERE / "compose.yaml"
-    schema = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
+    schema = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(file), str(HERE / "production.yaml")]
     subprocess.run(schema, check=True, stdout=sys.stderr)
     services = load(file)["services"]
 
@@ -77,6 +131,7 @@ def main():
     targets = {(job["labels"]["role"], target) for job in scraped for target in job["targets"]}
     expected = {(service["command"][0], f"{name}:9464") for name, service in roles.items()}
     assert targets == expected, targets ^ expected
+    check_tls(services, brokers, roles, jars)
     print(f"compose: {len(services)} services, {len(brokers)} brokers, {len(roles)} roles")
 
 
