@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::model::address::{PartitionId, Topic, TopicPartition};
+use domain::protocol::stage::Kept;
 use eventlog::api::now_ms;
 use eventlog::local::meta::Meta;
 use parking_lot::{Mutex, MutexGuard};
@@ -256,8 +257,8 @@ pub struct Progress {
     pub stopped: Arc<Mutex<Option<String>>>,
     /// Approximate memory of the state in bytes, by kind.
     pub sizes: Arc<Mutex<Vec<(&'static str, usize)>>>,
-    /// How often each bound of the desk was reached, by its name.
-    pub bounds_reached: Arc<Mutex<Vec<(&'static str, u64)>>>,
+    /// What the desk keeps for later.
+    pub kept: Arc<Mutex<Kept>>,
 }
 
 impl Progress {
@@ -271,7 +272,7 @@ impl Progress {
             missing: Arc::default(),
             stopped: Arc::default(),
             sizes: Arc::default(),
-            bounds_reached: Arc::default(),
+            kept: Arc::default(),
         }
     }
 

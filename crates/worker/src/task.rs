@@ -12,7 +12,7 @@ use domain::model::rules::rulebook::Library;
 use domain::protocol::behaviour::Build;
 use domain::protocol::error::RestoreError;
 use domain::protocol::positions::{Admission, Missing, Positions, ProtocolError};
-use domain::protocol::stage::{Desk, Output, RecordMark, Stage, StageOptions};
+use domain::protocol::stage::{Desk, Kept, Output, RecordMark, Stage, StageOptions};
 use eventlog::api::Record;
 use eventlog::error::LogError;
 use eventlog::local::meta::{Clock, Meta};
@@ -128,8 +128,8 @@ pub trait Task: Debug + Send {
     /// The approximate memory of the desk's state in bytes, by kind.
     fn sizes(&self) -> Vec<(&'static str, usize)>;
 
-    /// How often each bound of the desk was reached, by its name.
-    fn bounds_reached(&self) -> Vec<(&'static str, u64)>;
+    /// What the desk keeps for later.
+    fn kept(&self) -> Kept;
 }
 
 /// A stage in its partition.
@@ -304,7 +304,7 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
         self.stage.desk().sizes()
     }
 
-    fn bounds_reached(&self) -> Vec<(&'static str, u64)> {
-        self.stage.desk().bounds_reached()
+    fn kept(&self) -> Kept {
+        self.stage.desk().kept()
     }
 }

@@ -106,6 +106,15 @@ impl Outbox {
     }
 }
 
+/// What a desk keeps for later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Number of refunds that wait for their order.
+    pub waiting_refunds: usize,
+    /// How often each bound on what strangers can make it keep was reached, by the bound's name.
+    pub bounds_reached: Vec<(&'static str, u64)>,
+}
+
 /// A desk: a pure function of its state and a frame.
 pub trait Desk: Clone + Default {
     /// The topic that it reads.
@@ -117,9 +126,9 @@ pub trait Desk: Clone + Default {
     /// Approximate size of its state in memory, bytes, by kind.
     fn sizes(&self) -> Vec<(&'static str, usize)>;
 
-    /// How often each bound on what strangers can make it keep was reached, by the bound's name. The default is for desks without.
-    fn bounds_reached(&self) -> Vec<(&'static str, u64)> {
-        Vec::new()
+    /// What it keeps for later, and which bounds that reached. The default is for desks without such bounds.
+    fn kept(&self) -> Kept {
+        Kept::default()
     }
 
     /// Restores a state that [`Desk::save`] wrote under a behaviour; `None` before the first marker.

@@ -13,6 +13,7 @@ pub(crate) struct StageMetrics {
     lag: IntGaugeVec,
     state_bytes: IntGaugeVec,
     bounds_reached: IntGaugeVec,
+    waiting_refunds: IntGauge,
     snapshot_age: IntGauge,
     stopped: IntGaugeVec,
     began_ms: i64,
@@ -34,6 +35,7 @@ impl StageMetrics {
                 "How often each bound on what is kept was reached, in the states of the desks",
                 &["bound"],
             ),
+            waiting_refunds: gauge(registry, "mashang_waiting_refunds", "Refunds that wait for their order"),
             snapshot_age: gauge(
                 registry,
                 "mashang_snapshot_age_seconds",
@@ -64,13 +66,16 @@ impl StageMetrics {
         self.bounds_reached.reset();
         self.stopped.reset();
         let mut oldest = None;
+        let mut waiting = 0;
         for progress in desks {
             let desk = desk_of(progress.topic).name;
             self.set_stopped(desk, progress.partition, progress.why_stopped().is_some());
             for (kind, bytes) in &*progress.sizes.lock() {
                 self.state_bytes.with_label_values(&[desk, kind]).add(i64::try_from(*bytes).unwrap_or(i64::MAX));
             }
-            for (bound, times) in &*progress.bounds_reached.lock() {
+            let kept = progress.kept.lock();
+            waiting += kept.waiting_refunds;
+            for (bound, times) in &kept.bounds_reached {
                 self.bounds_reached.with_label_values(&[bound]).add(i64::try_from(*times).unwrap_or(i64::MAX));
             }
             // Without a record since the last snapshot, that snapshot is current.
@@ -79,6 +84,7 @@ impl StageMetrics {
                 oldest = oldest.map_or(Some(at), |oldest: i64| Some(oldest.min(at)));
             }
         }
+        self.waiting_refunds.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         self.snapshot_age.set(oldest.map_or(0, |oldest| (now_ms() - oldest).max(0) / 1000));
     }
 }

@@ -117,6 +117,9 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
+    pub(crate) fn candidates_max(&self) -> usize {
+        (2 * self.touches_max).max(512)
+    }
     /// Does a text appear in the rules, as one of that scope?
     pub(crate) fn lists(&self, scope: &str, text: &str) -> bool {
         match scope {

@@ -72,13 +72,15 @@ pub(crate) struct Shopper {
 
 /// What was kept and what the shopper still remembers, as far as it is a candidate at `c`.
 fn keep(rules: &Rules, kept: &mut Vec<Touch>, touches: &[Touch], c: i64) {
+    kept.retain(|t| c - rules.window < t.time && t.time <= c);
     let keys: HashSet<[u8; 16]> = kept.iter().map(|t| t.key).collect();
+    let mut touches: Vec<&Touch> = touches.iter().collect();
+    touches.sort_by_key(|t| (t.time, t.key));
     for t in touches {
-        if c - rules.window < t.time && t.time <= c && !keys.contains(&t.key) {
+        if c - rules.window < t.time && t.time <= c && !keys.contains(&t.key) && kept.len() < rules.candidates_max() {
             kept.push(t.clone());
         }
     }
-    kept.retain(|t| c - rules.window < t.time && t.time <= c);
 }
 
 impl Shopper {

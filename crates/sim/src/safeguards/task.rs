@@ -9,7 +9,7 @@ use domain::model::address::{PartitionId, Topic, TopicPartition};
 use domain::model::rules::rulebook::Library;
 use domain::protocol::behaviour::Build;
 use domain::protocol::positions::{Admission, Positions};
-use domain::protocol::stage::{Output, RecordMark};
+use domain::protocol::stage::{Kept, Output, RecordMark};
 use eventlog::api::Record;
 use eventlog::error::LogError;
 use eventlog::local::meta::Meta;
@@ -141,7 +141,7 @@ impl Task for TaskWithout {
         self.inner.sizes()
     }
 
-    fn bounds_reached(&self) -> Vec<(&'static str, u64)> {
-        self.inner.bounds_reached()
+    fn kept(&self) -> Kept {
+        self.inner.kept()
     }
 }

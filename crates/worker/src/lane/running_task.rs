@@ -103,10 +103,11 @@ impl RunningTask {
         self.progress.missing.store(self.task.missing() as u64, Ordering::Release);
     }
 
-    /// Reports how often each bound was reached, with a warning once a minute while that grows.
-    fn report_bounds(&mut self) {
-        let reached = self.task.bounds_reached();
-        *self.progress.bounds_reached.lock() = reached.clone();
+    /// Reports what the desk keeps, with a warning once a minute while it reaches bounds.
+    fn report_kept(&mut self) {
+        let kept = self.task.kept();
+        let reached = kept.bounds_reached.clone();
+        *self.progress.kept.lock() = kept;
         let grown = |&&(bound, times): &&(&str, u64)| {
             let warned = self.warned.iter().flat_map(|(_, warned)| warned).find(|(name, _)| *name == bound);
             times > warned.map_or(0, |&(_, warned)| warned)
@@ -129,7 +130,7 @@ impl RunningTask {
         if self.last_sizes.is_none_or(|at| at.elapsed() >= SIZES_EVERY) {
             self.last_sizes = Some(Instant::now());
             *self.progress.sizes.lock() = self.task.sizes();
-            self.report_bounds();
+            self.report_kept();
         }
         let is_due = self.is_wanted
             || (self.last_snapshot.elapsed() >= context.snapshot_policy.interval

@@ -17,7 +17,7 @@ pub(super) const NONE: Symbol = u32::MAX;
 /// Stands for all texts beyond `names_max`.
 pub(super) const OTHER: Symbol = u32::MAX - 1;
 
-/// Number of texts from which on those that nothing refers to are looked for. No answer depends on it.
+/// Number of new texts from which on those that nothing refers to are looked for. No answer depends on it.
 const SWEPT_FROM: usize = 65_536;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -39,7 +39,8 @@ impl From<Vec<Arc<str>>> for Interner {
         let by_text: HashMap<_, _> = used.collect();
         let free = (0..).zip(&texts).filter(|(_, text)| text.is_empty()).map(|(symbol, _)| symbol).collect();
         let bytes = texts.iter().map(|text| text.len()).sum();
-        Self { left: by_text.len(), by_text, texts, free, bytes }
+        // After a restore the first sweep comes soon: how many the last one left is not known.
+        Self { left: 0, by_text, texts, free, bytes }
     }
 }
 
@@ -89,9 +90,9 @@ impl Interner {
         Symbol::try_from(self.texts.len()).expect("fewer than 2^32 names")
     }
 
-    /// Whether there are enough new texts for a sweep to be worth its cost.
-    pub(super) fn is_sweep_due(&self) -> bool {
-        self.by_text.len() >= SWEPT_FROM.max(2 * self.left)
+    /// Whether there are enough new texts for a sweep to be worth its cost, which grows with the number of shoppers.
+    pub(super) fn is_sweep_due(&self, shoppers: usize) -> bool {
+        self.by_text.len() - self.left >= SWEPT_FROM.max(self.left).max(shoppers / 16)
     }
 
     /// Frees the texts for which `is_used` is false.

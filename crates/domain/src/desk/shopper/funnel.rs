@@ -113,7 +113,6 @@ impl Progress {
     /// Moves every attempt that the event takes further, then starts one if it fits the first step; returns whether the oldest
     /// one ended because there were too many.
     pub(super) fn pass(&mut self, funnel: &Funnel, event: &FunnelEvent<'_>, mut reached: impl FnMut(Reached)) -> bool {
-        self.take_over();
         self.expire(event.received, event.day, funnel.within_ms);
         let Self { cohorts, attempts, .. } = self;
         let steps = funnel.steps.len();
@@ -184,6 +183,7 @@ impl Progress {
 
     /// Drops attempts that cannot go on, and once a day cohorts of earlier days without an attempt.
     pub(super) fn expire(&mut self, received: Millis, today: Day, within_ms: i64) {
+        self.take_over();
         while self.attempts.front().is_some_and(|attempt| received >= attempt.begun.saturating_add(within_ms)) {
             self.attempts.pop_front();
         }

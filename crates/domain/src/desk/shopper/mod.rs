@@ -26,7 +26,7 @@ use crate::model::rules::rulebook::Library;
 use crate::model::time::Millis;
 use crate::protocol::behaviour::Behaviour;
 use crate::protocol::error::{DeskError, RestoreError};
-use crate::protocol::stage::{Desk, Marker, Outbox};
+use crate::protocol::stage::{Desk, Kept, Marker, Outbox};
 
 /// State: the shoppers of one partition, by merchant.
 #[derive(Clone, Debug, Default)]
@@ -36,14 +36,6 @@ pub struct ShopperDesk {
     received: Millis,
     /// Whether the behaviour has bounds.
     is_bounded: bool,
-}
-
-impl ShopperDesk {
-    /// Number of refunds that wait for their order.
-    #[must_use]
-    pub fn waiting_refunds(&self) -> usize {
-        self.merchants.values().map(Merchant::waiting_refunds).sum()
-    }
 }
 
 /// The sums by name, in the order in which the names come.
@@ -76,8 +68,11 @@ impl Desk for ShopperDesk {
         add_up(self.merchants.values().flat_map(Merchant::sizes))
     }
 
-    fn bounds_reached(&self) -> Vec<(&'static str, u64)> {
-        add_up(self.merchants.values().flat_map(Merchant::bounds_reached))
+    fn kept(&self) -> Kept {
+        Kept {
+            waiting_refunds: self.merchants.values().map(Merchant::waiting_refunds).sum(),
+            bounds_reached: add_up(self.merchants.values().flat_map(Merchant::bounds_reached)),
+        }
     }
 
     fn load(state: &[u8], library: &Library, behaviour: Option<Behaviour>) -> Result<Self, RestoreError> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::compiled_rules::{CompiledRules, Interner, OTHER, Symbol, TextScope};
+use super::compiled_rules::{Interner, OTHER, Symbol, TextScope};
 use crate::model::fact::OTHER_TEXT;
 use crate::model::time::Day;
 
@@ -29,21 +29,21 @@ pub(super) struct NamedTexts {
 }
 
 impl NamedTexts {
-    /// The symbol under which a text is counted; it is remembered for the day.
+    /// The symbol under which a text is counted; it is remembered for the day, up to `max` texts that are not listed.
     pub(super) fn symbol(
         &mut self,
         scope: TextScope,
         day: Day,
         text: &str,
-        compiled: &CompiledRules,
+        (max, is_listed): (u32, impl Fn(Symbol) -> bool),
         names: &mut Interner,
     ) -> Symbol {
+        let known = names.find(text);
+        if let Some(symbol) = known.filter(|&symbol| is_listed(symbol)) {
+            return symbol;
+        }
         if text == OTHER_TEXT {
             return OTHER;
-        }
-        let known = names.find(text);
-        if let Some(symbol) = known.filter(|&symbol| compiled.lists(scope, symbol)) {
-            return symbol;
         }
         let at = scope as usize;
         let named = self.days.get(&day).map(|scopes| &scopes[at]);
@@ -52,8 +52,7 @@ impl NamedTexts {
         {
             return symbol;
         }
-        let max = compiled.book.rules.names_max as usize;
-        if named.map_or(0, BTreeSet::len) >= max {
+        if named.map_or(0, BTreeSet::len) >= max as usize {
             self.others += 1;
             return OTHER;
         }

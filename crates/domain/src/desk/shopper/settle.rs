@@ -3,6 +3,7 @@
 //! The counts of the orders concerned are taken back, the orders change, and their new counts are added: events that arrive
 //! in another sequence end in the same sums.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::money::credit::is_same_credit;
@@ -10,14 +11,14 @@ use super::money::groups::{Group, Relation};
 use super::money::member::Member;
 use super::money::order::{Buyer, Cause, CreditMemo, Order};
 use super::money::refunds::Paid;
-use super::money::touch::{Added, Touch, insert, insert_all, within};
+use super::money::touch::{Added, Touch, candidates_max, insert, insert_all, within};
 use super::shopper::Shopper;
 use crate::desk::shopper::compiled_rules::{CompiledRules, Interner, Versions};
 use crate::desk::shopper::counters::CounterBuffer;
 use crate::desk::shopper::resolve::EventContext;
 use crate::model::event::{Action, Payment};
 use crate::model::fact::Fact;
-use crate::model::rules::{Members, RulesSeq};
+use crate::model::rules::{Attribution, Members, RulesSeq};
 use crate::model::time::Millis;
 use crate::protocol::stage::Outbox;
 
@@ -31,8 +32,11 @@ pub(super) struct Settlement<'a> {
     pub(super) counters: &'a mut CounterBuffer,
     pub(super) names: &'a Interner,
     pub(super) out: &'a mut Outbox,
-    /// Whether the behaviour has bounds; it also leaves orders alone whose credit stays as it is.
-    pub(super) is_bounded: bool,
+    /// The number of refunds that wait, of all shoppers.
+    pub(super) waiting_refunds: &'a mut usize,
+    /// Under a behaviour with bounds, which also leaves orders alone whose credit stays as it is: whether a touch was no candidate
+    /// because there were too many.
+    pub(super) full: Option<&'a Cell<bool>>,
 }
 
 impl Settlement<'_> {
@@ -70,7 +74,8 @@ impl Settlement<'_> {
         };
         let version = self.versions.get(&member.rules).map_or(self.compiled, |v| v);
         let moves = joins && member.yields_to(context.time, context.event.key);
-        let touch = touch.filter(|t| member.wants(t, version));
+        let max = self.full.map_or(usize::MAX, |_| candidates_max(version.book.rules.attribution.touches_max));
+        let touch = touch.filter(|t| member.wants(t, version) && member.candidates() < max);
         if !moves && touch.is_none() {
             return;
         }
@@ -79,7 +84,8 @@ impl Settlement<'_> {
             member.add(touch);
         }
         if moves {
-            member.move_to(context.time, context.event.key, context.resolved.scopes, version, &self.shopper.touches);
+            let place = (context.time, context.event.key);
+            member.move_to(place, context.resolved.scopes, version, &self.shopper.touches, max);
         }
         member.book(1, version, self.counters);
         let what = member.fact(context.event.shopper, version, self.names);
@@ -93,7 +99,8 @@ impl Settlement<'_> {
     /// commission of the others: what is taken back depends on the old one, what is added on the new one. And counters are sent
     /// in the order of their first use, so other turns would give a frame with other bytes.
     fn orders(&mut self, context: &EventContext<'_, '_>, touch: Option<Touch>) {
-        let Self { shopper, compiled, versions, counters, names, out, is_bounded } = self;
+        let Self { shopper, compiled, versions, counters, names, out, waiting_refunds, full } = self;
+        let full = *full;
         let mut buyer = Buyer {
             merchant: context.event.merchant,
             shopper: context.event.shopper,
@@ -103,6 +110,11 @@ impl Settlement<'_> {
         let is_order = context.event.action == Action::Order;
         // The payment, and the place of its order.
         let payment = context.payment().map(|payment| (payment, shopper.orders.find_or_add(payment.number)));
+        // A part that is not the smallest of its kind changes nothing.
+        let changes = |payment: &Payment<'_>, order: &Order| {
+            full.is_none() || !is_order || order.takes_part(payment.part, context.time, context.event.key)
+        };
+        let payment = payment.filter(|(payment, at)| changes(payment, &shopper.orders[*at]));
         let paid = |i: usize| payment.filter(|&(_, at)| at == i).map(|(payment, _)| payment);
         // This order may become the shopper's first one, which can change the commission of all others.
         let earlier = is_order && context.time < buyer.first_order;
@@ -110,14 +122,16 @@ impl Settlement<'_> {
             shopper.orders.leave_group(at);
         }
         if let Some(touch) = touch {
-            shopper.orders.add_to_groups(touch, |group| relation(group, &touch, versions));
+            shopper.orders.add_to_groups(touch, |group| relation(group, &touch, versions, full));
         }
-        let mut concerned = concerned(shopper, versions, touch.as_ref(), payment.map(|(_, at)| at), earlier);
-        if let (true, Some(touch)) = (*is_bounded, touch) {
+        let mut concerned = concerned(shopper, versions, touch.as_ref(), payment.map(|(_, at)| at), earlier, full);
+        if let (Some(_), Some(touch)) = (full, touch) {
             settle_unchanged(shopper, versions, touch, payment.map(|(_, at)| at), &mut concerned);
         }
         // A refund does not change earlier refunds, a touch changes none, a part may change all.
         let settled = |i: usize, order: &Order| match paid(i) {
+            // Only what is different is counted, below.
+            Some(_) if full.is_some() => usize::MAX,
             Some(_) if is_order => 0,
             Some(_) => order.refunds_before(context.time, context.event.key),
             None => usize::MAX,
@@ -132,22 +146,26 @@ impl Settlement<'_> {
         }
         // It shares the candidates, which are changed now.
         drop(memo);
+        let refunded = payment.filter(|_| full.is_some()).map(|(_, at)| shopper.orders[at].refunded_each());
         let mut inserted = Inserted::default();
         for &i in &concerned {
             let order = &mut shopper.orders[i];
-            if let Some(touch) = touch.filter(|touch| is_candidate(touch, order, versions)) {
+            if let Some(touch) = touch.filter(|touch| is_candidate(touch, order, versions, full)) {
                 inserted.insert(i, &mut order.candidates, touch);
             }
             if let Some(payment) = paid(i) {
-                let before = order.order();
-                pay(context, order, payment, shopper.touches.all(), compiled, versions);
+                let within_ms = |order: &Order| {
+                    versions.get(&order.rules).map_or(*compiled, |v| v).book.rules.attribution.refund_within_ms
+                };
+                let before = (order.order(), order.next_expiry(within_ms(order)));
+                let waited = order.waiting_refunds();
+                pay(context, order, payment, shopper.touches.all(), compiled, versions, full);
+                **waiting_refunds = **waiting_refunds + order.waiting_refunds() - waited;
                 if order.candidates.len() > 1 && Arc::strong_count(&order.candidates) == 1 {
                     share(shopper.orders.all_mut(), i);
                 }
                 let order = &shopper.orders[i];
-                let within_ms =
-                    versions.get(&order.rules).map_or(*compiled, |v| v).book.rules.attribution.refund_within_ms;
-                let expiry = order.next_expiry(within_ms);
+                let expiry = order.next_expiry(within_ms(order));
                 shopper.orders.moved(i, before, expiry);
                 shopper.orders_kept = shopper.orders_kept.map(|(rules, until)| (rules, until.min(expiry)));
                 if let Some(c) = shopper.orders[i].time() {
@@ -164,6 +182,10 @@ impl Settlement<'_> {
             if let Some(version) = versions.get(&order.rules) {
                 let settled = settled(i, order);
                 let booked = order.book(1, settled, &buyer, version, counters, &mut memo);
+                if let (Some(refunded), Some(_)) = (&refunded, paid(i)) {
+                    let added = order.refunds_before(context.time, context.event.key);
+                    order.book_refunds(refunded, added, version, counters);
+                }
                 if paid(i).is_some() || before.is_none_or(|before| before != booked) {
                     order.post(&booked, &cause, &buyer, names, out);
                 }
@@ -180,6 +202,7 @@ fn concerned(
     touch: Option<&Touch>,
     paid: Option<usize>,
     first_moves: bool,
+    full: Option<&Cell<bool>>,
 ) -> Vec<usize> {
     let depends =
         |order: &Order| versions.get(&order.rules).is_some_and(|v| v.book.rules.attribution.members == Members::New);
@@ -195,7 +218,8 @@ fn concerned(
     };
     concerned.retain(|&i| {
         let order = &shopper.orders[i];
-        paid != Some(i) && (touch.is_some_and(|t| is_candidate(t, order, versions)) || (first_moves && depends(order)))
+        paid != Some(i)
+            && (touch.is_some_and(|t| is_candidate(t, order, versions, full)) || (first_moves && depends(order)))
     });
     if let Some(paid) = paid {
         concerned.insert(concerned.partition_point(|&i| i < paid), paid);
@@ -244,16 +268,15 @@ fn settle_unchanged(
 }
 
 /// What a touch is to a group of orders. None of their rules has `members = "new"`.
-fn relation(group: &Group, touch: &Touch, versions: &Versions) -> Relation {
+fn relation(group: &Group, touch: &Touch, versions: &Versions, full: Option<&Cell<bool>>) -> Relation {
     let (first, last) = group.times;
     let Some(version) = versions.get(&group.rules) else { return Relation::Other };
     let attribution = &version.book.rules.attribution;
-    if last < touch.time || touch.time <= first - attribution.window_ms {
+    let of_all = touch.time <= first && last - attribution.window_ms < touch.time;
+    let of_none = last < touch.time || touch.time <= first - attribution.window_ms;
+    if of_none || (of_all && is_full(&group.candidates, attribution, full)) {
         Relation::None
-    } else if touch.time <= first
-        && last - attribution.window_ms < touch.time
-        && is_same_credit(&group.candidates, touch, attribution.model, attribution.protect_ms)
-    {
+    } else if of_all && is_same_credit(&group.candidates, touch, attribution.model, attribution.protect_ms) {
         Relation::Unchanged
     } else {
         Relation::Other
@@ -301,10 +324,20 @@ fn share(orders: &mut [Order], at: usize) {
     }
 }
 
-/// Whether a touch lies within the window of a known order.
-fn is_candidate(touch: &Touch, order: &Order, versions: &Versions) -> bool {
+/// Whether a touch lies within the window of a known order that has room for it.
+fn is_candidate(touch: &Touch, order: &Order, versions: &Versions, full: Option<&Cell<bool>>) -> bool {
     let in_time = order.time().filter(|&c| touch.time <= c).zip(versions.get(&order.rules));
-    in_time.is_some_and(|(c, version)| c - version.book.rules.attribution.window_ms < touch.time)
+    in_time.is_some_and(|(c, version)| {
+        let attribution = &version.book.rules.attribution;
+        c - attribution.window_ms < touch.time && !is_full(&order.candidates, attribution, full)
+    })
+}
+
+/// Whether there are as many candidates as there may be; `full` remembers that.
+fn is_full(candidates: &[Touch], attribution: &Attribution, full: Option<&Cell<bool>>) -> bool {
+    let Some(full) = full.filter(|_| candidates.len() >= candidates_max(attribution.touches_max)) else { return false };
+    full.set(true);
+    true
 }
 
 /// Adds a part or a refund to an order; an earlier part moves the order's time and its window.
@@ -315,6 +348,7 @@ fn pay(
     touches: &[Touch],
     compiled: &CompiledRules,
     versions: &Versions,
+    full: Option<&Cell<bool>>,
 ) {
     let paid =
         Paid { time: context.time, key: context.event.key, amount: payment.amount, scopes: context.resolved.scopes };
@@ -332,6 +366,7 @@ fn pay(
         let from = c - version.book.rules.attribution.window_ms;
         let candidates = Arc::make_mut(&mut order.candidates);
         candidates.retain(|t| from < t.time && t.time <= c);
-        insert_all(candidates, within(touches, from, c));
+        let max = full.map_or(usize::MAX, |_| candidates_max(version.book.rules.attribution.touches_max));
+        insert_all(candidates, within(touches, from, c), max);
     }
 }

@@ -6,7 +6,7 @@ use super::entry::Entries;
 use super::funnel::Progress;
 use super::money::member::Member;
 use super::money::order::Order;
-use super::money::orders::Orders;
+use super::money::orders::{Gone, Orders};
 use super::money::touch::Touches;
 use crate::desk::shopper::compiled_rules::{CompiledRules, Symbol};
 use crate::model::rules::RulesSeq;
@@ -35,21 +35,21 @@ pub(super) fn touches_keep_ms(compiled: &CompiledRules) -> i64 {
 }
 
 impl Shopper {
-    /// Drops what is no longer kept; passes each dropped order to `closed`.
+    /// Drops what is no longer kept; passes what orders lose to `gone`.
     pub(super) fn expire(
         &mut self,
         received: Millis,
         touches_floor: Millis,
         compiled: &CompiledRules,
         within: impl Fn(RulesSeq) -> i64,
-        closed: impl FnMut(&Order),
+        gone: impl FnMut(Gone<'_>),
     ) {
         self.touches.expire(received, touches_keep_ms(compiled), touches_floor);
         let kept = self.orders_kept.filter(|&(rules, _)| rules == compiled.book.seq);
         if self.orders.is_empty() || kept.is_some_and(|(_, until)| received < until) {
             return;
         }
-        let until = self.orders.expire(received, within, kept.is_none(), closed);
+        let until = self.orders.expire(received, within, kept.is_none(), gone);
         self.orders_kept = Some((compiled.book.seq, until));
     }
 

@@ -8,11 +8,9 @@ use domain::model::address::{Partitions, Topic};
 use domain::model::ids::digest128;
 use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
-use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, StageOptions, marker_record};
+use domain::protocol::stage::{BEHAVIOUR, Desk, Kept, Marker, Output, Stage, StageOptions, marker_record};
 use ledger::error::LedgerError;
 use ledger::writer::Writer;
-
-use crate::commands::run::summary::Kept;
 
 /// Number of waiting facts at which the ledger commits them.
 const COMMIT_FACTS: usize = 500_000;
@@ -65,10 +63,9 @@ impl InlinePipeline {
         Ok(())
     }
 
-    /// What only the shopper desk knows: the number of refunds that wait for an order, and how often each bound was reached.
+    /// What only the shopper desk knows.
     pub(crate) fn kept(&self) -> Kept {
-        let desk = self.shopper.desk();
-        Kept { waiting_refunds: desk.waiting_refunds(), bounds_reached: desk.bounds_reached() }
+        self.shopper.desk().kept()
     }
 
     /// Writes the rest and hands back the ledger.

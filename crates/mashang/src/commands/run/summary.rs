@@ -1,15 +1,9 @@
 //! The summary of a run.
 
+use domain::protocol::stage::Kept;
 use serde_json::{Map, Value, json};
 
 use crate::commands::run::event_files::Tally;
-
-/// What the shopper desk keeps.
-pub(crate) struct Kept {
-    pub(crate) waiting_refunds: usize,
-    /// How often each bound was reached, by its name.
-    pub(crate) bounds_reached: Vec<(&'static str, u64)>,
-}
 
 /// Everything that the summary says.
 pub(crate) struct Summary {

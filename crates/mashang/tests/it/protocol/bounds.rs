@@ -75,12 +75,16 @@ impl World {
 
     /// Takes events in one frame: the time after the start, and the other fields.
     fn take(&mut self, events: &[(Millis, String)]) -> Counts {
+        self.take_of("u", events)
+    }
+
+    fn take_of(&mut self, shopper: &str, events: &[(Millis, String)]) -> Counts {
         let mut body = Body::cut_at(usize::MAX);
         let merchants = Merchants::new([("m", "CNY")]);
         for (after, fields) in events {
             self.events += 1;
             let time = START + after;
-            let line = format!("{{\"id\":\"{}\",\"shopper\":\"u\",\"time\":{time},{fields}}}", self.events);
+            let line = format!("{{\"id\":\"{}\",\"shopper\":\"{shopper}\",\"time\":{time},{fields}}}", self.events);
             let arena = bumpalo::Bump::new();
             let mut event = read(line.as_bytes(), &merchants, &arena).expect("an event").event;
             event.stamp = time;
@@ -101,7 +105,7 @@ impl World {
     }
 
     fn reached(&self, bound: &str) -> u64 {
-        self.stage.desk().bounds_reached().into_iter().find(|(name, _)| *name == bound).expect("a bound").1
+        self.stage.desk().kept().bounds_reached.into_iter().find(|(name, _)| *name == bound).expect("a bound").1
     }
 
     fn bytes(&self, kind: &str) -> usize {
@@ -160,10 +164,15 @@ fn refund_beyond_the_bound_is_late_and_nothing_else() {
         let counts = world.take(&[(20_000, pay("refund", "o", 500)), (20_001, pay("refund", "other", 1))]);
         assert_eq!((late(&counts), world.reached("refunds")), (1, 1), "waits: {waits}");
         assert_eq!(count(&counts, "merchant", "*", "refunded"), 0);
+        assert_eq!(world.stage.desk().kept().waiting_refunds, if waits { 10_001 } else { 1 });
+        world.restore();
         if waits {
             let counts = world.take(&[(20_002, order.1)]);
             assert_eq!(count(&counts, "merchant", "*", "refunds"), 10_000);
             assert_eq!(count(&counts, "merchant", "*", "refunded"), 10_000);
+            assert_eq!(world.stage.desk().kept().waiting_refunds, 1);
+            world.take(&[(200 * DAY, visit("later")), (200 * DAY, pay("refund", "late", 1))]);
+            assert_eq!(world.stage.desk().kept().waiting_refunds, 1, "the other one has expired");
         }
     }
 }
@@ -223,6 +232,35 @@ fn bounds_begin_at_the_marker_of_behaviour_2() {
     // Of the attempts of behaviour 1 the latest go on.
     assert_eq!(count(&counts, "f", "c299", "2"), 1);
     assert_eq!(count(&counts, "f", "c3", "2"), 0);
+}
+
+/// A sweep between the behaviours does not forget what behaviour 1 stored.
+#[test]
+fn attempt_of_behaviour_1_outlives_a_sweep() {
+    let mut world = World::new(FUNNEL, 1);
+    world.take(&[(0, visit("c")), (1, pay("refund", "waits", 1))]);
+    world.marker(2, 2);
+    world.restore();
+    // Other shoppers' events sweep this one.
+    let other = |n: i64| (n * DAY, "\"action\":\"visit\"".to_owned());
+    for n in 1..5 {
+        world.take_of("v", &[other(n), other(n), other(n)]);
+    }
+    let counts = world.take(&[(5 * DAY, "\"action\":\"follow\"".to_owned())]);
+    assert_eq!(count(&counts, "f", "c", "2"), 1);
+}
+
+#[test]
+fn further_candidate_of_a_full_order_changes_no_credit() {
+    let guide = "[[guide]]\nid = \"h\"\n[attribution]\nmodel = \"linear\"\ntouches_max = 3\n";
+    let mut world = World::new(guide, 2);
+    world.take(&[(1_000_000, pay("order", "o", 1_000_000))]);
+    let touch = |n: i64, guide: &str| (n, format!("\"action\":\"visit\",\"guide\":\"{guide}\""));
+    let touches: Vec<_> = (0..512).map(|n| touch(n, "g")).collect();
+    world.take(&touches);
+    assert_eq!(world.reached("candidates"), 0);
+    let counts = world.take(&[touch(600, "h")]);
+    assert_eq!((count(&counts, "guide", "h", "commission"), world.reached("candidates")), (0, 1));
 }
 
 /// Texts are freed, and their numbers given to others; every count keeps its own name.

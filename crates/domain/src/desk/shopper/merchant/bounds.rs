@@ -30,6 +30,7 @@ pub(super) struct Reached {
     pub(super) orders: u64,
     pub(super) refunds: u64,
     pub(super) attempts: u64,
+    pub(super) candidates: u64,
 }
 
 /// What a snapshot stores of the bounds.
@@ -77,13 +78,14 @@ impl Merchant {
     }
 
     /// How often each bound was reached.
-    pub(in crate::desk::shopper) fn bounds_reached(&self) -> [(&'static str, u64); 5] {
+    pub(in crate::desk::shopper) fn bounds_reached(&self) -> [(&'static str, u64); 6] {
         let reached = self.bounds.as_ref().map(|bounds| bounds.reached).unwrap_or_default();
         [
             ("touches_max", self.state.touches_dropped),
             ("orders_max", reached.orders),
             ("refunds", reached.refunds),
             ("funnel_attempts", reached.attempts),
+            ("candidates", reached.candidates),
             ("names_max", self.bounds.as_ref().map_or(0, |bounds| bounds.named.others())),
         ]
     }
@@ -120,7 +122,7 @@ impl Merchant {
         let Self { versions, state: MerchantState { names, shoppers, .. }, bounds: Some(bounds), .. } = self else {
             return;
         };
-        if !names.is_sweep_due() {
+        if !names.is_sweep_due(shoppers.len()) {
             return;
         }
         let mut used: HashSet<Symbol> = versions.values().flat_map(|version| version.symbols()).collect();

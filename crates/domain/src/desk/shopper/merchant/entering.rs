@@ -48,7 +48,8 @@ impl Merchant {
             (Some(text), Some(bounds)) if entry.is_ok() => {
                 // An award is counted on the day of `received`.
                 let (scope, day) = (TextScope::Region, context.today);
-                let symbol = bounds.named.symbol(scope, day, text, &self.compiled, &mut self.state.names);
+                let listed = (self.compiled.book.rules.names_max, |symbol| self.compiled.lists(scope, symbol));
+                let symbol = bounds.named.symbol(scope, day, text, listed, &mut self.state.names);
                 Some(Region { text, is_named: symbol != OTHER })
             }
             (text, _) => text.map(|text| Region { text, is_named: true }),

@@ -2,6 +2,7 @@
 
 use super::{Merchant, MerchantState};
 use crate::desk::shopper::compiled_rules::{CompiledRules, Versions};
+use crate::desk::shopper::money::orders::Gone;
 use crate::desk::shopper::resolve::EventContext;
 use crate::model::ids::{digest128, join_keys};
 use crate::model::rules::RulesSeq;
@@ -28,11 +29,15 @@ impl Merchant {
 
     /// Drops what a shopper no longer keeps; dropped orders are closed.
     pub(super) fn expire(&mut self, key: u128, received: Millis) {
-        let Self { versions, compiled, state: MerchantState { shoppers, closed, touches_floor, .. }, .. } = self;
+        let Self { versions, compiled, waiting_refunds, state, .. } = self;
+        let MerchantState { shoppers, closed, touches_floor, .. } = state;
         if let Some(shopper) = shoppers.get_mut(&key) {
             let within = |rules| refund_within_ms(versions, compiled, rules);
-            shopper.expire(received, *touches_floor, compiled, within, |order| {
-                closed.insert(order_key(key, &order.number));
+            shopper.expire(received, *touches_floor, compiled, within, |gone| match gone {
+                Gone::Order(order) => {
+                    closed.insert(order_key(key, &order.number));
+                }
+                Gone::Waiting(refunds) => *waiting_refunds -= refunds,
             });
         }
     }

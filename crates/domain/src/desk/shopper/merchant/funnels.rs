@@ -23,7 +23,8 @@ impl Merchant {
         if let (true, Some(bounds), Some(channel)) = (begins_any, &mut *bounds, context.event.channel) {
             // A cohort has the day of `received`.
             let (scope, day) = (TextScope::Cohort, context.today);
-            funnel_event.channel = bounds.named.symbol(scope, day, channel, compiled, &mut state.names);
+            let listed = (compiled.book.rules.names_max, |symbol| compiled.lists(scope, symbol));
+            funnel_event.channel = bounds.named.symbol(scope, day, channel, listed, &mut state.names);
         }
         for funnel in compiled.book.rules.funnels.iter().filter(|f| concerns(f, &funnel_event)) {
             let symbol = state.names.sym(&funnel.name);

@@ -12,6 +12,7 @@ mod entering;
 mod expiry;
 mod funnels;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ pub(super) use bounds::SavedBounds;
 use counting::{minute, repeats_keep_ms};
 use serde::{Deserialize, Serialize};
 
-use super::compiled_rules::{CompiledRules, Interner, Versions};
+use super::compiled_rules::{CompiledRules, Interner, TextScope, Versions};
 use super::counters::{CounterBuffer, Key};
 use super::debounce::ScanDebouncer;
 use super::money::order::Order;
@@ -48,6 +49,8 @@ pub(super) struct Merchant {
     /// Empty between frames.
     counters: CounterBuffer,
     state: MerchantState,
+    /// Number of refunds that wait for their order.
+    waiting_refunds: usize,
     /// From behaviour 2 on.
     bounds: Option<Bounds>,
 }
@@ -85,6 +88,7 @@ impl Merchant {
             compiled,
             counters: CounterBuffer::default(),
             bounds: is_bounded.then(Bounds::default),
+            waiting_refunds: 0,
             state: MerchantState {
                 name: name.into(),
                 names,
@@ -124,7 +128,8 @@ impl Merchant {
         let compiled = versions.get(&state.in_force).ok_or(RestoreError::InForce)?;
         let counters = CounterBuffer::default();
         let bounds = bounds.map(|saved| Bounds::restore(saved, &mut state.shoppers));
-        Ok(Self { compiled: Arc::clone(compiled), versions, counters, state, bounds })
+        let waiting_refunds = state.shoppers.values().flat_map(|s| s.orders.iter()).map(Order::waiting_refunds).sum();
+        Ok(Self { compiled: Arc::clone(compiled), versions, counters, state, waiting_refunds, bounds })
     }
 
     /// Puts other rules in force.
@@ -156,7 +161,7 @@ impl Merchant {
 
     /// Number of refunds that wait for their order.
     pub(super) fn waiting_refunds(&self) -> usize {
-        self.state.shoppers.values().flat_map(|s| s.orders.iter()).map(Order::waiting_refunds).sum()
+        self.waiting_refunds
     }
 
     /// Sends the counters of a frame.
@@ -210,20 +215,29 @@ impl Merchant {
             return;
         }
         self.expire(context.event.shopper_key, context.received);
-        let Self { versions, compiled, counters, state, bounds } = self;
+        let Self { versions, compiled, counters, state, waiting_refunds, bounds } = self;
         let MerchantState { shoppers, names, touches_dropped, .. } = state;
         let shopper = shoppers.entry(context.event.shopper_key).or_default();
-        let is_bounded = bounds.is_some();
-        let mut settlement = Settlement { shopper, compiled, versions, counters, names, out, is_bounded };
+        let full = bounds.as_ref().map(|_| Cell::new(false));
+        let mut settlement =
+            Settlement { shopper, compiled, versions, counters, names, out, waiting_refunds, full: full.as_ref() };
         *touches_dropped += u64::from(settlement.settle(context));
+        if let (Some(bounds), Some(full)) = (bounds, full) {
+            bounds.reached.candidates += u64::from(full.get());
+        }
         self.drop_orders(context);
     }
 
     /// The meaning of an event on the day of its time.
     fn resolve<'e>(&mut self, event: &Event<'e>, day: Day) -> ResolvedEvent<'e> {
-        let Self { compiled, state: MerchantState { names, .. }, bounds, .. } = self;
+        let Self { versions, compiled, state: MerchantState { names, .. }, bounds, .. } = self;
         resolve(event, compiled, |scope, text| match bounds {
-            Some(bounds) => bounds.named.symbol(scope, day, text, compiled, names),
+            Some(bounds) => {
+                // A store that earlier rules list decides commission of their orders, so it keeps its name.
+                let earlier = |symbol| scope == TextScope::Store && versions.values().any(|v| v.lists(scope, symbol));
+                let listed = |symbol| compiled.lists(scope, symbol) || earlier(symbol);
+                bounds.named.symbol(scope, day, text, (compiled.book.rules.names_max, listed), names)
+            }
             None => names.sym(text),
         })
     }

@@ -49,16 +49,21 @@ impl Member {
     /// Moves to an earlier join, credited to the touches that are still kept.
     pub(in crate::desk::shopper) fn move_to(
         &mut self,
-        time: Millis,
-        key: u128,
+        (time, key): (Millis, u128),
         scopes: Scopes,
         compiled: &CompiledRules,
         touches: &Touches,
+        candidates_max: usize,
     ) {
         (self.time, self.key, self.scopes) = (time, key, scopes);
         let from = time - compiled.book.rules.attribution.window_ms;
         self.candidates.retain(|t| from < t.time && t.time <= time);
-        insert_all(&mut self.candidates, within(touches.all(), from, time));
+        insert_all(&mut self.candidates, within(touches.all(), from, time), candidates_max);
+    }
+
+    /// Number of candidates.
+    pub(in crate::desk::shopper) fn candidates(&self) -> usize {
+        self.candidates.len()
     }
 
     pub(in crate::desk::shopper) fn wants(&self, touch: &Touch, compiled: &CompiledRules) -> bool {

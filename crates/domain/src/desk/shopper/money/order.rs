@@ -92,6 +92,46 @@ impl Order {
         }
     }
 
+    /// Whether a part would be the smallest of its kind.
+    pub(in crate::desk::shopper) fn takes_part(&self, part: Part, time: Millis, key: u128) -> bool {
+        self.parts[part as usize].is_none_or(|known| (time, key) < (known.time, known.key))
+    }
+
+    /// What of each refund counts as refunded: they use up the base in their order. Empty until the order is known.
+    pub(in crate::desk::shopper) fn refunded_each(&self) -> Vec<i64> {
+        if self.time.is_none() {
+            return Vec::new();
+        }
+        let mut left = self.base();
+        let refunded = |refund: &Paid| {
+            let refunded = refund.amount.min(left);
+            left -= refunded;
+            refunded
+        };
+        self.refunds.all().iter().map(refunded).collect()
+    }
+
+    /// Counts what is different in the refunds, where `before` is what [`Order::refunded_each`] said; `added` is the place of a new one.
+    pub(in crate::desk::shopper) fn book_refunds(
+        &self,
+        before: &[i64],
+        added: usize,
+        compiled: &CompiledRules,
+        counters: &mut CounterBuffer,
+    ) {
+        let after = self.refunded_each();
+        let is_added = after.len() == before.len() + 1;
+        for (at, (&now, refund)) in after.iter().zip(self.refunds.all()).enumerate() {
+            let earlier = if is_added && at > added { at - 1 } else { at };
+            let was = before.get(earlier).filter(|_| !(is_added && at == added));
+            let (refunds, refunded) = was.map_or((1, now), |was| (0, now - was));
+            if (refunds, refunded) != (0, 0) {
+                let metrics = [(Metric::Refunds, refunds), (Metric::Refunded, refunded)];
+                counters.add_all(&refund.scopes, compiled.book.zone.day(refund.time), &metrics);
+            }
+        }
+    }
+
     /// Adds a refund unless it is known.
     pub(in crate::desk::shopper) fn add_refund(&mut self, paid: Paid) {
         self.refunds.add(paid);

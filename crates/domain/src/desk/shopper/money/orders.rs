@@ -26,6 +26,15 @@ pub(in crate::desk::shopper) struct Orders {
     index: Option<Box<Index>>,
 }
 
+/// What is no longer kept.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::desk::shopper) enum Gone<'a> {
+    /// A known order.
+    Order(&'a Order),
+    /// This number of refunds that waited for their order.
+    Waiting(usize),
+}
+
 /// Finds orders by their places in the list.
 #[derive(Clone, Debug, Default)]
 struct Index {
@@ -113,15 +122,20 @@ impl Orders {
     }
 
     /// The (time, key) of an order has changed, or when its first part expires.
-    pub(in crate::desk::shopper) fn moved(&mut self, at: usize, before: Option<(Millis, u128)>, expiry: Millis) {
+    pub(in crate::desk::shopper) fn moved(
+        &mut self,
+        at: usize,
+        (before, expiry_before): (Option<(Millis, u128)>, Millis),
+        expiry: Millis,
+    ) {
         let now = self.list[at].order();
         let Some(index) = &mut self.index else { return };
         if before != now {
             before.map(|(time, key)| index.by_time.remove(&(time, key, at)));
             index.by_time.extend(now.map(|(time, key)| (time, key, at)));
         }
-        // An earlier entry of it stays until it is over.
         if let Some(expiries) = &mut index.expiries {
+            expiries.remove(&(expiry_before, at));
             expiries.insert((expiry, at));
         }
     }
@@ -161,7 +175,7 @@ impl Orders {
         }
     }
 
-    /// Drops what is no longer kept; passes each dropped order to `closed`. Returns when something may expire next.
+    /// Drops what is no longer kept, and passes it to `gone`. Returns when something may expire next.
     ///
     /// `within` is how long an order is kept under the rules with a number; `is_changed`: it was another function at the last check.
     pub(in crate::desk::shopper) fn expire(
@@ -169,11 +183,11 @@ impl Orders {
         received: Millis,
         within: impl Fn(RulesSeq) -> i64,
         is_changed: bool,
-        mut closed: impl FnMut(&Order),
+        mut gone: impl FnMut(Gone<'_>),
     ) -> Millis {
         let Some(index) = self.index() else {
             let mut next = Millis::MAX;
-            self.list.retain_mut(|order| match keep(order, received, &within, &mut closed) {
+            self.list.retain_mut(|order| match keep(order, received, &within, &mut gone) {
                 Some(expiry) => {
                     next = next.min(expiry);
                     true
@@ -190,7 +204,7 @@ impl Orders {
             if order.is_nothing() {
                 continue;
             }
-            match keep(order, received, &within, &mut closed) {
+            match keep(order, received, &within, &mut gone) {
                 Some(expiry) => {
                     expiries.insert((expiry, at));
                 }
@@ -245,21 +259,23 @@ impl Orders {
     }
 }
 
-/// When the first part of an order expires; `None` if all of it is no longer kept, which `closed` learns of a known order.
+/// When the first part of an order expires; `None` if all of it is no longer kept. `gone` learns what is not.
 fn keep(
     order: &mut Order,
     received: Millis,
     within: impl Fn(RulesSeq) -> i64,
-    closed: impl FnOnce(&Order),
+    mut gone: impl FnMut(Gone<'_>),
 ) -> Option<Millis> {
     let within_ms = within(order.rules);
+    let waited = order.waiting_refunds();
     order.forget_waiting(received, within_ms);
     if received < order.expiry(within_ms) {
+        if order.waiting_refunds() < waited {
+            gone(Gone::Waiting(waited - order.waiting_refunds()));
+        }
         return Some(order.next_expiry(within_ms));
     }
-    if order.time().is_some() {
-        closed(order);
-    }
+    gone(if order.time().is_some() { Gone::Order(order) } else { Gone::Waiting(waited) });
     None
 }
 
@@ -301,7 +317,7 @@ mod tests {
     /// Adds an order, or an earlier part of one.
     fn pay(orders: &mut Orders, n: usize, part: Part, time: Millis) {
         let at = orders.find_or_add(&n.to_string());
-        let before = orders[at].order();
+        let before = (orders[at].order(), orders[at].next_expiry(WITHIN));
         orders[at].add_part(part, paid(time, n as u128, 1));
         let expiry = orders[at].next_expiry(WITHIN);
         orders.moved(at, before, expiry);
@@ -312,7 +328,16 @@ mod tests {
     /// Keeps the orders from a time on; returns the numbers of the others.
     fn expire(orders: &mut Orders, from: Millis) -> Vec<String> {
         let mut closed = Vec::new();
-        let next = orders.expire(from - 1 + WITHIN, |_| WITHIN, false, |order| closed.push(order.number.to_string()));
+        let next = orders.expire(
+            from - 1 + WITHIN,
+            |_| WITHIN,
+            false,
+            |gone| {
+                if let Gone::Order(order) = gone {
+                    closed.push(order.number.to_string());
+                }
+            },
+        );
         let wanted = orders.iter().map(|order| order.next_expiry(WITHIN)).min().unwrap_or(Millis::MAX);
         assert!(from - 1 + WITHIN < next && next <= wanted, "{next}, {wanted}");
         closed

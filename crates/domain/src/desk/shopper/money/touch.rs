@@ -107,14 +107,26 @@ pub(in crate::desk::shopper) fn within(touches: &[Touch], from: Millis, to: Mill
     &touches[start..end.max(start)]
 }
 
-/// Inserts touches in (time, key) order into candidates, except those whose keys are there.
-pub(in crate::desk::shopper) fn insert_all(candidates: &mut Vec<Touch>, touches: &[Touch]) {
+/// Inserts touches in (time, key) order into candidates, except those whose keys are there, up to `max` candidates.
+pub(in crate::desk::shopper) fn insert_all(candidates: &mut Vec<Touch>, touches: &[Touch], max: usize) {
     if candidates.is_empty() {
         candidates.extend_from_slice(touches);
     } else {
-        touches.iter().for_each(|&touch| insert(candidates, touch));
+        for &touch in touches {
+            if candidates.len() < max {
+                insert(candidates, touch);
+            }
+        }
     }
 }
+
+/// Maximum number of candidates of an order or a member, from behaviour 2 on: a further touch is none.
+pub(in crate::desk::shopper) fn candidates_max(touches_max: u32) -> usize {
+    (2 * touches_max as usize).max(CANDIDATES_MAX_MIN)
+}
+
+/// Least maximum number of candidates.
+const CANDIDATES_MAX_MIN: usize = 512;
 
 /// Inserts a touch into candidates in (time, key) order, unless its key is there.
 pub(in crate::desk::shopper) fn insert(candidates: &mut Vec<Touch>, touch: Touch) {
