@@ -146,7 +146,12 @@ impl Settlement<'_> {
         }
         // It shares the candidates, which are changed now.
         drop(memo);
-        let refunded = payment.filter(|_| full.is_some()).map(|(_, at)| shopper.orders[at].refunded_each());
+        // A refund changes none before it.
+        let refunded = payment.filter(|_| full.is_some()).map(|(_, at)| {
+            let order = &shopper.orders[at];
+            let first = if is_order { 0 } else { order.refunds_before(context.time, context.event.key) };
+            (first, order.refunded_from(first))
+        });
         let mut inserted = Inserted::default();
         for &i in &concerned {
             let order = &mut shopper.orders[i];
@@ -182,9 +187,8 @@ impl Settlement<'_> {
             if let Some(version) = versions.get(&order.rules) {
                 let settled = settled(i, order);
                 let booked = order.book(1, settled, &buyer, version, counters, &mut memo);
-                if let (Some(refunded), Some(_)) = (&refunded, paid(i)) {
-                    let added = order.refunds_before(context.time, context.event.key);
-                    order.book_refunds(refunded, added, version, counters);
+                if let (Some((first, refunded)), Some(_)) = (&refunded, paid(i)) {
+                    order.book_refunds(*first, refunded, version, counters);
                 }
                 if paid(i).is_some() || before.is_none_or(|before| before != booked) {
                     order.post(&booked, &cause, &buyer, names, out);

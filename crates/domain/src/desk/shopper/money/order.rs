@@ -97,34 +97,34 @@ impl Order {
         self.parts[part as usize].is_none_or(|known| (time, key) < (known.time, known.key))
     }
 
-    /// What of each refund counts as refunded: they use up the base in their order. Empty until the order is known.
-    pub(in crate::desk::shopper) fn refunded_each(&self) -> Vec<i64> {
+    /// What of each refund from a place on counts as refunded: they use up the base in their order. Empty until the order is known.
+    pub(in crate::desk::shopper) fn refunded_from(&self, first: usize) -> Vec<i64> {
         if self.time.is_none() {
             return Vec::new();
         }
-        let mut left = self.base();
+        let used = self.refunds.sum_of_first(first);
+        let mut left = self.base() - i64::try_from(used).unwrap_or(i64::MAX).min(self.base());
         let refunded = |refund: &Paid| {
             let refunded = refund.amount.min(left);
             left -= refunded;
             refunded
         };
-        self.refunds.all().iter().map(refunded).collect()
+        self.refunds.all().iter().skip(first).map(refunded).collect()
     }
 
-    /// Counts what is different in the refunds, where `before` is what [`Order::refunded_each`] said; `added` is the place of a new one.
+    /// Counts what is different in the refunds from a place on, where `before` is what [`Order::refunded_from`] said. A new refund is at
+    /// that place.
     pub(in crate::desk::shopper) fn book_refunds(
         &self,
+        first: usize,
         before: &[i64],
-        added: usize,
         compiled: &CompiledRules,
         counters: &mut CounterBuffer,
     ) {
-        let after = self.refunded_each();
-        let is_added = after.len() == before.len() + 1;
-        for (at, (&now, refund)) in after.iter().zip(self.refunds.all()).enumerate() {
-            let earlier = if is_added && at > added { at - 1 } else { at };
-            let was = before.get(earlier).filter(|_| !(is_added && at == added));
-            let (refunds, refunded) = was.map_or((1, now), |was| (0, now - was));
+        let after = self.refunded_from(first);
+        let new = after.len() - before.len();
+        for (at, (&now, refund)) in after.iter().zip(self.refunds.all().iter().skip(first)).enumerate() {
+            let (refunds, refunded) = at.checked_sub(new).map_or((1, now), |at| (0, now - before[at]));
             if (refunds, refunded) != (0, 0) {
                 let metrics = [(Metric::Refunds, refunds), (Metric::Refunded, refunded)];
                 counters.add_all(&refund.scopes, compiled.book.zone.day(refund.time), &metrics);
