@@ -75,7 +75,7 @@ pub struct IngestService {
 pub struct Limits {
     /// Maximum number of bytes of memory of all requests in flight; further requests are refused.
     pub inflight_bytes_max: usize,
-    /// Maximum number of events per second of a shopper; beyond it they are refused, so that they keep no other
+    /// Maximum number of events per second of a shopper and key; beyond it they are refused, so that they keep no other
     /// shopper out. 0 is no limit.
     pub shopper_events_per_s: u32,
     /// What clients without a key may do; `None` where all clients are of this machine.

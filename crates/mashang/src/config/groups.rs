@@ -124,7 +124,7 @@ pub(crate) struct IngestArgs {
     /// Memory of requests in flight, bytes; beyond it requests get 503
     #[arg(long, env = "MASHANG_INFLIGHT_BYTES", value_name = "N", default_value_t = 268_435_456)]
     pub(crate) inflight_bytes: u32,
-    /// Events per second of one shopper; beyond it they are refused; 0: no limit
+    /// Events per second of one shopper, from one key; beyond it they are refused; 0: no limit
     #[arg(long, env = "MASHANG_SHOPPER_LIMIT", value_name = "N", default_value = "10000")]
     pub(crate) shopper_limit: Rate,
     /// Whose a link is, by its host, and a path if need be, where several merchants have its code

@@ -234,8 +234,10 @@ fn merchant_may_go_while_its_draws_are_pending() {
 fn unread_answers_count_as_memory_in_flight() {
     let dir = shop();
     let server = Server::start(dir.path(), &["--inflight-bytes", "67108864"]);
-    // 2 MB of events with everything wrong: the answer is several times as long.
-    let wrong = format!("[{}]", vec![r#"{"id":[],"action":[],"shopper":[],"time":[],"store":[],"guide":[],"region":[],"channel":[],"device":[],"order":[],"amount":[]}"#; 9_000].join(","));
+    // 2 MB of events with all but the id wrong: the answer is several times as long.
+    let id = "i".repeat(60);
+    let event = r#"{"id":"ID","action":[],"shopper":[],"time":[],"store":[],"guide":[],"region":[],"channel":[],"device":[],"order":[],"amount":[]}"#.replace("ID", &id);
+    let wrong = format!("[{}]", vec![event; 9_000].join(","));
     let streams: Vec<_> = (0..4).map(|_| raw(&server, format!("{}{wrong}", head(wrong.len())).as_bytes())).collect();
     until(|| server.metric("mashang_edge_inflight_bytes") > 20_000_000, "answers are held");
     // A client that reads late gets all of it; a client that never reads is disconnected.
