@@ -263,6 +263,9 @@ impl Shopper {
         if before > 0 && order.kept.len() > before && e.action != "order" {
             saw(seen, "touch after its order");
         }
+        if order.kept.len() >= rules.candidates_max() {
+            saw(seen, "order: no room for more candidates");
+        }
         if order.kept.iter().any(|t| !self.touches.iter().any(|k| k.key == t.key)) {
             saw(seen, "forgotten: but kept by an order");
         }

@@ -7,7 +7,6 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use super::money::credit::is_same_credit;
-use super::money::groups::{Group, Relation};
 use super::money::member::Member;
 use super::money::order::{Buyer, Cause, CreditMemo, Order};
 use super::money::refunds::Paid;
@@ -119,12 +118,10 @@ impl Settlement<'_> {
         // This order may become the shopper's first one, which can change the commission of all others.
         let earlier = is_order && context.time < buyer.first_order;
         if let Some((_, at)) = payment {
-            shopper.orders.leave_group(at);
-        }
-        if let Some(touch) = touch {
-            shopper.orders.add_to_groups(touch, |group| relation(group, &touch, versions, full));
+            shopper.orders.take_out(at);
         }
         let mut concerned = concerned(shopper, versions, touch.as_ref(), payment.map(|(_, at)| at), earlier, full);
+        let looked_at = if touch.is_some() { concerned.clone() } else { Vec::new() };
         if let (Some(_), Some(touch)) = (full, touch) {
             settle_unchanged(shopper, versions, touch, payment.map(|(_, at)| at), &mut concerned);
         }
@@ -171,7 +168,8 @@ impl Settlement<'_> {
                 }
                 let order = &shopper.orders[i];
                 let expiry = order.next_expiry(within_ms(order));
-                shopper.orders.moved(i, before, expiry);
+                let attribution = versions.get(&order.rules).map(|v| &v.book.rules.attribution);
+                shopper.orders.moved(i, before, expiry, attribution);
                 shopper.orders_kept = shopper.orders_kept.map(|(rules, until)| (rules, until.min(expiry)));
                 if let Some(c) = shopper.orders[i].time() {
                     buyer.first_order = buyer.first_order.min(c);
@@ -180,6 +178,7 @@ impl Settlement<'_> {
             }
         }
         drop(inserted);
+        shopper.orders.changed(&looked_at, |rules| versions.get(&rules).map(|v| &v.book.rules.attribution));
         let cause = Cause { id: context.event.id, received: context.received };
         let mut memo = CreditMemo::default();
         for (&i, before) in concerned.iter().zip(before) {
@@ -212,11 +211,16 @@ fn concerned(
         |order: &Order| versions.get(&order.rules).is_some_and(|v| v.book.rules.attribution.members == Members::New);
     let mut concerned = match touch {
         _ if first_moves && versions.values().any(|v| v.book.rules.attribution.members == Members::New) => {
+            shopper.orders.take_all_out();
             shopper.orders.within(Millis::MIN..Millis::MAX)
         }
         Some(touch) => {
-            let windows = versions.values().map(|v| v.book.rules.attribution.window_ms);
-            shopper.orders.within(touch.time..touch.time.saturating_add(windows.max().unwrap_or(0)))
+            let attribution = |rules| versions.get(&rules).map(|v| &v.book.rules.attribution);
+            let looked_at = full.and_then(|full| shopper.orders.touch(*touch, paid, attribution, full));
+            looked_at.unwrap_or_else(|| {
+                let windows = versions.values().map(|v| v.book.rules.attribution.window_ms);
+                shopper.orders.within(touch.time..touch.time.saturating_add(windows.max().unwrap_or(0)))
+            })
         }
         None => Vec::new(),
     };
@@ -241,7 +245,6 @@ fn settle_unchanged(
     concerned: &mut Vec<usize>,
 ) {
     let mut inserted = Inserted::default();
-    let mut unchanged = Vec::new();
     // The answer for the last candidates: orders next to each other often share theirs. Each order that shares them keeps them
     // alive, and nothing changes what is shared, so equal addresses are equal candidates.
     let mut last: Option<(*const Vec<Touch>, RulesSeq, bool)> = None;
@@ -263,28 +266,9 @@ fn settle_unchanged(
         last = Some((at, order.rules, same));
         if same {
             inserted.insert(i, &mut order.candidates, touch);
-            unchanged.push(i);
         }
         !same
     });
-    drop(inserted);
-    shopper.orders.group(&unchanged);
-}
-
-/// What a touch is to a group of orders. None of their rules has `members = "new"`.
-fn relation(group: &Group, touch: &Touch, versions: &Versions, full: Option<&Cell<bool>>) -> Relation {
-    let (first, last) = group.times;
-    let Some(version) = versions.get(&group.rules) else { return Relation::Other };
-    let attribution = &version.book.rules.attribution;
-    let of_all = touch.time <= first && last - attribution.window_ms < touch.time;
-    let of_none = last < touch.time || touch.time <= first - attribution.window_ms;
-    if of_none || (of_all && is_full(&group.candidates, attribution, full)) {
-        Relation::None
-    } else if of_all && is_same_credit(&group.candidates, touch, attribution.model, attribution.protect_ms) {
-        Relation::Unchanged
-    } else {
-        Relation::Other
-    }
 }
 
 /// A touch that was inserted into the candidates of an order. Orders next to each other that shared these share the result.

@@ -1,12 +1,15 @@
 //! Who gets the credit of an order, and who is paid for it (contract section 5).
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use super::touch::Touch;
 use crate::desk::shopper::compiled_rules::{CompiledRules, NONE, Symbol};
+use crate::model::code::{Kind, Rank};
 use crate::model::money::{share_ppm, split};
 use crate::model::rules::rulebook::SuccessorTerms;
-use crate::model::rules::{Members, Model, PayeeKind};
+use crate::model::rules::{Attribution, Members, Model, PayeeKind};
 use crate::model::time::Millis;
 
 /// A touch with its weight in the credit.
@@ -83,8 +86,73 @@ pub(in crate::desk::shopper) fn is_same_credit(
     let (earlier, later) = candidates.split_at(at);
     let before = credits(candidates.iter(), model, protect_ms);
     let after = credits(earlier.iter().chain([touch]).chain(later), model, protect_ms);
-    let credit = |c: &Credited| (c.touch.guide, c.touch.store, c.touch.kind, c.weight);
+    let credit = |c: &Credited| (credit_of(&c.touch), c.weight);
     before.iter().map(credit).eq(after.iter().map(credit))
+}
+
+/// The guide, store and kind of a touch: who and what its credit is counted for.
+type Credit = (Symbol, Symbol, Kind);
+
+fn credit_of(touch: &Touch) -> Credit {
+    (touch.guide, touch.store, touch.kind)
+}
+
+/// A quick look at candidates: some further touches of which [`is_same_credit`] is true.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::desk::shopper) struct Calm {
+    /// A touch of a lower rank; `None`: no touch at all.
+    rank: Option<Rank>,
+    /// A touch of this rank between these times, exclusive,
+    times: (Millis, Millis),
+    /// or with this credit.
+    credit: Option<Credit>,
+}
+
+impl Calm {
+    pub(in crate::desk::shopper) fn of(candidates: &[Touch], attribution: &Attribution) -> Self {
+        let none = Self { rank: None, times: (Millis::MAX, Millis::MIN), credit: None };
+        // The first order decides by the times of touches.
+        if attribution.members == Members::New {
+            return none;
+        }
+        let Some(rank) = candidates.iter().map(|t| t.rank).max() else { return none };
+        let mut ranked = candidates.iter().filter(|t| t.rank == rank);
+        let calm = Self { rank: Some(rank), ..none };
+        let Some(first) = ranked.next() else { return calm };
+        match attribution.model {
+            Model::Last if attribution.protect_ms == 0 => {
+                let last = ranked.next_back().unwrap_or(first);
+                Self { times: (Millis::MIN, last.time), credit: Some(credit_of(last)), ..calm }
+            }
+            // Only if nobody can take over.
+            Model::Last => {
+                let is_only = ranked.all(|t| credit_of(t) == credit_of(first));
+                Self { credit: is_only.then(|| credit_of(first)), ..calm }
+            }
+            Model::First => Self { times: (first.time, Millis::MAX), credit: Some(credit_of(first)), ..calm },
+            Model::Linear | Model::Position => calm,
+        }
+    }
+
+    /// Whether a touch is one of these.
+    pub(in crate::desk::shopper) fn leaves(&self, touch: &Touch) -> bool {
+        let Some(rank) = self.rank else { return false };
+        let is_same = || self.times.0 < touch.time && touch.time < self.times.1 || self.credit == Some(credit_of(touch));
+        touch.rank < rank || touch.rank == rank && is_same()
+    }
+
+    /// The touches that both leave alone, or fewer.
+    pub(in crate::desk::shopper) fn and(&self, other: &Self) -> Self {
+        match self.rank.cmp(&other.rank) {
+            Ordering::Less => *self,
+            Ordering::Greater => *other,
+            Ordering::Equal => Self {
+                rank: self.rank,
+                times: (self.times.0.max(other.times.0), self.times.1.min(other.times.1)),
+                credit: self.credit.filter(|_| self.credit == other.credit),
+            },
+        }
+    }
 }
 
 /// The touch that holds the credit after a later touch.

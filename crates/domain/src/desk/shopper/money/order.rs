@@ -329,12 +329,13 @@ pub(in crate::desk::shopper) mod orders_in_snapshot {
     use super::{Order, Touch};
 
     pub(in crate::desk::shopper) fn serialize<'a, S: Serializer>(
-        orders: &[(&'a Order, &'a Arc<Vec<Touch>>)],
+        orders: &'a [(&'a Order, Arc<Vec<Touch>>)],
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        let shares = |i: usize| i > 0 && Arc::ptr_eq(orders[i].1, orders[i - 1].1);
-        let row = |(i, &(order, candidates)): (usize, &(_, &'a Arc<Vec<Touch>>))| {
-            (order, (!shares(i)).then(|| &**candidates))
+        // Equal candidates are the same ones in memory, or not: what is written must not depend on it.
+        let shares = |i: usize| i > 0 && orders[i].1 == orders[i - 1].1;
+        let row = |(i, (order, candidates)): (usize, &'a (&'a Order, Arc<Vec<Touch>>))| {
+            (*order, (!shares(i)).then(|| &**candidates))
         };
         to.collect_seq(orders.iter().enumerate().map(row))
     }

@@ -3,21 +3,23 @@
 //! Tills that send one id for all who walk in make shoppers with thousands of orders. Beyond [`INDEXED_FROM`] orders an index finds
 //! an order by its number, and the orders of a range of times; no answer depends on whether there is one.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use std::ops::{Index as At, IndexMut, Range};
+use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::groups::{Group, Groups, Relation};
+use super::blocks::Blocks;
 use super::order::{Order, orders_in_snapshot};
 use super::touch::Touch;
-use crate::model::rules::RulesSeq;
+use crate::model::rules::{Attribution, RulesSeq};
 use crate::model::time::Millis;
 
 /// Number of orders from which on they are indexed; fewer are found faster by looking at each.
-const INDEXED_FROM: usize = 64;
+const INDEXED_FROM: usize = 16;
 
 /// The orders of a shopper.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +48,8 @@ struct Index {
     expiries: Option<BTreeSet<(Millis, usize)>>,
     /// Number of empty places: orders that are no longer kept leave one, until most places are empty.
     empty: usize,
-    groups: Groups,
+    /// From the first touch on that comes while orders are indexed, under a behaviour with bounds.
+    blocks: Option<Blocks>,
 }
 
 impl Index {
@@ -121,12 +124,13 @@ impl Orders {
         })
     }
 
-    /// The (time, key) of an order has changed, or when its first part expires.
+    /// The (time, key) of an order that is taken out has changed, or when its first part expires.
     pub(in crate::desk::shopper) fn moved(
         &mut self,
         at: usize,
         (before, expiry_before): (Option<(Millis, u128)>, Millis),
         expiry: Millis,
+        attribution: Option<&Attribution>,
     ) {
         let now = self.list[at].order();
         let Some(index) = &mut self.index else { return };
@@ -138,40 +142,68 @@ impl Orders {
             expiries.remove(&(expiry_before, at));
             expiries.insert((expiry, at));
         }
+        if let Some(blocks) = &mut index.blocks {
+            blocks.add(&self.list[at], at, attribution);
+        }
     }
 
-    /// The places of all orders in no group whose times lie in a range; of others too, if there is no index. In the order of the places.
+    /// The places of all orders whose times lie in a range; of others too, if there is no index. In the order of the places.
     pub(in crate::desk::shopper) fn within(&mut self, times: Range<Millis>) -> Vec<usize> {
         let all = 0..self.list.len();
         let Some(index) = self.index() else { return all.collect() };
-        if index.groups.members() == index.by_time.len() {
-            return Vec::new();
-        }
         let range = (times.start, 0, 0)..(times.end, 0, 0);
-        let places = index.by_time.range(range).map(|&(.., place)| place);
-        let mut places: Vec<usize> = places.filter(|&place| index.groups.of(place).is_none()).collect();
+        let mut places: Vec<usize> = index.by_time.range(range).map(|&(.., place)| place).collect();
         places.sort_unstable();
         places
     }
 
-    /// Gives an order its own candidates.
-    pub(in crate::desk::shopper) fn leave_group(&mut self, at: usize) {
-        if let Some(index) = &mut self.index {
-            index.groups.leave(at, &mut self.list[at]);
+    /// Takes an order out of its block: all candidates are its own then, until it has moved.
+    pub(in crate::desk::shopper) fn take_out(&mut self, at: usize) {
+        if let Some(blocks) = self.index.as_mut().and_then(|index| index.blocks.as_mut()) {
+            blocks.remove(&mut self.list[at], at);
         }
     }
 
-    /// Adds a touch to the groups whose orders it does not change; orders that must be looked at leave their groups.
-    pub(in crate::desk::shopper) fn add_to_groups(&mut self, touch: Touch, relation: impl Fn(&Group) -> Relation) {
-        if let Some(index) = &mut self.index {
-            index.groups.add(touch, &mut self.list, relation);
+    /// Takes a touch, except for one order that is taken out: notes it for the orders that it leaves alone, and returns the places of all
+    /// others within whose window it lies. `None` if there is no index.
+    pub(in crate::desk::shopper) fn touch<'a>(
+        &mut self,
+        touch: Touch,
+        except: Option<usize>,
+        attribution: impl Fn(RulesSeq) -> Option<&'a Attribution>,
+        full: &Cell<bool>,
+    ) -> Option<Vec<usize>> {
+        self.index()?;
+        let Self { list, index } = self;
+        let index = index.as_mut()?;
+        let blocks = index.blocks.get_or_insert_with(|| {
+            let mut blocks = Blocks::of(list, attribution);
+            except.iter().for_each(|&at| blocks.remove(&mut list[at], at));
+            blocks
+        });
+        let mut places = Vec::new();
+        if blocks.touch(touch, list, &mut places) {
+            full.set(true);
+        }
+        places.sort_unstable();
+        Some(places)
+    }
+
+    /// The candidates of orders whose places [`Orders::touch`] returned have changed.
+    pub(in crate::desk::shopper) fn changed<'a>(
+        &mut self,
+        places: &[usize],
+        attribution: impl Fn(RulesSeq) -> Option<&'a Attribution>,
+    ) {
+        if let Some(blocks) = self.index.as_mut().and_then(|index| index.blocks.as_mut()) {
+            blocks.changed(places, &self.list, attribution);
         }
     }
 
-    /// Makes groups of orders that follow each other in `places` and share their candidates, if there is an index.
-    pub(in crate::desk::shopper) fn group(&mut self, places: &[usize]) {
-        if let Some(index) = &mut self.index {
-            index.groups.make(places, &mut self.list);
+    /// Takes all orders out of their blocks.
+    pub(in crate::desk::shopper) fn take_all_out(&mut self) {
+        if let Some(blocks) = self.index.as_mut().and_then(|index| index.blocks.take()) {
+            blocks.dissolve(&mut self.list);
         }
     }
 
@@ -239,8 +271,8 @@ impl Orders {
 
     /// Removes an order; if there is an index, it leaves an empty place.
     fn remove(&mut self, at: usize) {
+        self.take_out(at);
         if let Some(index) = &mut self.index {
-            index.groups.leave(at, &mut self.list[at]);
             index.remove(&self.list, at);
             self.list[at] = Order::new("");
             index.empty += 1;
@@ -252,7 +284,7 @@ impl Orders {
     /// Removes the empty places if most are empty.
     fn compact(&mut self) {
         if self.index.as_ref().is_some_and(|index| 2 * index.empty > self.list.len()) {
-            (0..self.list.len()).for_each(|at| self.leave_group(at));
+            self.take_all_out();
             self.list.retain(|order| !order.is_nothing());
             self.index = None;
         }
@@ -295,9 +327,13 @@ impl IndexMut<usize> for Orders {
 
 impl Serialize for Orders {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let group = |at: usize| self.index.as_ref().and_then(|index| index.groups.of(at));
+        let blocks = self.index.as_ref().and_then(|index| index.blocks.as_ref());
+        let mut in_blocks = blocks.map(|blocks| blocks.candidates(&self.list)).unwrap_or_default().into_iter().peekable();
         let used = self.list.iter().enumerate().filter(|(_, order)| !order.is_nothing());
-        let rows = used.map(|(at, order)| (order, group(at).map_or(&order.candidates, |group| &group.candidates)));
+        let rows = used.map(|(at, order)| {
+            let candidates = in_blocks.next_if(|&(place, _)| place == at).map(|(_, candidates)| candidates);
+            (order, candidates.unwrap_or_else(|| Arc::clone(&order.candidates)))
+        });
         orders_in_snapshot::serialize(&rows.collect::<Vec<_>>(), to)
     }
 }
@@ -320,7 +356,7 @@ mod tests {
         let before = (orders[at].order(), orders[at].next_expiry(WITHIN));
         orders[at].add_part(part, paid(time, n as u128, 1));
         let expiry = orders[at].next_expiry(WITHIN);
-        orders.moved(at, before, expiry);
+        orders.moved(at, before, expiry, None);
     }
 
     const WITHIN: i64 = 1_000;

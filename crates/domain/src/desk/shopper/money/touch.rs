@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::desk::shopper::compiled_rules::Symbol;
 use crate::model::code::{Kind, Rank};
 use crate::model::time::Millis;
+use crate::table::uniform::UniformSet;
 
 /// A touch. Guide and store are present only if the rules listed them when it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,10 @@ impl Touch {
     pub(in crate::desk::shopper) fn new(time: Millis, key: u128, received: Millis, seed: UntimedTouch) -> Self {
         let key = [(key >> 64) as u64, (key & u128::from(u64::MAX)) as u64];
         Self { time, key, received, guide: seed.guide, store: seed.store, rank: seed.rank, kind: seed.kind }
+    }
+
+    fn key(&self) -> u128 {
+        u128::from(self.key[0]) << 64 | u128::from(self.key[1])
     }
 
     /// The order of touches: the key decides between equal times.
@@ -135,3 +140,25 @@ pub(in crate::desk::shopper) fn insert(candidates: &mut Vec<Touch>, touch: Touch
         candidates.insert(at, touch);
     }
 }
+
+/// Inserts touches that came later, in the order in which they came, up to `max` candidates: as [`insert`] for each.
+pub(in crate::desk::shopper) fn insert_later(candidates: &mut Vec<Touch>, touches: &[Touch], max: usize) {
+    if touches.len() < MANY {
+        for &touch in touches {
+            if candidates.len() < max {
+                insert(candidates, touch);
+            }
+        }
+        return;
+    }
+    let mut keys: UniformSet = candidates.iter().map(Touch::key).collect();
+    for &touch in touches {
+        if candidates.len() < max && keys.insert(touch.key()) {
+            candidates.push(touch);
+        }
+    }
+    candidates.sort_by_key(Touch::order);
+}
+
+/// Number of touches from which on they are sorted together.
+const MANY: usize = 16;
