@@ -182,11 +182,11 @@ const fn version_fix(found: u8) -> &'static str {
 }
 
 impl FrameError {
-    /// Whether the record is damaged or not of Mashang, as opposed to a frame that a newer build can read. The messages of these
-    /// errors are stored in `rejects`: another wording would change the bytes that a replay writes.
+    /// Whether no build can read the record: it is damaged, wrong, or not of Mashang. The messages of these errors are stored in
+    /// `rejects`: another wording would change the bytes that a replay writes.
     #[must_use]
-    pub fn is_foreign(&self) -> bool {
-        matches!(self, Self::Short(_) | Self::Magic | Self::Checksum { .. })
+    pub fn is_broken(&self) -> bool {
+        matches!(self, Self::Short(_) | Self::Magic | Self::Checksum { .. } | Self::Header(_))
     }
 }
 

@@ -371,23 +371,24 @@ impl<D: Desk> Stage<D> {
         let taken = Some((frame::stored_checksum(record), append));
         let frame = match Frame::open(record) {
             Ok(frame) => frame,
-            Err(error) if D::TOPIC == Topic::Scans && error.is_foreign() => {
+            Err(error) if D::TOPIC == Topic::Scans && error.is_broken() => {
                 return self.set_aside(append, record, &error.to_string(), answer);
             }
             Err(error) => return Err(ProtocolError::Frame { to: name(), offset, error }),
         };
         if frame.kind == Kind::Genesis {
-            Genesis::check(&frame, self.source).map_err(|what| unexpected(what.into()))?;
+            let checked = Genesis::check(&frame, self.source);
+            if checked.is_err() && D::TOPIC == Topic::Scans && offset > 0 {
+                let why = "the frame names a partition, which only the first record of a partition does";
+                return self.set_aside(append, record, why, answer);
+            }
+            checked.map_err(|what| unexpected(what.into()))?;
             (self.next, self.last) = (offset + 1, taken);
             return Ok(Admission::Apply);
         }
         if D::TOPIC == Topic::Scans && frame.tag.is_some() {
-            return self.set_aside(
-                append,
-                record,
-                "the frame names a source, which a frame of scans does not have",
-                answer,
-            );
+            let why = "the frame names a source, which a frame of scans does not have";
+            return self.set_aside(append, record, why, answer);
         }
         if let Some(tag) = &frame.tag {
             let admission = self.positions.admit(&frame, tag)?;

@@ -136,6 +136,47 @@ fn offset_gap_is_refused_and_old_offset_dropped() {
     assert_eq!(alarm, "scans partition 0: offset 2 came, 1 was next: the log has a hole or was rewound");
 }
 
+/// The checksum of a record that was changed after it was sealed.
+fn sealed_again(mut record: Vec<u8>) -> Vec<u8> {
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&record[..72]), &record[76..]);
+    record[72..76].copy_from_slice(&crc.to_le_bytes());
+    record
+}
+
+#[test]
+fn wrong_record_of_scans_is_set_aside_even_if_its_checksum_is_right() {
+    let good = seal(Kind::Events, 5, None, 0, &[]);
+    let changed = |at: usize, byte: u8| {
+        let mut record = good.clone();
+        record[at] = byte;
+        sealed_again(record)
+    };
+    let source = PartitionId { log: 3, topic: Topic::Scans, partition: 0 };
+    let genesis = Genesis { source, id: 3, is_event_clock: false, partitions: Partitions::all(1) }.record();
+    let wrong = [
+        (changed(68, 1), "the length of the body"),
+        (sealed_again([&good[..], &[0]].concat()), "the length of the body"),
+        (changed(5, 77), "the kind"),
+        (changed(6, 77), "the topic of the source"),
+        (genesis.clone(), "only the first record"),
+        (seal(Kind::Genesis, 0, None, 1, &[0xff]), "only the first record"),
+    ];
+    let mut stage = echo(1);
+    step(&mut stage, &good).expect("an answer");
+    for (record, says) in wrong {
+        let answers = step(&mut stage, &record).expect("it goes on");
+        let frame = Frame::open(&answers[0].record).expect("a frame");
+        let reject = domain::protocol::reject::read(&frame).expect("a reject").expect("a reject");
+        assert!(answers.len() == 1 && answers[0].topic == Topic::Rejects && reject.why.contains(says), "{reject:?}");
+    }
+    assert_eq!(step(&mut stage, &good).expect("an answer").len(), 1, "what is behind them is applied");
+    // A newer build can read a frame of a newer version; a first record of another log means that the topic was recreated.
+    let newer = step(&mut stage, &changed(4, 9)).expect_err("a newer version").to_string();
+    assert!(newer.contains("upgrade it"), "{newer}");
+    let other = step(&mut echo(1), &genesis).expect_err("another log").to_string();
+    assert!(other.contains("the topic was recreated"), "{other}");
+}
+
 #[test]
 fn old_marker_is_ignored_and_unknown_behaviour_refused() {
     let marker =

@@ -28,7 +28,7 @@ use wire::event::cloud::{Headers, is_json};
 
 use crate::ingest::batcher::{Batcher, SubmitError};
 use crate::ingest::body_reader::{Answer, Context, Read, Shape, read, unreadable};
-use crate::ingest::memory::{MemoryBudget, MemoryPermit, units};
+use crate::ingest::memory::{MemoryBudget, MemoryPermit, Share, units};
 use crate::metrics::{Metrics, Shed};
 use crate::transport::browser::cookie::VisitorKey;
 use crate::transport::browser::link_hosts::LinkHost;
@@ -169,7 +169,7 @@ impl IngestService {
         }
         let (shape, encoding) = (shape(head)?, encoding(headers)?);
         let length = length(headers)?;
-        match self.memory_permit(length.unwrap_or(0)) {
+        match self.memory_permit(length.unwrap_or(0), grant.in_flight.clone()) {
             Some(permit) => Ok(Admitted { grant, shape, encoding, permit }),
             None => Err(self.busy(began)),
         }
@@ -177,9 +177,9 @@ impl IngestService {
 
     /// A memory permit for a request that states its length, if there is enough memory. The stated length must fit now; memory is
     /// taken as bytes come, so that a stated length alone keeps no request out.
-    pub(crate) fn memory_permit(&self, length: usize) -> Option<MemoryPermit> {
-        let mut permit = MemoryPermit::new(&self.memory);
-        (units(length) <= self.memory.free_units() && permit.hold(0)).then_some(permit)
+    pub(crate) fn memory_permit(&self, length: usize, share: Share) -> Option<MemoryPermit> {
+        let mut permit = MemoryPermit::new(&self.memory, share);
+        (permit.has_share(units(length)) && permit.hold(0)).then_some(permit)
     }
 
     /// The grant of a sender without a key.
@@ -204,7 +204,7 @@ impl IngestService {
     pub(crate) fn busy(&self, began: Instant) -> Problem {
         self.metrics.received.inc();
         self.metrics.shed(Shed::Busy, 1);
-        Problem::busy("too many bytes are in flight; send it again", retry_after_s(began))
+        Problem::busy(BUSY, retry_after_s(began))
     }
 
     async fn ingest_body(
@@ -231,13 +231,19 @@ impl IngestService {
         };
         // The body is not kept while the log is waited for.
         drop(body);
+        // An answer may be larger than its request, and its client may not read it.
+        let mut answer_permit = permit.another();
+        if !answer_permit.hold_answer(read.answer.memory()) {
+            self.metrics.shed(Shed::Busy, read.batch.events());
+            batcher.discard(read.batch);
+            return Err(Problem::busy(BUSY, retry_after_s(began)));
+        }
         if read.batch.events() == 0 {
             if read.answer.turned_away > 0 {
                 return Err(over_limit(&read, began));
             }
-            return Ok(json(StatusCode::BAD_REQUEST, &read.answer, permit));
+            return Ok(json(StatusCode::BAD_REQUEST, &read.answer, answer_permit));
         }
-        let answer_permit = permit.another();
         let answer = self.make_durable(read, permit, &grant, batcher, began).await?;
         Ok(json(StatusCode::ACCEPTED, &answer, answer_permit))
     }
@@ -421,16 +427,17 @@ fn too_large(what: String) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, what)
 }
 
+/// The answer where memory is short.
+const BUSY: &str = "too many bytes are in flight; send it again";
+
 /// 1 to 3 seconds, so that refused clients do not all return at once.
 fn retry_after_s(began: Instant) -> u32 {
     1 + began.elapsed().subsec_nanos() % 3
 }
 
 /// The answer; its memory permit is given back once it is written.
-fn json(status: StatusCode, answer: &Answer, mut permit: MemoryPermit) -> Response<Bytes> {
+fn json(status: StatusCode, answer: &Answer, permit: MemoryPermit) -> Response<Bytes> {
     let body = serde_json::to_vec(answer).expect("numbers and texts");
-    // An answer may be larger than its request: it is not refused any more, but counted.
-    permit.hold_at_least(body.len());
     let mut response = Response::new(Bytes::from_owner(Held { body, _permit: permit }));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

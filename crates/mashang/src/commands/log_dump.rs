@@ -75,7 +75,7 @@ impl Lines {
             let frame = match Frame::open(record.bytes) {
                 Ok(frame) => frame,
                 // The shopper desk sets it aside in `rejects`: no event of it was ever accepted.
-                Err(error) if error.is_foreign() => continue,
+                Err(error) if error.is_broken() => continue,
                 Err(error) => return Err(error).with_context(place),
             };
             if frame.kind != Kind::Events {

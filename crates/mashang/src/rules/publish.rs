@@ -59,6 +59,12 @@ impl RulesPublisher<'_> {
         let object = object(rules);
         let sha256 = version(&object);
         read_on(self.consumer, self.registry)?;
+        if self.registry.published().iter().any(|version| version.sha256 == sha256) {
+            // It mends a store that lost it.
+            self.store.put(&object)?;
+        } else {
+            self.check_store()?;
+        }
         let mut publisher = Publisher::new(&rules.merchant, sha256, BEHAVIOUR.max(self.registry.behaviour()));
         let mut is_new = false;
         loop {
@@ -90,6 +96,24 @@ impl RulesPublisher<'_> {
                 }
             }
         }
+    }
+
+    /// Checks that the store has all rules in force: a store that lacks some may be that of another log, and no desk would find there
+    /// what is published now.
+    fn check_store(&self) -> Result<()> {
+        for version in self.registry.published() {
+            if self.registry.last(&version.merchant).is_some_and(|last| last.seq == version.seq) {
+                let Version { merchant, sha256, .. } = version;
+                self.store.load(sha256).with_context(|| {
+                    format!(
+                        "the store has not the rules {} of {merchant}, which are in force: name the store of this log, or publish these \
+                         rules again",
+                        version_text(sha256)
+                    )
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Appends a record to every partition of a topic, and waits until all are durable.

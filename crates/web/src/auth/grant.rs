@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -27,6 +28,8 @@ pub struct Grant {
     pub quota: Option<Arc<Bucket>>,
     /// The quotas of merchants that apply to it.
     pub merchant_quotas: Arc<Buckets>,
+    /// The memory that all requests of the key hold, in the units of their server; `None` where no key is needed.
+    pub in_flight: Option<Arc<AtomicUsize>>,
 }
 
 /// The merchants of a key.
@@ -46,7 +49,7 @@ impl Grant {
 
     /// All rights, within the quotas of merchants.
     pub(super) fn keyless(merchant_quotas: Arc<Buckets>) -> Self {
-        Self { key: "".into(), merchants: None, actions: None, quota: None, merchant_quotas }
+        Self { key: "".into(), merchants: None, actions: None, quota: None, merchant_quotas, in_flight: None }
     }
 
     /// The rights of a key.
@@ -57,6 +60,7 @@ impl Grant {
             actions: key.actions.map(Into::into),
             quota,
             merchant_quotas,
+            in_flight: Some(Arc::default()),
         }
     }
 

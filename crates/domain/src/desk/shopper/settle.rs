@@ -117,11 +117,14 @@ impl Settlement<'_> {
         let paid = |i: usize| payment.filter(|&(_, at)| at == i).map(|(payment, _)| payment);
         // This order may become the shopper's first one, which can change the commission of all others.
         let earlier = is_order && context.time < buyer.first_order;
+        let attribution = |rules| versions.get(&rules).map(|v| &v.book.rules.attribution);
+        if full.is_some() {
+            shopper.orders.put_into_blocks(attribution);
+        }
         if let Some((_, at)) = payment {
             shopper.orders.take_out(at);
         }
         let mut concerned = concerned(shopper, versions, touch.as_ref(), payment.map(|(_, at)| at), earlier, full);
-        let looked_at = if touch.is_some() { concerned.clone() } else { Vec::new() };
         if let (Some(_), Some(touch)) = (full, touch) {
             settle_unchanged(shopper, versions, touch, payment.map(|(_, at)| at), &mut concerned);
         }
@@ -168,8 +171,7 @@ impl Settlement<'_> {
                 }
                 let order = &shopper.orders[i];
                 let expiry = order.next_expiry(within_ms(order));
-                let attribution = versions.get(&order.rules).map(|v| &v.book.rules.attribution);
-                shopper.orders.moved(i, before, expiry, attribution);
+                shopper.orders.moved(i, before, expiry);
                 shopper.orders_kept = shopper.orders_kept.map(|(rules, until)| (rules, until.min(expiry)));
                 if let Some(c) = shopper.orders[i].time() {
                     buyer.first_order = buyer.first_order.min(c);
@@ -178,7 +180,6 @@ impl Settlement<'_> {
             }
         }
         drop(inserted);
-        shopper.orders.changed(&looked_at, |rules| versions.get(&rules).map(|v| &v.book.rules.attribution));
         let cause = Cause { id: context.event.id, received: context.received };
         let mut memo = CreditMemo::default();
         for (&i, before) in concerned.iter().zip(before) {
@@ -193,6 +194,12 @@ impl Settlement<'_> {
                     order.post(&booked, &cause, &buyer, names, out);
                 }
             }
+        }
+        // It shares the candidates, which are changed now.
+        drop(memo);
+        shopper.orders.touched(attribution);
+        if let Some((_, at)) = payment {
+            shopper.orders.put_back(at, attribution);
         }
     }
 }
@@ -215,8 +222,7 @@ fn concerned(
             shopper.orders.within(Millis::MIN..Millis::MAX)
         }
         Some(touch) => {
-            let attribution = |rules| versions.get(&rules).map(|v| &v.book.rules.attribution);
-            let looked_at = full.and_then(|full| shopper.orders.touch(*touch, paid, attribution, full));
+            let looked_at = full.and_then(|full| shopper.orders.touch(touch, full));
             looked_at.unwrap_or_else(|| {
                 let windows = versions.values().map(|v| v.book.rules.attribution.window_ms);
                 shopper.orders.within(touch.time..touch.time.saturating_add(windows.max().unwrap_or(0)))

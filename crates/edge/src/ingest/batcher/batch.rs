@@ -31,7 +31,7 @@ pub struct EventBatch {
     epoch: Epoch,
     events: Counts,
     /// The memory of the requests, held until their events are durable or refused, even if a sender does not wait for that.
-    permit: Option<MemoryPermit>,
+    permits: Vec<MemoryPermit>,
 }
 
 impl EventBatch {
@@ -41,21 +41,21 @@ impl EventBatch {
             bodies: (0..partitions).map(|_| (Body::default(), Millis::MIN)).collect(),
             epoch,
             events: Counts::default(),
-            permit: None,
+            permits: Vec::new(),
         }
     }
 
     /// Holds the memory of the request as long as its events are not durable.
     pub(crate) fn hold(&mut self, permit: MemoryPermit) {
-        match &mut self.permit {
-            Some(held) => held.join(permit),
-            None => self.permit = Some(permit),
+        match self.permits.last_mut() {
+            Some(held) if held.is_of_the_same(&permit) => held.join(permit),
+            _ => self.permits.push(permit),
         }
     }
 
     /// The memory of all requests whose events are here.
-    pub(super) fn take_permit(&mut self) -> Option<MemoryPermit> {
-        self.permit.take()
+    pub(super) fn take_permits(&mut self) -> Vec<MemoryPermit> {
+        std::mem::take(&mut self.permits)
     }
 
     /// The same, with the memory of an earlier batch of this thread if there is one.
@@ -111,9 +111,7 @@ impl EventBatch {
         for (sum, more) in self.events.iter_mut().zip(std::mem::take(&mut other.events)) {
             *sum += more;
         }
-        if let Some(permit) = other.permit.take() {
-            self.hold(permit);
-        }
+        other.permits.drain(..).for_each(|permit| self.hold(permit));
         let mut largest = 0;
         for ((body, received), (more, at)) in self.bodies.iter_mut().zip(&mut other.bodies) {
             if !more.is_empty() {
@@ -154,7 +152,7 @@ mod tests {
         let gauge = IntGauge::new("inflight", "bytes").expect("a name");
         let budget = MemoryBudget::new(1024 * 1024, gauge.clone());
         let held = |bytes| {
-            let mut permit = MemoryPermit::new(&budget);
+            let mut permit = MemoryPermit::new(&budget, None);
             assert!(permit.hold(bytes));
             let mut batch = EventBatch::new(1, 0);
             batch.hold(permit);
@@ -166,10 +164,10 @@ mod tests {
         }
         let bytes = gauge.get();
         assert!(bytes >= 51_000);
-        let permit = round.take_permit();
+        let permits = round.take_permits();
         drop(round.into_frames());
         assert_eq!(gauge.get(), bytes, "until the log answers");
-        drop(permit);
+        drop(permits);
         assert_eq!(gauge.get(), 0);
     }
 }

@@ -67,11 +67,11 @@ impl Batcher {
     fn hand_over(self: &Arc<Self>, round: Round) {
         let (mut batch, waiting) = round.close();
         let (own, counts, last_stamp) = (Arc::clone(self), batch.counts(), batch.last_stamp());
-        let permit = batch.take_permit();
+        let permits = batch.take_permits();
         let done = move |result| {
             own.end_round(result, last_stamp, counts);
             waiting.report(result);
-            drop(permit);
+            drop(permits);
         };
         self.target.append(batch.into_frames(), Box::new(done));
     }

@@ -164,7 +164,7 @@ impl IngestService {
             return Err(Problem::enough("too many scans come from this address; open the link again", 1));
         }
         let grant = self.keyless_grant();
-        let permit = self.memory_permit(0).ok_or_else(|| self.busy(began))?;
+        let permit = self.memory_permit(0, None).ok_or_else(|| self.busy(began))?;
         let batcher = self.batcher();
         let context =
             Context { served: &self.served, metrics: &self.metrics, limiter: &self.limiter, grant: &grant, batcher };

@@ -135,7 +135,7 @@ impl Receiver {
         let metrics = &self.service.metrics;
         Batch {
             reading: Reading::new(metrics, &self.service.limiter, self.batcher(), Transport::Udp),
-            permit: MemoryPermit::new(&self.service.memory),
+            permit: MemoryPermit::new(&self.service.memory, None),
             bytes: 0,
             pending: Vec::new(),
             now,

@@ -344,6 +344,26 @@ fn done_copy(from: &Path, to: &Path) {
     assert!(status.success());
 }
 
+/// Without the rules in force, nothing is published: the directory may be that of another log. The same rules put them back.
+#[test]
+fn lost_rules_are_put_back_by_the_same_rules_alone() {
+    let dir = shop();
+    worked(dir.path());
+    let [object] = &files(&dir.path().join("data/rules"), ".json")[..] else { panic!("one version") };
+    std::fs::remove_file(object).expect("a file");
+    let rules = std::fs::read_to_string(dir.path().join("rules.toml")).expect("a file");
+    std::fs::write(dir.path().join("rules.toml"), rules.replace("rate = \"5%\"", "rate = \"6%\"")).expect("a file");
+    let output =
+        mashang(dir.path(), &[&["serve", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"], &AGAIN[..]].concat());
+    let refused = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{refused}");
+    assert!(refused.contains("name the store of this log, or publish these rules again"), "{refused}");
+    std::fs::write(dir.path().join("rules.toml"), rules).expect("a file");
+    let server = Server::start(dir.path(), &["--clock", "event", "--partitions", "1"]);
+    server.settle();
+    assert!(server.stop().0.success() && object.exists());
+}
+
 #[test]
 fn changed_rules_are_published_unless_they_cannot_follow() {
     let dir = shop();

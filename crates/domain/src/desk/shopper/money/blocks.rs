@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use hashbrown::HashTable;
+
 use super::credit::Calm;
 use super::order::Order;
 use super::touch::{Touch, candidates_max, insert_later};
@@ -20,13 +22,40 @@ const NOTED_MAX: usize = 1_024;
 /// The place of a block's order: (time, key) and its place in the list of orders.
 type Key = (Millis, u128, usize);
 
-/// An order in a block.
+/// The number of a touch in a pool.
+type Id = u32;
+
+/// The touches of a block, each once: orders next to each other have most candidates in common.
+#[derive(Clone, Debug, Default)]
+struct Pool {
+    touches: Vec<Touch>,
+    ids: HashTable<Id>,
+}
+
+impl Pool {
+    fn id(&mut self, touch: &Touch) -> Id {
+        let Self { touches, ids } = self;
+        let entry = ids.entry(touch.hash(), |&id| touches[id as usize] == *touch, |&id| touches[id as usize].hash());
+        *entry.or_insert_with(|| {
+            touches.push(*touch);
+            Id::try_from(touches.len() - 1).expect("a block has fewer touches")
+        }).get()
+    }
+
+    fn get(&self, id: Id) -> Touch {
+        self.touches[id as usize]
+    }
+}
+
+/// An order in a block. The order itself has no candidates meanwhile, unless they are lent to it.
 #[derive(Clone, Debug)]
 struct Entry {
     key: Key,
     /// Touches after this time, and not after the order's own, are candidates.
     after: Millis,
     max: usize,
+    /// Its own candidates.
+    own: Arc<[Id]>,
     /// How many of the noted touches are among its own candidates, or outside its window.
     seen: usize,
     /// The least number of noted touches with which it may have as many candidates as it can have.
@@ -36,24 +65,21 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(order: &Order, at: usize, attribution: &Attribution) -> Option<Self> {
+    /// An order whose candidates are `own`, and which has seen all of some noted touches.
+    fn new(order: &Order, at: usize, own: Arc<[Id]>, noted: usize, attribution: &Attribution) -> Option<Self> {
         let (time, key) = order.order()?;
+        let after = time - attribution.window_ms;
         let max = candidates_max(attribution.touches_max);
-        let count = order.candidates.len();
-        Some(Self {
-            key: (time, key, at),
-            after: time - attribution.window_ms,
-            max,
-            seen: 0,
-            full_at: max.saturating_sub(count),
-            is_full: count >= max,
-            calm: Calm::of(&order.candidates, attribution),
-        })
+        let calm = Calm::of(&order.candidates, attribution);
+        let mut entry = Self { key: (time, key, at), after, max, own, seen: 0, full_at: 0, is_full: false, calm };
+        entry.has_seen(noted);
+        Some(entry)
     }
 
     /// All candidates are its own, and this many touches are noted.
     fn has_seen(&mut self, noted: usize) {
-        self.full_at = self.full_at - self.seen + noted;
+        self.is_full = self.own.len() >= self.max;
+        self.full_at = noted + self.max.saturating_sub(self.own.len());
         self.seen = noted;
     }
 
@@ -61,33 +87,31 @@ impl Entry {
         self.after < touch.time && touch.time <= self.key.0
     }
 
-    /// The noted touches that are not among its own candidates yet.
-    fn pending<'a>(&'a self, noted: &'a [Touch]) -> impl Iterator<Item = Touch> + 'a {
-        noted[self.seen..].iter().filter(|touch| self.has_in_window(touch)).copied()
+    /// Whether a touch may change its credit.
+    fn may_change(&self, touch: &Touch) -> bool {
+        !self.is_full && self.has_in_window(touch) && !self.calm.leaves(touch)
     }
 }
 
-/// The candidates of the last order that took noted touches; the next one often had the same, and takes the same.
+/// The candidates of the order that was asked for last: the next one often has the same.
 #[derive(Default)]
-struct Taken {
-    before: Arc<Vec<Touch>>,
-    touches: Vec<Touch>,
-    after: Arc<Vec<Touch>>,
+struct Last {
+    own: Arc<[Id]>,
+    noted: Vec<Touch>,
+    all: Arc<Vec<Touch>>,
 }
 
-impl Taken {
-    /// An order's candidates with all noted touches.
-    fn with_noted(&mut self, candidates: &Arc<Vec<Touch>>, entry: &Entry, noted: &[Touch]) -> Arc<Vec<Touch>> {
-        let touches: Vec<Touch> = entry.pending(noted).collect();
-        if touches.is_empty() {
-            return Arc::clone(candidates);
+impl Last {
+    /// All candidates of an order.
+    fn candidates(&mut self, entry: &Entry, noted: &[Id], pool: &Pool) -> &Arc<Vec<Touch>> {
+        let touches = noted[entry.seen..].iter().map(|&id| pool.get(id));
+        let touches: Vec<Touch> = touches.filter(|touch| entry.has_in_window(touch)).collect();
+        if !Arc::ptr_eq(&self.own, &entry.own) || self.noted != touches {
+            let mut all = entry.own.iter().map(|&id| pool.get(id)).collect();
+            insert_later(&mut all, &touches, entry.max);
+            *self = Self { own: Arc::clone(&entry.own), noted: touches, all: Arc::new(all) };
         }
-        if !Arc::ptr_eq(&self.before, candidates) || self.touches != touches {
-            let mut after = candidates.to_vec();
-            insert_later(&mut after, &touches, entry.max);
-            *self = Self { before: Arc::clone(candidates), touches, after: Arc::new(after) };
-        }
-        Arc::clone(&self.after)
+        &self.all
     }
 }
 
@@ -96,7 +120,10 @@ impl Taken {
 struct Block {
     /// Sorted by key.
     entries: Vec<Entry>,
-    noted: Vec<Touch>,
+    noted: Vec<Id>,
+    pool: Pool,
+    /// The number of touches in the pool with which those are dropped that no order has any more.
+    sweep_at: usize,
     sums: Sums,
 }
 
@@ -127,69 +154,99 @@ impl Block {
         self.sums = sums;
     }
 
-    /// Gives the chosen orders the noted touches that are theirs.
-    fn give(&mut self, orders: &mut [Order], chosen: impl Fn(&Entry) -> bool) {
-        let noted = self.noted.len();
-        let mut taken = Taken::default();
-        for entry in self.entries.iter_mut().filter(|entry| chosen(entry)) {
-            let order = &mut orders[entry.key.2];
-            order.candidates = taken.with_noted(&order.candidates, entry, &self.noted);
-            entry.seen = noted;
-            entry.is_full = order.candidates.len() >= entry.max;
-            entry.full_at = noted + entry.max.saturating_sub(order.candidates.len());
+    /// Makes the noted touches the chosen orders' own.
+    fn take_noted(&mut self, chosen: impl Fn(&Entry) -> bool) {
+        let Self { entries, noted, pool, .. } = self;
+        let mut last = Last::default();
+        let (mut same, mut own) = (Arc::default(), Arc::default());
+        for entry in entries.iter_mut().filter(|entry| chosen(entry)) {
+            let all = last.candidates(entry, noted, pool);
+            if !Arc::ptr_eq(&same, all) {
+                (same, own) = (Arc::clone(all), all.iter().map(|touch| pool.id(touch)).collect());
+            }
+            entry.own = Arc::clone(&own);
+            entry.has_seen(noted.len());
         }
+    }
+
+    /// Drops touches from the pool that no order has any more, if there may be many.
+    fn sweep(&mut self) {
+        if self.pool.touches.len() < self.sweep_at {
+            return;
+        }
+        let old = std::mem::take(&mut self.pool);
+        let (mut same, mut own) = (Arc::default(), Arc::default());
+        for entry in &mut self.entries {
+            if !Arc::ptr_eq(&same, &entry.own) {
+                (same, own) = (Arc::clone(&entry.own), entry.own.iter().map(|&id| self.pool.id(&old.get(id))).collect());
+            }
+            entry.own = Arc::clone(&own);
+        }
+        for id in &mut self.noted {
+            *id = self.pool.id(&old.get(*id));
+        }
+        self.sweep_at = 2 * self.pool.touches.len() + NOTED_MAX;
     }
 
     /// Notes a touch that leaves alone all orders that have not seen it.
-    fn note(&mut self, touch: Touch, orders: &mut [Order]) {
-        self.noted.push(touch);
+    fn note(&mut self, touch: &Touch) {
+        self.noted.push(self.pool.id(touch));
         let noted = self.noted.len();
         if noted >= NOTED_MAX {
-            self.give(orders, |_| true);
+            self.take_noted(|_| true);
             self.noted.clear();
             self.entries.iter_mut().for_each(|entry| entry.has_seen(0));
             self.sum_up();
+            self.sweep();
         } else if noted >= self.sums.full_at {
-            self.give(orders, |entry| !entry.is_full && entry.full_at <= noted);
+            self.take_noted(|entry| !entry.is_full && entry.full_at <= noted);
             self.sum_up();
         }
     }
 
-    /// Takes a touch. Orders that may not be left alone get all that is noted, and their places are passed to `look`.
-    fn touch(&mut self, touch: Touch, orders: &mut [Order], places: &mut Vec<usize>) -> bool {
-        let (Some(first), Some(last)) = (self.entries.first(), self.entries.last()) else { return false };
-        if last.key.0 < touch.time || touch.time <= self.sums.after.0 {
+    /// Gives a place the candidates of an order. Its own are those of the order before or after it, if they are equal.
+    fn put(&mut self, place: usize, order: &mut Order, at: usize, attribution: &Attribution, is_new: bool) {
+        let own: Vec<Id> = order.candidates.iter().map(|touch| self.pool.id(touch)).collect();
+        let near = [place.checked_sub(1), Some(place), Some(place + 1)].into_iter().flatten();
+        let same = near.filter_map(|place| self.entries.get(place)).find(|entry| *entry.own == *own);
+        let own = same.map_or_else(|| own.into(), |entry| Arc::clone(&entry.own));
+        let Some(entry) = Entry::new(order, at, own, self.noted.len(), attribution) else { return };
+        order.candidates = Arc::default();
+        if is_new {
+            self.entries.insert(place, entry);
+        } else {
+            self.entries[place] = entry;
+        }
+    }
+
+    /// Takes a touch. Orders that may not be left alone are lent their candidates, and their places are added to `places`.
+    fn touch(&mut self, touch: &Touch, orders: &mut [Order], places: &mut Vec<usize>) -> bool {
+        let (Some(first), Some(end)) = (self.entries.first(), self.entries.last()) else { return false };
+        if end.key.0 < touch.time || touch.time <= self.sums.after.0 {
             return false;
         }
         let is_in_all = touch.time <= first.key.0 && self.sums.after.1 < touch.time;
-        let mut meets_full = is_in_all && self.sums.full > 0;
-        let leaves_all = self.sums.calm.is_none_or(|calm| calm.leaves(&touch));
-        if leaves_all && (is_in_all || self.sums.full == 0) {
+        let meets_full = is_in_all && self.sums.full > 0;
+        if self.sums.calm.is_none_or(|calm| calm.leaves(touch)) && (is_in_all || self.sums.full == 0) {
             if self.sums.calm.is_some() {
-                self.note(touch, orders);
+                self.note(touch);
             }
             return meets_full;
         }
-        let (mut is_noted, had) = (false, places.len());
-        for entry in self.entries.iter().filter(|entry| entry.has_in_window(&touch)) {
-            if entry.is_full {
-                meets_full = true;
-            } else if entry.calm.leaves(&touch) {
-                is_noted = true;
-            } else {
-                places.push(entry.key.2);
-            }
-        }
-        if had < places.len() {
-            let is_chosen = |entry: &Entry| !entry.is_full && entry.has_in_window(&touch) && !entry.calm.leaves(&touch);
-            self.give(orders, is_chosen);
-            if is_noted {
-                let noted = self.noted.len() + 1;
-                self.entries.iter_mut().filter(|entry| is_chosen(entry)).for_each(|entry| entry.has_seen(noted));
-            }
+        let meets = |entry: &&Entry| entry.has_in_window(touch);
+        let meets_full = self.entries.iter().filter(meets).any(|entry| entry.is_full);
+        let is_noted = self.entries.iter().filter(meets).any(|entry| !entry.is_full && entry.calm.leaves(touch));
+        let mut last = Last::default();
+        for entry in self.entries.iter_mut().filter(|entry| entry.may_change(touch)) {
+            let at = entry.key.2;
+            orders[at].candidates = Arc::clone(last.candidates(entry, &self.noted, &self.pool));
+            places.push(at);
+            // Until what they are lent comes back, they see nothing.
+            entry.own = Arc::default();
+            entry.has_seen(self.noted.len() + usize::from(is_noted));
         }
         if is_noted {
-            self.note(touch, orders);
+            self.note(touch);
         }
         meets_full
     }
@@ -204,16 +261,17 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// All orders that are known and whose rules are.
-    pub(super) fn of<'a>(orders: &[Order], attribution: impl Fn(RulesSeq) -> Option<&'a Attribution>) -> Self {
-        let entry = |(at, order): (usize, &Order)| Entry::new(order, at, attribution(order.rules)?);
-        let mut entries: Vec<Entry> = orders.iter().enumerate().filter_map(entry).collect();
-        entries.sort_unstable_by_key(|entry| entry.key);
-        let block = |entries: &[Entry]| {
-            let mut block = Block { entries: entries.to_vec(), ..Block::default() };
-            block.sum_up();
-            (entries[0].key, block)
-        };
-        Self { blocks: entries.chunks(BLOCK_MAX / 2).map(block).collect() }
+    pub(super) fn of<'a>(orders: &mut [Order], attribution: impl Fn(RulesSeq) -> Option<&'a Attribution>) -> Self {
+        let known = |(at, order): (usize, &Order)| order.order().map(|(time, key)| (time, key, at));
+        let mut keys: Vec<Key> = orders.iter().enumerate().filter_map(known).collect();
+        keys.sort_unstable();
+        let mut blocks = Self::default();
+        for (.., at) in keys {
+            let order = &mut orders[at];
+            let attribution = attribution(order.rules);
+            blocks.add(order, at, attribution);
+        }
+        blocks
     }
 
     /// The block into which a key belongs.
@@ -222,26 +280,31 @@ impl Blocks {
         (!self.blocks.is_empty()).then(|| after.saturating_sub(1))
     }
 
-    /// Adds an order whose candidates are all its own.
-    pub(super) fn add(&mut self, order: &Order, at: usize, attribution: Option<&Attribution>) {
-        let Some(mut entry) = attribution.and_then(|attribution| Entry::new(order, at, attribution)) else { return };
-        let Some(number) = self.block(entry.key) else {
-            let mut block = Block { entries: vec![entry], ..Block::default() };
-            block.sum_up();
-            self.blocks.push((block.entries[0].key, block));
-            return;
-        };
-        let block = &mut self.blocks[number].1;
-        entry.has_seen(block.noted.len());
-        let place = block.entries.partition_point(|other| other.key < entry.key);
-        block.entries.insert(place, entry);
-        if block.entries.len() > BLOCK_MAX {
-            let entries = block.entries.split_off(BLOCK_MAX / 2);
-            let mut upper = Block { entries, noted: block.noted.clone(), sums: Sums::default() };
-            upper.sum_up();
-            self.blocks.insert(number + 1, (upper.entries[0].key, upper));
+    /// Adds an order; it has no candidates of its own from then on.
+    pub(super) fn add(&mut self, order: &mut Order, at: usize, attribution: Option<&Attribution>) {
+        let Some((attribution, (time, key))) = attribution.zip(order.order()) else { return };
+        let key = (time, key, at);
+        if self.blocks.is_empty() {
+            self.blocks.push((key, Block { sweep_at: NOTED_MAX, ..Block::default() }));
         }
-        self.blocks[number].1.sum_up();
+        let Some(number) = self.block(key) else { return };
+        let block = &mut self.blocks[number].1;
+        let place = block.entries.partition_point(|other| other.key < key);
+        block.put(place, order, at, attribution, true);
+        if block.entries.len() > BLOCK_MAX {
+            // Orders mostly come in the order of their times: the block stays nearly full.
+            let entries = block.entries.split_off(BLOCK_MAX * 3 / 4);
+            let mut upper = Block { entries, ..block.clone() };
+            for half in [&mut *block, &mut upper] {
+                half.sweep_at = 0;
+                half.sweep();
+                half.sum_up();
+            }
+            self.blocks.insert(number + 1, (upper.entries[0].key, upper));
+        } else {
+            block.sweep();
+            block.sum_up();
+        }
     }
 
     /// The block and the place in it of an order.
@@ -258,36 +321,37 @@ impl Blocks {
         let Some((number, place)) = self.find(order, at) else { return };
         let block = &mut self.blocks[number].1;
         let entry = block.entries.remove(place);
-        order.candidates = Taken::default().with_noted(&order.candidates, &entry, &block.noted);
+        order.candidates = Arc::clone(Last::default().candidates(&entry, &block.noted, &block.pool));
         block.sum_up();
         if block.entries.is_empty() {
             self.blocks.remove(number);
         }
     }
 
-    /// The candidates of orders that have seen all that is noted may have changed.
-    pub(super) fn changed<'a>(
+    /// Takes back the candidates that orders were lent, which may have changed.
+    pub(super) fn take_back<'a>(
         &mut self,
         places: &[usize],
-        orders: &[Order],
+        orders: &mut [Order],
         attribution: impl Fn(RulesSeq) -> Option<&'a Attribution>,
     ) {
         let mut changed = BTreeSet::new();
         for &at in places {
-            let order = &orders[at];
-            let new = attribution(order.rules).and_then(|attribution| Entry::new(order, at, attribution));
-            let Some((mut entry, (number, place))) = new.zip(self.find(order, at)) else { continue };
-            let block = &mut self.blocks[number].1;
-            entry.has_seen(block.noted.len());
-            block.entries[place] = entry;
+            let order = &mut orders[at];
+            let Some((attribution, (number, place))) = attribution(order.rules).zip(self.find(order, at)) else { continue };
+            self.blocks[number].1.put(place, order, at, attribution, false);
             changed.insert(number);
         }
-        changed.into_iter().for_each(|number| self.blocks[number].1.sum_up());
+        for number in changed {
+            self.blocks[number].1.sweep();
+            self.blocks[number].1.sum_up();
+        }
     }
 
-    /// Notes a touch for the orders that it leaves alone. The places of all others within whose window it lies are added to `places`.
-    /// Returns whether it is no candidate of an order because that one has as many as it can have.
-    pub(super) fn touch(&mut self, touch: Touch, orders: &mut [Order], places: &mut Vec<usize>) -> bool {
+    /// Notes a touch for the orders that it leaves alone. All others within whose window it lies are lent their candidates until
+    /// [`Blocks::take_back`]; their places are added to `places`. Returns whether it is no candidate of an order because that one
+    /// has as many as it can have.
+    pub(super) fn touch(&mut self, touch: &Touch, orders: &mut [Order], places: &mut Vec<usize>) -> bool {
         let mut meets_full = false;
         for (_, block) in &mut self.blocks {
             meets_full |= block.touch(touch, orders, places);
@@ -295,22 +359,23 @@ impl Blocks {
         meets_full
     }
 
-    /// Gives all orders what is noted for them, and forgets the blocks.
-    pub(super) fn dissolve(mut self, orders: &mut [Order]) {
-        self.blocks.iter_mut().for_each(|(_, block)| block.give(orders, |_| true));
-    }
-
     /// The candidates of each order in a block, by its place.
-    pub(super) fn candidates(&self, orders: &[Order]) -> Vec<(usize, Arc<Vec<Touch>>)> {
+    pub(super) fn candidates(&self) -> Vec<(usize, Arc<Vec<Touch>>)> {
         let mut rows = Vec::new();
         for (_, block) in &self.blocks {
-            let mut taken = Taken::default();
+            let mut last = Last::default();
             rows.extend(block.entries.iter().map(|entry| {
-                let at = entry.key.2;
-                (at, taken.with_noted(&orders[at].candidates, entry, &block.noted))
+                (entry.key.2, Arc::clone(last.candidates(entry, &block.noted, &block.pool)))
             }));
         }
         rows.sort_unstable_by_key(|&(at, _)| at);
         rows
+    }
+
+    /// Gives all orders their candidates, and forgets the blocks.
+    pub(super) fn dissolve(&self, orders: &mut [Order]) {
+        for (at, candidates) in self.candidates() {
+            orders[at].candidates = candidates;
+        }
     }
 }

@@ -48,8 +48,10 @@ struct Index {
     expiries: Option<BTreeSet<(Millis, usize)>>,
     /// Number of empty places: orders that are no longer kept leave one, until most places are empty.
     empty: usize,
-    /// From the first touch on that comes while orders are indexed, under a behaviour with bounds.
+    /// The orders in blocks, under a behaviour with bounds.
     blocks: Option<Blocks>,
+    /// The places of orders that a touch may change, and that are lent their candidates.
+    lent: Vec<usize>,
 }
 
 impl Index {
@@ -124,13 +126,12 @@ impl Orders {
         })
     }
 
-    /// The (time, key) of an order that is taken out has changed, or when its first part expires.
+    /// The (time, key) of an order that is in no block has changed, or when its first part expires.
     pub(in crate::desk::shopper) fn moved(
         &mut self,
         at: usize,
         (before, expiry_before): (Option<(Millis, u128)>, Millis),
         expiry: Millis,
-        attribution: Option<&Attribution>,
     ) {
         let now = self.list[at].order();
         let Some(index) = &mut self.index else { return };
@@ -141,9 +142,6 @@ impl Orders {
         if let Some(expiries) = &mut index.expiries {
             expiries.remove(&(expiry_before, at));
             expiries.insert((expiry, at));
-        }
-        if let Some(blocks) = &mut index.blocks {
-            blocks.add(&self.list[at], at, attribution);
         }
     }
 
@@ -157,46 +155,57 @@ impl Orders {
         places
     }
 
-    /// Takes an order out of its block: all candidates are its own then, until it has moved.
-    pub(in crate::desk::shopper) fn take_out(&mut self, at: usize) {
-        if let Some(blocks) = self.index.as_mut().and_then(|index| index.blocks.as_mut()) {
-            blocks.remove(&mut self.list[at], at);
-        }
-    }
-
-    /// Takes a touch, except for one order that is taken out: notes it for the orders that it leaves alone, and returns the places of all
-    /// others within whose window it lies. `None` if there is no index.
-    pub(in crate::desk::shopper) fn touch<'a>(
+    /// Puts the orders into blocks, if there are enough.
+    pub(in crate::desk::shopper) fn put_into_blocks<'a>(
         &mut self,
-        touch: Touch,
-        except: Option<usize>,
-        attribution: impl Fn(RulesSeq) -> Option<&'a Attribution>,
-        full: &Cell<bool>,
-    ) -> Option<Vec<usize>> {
-        self.index()?;
-        let Self { list, index } = self;
-        let index = index.as_mut()?;
-        let blocks = index.blocks.get_or_insert_with(|| {
-            let mut blocks = Blocks::of(list, attribution);
-            except.iter().for_each(|&at| blocks.remove(&mut list[at], at));
-            blocks
-        });
-        let mut places = Vec::new();
-        if blocks.touch(touch, list, &mut places) {
-            full.set(true);
-        }
-        places.sort_unstable();
-        Some(places)
-    }
-
-    /// The candidates of orders whose places [`Orders::touch`] returned have changed.
-    pub(in crate::desk::shopper) fn changed<'a>(
-        &mut self,
-        places: &[usize],
         attribution: impl Fn(RulesSeq) -> Option<&'a Attribution>,
     ) {
-        if let Some(blocks) = self.index.as_mut().and_then(|index| index.blocks.as_mut()) {
-            blocks.changed(places, &self.list, attribution);
+        if self.index().is_some_and(|index| index.blocks.is_none()) {
+            let blocks = Blocks::of(&mut self.list, attribution);
+            self.index().map(|index| index.blocks.insert(blocks));
+        }
+    }
+
+    fn blocks(&mut self) -> Option<(&mut Blocks, &mut Vec<usize>, &mut [Order])> {
+        let index = self.index.as_mut()?;
+        Some((index.blocks.as_mut()?, &mut index.lent, &mut self.list))
+    }
+
+    /// Takes an order out of its block: it has its candidates then, until [`Orders::put_back`].
+    pub(in crate::desk::shopper) fn take_out(&mut self, at: usize) {
+        if let Some((blocks, _, orders)) = self.blocks() {
+            blocks.remove(&mut orders[at], at);
+        }
+    }
+
+    /// Puts an order into its block.
+    pub(in crate::desk::shopper) fn put_back<'a>(
+        &mut self,
+        at: usize,
+        attribution: impl Fn(RulesSeq) -> Option<&'a Attribution>,
+    ) {
+        if let Some((blocks, _, orders)) = self.blocks() {
+            let attribution = attribution(orders[at].rules);
+            blocks.add(&mut orders[at], at, attribution);
+        }
+    }
+
+    /// Takes a touch: notes it for the orders in blocks that it leaves alone, and returns the places of all others within whose
+    /// window it lies, with their candidates, until [`Orders::touched`]. `None` if there are no blocks.
+    pub(in crate::desk::shopper) fn touch(&mut self, touch: &Touch, full: &Cell<bool>) -> Option<Vec<usize>> {
+        let (blocks, lent, orders) = self.blocks()?;
+        if blocks.touch(touch, orders, lent) {
+            full.set(true);
+        }
+        lent.sort_unstable();
+        Some(lent.clone())
+    }
+
+    /// Takes back the candidates of the orders that [`Orders::touch`] returned.
+    pub(in crate::desk::shopper) fn touched<'a>(&mut self, attribution: impl Fn(RulesSeq) -> Option<&'a Attribution>) {
+        if let Some((blocks, lent, orders)) = self.blocks() {
+            blocks.take_back(lent, orders, attribution);
+            lent.clear();
         }
     }
 
@@ -328,7 +337,7 @@ impl IndexMut<usize> for Orders {
 impl Serialize for Orders {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let blocks = self.index.as_ref().and_then(|index| index.blocks.as_ref());
-        let mut in_blocks = blocks.map(|blocks| blocks.candidates(&self.list)).unwrap_or_default().into_iter().peekable();
+        let mut in_blocks = blocks.map(Blocks::candidates).unwrap_or_default().into_iter().peekable();
         let used = self.list.iter().enumerate().filter(|(_, order)| !order.is_nothing());
         let rows = used.map(|(at, order)| {
             let candidates = in_blocks.next_if(|&(place, _)| place == at).map(|(_, candidates)| candidates);
@@ -356,7 +365,7 @@ mod tests {
         let before = (orders[at].order(), orders[at].next_expiry(WITHIN));
         orders[at].add_part(part, paid(time, n as u128, 1));
         let expiry = orders[at].next_expiry(WITHIN);
-        orders.moved(at, before, expiry, None);
+        orders.moved(at, before, expiry);
     }
 
     const WITHIN: i64 = 1_000;
