@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use domain::model::address::TopicPartition;
+
 /// Why a log cannot be opened, written or read.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the message of each variant says what it is")]
@@ -41,6 +43,9 @@ pub enum LogError {
         "{partition}: offset {found} came, {expected} was next: the log has a hole or was rewound; restore the topic or begin a new deployment"
     )]
     Hole { partition: String, expected: u64, found: u64 },
+    /// Only this partition is affected.
+    #[error("{partition}: {cause}")]
+    Partition { partition: TopicPartition, cause: Box<LogError> },
     #[error("{partition} offset {offset}: {what}")]
     Foreign { partition: String, offset: u64, what: String },
     #[error("topic {topic}: {what}; {mend}")]

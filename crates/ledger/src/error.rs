@@ -18,6 +18,10 @@ pub enum LedgerError {
         "{0}: the database holds other tables, and no ledger of mashang: give the ledger a database or a schema of its own"
     )]
     Occupied(String),
+    #[error(
+        "{at}: this role may not read the ledger: {what}: grant it the rights on all tables of the ledger, or name another role"
+    )]
+    Rights { at: String, what: String },
     #[error("{at}: the ledger is of schema {found}, this build works with schema {wanted}: {mend}")]
     Schema { at: String, found: String, wanted: i64, mend: &'static str },
     #[error("{file}: the ledger is of merchant {found}, the rules are of {wanted}: choose another --out")]
@@ -25,7 +29,7 @@ pub enum LedgerError {
     #[error("{0}: the ledger was written by `serve`; `run` does not replace it: choose another --out")]
     Service(String),
     #[error(
-        "{0}: the ledger is of another log: restore the ledger of this log; or, if the log still holds all records, remove the file with its -wal and -shm"
+        "{0}: the ledger is of another log: name the ledger of this log, or restore it; if it is lost and the log still holds all records, name a new one"
     )]
     OtherLog(String),
     #[error("{0}: the ledger was written by `run`; `serve` does not go on with it: choose another directory")]

@@ -34,6 +34,10 @@ impl Files for Disk {
         Ok(Arc::new(DiskFile(file)))
     }
 
+    fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(DiskFile(std::fs::File::open(path)?)))
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
     }

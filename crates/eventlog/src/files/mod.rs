@@ -30,6 +30,14 @@ pub trait Files: Debug + Send + Sync {
     /// As the system says.
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn File>>;
 
+    /// Opens a file that is only read: its disk may be mounted read-only.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn open_to_read(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.open(path, false)
+    }
+
     /// # Errors
     /// As the system says.
     fn remove(&self, path: &Path) -> io::Result<()>;
@@ -118,7 +126,7 @@ pub(crate) const PARTIAL: &str = ".partial";
 /// # Errors
 /// As the system says.
 pub fn read(files: &dyn Files, path: &Path) -> io::Result<Vec<u8>> {
-    let file = files.open(path, false)?;
+    let file = files.open_to_read(path)?;
     let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
     let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);

@@ -65,7 +65,14 @@ impl Consumer for LocalConsumer {
             let reader = &mut self.readers[at];
             let partition = reader.source().topic_partition();
             for _ in 0..RECORDS_MAX {
-                let Some(record) = reader.next_record()? else { break };
+                let record = match reader.next_record() {
+                    Ok(Some(record)) => record,
+                    Ok(None) => break,
+                    Err(cause @ LogError::Damaged { .. }) => {
+                        return Err(LogError::Partition { partition, cause: Box::new(cause) });
+                    }
+                    Err(error) => return Err(error),
+                };
                 passed += 1;
                 if each(partition, record).is_break() {
                     self.first = at + 1;

@@ -179,6 +179,9 @@ fn found(store: &mut dyn Store, at: &str) -> Result<Option<i64>, LedgerError> {
     match schema(store) {
         Ok(Some(found)) => Ok(Some(found)),
         Err(error) if error.is_passing() => Err(error),
+        Err(LedgerError::Postgres { at, what, .. }) if what.contains("permission denied") => {
+            Err(LedgerError::Rights { at, what })
+        }
         // A table `meta` of another program.
         Ok(None) | Err(_) => Err(foreign),
     }

@@ -229,6 +229,10 @@ fn signature_text(hmac: &[u8]) -> [u8; SIGNATURE_CHARS] {
 fn read(path: &Path) -> Result<(Version, String), KeysError> {
     let wrong = |what: String| KeysError { path: path.to_owned(), what };
     let unread = |e: std::io::Error| wrong(format!("the keys cannot be read: {e}"));
+    // A pipe has no end to wait for, and cannot be read again.
+    if !std::fs::metadata(path).map_err(unread)?.is_file() {
+        return Err(wrong("is no file: the keys are read again when they change, so write them to a file".to_owned()));
+    }
     let mut file = File::open(path).map_err(unread)?;
     private_file::check(&file.metadata().map_err(unread)?).map_err(wrong)?;
     let mut text = String::new();

@@ -383,7 +383,7 @@ impl<'a> Lane<'a> {
         let wait = if outstanding > 0 { ACKS_WITHIN } else { IDLE };
         let Self { context, consumer, tasks, library, .. } = self;
         let mut bytes = 0;
-        let (count, result) = try_poll(&mut **consumer, wait, |partition, record| {
+        let polled = try_poll(&mut **consumer, wait, |partition, record| {
             let Some(running) = tasks.get_mut(&partition) else { return Ok(ControlFlow::Continue(())) };
             if let Some(more) = context.rules_cache.for_record(record.bytes, library).map_err(Stop::Lane)? {
                 *library = more;
@@ -394,7 +394,11 @@ impl<'a> Lane<'a> {
             bytes += taken.map_err(|error| Stop::Partition(partition, error))?;
             let is_enough = bytes >= ANSWER_BYTES_MAX || running.task.outstanding() >= OUTSTANDING_MAX;
             Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        })?;
+        });
+        let (count, result) = match polled {
+            Err(LogError::Partition { partition, cause }) => (1, Err(Stop::Partition(partition, TaskError::Log(*cause)))),
+            polled => polled?,
+        };
         if count > 0 {
             self.append();
         }

@@ -1,6 +1,6 @@
 //! A record of `scans` that a desk cannot apply is set aside whole, also if the desk panics at it; what is behind it goes on.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,8 @@ use domain::model::address::{AnswerPos, PartitionId, Provenance, Topic, TopicPar
 use domain::model::event::{Action, Event};
 use domain::model::fact::{Fact, Metric, Scope, What};
 use domain::protocol::reject;
-use eventlog::api::{Append, Consumer};
+use eventlog::api::{Append, Consumer, Record};
+use eventlog::error::LogError;
 use eventlog::files::memory::Memory;
 use eventlog::local::consumer::LocalConsumer;
 use eventlog::local::log::{Log, Readers};
@@ -168,6 +169,18 @@ fn one_process_sets_aside_what_its_desk_cannot_apply() {
 
 /// Runs a lane with these tasks over the log of this process, until `wait` returns.
 fn run_embedded(log: &Arc<Log>, context: &Arc<WorkerContext>, partitions: &[TopicPartition], wait: impl FnOnce()) {
+    let consumer = CurrentLog::new(Arc::clone(log)).consumer().expect("a consumer");
+    run_with(consumer, log, context, partitions, wait);
+}
+
+/// As [`run_embedded`], with a consumer.
+fn run_with(
+    consumer: Box<dyn Consumer>,
+    log: &Arc<Log>,
+    context: &Arc<WorkerContext>,
+    partitions: &[TopicPartition],
+    wait: impl FnOnce(),
+) {
     let (command_tx, command_rx) = sync_channel(partitions.len());
     let mut owned = Owned::new();
     for &partition in partitions {
@@ -177,7 +190,7 @@ fn run_embedded(log: &Arc<Log>, context: &Arc<WorkerContext>, partitions: &[Topi
     }
     let connect = CurrentLog::new(Arc::clone(log));
     let tools = Tools {
-        consumer: connect.consumer().expect("a consumer"),
+        consumer,
         appender: connect.appender().expect("an appender"),
         heartbeat: context.heartbeat(),
     };
@@ -237,5 +250,52 @@ fn broken_record_between_desks_ends_no_process() {
     let log = broken();
     let context = context(RunMode::Embedded);
     run_embedded(&log, &context, &[DRAWS, SCANS], || wait_for_one_stopped(&context));
+    assert_eq!(outcome(&log), (Vec::new(), 1));
+}
+
+/// A consumer of which the segments of one partition are damaged.
+struct Damaged {
+    inner: Box<dyn Consumer>,
+    partition: TopicPartition,
+    is_assigned: bool,
+}
+
+impl Consumer for Damaged {
+    fn bounds(&mut self, partition: TopicPartition) -> Result<Range<u64>, LogError> {
+        self.inner.bounds(partition)
+    }
+
+    fn assign(&mut self, partition: TopicPartition, from: u64, mend: &'static str) -> Result<(), LogError> {
+        self.is_assigned |= partition == self.partition;
+        self.inner.assign(partition, from, mend)
+    }
+
+    fn revoke(&mut self, partition: TopicPartition) {
+        self.is_assigned &= partition != self.partition;
+        self.inner.revoke(partition);
+    }
+
+    fn poll(
+        &mut self,
+        wait: Duration,
+        each: &mut dyn FnMut(TopicPartition, Record<'_>) -> ControlFlow<()>,
+    ) -> Result<usize, LogError> {
+        if self.is_assigned {
+            let cause = LogError::Damaged { path: "0.seg".into(), byte: 7, what: "the checksum is wrong".to_owned() };
+            return Err(LogError::Partition { partition: self.partition, cause: Box::new(cause) });
+        }
+        self.inner.poll(wait, each)
+    }
+}
+
+/// A partition whose segments are damaged stops alone; the process goes on.
+#[test]
+fn damaged_segment_stops_its_partition_alone() {
+    let log = log(&[]);
+    append(&log, visits(1, "m", &[900]));
+    let context = context(RunMode::Embedded);
+    let inner = CurrentLog::new(Arc::clone(&log)).consumer().expect("a consumer");
+    let consumer = Box::new(Damaged { inner, partition: DRAWS, is_assigned: false });
+    run_with(consumer, &log, &context, &[DRAWS, SCANS], || wait_for_one_stopped(&context));
     assert_eq!(outcome(&log), (Vec::new(), 1));
 }
