@@ -13,6 +13,7 @@ use std::sync::Arc;
 use domain::model::address::TopicPartition;
 use domain::model::time::Millis;
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::api::Append;
 use crate::error::{LogError, at};
@@ -145,6 +146,11 @@ impl Spool {
                     return Err(of_a_spool(old.damaged(at, format!("block {} is torn", whole.next))));
                 }
                 let path = dir.join(journal::name(number));
+                warn!(
+                    path = %path.display(),
+                    bytes = old.bytes() - whole.bytes,
+                    "the last block of the spool is not whole and is cut off: a crash leaves one that was never acknowledged; if the file was damaged in another way, events with a 202 may be lost"
+                );
                 let file = files.open(&path, false).map_err(at(&path, "opened"))?;
                 file.truncate(whole.bytes).and_then(|()| file.sync()).map_err(at(&path, "cut"))?;
             }
