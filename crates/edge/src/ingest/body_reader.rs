@@ -34,7 +34,8 @@ pub(crate) struct Answer {
 impl Answer {
     /// The bytes that its rows take, and then their text.
     pub(crate) fn memory(&self) -> usize {
-        let row = |row: &Row| size_of::<Row>() + row.id.as_ref().map_or(0, String::len) + row.field.len() + row.error.len();
+        let row =
+            |row: &Row| size_of::<Row>() + row.id.as_ref().map_or(0, String::len) + row.field.len() + row.error.len();
         2 * self.rejected.iter().map(row).sum::<usize>()
     }
 

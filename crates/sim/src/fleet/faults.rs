@@ -12,6 +12,9 @@ use super::{DESKS, SNAPSHOTS, World};
 use crate::alarm::Alarm;
 use domain::model::address::TopicPartition;
 
+/// Where the header of a frame has the length of its body, and its checksum.
+const LENGTH_AT: usize = 68;
+const CRC_AT: usize = 72;
 const MANIFEST: &str = ".manifest.json";
 
 impl World {
@@ -277,7 +280,15 @@ impl World {
             1 => record.truncate(self.rng.below(record.len().max(1))),
             _ if !record.is_empty() => {
                 let at = self.rng.below(record.len());
-                record[at] ^= 1 << self.rng.below(8);
+                let bit = 1 << self.rng.below(8);
+                if (LENGTH_AT..CRC_AT).contains(&at) {
+                    // Wrong, and its checksum is right.
+                    record[LENGTH_AT] ^= bit;
+                    let crc = crc32c::crc32c_append(crc32c::crc32c(&record[..CRC_AT]), &record[CRC_AT + 4..]);
+                    record[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
+                } else {
+                    record[at] ^= bit;
+                }
             }
             _ => {}
         }

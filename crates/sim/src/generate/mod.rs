@@ -40,10 +40,16 @@ pub fn generate_for_one_partition(seed: u64, events: usize) -> Case {
 
 /// Added to a seed for the bounds, so that the other choices of the seed stay the same.
 const BOUNDS: u64 = 0x000B_0B5D;
+const ONE_SHOPPER: u64 = 0x0054_0994;
 
-/// Bounds how many orders the shoppers of some merchants have.
+/// Bounds how many orders the shoppers of some merchants have; some merchants have one shopper, who does everything.
 fn bound_orders(seed: u64, plans: &mut [Plan]) {
     let mut rng = Rng::new(seed ^ BOUNDS);
+    for plan in &mut *plans {
+        if Rng::new(seed ^ ONE_SHOPPER).percent(10) {
+            plan.shoppers.truncate(1);
+        }
+    }
     for (name, rules) in plans.iter_mut().flat_map(|plan| &mut plan.files) {
         if name.ends_with(".toml") && rng.percent(30) {
             let bound = format!("[attribution]\norders_max = {}\n", rng.range(1, 6));

@@ -55,7 +55,7 @@ fn without_previous_frame_rule_seed_fails() {
 
 #[test]
 fn without_expiry_at_probe_seed_fails() {
-    check(&[ExpiryAtProbe], &[process(15, "differs"), fleet(13, "differs")]);
+    check(&[ExpiryAtProbe], &[process(15, "differs"), fleet(7, "differs")]);
 }
 
 #[test]

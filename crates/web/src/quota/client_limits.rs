@@ -13,6 +13,12 @@ use dashmap::mapref::entry::Entry;
 
 use super::rate_table::RateTable;
 
+/// A client has as many connections as this part of those that are free, so that several clients together leave some to others;
+/// or [`SHARE_MIN`].
+const SHARE_OF_FREE: usize = 4;
+/// The connections of a client that it has at any time, as long as there are any.
+const SHARE_MIN: u32 = 16;
+
 /// What one client address may do.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientRates {
@@ -75,11 +81,13 @@ impl ClientLimits {
         })
     }
 
-    /// Counts a connection as long as the result is kept; `None` if its client has too many.
-    pub(crate) fn connect(self: &Arc<Self>, address: IpAddr) -> Option<ClientConnection> {
+    /// Counts a connection as long as the result is kept; `None` if its client has too many: more than its limit, or more than its
+    /// share of the `free` ones.
+    pub(crate) fn connect(self: &Arc<Self>, address: IpAddr, free: usize) -> Option<ClientConnection> {
         let client = client(address);
         let mut open = self.connections.entry(client).or_insert(0);
-        if self.connections_max > 0 && *open >= self.connections_max {
+        let share = u32::try_from(free / SHARE_OF_FREE).unwrap_or(u32::MAX).max(SHARE_MIN);
+        if self.connections_max > 0 && *open >= self.connections_max.min(share) {
             return None;
         }
         *open += 1;
@@ -116,17 +124,34 @@ mod tests {
     #[test]
     fn connections_of_a_client_are_limited() {
         let limits = ClientLimits::new(ClientRates { connections: 2, requests_per_s: 0, scans_per_s: 0 });
-        let one = limits.connect(address("192.0.2.1")).expect("room");
-        let _two = limits.connect(address("::ffff:192.0.2.1")).expect("room");
-        assert!(limits.connect(address("192.0.2.1")).is_none());
-        let _other = limits.connect(address("192.0.2.2")).expect("another client");
+        let one = limits.connect(address("192.0.2.1"), 1_000).expect("room");
+        let _two = limits.connect(address("::ffff:192.0.2.1"), 1_000).expect("room");
+        assert!(limits.connect(address("192.0.2.1"), 1_000).is_none());
+        let _other = limits.connect(address("192.0.2.2"), 1_000).expect("another client");
         drop(one);
-        let _again = limits.connect(address("192.0.2.1")).expect("room again");
-        let _net = [limits.connect(address("2001:db8::1")), limits.connect(address("2001:db8::ffff:1:2"))];
-        assert!(limits.connect(address("2001:db8::2")).is_none(), "one subscriber");
-        assert!(limits.connect(address("2001:db8:0:1::2")).is_some());
+        let _again = limits.connect(address("192.0.2.1"), 1_000).expect("room again");
+        let _net =
+            [limits.connect(address("2001:db8::1"), 1_000), limits.connect(address("2001:db8::ffff:1:2"), 1_000)];
+        assert!(limits.connect(address("2001:db8::2"), 1_000).is_none(), "one subscriber");
+        assert!(limits.connect(address("2001:db8:0:1::2"), 1_000).is_some());
         drop((_two, _other, _again, _net));
         assert!(limits.connections.is_empty());
+    }
+
+    /// Each of twenty strangers takes what it can get; a till still gets connections.
+    #[test]
+    fn strangers_leave_connections_to_others() {
+        const ALL: usize = 20_000;
+        let limits = ClientLimits::new(ClientRates { connections: 5_000, requests_per_s: 0, scans_per_s: 0 });
+        let mut open = Vec::new();
+        for n in 1..=20 {
+            while let Some(one) = limits.connect(address(&format!("192.0.2.{n}")), ALL - open.len()) {
+                open.push(one);
+            }
+            assert!(n > 1 || open.len() == 4_000, "a fifth for one alone, not {}", open.len());
+        }
+        assert!(ALL - open.len() > 200, "{} are open", open.len());
+        assert!(limits.connect(address("192.0.2.99"), ALL - open.len()).is_some());
     }
 
     #[test]

@@ -124,7 +124,9 @@ impl<H: Handler> Drop for Connection<H> {
 /// Counts a connection of a client; `None` if it has too many. The connections of proxies are not counted.
 fn count<H>(port: &Port<H>, address: IpAddr) -> Option<Option<ClientConnection>> {
     match &port.config.client_limits {
-        Some(limits) if !port.config.proxies.contains(address) => limits.connect(address).map(Some),
+        Some(limits) if !port.config.proxies.contains(address) => {
+            limits.connect(address, port.permits.available_permits()).map(Some)
+        }
         _ => Some(None),
     }
 }

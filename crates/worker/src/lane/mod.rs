@@ -342,10 +342,8 @@ impl<'a> Lane<'a> {
     fn restart_task(&mut self, partition: TopicPartition, offset: u64) -> Result<(), LaneError> {
         let times = self.context.panicked(partition, offset);
         let Some(times) = times else {
-            let source = self
-                .tasks
-                .get(&partition)
-                .map_or_else(|| partition.to_string(), |running| running.task.source().to_string());
+            let running = self.tasks.get(&partition);
+            let source = running.map_or_else(|| partition.to_string(), |running| running.task.source().to_string());
             self.stop_partition(partition, &TaskError::Panicked { partition: source, offset });
             return Ok(());
         };
@@ -396,7 +394,9 @@ impl<'a> Lane<'a> {
             Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         });
         let (count, result) = match polled {
-            Err(LogError::Partition { partition, cause }) => (1, Err(Stop::Partition(partition, TaskError::Log(*cause)))),
+            Err(LogError::Partition { partition, cause }) => {
+                (1, Err(Stop::Partition(partition, TaskError::Log(*cause))))
+            }
             polled => polled?,
         };
         if count > 0 {

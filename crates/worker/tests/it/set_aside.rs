@@ -189,11 +189,7 @@ fn run_with(
         owned.insert(partition, None);
     }
     let connect = CurrentLog::new(Arc::clone(log));
-    let tools = Tools {
-        consumer,
-        appender: connect.appender().expect("an appender"),
-        heartbeat: context.heartbeat(),
-    };
+    let tools = Tools { consumer, appender: connect.appender().expect("an appender"), heartbeat: context.heartbeat() };
     std::thread::scope(|scope| {
         let lane = scope.spawn(move || Lane::new(context, 1, tools, &mut owned, &command_rx, &|_, _, _| true).run());
         wait();

@@ -36,10 +36,12 @@ impl Pool {
     fn id(&mut self, touch: &Touch) -> Id {
         let Self { touches, ids } = self;
         let entry = ids.entry(touch.hash(), |&id| touches[id as usize] == *touch, |&id| touches[id as usize].hash());
-        *entry.or_insert_with(|| {
-            touches.push(*touch);
-            Id::try_from(touches.len() - 1).expect("a block has fewer touches")
-        }).get()
+        *entry
+            .or_insert_with(|| {
+                touches.push(*touch);
+                Id::try_from(touches.len() - 1).expect("a block has fewer touches")
+            })
+            .get()
     }
 
     fn get(&self, id: Id) -> Touch {
@@ -178,7 +180,8 @@ impl Block {
         let (mut same, mut own) = (Arc::default(), Arc::default());
         for entry in &mut self.entries {
             if !Arc::ptr_eq(&same, &entry.own) {
-                (same, own) = (Arc::clone(&entry.own), entry.own.iter().map(|&id| self.pool.id(&old.get(id))).collect());
+                (same, own) =
+                    (Arc::clone(&entry.own), entry.own.iter().map(|&id| self.pool.id(&old.get(id))).collect());
             }
             entry.own = Arc::clone(&own);
         }
@@ -338,7 +341,9 @@ impl Blocks {
         let mut changed = BTreeSet::new();
         for &at in places {
             let order = &mut orders[at];
-            let Some((attribution, (number, place))) = attribution(order.rules).zip(self.find(order, at)) else { continue };
+            let Some((attribution, (number, place))) = attribution(order.rules).zip(self.find(order, at)) else {
+                continue;
+            };
             self.blocks[number].1.put(place, order, at, attribution, false);
             changed.insert(number);
         }
@@ -364,9 +369,12 @@ impl Blocks {
         let mut rows = Vec::new();
         for (_, block) in &self.blocks {
             let mut last = Last::default();
-            rows.extend(block.entries.iter().map(|entry| {
-                (entry.key.2, Arc::clone(last.candidates(entry, &block.noted, &block.pool)))
-            }));
+            rows.extend(
+                block
+                    .entries
+                    .iter()
+                    .map(|entry| (entry.key.2, Arc::clone(last.candidates(entry, &block.noted, &block.pool)))),
+            );
         }
         rows.sort_unstable_by_key(|&(at, _)| at);
         rows

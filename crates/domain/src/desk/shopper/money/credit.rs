@@ -124,7 +124,7 @@ impl Calm {
                 let last = ranked.next_back().unwrap_or(first);
                 Self { times: (Millis::MIN, last.time), credit: Some(credit_of(last)), ..calm }
             }
-            // Only if nobody can take over.
+            // Only if no other touch can take over.
             Model::Last => {
                 let is_only = ranked.all(|t| credit_of(t) == credit_of(first));
                 Self { credit: is_only.then(|| credit_of(first)), ..calm }
@@ -137,7 +137,8 @@ impl Calm {
     /// Whether a touch is one of these.
     pub(in crate::desk::shopper) fn leaves(&self, touch: &Touch) -> bool {
         let Some(rank) = self.rank else { return false };
-        let is_same = || self.times.0 < touch.time && touch.time < self.times.1 || self.credit == Some(credit_of(touch));
+        let is_same =
+            || self.times.0 < touch.time && touch.time < self.times.1 || self.credit == Some(credit_of(touch));
         touch.rank < rank || touch.rank == rank && is_same()
     }
 
