@@ -1,8 +1,8 @@
 //! What the lanes of a process share, and the progress of their tasks.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use domain::model::address::{PartitionId, Topic, TopicPartition};
@@ -199,6 +199,16 @@ impl WorkerContext {
     pub fn expect(&self, task: &dyn Task) {
         let partition = task.source().topic_partition();
         self.progress_map().insert(partition, Progress::new(partition, task.settled()));
+    }
+
+    /// Reports why a partition does not move, until its task is restored; not if it is not wanted any more.
+    pub(crate) fn report_waiting(&self, partition: TopicPartition, why: &str, wanted: &Weak<()>) {
+        let mut progress = self.progress_map();
+        // Who drops its side removes the partition afterwards.
+        if wanted.strong_count() > 0 {
+            let progress = progress.entry(partition).or_insert_with(|| Progress::new(partition, 0));
+            *progress.stopped.lock() = Some(why.to_owned());
+        }
     }
 
     pub(crate) fn progress_map(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Progress>> {

@@ -118,6 +118,7 @@ impl Attempt {
             Err(why) => format!("the rules cannot be read: {why}"),
         };
         timer.stop_and_discard();
+        context.report_waiting(partition, &format!("{why}; it is tried again"), &self.request.wanted);
         if !std::mem::replace(&mut self.is_logged, true) {
             warn!(topic = %partition.topic, partition = partition.partition, why, "a task cannot be restored; it is tried again, others go on");
         }

@@ -22,6 +22,8 @@ const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// Time after which a lane that runs counts as recovered: the next delay is the shortest again.
 const RECOVERED_AFTER: Duration = Duration::from_secs(10);
+/// Number of failures of a lane, one soon after the other, from which on its partitions count as stopped until it goes on.
+const FAILURES_MAX: u32 = 3;
 /// Maximum number of commands that a lane has not taken; the role or the restorer then waits for it.
 const COMMANDS_MAX: usize = 64;
 /// Maximum number of restores that wait; the lanes repeat further requests.
@@ -119,25 +121,27 @@ impl SupervisedLane {
     ) {
         let mut owned = Owned::new();
         let mut retry = Retry::new(RETRY_MIN, RETRY_MAX);
+        let mut failures = 0;
         while !context.is_stopping() {
             self.incarnation += 1;
             let began = Instant::now();
             let lane = std::panic::AssertUnwindSafe(|| self.work(context, connect, commands, heartbeat, &mut owned));
-            match std::panic::catch_unwind(lane) {
+            let why = match std::panic::catch_unwind(lane) {
                 Ok(Ok(())) => return,
-                Ok(Err(error)) => {
-                    warn!(lane = self.number, %error, "a lane failed; it restarts from its snapshots");
-                }
-                Err(_) => {
-                    warn!(
-                        lane = self.number,
-                        "a lane stopped because of an internal error; it restarts from its snapshots"
-                    );
-                }
-            }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "an internal error".to_owned(),
+            };
+            warn!(lane = self.number, why, "a lane failed; it restarts from its snapshots");
             context.metrics.restarts.inc();
             if began.elapsed() >= RECOVERED_AFTER {
                 retry.reset();
+                failures = 0;
+            }
+            failures += 1;
+            if failures >= FAILURES_MAX {
+                for (_, progress) in context.progress_map().iter().filter(|(of, _)| owned.contains_key(of)) {
+                    *progress.stopped.lock() = Some(format!("{why}; its lane is restarted"));
+                }
             }
             retry.sleep_unless(|| context.is_stopping());
         }

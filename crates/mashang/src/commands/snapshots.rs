@@ -43,7 +43,7 @@ fn all(args: &SnapshotsArgs, files: Arc<dyn Files>) -> Result<(Snapshots, Vec<Li
     let snapshots = Snapshots::new(files, &store.snapshots());
     let all = snapshots.list()?;
     if all.is_empty() {
-        report(format_args!("{store} has no snapshots"));
+        return Err(anyhow!("{store} has no snapshots: name the store of the workers"));
     }
     Ok((snapshots, all))
 }

@@ -1,13 +1,15 @@
 //! A full queue holds up neither its reader nor, beyond its bound, its writer.
 
 use std::io;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::model::address::{Partitions, Topic, TopicPartition};
-use eventlog::api::Append;
+use eventlog::api::{Append, Appender, Consumer, Record};
+use eventlog::error::LogError;
 use eventlog::files::memory::Memory;
 use eventlog::files::{File, Files};
 use eventlog::local::log::Log;
@@ -15,7 +17,7 @@ use eventlog::local::meta::{Clock, Meta};
 use eventlog::local::store::Sizes;
 use parking_lot::RwLock;
 use prometheus::Registry;
-use worker::context::{RunMode, SnapshotPolicy, WorkerContext};
+use worker::context::{Progress, RunMode, SnapshotPolicy, WorkerContext};
 use worker::rules_cache::RulesCache;
 use worker::snapshot::Snapshots;
 use worker::supervisor::{Connect, LaneSupervisor};
@@ -168,9 +170,12 @@ fn unreadable_snapshot_holds_up_no_other_partition() {
     let context = context(meta, Arc::clone(&store) as Arc<dyn Files>, SnapshotPolicy::default());
     let supervisor = LaneSupervisor::start(&context, &current, 2);
     let of = |partition| TopicPartition::new(Topic::Scans, partition);
-    let restored = || context.progress().iter().map(|progress| progress.partition).collect::<Vec<_>>();
+    let progress = || context.progress().into_iter();
+    let restored =
+        || progress().filter(|p| p.why_stopped().is_none()).map(|progress| progress.partition).collect::<Vec<_>>();
     (0..PARTITIONS).for_each(|partition| supervisor.own(of(partition)));
     until("all but one are restored", || restored() == [1, 2, 3, 4, 5]);
+    until("it says so", || progress().any(|p| p.why_stopped().is_some_and(|why| why.contains("it is tried again"))));
     *store.unreadable.write() = None;
     until("the last one is restored", || restored() == [0, 1, 2, 3, 4, 5]);
 
@@ -183,5 +188,69 @@ fn unreadable_snapshot_holds_up_no_other_partition() {
     supervisor.leave(of(1));
     supervisor.own(of(1));
     until("another one comes back", || restored() == [1, 2, 3, 4, 5]);
+    until("nothing is said of a partition of others", || progress().count() == 5);
+    supervisor.stop();
+}
+
+/// A log that cannot be read for a while.
+struct Unread {
+    log: CurrentLog,
+    is_unread: Arc<AtomicBool>,
+}
+
+impl Connect for Unread {
+    fn consumer(&self) -> Result<Box<dyn Consumer>, LogError> {
+        Ok(Box::new(UnreadConsumer { inner: self.log.consumer()?, is_unread: Arc::clone(&self.is_unread) }))
+    }
+
+    fn appender(&self) -> Result<Arc<dyn Appender>, LogError> {
+        self.log.appender()
+    }
+}
+
+struct UnreadConsumer {
+    inner: Box<dyn Consumer>,
+    is_unread: Arc<AtomicBool>,
+}
+
+impl Consumer for UnreadConsumer {
+    fn bounds(&mut self, partition: TopicPartition) -> Result<Range<u64>, LogError> {
+        self.inner.bounds(partition)
+    }
+
+    fn assign(&mut self, partition: TopicPartition, from: u64, mend: &'static str) -> Result<(), LogError> {
+        self.inner.assign(partition, from, mend)
+    }
+
+    fn revoke(&mut self, partition: TopicPartition) {
+        self.inner.revoke(partition);
+    }
+
+    fn poll(
+        &mut self,
+        wait: Duration,
+        each: &mut dyn FnMut(TopicPartition, Record<'_>) -> ControlFlow<()>,
+    ) -> Result<usize, LogError> {
+        if self.is_unread.load(Ordering::Acquire) {
+            return Err(LogError::Hole { partition: "scans partition 0".to_owned(), expected: 5, found: 6 });
+        }
+        self.inner.poll(wait, each)
+    }
+}
+
+/// A lane that fails again and again is seen from outside, until it goes on.
+#[test]
+fn partitions_of_a_failing_lane_count_as_stopped() {
+    let context = context(meta(), Arc::new(Memory::default()), SnapshotPolicy::default());
+    let is_unread = Arc::new(AtomicBool::new(false));
+    let connect = Unread { log: CurrentLog::new(log(&[5])), is_unread: Arc::clone(&is_unread) };
+    let supervisor = LaneSupervisor::start(&context, &(Arc::new(connect) as Arc<dyn Connect>), 1);
+    supervisor.own(SCANS);
+    let why = || context.progress().first().and_then(Progress::why_stopped);
+    until("it works", || context.progress().first().is_some_and(|p| p.settled.load(Ordering::Acquire) == 2));
+    is_unread.store(true, Ordering::Release);
+    until("it says so", || why().is_some_and(|why| why.contains("offset 6 came, 5 was next")));
+    is_unread.store(false, Ordering::Release);
+    until("it goes on", || why().is_none());
     supervisor.stop();
 }
