@@ -62,6 +62,11 @@ impl CurrentLog {
     pub(crate) fn log(&self) -> Arc<Log> {
         Arc::clone(&self.log.lock())
     }
+
+    /// Lets the next poll fail.
+    pub(crate) fn fail_once(&self) {
+        self.fails.store(true, Ordering::Release);
+    }
 }
 
 impl Connect for CurrentLog {
@@ -146,7 +151,7 @@ fn restart_after(change: impl FnOnce(Arc<Log>) -> Arc<Log>) -> (u64, Option<Stri
         let mut log = current.log.lock();
         *log = change(Arc::clone(&log));
     }
-    current.fails.store(true, Ordering::Release);
+    current.fail_once();
     let timeout = Instant::now() + PATIENCE;
     while current.fails.load(Ordering::Acquire) {
         assert!(Instant::now() < timeout, "the consumer is not polled");

@@ -1,15 +1,13 @@
 //! A full queue holds up neither its reader nor, beyond its bound, its writer.
 
 use std::io;
-use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::model::address::{Partitions, Topic, TopicPartition};
-use eventlog::api::{Append, Appender, Consumer, Record};
-use eventlog::error::LogError;
+use eventlog::api::Append;
 use eventlog::files::memory::Memory;
 use eventlog::files::{File, Files};
 use eventlog::local::log::Log;
@@ -192,65 +190,19 @@ fn unreadable_snapshot_holds_up_no_other_partition() {
     supervisor.stop();
 }
 
-/// A log that cannot be read for a while.
-struct Unread {
-    log: CurrentLog,
-    is_unread: Arc<AtomicBool>,
-}
-
-impl Connect for Unread {
-    fn consumer(&self) -> Result<Box<dyn Consumer>, LogError> {
-        Ok(Box::new(UnreadConsumer { inner: self.log.consumer()?, is_unread: Arc::clone(&self.is_unread) }))
-    }
-
-    fn appender(&self) -> Result<Arc<dyn Appender>, LogError> {
-        self.log.appender()
-    }
-}
-
-struct UnreadConsumer {
-    inner: Box<dyn Consumer>,
-    is_unread: Arc<AtomicBool>,
-}
-
-impl Consumer for UnreadConsumer {
-    fn bounds(&mut self, partition: TopicPartition) -> Result<Range<u64>, LogError> {
-        self.inner.bounds(partition)
-    }
-
-    fn assign(&mut self, partition: TopicPartition, from: u64, mend: &'static str) -> Result<(), LogError> {
-        self.inner.assign(partition, from, mend)
-    }
-
-    fn revoke(&mut self, partition: TopicPartition) {
-        self.inner.revoke(partition);
-    }
-
-    fn poll(
-        &mut self,
-        wait: Duration,
-        each: &mut dyn FnMut(TopicPartition, Record<'_>) -> ControlFlow<()>,
-    ) -> Result<usize, LogError> {
-        if self.is_unread.load(Ordering::Acquire) {
-            return Err(LogError::Hole { partition: "scans partition 0".to_owned(), expected: 5, found: 6 });
-        }
-        self.inner.poll(wait, each)
-    }
-}
-
 /// A lane that fails again and again is seen from outside, until it goes on.
 #[test]
 fn partitions_of_a_failing_lane_count_as_stopped() {
     let context = context(meta(), Arc::new(Memory::default()), SnapshotPolicy::default());
-    let is_unread = Arc::new(AtomicBool::new(false));
-    let connect = Unread { log: CurrentLog::new(log(&[5])), is_unread: Arc::clone(&is_unread) };
-    let supervisor = LaneSupervisor::start(&context, &(Arc::new(connect) as Arc<dyn Connect>), 1);
+    let current = Arc::new(CurrentLog::new(log(&[5])));
+    let supervisor = LaneSupervisor::start(&context, &(Arc::clone(&current) as Arc<dyn Connect>), 1);
     supervisor.own(SCANS);
     let why = || context.progress().first().and_then(Progress::why_stopped);
     until("it works", || context.progress().first().is_some_and(|p| p.settled.load(Ordering::Acquire) == 2));
-    is_unread.store(true, Ordering::Release);
-    until("it says so", || why().is_some_and(|why| why.contains("offset 6 came, 5 was next")));
-    is_unread.store(false, Ordering::Release);
+    until("it says so", || {
+        current.fail_once();
+        why().is_some_and(|why| why.contains("offset 1 came, 0 was next"))
+    });
     until("it goes on", || why().is_none());
     supervisor.stop();
 }
