@@ -145,7 +145,7 @@ fn bytes(units: usize) -> i64 {
 mod tests {
     use super::*;
 
-    /// However many keys hold all that they can get, one that holds nothing gets some.
+    /// While three keys hold all that they can get, one that holds nothing gets some.
     #[test]
     fn no_key_keeps_another_out() {
         const MIB: usize = 1024 * 1024;
