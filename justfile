@@ -4,6 +4,8 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 root := justfile_directory()
+# What the demo and the tour are built with: .ci/run takes `dev`, which the tests build anyway.
+profile := env("MASHANG_PROFILE", "release")
 cases := env("MASHANG_CASES", root / "../shared/cases")
 export PATH := root / "target/tools/venv/bin:" + env("PATH")
 export NODE_PATH := env("NODE_PATH", root / "target/tools/node/node_modules")
@@ -112,12 +114,12 @@ demo:
     #!/usr/bin/env bash
     set -euo pipefail
     mkdir -p target
-    cargo run --release --locked -- demo --for 20s | tee target/demo.txt
+    cargo run --profile {{ profile }} --locked -- demo --for 20s | tee target/demo.txt
     grep -q 'accepted [1-9][0-9]* .*orders [1-9]' target/demo.txt || { echo "the demo's totals do not move" >&2; exit 1; }
 
 # Run the tour of the README
 tour:
-    cargo run --release --locked -- run --rules docs/tour/rules.toml --events docs/tour/events.ndjson --out target/tour
+    cargo run --profile {{ profile }} --locked -- run --rules docs/tour/rules.toml --events docs/tour/events.ndjson --out target/tour
 
 # Convert a retailer's year into target/journey, once; MASHANG_CASES names the directory of journey.py
 journey:
