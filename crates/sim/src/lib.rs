@@ -6,15 +6,19 @@
 //! - [`fleet`]: the same as a fleet of processes on a shared log
 //! - [`clients`], [`edge`], [`database`]: what both kinds of deployment have
 //! - [`safeguards`]: what a run does without one of them
+//! - [`cost`]: how much of what they keep desks look at, for each event
+//! - [`floods`]: events that reach a bound and go on, with the bound and without it
 //! - [`trace`], [`alarm`]: what happened, and why a run stopped
 //! - [`generate`]: random rules, and events that try their limits
 //! - [`naive`]: the contract as a plain model; it shares no code with the other crates
 
 mod alarm;
 pub mod clients;
+mod cost;
 mod database;
 pub mod edge;
 mod fleet;
+pub mod floods;
 #[expect(
     clippy::unwrap_used,
     clippy::cast_possible_wrap,

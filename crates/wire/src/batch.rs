@@ -25,21 +25,37 @@ pub struct Line<'a> {
 }
 
 /// The lines of an NDJSON body, ended by `\n` or `\r\n`, without the blank ones and a leading byte order mark.
-pub fn lines(body: &[u8]) -> impl Iterator<Item = Line<'_>> {
-    let mut rest = Some(json::without_bom(body));
-    let raw = std::iter::from_fn(move || {
-        let text = rest?;
-        let (line, after) = match memchr::memchr(b'\n', text) {
-            Some(end) => (&text[..end], Some(&text[end + 1..])),
-            None => (text, None),
-        };
-        rest = after;
-        Some(line.strip_suffix(b"\r").unwrap_or(line))
-    });
-    raw.zip(1..).filter(|(line, _)| !line.trim_ascii().is_empty()).map(|(line, number)| Line {
-        number,
-        object: if line.len() <= LINE_BYTES_MAX { Ok(line) } else { Err(too_long(line.len())) },
-    })
+#[derive(Clone, Debug)]
+pub struct Lines<'a> {
+    rest: Option<&'a [u8]>,
+    number: usize,
+}
+
+/// The lines of an NDJSON body.
+#[must_use]
+pub fn lines(body: &[u8]) -> Lines<'_> {
+    Lines { rest: Some(json::without_bom(body)), number: 0 }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Line<'a>;
+
+    fn next(&mut self) -> Option<Line<'a>> {
+        loop {
+            let text = self.rest?;
+            let (line, after) = match memchr::memchr(b'\n', text) {
+                Some(end) => (&text[..end], Some(&text[end + 1..])),
+                None => (text, None),
+            };
+            self.rest = after;
+            self.number += 1;
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if !line.trim_ascii().is_empty() {
+                let object = if line.len() <= LINE_BYTES_MAX { Ok(line) } else { Err(too_long(line.len())) };
+                return Some(Line { number: self.number, object });
+            }
+        }
+    }
 }
 
 fn too_long(bytes: usize) -> Refused {

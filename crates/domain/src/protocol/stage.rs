@@ -7,8 +7,7 @@
 //! sends both frames again. Any other mismatch stops the partition, and the error names both positions. So frames of a zombie
 //! are dropped, and a lost frame, a torn log or a diverging desk is an alarm, never a wrong number.
 //!
-//! The module `positions` has the reader's rule. This one has the writer's part: which records a stage applies, and what it
-//! answers.
+//! The module `positions` has the reader's rule; this one has the writer's part: which records a stage applies, and its answers.
 
 use std::collections::BTreeMap;
 
@@ -23,9 +22,8 @@ use crate::model::time::Millis;
 use crate::protocol::behaviour::{Behaviour, Build};
 use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::genesis::Genesis;
-use crate::protocol::reject;
-
 use crate::protocol::positions::{Admission, Position, Positions, ProtocolError};
+use crate::protocol::reject;
 
 /// The behaviour of this build, which its markers name.
 pub const BEHAVIOUR: u32 = Build::this().own().number;
@@ -113,6 +111,8 @@ pub struct Kept {
     pub waiting_refunds: usize,
     /// How often each bound on what strangers can make it keep was reached, by the bound's name.
     pub bounds_reached: Vec<(&'static str, u64)>,
+    /// How many kept touches, orders, refunds and attempts it has looked at since it was loaded: work that grows with what is kept.
+    pub looked_at: u64,
 }
 
 /// A desk: a pure function of its state and a frame.

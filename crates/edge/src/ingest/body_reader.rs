@@ -9,7 +9,7 @@ use serde::Serialize;
 use web::auth::Grant;
 use web::merchants::MerchantCatalog;
 use web::quota::rate_table::RateTable;
-use wire::batch::{self, Broken, ELEMENTS_MAX};
+use wire::batch::{self, Broken, ELEMENTS_MAX, Lines};
 use wire::event::cloud::{self, Headers};
 use wire::event::{self, Accepted, FieldError, KeylessScan, Merchants, Reason, Refused};
 
@@ -17,6 +17,8 @@ use crate::ingest::batcher::{Batcher, EventBatch};
 use crate::ingest::clock::NoStamp;
 use crate::metrics::{Metrics, Shed, Transport};
 
+/// Number of events that are read in one turn; other requests have theirs before the next.
+const TURN_MAX: usize = 128;
 /// Number of rows of an answer from which on only the first error of each event has one.
 const ROWS_MAX: usize = 50_000;
 
@@ -79,6 +81,8 @@ pub(crate) struct Context<'d> {
     pub(crate) limiter: &'d RateTable,
     pub(crate) grant: &'d Grant,
     pub(crate) batcher: &'d Batcher,
+    /// Maximum number of events of a body that become durable together.
+    pub(crate) together_max: u64,
 }
 
 /// A body with more events than it may have.
@@ -88,22 +92,41 @@ pub(crate) struct TooMany;
 
 /// The result of a body that was read alone.
 pub(crate) struct Read {
+    /// The events, in batches that become durable one after the other: all but the last one, and that.
+    pub(crate) earlier: Vec<EventBatch>,
     pub(crate) batch: EventBatch,
     pub(crate) answer: Answer,
     /// How many of its events belong to each merchant that has a quota.
     pub(crate) of_merchants: BTreeMap<String, u64>,
 }
 
-/// Reads the events of a body that came over HTTP.
+impl Read {
+    /// Number of events that it accepts.
+    pub(crate) fn events(&self) -> u64 {
+        self.earlier.iter().map(EventBatch::events).sum::<u64>() + self.batch.events()
+    }
+
+    /// All batches, the first one first.
+    pub(crate) fn into_batches(self) -> impl Iterator<Item = EventBatch> {
+        self.earlier.into_iter().chain([self.batch])
+    }
+}
+
+/// Reads the events of a body that came over HTTP, in turns with other requests.
 ///
 /// # Errors
 /// It has more events than a body may have; none of them is taken.
-pub(crate) fn read(body: &[u8], shape: Shape<'_>, context: Context<'_>) -> Result<Read, TooMany> {
+pub(crate) async fn read(text: &[u8], shape: Shape<'_>, context: Context<'_>) -> Result<Read, TooMany> {
     let merchants = context.grant.merchants(context.served);
     let mut reading = Reading::new(context.metrics, context.limiter, context.batcher, Transport::Http);
-    let sender = Sender { grant: context.grant, merchants: &merchants };
-    let Body { answer, of_merchants, .. } = reading.body(body, shape, sender)?;
-    Ok(Read { batch: reading.batch, answer, of_merchants })
+    reading.together_max = context.together_max;
+    let mut body = Body::of(Sender { grant: context.grant, merchants: &merchants });
+    let mut events = reading.begin(text, shape, &mut body)?;
+    while reading.turn(&mut events, &mut body) {
+        tokio::task::yield_now().await;
+    }
+    reading.end(&mut body);
+    Ok(reading.into_read(body))
 }
 
 /// Reads a scan that a browser made, as if it were a body with one event.
@@ -121,7 +144,7 @@ pub(crate) fn read_scan(scan: KeylessScan<'_>, context: Context<'_>) -> Read {
         &mut body,
     );
     reading.count(&body);
-    Read { batch: reading.batch, answer: body.answer, of_merchants: body.of_merchants }
+    reading.into_read(body)
 }
 
 /// Reports a body that could not even be decompressed as one event.
@@ -131,7 +154,7 @@ pub(crate) fn unreadable(error: String, context: Context<'_>) -> Read {
     let mut body = Body::of(Sender { grant: context.grant, merchants: &merchants });
     reading.refuse(&whole(error, Reason::Encoding), &mut body);
     reading.count(&body);
-    Read { batch: reading.batch, answer: body.answer, of_merchants: body.of_merchants }
+    reading.into_read(body)
 }
 
 /// The sender of a body.
@@ -178,7 +201,19 @@ pub(crate) struct Reading<'d> {
     batcher: &'d Batcher,
     transport: Transport,
     arena: Bump,
+    together_max: u64,
+    earlier: Vec<EventBatch>,
     batch: EventBatch,
+}
+
+/// The events of a body that are not read yet.
+enum Events<'t> {
+    /// Elements of an array, or one object.
+    Json(std::vec::IntoIter<&'t [u8]>),
+    Cloud(std::vec::IntoIter<&'t [u8]>),
+    Lines(Lines<'t>),
+    /// The data of a CloudEvent whose attributes are headers.
+    CloudData(Headers<'t>, Option<&'t [u8]>),
 }
 
 impl<'d> Reading<'d> {
@@ -189,7 +224,9 @@ impl<'d> Reading<'d> {
         transport: Transport,
     ) -> Self {
         let tick = limiter.tick(Instant::now());
-        Self { metrics, limiter, tick, batcher, transport, arena: Bump::new(), batch: batcher.new_batch() }
+        let (arena, together_max) = (Bump::new(), u64::MAX);
+        let (earlier, batch) = (Vec::new(), batcher.new_batch());
+        Self { metrics, limiter, tick, batcher, transport, arena, together_max, earlier, batch }
     }
 
     /// Reads one more body.
@@ -198,36 +235,79 @@ impl<'d> Reading<'d> {
     /// It has more events than a body may have; none of them is taken.
     pub(crate) fn body<'s>(&mut self, text: &[u8], shape: Shape<'_>, sender: Sender<'s>) -> Result<Body<'s>, TooMany> {
         let mut body = Body::of(sender);
+        let mut events = self.begin(text, shape, &mut body)?;
+        while self.turn(&mut events, &mut body) {}
+        self.end(&mut body);
+        Ok(body)
+    }
+
+    /// Cuts a body into events; one that cannot be cut is reported as one event.
+    fn begin<'t>(&mut self, text: &'t [u8], shape: Shape<'t>, body: &mut Body<'_>) -> Result<Events<'t>, TooMany> {
         let shape = if matches!(shape, Shape::Text) { text_shape(text) } else { shape };
-        match shape {
-            _ if text.trim_ascii().is_empty() => {}
-            Shape::Json => self.all(batch::json(text), event::read, &mut body)?,
-            Shape::CloudBatch => self.all(batch::elements(text), cloud::read_structured, &mut body)?,
-            Shape::Cloud => self.event(text, cloud::read_structured, &mut body),
-            Shape::CloudData(headers) => self.event(
-                text,
-                |data, merchants, arena| cloud::read_binary(&headers, data, merchants, arena),
-                &mut body,
-            ),
+        let list = match shape {
+            _ if text.trim_ascii().is_empty() => Ok(Vec::new()),
+            Shape::Json => batch::json(text),
+            Shape::CloudBatch => batch::elements(text),
+            Shape::Cloud => Ok(vec![text]),
+            Shape::CloudData(headers) => return Ok(Events::CloudData(headers, Some(text))),
             Shape::Ndjson | Shape::Text => {
                 // Counted first: no event of a body that is too large is taken.
-                if batch::lines(text).nth(ELEMENTS_MAX).is_some() {
-                    return Err(TooMany);
-                }
-                for line in batch::lines(text) {
-                    match line.object {
-                        Ok(object) => self.event(object, event::read, &mut body),
-                        Err(wrong) => self.refuse(&wrong, &mut body),
+                let is_too_large = batch::lines(text).nth(ELEMENTS_MAX).is_some();
+                return if is_too_large { Err(TooMany) } else { Ok(Events::Lines(batch::lines(text))) };
+            }
+        };
+        let list = match list {
+            Ok(list) => list,
+            Err(Broken::TooMany) => return Err(TooMany),
+            Err(broken) => {
+                let reason = if matches!(broken, Broken::NoArray) { Reason::Type } else { Reason::Json };
+                self.refuse(&whole(broken.to_string(), reason), body);
+                Vec::new()
+            }
+        };
+        let is_cloud = matches!(shape, Shape::Cloud | Shape::CloudBatch);
+        Ok(if is_cloud { Events::Cloud(list.into_iter()) } else { Events::Json(list.into_iter()) })
+    }
+
+    /// Reads some events; returns whether there may be more.
+    fn turn(&mut self, events: &mut Events<'_>, body: &mut Body<'_>) -> bool {
+        for _ in 0..TURN_MAX {
+            match events {
+                Events::Json(list) => match list.next() {
+                    Some(text) => self.event(text, event::read, body),
+                    None => return false,
+                },
+                Events::Cloud(list) => match list.next() {
+                    Some(text) => self.event(text, cloud::read_structured, body),
+                    None => return false,
+                },
+                Events::CloudData(headers, data) => match data.take() {
+                    Some(data) => {
+                        self.event(
+                            data,
+                            |data, merchants, arena| cloud::read_binary(headers, data, merchants, arena),
+                            body,
+                        );
                     }
-                }
+                    None => return false,
+                },
+                Events::Lines(lines) => match lines.next().map(|line| line.object) {
+                    Some(Ok(object)) => self.event(object, event::read, body),
+                    Some(Err(wrong)) => self.refuse(&wrong, body),
+                    None => return false,
+                },
             }
         }
+        true
+    }
+
+    /// Ends a body whose events are read.
+    fn end(&self, body: &mut Body<'_>) {
         if body.index == 0 {
             let error = "the body is empty; send events".to_owned();
             body.answer.rejected.push(Row { index: 0, id: None, field: String::new(), error });
         }
-        self.count(&body);
-        Ok(body)
+        self.count(body);
     }
 
     /// Counts the events of a body that was read; what could not be read as an event counts as one.
@@ -241,20 +321,8 @@ impl<'d> Reading<'d> {
         self.batch
     }
 
-    /// The events of a list, if it is one.
-    fn all(
-        &mut self,
-        list: Result<Vec<&[u8]>, Broken>,
-        read: impl for<'a> Fn(&'a [u8], &Merchants, &'a Bump) -> Result<Accepted<'a>, Refused>,
-        body: &mut Body<'_>,
-    ) -> Result<(), TooMany> {
-        match list {
-            Ok(events) => events.into_iter().for_each(|event| self.event(event, &read, body)),
-            Err(broken @ Broken::Json { .. }) => self.refuse(&whole(broken.to_string(), Reason::Json), body),
-            Err(broken @ Broken::NoArray) => self.refuse(&whole(broken.to_string(), Reason::Type), body),
-            Err(Broken::TooMany) => return Err(TooMany),
-        }
-        Ok(())
+    fn into_read(self, body: Body<'_>) -> Read {
+        Read { earlier: self.earlier, batch: self.batch, answer: body.answer, of_merchants: body.of_merchants }
     }
 
     fn event(
@@ -280,6 +348,9 @@ impl<'d> Reading<'d> {
                 Ok(stamp) => {
                     let mut event = accepted.event;
                     event.stamp = stamp;
+                    if self.batch.events() >= self.together_max {
+                        self.earlier.push(std::mem::replace(&mut self.batch, self.batcher.new_batch()));
+                    }
                     self.batch.push(&event, self.transport);
                     if let Some(count) = body.of_merchants.get_mut(event.merchant) {
                         *count += 1;

@@ -5,9 +5,11 @@
 //! - [`clock`]: the stamp of every event
 //! - [`batcher`]: events of many requests become frames, and frames rounds of the log
 //! - `memory`: the memory of requests in flight
+//! - `senders`: whether several senders share this process
 
 pub mod batcher;
 pub(crate) mod body_reader;
 pub mod clock;
 pub(crate) mod memory;
+mod senders;
 pub mod service;

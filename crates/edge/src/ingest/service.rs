@@ -29,12 +29,16 @@ use wire::event::cloud::{Headers, is_json};
 use crate::ingest::batcher::{Batcher, SubmitError};
 use crate::ingest::body_reader::{Answer, Context, Read, Shape, read, unreadable};
 use crate::ingest::memory::{MemoryBudget, MemoryPermit, Share, units};
+use crate::ingest::senders::Senders;
 use crate::metrics::{Metrics, Shed};
 use crate::transport::browser::cookie::VisitorKey;
 use crate::transport::browser::link_hosts::LinkHost;
 
 /// Where events are sent to.
 pub const PATH: &str = "/v1/events";
+/// Maximum number of events of one body that become durable together while there are several senders; further ones wait for the
+/// next round, so that the events of others are not behind all of them.
+const TOGETHER_MAX: u64 = 128;
 /// Maximum time from the start of a body to its end; a slower one is refused.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -62,6 +66,7 @@ pub struct IngestService {
     pub(crate) memory: Arc<MemoryBudget>,
     /// Counts the events of each shopper.
     pub(crate) limiter: RateTable,
+    senders: Senders,
     /// Names the shoppers of keyless scans.
     pub(crate) visitor_key: VisitorKey,
     /// What clients without a key may do.
@@ -107,6 +112,7 @@ impl IngestService {
             metrics,
             memory,
             limiter,
+            senders: Senders::default(),
             visitor_key,
             client_limits: limits.client_limits,
             link_hosts: limits.link_hosts,
@@ -187,6 +193,13 @@ impl IngestService {
         self.keys.as_ref().map_or_else(|| self.everything.clone(), |keys| keys.keyless())
     }
 
+    /// The context in which a body of a sender is read.
+    pub(crate) fn context<'d>(&'d self, grant: &'d Grant, batcher: &'d Batcher, now: Instant) -> Context<'d> {
+        let together_max = if self.senders.are_several(&grant.key, now) { TOGETHER_MAX } else { u64::MAX };
+        let Self { served, metrics, limiter, .. } = self;
+        Context { served, metrics, limiter, grant, batcher, together_max }
+    }
+
     /// The shard of the thread that calls.
     pub(crate) fn batcher(&self) -> &Arc<Batcher> {
         let number = match NUMBER.get() {
@@ -221,10 +234,9 @@ impl IngestService {
         }
         let Some(body) = read_body(body, &mut permit).await? else { return Err(self.busy(began)) };
         let batcher = self.batcher();
-        let context =
-            Context { served: &self.served, metrics: &self.metrics, limiter: &self.limiter, grant: &grant, batcher };
+        let context = self.context(&grant, batcher, began);
         let read = match unpack(encoding, &body, &mut |bytes| permit.hold(bytes)) {
-            Ok(body) => read(&body, shape, context).map_err(|e| too_large(e.to_string()))?,
+            Ok(body) => read(&body, shape, context).await.map_err(|e| too_large(e.to_string()))?,
             Err(broken @ UnpackError::Broken { .. }) => unreadable(broken.to_string(), context),
             Err(UnpackError::NoRoom) => return Err(self.busy(began)),
             Err(packed @ (UnpackError::TooLarge | UnpackError::TooDense)) => return Err(too_large(packed.to_string())),
@@ -234,8 +246,8 @@ impl IngestService {
         // An answer may be larger than its request, and its client may not read it.
         let mut answer_permit = permit.another();
         if !answer_permit.hold_answer(read.answer.memory()) {
-            self.metrics.shed(Shed::Busy, read.batch.events());
-            batcher.discard(read.batch);
+            self.metrics.shed(Shed::Busy, read.events());
+            read.into_batches().for_each(|batch| batcher.discard(batch));
             return Err(Problem::busy(BUSY, retry_after_s(began)));
         }
         if read.batch.events() == 0 {
@@ -255,18 +267,23 @@ impl IngestService {
         read: Read,
         permit: MemoryPermit,
         grant: &Grant,
-        batcher: &Batcher,
+        batcher: &Arc<Batcher>,
         began: Instant,
     ) -> Result<Answer, Problem> {
-        let Read { mut batch, answer, of_merchants } = read;
-        let events = batch.events();
-        if let Err((merchant, wait)) = grant.take_quotas(began, events, &of_merchants) {
+        let events = read.events();
+        if let Err((merchant, wait)) = grant.take_quotas(began, events, &read.of_merchants) {
             self.metrics.shed(Shed::Quota, events);
-            batcher.discard(batch);
+            read.into_batches().for_each(|batch| batcher.discard(batch));
             return Err(quota_exceeded(&format!("merchant {merchant}"), wait, began));
         }
+        let Read { earlier, mut batch, answer, .. } = read;
         batch.hold(permit);
-        match batcher.submit(batch).await {
+        let durable = if earlier.is_empty() {
+            batcher.submit(batch).await
+        } else {
+            batcher.submit_in_turn(earlier.into_iter().chain([batch]).collect()).await
+        };
+        match durable {
             Ok(durable) => {
                 self.metrics.ack_seconds.observe(began.elapsed().as_secs_f64());
                 Ok(Answer { durable: durable.as_str(), ..answer })

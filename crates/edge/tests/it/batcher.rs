@@ -156,6 +156,67 @@ fn all_waiting_tasks_on_a_thread_get_the_result() {
     batcher.close();
 }
 
+/// Batches of one body go one after the other: between them there is room for others. The first that is refused ends it.
+#[test]
+fn batches_of_one_body_take_turns_with_others() {
+    let (batcher, rounds) = slow(8, Duration::ZERO..=Duration::ZERO);
+    let batch = |events| {
+        let mut batch = batcher.new_batch();
+        (0..events).for_each(|_| batch.push(&visit("1"), Transport::Http));
+        batch
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    for (answer, wanted) in
+        [(Ok(()), Ok(Durable::Log)), (Err(AppendError::Full), Err(SubmitError::Refused(AppendError::Full)))]
+    {
+        let (own, batches) = (Arc::clone(&batcher), vec![batch(5), batch(6), batch(7)]);
+        let body = runtime.spawn(async move { own.submit_in_turn(batches).await });
+        let (first, done) = next(&rounds);
+        submit(&batcher, 1);
+        let (others, others_done) = next(&rounds);
+        assert_eq!((first, others), (5, 1), "the rest of the body waits");
+        others_done(Ok(()));
+        done(Ok(()));
+        let (second, done) = next(&rounds);
+        assert_eq!(second, 6);
+        done(answer);
+        if answer.is_ok() {
+            let (last, done) = next(&rounds);
+            assert_eq!(last, 7);
+            done(Ok(()));
+        }
+        assert_eq!(runtime.block_on(body).expect("a task"), wanted);
+        assert!(rounds.try_recv().is_err(), "what was not sent is not sent later");
+    }
+    batcher.close();
+}
+
+/// A sender that goes away changes nothing: its body is made durable whole, or refused.
+#[test]
+fn batches_of_one_body_go_on_without_their_sender() {
+    let (batcher, rounds) = slow(8, Duration::ZERO..=Duration::ZERO);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let batches: Vec<_> = (0..2)
+        .map(|_| {
+            let mut batch = batcher.new_batch();
+            batch.push(&visit("1"), Transport::Http);
+            batch
+        })
+        .collect();
+    let own = Arc::clone(&batcher);
+    let sender = runtime.spawn(async move { own.submit_in_turn(batches).await });
+    let (_, done) = next(&rounds);
+    sender.abort();
+    assert!(runtime.block_on(sender).is_err());
+    done(Ok(()));
+    let (events, done) = next(&rounds);
+    assert_eq!(events, 1);
+    done(Ok(()));
+    batcher.close();
+}
+
 fn visit(id: &str) -> Event<'_> {
     Event {
         key: 1,

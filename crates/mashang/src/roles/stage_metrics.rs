@@ -14,6 +14,7 @@ pub(crate) struct StageMetrics {
     state_bytes: IntGaugeVec,
     bounds_reached: IntGaugeVec,
     waiting_refunds: IntGauge,
+    lookups: IntGauge,
     snapshot_age: IntGauge,
     stopped: IntGaugeVec,
     began_ms: i64,
@@ -36,6 +37,11 @@ impl StageMetrics {
                 &["bound"],
             ),
             waiting_refunds: gauge(registry, "mashang_waiting_refunds", "Refunds that wait for their order"),
+            lookups: gauge(
+                registry,
+                "mashang_desk_lookups",
+                "Kept touches, orders, refunds and attempts that desks looked at for events since their states were loaded",
+            ),
             snapshot_age: gauge(
                 registry,
                 "mashang_snapshot_age_seconds",
@@ -66,7 +72,7 @@ impl StageMetrics {
         self.bounds_reached.reset();
         self.stopped.reset();
         let mut oldest = None;
-        let mut waiting = 0;
+        let (mut waiting, mut lookups) = (0, 0);
         for progress in desks {
             let desk = desk_of(progress.topic).name;
             self.set_stopped(desk, progress.partition, progress.why_stopped().is_some());
@@ -75,6 +81,7 @@ impl StageMetrics {
             }
             let kept = progress.kept.lock();
             waiting += kept.waiting_refunds;
+            lookups += kept.looked_at;
             for (bound, times) in &kept.bounds_reached {
                 self.bounds_reached.with_label_values(&[bound]).add(i64::try_from(*times).unwrap_or(i64::MAX));
             }
@@ -85,6 +92,7 @@ impl StageMetrics {
             }
         }
         self.waiting_refunds.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.lookups.set(i64::try_from(lookups).unwrap_or(i64::MAX));
         self.snapshot_age.set(oldest.map_or(0, |oldest| (now_ms() - oldest).max(0) / 1000));
     }
 }

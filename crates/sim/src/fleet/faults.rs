@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ::eventlog::files::Files;
 use ::eventlog::files::memory::Loss;
+use domain::frame::HEADER_BYTES;
 use domain::model::address::Topic;
 use domain::protocol::stage::marker_record;
 
@@ -281,7 +282,7 @@ impl World {
             _ if !record.is_empty() => {
                 let at = self.rng.below(record.len());
                 let bit = 1 << self.rng.below(8);
-                if (LENGTH_AT..CRC_AT).contains(&at) {
+                if record.len() >= HEADER_BYTES && (LENGTH_AT..CRC_AT).contains(&at) {
                     // Wrong, and its checksum is right.
                     record[LENGTH_AT] ^= bit;
                     let crc = crc32c::crc32c_append(crc32c::crc32c(&record[..CRC_AT]), &record[CRC_AT + 4..]);

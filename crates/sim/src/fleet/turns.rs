@@ -379,8 +379,8 @@ impl World {
 
     pub(super) fn rest(&mut self) -> Result<(), Alarm> {
         let tasks = self.workers.iter().flat_map(|worker| &worker.tasks);
-        let missing: Vec<TaskError> = tasks.filter_map(|task| task.check_nothing_is_missing().err()).collect();
-        missing.into_iter().try_for_each(|error| self.alarm(error.into()))?;
+        let alarms: Vec<Alarm> = tasks.filter_map(|task| task.check_at_rest().err()).collect();
+        alarms.into_iter().try_for_each(|alarm| self.alarm(alarm))?;
         // Another writer may have moved on; then this one reads again from there.
         for _ in 0..3 {
             for at in 0..self.ledgers.len() {

@@ -16,6 +16,8 @@ use worker::task::{Task, TaskError};
 use domain::model::address::TopicPartition;
 
 use super::log::SharedLog;
+use crate::alarm::Alarm;
+use crate::cost::Cost;
 use crate::safeguards::task::open_task;
 use crate::safeguards::{Safeguard, Without};
 
@@ -26,6 +28,7 @@ pub(crate) struct SimTask {
     /// Another task of the same partition has another number.
     pub number: u64,
     inner: Box<dyn Task>,
+    cost: Cost,
     /// The next offset that it reads.
     next: u64,
     /// Number of records that this task still reads after another worker took the partition. `None`: this worker owns it.
@@ -81,7 +84,7 @@ impl Worker {
             inner.start_offset(&bounds)?
         };
         log.check(topic_partition, next)?;
-        self.tasks.push(SimTask { topic_partition, number, inner, next, left: None });
+        self.tasks.push(SimTask { topic_partition, number, inner, cost: Cost::default(), next, left: None });
         Ok(())
     }
 
@@ -91,7 +94,7 @@ impl Worker {
     /// Why the task stops.
     pub(crate) fn step(&mut self, at: usize, log: &SharedLog, most: usize) -> Result<(usize, Vec<Output>), TaskError> {
         let Self { tasks, rules_cache, library, .. } = self;
-        let SimTask { topic_partition, inner, next, .. } = &mut tasks[at];
+        let SimTask { topic_partition, inner, cost, next, .. } = &mut tasks[at];
         let mut answers = Vec::new();
         let mut taken = 0;
         while taken < most
@@ -101,7 +104,7 @@ impl Worker {
                 *library = more;
             }
             let record = Record { offset: *next, append: stored.append, bytes: &stored.bytes };
-            inner.take(record, library, &mut answers)?;
+            cost.take(&mut **inner, record, library, &mut answers)?;
             *next += 1;
             taken += 1;
         }
@@ -154,8 +157,9 @@ impl SimTask {
     }
 
     /// # Errors
-    /// A frame is missing.
-    pub(crate) fn check_nothing_is_missing(&self) -> Result<(), TaskError> {
-        self.inner.check_nothing_is_missing()
+    /// A frame is missing, or it has looked at too much.
+    pub(crate) fn check_at_rest(&self) -> Result<(), Alarm> {
+        self.inner.check_nothing_is_missing()?;
+        self.cost.check()
     }
 }

@@ -11,7 +11,7 @@ pub(crate) mod ledgers;
 pub(crate) mod logs;
 pub(crate) mod plan;
 pub(crate) mod queues;
-mod start;
+pub(crate) mod start;
 pub(crate) mod task;
 
 use std::path::PathBuf;
@@ -361,7 +361,7 @@ impl World {
 
     fn rest(&mut self) -> Result<(), Alarm> {
         for task in &self.tasks {
-            task.check_nothing_is_missing()?;
+            task.check_at_rest()?;
         }
         // Another writer may have moved on; then this one reads again from there.
         for _ in 0..3 {

@@ -116,7 +116,8 @@ impl World {
     }
 }
 
-fn library(case: &Case) -> Library {
+/// The rulebooks of a case, numbered from 1.
+pub(crate) fn library(case: &Case) -> Library {
     let files: BTreeMap<&str, &str> = case.files.iter().map(|(name, content)| (&**name, &**content)).collect();
     let mut open = |reference: Reference<'_>| {
         let name = match reference {

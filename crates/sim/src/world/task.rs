@@ -11,6 +11,8 @@ use eventlog::local::reader::{Partition, Reader};
 use worker::snapshot::{Snapshot, Snapshots};
 use worker::task::{RETIRED, Task, TaskError};
 
+use crate::alarm::Alarm;
+use crate::cost::Cost;
 use crate::safeguards::Without;
 use crate::safeguards::task::open_task;
 
@@ -23,6 +25,7 @@ pub(crate) struct SimTask {
     pub producer: u64,
     reader: Reader,
     inner: Box<dyn Task>,
+    cost: Cost,
     /// Number of its frames that are durable.
     acknowledged: u64,
     /// Whether it no longer gets acknowledgements, because some of its frames are lost.
@@ -57,6 +60,7 @@ impl Opening<'_> {
             producer,
             reader,
             inner,
+            cost: Cost::default(),
             acknowledged: 0,
             ignores_acks: false,
             left: 0,
@@ -75,7 +79,7 @@ impl SimTask {
         while taken < records
             && let Some(record) = self.reader.next_record()?
         {
-            self.inner.take(record, library, &mut answers)?;
+            self.cost.take(&mut *self.inner, record, library, &mut answers)?;
             taken += 1;
         }
         Ok((taken, answers))
@@ -99,8 +103,9 @@ impl SimTask {
     }
 
     /// # Errors
-    /// A frame is missing.
-    pub(crate) fn check_nothing_is_missing(&self) -> Result<(), TaskError> {
-        self.inner.check_nothing_is_missing()
+    /// A frame is missing, or it has looked at too much.
+    pub(crate) fn check_at_rest(&self) -> Result<(), Alarm> {
+        self.inner.check_nothing_is_missing()?;
+        self.cost.check()
     }
 }

@@ -1,5 +1,6 @@
 //! Seeds: runs that end clean, equal runs, and runs that show what a safeguard prevents.
 
+mod floods;
 mod restored;
 mod safeguards;
 mod seeds;

@@ -110,6 +110,12 @@ impl Progress {
         Self { funnel, rules, cohorts: Vec::new(), attempts: VecDeque::new(), by_cohort: None, dropped: 0 }
     }
 
+    /// How many kept things the next event makes it look at: its attempts, under behaviour 1 its cohorts.
+    pub(super) fn looks(&self) -> u64 {
+        let is_bounded = self.cohorts.first().is_none_or(|cohort| cohort.begun.is_empty());
+        (if is_bounded { self.attempts.len() } else { self.cohorts.len() }) as u64
+    }
+
     /// Moves every attempt that the event takes further, then starts one if it fits the first step; returns whether the oldest
     /// one ended because there were too many.
     pub(super) fn pass(&mut self, funnel: &Funnel, event: &FunnelEvent<'_>, mut reached: impl FnMut(Reached)) -> bool {

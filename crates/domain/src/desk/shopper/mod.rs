@@ -72,6 +72,7 @@ impl Desk for ShopperDesk {
         Kept {
             waiting_refunds: self.merchants.values().map(Merchant::waiting_refunds).sum(),
             bounds_reached: add_up(self.merchants.values().flat_map(Merchant::bounds_reached)),
+            looked_at: self.merchants.values().map(Merchant::looked_at).sum(),
         }
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Settlement<'a> {
     pub(super) out: &'a mut Outbox,
     /// The number of refunds that wait, of all shoppers.
     pub(super) waiting_refunds: &'a mut usize,
+    /// Number of touches, orders and refunds that events made it look at.
+    pub(super) looked_at: &'a mut u64,
     /// Under a behaviour with bounds, which also leaves orders alone whose credit stays as it is: whether a touch was no candidate
     /// because there were too many.
     pub(super) full: Option<&'a Cell<bool>>,
@@ -43,6 +45,7 @@ impl Settlement<'_> {
     /// were too many.
     pub(super) fn settle(&mut self, context: &EventContext<'_, '_>) -> bool {
         let max = self.compiled.book.rules.attribution.touches_max;
+        *self.looked_at += self.shopper.touches.all().len() as u64;
         let added = context.touch().map(|touch| (touch, self.shopper.touches.add(touch, max)));
         let touch =
             added.filter(|(_, added)| matches!(added, Added::Kept | Added::DroppedAnother)).map(|(touch, _)| touch);
@@ -98,7 +101,7 @@ impl Settlement<'_> {
     /// commission of the others: what is taken back depends on the old one, what is added on the new one. And counters are sent
     /// in the order of their first use, so other turns would give a frame with other bytes.
     fn orders(&mut self, context: &EventContext<'_, '_>, touch: Option<Touch>) {
-        let Self { shopper, compiled, versions, counters, names, out, waiting_refunds, full } = self;
+        let Self { shopper, compiled, versions, counters, names, out, waiting_refunds, looked_at, full } = self;
         let full = *full;
         let mut buyer = Buyer {
             merchant: context.event.merchant,
@@ -124,7 +127,9 @@ impl Settlement<'_> {
         if let Some((_, at)) = payment {
             shopper.orders.take_out(at);
         }
-        let mut concerned = concerned(shopper, versions, touch.as_ref(), payment.map(|(_, at)| at), earlier, full);
+        let (mut concerned, looks) =
+            concerned(shopper, versions, touch.as_ref(), payment.map(|(_, at)| at), earlier, full);
+        **looked_at += looks as u64;
         if let (Some(_), Some(touch)) = (full, touch) {
             settle_unchanged(shopper, versions, touch, payment.map(|(_, at)| at), &mut concerned);
         }
@@ -136,6 +141,11 @@ impl Settlement<'_> {
             Some(_) => order.refunds_before(context.time, context.event.key),
             None => usize::MAX,
         };
+        if let Some((_, at)) = payment {
+            let order = &shopper.orders[at];
+            let first = if is_order { 0 } else { order.refunds_before(context.time, context.event.key) };
+            **looked_at += (order.candidates.len() + order.refunds() - first) as u64;
+        }
         let mut before = Vec::with_capacity(concerned.len());
         let mut memo = CreditMemo::default();
         for &i in &concerned {
@@ -205,7 +215,7 @@ impl Settlement<'_> {
 }
 
 /// The places of the orders that an event concerns: the paid one, those of which the touch is a candidate, and, if the shopper's
-/// first order moves, those whose commission depends on it.
+/// first order moves, those whose commission depends on it. And how many orders it has looked at.
 fn concerned(
     shopper: &mut Shopper,
     versions: &Versions,
@@ -213,23 +223,24 @@ fn concerned(
     paid: Option<usize>,
     first_moves: bool,
     full: Option<&Cell<bool>>,
-) -> Vec<usize> {
+) -> (Vec<usize>, usize) {
     let depends =
         |order: &Order| versions.get(&order.rules).is_some_and(|v| v.book.rules.attribution.members == Members::New);
-    let mut concerned = match touch {
+    let (mut concerned, passed) = match touch {
         _ if first_moves && versions.values().any(|v| v.book.rules.attribution.members == Members::New) => {
             shopper.orders.take_all_out();
-            shopper.orders.within(Millis::MIN..Millis::MAX)
+            (shopper.orders.within(Millis::MIN..Millis::MAX), 0)
         }
         Some(touch) => {
-            let looked_at = full.and_then(|full| shopper.orders.touch(touch, full));
-            looked_at.unwrap_or_else(|| {
+            let met = full.and_then(|full| shopper.orders.touch(touch, full));
+            met.unwrap_or_else(|| {
                 let windows = versions.values().map(|v| v.book.rules.attribution.window_ms);
-                shopper.orders.within(touch.time..touch.time.saturating_add(windows.max().unwrap_or(0)))
+                (shopper.orders.within(touch.time..touch.time.saturating_add(windows.max().unwrap_or(0))), 0)
             })
         }
-        None => Vec::new(),
+        None => (Vec::new(), 0),
     };
+    let looks = passed + concerned.len();
     concerned.retain(|&i| {
         let order = &shopper.orders[i];
         paid != Some(i)
@@ -238,7 +249,7 @@ fn concerned(
     if let Some(paid) = paid {
         concerned.insert(concerned.partition_point(|&i| i < paid), paid);
     }
-    concerned
+    (concerned, looks)
 }
 
 /// Adds a touch to the candidates of those orders whose credit it does not change, and takes them from the list: nothing else

@@ -115,6 +115,34 @@ impl Batcher {
         result::wait(result_rx).await
     }
 
+    /// Makes the events of one body durable, a batch after the other, even if their sender does not wait for the answer. Returns
+    /// where they are; in the spool if any of them is.
+    ///
+    /// # Errors
+    /// Some of them are not accepted, or that is not known yet. Their sender sends all of them again, and none counts twice.
+    pub async fn submit_in_turn(self: &Arc<Self>, batches: Vec<EventBatch>) -> Result<Durable, SubmitError> {
+        let own = Arc::clone(self);
+        let all = tokio::spawn(async move {
+            let mut batches = batches.into_iter();
+            let mut durable = Durable::Log;
+            while let Some(batch) = batches.next() {
+                match own.submit(batch).await {
+                    Ok(Durable::Log) => {}
+                    Ok(Durable::Spool) => durable = Durable::Spool,
+                    Err(error) => {
+                        for batch in batches {
+                            own.metrics.shed(AppendError::Full.into(), batch.events());
+                            own.discard(batch);
+                        }
+                        return Err(error);
+                    }
+                }
+            }
+            Ok(durable)
+        });
+        all.await.unwrap_or(Err(SubmitError::Refused(AppendError::Closed)))
+    }
+
     /// The same for a caller without a task that could wait: `callback` is called once.
     pub fn submit_with(&self, batch: EventBatch, callback: Done) {
         let mut callback = Some(callback);

@@ -32,7 +32,7 @@ use wire::code::parse_link;
 use wire::event::{CODE_BYTES_MAX, KeylessScan};
 
 use self::cookie::Shopper;
-use crate::ingest::body_reader::{Context, read_scan};
+use crate::ingest::body_reader::read_scan;
 use crate::ingest::service::{IngestService, over_limit};
 use crate::metrics::Shed;
 use crate::transport::browser::visitor::{NotAScan, uncounted};
@@ -166,8 +166,7 @@ impl IngestService {
         let grant = self.keyless_grant();
         let permit = self.memory_permit(0, None).ok_or_else(|| self.busy(began))?;
         let batcher = self.batcher();
-        let context =
-            Context { served: &self.served, metrics: &self.metrics, limiter: &self.limiter, grant: &grant, batcher };
+        let context = self.context(&grant, batcher, began);
         let scan = KeylessScan { merchant: &target.merchant, shopper: shopper.id(), id, code: text };
         let read = read_scan(scan, context);
         if read.batch.events() == 0 {

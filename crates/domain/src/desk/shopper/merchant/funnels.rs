@@ -10,7 +10,7 @@ use crate::protocol::stage::Outbox;
 impl Merchant {
     /// Takes the steps of an event in every funnel that it concerns; `counted`: it is a counted scan.
     pub(super) fn funnels(&mut self, context: &EventContext<'_, '_>, counted: bool, out: &mut Outbox) {
-        let Self { versions, compiled, state, bounds, .. } = self;
+        let Self { versions, compiled, state, bounds, looked_at, .. } = self;
         let mut funnel_event = FunnelEvent {
             action: context.event.action,
             scanned: context.resolved.scopes.kind.filter(|_| counted),
@@ -53,6 +53,7 @@ impl Merchant {
                 };
                 out.fact(&Fact { merchant: context.event.merchant, what });
             };
+            *looked_at += progress.looks();
             match &mut *bounds {
                 Some(bounds) => {
                     bounds.reached.attempts += u64::from(progress.pass(funnel, &funnel_event, step));

@@ -51,6 +51,8 @@ pub(super) struct Merchant {
     state: MerchantState,
     /// Number of refunds that wait for their order.
     waiting_refunds: usize,
+    /// Number of kept things that events made it look at.
+    looked_at: u64,
     /// From behaviour 2 on.
     bounds: Option<Bounds>,
 }
@@ -89,6 +91,7 @@ impl Merchant {
             counters: CounterBuffer::default(),
             bounds: is_bounded.then(Bounds::default),
             waiting_refunds: 0,
+            looked_at: 0,
             state: MerchantState {
                 name: name.into(),
                 names,
@@ -129,7 +132,7 @@ impl Merchant {
         let counters = CounterBuffer::default();
         let bounds = bounds.map(|saved| Bounds::restore(saved, &mut state.shoppers));
         let waiting_refunds = state.shoppers.values().flat_map(|s| s.orders.iter()).map(Order::waiting_refunds).sum();
-        Ok(Self { compiled: Arc::clone(compiled), versions, counters, state, waiting_refunds, bounds })
+        Ok(Self { compiled: Arc::clone(compiled), versions, counters, state, waiting_refunds, looked_at: 0, bounds })
     }
 
     /// Puts other rules in force.
@@ -162,6 +165,11 @@ impl Merchant {
     /// Number of refunds that wait for their order.
     pub(super) fn waiting_refunds(&self) -> usize {
         self.waiting_refunds
+    }
+
+    /// Number of kept things that events made it look at, since it was loaded.
+    pub(super) fn looked_at(&self) -> u64 {
+        self.looked_at
     }
 
     /// Sends the counters of a frame.
@@ -215,12 +223,13 @@ impl Merchant {
             return;
         }
         self.expire(context.event.shopper_key, context.received);
-        let Self { versions, compiled, counters, state, waiting_refunds, bounds } = self;
+        let Self { versions, compiled, counters, state, waiting_refunds, looked_at, bounds } = self;
         let MerchantState { shoppers, names, touches_dropped, .. } = state;
         let shopper = shoppers.entry(context.event.shopper_key).or_default();
         let full = bounds.as_ref().map(|_| Cell::new(false));
+        let full = full.as_ref();
         let mut settlement =
-            Settlement { shopper, compiled, versions, counters, names, out, waiting_refunds, full: full.as_ref() };
+            Settlement { shopper, compiled, versions, counters, names, out, waiting_refunds, looked_at, full };
         *touches_dropped += u64::from(settlement.settle(context));
         if let (Some(bounds), Some(full)) = (bounds, full) {
             bounds.reached.candidates += u64::from(full.get());

@@ -47,6 +47,25 @@ impl Pool {
     fn get(&self, id: Id) -> Touch {
         self.touches[id as usize]
     }
+
+    /// The numbers of touches in (time, key) order. Many of them are among `near`, which is in this order too and saves a look
+    /// into the table.
+    fn ids(&mut self, touches: &[Touch], mut near: &[Id]) -> Vec<Id> {
+        let id = |touch: &Touch| {
+            while let [first, rest @ ..] = near {
+                let known = &self.touches[*first as usize];
+                if known == touch {
+                    return *first;
+                }
+                if known.order() > touch.order() {
+                    break;
+                }
+                near = rest;
+            }
+            self.id(touch)
+        };
+        touches.iter().map(id).collect()
+    }
 }
 
 /// An order in a block. The order itself has no candidates meanwhile, unless they are lent to it.
@@ -164,7 +183,7 @@ impl Block {
         for entry in entries.iter_mut().filter(|entry| chosen(entry)) {
             let all = last.candidates(entry, noted, pool);
             if !Arc::ptr_eq(&same, all) {
-                (same, own) = (Arc::clone(all), all.iter().map(|touch| pool.id(touch)).collect());
+                (same, own) = (Arc::clone(all), pool.ids(all, &entry.own).into());
             }
             entry.own = Arc::clone(&own);
             entry.has_seen(noted.len());
@@ -209,7 +228,9 @@ impl Block {
 
     /// Gives a place the candidates of an order. Its own are those of the order before or after it, if they are equal.
     fn put(&mut self, place: usize, order: &mut Order, at: usize, attribution: &Attribution, is_new: bool) {
-        let own: Vec<Id> = order.candidates.iter().map(|touch| self.pool.id(touch)).collect();
+        let beside = self.entries.get(place).or_else(|| self.entries.get(place.checked_sub(1)?));
+        let beside = beside.map(|entry| Arc::clone(&entry.own)).unwrap_or_default();
+        let own = self.pool.ids(&order.candidates, &beside);
         let near = [place.checked_sub(1), Some(place), Some(place + 1)].into_iter().flatten();
         let same = near.filter_map(|place| self.entries.get(place)).find(|entry| *entry.own == *own);
         let own = same.map_or_else(|| own.into(), |entry| Arc::clone(&entry.own));
@@ -223,10 +244,11 @@ impl Block {
     }
 
     /// Takes a touch. Orders that may not be left alone are lent their candidates, and their places are added to `places`.
-    fn touch(&mut self, touch: &Touch, orders: &mut [Order], places: &mut Vec<usize>) -> bool {
-        let (Some(first), Some(end)) = (self.entries.first(), self.entries.last()) else { return false };
+    fn touch(&mut self, touch: &Touch, orders: &mut [Order], places: &mut Vec<usize>) -> Met {
+        let met = |full, looked_at| Met { full, looked_at: 1 + looked_at };
+        let (Some(first), Some(end)) = (self.entries.first(), self.entries.last()) else { return met(false, 0) };
         if end.key.0 < touch.time || touch.time <= self.sums.after.0 {
-            return false;
+            return met(false, 0);
         }
         let is_in_all = touch.time <= first.key.0 && self.sums.after.1 < touch.time;
         let meets_full = is_in_all && self.sums.full > 0;
@@ -234,7 +256,7 @@ impl Block {
             if self.sums.calm.is_some() {
                 self.note(touch);
             }
-            return meets_full;
+            return met(meets_full, 0);
         }
         let meets = |entry: &&Entry| entry.has_in_window(touch);
         let meets_full = self.entries.iter().filter(meets).any(|entry| entry.is_full);
@@ -251,8 +273,17 @@ impl Block {
         if is_noted {
             self.note(touch);
         }
-        meets_full
+        met(meets_full, self.entries.len())
     }
+}
+
+/// What a touch met in blocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Met {
+    /// Whether it is no candidate of an order because that one has as many as it can have.
+    pub(super) full: bool,
+    /// Number of blocks and orders that were looked at.
+    pub(super) looked_at: usize,
 }
 
 /// The known orders of a shopper in blocks.
@@ -354,14 +385,15 @@ impl Blocks {
     }
 
     /// Notes a touch for the orders that it leaves alone. All others within whose window it lies are lent their candidates until
-    /// [`Blocks::take_back`]; their places are added to `places`. Returns whether it is no candidate of an order because that one
-    /// has as many as it can have.
-    pub(super) fn touch(&mut self, touch: &Touch, orders: &mut [Order], places: &mut Vec<usize>) -> bool {
-        let mut meets_full = false;
+    /// [`Blocks::take_back`]; their places are added to `places`.
+    pub(super) fn touch(&mut self, touch: &Touch, orders: &mut [Order], places: &mut Vec<usize>) -> Met {
+        let mut all = Met::default();
         for (_, block) in &mut self.blocks {
-            meets_full |= block.touch(touch, orders, places);
+            let Met { full, looked_at } = block.touch(touch, orders, places);
+            all.full |= full;
+            all.looked_at += looked_at;
         }
-        meets_full
+        all
     }
 
     /// The candidates of each order in a block, by its place.
@@ -378,6 +410,14 @@ impl Blocks {
         }
         rows.sort_unstable_by_key(|&(at, _)| at);
         rows
+    }
+
+    /// The orders have other places in the list, in the same order.
+    pub(super) fn renumber(&mut self, places: &[usize]) {
+        for (least, block) in &mut self.blocks {
+            least.2 = places.get(least.2).copied().unwrap_or_default();
+            block.entries.iter_mut().for_each(|entry| entry.key.2 = places[entry.key.2]);
+        }
     }
 
     /// Gives all orders their candidates, and forgets the blocks.

@@ -156,6 +156,11 @@ impl Order {
         }
     }
 
+    /// Number of its refunds, or of those that wait for it.
+    pub(in crate::desk::shopper) fn refunds(&self) -> usize {
+        self.refunds.all().len()
+    }
+
     pub(in crate::desk::shopper) fn waiting_refunds(&self) -> usize {
         if self.time().is_none() { self.refunds.all().len() } else { 0 }
     }

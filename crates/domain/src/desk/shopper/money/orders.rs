@@ -12,7 +12,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, Met};
 use super::order::{Order, orders_in_snapshot};
 use super::touch::Touch;
 use crate::model::rules::{Attribution, RulesSeq};
@@ -191,14 +191,16 @@ impl Orders {
     }
 
     /// Takes a touch: notes it for the orders in blocks that it leaves alone, and returns the places of all others within whose
-    /// window it lies, with their candidates, until [`Orders::touched`]. `None` if there are no blocks.
-    pub(in crate::desk::shopper) fn touch(&mut self, touch: &Touch, full: &Cell<bool>) -> Option<Vec<usize>> {
+    /// window it lies, with their candidates, until [`Orders::touched`]; and how many blocks and orders it looked at for that. `None`
+    /// if there are no blocks.
+    pub(in crate::desk::shopper) fn touch(&mut self, touch: &Touch, full: &Cell<bool>) -> Option<(Vec<usize>, usize)> {
         let (blocks, lent, orders) = self.blocks()?;
-        if blocks.touch(touch, orders, lent) {
+        let Met { full: meets_full, looked_at } = blocks.touch(touch, orders, lent);
+        if meets_full {
             full.set(true);
         }
         lent.sort_unstable();
-        Some(lent.clone())
+        Some((lent.clone(), looked_at))
     }
 
     /// Takes back the candidates of the orders that [`Orders::touch`] returned.
@@ -290,12 +292,21 @@ impl Orders {
         }
     }
 
-    /// Removes the empty places if most are empty.
+    /// Removes the empty places if most are empty. The others keep their order, and stay in their blocks.
     fn compact(&mut self) {
-        if self.index.as_ref().is_some_and(|index| 2 * index.empty > self.list.len()) {
-            self.take_all_out();
-            self.list.retain(|order| !order.is_nothing());
-            self.index = None;
+        let Some(mut index) = self.index.take_if(|index| 2 * index.empty > self.list.len()) else { return };
+        let mut used = 0;
+        let place = |order: &Order| {
+            used += usize::from(!order.is_nothing());
+            used.saturating_sub(1)
+        };
+        let places: Vec<usize> = self.list.iter().map(place).collect();
+        self.list.retain(|order| !order.is_nothing());
+        let Some(mut blocks) = index.blocks.take() else { return };
+        blocks.renumber(&places);
+        match self.index() {
+            Some(index) => index.blocks = Some(blocks),
+            None => blocks.dissolve(&mut self.list),
         }
     }
 }
@@ -440,5 +451,33 @@ mod tests {
         expire(&mut orders, 1_000);
         assert!(orders.is_empty());
         check(&mut orders);
+    }
+
+    /// Orders keep their blocks and their candidates when empty places are removed.
+    #[test]
+    fn orders_in_blocks_keep_their_candidates_when_others_go() {
+        use super::super::touch::UntimedTouch;
+        use crate::model::code::{Kind, Rank};
+
+        let attribution = Attribution { window_ms: 40, ..Attribution::default() };
+        let seed = UntimedTouch { guide: 1, store: 2, rank: Rank::Guide, kind: Kind::Guide };
+        let touches: Vec<Touch> = (0..400_u32).map(|n| Touch::new(n.into(), u128::from(n), 0, seed)).collect();
+        let mut plain = Orders::default();
+        for n in 0..400 {
+            let time = Millis::try_from(n * 7 % 400).expect("small");
+            pay(&mut plain, n, Part::Sale, time);
+            let own = super::super::touch::within(&touches, time - attribution.window_ms, time);
+            plain[n].candidates = Arc::new(own.to_vec());
+        }
+        let mut in_blocks = plain.clone();
+        for max in [300, 210, 199, 120, 40, 20, 10] {
+            in_blocks.put_into_blocks(|_| Some(&attribution));
+            assert!(in_blocks.index.as_ref().is_none_or(|index| index.blocks.is_some()));
+            for orders in [&mut plain, &mut in_blocks] {
+                orders.drop_beyond(max, |_| {});
+            }
+            assert_eq!(crate::frame::encode(&in_blocks), crate::frame::encode(&plain), "{max}");
+        }
+        assert_eq!(in_blocks.iter().map(|order| order.candidates.len()).min(), Some(40));
     }
 }

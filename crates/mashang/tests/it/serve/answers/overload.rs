@@ -109,3 +109,28 @@ fn answer_with_many_errors_is_bounded() {
     assert!(of(0) > 5, "all errors of the first");
     assert_eq!(of(9_999), 1);
 }
+
+/// While several keys send, the events of a large body reach the desks in small records, between those of others; a sender who is
+/// alone gets fewer and larger ones.
+#[test]
+fn large_body_lets_others_between() {
+    let dir = shop();
+    let of = |id: &str| key(id, "s", "merchants = [\"steady\"]\nscopes = [\"ingest\"]");
+    write_keys(dir.path(), &[of("page"), of("till")].concat());
+    let server = Server::start(dir.path(), &["--partitions", "1", "--keys", "keys.toml"]);
+    let records = || server.metric("mashang_desk_frames_total{desk=\"shopper\"}");
+    let send = |id: &str, events: std::ops::Range<u32>| {
+        let count = u64::from(events.end - events.start);
+        let lines = events.map(|n| format!("{{\"id\":\"{n}\",\"action\":\"visit\",\"shopper\":\"u{n}\"}}\n"));
+        let body = lines.collect::<String>();
+        let before = records();
+        let answer = post(&server.http, NDJSON, body.as_bytes(), Some(&format!("{id}.s"))).expect("an answer");
+        assert_eq!((answer.status, answer.json()["accepted"].as_u64()), (202, Some(count)), "{answer:?}");
+        server.settle();
+        records() - before
+    };
+    assert_eq!(send("till", 0..1_000), 1);
+    assert_eq!(send("page", 1_000..1_001), 1);
+    assert_eq!(send("till", 1_001..2_001), 8);
+    assert_eq!(server.sum("mashang_events_accepted_total"), 2_001);
+}
