@@ -4,8 +4,8 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 root := justfile_directory()
-# What the demo and the tour are built with: .ci/run takes `dev`, which the tests build anyway.
-profile := env("MASHANG_PROFILE", "release")
+# How the demo and the tour run it: .ci/run takes the binary that the tests have built.
+mashang := env("MASHANG_COMMAND", "cargo run --release --locked --")
 cases := env("MASHANG_CASES", root / "../shared/cases")
 export PATH := root / "target/tools/venv/bin:" + env("PATH")
 export NODE_PATH := env("NODE_PATH", root / "target/tools/node/node_modules")
@@ -26,7 +26,10 @@ test *ARGS:
     cargo test --workspace --locked -- {{ prepend("--skip ", outside) }} {{ ARGS }}
 
 # Check format, lints, licences, descriptions, deployment files and words
-lint: rust-lint described deployed words
+lint: clippy lint-files
+
+# The same without clippy
+lint-files: format licences described deployed words
 
 # Fuzz every parser for some seconds each; needs the nightly toolchain
 fuzz SECONDS=env("MASHANG_FUZZ_SECONDS", "10"):
@@ -77,14 +80,24 @@ e2e: demo tour journey
     cat "$output"
     exit "$failed"
 
+# Build the micro-benchmarks, without optimization
+bench-build:
+    cargo test --workspace --locked --bench micro --no-run
+
 # Run the micro-benchmarks; benches/*.sh measure the whole service
 bench *ARGS:
     cargo bench --workspace --locked --bench micro -- {{ ARGS }}
 
-# Check format, lints and licences
-rust-lint:
-    cargo fmt --all --check
+# Check the lints
+clippy:
     cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Check the format
+format:
+    cargo fmt --all --check
+
+# Check licences and sources of dependencies
+licences:
     cargo deny --log-level error check licenses bans sources
 
 # Check the description of the HTTP interface
@@ -114,12 +127,12 @@ demo:
     #!/usr/bin/env bash
     set -euo pipefail
     mkdir -p target
-    cargo run --profile {{ profile }} --locked -- demo --for 20s | tee target/demo.txt
+    {{ mashang }} demo --for 20s | tee target/demo.txt
     grep -q 'accepted [1-9][0-9]* .*orders [1-9]' target/demo.txt || { echo "the demo's totals do not move" >&2; exit 1; }
 
 # Run the tour of the README
 tour:
-    cargo run --profile {{ profile }} --locked -- run --rules docs/tour/rules.toml --events docs/tour/events.ndjson --out target/tour
+    {{ mashang }} run --rules docs/tour/rules.toml --events docs/tour/events.ndjson --out target/tour
 
 # Convert a retailer's year into target/journey, once; MASHANG_CASES names the directory of journey.py
 journey:
