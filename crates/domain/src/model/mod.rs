@@ -9,3 +9,4 @@ pub mod money;
 pub mod rules;
 pub mod text;
 pub mod time;
+pub mod token;

@@ -1,12 +1,12 @@
 //! The protocol with a desk that only echoes: markers, offsets, answers in parts.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::frame::{Frame, Kind, PART_BYTES_MAX, decode, encode, seal};
 use domain::model::address::{PartitionId, Partitions, Topic};
 use domain::model::fact::{Fact, Metric, Scope, What};
 use domain::model::rules::rulebook::{Library, Rulebook};
+use domain::model::rules::secrets::Secrets;
 use domain::model::rules::{Attribution, Dedup, Rules, RulesSeq};
 use domain::model::time::Millis;
 use domain::protocol::behaviour::{Behaviour, Build};
@@ -73,8 +73,10 @@ fn library() -> Library {
         campaigns: vec![],
         funnels: vec![],
         names_max: 5,
+        batches: vec![],
+        ranges: vec![],
     };
-    let book = |seq| Arc::new(Rulebook::new(rules.clone(), seq, [0; 32], &BTreeMap::new()).expect("rules"));
+    let book = |seq| Arc::new(Rulebook::new(rules.clone(), seq, [0; 32], &Secrets::default()).expect("rules"));
     (1..4).map(RulesSeq).map(|seq| (seq, book(seq))).collect()
 }
 

@@ -34,7 +34,7 @@ use crate::process::health::{Admin, HealthCheck};
 use crate::process::signals::Signals;
 use crate::process::sockets;
 use crate::process::thread::thread;
-use crate::rules::publish::{Needed, Secrets, books, read_on};
+use crate::rules::publish::{Needed, SecretPlaces, books, read_on};
 use crate::rules::store::RulesStore;
 
 /// The memberships of the desks' groups, once they are joined.
@@ -48,7 +48,7 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
     let reader = Reader {
         published: Mutex::new((base.consumer("rules")?, Published::default())),
         store: RulesStore::new(Arc::clone(&files), &settings.store.rules()),
-        secrets: Secrets {
+        secrets: SecretPlaces {
             dirs: vec![settings.role.secrets.clone()],
             needed: if draws { Needed::All } else { Needed::None },
         },
@@ -159,7 +159,7 @@ fn follow(changes: &Receiver<Change>, supervisor: &Mutex<Option<LaneSupervisor>>
 struct Reader {
     published: Mutex<(Box<dyn Consumer>, Published)>,
     store: RulesStore,
-    secrets: Secrets,
+    secrets: SecretPlaces,
 }
 
 impl Reader {

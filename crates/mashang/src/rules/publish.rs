@@ -8,6 +8,7 @@ use std::sync::mpsc::sync_channel;
 use anyhow::{Context, Result};
 use domain::model::address::{Topic, TopicPartition};
 use domain::model::rules::rulebook::{Library, Rulebook};
+use domain::model::rules::secrets::{Secret, Secrets};
 use domain::model::rules::{Rules, RulesSeq, version_text};
 use domain::protocol::publish::{Act, Publisher, Registry, Version};
 use domain::protocol::stage::BEHAVIOUR;
@@ -130,9 +131,9 @@ impl RulesPublisher<'_> {
     }
 }
 
-/// Where the secrets of campaigns are.
+/// Where the secrets of campaigns and batches are.
 #[derive(Clone, Debug)]
-pub(crate) struct Secrets {
+pub(crate) struct SecretPlaces {
     pub(crate) dirs: Vec<PathBuf>,
     /// The merchants whose rules in force must have their secrets; other secrets may be missing.
     pub(crate) needed: Needed,
@@ -160,7 +161,12 @@ impl Needed {
 ///
 /// # Errors
 /// An object or a secret is missing, or not what it should be.
-pub(crate) fn books(registry: &Registry, store: &RulesStore, known: &Library, secrets: &Secrets) -> Result<Library> {
+pub(crate) fn books(
+    registry: &Registry,
+    store: &RulesStore,
+    known: &Library,
+    secrets: &SecretPlaces,
+) -> Result<Library> {
     let mut library = known.clone();
     for version in registry.published() {
         if library.contains_key(&version.seq) {
@@ -176,48 +182,66 @@ pub(crate) fn books(registry: &Registry, store: &RulesStore, known: &Library, se
 
 /// The rulebook of an edge, which does not draw.
 pub(crate) fn edge_rulebook(rules: Rules, seq: RulesSeq, sha256: [u8; 32]) -> Result<Arc<Rulebook>> {
-    book(rules, seq, sha256, &BTreeMap::new())
+    book(rules, seq, sha256, &Secrets::default())
 }
 
-fn book(rules: Rules, seq: RulesSeq, sha256: [u8; 32], secrets: &BTreeMap<String, [u8; 32]>) -> Result<Arc<Rulebook>> {
+fn book(rules: Rules, seq: RulesSeq, sha256: [u8; 32], secrets: &Secrets) -> Result<Arc<Rulebook>> {
     let book = Rulebook::new(rules, seq, sha256, secrets);
     Ok(Arc::new(book.context("rules that passed the check cannot be worked with")?))
 }
 
 /// The secrets of rules, as far as they are needed and found.
-fn find_secrets(rules: &Rules, secrets: &Secrets, is_last: bool) -> Result<BTreeMap<String, [u8; 32]>> {
-    let mut found = BTreeMap::new();
-    if matches!(secrets.needed, Needed::None) {
+fn find_secrets(rules: &Rules, places: &SecretPlaces, is_last: bool) -> Result<Secrets> {
+    let mut found = Secrets::default();
+    if matches!(places.needed, Needed::None) {
         return Ok(found);
     }
+    let is_needed = is_last && places.needed.has(&rules.merchant);
     for campaign in &rules.campaigns {
-        let place = &campaign.secret;
-        let read: Vec<_> = secrets.dirs.iter().map(|dir| read_secret(dir, place)).collect();
-        let own = read.iter().find_map(|bytes| secret(bytes.as_ref().ok()?, &campaign.commit));
-        let why = match read.first() {
-            _ if own.is_some() => String::new(),
-            _ if read.iter().any(Result::is_ok) => format!("is not the one that {} was committed to", campaign.commit),
-            Some(Err(why)) => why.clone(),
-            _ => "is not there".to_owned(),
-        };
-        match own {
-            Some(own) => drop(found.insert(campaign.id.clone(), own)),
-            None if is_last && secrets.needed.has(&rules.merchant) => {
-                let (merchant, id) = (&rules.merchant, &campaign.id);
-                return Err(usage(format!(
-                    "{merchant}: campaign {id}: the secret {place} {why}: put it where --secrets says"
-                )));
-            }
-            None => warn!(
-                merchant = rules.merchant,
-                campaign = campaign.id,
-                secret = place,
-                why,
-                "the secret of an earlier version is not there; put it back if its draws must be worked out again"
-            ),
+        let what = format!("campaign {}", campaign.id);
+        if let Some(own) = find_secret(rules, &what, (&campaign.secret, &campaign.commit), places, is_needed)? {
+            found.campaigns.insert(campaign.id.clone(), own);
+        }
+    }
+    for batch in &rules.batches {
+        let what = format!("batch {}", batch.number);
+        if let Some(own) = find_secret(rules, &what, (&batch.secret, &batch.commit), places, is_needed)? {
+            found.batches.insert(batch.number, own);
         }
     }
     Ok(found)
+}
+
+/// The secret at a place that has the commit.
+fn find_secret(
+    rules: &Rules,
+    what: &str,
+    (place, commit): (&str, &str),
+    places: &SecretPlaces,
+    is_needed: bool,
+) -> Result<Option<Secret>> {
+    let read: Vec<_> = places.dirs.iter().map(|dir| read_secret(dir, place)).collect();
+    let own = read.iter().find_map(|bytes| secret(bytes.as_ref().ok()?, commit));
+    if own.is_some() {
+        return Ok(own);
+    }
+    let why = match read.first() {
+        _ if read.iter().any(Result::is_ok) => format!("is not the one that {commit} was committed to"),
+        Some(Err(why)) => why.clone(),
+        _ => "is not there".to_owned(),
+    };
+    let merchant = &rules.merchant;
+    if is_needed {
+        return Err(usage(format!("{merchant}: {what}: the secret {place} {why}: put it where --secrets says")));
+    }
+    warn!(
+        merchant,
+        what,
+        secret = place,
+        why,
+        "the secret of an earlier version is not there; put it back if its draws must be worked out again"
+    );
+    Ok(None)
 }
 
 fn check_against(old: &Rules, new: &Rules) -> Result<()> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use domain::model::address::Topic;
 use domain::model::rules::rulebook::{Library, Rulebook};
+use domain::model::rules::secrets::Secrets;
 use domain::model::rules::{Rules, RulesSeq};
 use domain::protocol::publish::{Act, Publisher, Registry};
 use parking_lot::Mutex;
@@ -24,7 +25,7 @@ pub struct Text {
     pub file: String,
     pub rules: Rules,
     pub sha256: [u8; 32],
-    secrets: BTreeMap<String, [u8; 32]>,
+    secrets: Secrets,
 }
 
 impl Text {

@@ -1,10 +1,9 @@
 //! Campaigns: prize draws with odds.
 
-use std::collections::BTreeMap;
-
 use data_encoding::HEXLOWER;
 use domain::model::money::Ratio;
-use domain::model::rules::{Campaign, Phase};
+use domain::model::rules::secrets::{Secret, Secrets};
+use domain::model::rules::{Campaign, Mode as DrawMode, Phase};
 use num_bigint::BigUint;
 use sha2::{Digest, Sha256};
 
@@ -27,7 +26,7 @@ pub(super) fn campaign(
     known: &mut Known,
     currency: Option<&str>,
     open: &mut Open<'_>,
-    secrets: &mut BTreeMap<String, [u8; 32]>,
+    secrets: &mut Secrets,
 ) -> Option<Campaign> {
     let id = named(&mut table, "id", &mut known.campaigns, id);
     let mode = table.need("mode", word(Mode::ALL, Mode::as_str));
@@ -60,7 +59,7 @@ pub(super) fn campaign(
 
     let (reference, key, commit) = secret?;
     let id = id?;
-    secrets.insert(id.clone(), key);
+    secrets.campaigns.insert(id.clone(), key);
     Some(Campaign {
         id,
         from: from?,
@@ -75,6 +74,12 @@ pub(super) fn campaign(
         commit,
         prizes,
         phases,
+        mode: DrawMode::Odds,
+        budget_day: None,
+        exclude_guides: false,
+        organiser: None,
+        contact: None,
+        redeem: None,
     })
 }
 
@@ -106,7 +111,7 @@ impl Mode {
 }
 
 /// The reference to the secret, the secret and its commit, which fits it.
-fn secret(table: &mut Table<'_>, open: &mut Open<'_>) -> Option<(String, [u8; 32], String)> {
+fn secret(table: &mut Table<'_>, open: &mut Open<'_>) -> Option<(String, Secret, String)> {
     let reference = table.need("secret", |value| {
         let reference = text(PATH_BYTES_MAX)(value)?;
         let named = reference.strip_prefix("file:").or_else(|| reference.strip_prefix("env:"));
@@ -124,11 +129,11 @@ fn secret(table: &mut Table<'_>, open: &mut Open<'_>) -> Option<(String, [u8; 32
             return None;
         }
     };
-    let Some(secret) = hex32(bytes.trim_ascii()) else {
+    let Some(secret) = hex32(bytes.trim_ascii()).map(Secret::new) else {
         table.mistake("secret", format!("names {reference:?}, which does not hold 64 hex digits and nothing else"));
         return None;
     };
-    let real: [u8; 32] = Sha256::digest(secret).into();
+    let real: [u8; 32] = Sha256::digest(*secret).into();
     let commit = commit?;
     if commit != real {
         table.mistake("commit", format!("is not the SHA-256 of the secret, which is {}", HEXLOWER.encode(&real)));

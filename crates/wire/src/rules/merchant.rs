@@ -1,8 +1,7 @@
 //! The rules file as a whole: the merchant, the settings of the desks, commission, funnels.
 
-use std::collections::BTreeMap;
-
 use domain::model::code::Kind;
+use domain::model::rules::secrets::Secrets;
 use domain::model::rules::{
     Attribution, Commission, Dedup, FUNNEL_STEPS_MAX, Funnel, HORIZON_MINUTES_MAX, LATE_DEFAULT_MS, Members, Model,
     NAMES_MAX_DEFAULT, NAMES_MAX_MAX, ORDERS_MAX_MAX, PayeeKind, Rules, Step,
@@ -18,11 +17,7 @@ use super::{Open, campaign};
 const TOUCHES_MAX: i64 = 65_536;
 
 /// Reads the whole file; none only if a mistake was noted.
-pub(super) fn rules(
-    mut root: Table<'_>,
-    open: &mut Open<'_>,
-    secrets: &mut BTreeMap<String, [u8; 32]>,
-) -> Option<Rules> {
+pub(super) fn rules(mut root: Table<'_>, open: &mut Open<'_>, secrets: &mut Secrets) -> Option<Rules> {
     let merchant = root.need("merchant", id);
     let currency = root.need("currency", currency);
     let time_zone = root.need("time_zone", time_zone);
@@ -66,6 +61,8 @@ pub(super) fn rules(
         codes,
         campaigns,
         funnels,
+        batches: Vec::new(),
+        ranges: Vec::new(),
         names_max: names_max.unwrap_or(NAMES_MAX_DEFAULT),
     })
 }

@@ -18,10 +18,10 @@ mod register;
 mod table;
 mod values;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use domain::model::rules::Rules;
+use domain::model::rules::secrets::{Secret, Secrets};
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
@@ -71,8 +71,8 @@ pub struct Checked {
     pub rules: Rules,
     /// What is legal but odd, in the order of the text.
     pub warnings: Vec<Mistake>,
-    /// The secrets of the campaigns, by id; each has the commit that the rules state.
-    pub secrets: BTreeMap<String, [u8; 32]>,
+    /// The secrets of campaigns and batches; each has the commit that the rules state.
+    pub secrets: Secrets,
 }
 
 impl fmt::Debug for Checked {
@@ -115,7 +115,7 @@ pub fn read(file: &str, text: &str, open: &mut Open<'_>) -> Result<Checked, Vec<
         notes.mistake(&at, format!("is not TOML: {}", error.message()));
     }
     let torn_lines: Vec<usize> = notes.mistake_lines();
-    let mut secrets = BTreeMap::new();
+    let mut secrets = Secrets::default();
     let rules = merchant::rules(Table::root(&notes, &lines, root.get_ref()), open, &mut secrets);
 
     let (mut mistakes, mut warnings) = notes.into_lists();
@@ -158,9 +158,9 @@ pub fn duration_ms(text: &str) -> Result<i64, String> {
 
 /// The secret in a file's bytes, if its SHA-256 is the commit.
 #[must_use]
-pub fn secret(bytes: &[u8], commit: &str) -> Option<[u8; 32]> {
-    let secret = hex32(bytes.trim_ascii())?;
-    (hex32(commit.as_bytes()) == Some(Sha256::digest(secret).into())).then_some(secret)
+pub fn secret(bytes: &[u8], commit: &str) -> Option<Secret> {
+    let secret = Secret::new(hex32(bytes.trim_ascii())?);
+    (hex32(commit.as_bytes()) == Some(Sha256::digest(*secret).into())).then_some(secret)
 }
 
 /// Reads an object back.

@@ -79,7 +79,19 @@ fn prize(mut table: Table<'_>, ids: &mut Ids<String>, arrows: &mut Vec<Arrow>, c
         ("value", "the public notice is"),
     ]);
     table.end();
-    Some(Prize { id: id?, kind: kind?, amount, ticket, stock, unlock, otherwise })
+    Some(Prize {
+        id: id?,
+        kind: kind?,
+        amount,
+        ticket,
+        stock,
+        unlock,
+        otherwise,
+        count: None,
+        amount_max: None,
+        stock_day: None,
+        value: None,
+    })
 }
 
 /// Cash and points have an amount, a coupon a ticket, and no other kind has these.

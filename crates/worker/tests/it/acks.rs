@@ -29,8 +29,11 @@ pub(crate) fn library() -> Library {
         campaigns: vec![],
         funnels: vec![],
         names_max: 5,
+        batches: vec![],
+        ranges: vec![],
     };
-    let book = Rulebook::new(rules, RulesSeq(1), [0; 32], &std::collections::BTreeMap::new()).expect("rules");
+    let book =
+        Rulebook::new(rules, RulesSeq(1), [0; 32], &domain::model::rules::secrets::Secrets::default()).expect("rules");
     [(RulesSeq(1), Arc::new(book))].into()
 }
 

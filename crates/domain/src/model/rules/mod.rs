@@ -3,7 +3,9 @@
 //! References are by id here; [`rulebook`] turns them into indices once per version.
 
 pub mod draw;
+pub mod ff1;
 pub mod rulebook;
+pub mod secrets;
 
 use std::collections::BTreeMap;
 
@@ -46,6 +48,87 @@ pub struct Rules {
     /// partition. The object omits the default, so rules of builds before it keep their version.
     #[serde(default = "names_max_default", skip_serializing_if = "is_names_max_default")]
     pub names_max: u32,
+    /// The batches of minted codes. The object omits what a build before them does not know, as long as it is not used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub batches: Vec<Batch>,
+    /// Where the items of batches went, sorted by batch and serial; no two of a batch overlap.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<Range>,
+}
+
+/// Largest number of a batch.
+pub const BATCH_NUMBER_MAX: u32 = (1 << 20) - 1;
+/// Largest number of codes of a batch: a serial has 32 bits.
+pub const BATCH_COUNT_MAX: u64 = 1 << 32;
+/// Smallest number of codes of a batch that a sealed campaign can draw from; rules with a smaller one are refused.
+pub const SEALED_COUNT_MIN: u64 = 1_000;
+/// Maximum number of moments of a campaign; rules with more are refused.
+pub const MOMENTS_MAX: u64 = 1_000_000;
+/// Maximum of `alarm_shoppers`: so many shoppers of a code are remembered.
+pub const ALARM_SHOPPERS_MAX: u32 = 1_000;
+
+/// A batch of minted one-item codes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// Its number, at most [`BATCH_NUMBER_MAX`].
+    pub number: u32,
+    /// What its codes are: a kind of one-item codes.
+    pub kind: Kind,
+    /// Number of its codes, from 1 to [`BATCH_COUNT_MAX`]; serials count from 0.
+    pub count: u64,
+    /// The campaign that its scans enter.
+    pub campaign: Option<String>,
+    /// The product that its codes are on: 14 digits.
+    pub gtin: Option<u64>,
+    /// What minted URLs begin with; without meaning where there is a `gtin`.
+    pub url: Option<String>,
+    /// A reference (`file:` or `env:`), never the secret.
+    pub secret: String,
+    /// SHA-256 of the secret, hex.
+    pub commit: String,
+    /// Number of distinct shoppers of one code from which on the code is in alarm.
+    pub alarm_shoppers: Option<u32>,
+    /// Which codes are active outside the ranges.
+    pub activate: Activate,
+    /// The guide that its scans touch.
+    pub guide: Option<String>,
+    /// The store that its scans touch.
+    pub store: Option<String>,
+    /// The channel of its scans.
+    pub channel: Option<String>,
+}
+
+crate::model::text::words! {
+    /// Which codes of a batch are active outside its ranges: all of them, or none (they are dark).
+    Activate { All = "all", Ranges = "ranges" }
+}
+
+/// Consecutive serials of a batch: where these items went, and whether they live.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    /// The number of the batch.
+    pub batch: u32,
+    /// First serial, inclusive.
+    pub from: u64,
+    /// End of the serials, exclusive.
+    pub to: u64,
+    /// Whether the codes live.
+    pub state: RangeState,
+    /// The guide of these items, before the batch's.
+    pub guide: Option<String>,
+    /// The store of these items, before the batch's.
+    pub store: Option<String>,
+    /// The region that these items are meant for.
+    pub region: Option<String>,
+    /// The channel of these items, before the batch's.
+    pub channel: Option<String>,
+}
+
+crate::model::text::words! {
+    /// Whether the codes of a range live.
+    RangeState { Active = "active", Frozen = "frozen", Void = "void" }
 }
 
 /// Default of `names_max`.
@@ -210,7 +293,28 @@ pub struct StaticCode {
     pub channel: Option<String>,
 }
 
-/// A prize draw with odds; the other modes come later.
+crate::model::text::words! {
+    /// How a campaign draws: by odds, by exact counts over a batch, or at moments.
+    Mode { Odds = "odds", Sealed = "sealed", Moments = "moments" }
+}
+
+impl Mode {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+    fn is_odds(&self) -> bool {
+        *self == Self::Odds
+    }
+}
+
+fn mode_default() -> Mode {
+    Mode::Odds
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// A prize draw.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Campaign {
@@ -238,8 +342,26 @@ pub struct Campaign {
     pub commit: String,
     /// The prizes, in the order of their thresholds.
     pub prizes: Vec<Prize>,
-    /// The odds; the first phase that matches applies.
+    /// The odds; the first phase that matches applies. Empty in other modes.
     pub phases: Vec<Phase>,
+    /// How it draws.
+    #[serde(default = "mode_default", skip_serializing_if = "Mode::is_odds")]
+    pub mode: Mode,
+    /// Cash of one of the merchant's days, over all prizes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_day: Option<i64>,
+    /// Whether guides' own shopper ids enter no draw. An object of a build that did not know it lacks it, and means no.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub exclude_guides: bool,
+    /// Who runs the draw, for the public notice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organiser: Option<String>,
+    /// How to reach the organiser, for the public notice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+    /// How prizes are redeemed, for the public notice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redeem: Option<String>,
 }
 
 /// A prize of a campaign.
@@ -260,6 +382,18 @@ pub struct Prize {
     pub unlock: Option<Unlock>,
     /// The prize that is granted if stock or budget of this one is used up; `None` means thanks.
     pub otherwise: Option<String>,
+    /// Sealed draws and moments: exactly so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// The largest amount, if it is above `amount`: then any whole amount between them is drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount_max: Option<i64>,
+    /// Maximum number that is granted on one of the merchant's days; `None` is without limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stock_day: Option<u64>,
+    /// What it is worth, minor units, for the public notice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<i64>,
 }
 
 crate::model::text::words! {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::draw::{DrawKey, thresholds};
+use super::secrets::Secrets;
 use super::{Campaign, PrizeKind, Rules, RulesSeq, Successor, version_text};
 use crate::model::code::{Kind, Link, gtin};
 use crate::model::event::{Action, Code};
@@ -186,16 +187,11 @@ pub enum RulebookError {
 }
 
 impl Rulebook {
-    /// Prepares a version. `secrets` are by campaign id; a role that does not draw passes none.
+    /// Prepares a version. A role that does not draw or resolve codes passes no secrets.
     ///
     /// # Errors
     /// The first reference that leads nowhere.
-    pub fn new(
-        rules: Rules,
-        seq: RulesSeq,
-        sha256: [u8; 32],
-        secrets: &BTreeMap<String, [u8; 32]>,
-    ) -> Result<Self, RulebookError> {
+    pub fn new(rules: Rules, seq: RulesSeq, sha256: [u8; 32], secrets: &Secrets) -> Result<Self, RulebookError> {
         let zone = Zone::named(&rules.time_zone).ok_or_else(|| RulebookError::TimeZone(rules.time_zone.clone()))?;
         let by_store = index(rules.stores.iter().map(|s| s.id.as_str()));
         let by_guide = index(rules.guides.iter().map(|g| g.id.as_str()));
@@ -315,7 +311,7 @@ fn product<'a>(gtin: Option<u64>) -> Option<Resolved<'a>> {
     gtin.map(|n| Resolved { kind: Kind::Product, listed: None, place: None, name: Name::Digits(n, 14) })
 }
 
-fn campaign_terms(campaign: &Campaign, secrets: &BTreeMap<String, [u8; 32]>) -> Result<CampaignTerms, RulebookError> {
+fn campaign_terms(campaign: &Campaign, secrets: &Secrets) -> Result<CampaignTerms, RulebookError> {
     let by_prize = index(campaign.prizes.iter().map(|p| p.id.as_str()));
     let find = |id: &str| {
         let unlisted = || RulebookError::Prize { prize: id.to_owned(), campaign: campaign.id.clone() };
@@ -335,7 +331,7 @@ fn campaign_terms(campaign: &Campaign, secrets: &BTreeMap<String, [u8; 32]>) -> 
     Ok(CampaignTerms {
         prizes: prizes.collect::<Result<_, RulebookError>>()?,
         thresholds: per_phase.collect::<Result<_, RulebookError>>()?,
-        key: secrets.get(&campaign.id).map(DrawKey::new),
+        key: secrets.campaigns.get(&campaign.id).map(|secret| DrawKey::new(secret)),
     })
 }
 

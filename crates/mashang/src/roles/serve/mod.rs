@@ -59,7 +59,7 @@ use crate::process::visitor_key;
 use crate::roles::http::{HttpServer, HttpSockets, open_keys};
 use crate::roles::serve::health::RoleHealth;
 use crate::rules::files::read_all;
-use crate::rules::publish::{Needed, RulesPublisher, Secrets, books};
+use crate::rules::publish::{Needed, RulesPublisher, SecretPlaces, books};
 use crate::rules::store::RulesStore;
 use crate::usage;
 use worker::ledger_consumer::{self, LedgerConsumer, LedgerStop, Owner};
@@ -349,7 +349,7 @@ fn publish_all(
         publisher.publish(&checked.rules)?;
     }
     let own = given.iter().map(|checked| checked.rules.merchant.clone()).collect();
-    let secrets = Secrets { dirs: secret_dirs(settings), needed: Needed::Some(own) };
+    let secrets = SecretPlaces { dirs: secret_dirs(settings), needed: Needed::Some(own) };
     books(&registry, store, &Library::new(), &secrets)
 }
 
