@@ -13,6 +13,7 @@ use domain::frame::{Frame, Kind};
 use domain::model::address::{Topic, TopicPartition};
 use domain::model::fact::{self, Fact, ScanResult, What};
 use domain::model::ids::digest128;
+use domain::model::rules::PrizeKind;
 use domain::model::time::Millis;
 use eventlog::api::{Consumer, Record, now_ms};
 use eventlog::error::LogError;
@@ -140,7 +141,7 @@ impl PendingResults {
     }
 
     /// Adds an answer, unless a later one is held. Returns whether it was added.
-    fn add_answer(&self, merchant: &str, a: &fact::Answer<'_>) -> bool {
+    fn add_answer(&self, merchant: &str, a: &fact::Answer<'_>, granted: Option<(PrizeKind, Option<i64>)>) -> bool {
         let known = self.answers.get(&a.key).map(|known| (known.received, known.desk));
         if known >= Some((a.received, a.desk)) {
             return false;
@@ -154,6 +155,7 @@ impl PendingResults {
                 code: a.code.map(ToOwned::to_owned),
                 campaign: a.campaign.map(ToOwned::to_owned),
                 prize: a.prize.map(ToOwned::to_owned),
+                granted,
                 claim: a.claim.map(|(time, region)| (time, region.map(ToOwned::to_owned))),
                 whose: a.shopper.map(|shopper| (merchant.to_owned(), shopper.to_owned())),
             },
@@ -260,8 +262,12 @@ impl Follower {
         for fact in frame.items::<Fact<'_>>() {
             let Ok(Fact { merchant, what }) = fact else { break };
             let key = match &what {
-                What::Answer(a) => {
-                    is_news |= self.own.add_answer(merchant, a);
+                What::Answer(a) | What::Granted { answer: a, .. } => {
+                    let granted = match what {
+                        What::Granted { kind, amount, .. } => Some((kind, amount)),
+                        _ => None,
+                    };
+                    is_news |= self.own.add_answer(merchant, a, granted);
                     if self.meta.clock == Clock::Wall && a.result != ScanResult::Pending {
                         self.own.result_seconds.observe(seconds(now - a.received));
                     }

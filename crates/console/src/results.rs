@@ -168,6 +168,7 @@ impl Console {
                     code: None,
                     campaign: None,
                     prize: None,
+                    granted: None,
                     claim: None,
                     whose: None,
                 };
@@ -312,6 +313,12 @@ fn json_of(id: &str, answer: Option<&Answer>, is_again: bool) -> Value {
     let mut draw = json!({ "campaign": answer.campaign, "result": answer.result.as_str() });
     if let Some(prize) = &answer.prize {
         draw["prize"] = json!(prize);
+        if let Some((kind, amount)) = answer.granted {
+            draw["prize_kind"] = json!(kind.as_str());
+            if let Some(amount) = amount {
+                draw["amount"] = json!(amount);
+            }
+        }
     }
     if is_again {
         draw["again"] = json!(true);

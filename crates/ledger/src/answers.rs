@@ -1,6 +1,7 @@
 //! The answers that senders of scans get, from the ledger.
 
 use domain::model::fact::ScanResult;
+use domain::model::rules::PrizeKind;
 use domain::model::time::{HOUR_MS, Millis};
 
 use crate::error::LedgerError;
@@ -23,6 +24,8 @@ pub struct Answer {
     pub campaign: Option<String>,
     /// The prize, if the scan won one.
     pub prize: Option<String>,
+    /// The kind of the prize, and its amount: minor units of cash, or points. Behaviours below 3 do not say it.
+    pub granted: Option<(PrizeKind, Option<i64>)>,
     /// The earlier claim of another shopper: its time and region.
     pub claim: Option<(Millis, Option<String>)>,
     /// The merchant and shopper of the earlier entry that a keyless scan repeats, because a query does not know them.
@@ -55,7 +58,8 @@ impl Ledger {
         let hours = 0..=ANSWERS_KEEP_MS / HOUR_MS;
         let placeholders = hours.clone().map(|ago| format!("${}", ago + 2)).collect::<Vec<_>>().join(", ");
         let sql = format!(
-            "SELECT received, desk, told, code, campaign, prize, claim_time, claim_region, merchant, shopper FROM answers
+            "SELECT received, desk, told, code, campaign, prize, claim_time, claim_region, merchant, shopper,
+               prize_kind, amount FROM answers
              WHERE event = $1 AND hour IN ({placeholders}) ORDER BY hour DESC LIMIT 1"
         );
         let event = event.to_be_bytes();
@@ -81,9 +85,10 @@ impl Ledger {
             })
         })?;
         let Some(Entry { event, received, is_first, campaign, number }) = found else { return Ok(None) };
-        let sql = "SELECT awarded FROM awards WHERE merchant = $1 AND code = $2 AND shopper = $3 AND campaign = $4 AND entry = $5";
+        let sql = "SELECT awarded, prize_kind, amount FROM awards WHERE merchant = $1 AND code = $2 AND shopper = $3 AND campaign = $4 AND entry = $5";
         let params = [merchant.into(), code.into(), shopper.into(), campaign.as_deref().into(), number.into()];
-        let prize = first(store, sql, &params, |row| Ok(row.text(0)?.map(ToOwned::to_owned)))?.flatten();
+        let award = first(store, sql, &params, |row| Ok((row.text(0)?.map(ToOwned::to_owned), granted(row, 1)?)))?;
+        let (prize, granted) = award.unwrap_or_default();
         let result = match (is_first, &prize) {
             (false, _) => ScanResult::AlreadyClaimed,
             (true, Some(_)) => ScanResult::Prize,
@@ -96,11 +101,20 @@ impl Ledger {
             code: Some(code.to_owned()),
             campaign,
             prize,
+            granted,
             claim: None,
             whose: None,
         };
         Ok(Some((event, answer)))
     }
+}
+
+/// The kind and amount of a prize, from two columns.
+fn granted(row: &dyn Row, at: usize) -> Result<Option<(PrizeKind, Option<i64>)>, LedgerError> {
+    let damaged = |word: &str| LedgerError::Damaged(format!("prize_kind {word}"));
+    let kind = row.text(at)?.map(|word| PrizeKind::parse(word).ok_or_else(|| damaged(word))).transpose()?;
+    let amount = row.int(at + 1)?;
+    Ok(kind.map(|kind| (kind, amount)))
 }
 
 fn read(row: &dyn Row) -> Result<Answer, LedgerError> {
@@ -114,6 +128,7 @@ fn read(row: &dyn Row) -> Result<Answer, LedgerError> {
         code: text(3)?,
         campaign: text(4)?,
         prize: text(5)?,
+        granted: granted(row, 10)?,
         claim: row.int(6)?.map(|time| (time, region)),
         whose: text(8)?.zip(text(9)?),
     })

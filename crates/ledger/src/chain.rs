@@ -126,7 +126,7 @@ impl Chain {
         if admission == Admission::Apply {
             for (item, fact) in (0..).zip(frame.items::<Fact<'_>>()) {
                 let fact = fact.map_err(broken)?;
-                if keeps_answers || !matches!(fact.what, What::Answer(_)) {
+                if keeps_answers || !matches!(fact.what, What::Answer(_) | What::Granted { .. }) {
                     self.batch.add(&fact, (offset, item));
                 }
             }

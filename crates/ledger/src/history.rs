@@ -14,6 +14,7 @@ const ITEM: &str = "SELECT kind, scans, first_time, first_region FROM codes WHER
 /// In the order of the log: all facts of a code are in one partition of the code desk.
 const SEEN: &str = "SELECT time, shopper, region, outcome, campaign, entry FROM seen WHERE merchant = $1 AND code = $2
   AND (CAST($3 AS TEXT) IS NULL OR shopper = $3) ORDER BY place, item";
+const ALARM: &str = "SELECT time, shoppers FROM alarms WHERE merchant = $1 AND code = $2";
 const AWARDS: &str = "SELECT time, shopper, campaign, entry, drawn, COALESCE(awarded, 'thanks'),
   (SELECT substr(sha256, 1, 12) FROM rules r WHERE r.version = a.version) FROM awards a WHERE merchant = $1 AND code = $2
   AND (CAST($3 AS TEXT) IS NULL OR shopper = $3) ORDER BY time, campaign, shopper, entry";
@@ -50,6 +51,10 @@ fn explain(
     let none =
         || format!("{merchant}: code {code}, not a one-item code: its scans are in the counters, its entries here");
     writeln!(to, "{}", item.unwrap_or_else(none))?;
+    let alarm = first(store, ALARM, &[merchant.into(), code.into()], |row| Ok((time(row, 0)?, row.int_of(1)?)))?;
+    if let Some((at, shoppers)) = alarm {
+        writeln!(to, "  {at}  alarm: {shoppers} distinct shoppers have scanned it; it may be copied")?;
+    }
     let params = [merchant.into(), code.into(), shopper.into()];
     store.walk(SEEN, &params, &mut |row| {
         let region = row.text(2)?.map_or_else(String::new, |region| format!(" in {region}"));

@@ -49,6 +49,8 @@ super::text::words! {
         CreditedNet = "credited_net",
         Commission = "commission",
         CreditedJoins = "credited_joins",
+        Inactive = "inactive",
+        Diverted = "diverted",
     }
 }
 
@@ -64,6 +66,8 @@ super::text::words! {
         Yours = "yours",
         Limit = "limit",
         AlreadyClaimed = "already-claimed",
+        Excluded = "excluded",
+        Inactive = "inactive",
     }
 }
 
@@ -84,6 +88,8 @@ super::text::words! {
         NoCampaign = "no-campaign",
         /// The result of this shopper's earlier entry of the same code, again.
         Yours = "yours",
+        Excluded = "excluded",
+        Inactive = "inactive",
     }
 }
 
@@ -99,6 +105,8 @@ impl From<Outcome> for ScanResult {
             Outcome::Yours => Self::Yours,
             Outcome::Limit => Self::Limit,
             Outcome::AlreadyClaimed => Self::AlreadyClaimed,
+            Outcome::Excluded => Self::Excluded,
+            Outcome::Inactive => Self::Inactive,
         }
     }
 }
@@ -131,7 +139,7 @@ pub struct CodeScan<'a> {
     pub entry: Option<(u32, u64)>,
 }
 
-/// Code desk → campaign desk: an entry that drew a prize.
+/// Code desk → campaign desk: an entry that drew a prize, or that draws at moments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Win<'a> {
     /// The merchant's name.
@@ -143,8 +151,9 @@ pub struct Win<'a> {
     pub rules: RulesSeq,
     /// Indices in that version of the rules.
     pub campaign: u32,
-    /// The index of the drawn prize in its campaign.
-    pub prize: u32,
+    /// The index of the drawn prize in its campaign; `None` where moments draw, which the campaign desk knows.
+    #[serde(with = "drawn_index")]
+    pub prize: Option<u32>,
     /// The code's name.
     pub code: &'a str,
     /// The shopper's id.
@@ -157,6 +166,22 @@ pub struct Win<'a> {
     pub received: Millis,
     /// The derived region of the scan.
     pub region: Option<Region<'a>>,
+}
+
+/// An optional index as a number, so that frames of behaviours without moments keep their bytes.
+mod drawn_index {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    const NONE: u32 = u32::MAX;
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+    pub(super) fn serialize<S: Serializer>(index: &Option<u32>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u32(index.unwrap_or(NONE))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+        Ok(Some(u32::deserialize(from)?).filter(|&index| index != NONE))
+    }
 }
 
 /// The key under which texts beyond `names_max` are counted.
@@ -303,6 +328,26 @@ pub enum What<'a> {
         action: Action,
         /// The event's time.
         time: Millis,
+    },
+    /// The answer to an entry that was granted a prize. Behaviours below 3 say it with `Answer` alone.
+    Granted {
+        /// The answer.
+        #[serde(borrow)]
+        answer: Answer<'a>,
+        /// The kind of the granted prize.
+        kind: PrizeKind,
+        /// Minor units of cash, or points.
+        amount: Option<i64>,
+    },
+    /// As many distinct shoppers as `alarm_shoppers` says have scanned one item code: it may be copied.
+    CodeAlarm {
+        /// The code's name.
+        #[serde(borrow)]
+        code: &'a str,
+        /// The `received` of the scan that set it off.
+        time: Millis,
+        /// Number of distinct shoppers.
+        shoppers: u32,
     },
 }
 

@@ -60,6 +60,12 @@ pub const fn shard(key: u128) -> u32 {
     (key >> 118) as u32
 }
 
+/// A key of the shard of a serial: serial mod 1,024.
+#[must_use]
+pub(crate) const fn shard_key(serial: u64) -> u128 {
+    ((serial % SHARDS as u64) as u128) << 118
+}
+
 /// The partition of a shard, in a topic of `partitions` partitions.
 #[must_use]
 pub const fn partition(shard: u32, partitions: u16) -> u16 {

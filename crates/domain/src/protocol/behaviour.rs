@@ -15,6 +15,8 @@ pub struct Behaviour {
     pub part_bytes_max: usize,
     /// Whether what a shopper, a text or a funnel keeps has a bound: `orders_max`, refunds of an order, attempts, `names_max`.
     pub is_bounded: bool,
+    /// Whether desks know batches of minted codes, draws other than by odds, bounds of a day, and say what a prize amounts to.
+    pub has_batches: bool,
 }
 
 /// The behaviours that a binary knows.
@@ -26,8 +28,9 @@ pub struct Build {
 
 /// The behaviours of this build. The previous one stays listed while partitions may still use it.
 const THIS: Build = Build::new(&[
-    Behaviour { number: 1, part_bytes_max: PART_BYTES_MAX, is_bounded: false },
-    Behaviour { number: 2, part_bytes_max: PART_BYTES_MAX, is_bounded: true },
+    Behaviour { number: 1, part_bytes_max: PART_BYTES_MAX, is_bounded: false, has_batches: false },
+    Behaviour { number: 2, part_bytes_max: PART_BYTES_MAX, is_bounded: true, has_batches: false },
+    Behaviour { number: 3, part_bytes_max: PART_BYTES_MAX, is_bounded: true, has_batches: true },
 ]);
 
 impl Default for Build {

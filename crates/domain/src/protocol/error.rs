@@ -6,7 +6,8 @@
 
 use crate::frame::{DecodeError, FrameError, Kind};
 use crate::model::address::Topic;
-use crate::model::rules::RulesSeq;
+use crate::model::rules::rulebook::Rulebook;
+use crate::model::rules::{Campaign, RulesSeq};
 use crate::protocol::behaviour::UnknownBehaviour;
 use crate::protocol::genesis::GenesisError;
 
@@ -52,9 +53,33 @@ pub enum DeskError {
         /// The reference in the rules, `file:` or `env:`.
         secret: String,
     },
+    /// Codes cannot be verified without a secret that this process does not have.
+    #[error("batch {batch} of {merchant}: the secret of rules {version} is not found; restore what {secret} names")]
+    BatchSecret {
+        /// The number of the batch.
+        batch: u32,
+        /// The merchant's name.
+        merchant: String,
+        /// First 12 hex digits of the version.
+        version: String,
+        /// The reference in the rules, `file:` or `env:`.
+        secret: String,
+    },
     /// An item cannot be decoded.
     #[error(transparent)]
     Frame(#[from] FrameError),
+}
+
+impl DeskError {
+    /// The error of a draw whose secret this process does not have.
+    pub(crate) fn missing_secret(book: &Rulebook, campaign: &Campaign) -> Self {
+        Self::Secret {
+            campaign: campaign.id.clone(),
+            merchant: book.rules.merchant.clone(),
+            version: book.version(),
+            secret: campaign.secret.clone(),
+        }
+    }
 }
 
 /// Why a saved stage cannot be restored.

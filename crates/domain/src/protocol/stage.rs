@@ -113,6 +113,12 @@ pub struct Kept {
     pub bounds_reached: Vec<(&'static str, u64)>,
     /// How many kept touches, orders, refunds and attempts it has looked at since it was loaded: work that grows with what is kept.
     pub looked_at: u64,
+    /// Number of scans of minted codes that do not live, and of those in another region than the one meant, since it was loaded.
+    pub inactive_scans: u64,
+    /// See `inactive_scans`.
+    pub diverted_scans: u64,
+    /// Number of item codes that so many distinct shoppers have scanned that they may be copied.
+    pub codes_in_alarm: u64,
 }
 
 /// A desk: a pure function of its state and a frame.

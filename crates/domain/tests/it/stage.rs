@@ -196,9 +196,12 @@ fn old_marker_is_ignored_and_unknown_behaviour_refused() {
     assert_eq!(alarm, wanted);
 }
 
-const OLD: &[Behaviour] = &[Behaviour { number: 1, part_bytes_max: PART_BYTES_MAX, is_bounded: false }];
-const BOTH: &[Behaviour] = &[OLD[0], Behaviour { number: 2, part_bytes_max: PART_BYTES_MAX / 8, is_bounded: false }];
-const NEW: &[Behaviour] = &[BOTH[1], Behaviour { number: 3, part_bytes_max: PART_BYTES_MAX, is_bounded: false }];
+const OLD: &[Behaviour] =
+    &[Behaviour { number: 1, part_bytes_max: PART_BYTES_MAX, is_bounded: false, has_batches: false }];
+const BOTH: &[Behaviour] =
+    &[OLD[0], Behaviour { number: 2, part_bytes_max: PART_BYTES_MAX / 8, is_bounded: false, has_batches: false }];
+const NEW: &[Behaviour] =
+    &[BOTH[1], Behaviour { number: 3, part_bytes_max: PART_BYTES_MAX, is_bounded: false, has_batches: false }];
 
 fn options(behaviours: &'static [Behaviour]) -> StageOptions {
     StageOptions { build: Build::new(behaviours), ..StageOptions::default() }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use data_encoding::HEXLOWER;
 use domain::model::fact::{Answer, Award, Fact, Metric, OrderState, Posting, ScanResult, Scope, What};
-use domain::model::rules::{RulesSeq, Step};
+use domain::model::rules::{PrizeKind, RulesSeq, Step};
 use domain::model::time::{Day, HOUR_MS, Millis};
 
 /// A merchant's name as a small number, within one batch.
@@ -29,6 +29,7 @@ pub struct Batch {
     orders: BTreeMap<(MerchantNumber, String, String), Cells>,
     members: BTreeMap<(MerchantNumber, String), Cells>,
     codes: BTreeMap<(MerchantNumber, String), Cells>,
+    alarms: BTreeMap<(MerchantNumber, String), Cells>,
     /// Rows that are added, in the order of their arrival.
     postings: Vec<Row>,
     awards: Vec<Row>,
@@ -59,6 +60,8 @@ struct OwnedAnswer {
     code: Option<String>,
     campaign: Option<String>,
     prize: Option<String>,
+    /// The kind and the amount of the prize.
+    granted: Option<(PrizeKind, Option<i64>)>,
     claim: Option<(Millis, Option<String>)>,
     /// Merchant and shopper.
     whose: Option<(String, String)>,
@@ -152,7 +155,11 @@ impl Batch {
                 ];
                 self.seen.push(Row { merchant, cells });
             }
-            What::Answer(answer) => self.answer(fact.merchant, &answer),
+            What::CodeAlarm { code, time, shoppers } => {
+                self.alarms.insert((merchant, code.to_owned()), cells![time, i64::from(shoppers)]);
+            }
+            What::Answer(answer) => self.answer(fact.merchant, &answer, None),
+            What::Granted { answer, kind, amount } => self.answer(fact.merchant, &answer, Some((kind, amount))),
             What::Unlocking { shopper, action, time } => {
                 self.unlocking.push(Row { merchant, cells: cells![shopper, Cell::Word(action.as_str()), time] });
             }
@@ -192,7 +199,7 @@ impl Batch {
     }
 
     /// Adds an answer. The answer to a later delivery replaces an earlier one, and then the answer of a later desk.
-    fn answer(&mut self, merchant: &str, a: &Answer<'_>) {
+    fn answer(&mut self, merchant: &str, a: &Answer<'_>, granted: Option<(PrizeKind, Option<i64>)>) {
         let answer = self.answers.entry((a.received.div_euclid(HOUR_MS), a.key));
         if let std::collections::btree_map::Entry::Occupied(answer) = &answer
             && (answer.get().received, answer.get().desk) >= (a.received, a.desk)
@@ -206,6 +213,7 @@ impl Batch {
             code: a.code.map(ToOwned::to_owned),
             campaign: a.campaign.map(ToOwned::to_owned),
             prize: a.prize.map(ToOwned::to_owned),
+            granted,
             claim: a.claim.map(|(time, region)| (time, region.map(ToOwned::to_owned))),
             whose: a.shopper.map(|shopper| (merchant.to_owned(), shopper.to_owned())),
         });

@@ -114,6 +114,12 @@ pub(super) const CODES: Insert = Insert {
     conflict: "ON CONFLICT(merchant, code) DO UPDATE SET kind = excluded.kind, scans = excluded.scans,
       first_time = excluded.first_time, first_region = excluded.first_region",
 };
+/// A code is in alarm once.
+pub(super) const ALARMS: Insert = Insert {
+    table: "alarms",
+    columns: &[("merchant", Text), ("code", Text), ("time", Int), ("shoppers", Int)],
+    conflict: "ON CONFLICT(merchant, code) DO UPDATE SET time = excluded.time, shoppers = excluded.shoppers",
+};
 pub(super) const SEEN: Insert = Insert {
     table: "seen",
     columns: &[
@@ -147,10 +153,12 @@ pub(super) const ANSWERS: Insert = Insert {
         ("claim_region", Text),
         ("merchant", Text),
         ("shopper", Text),
+        ("prize_kind", Text),
+        ("amount", Int),
     ],
     conflict: "ON CONFLICT(hour, event) DO UPDATE SET received = excluded.received, desk = excluded.desk,
       told = excluded.told, code = excluded.code, campaign = excluded.campaign, prize = excluded.prize,
       claim_time = excluded.claim_time, claim_region = excluded.claim_region, merchant = excluded.merchant,
-      shopper = excluded.shopper
+      shopper = excluded.shopper, prize_kind = excluded.prize_kind, amount = excluded.amount
       WHERE (excluded.received, excluded.desk) > (answers.received, answers.desk)",
 };

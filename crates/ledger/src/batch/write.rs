@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use super::tables::{ANSWERS, AWARDS, CODES, COUNTERS, FUNNELS, MEMBERS, ORDERS, POSTINGS, RULES, SEEN, UNLOCKING};
+use super::tables::{
+    ALARMS, ANSWERS, AWARDS, CODES, COUNTERS, FUNNELS, MEMBERS, ORDERS, POSTINGS, RULES, SEEN, UNLOCKING,
+};
 use super::{Batch, Cell, Cells, MerchantNumber, OwnedAnswer, Row};
 use crate::error::LedgerError;
 use crate::store::sums::divided;
@@ -33,6 +35,7 @@ pub(crate) fn write(batches: &[(u16, &Batch)], store: &mut dyn Store) -> Written
     each(&AWARDS, |batch, _, rows| batch.put_added(&batch.awards, rows))?;
     each(&UNLOCKING, |batch, _, rows| batch.put_added(&batch.unlocking, rows))?;
     each(&CODES, |batch, _, rows| batch.put_latest(&batch.codes, rows))?;
+    each(&ALARMS, |batch, _, rows| batch.put_latest(&batch.alarms, rows))?;
     each(&SEEN, |batch, _, rows| batch.put_added(&batch.seen, rows))?;
     store.insert(&ANSWERS, &mut |rows| put_answers(batches, rows))
 }
@@ -83,6 +86,8 @@ fn put_answer((hour, event): (i64, u128), a: &OwnedAnswer, rows: &mut dyn Sink) 
         claim.and_then(|(_, region)| region.as_deref()).into(),
         a.whose.as_ref().map(|(merchant, _)| merchant.as_str()).into(),
         a.whose.as_ref().map(|(_, shopper)| shopper.as_str()).into(),
+        a.granted.map(|(kind, _)| kind.as_str()).into(),
+        a.granted.and_then(|(_, amount)| amount).into(),
     ])
 }
 

@@ -24,7 +24,7 @@ impl Step {
     }
 }
 
-pub(crate) const STEPS: [Step; 4] = [
+pub(crate) const STEPS: [Step; 5] = [
     Step { to: 2, sqlite: include_str!("2.sqlite.sql"), postgres: include_str!("2.postgres.sql") },
     // The history of a code is ordered by its facts' positions in the log. Rows from before this step are ordered by SQLite's row
     // numbers; Postgres has none, but stores those rows in the order in which they were added.
@@ -33,4 +33,6 @@ pub(crate) const STEPS: [Step; 4] = [
     Step { to: 4, sqlite: include_str!("4.sqlite.sql"), postgres: include_str!("4.postgres.sql") },
     // Counters have 128 bits: `carry` counts the times that `value` passed 10¹⁸.
     Step { to: 5, sqlite: include_str!("5.sqlite.sql"), postgres: include_str!("5.postgres.sql") },
+    // What a prize amounts to; the codes in alarm.
+    Step { to: 6, sqlite: include_str!("6.sqlite.sql"), postgres: include_str!("6.postgres.sql") },
 ];

@@ -15,6 +15,9 @@ pub(crate) struct StageMetrics {
     bounds_reached: IntGaugeVec,
     waiting_refunds: IntGauge,
     lookups: IntGauge,
+    inactive_scans: IntGauge,
+    diverted_scans: IntGauge,
+    codes_in_alarm: IntGauge,
     snapshot_age: IntGauge,
     stopped: IntGaugeVec,
     began_ms: i64,
@@ -41,6 +44,21 @@ impl StageMetrics {
                 registry,
                 "mashang_desk_lookups",
                 "Kept touches, orders, refunds and attempts that desks looked at for events since their states were loaded",
+            ),
+            inactive_scans: gauge(
+                registry,
+                "mashang_inactive_scans",
+                "Scans of minted codes that are dark, frozen or void, since the states of the desks were loaded",
+            ),
+            diverted_scans: gauge(
+                registry,
+                "mashang_diverted_scans",
+                "Scans of minted codes in another region than the one meant, since the states of the desks were loaded",
+            ),
+            codes_in_alarm: gauge(
+                registry,
+                "mashang_codes_in_alarm",
+                "Minted codes that as many distinct shoppers as alarm_shoppers says have scanned",
             ),
             snapshot_age: gauge(
                 registry,
@@ -73,6 +91,7 @@ impl StageMetrics {
         self.stopped.reset();
         let mut oldest = None;
         let (mut waiting, mut lookups) = (0, 0);
+        let [mut inactive, mut diverted, mut in_alarm] = [0; 3];
         for progress in desks {
             let desk = desk_of(progress.topic).name;
             self.set_stopped(desk, progress.partition, progress.why_stopped().is_some());
@@ -82,6 +101,9 @@ impl StageMetrics {
             let kept = progress.kept.lock();
             waiting += kept.waiting_refunds;
             lookups += kept.looked_at;
+            inactive += kept.inactive_scans;
+            diverted += kept.diverted_scans;
+            in_alarm += kept.codes_in_alarm;
             for (bound, times) in &kept.bounds_reached {
                 self.bounds_reached.with_label_values(&[bound]).add(i64::try_from(*times).unwrap_or(i64::MAX));
             }
@@ -93,6 +115,11 @@ impl StageMetrics {
         }
         self.waiting_refunds.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         self.lookups.set(i64::try_from(lookups).unwrap_or(i64::MAX));
+        let codes =
+            [(&self.inactive_scans, inactive), (&self.diverted_scans, diverted), (&self.codes_in_alarm, in_alarm)];
+        for (gauge, number) in codes {
+            gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
+        }
         self.snapshot_age.set(oldest.map_or(0, |oldest| (now_ms() - oldest).max(0) / 1000));
     }
 }

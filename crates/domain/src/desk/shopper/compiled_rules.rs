@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::code::{Kind, Rank};
 use crate::model::fact::OTHER_TEXT;
 use crate::model::rules::RulesSeq;
+use crate::model::rules::batches::Item;
 use crate::model::rules::rulebook::{Gs1Owner, Resolved, Rulebook};
 
 /// The number of a text; [`NONE`] stands for no text. No answer depends on which number a text has.
@@ -143,6 +144,8 @@ pub(super) struct CompiledRules {
     /// The conditions of each `[[commission]]` on the order's store and the credited guide.
     pub(super) conditions: Vec<(Symbol, Symbol)>,
     codes: Vec<CompiledCode>,
+    batches: Vec<CompiledCode>,
+    ranges: Vec<ItemRange>,
     campaigns: Vec<Symbol>,
     store_of: HashMap<Symbol, u32>,
     guide_of: HashMap<Symbol, u32>,
@@ -158,6 +161,15 @@ pub(super) struct CompiledStore {
     pub(super) region: Symbol,
 }
 
+/// What a range of a batch says of its items.
+#[derive(Clone, Copy, Debug)]
+struct ItemRange {
+    guide: Symbol,
+    store: Symbol,
+    region: Symbol,
+    channel: Symbol,
+}
+
 /// What a code adds to an event.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CompiledCode {
@@ -166,12 +178,13 @@ pub(super) struct CompiledCode {
     pub(super) guide: Symbol,
     pub(super) store: Symbol,
     pub(super) channel: Symbol,
+    pub(super) region: Symbol,
     pub(super) campaign: Option<u32>,
 }
 
 impl CompiledCode {
     fn bare(kind: Kind) -> Self {
-        Self { kind, rank: kind.rank(), guide: NONE, store: NONE, channel: NONE, campaign: None }
+        Self { kind, rank: kind.rank(), guide: NONE, store: NONE, channel: NONE, region: NONE, campaign: None }
     }
 }
 
@@ -190,20 +203,44 @@ impl CompiledRules {
             guide: terms.guide.map_or(NONE, |g| guides[g as usize]),
             store: terms.store.map_or(NONE, |s| stores[s as usize].sym),
             channel: names.optional(code.channel.as_deref()),
+            region: NONE,
             campaign: terms.campaign,
         });
         let codes: Vec<CompiledCode> = codes.collect();
+        let by_store: HashMap<&str, Symbol> = rules.stores.iter().zip(&stores).map(|(s, c)| (&*s.id, c.sym)).collect();
+        let by_guide: HashMap<&str, Symbol> = rules.guides.iter().zip(&guides).map(|(g, &sym)| (&*g.id, sym)).collect();
+        let find = |of: &HashMap<&str, Symbol>, id: &Option<String>| {
+            id.as_deref().map_or(NONE, |id| of.get(id).copied().unwrap_or(NONE))
+        };
+        let batches = book.batches.terms.iter().zip(&rules.batches).map(|(terms, batch)| CompiledCode {
+            guide: find(&by_guide, &batch.guide),
+            store: find(&by_store, &batch.store),
+            channel: names.optional(batch.channel.as_deref()),
+            campaign: terms.campaign,
+            ..CompiledCode::bare(batch.kind)
+        });
+        let batches: Vec<CompiledCode> = batches.collect();
+        let ranges = rules.ranges.iter().map(|range| ItemRange {
+            guide: find(&by_guide, &range.guide),
+            store: find(&by_store, &range.store),
+            region: names.optional(range.region.as_deref()),
+            channel: names.optional(range.channel.as_deref()),
+        });
+        let ranges: Vec<ItemRange> = ranges.collect();
         let tickets = rules.campaigns.iter().flat_map(|c| &c.prizes).filter_map(|prize| prize.ticket.as_deref());
         let tickets = tickets.chain(rules.funnels.iter().filter_map(|funnel| funnel.ticket.as_deref()));
         let tickets = tickets.map(|ticket| names.sym(ticket)).collect();
         let areas = rules.campaigns.iter().flat_map(|c| &c.areas).map(|area| names.sym(area));
-        let regions = areas.chain(stores.iter().map(|s| s.region)).collect();
+        let regions = areas.chain(stores.iter().map(|s| s.region)).chain(ranges.iter().map(|r| r.region)).collect();
+        let of_items = batches.iter().map(|batch| batch.channel).chain(ranges.iter().map(|range| range.channel));
         let conditions = rules.commissions.iter();
         let conditions = conditions.map(|c| (names.optional(c.store.as_deref()), names.optional(c.guide.as_deref())));
         Self {
             conditions: conditions.collect(),
-            channels: codes.iter().map(|code| code.channel).collect(),
+            channels: codes.iter().map(|code| code.channel).chain(of_items).collect(),
             codes,
+            batches,
+            ranges,
             regions,
             tickets,
             funnels: rules.funnels.iter().map(|f| names.sym(&f.name)).collect(),
@@ -217,6 +254,9 @@ impl CompiledRules {
     }
 
     pub(super) fn code(&self, resolved: &Resolved<'_>) -> CompiledCode {
+        if let Some(item) = resolved.item {
+            return self.item(item);
+        }
         match (resolved.listed, resolved.place) {
             (Some(index), _) => self.codes[index as usize],
             (None, Some(Gs1Owner::Store(s))) => {
@@ -227,6 +267,30 @@ impl CompiledRules {
             }
             (None, None) => CompiledCode::bare(resolved.kind),
         }
+    }
+
+    /// A minted code: what its range says goes before what its batch says.
+    fn item(&self, item: Item) -> CompiledCode {
+        let batch = self.batches[item.batch as usize];
+        let Some(range) = item.range.map(|at| self.ranges[at as usize]) else { return batch };
+        let first = |of_range: Symbol, of_batch: Symbol| if of_range == NONE { of_batch } else { of_range };
+        CompiledCode {
+            guide: first(range.guide, batch.guide),
+            store: first(range.store, batch.store),
+            channel: first(range.channel, batch.channel),
+            region: range.region,
+            ..batch
+        }
+    }
+
+    /// The region that the range of a minted code is meant for.
+    pub(super) fn region_of_item(&self, item: Option<Item>) -> Option<&str> {
+        self.book.rules.ranges[item?.range? as usize].region.as_deref()
+    }
+
+    /// Whether a minted code is scanned in another region than the one that its range is meant for.
+    pub(super) fn is_diverted(&self, item: Option<Item>, own_region: Option<&str>) -> bool {
+        self.region_of_item(item).zip(own_region).is_some_and(|(meant, own)| !own.starts_with(meant))
     }
 
     pub(super) fn campaign(&self, index: Option<u32>) -> Symbol {

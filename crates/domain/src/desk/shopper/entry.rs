@@ -23,6 +23,10 @@ pub(super) struct EntryAttempt<'a> {
     /// The day of `received`.
     pub(super) day: Day,
     pub(super) region: Option<&'a str>,
+    /// Whether the shopper is a guide.
+    pub(super) is_guide: bool,
+    /// Whether the code does not live.
+    pub(super) is_inactive: bool,
     /// Whether this shopper has entered with this one-item code before.
     pub(super) entered_before: bool,
 }
@@ -43,6 +47,12 @@ pub(super) fn enter(
     let region = attempt.region.unwrap_or("");
     if !campaign.areas.is_empty() && !campaign.areas.iter().any(|area| region.starts_with(area.as_str())) {
         return Err(Outcome::OutOfArea);
+    }
+    if attempt.is_guide && campaign.exclude_guides {
+        return Err(Outcome::Excluded);
+    }
+    if attempt.is_inactive {
+        return Err(Outcome::Inactive);
     }
     if attempt.entered_before {
         return Err(Outcome::Yours);

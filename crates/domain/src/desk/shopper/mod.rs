@@ -73,6 +73,9 @@ impl Desk for ShopperDesk {
             waiting_refunds: self.merchants.values().map(Merchant::waiting_refunds).sum(),
             bounds_reached: add_up(self.merchants.values().flat_map(Merchant::bounds_reached)),
             looked_at: self.merchants.values().map(Merchant::looked_at).sum(),
+            inactive_scans: self.merchants.values().map(|merchant| merchant.suspect_scans().inactive).sum(),
+            diverted_scans: self.merchants.values().map(|merchant| merchant.suspect_scans().diverted).sum(),
+            codes_in_alarm: 0,
         }
     }
 
@@ -112,6 +115,9 @@ impl Desk for ShopperDesk {
         let events = frame.items::<Event<'_>>().collect::<Result<Vec<_>, _>>()?;
         if let Some(event) = events.iter().find(|event| !self.merchants.contains_key(event.merchant)) {
             return Err(DeskError::NoRules(event.merchant.to_owned()));
+        }
+        if let Some(merchant) = self.merchants.values().find(|merchant| merchant.lacks_secret().is_some()) {
+            return merchant.lacks_secret().map_or(Ok(self.received), Err);
         }
         for event in &events {
             self.received = self.received.max(event.stamp.min(append));

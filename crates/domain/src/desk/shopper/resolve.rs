@@ -5,6 +5,7 @@ use crate::desk::shopper::compiled_rules::{CompiledCode, CompiledRules, NONE, Sy
 use crate::desk::shopper::counters::Scopes;
 use crate::model::code::{Kind, Rank};
 use crate::model::event::{Action, Event, Payment};
+use crate::model::rules::batches::{Item, ItemState};
 use crate::model::rules::rulebook::Resolved;
 use crate::model::time::{AHEAD_MAX_MS, Day, Millis};
 
@@ -14,6 +15,23 @@ pub(super) struct ResolvedEvent<'a> {
     pub(super) code: Option<(Resolved<'a>, CompiledCode)>,
     pub(super) scopes: Scopes,
     pub(super) touch: Option<UntimedTouch>,
+}
+
+impl ResolvedEvent<'_> {
+    /// The minted code of the event.
+    pub(super) fn item(&self) -> Option<Item> {
+        self.code.and_then(|(resolved, _)| resolved.item)
+    }
+
+    /// Whether its code is a minted one that does not live now. Only scans ask.
+    pub(super) fn is_inactive(&self) -> bool {
+        self.item().is_some_and(|item| item.state != ItemState::Active)
+    }
+
+    /// Whether its code is a minted one that its shopper takes for an unknown one.
+    pub(super) fn is_dark(&self) -> bool {
+        self.item().is_some_and(|item| item.state == ItemState::Dark)
+    }
 }
 
 /// An event, with what every step of the desk needs to process it.
@@ -35,12 +53,13 @@ impl<'e> EventContext<'_, 'e> {
         self.event.order.filter(|_| matches!(self.event.action, Action::Order | Action::Refund))
     }
 
-    /// The region: the event's own, else that of its store.
+    /// The region: the event's own, else that of its code, else that of its store.
     pub(super) fn region<'c>(&self, compiled: &'c CompiledRules) -> Option<&'c str>
     where
         'e: 'c,
     {
-        self.event.region.or_else(|| compiled.region_text(self.resolved.scopes.store))
+        let of_code = || compiled.region_of_item(self.resolved.item());
+        self.event.region.or_else(of_code).or_else(|| compiled.region_text(self.resolved.scopes.store))
     }
 
     /// The touch that the event is.
@@ -64,7 +83,11 @@ pub(super) fn resolve<'a>(
 ) -> ResolvedEvent<'a> {
     let mut symbol = |scope, text: Option<&str>| text.map_or(NONE, |text| symbol(scope, text));
     let code = event.code.as_ref().map(|code| {
-        let resolved = compiled.book.resolve(code);
+        let mut resolved = compiled.book.resolve(code);
+        // A forged code is only counted as one where it is scanned.
+        if resolved.kind == Kind::Forged && event.action != Action::Scan {
+            resolved.kind = Kind::Unknown;
+        }
         let meaning = compiled.code(&resolved);
         (resolved, meaning)
     });
@@ -79,11 +102,18 @@ pub(super) fn resolve<'a>(
         guide,
         campaign: compiled.campaign(meaning.and_then(|m| m.campaign)),
         kind: meaning.map(|m| m.kind),
-        region: or(symbol(TextScope::Region, event.region), || compiled.region_of_store(store)),
+        region: or(symbol(TextScope::Region, event.region), || {
+            or(of_code(|c| c.region), || compiled.region_of_store(store))
+        }),
         channel: or(symbol(TextScope::Channel, event.channel), || of_code(|c| c.channel)),
         ticket: symbol(TextScope::Ticket, event.ticket),
     };
-    ResolvedEvent { code, scopes, touch: seed(event.action, own_guide, own_store, meaning.as_ref(), &scopes, compiled) }
+    let mut resolved = ResolvedEvent { code, scopes, touch: None };
+    let is_scan_of_none = scopes.kind == Some(Kind::Forged) || resolved.is_inactive();
+    if !(event.action == Action::Scan && is_scan_of_none) {
+        resolved.touch = seed(event.action, own_guide, own_store, meaning.as_ref(), &scopes, compiled);
+    }
+    resolved
 }
 
 fn or(own: Symbol, other: impl FnOnce() -> Symbol) -> Symbol {

@@ -2,6 +2,7 @@
 //!
 //! References are by id here; [`rulebook`] turns them into indices once per version.
 
+pub mod batches;
 pub mod draw;
 pub mod ff1;
 pub mod rulebook;

@@ -1,17 +1,19 @@
 //! One version of a merchant's rules, ready for the desks: references turned into indices, sums worked out.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashMap;
 
-use super::draw::{DrawKey, thresholds};
+use super::batches::{Batches, FoundToken, Item};
+use super::draw::{DrawKey, Moment, SealedDraw, moments, thresholds};
 use super::secrets::Secrets;
-use super::{Campaign, PrizeKind, Rules, RulesSeq, Successor, version_text};
+use super::{Campaign, Mode, PrizeKind, Rules, RulesSeq, Successor, version_text};
 use crate::model::code::{Kind, Link, gtin};
 use crate::model::event::{Action, Code};
 use crate::model::ids::{shopper_key, text_key};
 use crate::model::time::{Millis, Zone};
+use crate::table::uniform::UniformSet;
 
 /// The published rules that frames may refer to, by version number.
 pub type Library = BTreeMap<RulesSeq, Arc<Rulebook>>;
@@ -33,6 +35,10 @@ pub struct Rulebook {
     pub codes: Vec<CodeTerms>,
     /// By index in the rules.
     pub campaigns: Vec<CampaignTerms>,
+    /// The batches of minted codes.
+    pub batches: Batches,
+    /// The keys of the guides' own shopper ids.
+    pub guide_shoppers: UniformSet,
     /// The actions that unlock some prize.
     pub unlocking: Vec<Action>,
     by_code: HashMap<Box<str>, u32>,
@@ -86,6 +92,16 @@ pub struct CampaignTerms {
     pub thresholds: Vec<Vec<u128>>,
     /// `None` where a role does not draw.
     pub key: Option<DrawKey>,
+    /// Of a sealed campaign, where a role draws.
+    pub sealed: Option<SealedDraw>,
+    moments: OnceLock<Vec<Moment>>,
+}
+
+impl CampaignTerms {
+    /// The moments of the campaign, the earliest first; none where a role does not draw. They are worked out once.
+    pub fn moments(&self, campaign: &Campaign) -> &[Moment] {
+        self.moments.get_or_init(|| self.key.as_ref().map_or_else(Vec::new, |key| moments(campaign, key)))
+    }
 }
 
 /// What a prize needs to be granted.
@@ -93,8 +109,8 @@ pub struct CampaignTerms {
 pub struct PrizeTerms {
     /// The index of the prize that follows where this one is used up; `None` means thanks.
     pub otherwise: Option<u32>,
-    /// What it takes from the budget, minor units.
-    pub cash: i64,
+    /// Whether it is cash, which a budget pays.
+    pub is_cash: bool,
 }
 
 /// What a text is under these rules.
@@ -106,6 +122,8 @@ pub struct Resolved<'a> {
     pub listed: Option<u32>,
     /// For a store's GLN or a guide's GSRN: the index of that store or guide.
     pub place: Option<Gs1Owner>,
+    /// For a token that was minted.
+    pub item: Option<Item>,
     /// The code's name.
     pub name: Name<'a>,
 }
@@ -126,9 +144,11 @@ pub enum Name<'a> {
     Text(&'a str),
     /// A GS1 key: its value, and its number of digits.
     Digits(u64, u8),
+    /// A minted code: the number of its batch, and its serial.
+    Item(u32, u64),
 }
 
-/// Buffer for the digits of a GS1 key.
+/// Buffer for the digits of a GS1 key, or for the name of a minted code.
 pub type DigitBuffer = [u8; 18];
 
 impl<'a> Name<'a> {
@@ -137,17 +157,20 @@ impl<'a> Name<'a> {
     where
         'a: 'b,
     {
-        match *self {
-            Self::Text(text) => text,
-            Self::Digits(mut number, width) => {
-                let digits = &mut buffer[..usize::from(width)];
-                for digit in digits.iter_mut().rev() {
-                    *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
-                    number /= 10;
-                }
-                std::str::from_utf8(digits).unwrap_or("")
+        let start = match *self {
+            Self::Text(text) => return text,
+            Self::Digits(number, width) => {
+                let end = usize::from(width);
+                write_digits(&mut buffer[..end], number, end);
+                return std::str::from_utf8(&buffer[..end]).unwrap_or("");
             }
-        }
+            Self::Item(batch, serial) => {
+                let colon = write_digits(buffer, serial, 1) - 1;
+                buffer[colon] = b':';
+                write_digits(&mut buffer[..colon], batch.into(), 1)
+            }
+        };
+        std::str::from_utf8(&buffer[start..]).unwrap_or("")
     }
 
     /// The key of the name for tables.
@@ -155,6 +178,17 @@ impl<'a> Name<'a> {
     pub fn key(&self) -> u128 {
         text_key(self.text(&mut [0; 18]))
     }
+}
+
+/// Writes a number to the end of a buffer, with at least `width` digits; returns where it begins.
+fn write_digits(buffer: &mut [u8], mut number: u64, width: usize) -> usize {
+    let mut at = buffer.len();
+    while at > 0 && (number > 0 || buffer.len() - at < width) {
+        at -= 1;
+        buffer[at] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+    }
+    at
 }
 
 /// Why rules cannot be prepared: they did not pass the checks of `wire`.
@@ -227,15 +261,39 @@ impl Rulebook {
             })
         });
         let codes = codes.collect::<Result<Vec<_>, RulebookError>>()?;
-        let campaigns =
-            rules.campaigns.iter().map(|c| campaign_terms(c, secrets)).collect::<Result<Vec<_>, RulebookError>>()?;
+        let batches = Batches::new(&rules, secrets, |id| find(&by_campaign, "campaign", id))?;
+        for (id, places) in [("guide", &by_guide), ("store", &by_store)] {
+            let of_batches = rules.batches.iter().map(|b| if id == "guide" { &b.guide } else { &b.store });
+            let of_ranges = rules.ranges.iter().map(|r| if id == "guide" { &r.guide } else { &r.store });
+            of_batches.chain(of_ranges).try_for_each(|named| find_in(places, id, named).map(drop))?;
+        }
+        let campaigns = rules
+            .campaigns
+            .iter()
+            .map(|c| campaign_terms(c, &rules, secrets))
+            .collect::<Result<Vec<_>, RulebookError>>()?;
         let prizes = rules.campaigns.iter().flat_map(|c| &c.prizes);
         let mut unlocking: Vec<Action> = prizes.filter_map(|p| p.unlock.as_ref().map(|u| u.action)).collect();
         unlocking.sort_unstable();
         unlocking.dedup();
         let by_gln = (0..).zip(&rules.stores).filter_map(|(i, s)| Some((s.gln?, i))).collect();
         let by_gsrn = (0..).zip(&rules.guides).filter_map(|(i, g)| Some((g.gsrn?, i))).collect();
-        Ok(Self { zone, guides, codes, campaigns, unlocking, by_code, by_gln, by_gsrn, rules, seq, sha256 })
+        let guide_shoppers = guides.iter().filter_map(|guide: &GuideTerms| guide.shopper_key).collect();
+        Ok(Self {
+            zone,
+            guides,
+            codes,
+            campaigns,
+            batches,
+            guide_shoppers,
+            unlocking,
+            by_code,
+            by_gln,
+            by_gsrn,
+            rules,
+            seq,
+            sha256,
+        })
     }
 
     /// First 12 hex digits of the published object's SHA-256.
@@ -244,16 +302,38 @@ impl Rulebook {
         version_text(&self.sha256)
     }
 
-    /// What a code is (contract section 3; tokens are not in this build, so nothing is forged).
+    /// Whether a code's name is that of a one-item code of these rules.
+    #[must_use]
+    pub fn is_item_code(&self, name: &str) -> bool {
+        match self.by_code.get(name) {
+            Some(&index) => self.codes[index as usize].kind.is_item(),
+            None => self.batches.named(name).is_some(),
+        }
+    }
+
+    /// The batch, by index, and the serial of a minted code of these rules, by its name.
+    #[must_use]
+    pub fn minted(&self, name: &str) -> Option<(u32, u64)> {
+        if self.by_code.contains_key(name) { None } else { self.batches.named(name) }
+    }
+
+    /// The first batch whose secret this role lacks: its number, and the reference to the secret.
+    #[must_use]
+    pub fn missing_batch_secret(&self) -> Option<(u32, &str)> {
+        let at = self.batches.terms.iter().position(|terms| terms.keys.is_none())?;
+        Some((self.rules.batches[at].number, &self.rules.batches[at].secret))
+    }
+
+    /// What a code is (contract section 3).
     #[must_use]
     pub fn resolve<'a>(&self, code: &Code<'a>) -> Resolved<'a> {
-        let unknown = |name| Resolved { kind: Kind::Unknown, listed: None, place: None, name };
+        let unknown = |name| Resolved { kind: Kind::Unknown, listed: None, place: None, item: None, name };
         match code.link {
             None => self.text(code.text),
             Some(Link::Text(text)) => self.text(text),
             Some(Link::Gtin(gtin, serial)) => {
                 let found = match serial {
-                    Some(serial) => self.listed(serial),
+                    Some(serial) => self.listed(serial).or_else(|| self.token(serial, Some(gtin))),
                     None => self.listed_digits(gtin, 14),
                 };
                 found.or_else(|| product(Some(gtin))).unwrap_or_else(|| unknown(Name::Digits(gtin, 14)))
@@ -263,6 +343,7 @@ impl Rulebook {
                 let place = self.by_gln.get(&gln).map(|&s| Resolved {
                     kind: Kind::Store,
                     listed: None,
+                    item: None,
                     place: Some(Gs1Owner::Store(s)),
                     name,
                 });
@@ -273,6 +354,7 @@ impl Rulebook {
                 let place = self.by_gsrn.get(&gsrn).map(|&g| Resolved {
                     kind: Kind::Guide,
                     listed: None,
+                    item: None,
                     place: Some(Gs1Owner::Guide(g)),
                     name,
                 });
@@ -283,11 +365,25 @@ impl Rulebook {
 
     /// A text without a link: a code id as it stands, else a GTIN, which is meant in its 14 digits.
     fn text<'a>(&self, text: &'a str) -> Resolved<'a> {
-        let found = self.listed(text).or_else(|| {
+        let found = self.listed(text).or_else(|| self.token(text, None)).or_else(|| {
             let number = gtin(text)?;
             self.listed_digits(number, 14).or_else(|| product(Some(number)))
         });
-        found.unwrap_or(Resolved { kind: Kind::Unknown, listed: None, place: None, name: Name::Text(text) })
+        found.unwrap_or(Resolved { kind: Kind::Unknown, listed: None, place: None, item: None, name: Name::Text(text) })
+    }
+
+    fn token<'a>(&self, text: &'a str, gtin: Option<u64>) -> Option<Resolved<'a>> {
+        let found = self.batches.find(&self.rules, text, gtin)?;
+        Some(match found {
+            FoundToken::Item(item) => {
+                let batch = &self.rules.batches[item.batch as usize];
+                let name = Name::Item(batch.number, item.serial);
+                Resolved { kind: batch.kind, listed: None, place: None, item: Some(item), name }
+            }
+            FoundToken::Forged => {
+                Resolved { kind: Kind::Forged, listed: None, place: None, item: None, name: Name::Text(text) }
+            }
+        })
     }
 
     fn listed<'a>(&self, text: &'a str) -> Option<Resolved<'a>> {
@@ -296,6 +392,7 @@ impl Rulebook {
             kind: self.codes[index as usize].kind,
             listed: Some(index),
             place: None,
+            item: None,
             name: Name::Text(text),
         })
     }
@@ -303,35 +400,37 @@ impl Rulebook {
     fn listed_digits<'a>(&self, number: u64, width: u8) -> Option<Resolved<'a>> {
         let name = Name::Digits(number, width);
         let index = *self.by_code.get(name.text(&mut [0; 18]))?;
-        Some(Resolved { kind: self.codes[index as usize].kind, listed: Some(index), place: None, name })
+        Some(Resolved { kind: self.codes[index as usize].kind, listed: Some(index), place: None, item: None, name })
     }
 }
 
 fn product<'a>(gtin: Option<u64>) -> Option<Resolved<'a>> {
-    gtin.map(|n| Resolved { kind: Kind::Product, listed: None, place: None, name: Name::Digits(n, 14) })
+    gtin.map(|n| Resolved { kind: Kind::Product, listed: None, place: None, item: None, name: Name::Digits(n, 14) })
 }
 
-fn campaign_terms(campaign: &Campaign, secrets: &Secrets) -> Result<CampaignTerms, RulebookError> {
+fn campaign_terms(campaign: &Campaign, rules: &Rules, secrets: &Secrets) -> Result<CampaignTerms, RulebookError> {
     let by_prize = index(campaign.prizes.iter().map(|p| p.id.as_str()));
     let find = |id: &str| {
         let unlisted = || RulebookError::Prize { prize: id.to_owned(), campaign: campaign.id.clone() };
         by_prize.get(id).copied().ok_or_else(unlisted)
     };
     let prizes = campaign.prizes.iter().map(|p| {
-        Ok(PrizeTerms {
-            otherwise: p.otherwise.as_deref().map(find).transpose()?,
-            cash: if p.kind == PrizeKind::Cash { p.amount.unwrap_or(0) } else { 0 },
-        })
+        Ok(PrizeTerms { otherwise: p.otherwise.as_deref().map(find).transpose()?, is_cash: p.kind == PrizeKind::Cash })
     });
     let per_phase = campaign.phases.iter().map(|phase| {
         phase.odds.keys().try_for_each(|id| find(id).map(drop))?;
         let odds: Vec<_> = campaign.prizes.iter().map(|p| phase.odds.get(&p.id).copied()).collect();
         Ok(thresholds(&odds))
     });
+    let key = secrets.campaigns.get(&campaign.id).map(|secret| DrawKey::new(secret));
+    let mut own = rules.batches.iter().filter(|batch| batch.campaign.as_deref() == Some(&*campaign.id));
+    let batch = own.next().filter(|_| campaign.mode == Mode::Sealed);
     Ok(CampaignTerms {
         prizes: prizes.collect::<Result<_, RulebookError>>()?,
         thresholds: per_phase.collect::<Result<_, RulebookError>>()?,
-        key: secrets.campaigns.get(&campaign.id).map(|secret| DrawKey::new(secret)),
+        sealed: key.as_ref().zip(batch).map(|(key, batch)| SealedDraw::new(campaign, batch.count, key)),
+        moments: OnceLock::new(),
+        key,
     })
 }
 

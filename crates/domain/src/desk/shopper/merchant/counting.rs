@@ -21,7 +21,7 @@ impl Merchant {
 
     /// Counts the event itself; returns whether it is a counted scan.
     pub(super) fn count(&mut self, context: &EventContext<'_, '_>) -> bool {
-        let mut metrics = [(Metric::Late, 0); 5];
+        let mut metrics = [(Metric::Late, 0); 6];
         let mut used = 0;
         let mut add = |metric| {
             metrics[used] = (metric, 1);
@@ -42,6 +42,14 @@ impl Merchant {
                 }
                 if counted && kind.is_interaction() {
                     add(Metric::Interactions);
+                }
+                if context.resolved.is_inactive() {
+                    add(Metric::Inactive);
+                    self.suspect_scans.inactive += 1;
+                }
+                if self.compiled.is_diverted(context.resolved.item(), context.event.region) {
+                    add(Metric::Diverted);
+                    self.suspect_scans.diverted += 1;
                 }
             }
             Action::Visit => add(Metric::Visits),

@@ -8,7 +8,7 @@ use crate::model::address::Topic;
 use crate::model::code::Kind;
 use crate::model::event::Action;
 use crate::model::fact::{Answer, CodeScan, Fact, Metric, Outcome, Region, ScanResult, What};
-use crate::model::ids::{join_keys, text_key};
+use crate::model::ids::{join_keys, shard_key, text_key};
 use crate::model::rules::rulebook::Name;
 use crate::protocol::stage::Outbox;
 
@@ -37,7 +37,12 @@ impl Merchant {
             // The result of a forged code is `counted`, so that the sender cannot tell it from an unknown one.
             return if counted || kind == Kind::Forged { ScanResult::Counted } else { ScanResult::Repeat };
         }
-        let entry = if counted { self.entry(context, name, code) } else { Err(Outcome::Repeat) };
+        let is_dark = context.resolved.is_dark();
+        let entry = match counted {
+            true if is_dark => Err(Outcome::Inactive),
+            true => self.entry(context, name, code),
+            false => Err(Outcome::Repeat),
+        };
         let outcome = entry.err().unwrap_or(Outcome::Entered);
         if entry.is_ok() {
             self.counters.add_all(&context.resolved.scopes, context.day, &[(Metric::Entries, 1)]);
@@ -69,8 +74,11 @@ impl Merchant {
             outcome,
             entry: entry.ok(),
         };
-        out.send(Topic::Draws, text_key(code), &scan);
-        outcome.into()
+        // The codes of a batch are spread by their serials, so that the pages of their states are dense.
+        let key = context.resolved.item().map_or_else(|| text_key(code), |item| shard_key(item.serial));
+        out.send(Topic::Draws, key, &scan);
+        // A dark code must look like an unknown one.
+        if is_dark && counted { ScanResult::Counted } else { outcome.into() }
     }
 
     /// The entry that a scan makes: the campaign's index and the entry's number; or the outcome that refuses it.
@@ -86,6 +94,8 @@ impl Merchant {
             received: context.received,
             day: context.today,
             region: context.region(&self.compiled),
+            is_guide: self.compiled.book.guide_shoppers.contains(&context.event.shopper_key),
+            is_inactive: context.resolved.is_inactive(),
             entered_before: item.is_some_and(|item| self.state.entered.contains(&item)),
         };
         let shopper = self.state.shoppers.entry(context.event.shopper_key).or_default();

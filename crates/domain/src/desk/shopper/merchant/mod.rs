@@ -33,7 +33,7 @@ use crate::model::fact::{Fact, Metric, What};
 use crate::model::rules::RulesSeq;
 use crate::model::rules::rulebook::{Library, Rulebook};
 use crate::model::time::{Day, Millis};
-use crate::protocol::error::RestoreError;
+use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::stage::Outbox;
 use crate::table::dedup_window::DedupWindow;
 use crate::table::uniform::{UniformMap, UniformSet};
@@ -53,8 +53,17 @@ pub(super) struct Merchant {
     waiting_refunds: usize,
     /// Number of kept things that events made it look at.
     looked_at: u64,
+    /// Since it was loaded.
+    suspect_scans: SuspectScans,
     /// From behaviour 2 on.
     bounds: Option<Bounds>,
+}
+
+/// Numbers of scans that hint at leaked codes, and at goods that are sold outside of their region.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SuspectScans {
+    pub(super) inactive: u64,
+    pub(super) diverted: u64,
 }
 
 /// What a snapshot stores of a merchant.
@@ -92,6 +101,7 @@ impl Merchant {
             bounds: is_bounded.then(Bounds::default),
             waiting_refunds: 0,
             looked_at: 0,
+            suspect_scans: SuspectScans::default(),
             state: MerchantState {
                 name: name.into(),
                 names,
@@ -108,6 +118,14 @@ impl Merchant {
                 touches_floor: Millis::MIN,
             },
         }
+    }
+
+    /// The error of a role that lacks the secret of a batch of the rules in force.
+    pub(super) fn lacks_secret(&self) -> Option<DeskError> {
+        let book = &self.compiled.book;
+        let (batch, secret) = book.missing_batch_secret()?;
+        let (merchant, secret) = (book.rules.merchant.clone(), secret.to_owned());
+        Some(DeskError::BatchSecret { batch, merchant, version: book.version(), secret })
     }
 
     pub(super) fn state(&self) -> &MerchantState {
@@ -132,7 +150,16 @@ impl Merchant {
         let counters = CounterBuffer::default();
         let bounds = bounds.map(|saved| Bounds::restore(saved, &mut state.shoppers));
         let waiting_refunds = state.shoppers.values().flat_map(|s| s.orders.iter()).map(Order::waiting_refunds).sum();
-        Ok(Self { compiled: Arc::clone(compiled), versions, counters, state, waiting_refunds, looked_at: 0, bounds })
+        Ok(Self {
+            compiled: Arc::clone(compiled),
+            versions,
+            counters,
+            state,
+            waiting_refunds,
+            looked_at: 0,
+            suspect_scans: SuspectScans::default(),
+            bounds,
+        })
     }
 
     /// Puts other rules in force.
@@ -170,6 +197,11 @@ impl Merchant {
     /// Number of kept things that events made it look at, since it was loaded.
     pub(super) fn looked_at(&self) -> u64 {
         self.looked_at
+    }
+
+    /// Number of scans that hint at leaked codes or diverted goods, since it was loaded.
+    pub(super) fn suspect_scans(&self) -> SuspectScans {
+        self.suspect_scans
     }
 
     /// Sends the counters of a frame.
@@ -223,7 +255,7 @@ impl Merchant {
             return;
         }
         self.expire(context.event.shopper_key, context.received);
-        let Self { versions, compiled, counters, state, waiting_refunds, looked_at, bounds } = self;
+        let Self { versions, compiled, counters, state, waiting_refunds, looked_at, bounds, .. } = self;
         let MerchantState { shoppers, names, touches_dropped, .. } = state;
         let shopper = shoppers.entry(context.event.shopper_key).or_default();
         let full = bounds.as_ref().map(|_| Cell::new(false));

@@ -1,0 +1,4 @@
+ALTER TABLE answers ADD COLUMN prize_kind TEXT COLLATE "C";
+ALTER TABLE answers ADD COLUMN amount BIGINT;
+CREATE TABLE alarms(merchant TEXT COLLATE "C" NOT NULL, code TEXT COLLATE "C" NOT NULL, time BIGINT NOT NULL,
+  shoppers BIGINT NOT NULL, PRIMARY KEY(merchant, code));
