@@ -1,8 +1,8 @@
-//! Micro-benchmarks of the hot path for each event: reading, framing, the table of duplicates, the shopper desk.
+//! Micro-benchmarks of the hot path for each event: reading, framing, the table of duplicates, the shopper desk,
+//! tokens and sealed draws.
 //!
 //! Absolute times depend on the machine; compare only the lines of one run.
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -13,8 +13,11 @@ use domain::frame::{Body, Frame, Kind, seal};
 use domain::model::address::Partitions;
 use domain::model::event::Event;
 use domain::model::rules::RulesSeq;
+use domain::model::rules::ff1::Ff1;
 use domain::model::rules::rulebook::{Library, Rulebook};
+use domain::model::rules::secrets::Secrets;
 use domain::model::time::Millis;
+use domain::model::token::{BatchKeys, Token};
 use domain::protocol::stage::{BEHAVIOUR, Marker, Stage, StageOptions, marker_record};
 use domain::table::dedup_window::DedupWindow;
 use wire::event::{Merchants, read};
@@ -117,7 +120,7 @@ fn hot_path(c: &mut Criterion) {
     });
     let checked = wire::rules::read("bench.toml", RULES, &mut |_| Err("none".to_owned())).expect("rules");
     let sha256 = wire::rules::version(&wire::rules::object(&checked.rules));
-    let book = Rulebook::new(checked.rules, RulesSeq::FIRST, sha256, &BTreeMap::new()).expect("rules");
+    let book = Rulebook::new(checked.rules, RulesSeq::FIRST, sha256, &Secrets::default()).expect("rules");
     let library: Library = [(RulesSeq::FIRST, Arc::new(book))].into();
     let marker = marker_record(&Marker { merchant: "acme", seq: RulesSeq::FIRST, sha256, behaviour: BEHAVIOUR });
     for size in [100, 10, 1] {
@@ -144,5 +147,32 @@ fn hot_path(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, hot_path);
+/// Minting, verifying, and the permutation of a sealed draw.
+fn codes(c: &mut Criterion) {
+    let mut group = c.benchmark_group("per code");
+    group.throughput(Throughput::Elements(EVENTS as u64)).sample_size(20);
+    let keys = BatchKeys::new(7, 1 << 32, &[7; 32]);
+    let serials = || (0..EVENTS as u64).map(|i| i * 104_729 % (1 << 32));
+    group.bench_function("mint a token and write its text", |b| {
+        b.iter(|| serials().for_each(|serial| drop(black_box(keys.mint(serial).expect("a serial").text()))));
+    });
+    let tokens: Vec<String> = serials()
+        .map(|serial| String::from_utf8(keys.mint(serial).expect("a serial").text().to_vec()).expect("ASCII"))
+        .collect();
+    group.bench_function("read a token and verify it", |b| {
+        b.iter(|| {
+            let read = tokens.iter().map(|text| keys.serial(&Token::parse(text).expect("a token")).expect("minted"));
+            black_box(read.fold(0, u64::wrapping_add))
+        });
+    });
+    for (digits, tweak) in [(20, "one-more-bottle"), (32, "a-campaign-whose-id-has-more-than-13-bytes")] {
+        let ff1 = Ff1::new(&[7; 32], tweak.as_bytes(), digits);
+        group.bench_function(format!("FF1 of {digits} digits"), |b| {
+            b.iter(|| black_box(serials().map(|n| ff1.encrypt(n % (1 << digits))).fold(0, u64::wrapping_add)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, hot_path, codes);
 criterion_main!(benches);

@@ -192,7 +192,7 @@ fn old_marker_is_ignored_and_unknown_behaviour_refused() {
     let alarm = step(&mut stage, &marker(4, BEHAVIOUR)).expect_err("rules that are not found").to_string();
     assert_eq!(alarm, "scans partition 0 offset 4: rules 4 of m are not found: publish them again");
     let alarm = step(&mut echo(1), &marker(1, BEHAVIOUR + 1)).expect_err("another behaviour").to_string();
-    let wanted = "scans partition 0 offset 0: the marker asks for behaviour 3, this build has 1 to 2: upgrade it";
+    let wanted = "scans partition 0 offset 0: the marker asks for behaviour 4, this build has 1 to 3: upgrade it";
     assert_eq!(alarm, wanted);
 }
 

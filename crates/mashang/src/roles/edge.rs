@@ -40,7 +40,7 @@ use crate::process::visitor_key;
 use crate::roles::edge_cache;
 use crate::roles::http::{HttpSockets, open_keys};
 use crate::rules::follow::RulesFollower;
-use crate::rules::publish::{read_on, served};
+use crate::rules::publish::{Needed, SecretPlaces, read_on, served};
 use crate::rules::store::RulesStore;
 use crate::usage;
 
@@ -75,6 +75,7 @@ pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
         consumer,
         published: Published::default(),
         store: RulesStore::new(Arc::new(Disk), &settings.store.rules()),
+        secrets: secret_places(&settings),
         catalog: Arc::new(MerchantCatalog::default()),
         cache: settings.spool.as_ref().map(|spool| (spool.dir.clone(), base.meta.clone())),
     };
@@ -93,7 +94,12 @@ pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
 /// What was known cannot be read.
 fn cached(settings: &Edge, error: &anyhow::Error) -> Result<Option<(Meta, Rulebooks)>> {
     let Some(spool) = settings.spool.as_ref().filter(|_| is_away(error)) else { return Ok(None) };
-    Ok(edge_cache::read(&spool.dir)?.filter(|(meta, _)| meta.clock == Clock::Wall))
+    Ok(edge_cache::read(&spool.dir, &secret_places(settings))?.filter(|(meta, _)| meta.clock == Clock::Wall))
+}
+
+/// An edge verifies codes: at its door, an unknown code and a forged one must look alike.
+fn secret_places(settings: &Edge) -> SecretPlaces {
+    SecretPlaces { dirs: vec![settings.role.secrets.clone()], needed: Needed::All, draws: false, verifies: true }
 }
 
 /// A spool that is this process's alone.
@@ -236,6 +242,7 @@ struct Rules {
     consumer: Box<dyn Consumer>,
     published: Published,
     store: RulesStore,
+    secrets: SecretPlaces,
     catalog: Arc<MerchantCatalog>,
     /// The directory of the cache, and the log it is for.
     cache: Option<(PathBuf, Meta)>,
@@ -245,7 +252,7 @@ impl Rules {
     fn read(&mut self) -> Result<()> {
         read_on(&mut *self.consumer, &mut self.published)?;
         let known = self.catalog.rulebooks();
-        let now = served(&self.published, &self.store, &known)?;
+        let now = served(&self.published, &self.store, &known, &self.secrets)?;
         let seq = |(merchant, book): (&String, &Arc<Rulebook>)| (merchant.clone(), book.seq);
         if !now.iter().map(seq).eq(known.iter().map(seq)) {
             info!(merchants = now.len(), "rules are served");

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use web::merchants::Rulebooks;
 use wire::rules::{from_object, object, version};
 
-use crate::rules::publish::edge_rulebook;
+use crate::rules::publish::{SecretPlaces, edge_rulebook};
 
 const NAME: &str = "known.json";
 
@@ -52,7 +52,7 @@ pub(super) fn keep(dir: &Path, log: &Meta, books: &Rulebooks) -> Result<()> {
 ///
 /// # Errors
 /// It cannot be read, or is not what was written.
-pub(super) fn read(dir: &Path) -> Result<Option<(Meta, Rulebooks)>> {
+pub(super) fn read(dir: &Path, secrets: &SecretPlaces) -> Result<Option<(Meta, Rulebooks)>> {
     let path = dir.join(NAME);
     let mend = "what was known of the log cannot be used: remove it, and start when Kafka answers";
     let wrong = |why: &dyn std::fmt::Display| anyhow!("{}: {mend}: {why}", path.display());
@@ -63,7 +63,7 @@ pub(super) fn read(dir: &Path) -> Result<Option<(Meta, Rulebooks)>> {
     let known: Known = serde_json::from_slice(&bytes).map_err(|e| wrong(&e))?;
     let book = |Published { seq, object }: Published| {
         let rules = from_object(object.as_bytes()).map_err(|e| wrong(&e))?;
-        let book = edge_rulebook(rules, seq, version(object.as_bytes()))?;
+        let book = edge_rulebook(rules, seq, version(object.as_bytes()), secrets)?;
         Ok((book.rules.merchant.clone(), book))
     };
     Ok(Some((known.log, known.rules.into_iter().map(book).collect::<Result<_>>()?)))
@@ -72,19 +72,21 @@ pub(super) fn read(dir: &Path) -> Result<Option<(Meta, Rulebooks)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::publish::Needed;
 
     #[test]
     fn damaged_cache_is_reported_with_its_fix() {
         let dir = tempfile::tempdir().expect("a directory");
-        assert!(read(dir.path()).expect("nothing is there").is_none());
+        let none = SecretPlaces { dirs: vec![], needed: Needed::All, draws: false, verifies: true };
+        assert!(read(dir.path(), &none).expect("nothing is there").is_none());
         let log = r#"{"format":1,"id":"1","clock":"wall","partitions":{"scans":2,"draws":2,"awards":1,"facts":2}}"#;
         let whole = format!(r#"{{"log":{log},"rules":[]}}"#);
         std::fs::write(dir.path().join(NAME), &whole).expect("a file");
-        assert!(read(dir.path()).expect("it is whole").is_some());
+        assert!(read(dir.path(), &none).expect("it is whole").is_some());
         let strange = whole.replace("[]", r#"[{"order":1,"object":"{}"}]"#);
         for text in ["", "{\"log\":", &whole[1..], &strange] {
             std::fs::write(dir.path().join(NAME), text).expect("a file");
-            let error = read(dir.path()).expect_err("it is damaged").to_string();
+            let error = read(dir.path(), &none).expect_err("it is damaged").to_string();
             assert!(error.contains("known.json: what was known of the log cannot be used: remove it"), "{error}");
         }
     }

@@ -44,13 +44,15 @@ type Memberships = Arc<OnceLock<BTreeMap<Topic, Membership>>>;
 pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
     let settings = args.check()?;
     let base = Base::begin(&settings.role)?;
-    let draws = settings.desks.contains(&DeskArg::Code);
+    let has = |desk| settings.desks.contains(&desk);
     let reader = Reader {
         published: Mutex::new((base.consumer("rules")?, Published::default())),
         store: RulesStore::new(Arc::clone(&files), &settings.store.rules()),
         secrets: SecretPlaces {
             dirs: vec![settings.role.secrets.clone()],
-            needed: if draws { Needed::All } else { Needed::None },
+            needed: Needed::All,
+            draws: has(DeskArg::Code) || has(DeskArg::Campaign),
+            verifies: has(DeskArg::Shopper),
         },
     };
     let library = reader.read(&Library::new())?;

@@ -131,18 +131,20 @@ impl RulesPublisher<'_> {
     }
 }
 
-/// Where the secrets of campaigns and batches are.
+/// Where the secrets of campaigns and batches are, and which ones a process needs.
 #[derive(Clone, Debug)]
 pub(crate) struct SecretPlaces {
     pub(crate) dirs: Vec<PathBuf>,
     /// The merchants whose rules in force must have their secrets; other secrets may be missing.
     pub(crate) needed: Needed,
+    /// Whether it draws or grants, and needs the secrets of campaigns.
+    pub(crate) draws: bool,
+    /// Whether it verifies codes, and needs the secrets of batches.
+    pub(crate) verifies: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Needed {
-    /// Of no merchant: no desk of this process draws.
-    None,
     Some(BTreeSet<String>),
     All,
 }
@@ -150,7 +152,6 @@ pub(crate) enum Needed {
 impl Needed {
     fn has(&self, merchant: &str) -> bool {
         match self {
-            Self::None => false,
             Self::Some(merchants) => merchants.contains(merchant),
             Self::All => true,
         }
@@ -180,9 +181,15 @@ pub(crate) fn books(
     Ok(library)
 }
 
-/// The rulebook of an edge, which does not draw.
-pub(crate) fn edge_rulebook(rules: Rules, seq: RulesSeq, sha256: [u8; 32]) -> Result<Arc<Rulebook>> {
-    book(rules, seq, sha256, &Secrets::default())
+/// The rulebook of an edge, which verifies codes and does not draw.
+pub(crate) fn edge_rulebook(
+    rules: Rules,
+    seq: RulesSeq,
+    sha256: [u8; 32],
+    secrets: &SecretPlaces,
+) -> Result<Arc<Rulebook>> {
+    let secrets = find_secrets(&rules, secrets, true)?;
+    book(rules, seq, sha256, &secrets)
 }
 
 fn book(rules: Rules, seq: RulesSeq, sha256: [u8; 32], secrets: &Secrets) -> Result<Arc<Rulebook>> {
@@ -193,17 +200,14 @@ fn book(rules: Rules, seq: RulesSeq, sha256: [u8; 32], secrets: &Secrets) -> Res
 /// The secrets of rules, as far as they are needed and found.
 fn find_secrets(rules: &Rules, places: &SecretPlaces, is_last: bool) -> Result<Secrets> {
     let mut found = Secrets::default();
-    if matches!(places.needed, Needed::None) {
-        return Ok(found);
-    }
     let is_needed = is_last && places.needed.has(&rules.merchant);
-    for campaign in &rules.campaigns {
+    for campaign in rules.campaigns.iter().filter(|_| places.draws) {
         let what = format!("campaign {}", campaign.id);
         if let Some(own) = find_secret(rules, &what, (&campaign.secret, &campaign.commit), places, is_needed)? {
             found.campaigns.insert(campaign.id.clone(), own);
         }
     }
-    for batch in &rules.batches {
+    for batch in rules.batches.iter().filter(|_| places.verifies) {
         let what = format!("batch {}", batch.number);
         if let Some(own) = find_secret(rules, &what, (&batch.secret, &batch.commit), places, is_needed)? {
             found.batches.insert(batch.number, own);
@@ -259,8 +263,13 @@ fn check_against(old: &Rules, new: &Rules) -> Result<()> {
 /// The merchants whose events are accepted: those whose rules are in every partition, each with its last rules.
 ///
 /// # Errors
-/// An object is missing.
-pub(crate) fn served(registry: &Registry, store: &RulesStore, known: &Rulebooks) -> Result<Rulebooks> {
+/// An object or a secret is missing.
+pub(crate) fn served(
+    registry: &Registry,
+    store: &RulesStore,
+    known: &Rulebooks,
+    secrets: &SecretPlaces,
+) -> Result<Rulebooks> {
     let mut last: BTreeMap<&str, &Version> = BTreeMap::new();
     for version in registry.published().iter().filter(|version| registry.is_placed(version.seq)) {
         let place = last.entry(&version.merchant).or_insert(version);
@@ -271,7 +280,7 @@ pub(crate) fn served(registry: &Registry, store: &RulesStore, known: &Rulebooks)
     let served = last.into_iter().map(|(merchant, version)| {
         let book = match known.get(merchant).filter(|book| book.seq == version.seq) {
             Some(book) => Arc::clone(book),
-            None => edge_rulebook(store.load(&version.sha256)?, version.seq, version.sha256)?,
+            None => edge_rulebook(store.load(&version.sha256)?, version.seq, version.sha256, secrets)?,
         };
         Ok((merchant.to_owned(), book))
     });

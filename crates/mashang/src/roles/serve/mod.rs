@@ -349,7 +349,7 @@ fn publish_all(
         publisher.publish(&checked.rules)?;
     }
     let own = given.iter().map(|checked| checked.rules.merchant.clone()).collect();
-    let secrets = SecretPlaces { dirs: secret_dirs(settings), needed: Needed::Some(own) };
+    let secrets = SecretPlaces { dirs: secret_dirs(settings), needed: Needed::Some(own), draws: true, verifies: true };
     books(&registry, store, &Library::new(), &secrets)
 }
 
