@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use domain::model::time::time_text;
+use serde_json::json;
 
 use crate::error::LedgerError;
 use crate::reader::Ledger;
@@ -16,26 +17,97 @@ const SEEN: &str = "SELECT time, shopper, region, outcome, campaign, entry FROM 
   AND (CAST($3 AS TEXT) IS NULL OR shopper = $3) ORDER BY place, item";
 const ALARM: &str = "SELECT time, shoppers FROM alarms WHERE merchant = $1 AND code = $2";
 const AWARDS: &str = "SELECT time, shopper, campaign, entry, drawn, COALESCE(awarded, 'thanks'),
-  (SELECT substr(sha256, 1, 12) FROM rules r WHERE r.version = a.version) FROM awards a WHERE merchant = $1 AND code = $2
+  (SELECT substr(sha256, 1, 12) FROM rules r WHERE r.version = a.version), amount FROM awards a WHERE merchant = $1 AND code = $2
   AND (CAST($3 AS TEXT) IS NULL OR shopper = $3) ORDER BY time, campaign, shopper, entry";
+
+/// How a history is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object per merchant, each on its line.
+    Json,
+}
 
 impl Ledger {
     /// Writes a code's history: its kind, each scan in order, each draw. `Ok(false)` if no merchant has seen the code.
     ///
     /// # Errors
     /// The database or the output fails.
-    pub fn explain_code(&mut self, code: &str, shopper: Option<&str>, to: &mut dyn Write) -> Result<bool, LedgerError> {
+    pub fn explain_code(
+        &mut self,
+        code: &str,
+        shopper: Option<&str>,
+        format: HistoryFormat,
+        to: &mut dyn Write,
+    ) -> Result<bool, LedgerError> {
         reading(self.store.as_mut(), |store| {
             let merchants = all(store, MERCHANTS, &[code.into()], |row| Ok(row.text_of(0)?.to_owned()))?;
             for merchant in &merchants {
-                explain(store, merchant, code, shopper, to)?;
+                match format {
+                    HistoryFormat::Text => as_text(store, merchant, code, shopper, to)?,
+                    HistoryFormat::Json => as_json(store, merchant, code, shopper, to)?,
+                }
             }
             Ok(!merchants.is_empty())
         })
     }
 }
 
-fn explain(
+fn as_json(
+    store: &mut dyn Store,
+    merchant: &str,
+    code: &str,
+    shopper: Option<&str>,
+    to: &mut dyn Write,
+) -> Result<(), LedgerError> {
+    let of_code = [merchant.into(), code.into()];
+    let item = first(store, ITEM, &of_code, |row| {
+        Ok((row.text_of(0)?.to_owned(), row.int_of(1)?, time(row, 2)?, text(row, 3)?))
+    })?;
+    let alarm = first(store, ALARM, &of_code, |row| Ok(json!({ "time": time(row, 0)?, "shoppers": row.int_of(1)? })))?;
+    let (kind, scans, first_time, first_region) = match item {
+        Some((kind, scans, first_time, region)) => (Some(kind), Some(scans), Some(first_time), region),
+        None => Default::default(),
+    };
+    // A history may be long, so it is written row by row.
+    write!(
+        to,
+        r#"{{"merchant":{},"code":{},"kind":{},"scans":{},"first_time":{},"first_region":{},"alarm":{},"seen":["#,
+        json!(merchant),
+        json!(code),
+        json!(kind),
+        json!(scans),
+        json!(first_time),
+        json!(first_region),
+        json!(alarm),
+    )?;
+    let params = [merchant.into(), code.into(), shopper.into()];
+    let mut comma = "";
+    store.walk(SEEN, &params, &mut |row| {
+        let scan = json!({
+            "time": time(row, 0)?, "shopper": row.text_of(1)?, "region": text(row, 2)?, "outcome": row.text_of(3)?,
+            "campaign": text(row, 4)?, "entry": row.int(5)?,
+        });
+        Ok(write!(to, "{}{scan}", std::mem::replace(&mut comma, ","))?)
+    })?;
+    write!(to, r#"],"draws":["#)?;
+    comma = "";
+    store.walk(AWARDS, &params, &mut |row| {
+        let draw = json!({
+            "time": time(row, 0)?, "shopper": row.text_of(1)?, "campaign": row.text_of(2)?, "entry": row.int_of(3)?,
+            "rules": text(row, 6)?, "drawn": row.text_of(4)?, "awarded": row.text_of(5)?, "amount": row.int(7)?,
+        });
+        Ok(write!(to, "{}{draw}", std::mem::replace(&mut comma, ","))?)
+    })?;
+    Ok(writeln!(to, "]}}")?)
+}
+
+fn text(row: &dyn Row, at: usize) -> Result<Option<String>, LedgerError> {
+    Ok(row.text(at)?.map(ToOwned::to_owned))
+}
+
+fn as_text(
     store: &mut dyn Store,
     merchant: &str,
     code: &str,
@@ -68,10 +140,10 @@ fn explain(
     store.walk(AWARDS, &params, &mut |row| {
         let (by, campaign, entry) = (row.text_of(1)?, row.text_of(2)?, row.int_of(3)?);
         let (drawn, awarded, rules) = (row.text_of(4)?, row.text_of(5)?, row.text(6)?.unwrap_or_default());
-        let at = time(row, 0)?;
+        let (at, amount) = (time(row, 0)?, row.int(7)?.map_or_else(String::new, |amount| format!(" ({amount})")));
         Ok(writeln!(
             to,
-            "  {at}  draw of {by}, entry {entry} of {campaign}, rules {rules}: drawn {drawn}, awarded {awarded}"
+            "  {at}  draw of {by}, entry {entry} of {campaign}, rules {rules}: drawn {drawn}, awarded {awarded}{amount}"
         )?)
     })
 }

@@ -131,15 +131,15 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
     /// How the summary is printed
-    #[arg(long, value_enum, default_value_t = SummaryFormat::Text, value_name = "FORMAT")]
-    pub(crate) summary: SummaryFormat,
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text, value_name = "FORMAT")]
+    pub(crate) summary: ReportFormat,
     /// Write every refused event to this file, as NDJSON, and not to standard error
     #[arg(long, value_name = "FILE")]
     pub(crate) rejects: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SummaryFormat {
+pub(crate) enum ReportFormat {
     Text,
     Json,
 }
@@ -186,7 +186,7 @@ Examples:
   mashang explain code X-1 --ledger out/ledger.sqlite
   mashang explain code MAG-7 --ledger out/ledger.sqlite --shopper u1")]
 pub(crate) struct ExplainCodeArgs {
-    /// The code's name: its id in the rules, or the digits of its GTIN, GLN or GSRN
+    /// The code's name: its id in the rules, the digits of its GTIN, GLN or GSRN, or batch:serial of a minted code
     pub(crate) name: String,
     /// The ledger: sqlite:FILE, a path, or postgres://USER:PASSWORD@HOST/DATABASE
     #[arg(long, value_name = "URL")]
@@ -194,6 +194,9 @@ pub(crate) struct ExplainCodeArgs {
     /// Only what this shopper did
     #[arg(long)]
     pub(crate) shopper: Option<String>,
+    /// How to print it: json is one object per merchant that has the code
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) format: ReportFormat,
 }
 
 #[derive(Debug, Subcommand)]

@@ -27,7 +27,7 @@ use ledger::schema::may_replace;
 use ledger::writer::Writer;
 use wire::event::Merchants;
 
-use crate::cli::{RunArgs, SummaryFormat};
+use crate::cli::{ReportFormat, RunArgs};
 use crate::commands::run::event_files::{EventFileReader, Rejects, for_each_line};
 use crate::commands::run::pipeline::InlinePipeline;
 use crate::commands::run::summary::Summary;
@@ -76,8 +76,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     };
     files.keep(ledger)?;
     match args.summary {
-        SummaryFormat::Json => print(summary.json()),
-        SummaryFormat::Text => print(format_args!("{}ledger: {}", summary.text(), files.ledger.display())),
+        ReportFormat::Json => print(summary.json()),
+        ReportFormat::Text => print(format_args!("{}ledger: {}", summary.text(), files.ledger.display())),
     }
 }
 
