@@ -5,6 +5,7 @@ mod registers;
 
 use std::collections::BTreeMap;
 
+use domain::model::rules::secrets::{Secret, Secrets};
 use expect_test::{Expect, expect, expect_file};
 use wire::rules::{Checked, Mistake, Reference, from_object, object, read, version};
 
@@ -80,7 +81,8 @@ fn a_complete_example() {
     expect_file!["../acme.json"].assert_eq(&format!("{pretty:#}\n"));
     expect!["033851c132f2"].assert_eq(&domain::model::rules::version_text(&version(&json)));
     assert_eq!(from_object(&json), Ok(checked.rules));
-    assert_eq!(checked.secrets, BTreeMap::from([("lucky-wheel".to_owned(), [0x11; 32])]));
+    let campaigns = BTreeMap::from([("lucky-wheel".to_owned(), Secret::new([0x11; 32]))]);
+    assert_eq!(checked.secrets, Secrets { campaigns, batches: BTreeMap::new() });
     assert_eq!(checked.warnings, []);
 }
 
