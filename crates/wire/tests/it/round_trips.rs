@@ -8,8 +8,8 @@ use domain::model::event::{Action, Part};
 use domain::model::ids;
 use domain::model::money::{AMOUNT_MAX, Ratio};
 use domain::model::rules::{
-    Attribution, Campaign, Commission, Dedup, Funnel, Guide, Members, Model, PayeeKind, Phase, Prize, PrizeKind, Rules,
-    StaticCode, Step, Store, Successor, Unlock,
+    Activate, Attribution, Batch, Campaign, Commission, Dedup, Funnel, Guide, Members, Mode, Model, PayeeKind, Phase,
+    Prize, PrizeKind, Range, RangeState, Rules, StaticCode, Step, Store, Successor, Unlock,
 };
 use domain::model::time::{INTEGER_TIME_MIN, TIME_MAX, time_text};
 use proptest::option;
@@ -189,7 +189,8 @@ fn rules() -> impl Strategy<Value = Rules> {
     let paid = (prop::collection::vec(commission(), 0..3), prop::collection::vec(store(), 0..3));
     let known = (prop::collection::vec(guide(), 0..3), prop::collection::vec(code(), 0..3));
     let drawn = (prop::collection::vec(campaign(), 0..3), prop::collection::vec(funnel(), 0..3));
-    (settings, paid, known, drawn).prop_map(|(settings, paid, known, drawn)| Rules {
+    let minted = (prop::collection::vec(batch(), 0..3), prop::collection::vec(range(), 0..3));
+    (settings, paid, known, drawn, minted).prop_map(|(settings, paid, known, drawn, minted)| Rules {
         merchant: settings.0,
         currency: settings.1,
         time_zone: settings.2,
@@ -203,6 +204,8 @@ fn rules() -> impl Strategy<Value = Rules> {
         campaigns: drawn.0,
         funnels: drawn.1,
         names_max: settings.6,
+        batches: minted.0,
+        ranges: minted.1,
     })
 }
 
@@ -264,10 +267,11 @@ prop_compose! {
     fn prize()(
         id in text(), kind in select(PrizeKind::ALL), amount: Option<i64>, ticket in option::of(text()),
         stock: Option<u64>, unlock in option::of((select(Action::ALL), any::<Option<i64>>())),
-        otherwise in option::of(text()),
+        otherwise in option::of(text()), count: Option<u64>, amount_max: Option<i64>,
+        (stock_day, value) in any::<(Option<u64>, Option<i64>)>(),
     ) -> Prize {
         let unlock = unlock.map(|(action, within_ms)| Unlock { action, within_ms });
-        Prize { id, kind, amount, ticket, stock, unlock, otherwise }
+        Prize { id, kind, amount, ticket, stock, unlock, otherwise, count, amount_max, stock_day, value }
     }
 }
 
@@ -285,14 +289,41 @@ prop_compose! {
 prop_compose! {
     fn campaign()(
         (id, from, to) in (text(), any::<i64>(), any::<i64>()),
-        areas in prop::collection::vec(text(), 0..3), limits: [Option<u32>; 3], budget: Option<i64>,
+        areas in prop::collection::vec(text(), 0..3), limits: [Option<u32>; 3], budgets: [Option<i64>; 2],
         landing in option::of(text()), (secret, commit) in (text(), text()),
+        (mode, exclude_guides) in (select(Mode::ALL), any::<bool>()),
+        notice in prop::array::uniform3(option::of(text())),
         prizes in prop::collection::vec(prize(), 0..3), phases in prop::collection::vec(phase(), 0..3),
     ) -> Campaign {
         let [limit_total, limit_day, limit_wins] = limits;
+        let [budget, budget_day] = budgets;
+        let [organiser, contact, redeem] = notice;
         Campaign {
             id, from, to, areas, limit_total, limit_day, limit_wins, budget, landing, secret, commit, prizes, phases,
+            mode, budget_day, exclude_guides, organiser, contact, redeem,
         }
+    }
+}
+
+prop_compose! {
+    fn batch()(
+        (number, count, gtin) in any::<(u32, u64, Option<u64>)>(), kind in select(Kind::ALL),
+        campaign in option::of(text()), url in option::of(text()), (secret, commit) in (text(), text()),
+        alarm_shoppers: Option<u32>, activate in select(Activate::ALL),
+        owners in prop::array::uniform3(option::of(text())),
+    ) -> Batch {
+        let [guide, store, channel] = owners;
+        Batch { number, kind, count, campaign, gtin, url, secret, commit, alarm_shoppers, activate, guide, store, channel }
+    }
+}
+
+prop_compose! {
+    fn range()(
+        (batch, from, to) in any::<(u32, u64, u64)>(), state in select(RangeState::ALL),
+        places in prop::array::uniform4(option::of(text())),
+    ) -> Range {
+        let [guide, store, region, channel] = places;
+        Range { batch, from, to, state, guide, store, region, channel }
     }
 }
 
