@@ -1,5 +1,6 @@
 //! Acceptable events that aim at the limits: windows, horizons, ties, retries, lateness.
 use super::codes::written;
+use super::minted::texts;
 use super::plan::{Plan, Scale};
 use super::rng::Rng;
 use domain::model::money::AMOUNT_MAX;
@@ -14,6 +15,7 @@ struct Past {
 
 struct Maker<'a> {
     rng: &'a mut Rng,
+    minted: &'a mut Rng,
     plans: &'a [Plan],
     unit: i64,
     /// lines carry `received`
@@ -32,10 +34,12 @@ const ACTIONS: [&str; 20] = [
     "redeem", "order", "order", "order", "order", "refund", "refund",
 ];
 
-pub(crate) fn events(rng: &mut Rng, plans: &[Plan], scale: &Scale, count: usize) -> Vec<String> {
+/// `minted`: the dice of minted codes.
+pub(crate) fn events(rng: &mut Rng, minted: &mut Rng, plans: &[Plan], scale: &Scale, count: usize) -> Vec<String> {
     let stamped = rng.percent(30);
     let mut m = Maker {
         rng,
+        minted,
         plans,
         unit: scale.unit,
         stamped,
@@ -201,6 +205,11 @@ impl Maker<'_> {
         if action == "scan" || rng.percent(30) {
             line.insert("code".into(), json!(written(&codes[rng.below(few)], self.next_id)));
         }
+        let minted = line.contains_key("code").then(|| texts::code(self.minted, self.plans, plan)).flatten();
+        let is_minted = minted.is_some();
+        if let Some(text) = minted {
+            line.insert("code".into(), json!(text));
+        }
         let mut maybe = |percent: u64, key: &str, from: &[String]| {
             if rng.percent(percent) {
                 line.insert(key.into(), json!(rng.pick(from)));
@@ -216,6 +225,10 @@ impl Maker<'_> {
         maybe(15, "currency", std::slice::from_ref(&p.currency));
         if matches!(action, "claim" | "redeem") {
             line.insert("ticket".into(), json!(rng.pick(&["1111", "half"])));
+        }
+        let region = if is_minted { texts::region(self.minted) } else { None };
+        if let Some(region) = region {
+            line.entry("region").or_insert(json!(region));
         }
         if rng.percent(3) {
             line.insert("region".into(), Value::Null);

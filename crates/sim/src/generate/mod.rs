@@ -3,6 +3,7 @@ mod codes;
 mod events;
 mod gtins;
 mod later;
+mod minted;
 mod plan;
 pub mod rng;
 mod rules;
@@ -58,19 +59,40 @@ fn bound_orders(seed: u64, plans: &mut [Plan]) {
     }
 }
 
+/// Whether cases have minted codes, sealed draws, moments and excluded guides. Without them a seed gives what it gave before there
+/// were any, line by line; with them the rules have more, and some events bear another code.
+pub const MINTED: bool = true;
+
+/// Added to a seed for minted codes, and for the events that bear them.
+const MINTED_RULES: u64 = 0x0031_47ED;
+const MINTED_EVENTS: u64 = 0x00C0_DE5C;
+
 /// A case, and the rules files of `later` versions that follow its own, of random merchants, in their order.
 pub fn generate_with_later(seed: u64, events: usize, later: usize) -> (Case, Vec<String>) {
+    generate_with(seed, events, later, MINTED)
+}
+
+/// The same, with or without what [`MINTED`] names.
+pub fn generate_with(seed: u64, events: usize, later: usize, minted: bool) -> (Case, Vec<String>) {
     let mut rng = Rng::new(seed);
     let merchants = if rng.percent(20) { 2 } else { 1 };
     let scale = Scale::new(&mut rng);
     let mut plans: Vec<Plan> = ["acme", "bolt"][..merchants].iter().map(|m| rules::plan(&mut rng, m, &scale)).collect();
+    let mut minted_rng = Rng::new(seed ^ MINTED_RULES);
+    if minted {
+        plans.iter_mut().enumerate().for_each(|(at, plan)| minted::add(&mut minted_rng, &scale, plan, at));
+    }
     let later = (1..=later).map(|n| {
         let at = rng.below(plans.len());
-        later::later(&mut rng, &scale, &mut plans[at], n)
+        let name = later::later(&mut rng, &scale, &mut plans[at], n);
+        if minted {
+            minted::later(&mut minted_rng, &mut plans[at], at, &name);
+        }
+        name
     });
     let later = later.collect();
     bound_orders(seed, &mut plans);
-    let lines = events::events(&mut rng, &plans, &scale, events);
+    let lines = events::events(&mut rng, &mut Rng::new(seed ^ MINTED_EVENTS), &plans, &scale, events);
     let case = Case {
         files: plans.iter().flat_map(|p| p.files.clone()).collect(),
         rules_files: plans.iter().map(|p| format!("{}.toml", p.merchant)).collect(),

@@ -1,4 +1,5 @@
 //! What the event maker knows of random rules, and how rules are written.
+use super::minted::batch::Minted;
 use super::rng::Rng;
 
 /// The scale of time of a case.
@@ -61,6 +62,7 @@ pub(crate) struct Plan {
     pub(crate) moments: Vec<i64>,
     pub(crate) unlock_within: Vec<i64>,
     pub(crate) funnel_within: Vec<i64>,
+    pub(crate) minted: Minted,
 }
 
 pub(crate) fn rfc3339(ms: i64) -> String {

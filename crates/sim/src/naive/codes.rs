@@ -1,5 +1,14 @@
-//! What the text of a code is (contract, section 3), without tokens.
+//! What the text of a code is (contract, section 3).
+use super::minted::{Item, token};
 use super::rules::Rules;
+
+/// A token that verifies, as the rules have it.
+#[derive(Clone, Debug)]
+pub(crate) struct Minted {
+    pub(crate) batch: u64,
+    pub(crate) serial: u64,
+    pub(crate) item: Item,
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Code {
@@ -9,6 +18,9 @@ pub(crate) struct Code {
     pub(crate) store: Option<String>,
     pub(crate) campaign: Option<String>,
     pub(crate) channel: Option<String>,
+    pub(crate) minted: Option<Minted>,
+    /// what a text of a token's shape is, for the list of what happened
+    pub(crate) shape: Option<&'static str>,
 }
 
 impl Code {
@@ -246,6 +258,8 @@ pub(crate) fn resolve(rules: &Rules, text: &str) -> Code {
         store: None,
         campaign: None,
         channel: None,
+        minted: None,
+        shape: None,
     };
     let found = find(text);
     let (word, serial_of) = match &found {
@@ -266,6 +280,34 @@ pub(crate) fn resolve(rules: &Rules, text: &str) -> Code {
                 store: c.store.clone(),
                 campaign: c.campaign.clone(),
                 channel: c.channel.clone(),
+                ..plain("", "")
+            };
+        }
+    }
+    // (b), (c) a token
+    let mut shape = None;
+    if let Some(token) = token::read(&word) {
+        shape = Some("token: of no batch");
+        if let Some(batch) = rules.batches.get(&token.batch) {
+            let forged = |why| Code { shape: Some(why), ..plain("forged", &word) };
+            let Some(serial) = batch.keys.serial(&token) else { return forged("forged: wrong tag") };
+            if serial >= batch.count {
+                return forged("forged: beyond the count");
+            }
+            match (&batch.gtin, serial_of.as_ref()) {
+                (None, Some(_)) => return forged("forged: a batch without gtin in a link"),
+                (Some(own), Some(links)) if *own != format!("{links:0>14}") => return forged("forged: wrong gtin"),
+                _ => {}
+            }
+            let item = batch.item(serial);
+            return Code {
+                guide: item.guide.clone(),
+                store: item.store.clone(),
+                campaign: batch.campaign.clone(),
+                channel: item.channel.clone(),
+                minted: Some(Minted { batch: token.batch, serial, item }),
+                shape: Some(if serial_of.is_some() { "token: in a link" } else { "token: by itself" }),
+                ..plain(&batch.kind, &format!("{}:{serial}", token.batch))
             };
         }
     }
@@ -280,8 +322,8 @@ pub(crate) fn resolve(rules: &Rules, text: &str) -> Code {
         },
         // (d) a GTIN that is no SERIAL, or else the link's
         _ => match serial_of.and_then(|gtin| gtin14(&gtin)).or(as_gtin) {
-            Some(gtin) => plain("product", &gtin),
-            None => plain("unknown", &word),
+            Some(gtin) => Code { shape, ..plain("product", &gtin) },
+            None => Code { shape, ..plain("unknown", &word) },
         },
     }
 }

@@ -66,7 +66,15 @@ pub(crate) fn counters(m: &Merchant) -> Counters {
                 if kind == "unknown" {
                     sheet.event(e, "unknown", 1);
                 }
-                if e.counted_scan() {
+                if e.inactive() {
+                    sheet.event(e, "inactive", 1);
+                }
+                if e.diverted() {
+                    sheet.event(e, "diverted", 1);
+                }
+                if e.forged_scan() {
+                    sheet.event(e, "forged", 1);
+                } else if e.counted_scan() {
                     sheet.event(e, "scans", 1);
                     if kind == "service" || codes::item(kind) {
                         sheet.event(e, "interactions", 1);
@@ -102,7 +110,7 @@ pub(crate) fn counters(m: &Merchant) -> Counters {
         let Some(awarded) = &a.awarded else { continue };
         let day = m.rules().day(a.time);
         let p = prize(&m.rulebooks[a.book].rules.campaigns[&a.campaign], awarded).unwrap();
-        let cash = if p.kind == "cash" { p.amount.unwrap() as i128 } else { 0 };
+        let cash = if p.kind == "cash" { a.amount.unwrap() as i128 } else { 0 };
         let mut at = vec![("merchant", "*"), ("campaign", a.campaign.as_str())];
         at.extend(a.region.as_deref().map(|r| ("region", r)));
         for (scope, key) in at {

@@ -29,8 +29,15 @@ fn rank(kind: &str) -> u8 {
 }
 
 pub(crate) fn touch_of(rules: &Rules, e: &Event, seen: &mut Seen) -> Option<Touch> {
-    if e.late {
+    if e.late || e.forged_scan() {
         return None;
+    }
+    if e.inactive() {
+        saw(seen, "touch: none by an inactive code");
+        return None;
+    }
+    if e.action != "scan" && e.code.as_ref().is_some_and(|c| c.minted.is_some()) {
+        saw(seen, "token: of another action");
     }
     let own_guide = e.own_guide.clone().filter(|g| rules.guides.contains_key(g));
     let own_store = e.own_store.clone().filter(|s| rules.stores.contains_key(s));

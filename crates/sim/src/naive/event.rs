@@ -1,6 +1,8 @@
 //! One line as an event, with all that is derived from it (contract, section 1).
 use super::codes::{Code, resolve};
-use super::rules::{Rules, parse_time};
+use super::fields::parse_time;
+use super::minted::State;
+use super::rules::Rules;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -24,6 +26,7 @@ pub(crate) struct Event {
     pub(crate) code: Option<Code>,
     pub(crate) own_guide: Option<String>,
     pub(crate) own_store: Option<String>,
+    pub(crate) own_region: Option<String>,
     pub(crate) guide: Option<String>,
     pub(crate) store: Option<String>,
     pub(crate) region: Option<String>,
@@ -42,6 +45,20 @@ pub(crate) struct Event {
 impl Event {
     pub(crate) fn counted_scan(&self) -> bool {
         self.action == "scan" && !self.repeat && self.code.as_ref().is_some_and(|c| c.kind != "forged")
+    }
+    pub(crate) fn forged_scan(&self) -> bool {
+        self.action == "scan" && self.code.as_ref().is_some_and(|c| c.kind == "forged")
+    }
+    /// A scan of a code that is frozen, void or dark.
+    pub(crate) fn inactive(&self) -> bool {
+        let inactive = |c: &Code| c.minted.as_ref().is_some_and(|m| m.item.state != State::Active);
+        self.action == "scan" && self.code.as_ref().is_some_and(inactive)
+    }
+    /// A scan in a region of its own, away from where the item went.
+    pub(crate) fn diverted(&self) -> bool {
+        let went = self.code.as_ref().and_then(|c| c.minted.as_ref()).and_then(|m| m.item.region.as_ref());
+        let away = |own: &String| went.is_some_and(|went| !own.starts_with(went.as_str()));
+        self.action == "scan" && self.own_region.as_ref().is_some_and(away)
     }
     pub(crate) fn kind(&self) -> Option<&str> {
         self.code.as_ref().map(|c| c.kind.as_str())
@@ -81,13 +98,18 @@ pub(crate) fn event(rules: &Rules, line: &Map<String, Value>, received: i64) -> 
     hash.update(action.as_bytes());
     hash.update([0x1f]);
     hash.update(id.as_bytes());
-    let code = field(line, "code").map(|text| resolve(rules, &text));
+    let mut code = field(line, "code").map(|text| resolve(rules, &text));
+    if let Some(c) = code.as_mut().filter(|c| action != "scan" && c.kind == "forged") {
+        c.kind = "unknown".into();
+    }
     let own_guide = field(line, "guide");
     let own_store = field(line, "store");
+    let own_region = field(line, "region");
     let from_code = |f: fn(&Code) -> &Option<String>| code.as_ref().and_then(|c| f(c).clone());
     let guide = own_guide.clone().or(from_code(|c| &c.guide));
     let guides_store = guide.as_ref().and_then(|g| rules.guides.get(g)).and_then(|g| g.store.clone());
     let store = own_store.clone().or(from_code(|c| &c.store)).or(guides_store);
+    let codes_region = code.as_ref().and_then(|c| c.minted.as_ref()).and_then(|m| m.item.region.clone());
     let stores_region = store.as_ref().and_then(|s| rules.stores.get(s)).and_then(|s| s.region.clone());
     Event {
         key: hash.finalize()[..16].try_into().unwrap(),
@@ -96,7 +118,7 @@ pub(crate) fn event(rules: &Rules, line: &Map<String, Value>, received: i64) -> 
         repeat: false,
         keyless: line.get("keyless") == Some(&Value::Bool(true)),
         entry: false,
-        region: field(line, "region").or(stores_region),
+        region: own_region.clone().or(codes_region).or(stores_region),
         channel: field(line, "channel").or(from_code(|c| &c.channel)),
         campaign: from_code(|c| &c.campaign),
         order: field(line, "order").unwrap_or_default(),
@@ -113,6 +135,7 @@ pub(crate) fn event(rules: &Rules, line: &Map<String, Value>, received: i64) -> 
         code,
         own_guide,
         own_store,
+        own_region,
         guide,
         store,
     }

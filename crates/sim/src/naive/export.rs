@@ -134,7 +134,7 @@ fn awards(out: &mut Tables, m: &Merchant, latest: i64, seen: &mut Seen) {
                 _ => "award: locked",
             },
         );
-        let amount = p.and_then(|p| p.amount).map(|a| a.to_string()).unwrap_or_default();
+        let amount = a.amount.map(|a| a.to_string()).unwrap_or_default();
         let kind = p.map(|p| p.kind.as_str()).unwrap_or("");
         let awarded = a.awarded.as_deref().unwrap_or("thanks");
         let (n, time) = (a.entry.to_string(), rfc3339(a.time));

@@ -5,12 +5,15 @@ mod credit;
 mod draws;
 mod event;
 mod export;
+mod fields;
 mod funnels;
+pub(crate) mod minted;
 mod rules;
 mod shopper;
 
 use draws::Draws;
 use event::{Event, event, field, time_of};
+use minted::State;
 use rules::Rules;
 use serde_json::{Map, Value};
 use shopper::{Posting, Shopper};
@@ -71,6 +74,8 @@ struct Merchant {
     /// (shopper, code) -> every counted scan, in log order; a code that becomes known is the same code
     scans: HashMap<(String, String), Vec<CountedScan>>,
     items: BTreeMap<String, ItemCode>,
+    /// codes that were inactive when they were scanned: only to count how often that ends
+    inactive: BTreeSet<String>,
     shoppers: BTreeMap<String, Shopper>,
     postings: Vec<Posting>,
     draws: Draws,
@@ -87,6 +92,7 @@ impl Merchant {
             duplicates: vec![],
             scans: HashMap::new(),
             items: BTreeMap::new(),
+            inactive: BTreeSet::new(),
             shoppers: BTreeMap::new(),
             postings: vec![],
             draws: Draws::default(),
@@ -121,6 +127,9 @@ impl Merchant {
         }
         if e.late {
             saw(seen, "late");
+        }
+        if let Some(shape) = e.code.as_ref().and_then(|c| c.shape) {
+            saw(seen, if e.action != "scan" && shape.starts_with("forged") { "forged: as unknown" } else { shape });
         }
         if e.action == "scan" {
             self.scan(&mut e, seen);
@@ -176,6 +185,24 @@ impl Merchant {
         if code.kind == "unknown" {
             saw(seen, "scan: unknown");
         }
+        if e.diverted() {
+            saw(seen, if e.inactive() { "scan: diverted and inactive" } else { "scan: diverted" });
+        }
+        if e.forged_scan() {
+            saw(seen, "scan: forged");
+            return;
+        }
+        if let Some(minted) = &code.minted {
+            saw(
+                seen,
+                match minted.item.state {
+                    State::Active => "scan: active",
+                    State::Frozen => "scan: frozen",
+                    State::Void => "scan: void",
+                    State::Dark => "scan: dark",
+                },
+            );
+        }
         if code.item() {
             let item = self.items.entry(code.name.clone()).or_insert(ItemCode {
                 kind: code.kind.clone(),
@@ -193,6 +220,12 @@ impl Merchant {
             e.repeat = recent && near;
             if e.repeat {
                 saw(seen, "scan: repeat");
+                if e.inactive() {
+                    saw(seen, "scan: repeat, inactive");
+                }
+                if e.diverted() {
+                    saw(seen, "scan: repeat, diverted");
+                }
             } else if near {
                 saw(seen, "scan: near, but forgotten");
             }
@@ -201,6 +234,11 @@ impl Merchant {
             same.push(CountedScan { time: e.time, received: e.received });
             saw(seen, "scan: counted");
             let awards = self.draws.awards.len();
+            if e.inactive() {
+                self.inactive.insert(code.name.clone());
+            } else if self.inactive.contains(&code.name) {
+                saw(seen, "scan: active again");
+            }
             e.entry = self.draws.scan(&self.rulebooks[self.now].rules, self.now, e, seen);
             if let (true, Some(region)) = (e.entry, e.region.clone()) {
                 let today = self.rules().day(e.received);

@@ -1,8 +1,12 @@
 //! Valid rules files and their CSV registers, read without checks.
+use super::fields::{
+    duration, list, must, number, parse_duration, parse_ratio, register, secret, section, strings, text, time,
+};
+use super::minted::{self, Batch};
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use toml::{Table, Value};
+use toml::Table;
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Model {
@@ -56,7 +60,12 @@ pub(crate) struct Prize {
     pub(crate) id: String,
     pub(crate) kind: String,
     pub(crate) amount: Option<i64>,
+    pub(crate) amount_max: Option<i64>,
+    /// in sealed draws and moments: exactly so many
+    pub(crate) count: u64,
+    /// with its default
     pub(crate) stock: Option<i64>,
+    pub(crate) stock_day: Option<i64>,
     pub(crate) ticket: Option<String>,
     pub(crate) otherwise: String,
     pub(crate) unlock: Option<String>,
@@ -72,7 +81,15 @@ pub(crate) struct Phase {
     pub(crate) odds: BTreeMap<String, (u128, u128)>,
 }
 
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Mode {
+    Odds,
+    Sealed,
+    Moments,
+}
+
 pub(crate) struct Campaign {
+    pub(crate) mode: Mode,
     pub(crate) from: i64,
     pub(crate) to: i64,
     pub(crate) areas: Vec<String>,
@@ -80,6 +97,8 @@ pub(crate) struct Campaign {
     pub(crate) limit_day: Option<u64>,
     pub(crate) limit_wins: Option<u64>,
     pub(crate) budget: Option<i64>,
+    pub(crate) budget_day: Option<i64>,
+    pub(crate) exclude_guides: bool,
     pub(crate) secret: Vec<u8>,
     pub(crate) prizes: Vec<Prize>,
     pub(crate) phases: Vec<Phase>,
@@ -112,6 +131,7 @@ pub(crate) struct Rules {
     pub(crate) stores: BTreeMap<String, Store>,
     pub(crate) guides: BTreeMap<String, Guide>,
     pub(crate) codes: BTreeMap<String, StaticCode>,
+    pub(crate) batches: BTreeMap<u64, Batch>,
     pub(crate) campaigns: BTreeMap<String, Campaign>,
     pub(crate) funnels: Vec<Funnel>,
 }
@@ -128,8 +148,12 @@ impl Rules {
             "region" => {
                 self.stores.values().any(|s| s.region.as_deref() == Some(text))
                     || self.campaigns.values().any(|c| c.areas.iter().any(|a| a == text))
+                    || self.batches.values().flat_map(|b| &b.ranges).any(|r| r.region.as_deref() == Some(text))
             }
-            "channel" | "cohort" => self.codes.values().any(|c| c.channel.as_deref() == Some(text)),
+            "channel" | "cohort" => {
+                self.codes.values().any(|c| c.channel.as_deref() == Some(text))
+                    || self.batches.values().any(|b| b.lists_channel(text))
+            }
             "ticket" => {
                 self.funnels.iter().any(|f| f.ticket.as_deref() == Some(text))
                     || self.campaigns.values().flat_map(|c| &c.prizes).any(|p| p.ticket.as_deref() == Some(text))
@@ -143,104 +167,6 @@ impl Rules {
     }
 }
 
-pub(crate) fn parse_time(text: &str) -> i64 {
-    text.trim().parse::<jiff::Timestamp>().unwrap_or_else(|e| panic!("time {text}: {e}")).as_millisecond()
-}
-
-pub(crate) fn parse_duration(text: &str) -> i64 {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).expect("a unit");
-    let n: i64 = text[..digits].parse().unwrap();
-    n * match &text[digits..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        other => panic!("unit {other}"),
-    }
-}
-
-pub(crate) fn gcd(a: u128, b: u128) -> u128 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// "1/20", "5%", "0.05" as a reduced fraction.
-pub(crate) fn parse_ratio(text: &str) -> (u128, u128) {
-    fn decimal(t: &str) -> (u128, u128) {
-        match t.split_once('.') {
-            Some((whole, part)) => {
-                let den = 10u128.pow(part.len() as u32);
-                (whole.parse::<u128>().unwrap_or(0) * den + part.parse::<u128>().unwrap(), den)
-            }
-            None => (t.parse().unwrap(), 1),
-        }
-    }
-    let text = text.trim();
-    let (n, d) = if let Some((n, d)) = text.split_once('/') {
-        (n.trim().parse().unwrap(), d.trim().parse().unwrap())
-    } else if let Some(p) = text.strip_suffix('%') {
-        let (n, d) = decimal(p.trim());
-        (n, d * 100)
-    } else {
-        decimal(text)
-    };
-    let g = gcd(n, d).max(1);
-    (n / g, d / g)
-}
-
-fn text(t: &Table, key: &str) -> Option<String> {
-    match t.get(key)? {
-        Value::String(s) if s.is_empty() => None,
-        Value::String(s) => Some(s.clone()),
-        other => Some(other.to_string()),
-    }
-}
-fn must(t: &Table, key: &str) -> String {
-    text(t, key).unwrap_or_else(|| panic!("{key} is missing"))
-}
-fn time(t: &Table, key: &str) -> Option<i64> {
-    text(t, key).map(|s| parse_time(&s))
-}
-fn duration(t: &Table, key: &str, default: &str) -> i64 {
-    parse_duration(&text(t, key).unwrap_or(default.into()))
-}
-fn number(t: &Table, key: &str) -> Option<i64> {
-    t.get(key).map(|v| v.as_integer().unwrap())
-}
-fn list(t: &Table, key: &str) -> Vec<Table> {
-    t.get(key)
-        .and_then(Value::as_array)
-        .map(|a| a.iter().map(|v| v.as_table().unwrap().clone()).collect())
-        .unwrap_or_default()
-}
-fn strings(t: &Table, key: &str) -> Vec<String> {
-    t.get(key)
-        .and_then(Value::as_array)
-        .map(|a| a.iter().map(|v| v.as_str().unwrap().into()).collect())
-        .unwrap_or_default()
-}
-fn section(t: &Table, key: &str) -> Table {
-    t.get(key).and_then(Value::as_table).cloned().unwrap_or_default()
-}
-
-fn register(dir: &Path, registers: &Table, key: &str) -> Vec<Table> {
-    let Some(name) = text(registers, key) else { return vec![] };
-    let mut reader = csv::Reader::from_path(dir.join(name)).unwrap();
-    let header = reader.headers().unwrap().clone();
-    reader
-        .records()
-        .map(|row| {
-            header.iter().zip(row.unwrap().iter()).map(|(k, v)| (k.to_string(), Value::String(v.to_string()))).collect()
-        })
-        .collect()
-}
-
-fn secret(dir: &Path, reference: &str) -> Vec<u8> {
-    let path = dir.join(reference.strip_prefix("file:").expect("file: secrets only"));
-    let hex = std::fs::read_to_string(path).unwrap();
-    data_encoding::HEXLOWER.decode(hex.trim().as_bytes()).unwrap()
-}
-
 fn entries_range(text: Option<String>) -> (u64, Option<u64>) {
     let Some(text) = text else { return (1, None) };
     match text.split_once("..") {
@@ -250,9 +176,38 @@ fn entries_range(text: Option<String>) -> (u64, Option<u64>) {
     }
 }
 
+fn prizes(mode: Mode, prizes: &[Table]) -> Vec<Prize> {
+    let is_an_else = |id: &str| prizes.iter().any(|p| text(p, "else").as_deref() == Some(id));
+    let prize = |p: &Table| {
+        let id = must(p, "id");
+        let count = number(p, "count").map(|n| n as u64);
+        let all = if mode == Mode::Odds || is_an_else(&id) { None } else { count.map(|n| n as i64) };
+        Prize {
+            kind: must(p, "kind"),
+            amount: number(p, "amount"),
+            amount_max: number(p, "amount_max"),
+            count: count.unwrap_or(0),
+            stock: number(p, "stock").or(all),
+            stock_day: number(p, "stock_day"),
+            ticket: text(p, "ticket"),
+            otherwise: text(p, "else").unwrap_or("thanks".into()),
+            unlock: text(p, "unlock"),
+            unlock_within: text(p, "unlock_within").map(|d| parse_duration(&d)),
+            id,
+        }
+    };
+    prizes.iter().map(prize).collect()
+}
+
 fn campaign(dir: &Path, t: &Table) -> Campaign {
-    assert_eq!(must(t, "mode"), "odds", "only odds campaigns are modelled");
+    let mode = match must(t, "mode").as_str() {
+        "odds" => Mode::Odds,
+        "sealed" => Mode::Sealed,
+        "moments" => Mode::Moments,
+        other => panic!("mode {other}"),
+    };
     Campaign {
+        mode,
         from: time(t, "from").unwrap(),
         to: time(t, "to").unwrap(),
         areas: strings(t, "areas"),
@@ -260,20 +215,10 @@ fn campaign(dir: &Path, t: &Table) -> Campaign {
         limit_day: number(t, "limit_day").map(|n| n as u64),
         limit_wins: number(t, "limit_wins").map(|n| n as u64),
         budget: number(t, "budget"),
+        budget_day: number(t, "budget_day"),
+        exclude_guides: text(t, "exclude_guides").as_deref() != Some("false"),
         secret: secret(dir, &must(t, "secret")),
-        prizes: list(t, "prize")
-            .iter()
-            .map(|p| Prize {
-                id: must(p, "id"),
-                kind: must(p, "kind"),
-                amount: number(p, "amount"),
-                stock: number(p, "stock"),
-                ticket: text(p, "ticket"),
-                otherwise: text(p, "else").unwrap_or("thanks".into()),
-                unlock: text(p, "unlock"),
-                unlock_within: text(p, "unlock_within").map(|d| parse_duration(&d)),
-            })
-            .collect(),
+        prizes: prizes(mode, &list(t, "prize")),
         phases: list(t, "phase")
             .iter()
             .map(|p| {
@@ -299,6 +244,8 @@ pub(crate) fn read(base: &Path, file: &PathBuf) -> Rules {
     guides.extend(register(&dir, &registers, "guides"));
     let mut codes = list(&t, "code");
     codes.extend(register(&dir, &registers, "codes"));
+    let mut ranges = list(&t, "range");
+    ranges.extend(register(&dir, &registers, "ranges"));
     Rules {
         merchant: must(&t, "merchant"),
         currency: must(&t, "currency"),
@@ -374,6 +321,7 @@ pub(crate) fn read(base: &Path, file: &PathBuf) -> Rules {
                 (must(c, "id"), code)
             })
             .collect(),
+        batches: minted::read(&dir, &list(&t, "batch"), &ranges),
         campaigns: list(&t, "campaign").iter().map(|c| (must(c, "id"), campaign(&dir, c))).collect(),
         funnels: list(&t, "funnel")
             .iter()

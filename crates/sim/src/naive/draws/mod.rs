@@ -1,9 +1,11 @@
-//! Entry, draw and grant of odds campaigns (contract, section 6).
+//! Entry and award (contract, section 6).
+mod drawn;
+mod grant;
+
 use super::event::Event;
-use super::rules::{Campaign, Prize, Rules, gcd};
+use super::rules::{Campaign, Mode, Prize, Rules};
 use super::{Seen, saw};
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use std::collections::BTreeSet;
 
 pub(crate) struct Entry {
     pub(crate) campaign: String,
@@ -20,53 +22,27 @@ pub(crate) struct Award {
     pub(crate) shopper: String,
     pub(crate) entry: u64,
     pub(crate) time: i64,
+    /// the merchant's day of the entry
+    pub(crate) day: String,
     pub(crate) region: Option<String>,
     pub(crate) drawn: String,
     /// None: thanks
     pub(crate) awarded: Option<String>,
+    /// as granted; of cash and points
+    pub(crate) amount: Option<i64>,
+    pub(crate) cash: bool,
 }
 
 #[derive(Default)]
 pub(crate) struct Draws {
     pub(crate) entries: Vec<Entry>,
     pub(crate) awards: Vec<Award>,
+    /// (campaign, prize, i): the moments that are used up
+    claimed: BTreeSet<(String, String, u64)>,
 }
 
 pub(crate) fn prize<'a>(campaign: &'a Campaign, id: &str) -> Option<&'a Prize> {
     campaign.prizes.iter().find(|p| p.id == id)
-}
-
-fn uniform(secret: &[u8], input: &str) -> u64 {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
-    mac.update(b"draw\x1f");
-    mac.update(input.as_bytes());
-    u64::from_be_bytes(mac.finalize().into_bytes()[..8].try_into().unwrap())
-}
-
-fn draw(c: &Campaign, input: &str, n: u64, now: i64, seen: &mut Seen) -> Option<String> {
-    let phase = c.phases.iter().position(|p| {
-        p.from.is_none_or(|f| f <= now) && p.to.is_none_or(|t| now < t) && p.first <= n && p.last.is_none_or(|l| n <= l)
-    });
-    let Some(phase) = phase else {
-        saw(seen, "draw: no phase");
-        return None;
-    };
-    if phase > 0 {
-        saw(seen, "draw: a later phase");
-    }
-    let u = uniform(&c.secret, input) as u128;
-    let mut sum = (0u128, 1u128);
-    for p in &c.prizes {
-        let Some(&(n, d)) = c.phases[phase].odds.get(&p.id) else { continue };
-        sum = (sum.0 * d + n * sum.1, sum.1 * d);
-        let g = gcd(sum.0, sum.1);
-        sum = (sum.0 / g, sum.1 / g);
-        assert!(sum.0 <= u64::MAX as u128);
-        if u < (sum.0 << 64) / sum.1 || sum.0 == sum.1 {
-            return Some(p.id.clone());
-        }
-    }
-    None
 }
 
 impl Draws {
@@ -99,6 +75,15 @@ impl Draws {
             saw(seen, "draw: out-of-area");
             return false;
         }
+        let guides_own = rules.guides.values().any(|g| g.shopper.as_ref() == Some(&e.shopper));
+        if guides_own && c.exclude_guides {
+            saw(seen, "draw: excluded");
+            return false;
+        }
+        if e.inactive() {
+            saw(seen, "draw: inactive");
+            return false;
+        }
         if code.item() && self.entries.iter().any(|x| x.code == code.name && x.shopper == e.shopper) {
             saw(seen, "draw: yours");
             return false;
@@ -111,29 +96,58 @@ impl Draws {
         }
         let n = mine.len() as u64 + 1;
         let taken = code.item() && self.entries.iter().any(|x| x.code == code.name);
-        self.entries.push(Entry { campaign: id.clone(), code: code.name.clone(), shopper: e.shopper.clone(), day });
+        self.entries.push(Entry {
+            campaign: id.clone(),
+            code: code.name.clone(),
+            shopper: e.shopper.clone(),
+            day: day.clone(),
+        });
         saw(seen, "draw: entry");
+        if guides_own {
+            saw(seen, "draw: a guide's entry");
+        }
         if taken {
-            saw(seen, "draw: already-claimed");
+            saw(seen, if code.minted.is_some() { "draw: token already-claimed" } else { "draw: already-claimed" });
             return true;
         }
         let mut input = format!("{id}\x1f{}", code.name);
         if !code.item() {
             input += &format!("\x1f{}\x1f{n}", e.shopper);
         }
-        let Some(drawn) = draw(c, &input, n, now, seen) else {
+        let drawn = match c.mode {
+            Mode::Odds => drawn::by_odds(c, &input, n, now, seen),
+            Mode::Sealed => {
+                let minted = code.minted.as_ref().expect("only a batch's codes are in a sealed campaign");
+                drawn::sealed(c, id, rules.batches[&minted.batch].count, minted.serial, seen)
+            }
+            Mode::Moments => {
+                let moment = drawn::moment(c, id, now, &self.claimed, seen);
+                moment.map(|(prize, i)| {
+                    self.claimed.insert((id.clone(), prize.clone(), i));
+                    prize
+                })
+            }
+        };
+        let Some(drawn) = drawn else {
             saw(seen, "draw: nothing drawn");
             return true;
         };
-        let awarded = self.grant(c, id, &e.shopper, &drawn, seen);
+        let awarded = self.grant(c, id, &e.shopper, &day, &input, &drawn, seen);
         saw(
             seen,
             match &awarded {
-                Some(a) if *a == drawn => "draw: prize",
+                Some((a, _)) if *a == drawn => "draw: prize",
                 Some(_) => "draw: else granted",
                 None => "draw: thanks",
             },
         );
+        if c.mode == Mode::Moments && awarded.as_ref().is_none_or(|(a, _)| *a != drawn) {
+            saw(seen, "draw: a moment used up by another prize");
+        }
+        let (awarded, amount) = match awarded {
+            Some((id, amount)) => (Some(id), amount),
+            None => (None, None),
+        };
         self.awards.push(Award {
             book,
             campaign: id.clone(),
@@ -141,38 +155,13 @@ impl Draws {
             shopper: e.shopper.clone(),
             entry: n,
             time: now,
+            day,
             region: e.region.clone(),
             drawn,
+            cash: awarded.as_ref().is_some_and(|a| prize(c, a).unwrap().kind == "cash"),
             awarded,
+            amount,
         });
         true
-    }
-
-    fn grant(&self, c: &Campaign, id: &str, shopper: &str, drawn: &str, seen: &mut Seen) -> Option<String> {
-        let granted: Vec<&Award> = self.awards.iter().filter(|a| a.campaign == id && a.awarded.is_some()).collect();
-        let mut wanted = drawn.to_string();
-        let mut steps = 0;
-        while wanted != "thanks" {
-            let p = prize(c, &wanted).unwrap();
-            let used = granted.iter().filter(|a| a.awarded.as_deref() == Some(&wanted)).count() as i64;
-            let cash = |p: &Prize| if p.kind == "cash" { p.amount.unwrap() as i128 } else { 0 };
-            let spent: i128 = granted.iter().map(|a| cash(prize(c, a.awarded.as_ref().unwrap()).unwrap())).sum();
-            let wins = granted.iter().filter(|a| a.shopper == shopper).count() as u64;
-            if p.stock.is_some_and(|s| used >= s) {
-                saw(seen, "grant: no stock");
-            } else if p.kind == "cash" && c.budget.is_some_and(|b| spent + cash(p) > b as i128) {
-                saw(seen, "grant: no budget");
-            } else if c.limit_wins.is_some_and(|l| wins >= l) {
-                saw(seen, "grant: limit_wins");
-            } else {
-                return Some(wanted);
-            }
-            wanted = p.otherwise.clone();
-            steps += 1;
-            if steps == 2 {
-                saw(seen, "grant: else of an else");
-            }
-        }
-        None
     }
 }
