@@ -77,6 +77,8 @@ fn run(command: Command, files: Arc<dyn Files>) -> anyhow::Result<()> {
         Command::Run(args) => commands::run::run(&args),
         Command::Export(args) => commands::export::export(&args),
         Command::Explain(ExplainCommand::Code(args)) => commands::explain::code(&args),
+        Command::Mint(args) => commands::mint::mint(&args),
+        Command::Code(args) => commands::code::code(&args),
         Command::Rules(RulesCommand::Check(args)) => commands::rules_check::check(&args),
         Command::Rules(RulesCommand::Publish(args)) => commands::rules_publish::publish(&args, files),
     }

@@ -5,3 +5,4 @@ mod frame;
 mod publish;
 mod stage;
 mod tables;
+mod tokens;

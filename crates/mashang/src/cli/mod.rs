@@ -1,8 +1,10 @@
 //! The command line: the commands and their arguments.
 //!
+//! - `code_args`: arguments of the commands that mint codes and say what a code is
 //! - `fleet_args`: arguments of the commands for topics, rules and snapshots of a fleet
 //! - `rejects_args`: arguments of the commands for records that were set aside
 
+pub(crate) mod code_args;
 pub(crate) mod fleet_args;
 pub(crate) mod rejects_args;
 
@@ -13,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::model::time::{Millis, in_range, parse_rfc3339};
 use ledger::export::{Format, Table};
 
+use crate::cli::code_args::{CodeArgs, MintArgs};
 use crate::cli::fleet_args::{RulesPublishArgs, SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs};
 use crate::cli::rejects_args::RejectsCommand;
 use crate::config::demo::DemoArgs;
@@ -75,6 +78,10 @@ pub(crate) enum Command {
     /// Check rules, or publish them to a fleet
     #[command(subcommand)]
     Rules(RulesCommand),
+    /// Write the codes of a batch: a table of tokens, or QR pictures
+    Mint(MintArgs),
+    /// Say what the text of a code is, as one JSON object
+    Code(CodeArgs),
     /// Read the log of a service or a fleet
     #[command(subcommand)]
     Log(LogCommand),

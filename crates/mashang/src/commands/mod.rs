@@ -3,12 +3,15 @@
 //! - `run`: a file of events through all desks into a ledger
 //! - `export`, `explain`: what a ledger holds
 //! - `log_dump`: the accepted events of a log
+//! - `mint`: the codes of a batch; `code`: what a text is
 //! - `rules_check`, `rules_publish`: checks and publishes rules from files
 //! - `topics`, `snapshots`: the topics and snapshots of a fleet
 
+pub(crate) mod code;
 pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod log_dump;
+pub(crate) mod mint;
 pub(crate) mod rejects;
 pub(crate) mod rules_check;
 pub(crate) mod rules_publish;
