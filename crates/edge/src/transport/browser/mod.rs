@@ -4,10 +4,12 @@
 //!
 //! - [`cookie`]: the shopper who holds the phone
 //! - [`link_hosts`]: the merchant of a link, by its host and path
+//! - [`region`]: the region of a scan, by a proxy's header or the client's address
 //! - `visitor`: visitors that open a link without meaning to scan
 
 pub mod cookie;
 pub mod link_hosts;
+pub mod region;
 pub(crate) mod visitor;
 
 use std::sync::Arc;
@@ -118,7 +120,7 @@ impl IngestService {
     async fn scan(&self, text: &str, target: &Target, head: &Parts, began: Instant) -> Response {
         let shopper = Shopper::of(&head.headers, &self.visitor_key);
         let id = scan_id::new();
-        let result = self.take_scan(text, target, &shopper, &id, (head.extensions.get(), began)).await;
+        let result = self.take_scan(text, target, (&shopper, &id), head, began).await;
         match result {
             Ok(durable) => {
                 let mut response = match &target.landing {
@@ -153,10 +155,11 @@ impl IngestService {
         &self,
         text: &str,
         target: &Target,
-        shopper: &Shopper,
-        id: &str,
-        (client, began): (Option<&Client>, Instant),
+        (shopper, id): (&Shopper, &str),
+        head: &Parts,
+        began: Instant,
     ) -> Result<&'static str, Problem> {
+        let client = head.extensions.get::<Client>();
         let limits = self.client_limits.as_ref().zip(client);
         if limits.is_some_and(|(limits, client)| limits.has_too_many_scans(client.address, began)) {
             self.metrics.received.inc();
@@ -167,7 +170,9 @@ impl IngestService {
         let permit = self.memory_permit(0, None).ok_or_else(|| self.busy(began))?;
         let batcher = self.batcher();
         let context = self.context(&grant, batcher, began);
-        let scan = KeylessScan { merchant: &target.merchant, shopper: shopper.id(), id, code: text };
+        let region = self.regions.find(&head.headers, client);
+        let region = region.as_deref();
+        let scan = KeylessScan { merchant: &target.merchant, shopper: shopper.id(), id, code: text, region };
         let read = read_scan(scan, context);
         if read.batch.events() == 0 {
             return Err(match read.answer.turned_away {
