@@ -38,7 +38,7 @@ pub struct Geoip {
 
 /// The file as it was read last without an error.
 #[derive(Debug)]
-struct Database {
+pub(super) struct Database {
     version: Version,
     reader: Reader<Vec<u8>>,
 }
@@ -83,7 +83,12 @@ impl Geoip {
 }
 
 impl Database {
-    fn region(&self, address: IpAddr) -> Option<String> {
+    /// A database that is sound and has countries: every region in it can be read.
+    pub(super) fn new(version: Version, bytes: Vec<u8>) -> Result<Self, String> {
+        Ok(Self { version, reader: reader(bytes)? })
+    }
+
+    pub(super) fn region(&self, address: IpAddr) -> Option<String> {
         // Such a database has no place for the address.
         if address.is_ipv6() && self.reader.metadata().ip_version == 4 {
             return None;
@@ -125,10 +130,10 @@ fn read(path: &Path) -> Result<Database, String> {
     if version(&before) != version(&after) {
         return Err("changed while it was read: write it beside, and rename it to this name".to_owned());
     }
-    Ok(Database { version: version(&after), reader: reader(bytes)? })
+    Database::new(version(&after), bytes)
 }
 
-/// A reader of a database that is sound and has countries: every region in it can be read.
+/// A reader of a database of which every network was read once.
 fn reader(bytes: Vec<u8>) -> Result<Reader<Vec<u8>>, String> {
     let damaged = |error: &dyn std::fmt::Display| {
         format!(

@@ -125,8 +125,9 @@ fn read(bytes: &[u8]) -> Result<HashMap<Box<str>, Box<str>>, Vec<(u64, String)>>
     }
     // The library reads a cell that does not end as the rest of the file.
     if quotes(bytes) % 2 == 1 {
-        mistakes
-            .push((line, "has a quote that is not closed: close it, or write a quote within a cell twice".to_owned()));
+        let what = "has a quote that is not closed: close it, or write a quote within a cell twice";
+        mistakes.retain(|(at, _)| *at != line);
+        mistakes.push((line, what.to_owned()));
     } else if !has_header && mistakes.is_empty() {
         mistakes.push((1, "is empty: begin with the header from,region".to_owned()));
     }

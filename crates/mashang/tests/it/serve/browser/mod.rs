@@ -1,4 +1,8 @@
 //! Scans that a phone's browser makes itself: where it is sent, what it may ask, who does not count.
+//!
+//! - `regions`: the region that the edge gives a scan
+
+mod regions;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
