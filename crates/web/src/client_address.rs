@@ -17,13 +17,15 @@ pub struct Client {
     pub address: IpAddr,
     /// Whether the connection between the client and our first proxy is encrypted, as far as is known.
     pub is_secure: bool,
+    /// Whether a trusted proxy sent the request: only then its headers say anything of the client.
+    pub is_proxied: bool,
 }
 
 impl Client {
     /// The other end of a connection that is not encrypted.
     #[must_use]
     pub fn peer(address: IpAddr) -> Self {
-        Self { address: address.to_canonical(), is_secure: false }
+        Self { address: address.to_canonical(), is_secure: false, is_proxied: false }
     }
 
     /// The client behind this one: the rightmost address in `X-Forwarded-For` that is not trusted. Anybody may have written what
@@ -47,7 +49,7 @@ impl Client {
                 break;
             }
         }
-        Self { address, is_secure }
+        Self { address, is_secure, is_proxied: true }
     }
 }
 

@@ -139,7 +139,8 @@ pub(crate) fn read_scan(scan: KeylessScan<'_>, context: Context<'_>) -> Read {
         |_, merchants, arena| {
             let [merchant, shopper, id, code] =
                 [scan.merchant, scan.shopper, scan.id, scan.code].map(|text| &*arena.alloc_str(text));
-            event::keyless_scan(KeylessScan { merchant, shopper, id, code }, merchants, arena)
+            let region = scan.region.map(|region| &*arena.alloc_str(region));
+            event::keyless_scan(KeylessScan { merchant, shopper, id, code, region }, merchants, arena)
         },
         &mut body,
     );

@@ -33,6 +33,7 @@ use crate::ingest::senders::Senders;
 use crate::metrics::{Metrics, Shed};
 use crate::transport::browser::cookie::VisitorKey;
 use crate::transport::browser::link_hosts::LinkHost;
+use crate::transport::browser::region::Regions;
 
 /// Where events are sent to.
 pub const PATH: &str = "/v1/events";
@@ -73,6 +74,8 @@ pub struct IngestService {
     pub(crate) client_limits: Option<Arc<ClientLimits>>,
     /// The merchants of links whose codes several have.
     pub(crate) link_hosts: Vec<LinkHost>,
+    /// Finds the regions of keyless scans.
+    pub(crate) regions: Arc<Regions>,
 }
 
 /// Limits of an ingest service.
@@ -99,6 +102,7 @@ impl IngestService {
         metrics: Metrics,
         limits: Limits,
         visitor_key: VisitorKey,
+        regions: Arc<Regions>,
     ) -> Self {
         assert!(!batchers.is_empty(), "a service has at least one shard");
         let memory = MemoryBudget::new(limits.inflight_bytes_max, metrics.inflight_bytes.clone());
@@ -116,6 +120,7 @@ impl IngestService {
             visitor_key,
             client_limits: limits.client_limits,
             link_hosts: limits.link_hosts,
+            regions,
         }
     }
 

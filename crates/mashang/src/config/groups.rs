@@ -7,9 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use axum::http::HeaderName;
 use clap::Args;
 use edge::ingest::service::Limits;
 use edge::transport::browser::link_hosts::LinkHost;
+use edge::transport::browser::region::RegionSources;
+use edge::transport::browser::region::geoip::Geoip;
+use edge::transport::browser::region::map::RegionMap;
 use eventlog::kafka::settings::Settings as Kafka;
 use web::networks::Trust;
 use web::quota::client_limits::{ClientLimits, ClientRates};
@@ -19,7 +23,7 @@ use web::server::tls::Tls;
 
 use crate::config::address::Address;
 use crate::config::file::kafka_tables;
-use crate::config::options::{LogFormat, Rate, Udp, duration, text};
+use crate::config::options::{LogFormat, Rate, Udp, duration, header_name, text};
 use crate::usage;
 
 /// Default maximum of open connections, lowered to what the limit of open files allows.
@@ -130,6 +134,22 @@ pub(crate) struct IngestArgs {
     /// Whose a link is, by its host, and a path if need be, where several merchants have its code
     #[arg(long, env = "MASHANG_LINK_HOST", value_name = "HOST[/PATH]=MERCHANT,…", value_delimiter = ',')]
     link_host: Vec<LinkHost>,
+    #[command(flatten)]
+    region: RegionArgs,
+}
+
+/// Where the regions of keyless scans come from.
+#[derive(Clone, Debug, Args)]
+struct RegionArgs {
+    /// Header that names the region of a keyless scan; believed of --proxy-trust networks only, and goes before --geoip
+    #[arg(long, env = "MASHANG_REGION_HEADER", value_name = "NAME", value_parser = header_name)]
+    region_header: Option<HeaderName>,
+    /// MaxMind database of City or Country: the region of a keyless scan by its address (CN-ZJ); read again when it changes
+    #[arg(long, env = "MASHANG_GEOIP", value_name = "FILE")]
+    geoip: Option<PathBuf>,
+    /// CSV file from,region: the regions of what --region-header or --geoip says; what it lacks is no region
+    #[arg(long, env = "MASHANG_REGION_MAP", value_name = "FILE")]
+    region_map: Option<PathBuf>,
 }
 
 /// Where events are made durable while Kafka is slow or unavailable.
@@ -272,9 +292,33 @@ impl IngestArgs {
         }
     }
 
+    /// What regions are found by; reads the files.
+    ///
+    /// # Errors
+    /// A file cannot be read, or has mistakes: usage.
+    pub(crate) fn open_regions(&self) -> Result<RegionSources> {
+        let RegionArgs { region_header, geoip, region_map } = &self.region;
+        Ok(RegionSources {
+            header: region_header.clone(),
+            geoip: geoip.as_deref().map(Geoip::open).transpose().map_err(usage)?,
+            map: region_map.as_deref().map(RegionMap::open).transpose().map_err(usage)?,
+        })
+    }
+
     /// # Errors
     /// Something is wrong: usage.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self, http: &HttpArgs) -> Result<()> {
+        let RegionArgs { region_header, geoip, region_map } = &self.region;
+        if region_header.is_some() && http.proxy_trust == Trust::none() {
+            return Err(usage(
+                "region-header: no sender would be believed: give the proxies' networks in --proxy-trust",
+            ));
+        }
+        if region_map.is_some() && region_header.is_none() && geoip.is_none() {
+            return Err(usage(
+                "region-map is for what a header or a database says: give --region-header or --geoip too",
+            ));
+        }
         let (given, least) = (self.inflight_bytes, INFLIGHT_BYTES_MIN);
         if given < least {
             return Err(usage(format!("inflight-bytes is {given}: give {least} or more, room for one body")));

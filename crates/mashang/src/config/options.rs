@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use axum::http::HeaderName;
 use clap::ValueEnum;
 use web::quota::rate_table::RATE_MAX;
 
@@ -26,6 +27,10 @@ pub(crate) enum LogFormat {
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let ms = wire::rules::duration_ms(text)?;
     u64::try_from(ms).map(Duration::from_millis).map_err(|_| "is negative".to_owned())
+}
+
+pub(crate) fn header_name(text: &str) -> Result<HeaderName, String> {
+    text.parse().map_err(|_| format!("{text} is no name of a header: give letters, digits and hyphens"))
 }
 
 /// A duration as it is given, in whole seconds or ms.

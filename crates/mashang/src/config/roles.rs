@@ -185,7 +185,7 @@ impl EdgeArgs {
     pub(crate) fn check(self) -> Result<Edge> {
         let role = self.role.check("edge")?;
         let store = self.store.parse().map_err(usage)?;
-        self.ingest.check()?;
+        self.ingest.check(&self.http)?;
         let admin = role.process.admin.get();
         self.http.check_addresses([("udp", self.ingest.udp().address()), ("admin", Some(admin))])?;
         Ok(Edge { role, store, http: self.http, ingest: self.ingest, spool: self.spool.check()? })

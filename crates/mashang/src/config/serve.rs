@@ -69,7 +69,7 @@ impl Settings {
         if !(1..=256).contains(&self.partitions) {
             return Err(usage(format!("partitions is {}: give 1 to 256", self.partitions)));
         }
-        self.ingest.check()?;
+        self.ingest.check(&self.http)?;
         self.http.check_addresses([("udp", self.ingest.udp().address()), ("admin", Some(self.process.admin.get()))])?;
         Ok(self)
     }

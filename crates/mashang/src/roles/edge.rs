@@ -15,6 +15,7 @@ use edge::metrics::Metrics;
 use edge::spool::append_target::AppendTarget;
 use edge::spool::{self, DeferredAppender, OpenedSpool, Spooled};
 use edge::transport::browser;
+use edge::transport::browser::region::Regions;
 use edge::transport::http::EdgeHandler;
 use eventlog::api::{Appender, Consumer, Health};
 use eventlog::files::disk::Disk;
@@ -187,11 +188,13 @@ async fn run(
     mut rules: Rules,
 ) -> Result<()> {
     let keys = open_keys(&settings.http)?;
+    let regions = settings.ingest.open_regions()?;
     let sockets = HttpSockets::bind(&settings.http, &settings.role.process).await?;
     let udp = Sockets::bind(settings.ingest.udp())?;
     let visitor_key =
         visitor_key::open(settings.store.dir()).map_err(|e| usage(format!("--store {}: {e}", settings.store)))?;
     let metrics = Metrics::new(&base.registry).context("metrics are registered once")?;
+    let regions = Arc::new(Regions::new(regions, &base.registry).context("metrics are registered once")?);
     let (spool, _lock) = spooled.map(|LockedSpool { spool, _lock }| (spool, _lock)).unzip();
     let (failed, mut failures) = base.failures();
     let targets = targets(settings.spool.as_ref().zip(spool), &base, is_away.then_some(&failed), stamps.len())?;
@@ -210,7 +213,9 @@ async fn run(
     let follower = RulesFollower::start(&failed, "what was served goes on", move || rules.read());
 
     let limits = settings.ingest.limits(sockets.client_limits());
-    let ingest = Arc::new(IngestService::new(batchers.clone(), catalog, keys.clone(), metrics, limits, visitor_key));
+    let own = Arc::clone(&regions);
+    let ingest = IngestService::new(batchers.clone(), catalog, keys.clone(), metrics, limits, visitor_key, own);
+    let ingest = Arc::new(ingest);
     let router = public(IngestService::routes().merge(browser::routes(&ingest)), browser::links(&ingest));
     let client_limits = sockets.client_limits();
     let routes = Routes { router, local_only: keys.is_none(), keys: keys.clone(), client_limits };
@@ -219,6 +224,8 @@ async fn run(
     let receivers = udp.receive(&ingest, settings.ingest.udp_trust(), |name, work| thread(name, &failed, work));
     let own = Arc::<RoleHealth>::clone(&health);
     let mut http = sockets.serve(handler, keys, own, (&base.registry, &failed))?;
+    // It ends with the runtime.
+    tokio::spawn(regions.reload());
     let signals = Signals::listen()?;
     info!(http = %http.address, udp = udp_address, admin = %http.admin.address, instance = base.instance, "ready");
 

@@ -54,6 +54,7 @@ impl<'a> Fields<'a> {
         ] {
             fields.put(field, Some(Scalar::Text(value)));
         }
+        fields.put(Field::Region, scan.region.map(Scalar::Text));
         fields.put(Field::Keyless, Some(Scalar::Bool(true)));
         fields
     }

@@ -195,6 +195,8 @@ pub struct KeylessScan<'a> {
     pub id: &'a str,
     /// The link that was opened.
     pub code: &'a str,
+    /// The region that the edge knows, if it knows one.
+    pub region: Option<&'a str>,
 }
 
 /// Makes the event of a scan that came without a key.

@@ -4,10 +4,12 @@
 //!
 //! - [`cookie`]: the shopper who holds the phone
 //! - [`link_hosts`]: the merchant of a link, by its host and path
+//! - [`region`]: the region of a scan, by a proxy's header or the client's address
 //! - `visitor`: visitors that open a link without meaning to scan
 
 pub mod cookie;
 pub mod link_hosts;
+pub mod region;
 pub(crate) mod visitor;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use axum::routing::{MethodRouter, any, get};
 use bumpalo::Bump;
 use domain::model::code::Kind;
 use domain::model::event::Code;
+use domain::model::rules::batches::ItemState;
 use domain::model::rules::rulebook::Rulebook;
 use serde_json::json;
 use web::client_address::Client;
@@ -92,7 +95,7 @@ fn is_of_software(path: &str) -> bool {
 struct Target {
     merchant: String,
     landing: Option<String>,
-    /// Whether the merchant's rules define the code.
+    /// Whether the merchant's rules define the code, and may say so: a code that is dark looks like an unknown one.
     is_known: bool,
 }
 
@@ -100,15 +103,14 @@ impl IngestService {
     /// Answers a browser that opens a code's link; no answer may be cached.
     async fn visit(&self, text: &str, target: Option<Target>, head: &Parts) -> Response {
         let began = Instant::now();
-        let mut response = match target {
-            None => unknown(),
-            Some(target) => match uncounted(&head.method, &head.headers) {
-                Some(why) => {
-                    self.metrics.uncounted(why);
-                    if target.is_known { pass(why, target.landing.as_deref()) } else { unknown() }
-                }
-                None => self.scan(text, &target, head, began).await,
-            },
+        let mut response = match (target, uncounted(&head.method, &head.headers)) {
+            (None, Some(_)) => unknown(),
+            (None, None) => self.answer_without_merchant(head, began),
+            (Some(target), Some(why)) => {
+                self.metrics.uncounted(why);
+                if target.is_known { pass(why, target.landing.as_deref()) } else { unknown() }
+            }
+            (Some(target), None) => self.scan(text, &target, head, began).await,
         };
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         self.metrics.answered(response.status());
@@ -118,7 +120,7 @@ impl IngestService {
     async fn scan(&self, text: &str, target: &Target, head: &Parts, began: Instant) -> Response {
         let shopper = Shopper::of(&head.headers, &self.visitor_key);
         let id = scan_id::new();
-        let result = self.take_scan(text, target, &shopper, &id, (head.extensions.get(), began)).await;
+        let result = self.take_scan(text, target, (&shopper, &id), head, began).await;
         match result {
             Ok(durable) => {
                 let mut response = match &target.landing {
@@ -129,23 +131,32 @@ impl IngestService {
                         (StatusCode::ACCEPTED, axum::Json(body)).into_response()
                     }
                 };
-                let is_secure = head.extensions.get::<Client>().is_some_and(|client| client.is_secure);
-                response.headers_mut().insert(header::SET_COOKIE, shopper.set_cookie(is_secure));
+                give_cookie(&mut response, &shopper, head);
                 response
             }
             Err(problem) => {
-                let mut response = problem.into_response();
+                let response = refusal(problem);
                 // A path that names no code is not found, also where a scan of it could not be counted.
-                if !target.is_known && text.len() <= CODE_BYTES_MAX && response.status() == StatusCode::BAD_REQUEST {
-                    return unknown();
-                }
-                // A browser that gets this header retries by itself.
-                if let Some(after) = response.headers().get(header::RETRY_AFTER).cloned() {
-                    response.headers_mut().insert(header::REFRESH, after);
-                }
-                response
+                let is_nothing = !target.is_known && text.len() <= CODE_BYTES_MAX;
+                if is_nothing && response.status() == StatusCode::BAD_REQUEST { unknown() } else { response }
             }
         }
+    }
+
+    /// Answers a person whose code belongs to no merchant here, so that there is no scan to count. The answer is that to a code
+    /// that is forged or dark, with a cookie and the same limit: it does not say which numbers of batches there are.
+    fn answer_without_merchant(&self, head: &Parts, began: Instant) -> Response {
+        if self.has_too_many_scans(head.extensions.get(), began) {
+            return refusal(too_many_scans());
+        }
+        let mut response = unknown();
+        give_cookie(&mut response, &Shopper::of(&head.headers, &self.visitor_key), head);
+        response
+    }
+
+    fn has_too_many_scans(&self, client: Option<&Client>, began: Instant) -> bool {
+        let limits = self.client_limits.as_ref().zip(client);
+        limits.is_some_and(|(limits, client)| limits.has_too_many_scans(client.address, began))
     }
 
     /// Makes a scan durable; returns where.
@@ -153,21 +164,23 @@ impl IngestService {
         &self,
         text: &str,
         target: &Target,
-        shopper: &Shopper,
-        id: &str,
-        (client, began): (Option<&Client>, Instant),
+        (shopper, id): (&Shopper, &str),
+        head: &Parts,
+        began: Instant,
     ) -> Result<&'static str, Problem> {
-        let limits = self.client_limits.as_ref().zip(client);
-        if limits.is_some_and(|(limits, client)| limits.has_too_many_scans(client.address, began)) {
+        let client = head.extensions.get::<Client>();
+        if self.has_too_many_scans(client, began) {
             self.metrics.received.inc();
             self.metrics.shed(Shed::Client, 1);
-            return Err(Problem::enough("too many scans come from this address; open the link again", 1));
+            return Err(too_many_scans());
         }
         let grant = self.keyless_grant();
         let permit = self.memory_permit(0, None).ok_or_else(|| self.busy(began))?;
         let batcher = self.batcher();
         let context = self.context(&grant, batcher, began);
-        let scan = KeylessScan { merchant: &target.merchant, shopper: shopper.id(), id, code: text };
+        let region = self.regions.find(&head.headers, client);
+        let region = region.as_deref();
+        let scan = KeylessScan { merchant: &target.merchant, shopper: shopper.id(), id, code: text, region };
         let read = read_scan(scan, context);
         if read.batch.events() == 0 {
             return Err(match read.answer.turned_away {
@@ -179,14 +192,14 @@ impl IngestService {
     }
 }
 
-/// The merchant of a code: the one that lists it; of several, that of the link's host. A code that none lists is that of the only one
-/// that is served, or that of the link's host.
+/// The merchant of a code: the one that lists it, or whose batch a token names; of several, that of the link's host. Any other code is
+/// that of the only merchant that is served, or that of the link's host.
 fn target(rulebooks: &Rulebooks, text: &str, of_host: Option<&str>) -> Option<Target> {
     let arena = Bump::new();
     let code = Code { text, link: parse_link(text, &arena) };
     let lists = |book: &&Arc<Rulebook>| {
         let found = book.resolve(&code);
-        found.listed.is_some() || found.place.is_some()
+        found.listed.is_some() || found.place.is_some() || found.item.is_some() || found.kind == Kind::Forged
     };
     let mut own = rulebooks.values().filter(lists);
     let book = match (own.next(), own.next()) {
@@ -196,17 +209,39 @@ fn target(rulebooks: &Rulebooks, text: &str, of_host: Option<&str>) -> Option<Ta
         (Some(_), Some(_)) => rulebooks.get(of_host?).filter(lists)?,
     };
     let found = book.resolve(&code);
-    let listed = found.listed.map(|index| &book.codes[index as usize]);
-    let campaign = listed.and_then(|code| code.campaign).map(|index| &book.rules.campaigns[index as usize]);
-    let landing = campaign.and_then(|campaign| campaign.landing.clone());
-    let is_known = !matches!(found.kind, Kind::Unknown | Kind::Forged);
+    let of_batch = || book.batches.terms[found.item?.batch as usize].campaign;
+    let campaign = found.listed.map_or_else(of_batch, |index| book.codes[index as usize].campaign);
+    let landing = campaign.and_then(|index| book.rules.campaigns[index as usize].landing.clone());
+    let is_dark = found.item.is_some_and(|item| item.state == ItemState::Dark);
+    let is_known = !is_dark && !matches!(found.kind, Kind::Unknown | Kind::Forged);
     Some(Target { merchant: book.rules.merchant.clone(), landing, is_known })
 }
 
-/// The answer to a person whose code belongs to no merchant here. It says nothing of the code: a forged one gets the same answer.
+/// The answer to a person whose code belongs to no merchant here. It says nothing of the code: one that is forged or dark gets the
+/// same answer.
 fn unknown() -> Response {
     let what = "no merchant here has this code; compare the link with the printed one";
     Problem::new(StatusCode::NOT_FOUND, what).into_response()
+}
+
+/// Gives a browser the cookie of its shopper.
+fn give_cookie(response: &mut Response, shopper: &Shopper, head: &Parts) {
+    let is_secure = head.extensions.get::<Client>().is_some_and(|client| client.is_secure);
+    response.headers_mut().insert(header::SET_COOKIE, shopper.set_cookie(is_secure));
+}
+
+/// The answer to a browser whose scan is refused.
+fn refusal(problem: Problem) -> Response {
+    let mut response = problem.into_response();
+    // A browser that gets this header retries by itself.
+    if let Some(after) = response.headers().get(header::RETRY_AFTER).cloned() {
+        response.headers_mut().insert(header::REFRESH, after);
+    }
+    response
+}
+
+fn too_many_scans() -> Problem {
+    Problem::enough("too many scans come from this address; open the link again", 1)
 }
 
 /// Redirects a visitor that is not counted to the landing page, without a result to ask for. A prefetch gets nothing at all: a

@@ -27,6 +27,7 @@ use edge::ingest::service::IngestService;
 use edge::metrics::Metrics;
 use edge::spool::append_target::AppendTarget;
 use edge::transport::browser;
+use edge::transport::browser::region::Regions;
 use edge::transport::http::EdgeHandler;
 use eventlog::api::{Appender, Consumer, Health, now_ms};
 use eventlog::error::LogError;
@@ -112,6 +113,7 @@ impl Service {
     pub(crate) async fn start(settings: Settings, files: Arc<dyn Files>) -> Result<Self> {
         let given = read_all(&settings.rules, settings.secrets.as_deref())?;
         let keys = open_keys(&settings.http)?;
+        let regions = settings.ingest.open_regions()?;
         let data = &settings.data;
         let refused = |e: &dyn std::fmt::Display| usage(format!("--data {}: {e}", data.display()));
         std::fs::create_dir_all(data)
@@ -170,6 +172,7 @@ impl Service {
         let pending_results = PendingResults::follow(log.meta(), Box::new(connect), &url, &registry, Some(failed_too))?;
 
         let metrics = Metrics::new(&registry).context("metrics are registered once")?;
+        let regions = Arc::new(Regions::new(regions, &registry).context("metrics are registered once")?);
         let stamps = Stamps::of(log.meta(), &mut consumer, None)?;
         let appender: Arc<dyn Appender> = Arc::<Log>::clone(&log);
         let target = AppendTarget::Log(appender);
@@ -181,6 +184,7 @@ impl Service {
             metrics,
             settings.ingest.limits(sockets.client_limits()),
             visitor_key,
+            Arc::clone(&regions),
         );
         let console = Arc::new(Console::new(Arc::clone(&pending_results), url, served, keys.clone()));
         let own = Arc::clone(&health);
@@ -204,6 +208,8 @@ impl Service {
         let own = Arc::<RoleHealth>::clone(&health);
         let http = sockets.serve(handler, keys, own, (&registry, &failed))?;
         let udp = udp_address.map(tracing::field::display);
+        // It ends with the runtime.
+        tokio::spawn(regions.reload());
         let signals = Signals::listen()?;
         info!(http = %http.address, udp, admin = %http.admin.address, data = %settings.data.display(), "ready");
         Ok(Self {
