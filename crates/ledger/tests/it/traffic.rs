@@ -16,6 +16,7 @@ use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
 use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, StageOptions, marker_record};
 use ledger::export::{Format, Table};
+use ledger::history::HistoryFormat;
 use ledger::reader::Ledger;
 use ledger::url::LedgerUrl;
 use ledger::writer::Writer;
@@ -164,7 +165,7 @@ impl Facts {
         }
         let names = Names::of(self);
         for code in &names.codes {
-            ledger.explain_code(code, None, &mut said).expect("explained");
+            ledger.explain_code(code, None, HistoryFormat::Text, &mut said).expect("explained");
         }
         let mut said = String::from_utf8(said).expect("UTF-8");
         for &event in &names.events {

@@ -65,12 +65,15 @@ fn batch_with_every_key() {
 
 #[test]
 fn every_mistake_of_batches() {
-    check("[[batch]]\n", expect![[r#"
+    check(
+        "[[batch]]\n",
+        expect![[r#"
         acme.toml:4: batch[0].number: is missing; a batch needs it
         acme.toml:4: batch[0].kind: is missing; a batch needs it
         acme.toml:4: batch[0].count: is missing; a batch needs it
         acme.toml:4: batch[0].secret: is missing; a batch needs it
-        acme.toml:4: batch[0].commit: is missing; a batch needs it"#]]);
+        acme.toml:4: batch[0].commit: is missing; a batch needs it"#]],
+    );
     check(
         "[[batch]]\nnumber = 1048576\nkind = \"media\"\ncount = 0\nsecret = \"file:\"\ncommit = \"12\"\ncuont = 5\n\
          campaign = \"c\"\ngtin = \"6901234567893\"\nurl = \"m.example/c/\"\nalarm_shoppers = 0\nactivate = \"some\"\n\
@@ -104,12 +107,32 @@ fn every_mistake_of_batches() {
             acme.toml:11: batch[0].alarm_shoppers: is 1001; write 1 to 1000
             acme.toml:12: batch[0].url: is "ftp://m.example/"; write what URLs of codes begin with, such as "https://m.example/c/", encoded where needed"#]],
     );
-    check(&format!("{}{}", batch(7, ""), batch(7, "")), expect!["acme.toml:11: batch[1].number: is 7, as is another batch's at acme.toml:5"]);
-    check(&batch(7, "").replace(COMMIT, &"0".repeat(64)), expect!["acme.toml:9: batch[0].commit: is not the SHA-256 of the secret, which is 02d449a31fbb267c8f352e9968a79e3e5fc95c1bbeaa502fd6454ebde5a4bedc"]);
-    check_batch("gtin = 6901234567892\n", expect!["acme.toml:10: batch[0].gtin: is an integer; write a text, in quotes"]);
-    check_batch("gtin = \"69012345678921\"\n", expect![[r#"acme.toml:10: batch[0].gtin: is "69012345678921", whose check digit (the last) is wrong"#]]);
-    check_batch("gtin = \"690123456789\"\n", expect![[r#"acme.toml:10: batch[0].gtin: is "690123456789", whose check digit (the last) is wrong"#]]);
-    check_batch("gtin = \"6901234567\"\n", expect![[r#"acme.toml:10: batch[0].gtin: is "6901234567"; a GTIN has 8, 12, 13 or 14 digits"#]]);
+    check(
+        &format!("{}{}", batch(7, ""), batch(7, "")),
+        expect!["acme.toml:11: batch[1].number: is 7, as is another batch's at acme.toml:5"],
+    );
+    check(
+        &batch(7, "").replace(COMMIT, &"0".repeat(64)),
+        expect![
+            "acme.toml:9: batch[0].commit: is not the SHA-256 of the secret, which is 02d449a31fbb267c8f352e9968a79e3e5fc95c1bbeaa502fd6454ebde5a4bedc"
+        ],
+    );
+    check_batch(
+        "gtin = 6901234567892\n",
+        expect!["acme.toml:10: batch[0].gtin: is an integer; write a text, in quotes"],
+    );
+    check_batch(
+        "gtin = \"69012345678921\"\n",
+        expect![[r#"acme.toml:10: batch[0].gtin: is "69012345678921", whose check digit (the last) is wrong"#]],
+    );
+    check_batch(
+        "gtin = \"690123456789\"\n",
+        expect![[r#"acme.toml:10: batch[0].gtin: is "690123456789", whose check digit (the last) is wrong"#]],
+    );
+    check_batch(
+        "gtin = \"6901234567\"\n",
+        expect![[r#"acme.toml:10: batch[0].gtin: is "6901234567"; a GTIN has 8, 12, 13 or 14 digits"#]],
+    );
     check("batch = 7\n", expect!["acme.toml:4: batch: is an integer; write [[batch]]"]);
 }
 
@@ -134,28 +157,67 @@ fn urls_must_lead_to_their_codes() {
             "{url}"
         );
     }
-    check_batch("url = \"https://m.example/c\"\n", expect![[r#"warning: acme.toml:10: batch[0].url: is "https://m.example/c", and no code is found in a URL of it and a token; end it with "/" or with "?c=""#]]);
-    check_batch("url = \"https://m.example\"\n", expect![[r#"warning: acme.toml:10: batch[0].url: is "https://m.example", and no code is found in a URL of it and a token; end it with "/" or with "?c=""#]]);
-    check_batch("url = \"https://m.example/?code=\"\n", expect![[r#"warning: acme.toml:10: batch[0].url: is "https://m.example/?code=", and no code is found in a URL of it and a token; end it with "/" or with "?c=""#]]);
+    check_batch(
+        "url = \"https://m.example/c\"\n",
+        expect![[
+            r#"warning: acme.toml:10: batch[0].url: is "https://m.example/c", and no code is found in a URL of it and a token; end it with "/" or with "?c=""#
+        ]],
+    );
+    check_batch(
+        "url = \"https://m.example\"\n",
+        expect![[
+            r#"warning: acme.toml:10: batch[0].url: is "https://m.example", and no code is found in a URL of it and a token; end it with "/" or with "?c=""#
+        ]],
+    );
+    check_batch(
+        "url = \"https://m.example/?code=\"\n",
+        expect![[
+            r#"warning: acme.toml:10: batch[0].url: is "https://m.example/?code=", and no code is found in a URL of it and a token; end it with "/" or with "?c=""#
+        ]],
+    );
     // With a GTIN the URL is not used.
     check_batch("url = \"https://m.example\"\ngtin = \"06901234567892\"\n", expect!["fine"]);
-    check_batch("url = \"https:///c/\"\n", expect![[r#"acme.toml:10: batch[0].url: is "https:///c/"; write what URLs of codes begin with, such as "https://m.example/c/", encoded where needed"#]]);
-    check_batch("url = \"https://m.example/a b/\"\n", expect![[r#"acme.toml:10: batch[0].url: is "https://m.example/a b/"; write what URLs of codes begin with, such as "https://m.example/c/", encoded where needed"#]]);
+    check_batch(
+        "url = \"https:///c/\"\n",
+        expect![[
+            r#"acme.toml:10: batch[0].url: is "https:///c/"; write what URLs of codes begin with, such as "https://m.example/c/", encoded where needed"#
+        ]],
+    );
+    check_batch(
+        "url = \"https://m.example/a b/\"\n",
+        expect![[
+            r#"acme.toml:10: batch[0].url: is "https://m.example/a b/"; write what URLs of codes begin with, such as "https://m.example/c/", encoded where needed"#
+        ]],
+    );
     check_batch(&format!("url = \"https://m.example/{}/\"\n", "u".repeat(473)), expect!["fine"]);
-    check_batch(&format!("url = \"https://m.example/{}/\"\n", "u".repeat(474)), expect!["acme.toml:10: batch[0].url: has 493 bytes; write 1 to 492"]);
+    check_batch(
+        &format!("url = \"https://m.example/{}/\"\n", "u".repeat(474)),
+        expect!["acme.toml:10: batch[0].url: has 493 bytes; write 1 to 492"],
+    );
 }
 
 #[test]
 fn names_of_minted_codes_are_no_ids() {
     let code = |id: &str| format!("[[code]]\nid = \"{id}\"\nkind = \"media\"\n");
-    check(&format!("{}{}", batch(7, ""), code("7:12")), expect![[r#"acme.toml:11: code[0].id: is "7:12", a name of minted codes of the batch at acme.toml:5; choose another id"#]]);
-    check(&format!("{}{}", batch(7, ""), code("7:4294967296")), expect![[r#"acme.toml:11: code[0].id: is "7:4294967296", a name of minted codes of the batch at acme.toml:5; choose another id"#]]);
+    check(
+        &format!("{}{}", batch(7, ""), code("7:12")),
+        expect![[
+            r#"acme.toml:11: code[0].id: is "7:12", a name of minted codes of the batch at acme.toml:5; choose another id"#
+        ]],
+    );
+    check(
+        &format!("{}{}", batch(7, ""), code("7:4294967296")),
+        expect![[
+            r#"acme.toml:11: code[0].id: is "7:4294967296", a name of minted codes of the batch at acme.toml:5; choose another id"#
+        ]],
+    );
     let others = ["8:12", "7:", ":12", "7:012", "07:12", "7:+1", "7:1:2", "7-12", "000E-0000-0000-0000-0001"];
     for id in others {
         assert_eq!(told(read_with(&format!("{HEAD}{}{}", batch(7, ""), code(id)), &[])), "fine", "{id}");
     }
     let text = format!("{HEAD}[registers]\ncodes = \"c.csv\"\n{}", batch(7, ""));
-    expect![[r#"c.csv:2: id: is "7:0", a name of minted codes of the batch at acme.toml:7; choose another id"#]].assert_eq(&told(read_with(&text, &[("c.csv", b"id,kind\n7:0,media\n")])));
+    expect![[r#"c.csv:2: id: is "7:0", a name of minted codes of the batch at acme.toml:7; choose another id"#]]
+        .assert_eq(&told(read_with(&text, &[("c.csv", b"id,kind\n7:0,media\n")])));
 }
 
 #[test]
@@ -197,24 +259,57 @@ fn mistakes_of_sealed_campaigns() {
     let sealed = |prizes: &str| drawn("sealed", prizes);
     let least = prize("a", "count = 1");
     let of_c = "campaign = \"c\"\n";
-    check(&sealed(&least), expect![[r#"acme.toml:6: campaign[0].mode: is "sealed", and no batch names the campaign; exactly one must"#]]);
-    check(&format!("{}{}{}", batch(7, of_c), batch(8, of_c), sealed(&least)), expect![[r#"acme.toml:17: batch[1].campaign: is "c", a sealed campaign, as is the batch's at acme.toml:10; only one batch may name it"#]]);
-    check(&format!("{}{}", batch(7, of_c).replace("1000", "999"), sealed(&least)), expect!["acme.toml:7: batch[0].count: is 999, and its campaign is sealed; write 1000 or more"]);
+    check(
+        &sealed(&least),
+        expect![[r#"acme.toml:6: campaign[0].mode: is "sealed", and no batch names the campaign; exactly one must"#]],
+    );
+    check(
+        &format!("{}{}{}", batch(7, of_c), batch(8, of_c), sealed(&least)),
+        expect![[
+            r#"acme.toml:17: batch[1].campaign: is "c", a sealed campaign, as is the batch's at acme.toml:10; only one batch may name it"#
+        ]],
+    );
+    check(
+        &format!("{}{}", batch(7, of_c).replace("1000", "999"), sealed(&least)),
+        expect!["acme.toml:7: batch[0].count: is 999, and its campaign is sealed; write 1000 or more"],
+    );
     let above = format!("{}{}", prize("a", "count = 400"), prize("b", "count = 601"));
-    check(&format!("{}{}", batch(7, of_c), sealed(&above)), expect!["acme.toml:19: campaign[0].prize: have counts that add up to 1001, above the 1000 codes of the batch at acme.toml:10; lower them"]);
+    check(
+        &format!("{}{}", batch(7, of_c), sealed(&above)),
+        expect![
+            "acme.toml:19: campaign[0].prize: have counts that add up to 1001, above the 1000 codes of the batch at acme.toml:10; lower them"
+        ],
+    );
     let huge = format!("{}{}", prize("a", "count = 4294967296"), prize("b", "count = 4294967297"));
-    check(&format!("{}{}", batch(7, of_c), sealed(&huge)), expect![[r#"
+    check(
+        &format!("{}{}", batch(7, of_c), sealed(&huge)),
+        expect![[r#"
         acme.toml:19: campaign[0].prize: have counts that add up to 4294967296, above the 1000 codes of the batch at acme.toml:10; lower them
-        acme.toml:26: campaign[0].prize[1].count: is 4294967297; write 0 to 4294967296"#]]);
+        acme.toml:26: campaign[0].prize[1].count: is 4294967297; write 0 to 4294967296"#]],
+    );
     let code = "[[code]]\nid = \"A\"\nkind = \"media\"\ncampaign = \"c\"\n";
-    check(&format!("{}{}{code}", batch(7, of_c), sealed(&least)), expect![[r#"acme.toml:26: code[0].campaign: is "c", a sealed campaign, which draws for the codes of its batch alone; name another or none"#]]);
+    check(
+        &format!("{}{}{code}", batch(7, of_c), sealed(&least)),
+        expect![[
+            r#"acme.toml:26: code[0].campaign: is "c", a sealed campaign, which draws for the codes of its batch alone; name another or none"#
+        ]],
+    );
     let uncounted = format!("{}{}{}", prize("a", ""), prize("b", "else = \"d\""), prize("d", "else = \"thanks\""));
-    check(&format!("{}{}", batch(7, of_c), sealed(&uncounted)), expect![[r#"
+    check(
+        &format!("{}{}", batch(7, of_c), sealed(&uncounted)),
+        expect![[r#"
         acme.toml:19: campaign[0].prize[0].count: is missing; a prize of the mode sealed needs it, unless it is the `else` of another
-        acme.toml:23: campaign[0].prize[1].count: is missing; a prize of the mode sealed needs it, unless it is the `else` of another"#]]);
+        acme.toml:23: campaign[0].prize[1].count: is missing; a prize of the mode sealed needs it, unless it is the `else` of another"#]],
+    );
     let phase = "[[campaign.phase]]\nodds = { a = \"1\" }\n";
-    check(&format!("{}{}{phase}", batch(7, of_c), sealed(&least)), expect!["acme.toml:23: campaign[0].phase: is of draws by odds, and the mode is sealed; take the phases out"]);
-    check(&format!("{}{}", batch(7, of_c), sealed("")), expect!["warning: acme.toml:11: campaign[0]: has no prize, so that no entry wins anything"]);
+    check(
+        &format!("{}{}{phase}", batch(7, of_c), sealed(&least)),
+        expect!["acme.toml:23: campaign[0].phase: is of draws by odds, and the mode is sealed; take the phases out"],
+    );
+    check(
+        &format!("{}{}", batch(7, of_c), sealed("")),
+        expect!["warning: acme.toml:11: campaign[0]: has no prize, so that no entry wins anything"],
+    );
     // A register's codes are found as well.
     let text = format!("{HEAD}[registers]\ncodes = \"c.csv\"\n{}{}", batch(7, of_c), sealed(&least));
     expect![[r#"c.csv:2: campaign: is "c", a sealed campaign, which draws for the codes of its batch alone; name another or none"#]].assert_eq(&told(read_with(&text, &[("c.csv", b"id,kind,campaign\nA,media,c\nB,media,\n")])));
@@ -227,10 +322,18 @@ fn mistakes_of_moments() {
     let two =
         |a: u32, b: u32| format!("{}{}", prize("a", &format!("count = {a}")), prize("b", &format!("count = {b}")));
     check(&format!("{}{media}", moments(&two(1, 999_999))), expect!["fine"]);
-    check(&moments(&two(1, 1_000_000)), expect!["acme.toml:12: campaign[0].prize: have counts that add up to 1000001; a campaign has 1000000 moments at most"]);
-    check(&format!("{}[[campaign.phase]]\nodds = {{}}\n", moments(&prize("a", "stock = 5"))), expect![[r#"
+    check(
+        &moments(&two(1, 1_000_000)),
+        expect![
+            "acme.toml:12: campaign[0].prize: have counts that add up to 1000001; a campaign has 1000000 moments at most"
+        ],
+    );
+    check(
+        &format!("{}[[campaign.phase]]\nodds = {{}}\n", moments(&prize("a", "stock = 5"))),
+        expect![[r#"
         acme.toml:12: campaign[0].prize[0].count: is missing; a prize of the mode moments needs it, unless it is the `else` of another
-        acme.toml:16: campaign[0].phase: is of draws by odds, and the mode is moments; take the phases out"#]]);
+        acme.toml:16: campaign[0].phase: is of draws by odds, and the mode is moments; take the phases out"#]],
+    );
     check(&moments(""), expect!["warning: acme.toml:4: campaign[0]: has no prize, so that no entry wins anything"]);
     // Codes and batches may enter it as they like.
     let batches = format!("{}{}", batch(7, "campaign = \"c\"\n"), batch(8, "campaign = \"c\"\n")).replace("1000", "1");
@@ -242,12 +345,25 @@ fn cash_of_exact_counts_has_a_bound() {
     let cash = |more: &str| format!("[[campaign.prize]]\nid = \"q\"\nkind = \"cash\"\namount = 5\n{more}\n");
     check(&drawn("moments", &cash("count = 5")), expect!["fine"]);
     let substitute = format!("{}{}", prize("a", "count = 5\nelse = \"q\""), cash("count = 5"));
-    check(&drawn("moments", &substitute), expect!["warning: acme.toml:17: campaign[0].prize[1]: is cash with neither stock nor budget: nothing bounds what it costs"]);
-    check(&drawn("moments", &format!("budget_day = 5\n{substitute}")), expect!["warning: acme.toml:18: campaign[0].prize[1]: is cash with neither stock nor budget: nothing bounds what it costs"]);
+    check(
+        &drawn("moments", &substitute),
+        expect![
+            "warning: acme.toml:17: campaign[0].prize[1]: is cash with neither stock nor budget: nothing bounds what it costs"
+        ],
+    );
+    check(
+        &drawn("moments", &format!("budget_day = 5\n{substitute}")),
+        expect![
+            "warning: acme.toml:18: campaign[0].prize[1]: is cash with neither stock nor budget: nothing bounds what it costs"
+        ],
+    );
     check(&drawn("moments", &format!("budget = 5\n{substitute}")), expect!["fine"]);
 }
 
 #[test]
 fn count_is_not_of_odds() {
-    check(&campaign(&prize("a", "count = 5")), expect!["acme.toml:15: campaign[0].prize[0].count: is of sealed draws and moments; write stock"]);
+    check(
+        &campaign(&prize("a", "count = 5")),
+        expect!["acme.toml:15: campaign[0].prize[0].count: is of sealed draws and moments; write stock"],
+    );
 }

@@ -230,10 +230,20 @@ fn cash_above_the_usual_is_a_warning() {
         ],
     );
     check_prize(&format!("{}\namount_max = 5000000", cash(1)), "odds = {}", expect!["fine"]);
-    check_prize(&format!("{}\namount_max = 5000001\nvalue = 5000002", cash(5_000_000)), "odds = {}", expect![[r#"
+    check_prize(
+        &format!("{}\namount_max = 5000001\nvalue = 5000002", cash(5_000_000)),
+        "odds = {}",
+        expect![[r#"
         warning: acme.toml:21: campaign[0].prize[1].amount_max: is 5000001, above 5000000 (50,000 yuan), which prize draws in China may not pass
-        warning: acme.toml:22: campaign[0].prize[1].value: is 5000002, above 5000000 (50,000 yuan), which prize draws in China may not pass"#]]);
-    check_prize("value = 5000001", "odds = {}", expect!["warning: acme.toml:16: campaign[0].prize[0].value: is 5000001, above 5000000 (50,000 yuan), which prize draws in China may not pass"]);
+        warning: acme.toml:22: campaign[0].prize[1].value: is 5000002, above 5000000 (50,000 yuan), which prize draws in China may not pass"#]],
+    );
+    check_prize(
+        "value = 5000001",
+        "odds = {}",
+        expect![
+            "warning: acme.toml:16: campaign[0].prize[0].value: is 5000001, above 5000000 (50,000 yuan), which prize draws in China may not pass"
+        ],
+    );
     check_prize("value = 5000000", "odds = {}", expect!["fine"]);
     let points = cash(5_000_001).replace("cash", "points");
     check_prize(&points, "odds = {}", expect!["fine"]);
@@ -339,9 +349,12 @@ fn phases_out_of_reach() {
 
 #[test]
 fn what_this_build_does_not_have() {
-    check("[[incentive]]\nname = \"recruit\"\n[[incentive]]\n", expect![[r#"
+    check(
+        "[[incentive]]\nname = \"recruit\"\n[[incentive]]\n",
+        expect![[r#"
         acme.toml:4: incentive[0]: incentives are not in this build; take it out
-        acme.toml:6: incentive[1]: incentives are not in this build; take it out"#]]);
+        acme.toml:6: incentive[1]: incentives are not in this build; take it out"#]],
+    );
 }
 
 #[test]
@@ -349,9 +362,12 @@ fn guides_are_excluded_by_default() {
     let rules = |more: &str| read_with(&format!("{HEAD}{}", campaign(more)), &[]).expect("rules").rules;
     assert!(rules("").campaigns[0].exclude_guides);
     assert!(!rules("exclude_guides = false\n").campaigns[0].exclude_guides);
-    check_campaign("exclude_guides = \"no\"\nbudget_day = -1\n", expect![[r#"
+    check_campaign(
+        "exclude_guides = \"no\"\nbudget_day = -1\n",
+        expect![[r#"
         acme.toml:12: campaign[0].exclude_guides: is a text; write true or false
-        acme.toml:13: campaign[0].budget_day: is -1; write 0 to 9223372036854775807"#]]);
+        acme.toml:13: campaign[0].budget_day: is -1; write 0 to 9223372036854775807"#]],
+    );
 }
 
 #[test]
@@ -375,14 +391,26 @@ fn texts_of_the_notice() {
 fn amounts_between_two_bounds() {
     let prize = |prize: &str| format!("[[campaign.prize]]\nid = \"q\"\nstock = 1\n{prize}");
     check_prize(&prize("kind = \"cash\"\namount = 0\namount_max = 188\nstock_day = 0"), "odds = {}", expect!["fine"]);
-    check_prize(&prize("kind = \"points\"\namount = 5\namount_max = 4"), "odds = {}", expect!["acme.toml:21: campaign[0].prize[1].amount_max: is below `amount`, which is 5; write that or more"]);
-    check_prize(&prize("kind = \"goods\"\namount_max = 4\nvalue = -1\nstock_day = -1"), "odds = {}", expect![[r#"
+    check_prize(
+        &prize("kind = \"points\"\namount = 5\namount_max = 4"),
+        "odds = {}",
+        expect!["acme.toml:21: campaign[0].prize[1].amount_max: is below `amount`, which is 5; write that or more"],
+    );
+    check_prize(
+        &prize("kind = \"goods\"\namount_max = 4\nvalue = -1\nstock_day = -1"),
+        "odds = {}",
+        expect![[r#"
         acme.toml:20: campaign[0].prize[1].amount_max: means nothing for a prize of the kind goods; take it out
         acme.toml:21: campaign[0].prize[1].value: is -1; write 0 to 1000000000000000
-        acme.toml:22: campaign[0].prize[1].stock_day: is -1; write 0 to 9223372036854775807"#]]);
-    check_prize(&prize("kind = \"cash\"\namount = -1\namount_max = \"9\""), "odds = {}", expect![[r#"
+        acme.toml:22: campaign[0].prize[1].stock_day: is -1; write 0 to 9223372036854775807"#]],
+    );
+    check_prize(
+        &prize("kind = \"cash\"\namount = -1\namount_max = \"9\""),
+        "odds = {}",
+        expect![[r#"
         acme.toml:20: campaign[0].prize[1].amount: is -1; write 0 to 1000000000000000
-        acme.toml:21: campaign[0].prize[1].amount_max: is a text; write an integer, 0 to 1000000000000000"#]]);
+        acme.toml:21: campaign[0].prize[1].amount_max: is a text; write an integer, 0 to 1000000000000000"#]],
+    );
     // The default is no part of the object.
     let text = |max: &str| format!("{HEAD}{}", campaign(&prize(&format!("kind = \"points\"\namount = 5\n{max}"))));
     let rules = |max: &str| read_with(&text(max), &[]).expect("rules").rules;

@@ -57,10 +57,13 @@ fn ranges_are_sorted_by_batch_and_serial() {
 
 #[test]
 fn every_mistake_of_ranges() {
-    check_ranges("[[range]]\n", expect![[r#"
+    check_ranges(
+        "[[range]]\n",
+        expect![[r#"
         acme.toml:17: range[0].batch: is missing; a range needs it
         acme.toml:17: range[0].from: is missing; a range needs it
-        acme.toml:17: range[0].to: is missing; a range needs it"#]]);
+        acme.toml:17: range[0].to: is missing; a range needs it"#]],
+    );
     check_ranges(
         "[[range]]\nbatch = 9\nfrom = 5\nto = 5\nstate = \"lost\"\nguide = \"g\"\nstore = \"s\"\nregion = \"\"\n\
          channel = 3\nserial = 1\n[[range]]\nbatch = \"8\"\nfrom = -1\nto = 1001\n[[range]]\nbatch = 1048576\nfrom = 6\nto = 5\n",
@@ -94,11 +97,20 @@ fn every_mistake_of_ranges() {
             r.csv:5: from: is missing; a range needs it
             r.csv:5: to: is 4294967297; write 0 to 4294967296"#]],
     );
-    check_register("batch,from,until\n7,0,5\n", expect![[r#"
+    check_register(
+        "batch,from,until\n7,0,5\n",
+        expect![[r#"
         r.csv:1: until: is no known column; known are batch, from, to, state, guide, store, region, channel
-        r.csv:1: to: is missing in the header; a range needs it"#]]);
-    check_register("", expect!["r.csv:1: is empty; begin with a header such as batch,from,to,state,guide,store,region,channel"]);
-    check("[registers]\nranges = \"none.csv\"\n", expect![[r#"acme.toml:5: registers.ranges: names "none.csv", which cannot be read: there is no such file"#]]);
+        r.csv:1: to: is missing in the header; a range needs it"#]],
+    );
+    check_register(
+        "",
+        expect!["r.csv:1: is empty; begin with a header such as batch,from,to,state,guide,store,region,channel"],
+    );
+    check(
+        "[registers]\nranges = \"none.csv\"\n",
+        expect![[r#"acme.toml:5: registers.ranges: names "none.csv", which cannot be read: there is no such file"#]],
+    );
     check("range = 7\n", expect!["acme.toml:4: range: is an integer; write [[range]]"]);
 }
 
@@ -109,7 +121,10 @@ fn overlaps_name_both_places() {
         &format!("{}{}{}{}", range(8, 0, 1), range(7, 5, 10), range(7, 0, 5), range(7, 10, 12)),
         expect!["fine"],
     );
-    check_ranges(&format!("{}{}{}", range(8, 0, 1), range(7, 5, 10), range(7, 0, 6)), expect!["acme.toml:23: range[1].from: overlaps the range 0 to 6 of batch 7 at acme.toml:27; write it apart"]);
+    check_ranges(
+        &format!("{}{}{}", range(8, 0, 1), range(7, 5, 10), range(7, 0, 6)),
+        expect!["acme.toml:23: range[1].from: overlaps the range 0 to 6 of batch 7 at acme.toml:27; write it apart"],
+    );
     // Each range that lies in a long one, not only the first.
     check_ranges(
         &[range(8, 0, 1), range(7, 0, 900), range(7, 5, 6), range(7, 10, 12), range(7, 900, 901)].concat(),
@@ -120,13 +135,24 @@ fn overlaps_name_both_places() {
     let register = "batch,from,to\n8,0,500\n8,499,501\n7,1,2\n";
     expect![[r#"
         r.csv:3: from: overlaps the range 0 to 500 of batch 8 at r.csv:2; write it apart
-        r.csv:4: from: overlaps the range 0 to 1000 of batch 7 at acme.toml:21; write it apart"#]].assert_eq(&told(with_register(register, &range(7, 0, 1000))));
+        r.csv:4: from: overlaps the range 0 to 1000 of batch 7 at acme.toml:21; write it apart"#]]
+    .assert_eq(&told(with_register(register, &range(7, 0, 1000))));
 }
 
 #[test]
 fn dark_batch_without_ranges_is_a_warning() {
-    check_ranges("", expect![[r#"warning: acme.toml:16: batch[1].activate: is "ranges", and batch 8 has none: all of its codes are dark"#]]);
-    check_ranges("[[range]]\nbatch = 7\nfrom = 0\nto = 1\n", expect![[r#"warning: acme.toml:16: batch[1].activate: is "ranges", and batch 8 has none: all of its codes are dark"#]]);
+    check_ranges(
+        "",
+        expect![[
+            r#"warning: acme.toml:16: batch[1].activate: is "ranges", and batch 8 has none: all of its codes are dark"#
+        ]],
+    );
+    check_ranges(
+        "[[range]]\nbatch = 7\nfrom = 0\nto = 1\n",
+        expect![[
+            r#"warning: acme.toml:16: batch[1].activate: is "ranges", and batch 8 has none: all of its codes are dark"#
+        ]],
+    );
     check_ranges("[[range]]\nbatch = 8\nfrom = 0\nto = 1\nstate = \"frozen\"\n", expect!["fine"]);
 }
 
@@ -143,5 +169,6 @@ fn large_register_is_read_and_searched() {
     assert_eq!(checked.rules.ranges.len(), 100_000);
     assert_eq!(checked.range_key(0).as_deref(), Some("r.csv:100001"));
     csv.push_str("7,999995,999996,33\n");
-    expect!["r.csv:100002: from: overlaps the range 999990 to 1000000 of batch 7 at r.csv:2; write it apart"].assert_eq(&told(read_with(&text, &[("r.csv", csv.as_bytes())])));
+    expect!["r.csv:100002: from: overlaps the range 999990 to 1000000 of batch 7 at r.csv:2; write it apart"]
+        .assert_eq(&told(read_with(&text, &[("r.csv", csv.as_bytes())])));
 }

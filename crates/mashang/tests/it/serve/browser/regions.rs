@@ -141,11 +141,15 @@ fn start_with_wrong_region_settings_is_refused() {
             &["--region-map", "map.csv"],
             "region-map is for what a header or a database says: give --region-header or --geoip too",
         ),
-        (&["--geoip", &own, "--region-map", "map.csv"], "--region-map map.csv:3: CN stands in line 2 already: remove one"),
+        (
+            &["--geoip", &own, "--region-map", "map.csv"],
+            "--region-map map.csv:3: CN stands in line 2 already: remove one",
+        ),
         (&["--geoip", "none.mmdb"], "--geoip none.mmdb: cannot be read: "),
         (&["--geoip", "torn.mmdb"], "--geoip torn.mmdb: is damaged, or no database of countries: "),
     ] {
-        let fixed = ["serve", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", "data", "--rules", "rules.toml"];
+        let fixed =
+            ["serve", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data", "data", "--rules", "rules.toml"];
         let output = mashang(dir.path(), &[&fixed, more].concat());
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(told.contains(wanted), "{told}");
