@@ -1,4 +1,5 @@
-//! The rules file as a whole: the merchant, the settings of the desks, commission, funnels.
+//! The rules file as a whole: the merchant, the settings of the desks, commission, funnels. What others refer to is read before
+//! these.
 
 use domain::model::code::Kind;
 use domain::model::rules::secrets::Secrets;
@@ -8,16 +9,17 @@ use domain::model::rules::{
 };
 
 use super::ids::Ids;
+use super::places::RangeOrigins;
 use super::register::{self, Known, named};
 use super::table::Table;
 use super::values::{currency, duration_ms, id, integer, minutes, positive_ms, rate_ppm, time_zone, word};
-use super::{Open, campaign};
+use super::{Open, batch, campaign, range};
 
 /// Maximum for the setting of how many touches are kept of a shopper; a larger number is a mistake.
 const TOUCHES_MAX: i64 = 65_536;
 
-/// Reads the whole file; none only if a mistake was noted.
-pub(super) fn rules(mut root: Table<'_>, open: &mut Open<'_>, secrets: &mut Secrets) -> Option<Rules> {
+/// Reads the whole file, and where its ranges are; none only if a mistake was noted.
+pub(super) fn rules(mut root: Table<'_>, open: &mut Open<'_>, secrets: &mut Secrets) -> Option<(Rules, RangeOrigins)> {
     let merchant = root.need("merchant", id);
     let currency = root.need("currency", currency);
     let time_zone = root.need("time_zone", time_zone);
@@ -35,20 +37,20 @@ pub(super) fn rules(mut root: Table<'_>, open: &mut Open<'_>, secrets: &mut Secr
         .into_iter()
         .filter_map(|table| campaign::campaign(table, &mut known, currency.as_deref(), open, secrets))
         .collect();
+    let batches = batch::batches(&mut root, &mut known, open, secrets);
+    known.sealed.check(root.notes);
+    let (ranges, range_origins) = range::ranges(&mut root, &files, &known);
     let codes = register::codes(&mut root, &files, &mut known);
     let tables = root.tables("commission", "commission");
     let commissions = tables.into_iter().filter_map(|table| commission(table, &known)).collect();
     let mut names = Ids::of("funnel");
     let tables = root.tables("funnel", "funnel");
     let funnels = tables.into_iter().filter_map(|table| funnel(table, &mut names)).collect();
-    for (key, feature) in [("batch", "minted batches are"), ("incentive", "incentives are")] {
-        for table in root.tables(key, key) {
-            root.notes.mistake(table.at(), format!("{feature} not in this build; take it out"));
-        }
+    for table in root.tables("incentive", "incentive") {
+        root.notes.mistake(table.at(), "incentives are not in this build; take it out");
     }
-    root.refuse_unbuilt(&[("range", "ranges of batches are")]);
     root.end();
-    Some(Rules {
+    let rules = Rules {
         merchant: merchant?,
         currency: currency?,
         time_zone: time_zone?,
@@ -61,10 +63,11 @@ pub(super) fn rules(mut root: Table<'_>, open: &mut Open<'_>, secrets: &mut Secr
         codes,
         campaigns,
         funnels,
-        batches: Vec::new(),
-        ranges: Vec::new(),
+        batches,
+        ranges,
         names_max: names_max.unwrap_or(NAMES_MAX_DEFAULT),
-    })
+    };
+    Some((rules, range_origins))
 }
 
 fn dedup(mut table: Table<'_>) -> Dedup {

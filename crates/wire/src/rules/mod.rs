@@ -2,19 +2,23 @@
 //!
 //! Read top-down: [`read`] comes first, [`object`] is what gets published.
 //!
-//! - `merchant`, `campaign`, `prize`: what the keys mean
-//! - `register`: stores, guides and codes, also from CSV files
+//! - `merchant`, `campaign`, `batch`, `range`: what the keys mean
+//! - `secret`, `sealed`: what campaigns and batches have in common, and what sealed campaigns ask of batches
+//! - `register`: stores, guides and codes; CSV files
 //! - `table`: tables of TOML and rows of CSV, key by key, and the mistakes in them
 //! - `values`: single values
 //! - `ids`: each id once, none unknown, no cycle
-//! - `reach`: phases that no entry reaches
+//! - `places`: where keys stand, for mistakes that are found later
 
+mod batch;
 mod campaign;
 mod ids;
 mod merchant;
-mod prize;
-mod reach;
+mod places;
+mod range;
 mod register;
+mod sealed;
+mod secret;
 mod table;
 mod values;
 
@@ -25,6 +29,7 @@ use domain::model::rules::secrets::{Secret, Secrets};
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
+use places::Places;
 use table::{Notes, Table, Text};
 
 use crate::hex::hex32;
@@ -73,6 +78,32 @@ pub struct Checked {
     pub warnings: Vec<Mistake>,
     /// The secrets of campaigns and batches; each has the commit that the rules state.
     pub secrets: Secrets,
+    places: Places,
+}
+
+impl Checked {
+    /// The file and line of a dotted key, written as in [`Mistake::key`]; of a key that is left out, those of its table. A row
+    /// of the register of ranges is `FILE:LINE` or `FILE:LINE.COLUMN`. `None` for an item of a list that is not there, and for
+    /// what is inside stores, guides and codes.
+    ///
+    /// ```
+    /// # let text = "merchant = \"acme\"\ncurrency = \"CNY\"\ntime_zone = \"UTC\"\n[dedup]\nhorizon = \"3d\"\n";
+    /// let checked = wire::rules::read("acme.toml", text, &mut |_| Err("is not there".into())).expect("rules");
+    /// assert_eq!(checked.place("dedup.horizon"), Some(("acme.toml".to_owned(), 5)));
+    /// assert_eq!(checked.place("dedup.debounce"), Some(("acme.toml".to_owned(), 4)));
+    /// assert_eq!(checked.place("campaign[0].id"), None);
+    /// ```
+    #[must_use]
+    pub fn place(&self, key: &str) -> Option<(String, usize)> {
+        self.places.find(key)
+    }
+
+    /// The key of a range of [`Rules::ranges`], which are sorted, as [`Checked::place`] takes it: `range[2]`, or
+    /// `ranges.csv:17` for a row of the register.
+    #[must_use]
+    pub fn range_key(&self, index: usize) -> Option<String> {
+        self.places.range_key(index)
+    }
 }
 
 impl fmt::Debug for Checked {
@@ -125,7 +156,10 @@ pub fn read(file: &str, text: &str, open: &mut Open<'_>) -> Result<Checked, Vec<
     mistakes.sort_by_key(order);
     warnings.sort_by_key(order);
     match rules {
-        Some(rules) if mistakes.is_empty() => Ok(Checked { rules, warnings, secrets }),
+        Some((rules, ranges)) if mistakes.is_empty() => {
+            let places = Places::new(file, &lines, root.get_ref(), ranges);
+            Ok(Checked { rules, warnings, secrets, places })
+        }
         _ => {
             assert!(!mistakes.is_empty(), "rules that cannot be built have a mistake");
             Err(mistakes)

@@ -83,12 +83,16 @@ impl Text {
         Self { file: Rc::clone(file), lines: Lines::Row(line) }
     }
 
-    pub(super) fn place(&self, byte: usize, key: String) -> SourceLocation {
-        let line = match &self.lines {
+    /// The line of a byte, from 1.
+    pub(super) fn line(&self, byte: usize) -> usize {
+        match &self.lines {
             Lines::Ends(ends) => ends.partition_point(|&end| end < byte) + 1,
             Lines::Row(line) => *line,
-        };
-        SourceLocation { file: Rc::clone(&self.file), line, key }
+        }
+    }
+
+    pub(super) fn place(&self, byte: usize, key: String) -> SourceLocation {
+        SourceLocation { file: Rc::clone(&self.file), line: self.line(byte), key }
     }
 }
 
@@ -132,6 +136,16 @@ impl<'t> Table<'t> {
         self.cells.contains_key(key)
     }
 
+    /// Whether it is a row of a register, where all values are texts.
+    pub(super) fn is_row(&self) -> bool {
+        matches!(self.text.lines, Lines::Row(_))
+    }
+
+    /// The text of a key, if it has one, before the key is read.
+    pub(super) fn peek(&self, key: &str) -> Option<&str> {
+        self.cells.get(key)?.get_ref().as_str()
+    }
+
     fn cell(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
         self.known.push(key);
         self.cells.get(key)
@@ -161,16 +175,6 @@ impl<'t> Table<'t> {
     pub(super) fn require(&self, key: &'static str) {
         if !self.has(key) {
             self.notes.lack(&self.place(key), format!("is missing; a {} needs it", self.thing));
-        }
-    }
-
-    /// Refuses by name what the contract has and this build has not.
-    pub(super) fn refuse_unbuilt(&mut self, keys: &[(&'static str, &str)]) {
-        for &(key, feature) in keys {
-            if self.has(key) {
-                self.known.push(key);
-                self.mistake(key, format!("{feature} not in this build; take it out"));
-            }
         }
     }
 

@@ -1,8 +1,9 @@
 //! Single values of TOML become values of the rules; errors are phrases that follow the key.
 
-use domain::model::code::checked_digits;
+use domain::model::code::{self, checked_digits};
 use domain::model::money::{AMOUNT_MAX, Ratio};
 use domain::model::time::{DAY_MS, HOUR_MS, MINUTE_MS, Millis, SECOND_MS, Zone, parse_rfc3339};
+use domain::model::token::TOKEN_CHARS;
 use toml::de::DeValue;
 
 use crate::hex::hex32;
@@ -16,6 +17,11 @@ pub(super) const CODE_BYTES_MAX: usize = 512;
 pub(super) const NAME_BYTES_MAX: usize = 256;
 /// Maximum length of paths and URLs, in bytes; a longer one is a mistake.
 pub(super) const PATH_BYTES_MAX: usize = 2048;
+/// Maximum length of a text of the public notice, in bytes; a longer one is a mistake.
+pub(super) const NOTICE_BYTES_MAX: usize = 2048;
+/// Maximum length of what minted URLs begin with, in bytes: with a token it is as long as a code may be. A longer one is a
+/// mistake.
+const URL_PREFIX_BYTES_MAX: usize = CODE_BYTES_MAX - TOKEN_CHARS;
 /// Maximum duration, in milliseconds: 36,500 days; a longer one is a mistake.
 const DURATION_MAX_MS: i64 = 36_500 * DAY_MS;
 
@@ -111,14 +117,38 @@ pub(super) fn integer(min: i64, max: i64) -> impl Fn(&DeValue<'_>) -> Read<i64> 
     }
 }
 
+/// A number from 0 on, within bounds that an `i64` holds.
+pub(super) fn natural(min: u64, max: u64) -> impl Fn(&DeValue<'_>) -> Read<u64> {
+    let bound = |bound: u64| i64::try_from(bound).expect("the bounds of numbers are below those of i64");
+    let read = integer(bound(min), bound(max));
+    move |value| read(value).map(i64::unsigned_abs)
+}
+
+/// A number from 0 on in the digits of a register's cell.
+pub(super) fn natural_in_digits(min: u64, max: u64) -> impl Fn(&DeValue<'_>) -> Read<u64> {
+    move |value| {
+        let text = text_of(value, "")?;
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(format!("is {}; write an integer, {min} to {max}", quoted(text)));
+        }
+        let number = text.parse().ok().filter(|number| (min..=max).contains(number));
+        number.ok_or_else(|| format!("is {}; write {min} to {max}", cut(text)))
+    }
+}
+
+/// `true` or `false`.
+pub(super) fn boolean(value: &DeValue<'_>) -> Read<bool> {
+    value.as_bool().ok_or_else(|| format!("is {}; write true or false", shown(value)))
+}
+
 /// A count from 1 on.
 pub(super) fn count(value: &DeValue<'_>) -> Read<u32> {
     integer(1, u32::MAX.into())(value).map(|n| u32::try_from(n).unwrap_or(u32::MAX))
 }
 
-/// An amount of money or points, at least 1.
+/// An amount of money or points.
 pub(super) fn amount(value: &DeValue<'_>) -> Read<i64> {
-    integer(1, AMOUNT_MAX)(value)
+    integer(0, AMOUNT_MAX)(value)
 }
 
 /// A number as it is written, for a message (digits are ASCII).
@@ -232,6 +262,15 @@ pub(super) fn gs1(name: &'static str, length: usize) -> impl Fn(&DeValue<'_>) ->
     }
 }
 
+/// A GTIN of 8, 12, 13 or 14 digits, as the number of its 14 digits.
+pub(super) fn gtin(value: &DeValue<'_>) -> Read<u64> {
+    let text = text_of(value, "")?;
+    if !matches!(text.len(), 8 | 12 | 13 | 14) || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(format!("is {}; a GTIN has 8, 12, 13 or 14 digits", quoted(text)));
+    }
+    code::gtin(text).ok_or_else(|| format!("is {}, whose check digit (the last) is wrong", quoted(text)))
+}
+
 /// An alphabetic code of ISO 4217 that has a minor unit.
 pub(super) fn currency(value: &DeValue<'_>) -> Read<String> {
     let text = text_of(value, "")?;
@@ -254,21 +293,34 @@ pub(super) fn time_zone(value: &DeValue<'_>) -> Read<String> {
 /// An absolute https URL of printable ASCII.
 pub(super) fn https_url(value: &DeValue<'_>) -> Read<String> {
     let text = text(PATH_BYTES_MAX)(value)?;
-    let host = text.get(..8).filter(|scheme| scheme.eq_ignore_ascii_case("https://")).map(|_| {
-        let end = text[8..].find(['/', '?', '#']).map_or(text.len(), |end| 8 + end);
-        &text[8..end]
-    });
-    let is_host = |host: &str| {
-        let (name, port) = host.split_once(':').unwrap_or((host, "443"));
-        !name.is_empty()
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
-            && port.parse::<u16>().is_ok_and(|port| port > 0)
-    };
-    if !host.is_some_and(is_host) || !text.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b)) {
+    if !is_url(&text, &["https://"]) {
         let shape = "write an absolute https URL, such as \"https://m.example/wheel\", encoded where needed";
         return Err(format!("is {}; {shape}", quoted(&text)));
     }
     Ok(text)
+}
+
+/// What minted URLs begin with: an absolute http or https URL of printable ASCII.
+pub(super) fn url_prefix(value: &DeValue<'_>) -> Read<String> {
+    let text = text(URL_PREFIX_BYTES_MAX)(value)?;
+    if !is_url(&text, &["https://", "http://"]) {
+        let shape = "write what URLs of codes begin with, such as \"https://m.example/c/\", encoded where needed";
+        return Err(format!("is {}; {shape}", quoted(&text)));
+    }
+    Ok(text)
+}
+
+/// Whether a text is an absolute URL of printable ASCII with one of these schemes, and with a host.
+fn is_url(text: &str, schemes: &[&str]) -> bool {
+    let has_scheme = |scheme: &&&str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    let Some(scheme) = schemes.iter().find(has_scheme) else { return false };
+    let after = &text[scheme.len()..];
+    let host = &after[..after.find(['/', '?', '#']).unwrap_or(after.len())];
+    let (name, port) = host.split_once(':').unwrap_or((host, "443"));
+    !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
+        && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b))
 }
 
 /// A SHA-256 as 64 hex digits.

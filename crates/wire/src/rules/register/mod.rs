@@ -1,4 +1,4 @@
-//! Stores, guides and codes, from the rules file and from the registers that it names.
+//! Registers: CSV files that hold more of what the rules file has, and the stores, guides and codes of both.
 //!
 //! - `rows`: the rows of a CSV file
 //! - `quotes`: quoted cells that are torn
@@ -6,14 +6,18 @@
 mod quotes;
 mod rows;
 
+use std::collections::BTreeMap;
+
 use domain::model::code::Kind;
 use domain::model::rules::{Guide, StaticCode, Store, Successor};
 use toml::de::DeValue;
 
 use super::ids::{Arrow, Ids, check_cycles};
-use super::table::Table;
+use super::sealed::SealedDraws;
+use super::table::{SourceLocation, Table};
 use super::values::{CODE_BYTES_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, gs1, guide_id, id, plain_text, text, time, word};
 use super::{Open, Reference};
+use crate::json::quoted;
 
 use self::rows::{Shape, each_row};
 
@@ -25,41 +29,75 @@ const GUIDES: Shape = Shape {
 };
 const CODES: Shape =
     Shape { thing: "code", columns: &["id", "kind", "guide", "store", "campaign", "channel"], needed: &["id", "kind"] };
+const RANGES: Shape = Shape {
+    thing: "range",
+    columns: &["batch", "from", "to", "state", "guide", "store", "region", "channel"],
+    needed: &["batch", "from", "to"],
+};
 
 /// The ids that others may name.
 pub(super) struct Known {
     pub(super) stores: Ids<String>,
     pub(super) guides: Ids<String>,
     pub(super) campaigns: Ids<String>,
+    pub(super) sealed: SealedDraws,
+    /// By number.
+    pub(super) batches: BTreeMap<u32, KnownBatch>,
+}
+
+/// What codes and ranges must know of a batch.
+pub(super) struct KnownBatch {
+    /// Where its number is.
+    pub(super) at: SourceLocation,
+    pub(super) count: Option<u64>,
+    /// Where it says that its codes are dark outside of ranges.
+    pub(super) ranges_wanted_at: Option<SourceLocation>,
 }
 
 impl Known {
     pub(super) fn new() -> Self {
-        Self { stores: Ids::of("store"), guides: Ids::of("guide"), campaigns: Ids::of("campaign") }
+        Self {
+            stores: Ids::of("store"),
+            guides: Ids::of("guide"),
+            campaigns: Ids::of("campaign"),
+            sealed: SealedDraws::default(),
+            batches: BTreeMap::new(),
+        }
     }
 }
 
 /// The registers, each with its name.
+#[derive(Default)]
 pub(super) struct Files {
     stores: Option<(String, Vec<u8>)>,
     guides: Option<(String, Vec<u8>)>,
     codes: Option<(String, Vec<u8>)>,
+    ranges: Option<(String, Vec<u8>)>,
 }
 
 impl Files {
     pub(super) fn open(root: &mut Table<'_>, open: &mut Open<'_>) -> Self {
-        let mut files = Self { stores: None, guides: None, codes: None };
+        let mut files = Self::default();
         let Some(mut table) = root.table("registers", "[registers]") else { return files };
-        for (key, file) in [("stores", &mut files.stores), ("guides", &mut files.guides), ("codes", &mut files.codes)] {
+        for (key, file) in [
+            ("stores", &mut files.stores),
+            ("guides", &mut files.guides),
+            ("codes", &mut files.codes),
+            ("ranges", &mut files.ranges),
+        ] {
             let Some(path) = table.get(key, text(PATH_BYTES_MAX)) else { continue };
             match open(Reference::Register(&path)) {
                 Ok(bytes) => *file = Some((path, bytes)),
                 Err(why) => table.mistake(key, format!("names {path:?}, which cannot be read: {why}")),
             }
         }
-        table.refuse_unbuilt(&[("ranges", "ranges of batches are")]);
         table.end();
         files
+    }
+
+    /// The name of the register of ranges.
+    pub(super) fn ranges_name(&self) -> Option<&str> {
+        self.ranges.as_ref().map(|(name, _)| name.as_str())
     }
 }
 
@@ -144,6 +182,7 @@ pub(super) fn codes(root: &mut Table<'_>, files: &Files, known: &mut Known) -> V
         Kind::ALL.iter().copied().filter(|kind| !matches!(kind, Kind::Unknown | Kind::Forged)).collect();
     each(root, "code", files.codes.as_ref(), &CODES, |table| {
         let id = named(table, "id", &mut ids, plain_text(CODE_BYTES_MAX));
+        check_name(table, id.as_deref(), known);
         let kind = table.need("kind", word(&kinds, Kind::as_str));
         let guide = table.get("guide", self::id);
         known.guides.check(table.notes, guide.as_ref(), &table.place("guide"));
@@ -151,6 +190,7 @@ pub(super) fn codes(root: &mut Table<'_>, files: &Files, known: &mut Known) -> V
         known.stores.check(table.notes, store.as_ref(), &table.place("store"));
         let campaign = table.get("campaign", self::id);
         known.campaigns.check(table.notes, campaign.as_ref(), &table.place("campaign"));
+        known.sealed.check_code(table, campaign.as_ref());
         let channel = table.get("channel", self::id);
         for (of, key) in [(Kind::Guide, "guide"), (Kind::Store, "store")] {
             if kind == Some(of) && !table.has(key) {
@@ -162,6 +202,27 @@ pub(super) fn codes(root: &mut Table<'_>, files: &Files, known: &mut Known) -> V
         }
     });
     codes
+}
+
+/// Reads each range, from the rules file and from the register.
+pub(super) fn each_range(root: &mut Table<'_>, files: &Files, read: impl FnMut(&mut Table<'_>)) {
+    each(root, "range", files.ranges.as_ref(), &RANGES, read);
+}
+
+/// Notes an id that is the name of a minted code: the number of a batch and a serial, in decimal.
+fn check_name(table: &Table<'_>, id: Option<&str>, known: &Known) {
+    let Some((id, (batch, serial))) = id.and_then(|id| Some((id, id.split_once(':')?))) else { return };
+    let is_decimal = |digits: &str| {
+        !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'))
+    };
+    if !is_decimal(batch) || !is_decimal(serial) {
+        return;
+    }
+    if let Some(KnownBatch { at, .. }) = batch.parse().ok().and_then(|number: u32| known.batches.get(&number)) {
+        let (id, file, line) = (quoted(id), &at.file, at.line);
+        let what = format!("is {id}, a name of minted codes of the batch at {file}:{line}; choose another id");
+        table.mistake("id", what);
+    }
 }
 
 /// Reads the id of a table and takes it.

@@ -1,5 +1,6 @@
 //! Campaigns with their prizes and phases, and what is not built yet.
 
+use domain::model::rules::Campaign;
 use expect_test::expect;
 
 use super::{COMMIT, HEAD, campaign, check, check_campaign, check_prize, read_with, told};
@@ -152,14 +153,13 @@ fn prizes() {
         "[[campaign.prize]]\nid = \"q\"\nkind = \"coupon\"\namount = 0",
         "odds = {}",
         expect![[r#"
-        acme.toml:16: campaign[0].prize[1].ticket: is missing; a prize of the kind coupon needs it
-        acme.toml:19: campaign[0].prize[1].amount: is 0; write 1 to 1000000000000000
-        acme.toml:19: campaign[0].prize[1].amount: means nothing for a prize of the kind coupon; take it out"#]],
+            acme.toml:16: campaign[0].prize[1].ticket: is missing; a prize of the kind coupon needs it
+            acme.toml:19: campaign[0].prize[1].amount: means nothing for a prize of the kind coupon; take it out"#]],
     );
     check_prize(
         "[[campaign.prize]]\nid = \"q\"\nkind = \"cash\"\namount = 1000000000000001\nstock = 1",
         "odds = {}",
-        expect!["acme.toml:19: campaign[0].prize[1].amount: is 1000000000000001; write 1 to 1000000000000000"],
+        expect!["acme.toml:19: campaign[0].prize[1].amount: is 1000000000000001; write 0 to 1000000000000000"],
     );
     check_prize(
         "[[campaign.prize]]\nid = \"thanks\"\nkind = \"car\"",
@@ -205,9 +205,7 @@ fn prizes() {
     check_prize(
         "count = 5",
         "odds = {}",
-        expect![
-            "acme.toml:16: campaign[0].prize[0].count: is of sealed draws and moments, which are not in this build; write stock"
-        ],
+        expect!["acme.toml:16: campaign[0].prize[0].count: is of sealed draws and moments; write stock"],
     );
     check_prize(
         "[[campaign.prize]]\nid = \"q\"\nkind = \"cash\"\namount = 5",
@@ -229,9 +227,25 @@ fn cash_above_the_usual_is_a_warning() {
             "warning: acme.toml:19: campaign[0].prize[1].amount: is 5000001, above 5000000 (50,000 yuan), which prize draws in China may not pass"
         ],
     );
+    check_prize(&format!("{}\namount_max = 5000000", cash(1)), "odds = {}", expect!["fine"]);
+    check_prize(
+        &format!("{}\namount_max = 5000001\nvalue = 5000002", cash(5_000_000)),
+        "odds = {}",
+        expect![[r#"
+        warning: acme.toml:21: campaign[0].prize[1].amount_max: is 5000001, above 5000000 (50,000 yuan), which prize draws in China may not pass
+        warning: acme.toml:22: campaign[0].prize[1].value: is 5000002, above 5000000 (50,000 yuan), which prize draws in China may not pass"#]],
+    );
+    check_prize(
+        "value = 5000001",
+        "odds = {}",
+        expect![
+            "warning: acme.toml:16: campaign[0].prize[0].value: is 5000001, above 5000000 (50,000 yuan), which prize draws in China may not pass"
+        ],
+    );
+    check_prize("value = 5000000", "odds = {}", expect!["fine"]);
     let points = cash(5_000_001).replace("cash", "points");
     check_prize(&points, "odds = {}", expect!["fine"]);
-    let yen = format!("{HEAD}{}", campaign(&cash(5_000_001))).replace("CNY", "JPY");
+    let yen = format!("{HEAD}{}", campaign(&format!("{}\nvalue = 5000001", cash(5_000_001)))).replace("CNY", "JPY");
     expect!["warning: acme.toml:4: campaign[0]: has no phase, so that no entry wins anything"]
         .assert_eq(&told(read_with(&yen, &[])));
 }
@@ -334,35 +348,70 @@ fn phases_out_of_reach() {
 #[test]
 fn what_this_build_does_not_have() {
     check(
-        "[[batch]]\nnumber = 7\nkind = \"interactive\"\n[[batch]]\nnumber = 8\n",
+        "[[incentive]]\nname = \"recruit\"\n[[incentive]]\n",
         expect![[r#"
-        acme.toml:4: batch[0]: minted batches are not in this build; take it out
-        acme.toml:7: batch[1]: minted batches are not in this build; take it out"#]],
+        acme.toml:4: incentive[0]: incentives are not in this build; take it out
+        acme.toml:6: incentive[1]: incentives are not in this build; take it out"#]],
     );
-    check(
-        "[[incentive]]\nname = \"recruit\"\n",
-        expect!["acme.toml:4: incentive[0]: incentives are not in this build; take it out"],
-    );
-    check(
-        "[registers]\nranges = \"r.csv\"\n[[range]]\nbatch = 7\n",
-        expect![[r#"
-            acme.toml:5: registers.ranges: ranges of batches are not in this build; take it out
-            acme.toml:6: range: ranges of batches are not in this build; take it out"#]],
-    );
+}
+
+#[test]
+fn guides_are_excluded_by_default() {
+    let rules = |more: &str| read_with(&format!("{HEAD}{}", campaign(more)), &[]).expect("rules").rules;
+    assert!(rules("").campaigns[0].exclude_guides);
+    assert!(!rules("exclude_guides = false\n").campaigns[0].exclude_guides);
     check_campaign(
-        "budget_day = 5\n[[campaign.phase]]\nodds = { p = \"1\" }\n[[campaign.prize]]\nid = \"p\"\nkind = \"goods\"\nvalue = 5\n",
+        "exclude_guides = \"no\"\nbudget_day = -1\n",
         expect![[r#"
-            acme.toml:12: campaign[0].budget_day: a budget of a day is not in this build; take it out
-            acme.toml:18: campaign[0].prize[0].value: the public notice is not in this build; take it out"#]],
+        acme.toml:12: campaign[0].exclude_guides: is a text; write true or false
+        acme.toml:13: campaign[0].budget_day: is -1; write 0 to 9223372036854775807"#]],
     );
-    // The campaign's id is known all the same, and no other mistake is reported for it.
-    let sealed = "[[campaign]]\nid = \"c\"\nmode = \"sealed\"\n[[campaign.prize]]\nid = \"p\"\ncount = 5\n";
-    check(
-        &format!("{sealed}[[code]]\nid = \"A\"\nkind = \"media\"\ncampaign = \"c\"\n"),
-        expect![[r#"acme.toml:6: campaign[0].mode: sealed draws are not in this build; write "odds""#]],
+}
+
+#[test]
+fn texts_of_the_notice() {
+    let notice = "organiser = \"Acme Drinks, Hangzhou\"\ncontact = \"400-000-0000\"\nredeem = \"At any store\"\n";
+    let rules = read_with(&format!("{HEAD}{}", campaign(notice)), &[]).expect("rules").rules;
+    let Campaign { organiser, contact, redeem, .. } = &rules.campaigns[0];
+    let texts = [organiser, contact, redeem].map(|text| text.as_deref());
+    assert_eq!(texts, [Some("Acme Drinks, Hangzhou"), Some("400-000-0000"), Some("At any store")]);
+    check_campaign(
+        &format!("organiser = \"\"\ncontact = 400\nredeem = \"{}\"\norganizer = \"Acme\"\n", "r".repeat(2049)),
+        expect![[r#"
+            acme.toml:12: campaign[0].organiser: is empty; write 1 to 2048 bytes
+            acme.toml:13: campaign[0].contact: is an integer; write a text, in quotes
+            acme.toml:14: campaign[0].redeem: has 2049 bytes; write 1 to 2048
+            acme.toml:15: campaign[0].organizer: is no known key; did you mean organiser?"#]],
     );
-    check(
-        "[[campaign]]\nid = \"c\"\nmode = \"moments\"\n",
-        expect![[r#"acme.toml:6: campaign[0].mode: draws by moments are not in this build; write "odds""#]],
+}
+
+#[test]
+fn amounts_between_two_bounds() {
+    let prize = |prize: &str| format!("[[campaign.prize]]\nid = \"q\"\nstock = 1\n{prize}");
+    check_prize(&prize("kind = \"cash\"\namount = 0\namount_max = 188\nstock_day = 0"), "odds = {}", expect!["fine"]);
+    check_prize(
+        &prize("kind = \"points\"\namount = 5\namount_max = 4"),
+        "odds = {}",
+        expect!["acme.toml:21: campaign[0].prize[1].amount_max: is below `amount`, which is 5; write that or more"],
     );
+    check_prize(
+        &prize("kind = \"goods\"\namount_max = 4\nvalue = -1\nstock_day = -1"),
+        "odds = {}",
+        expect![[r#"
+        acme.toml:20: campaign[0].prize[1].amount_max: means nothing for a prize of the kind goods; take it out
+        acme.toml:21: campaign[0].prize[1].value: is -1; write 0 to 1000000000000000
+        acme.toml:22: campaign[0].prize[1].stock_day: is -1; write 0 to 9223372036854775807"#]],
+    );
+    check_prize(
+        &prize("kind = \"cash\"\namount = -1\namount_max = \"9\""),
+        "odds = {}",
+        expect![[r#"
+        acme.toml:20: campaign[0].prize[1].amount: is -1; write 0 to 1000000000000000
+        acme.toml:21: campaign[0].prize[1].amount_max: is a text; write an integer, 0 to 1000000000000000"#]],
+    );
+    // The default is no part of the object.
+    let text = |max: &str| format!("{HEAD}{}", campaign(&prize(&format!("kind = \"points\"\namount = 5\n{max}"))));
+    let rules = |max: &str| read_with(&text(max), &[]).expect("rules").rules;
+    assert_eq!(rules("amount_max = 5\n"), rules(""));
+    assert_eq!(rules("amount_max = 6\n").campaigns[0].prizes[0].amount_max, Some(6));
 }

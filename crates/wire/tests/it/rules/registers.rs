@@ -224,8 +224,8 @@ fn registers() {
     check(
         "[registers]\nstores = \"s.csv\"\nshops = \"t.csv\"\n",
         expect![[r#"
-        acme.toml:5: registers.stores: names "s.csv", which cannot be read: there is no such file
-        acme.toml:6: registers.shops: is no known key; known are stores, guides, codes"#]],
+            acme.toml:5: registers.stores: names "s.csv", which cannot be read: there is no such file
+            acme.toml:6: registers.shops: is no known key; known are stores, guides, codes, ranges"#]],
     );
     check_stores("", "", expect!["s.csv:1: is empty; begin with a header such as id,region,name,gln"]);
     check_stores("id,region\n", "", expect!["fine"]);
