@@ -117,7 +117,7 @@ pub struct Kept {
     pub inactive_scans: u64,
     /// See `inactive_scans`.
     pub diverted_scans: u64,
-    /// Number of item codes that so many distinct shoppers have scanned that they may be copied.
+    /// Number of minted codes in alarm: many distinct shoppers have scanned them, so they may be copied.
     pub codes_in_alarm: u64,
 }
 

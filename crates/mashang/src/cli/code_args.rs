@@ -36,7 +36,7 @@ pub(crate) struct MintArgs {
     /// The file of a table [default: standard output], or the new directory of pictures
     #[arg(long, value_name = "PATH")]
     pub(crate) out: Option<PathBuf>,
-    /// Pictures as A4 pages to print, so many codes across and down, with their tokens in groups of four
+    /// Pictures as A4 pages to print, COLSxROWS codes on each, with their tokens in groups of four
     #[arg(long, value_name = "COLSxROWS")]
     pub(crate) sheet: Option<SheetSize>,
     /// Replace the file of a table that exists, and begin an interrupted run anew

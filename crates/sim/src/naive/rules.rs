@@ -61,7 +61,7 @@ pub(crate) struct Prize {
     pub(crate) kind: String,
     pub(crate) amount: Option<i64>,
     pub(crate) amount_max: Option<i64>,
-    /// in sealed draws and moments: exactly so many
+    /// in sealed draws and moments: the exact number
     pub(crate) count: u64,
     /// with its default
     pub(crate) stock: Option<i64>,

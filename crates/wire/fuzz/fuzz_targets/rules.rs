@@ -1,10 +1,10 @@
 //! Rules: the TOML text and, after NUL bytes, the registers. Rules that pass hold together and survive publishing.
 #![no_main]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::model::money::PPM;
-use domain::model::rules::{Rules, Successor};
+use domain::model::rules::{Mode, Rules, Successor};
 use domain::model::time::TIME_MAX;
 use libfuzzer_sys::fuzz_target;
 use wire::rules::{Reference, from_object, object, read};
@@ -21,6 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
     match read("rules.toml", text, &mut open) {
         Ok(checked) => {
             check(&checked.rules);
+            assert!((0..checked.rules.ranges.len()).all(|i| checked.place(&checked.range_key(i).expect("a key")).is_some()));
             assert_eq!(from_object(&object(&checked.rules)), Ok(checked.rules));
         }
         Err(mistakes) => {
@@ -61,6 +62,7 @@ fn check(rules: &Rules) {
         assert!(code.store.as_deref().is_none_or(|id| stores.contains(id)));
         assert!(code.campaign.as_deref().is_none_or(|id| campaigns.contains(id)));
     }
+    check_batches(rules);
     for terms in &rules.commissions {
         assert!(terms.rate_ppm <= PPM && terms.from.zip(terms.to).is_none_or(|(from, to)| from < to));
     }
@@ -73,6 +75,26 @@ fn check(rules: &Rules) {
             assert!(phase.entries.0 >= 1 && phase.entries.1.is_none_or(|last| last >= phase.entries.0));
             assert!(phase.odds.keys().all(|prize| prizes.contains(prize.as_str())));
             assert!(phase.odds.values().all(|odds| odds.numerator <= odds.denominator));
+        }
+    }
+}
+
+fn check_batches(rules: &Rules) {
+    let batches: BTreeMap<u32, u64> = rules.batches.iter().map(|batch| (batch.number, batch.count)).collect();
+    assert_eq!(batches.len(), rules.batches.len());
+    for pair in rules.ranges.windows(2) {
+        assert!((pair[0].batch, pair[0].to) <= (pair[1].batch, pair[1].from) || pair[0].batch < pair[1].batch);
+    }
+    assert!(rules.ranges.iter().all(|range| range.from < range.to && range.to <= batches[&range.batch]));
+    for campaign in rules.campaigns.iter().filter(|campaign| campaign.mode != Mode::Odds) {
+        let count: u64 = campaign.prizes.iter().filter_map(|prize| prize.count).sum();
+        let of = |id: &Option<String>| id.as_ref() == Some(&campaign.id);
+        let own: Vec<u64> = rules.batches.iter().filter(|batch| of(&batch.campaign)).map(|batch| batch.count).collect();
+        assert!(campaign.phases.is_empty());
+        if campaign.mode == Mode::Sealed {
+            assert!(own.len() == 1 && own[0] >= 1_000 && count <= own[0] && !rules.codes.iter().any(|code| of(&code.campaign)));
+        } else {
+            assert!(count <= 1_000_000);
         }
     }
 }

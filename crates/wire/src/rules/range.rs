@@ -94,7 +94,9 @@ fn check_overlaps(notes: &Notes, sorted: &[WrittenRange]) {
         let of_batch = last.filter(|last| last.range.batch == next.range.batch);
         if let Some(last) = of_batch.filter(|last| next.range.from < last.range.to) {
             let (Range { batch, from, to, .. }, SourceLocation { file, line, .. }) = (&last.range, &last.at);
-            let what = format!("overlaps the range {from} to {to} of batch {batch} at {file}:{line}; write it apart");
+            let what = format!(
+                "overlaps the range from {from} to {to} of batch {batch} at {file}:{line}; end one where the other begins"
+            );
             notes.mistake(&next.at, what);
         }
         last = of_batch.filter(|last| last.range.to >= next.range.to).or(Some(next));

@@ -59,7 +59,7 @@ impl SealedDraws {
         if let Some(SealedBatch { at, .. }) = &draw.batch {
             let (id, file, line) = (quoted(id), &at.file, at.line);
             let what =
-                format!("is {id}, a sealed campaign, as is the batch's at {file}:{line}; only one batch may name it");
+                format!("is {id}, a sealed campaign that the batch at {file}:{line} names as well; only one may");
             batch.mistake("campaign", what);
         } else {
             draw.batch = Some(SealedBatch { count, at: batch.place("campaign") });

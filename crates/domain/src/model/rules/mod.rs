@@ -65,7 +65,7 @@ pub const BATCH_COUNT_MAX: u64 = 1 << 32;
 pub const SEALED_COUNT_MIN: u64 = 1_000;
 /// Maximum number of moments of a campaign; rules with more are refused.
 pub const MOMENTS_MAX: u64 = 1_000_000;
-/// Maximum of `alarm_shoppers`: so many shoppers of a code are remembered.
+/// Maximum of `alarm_shoppers`: the number of shoppers of a code that are remembered.
 pub const ALARM_SHOPPERS_MAX: u32 = 1_000;
 
 /// A batch of minted one-item codes.
@@ -383,7 +383,7 @@ pub struct Prize {
     pub unlock: Option<Unlock>,
     /// The prize that is granted if stock or budget of this one is used up; `None` means thanks.
     pub otherwise: Option<String>,
-    /// Sealed draws and moments: exactly so many.
+    /// Sealed draws and moments: the exact number of winners.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
     /// The largest amount, if it is above `amount`: then any whole amount between them is drawn.

@@ -51,7 +51,7 @@ impl Cut {
 }
 
 impl Watch {
-    /// Watches over a run of so many codes, and shows its progress if standard error is a terminal. From now on the first
+    /// Watches over a run of this number of codes, and shows its progress if standard error is a terminal. From now on the first
     /// SIGINT or SIGTERM only asks the run to stop.
     pub(super) fn start(total: u64) -> Result<Self> {
         let mut watch = Self::quiet(total, Arc::new(AtomicBool::new(false)));
@@ -78,7 +78,7 @@ impl Watch {
         Self { interrupted, total, done: 0, began: Instant::now(), last_shown: None, is_shown: false }
     }
 
-    /// So many codes were written by an earlier run.
+    /// The number of codes that an earlier run wrote.
     pub(super) fn skip(&mut self, codes: u64) {
         self.total = self.total.saturating_sub(codes);
     }

@@ -85,7 +85,7 @@ fn count(table: &mut Table<'_>, mode: Option<Mode>, is_substitute: bool) -> Opti
         return None;
     }
     if let Some(mode) = mode.filter(|_| !is_substitute && !table.has("count")) {
-        let what = format!("is missing; a prize of the mode {mode} needs it, unless it is the `else` of another");
+        let what = format!("is missing; a prize in the mode {mode} needs it, unless it is the `else` of another");
         table.notes.lack(&table.place("count"), what);
     }
     table.get("count", natural(0, BATCH_COUNT_MAX))

@@ -266,7 +266,7 @@ fn mistakes_of_sealed_campaigns() {
     check(
         &format!("{}{}{}", batch(7, of_c), batch(8, of_c), sealed(&least)),
         expect![[
-            r#"acme.toml:17: batch[1].campaign: is "c", a sealed campaign, as is the batch's at acme.toml:10; only one batch may name it"#
+            r#"acme.toml:17: batch[1].campaign: is "c", a sealed campaign that the batch at acme.toml:10 names as well; only one may"#
         ]],
     );
     check(
@@ -298,8 +298,8 @@ fn mistakes_of_sealed_campaigns() {
     check(
         &format!("{}{}", batch(7, of_c), sealed(&uncounted)),
         expect![[r#"
-        acme.toml:19: campaign[0].prize[0].count: is missing; a prize of the mode sealed needs it, unless it is the `else` of another
-        acme.toml:23: campaign[0].prize[1].count: is missing; a prize of the mode sealed needs it, unless it is the `else` of another"#]],
+        acme.toml:19: campaign[0].prize[0].count: is missing; a prize in the mode sealed needs it, unless it is the `else` of another
+        acme.toml:23: campaign[0].prize[1].count: is missing; a prize in the mode sealed needs it, unless it is the `else` of another"#]],
     );
     let phase = "[[campaign.phase]]\nodds = { a = \"1\" }\n";
     check(
@@ -331,7 +331,7 @@ fn mistakes_of_moments() {
     check(
         &format!("{}[[campaign.phase]]\nodds = {{}}\n", moments(&prize("a", "stock = 5"))),
         expect![[r#"
-        acme.toml:12: campaign[0].prize[0].count: is missing; a prize of the mode moments needs it, unless it is the `else` of another
+        acme.toml:12: campaign[0].prize[0].count: is missing; a prize in the mode moments needs it, unless it is the `else` of another
         acme.toml:16: campaign[0].phase: is of draws by odds, and the mode is moments; take the phases out"#]],
     );
     check(&moments(""), expect!["warning: acme.toml:4: campaign[0]: has no prize, so that no entry wins anything"]);

@@ -70,15 +70,17 @@ fn check_prize(prize: &str, phase: &str, expect: Expect) {
     );
 }
 
+/// The registers of `acme.toml`.
+const REGISTERS: [(&str, &[u8]); 3] = [
+    ("stores.csv", b"id,region,name,gln\r\ns-90,330106,\"Lake, East\",\r\ns-91,,,\r\n"),
+    ("guides.csv", b"\xEF\xBB\xBFsuccessor,store,id,left\nkeep,s-90,g-90,2026-11-10T00:00:00+08:00\n,s-12,g-91,\n"),
+    ("codes.csv", "id,kind,guide,channel\nG90,guide,g-90,\n码,media,,magazine\n".as_bytes()),
+];
+
 #[test]
 fn a_complete_example() {
     let text = include_str!("../acme.toml");
-    let files: [(&str, &[u8]); 3] = [
-        ("stores.csv", b"id,region,name,gln\r\ns-90,330106,\"Lake, East\",\r\ns-91,,,\r\n"),
-        ("guides.csv", b"\xEF\xBB\xBFsuccessor,store,id,left\nkeep,s-90,g-90,2026-11-10T00:00:00+08:00\n,s-12,g-91,\n"),
-        ("codes.csv", "id,kind,guide,channel\nG90,guide,g-90,\n码,media,,magazine\n".as_bytes()),
-    ];
-    let checked = read_with(text, &files).expect("rules");
+    let checked = read_with(text, &REGISTERS).expect("rules");
     let json = object(&checked.rules);
     let pretty: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
     expect_file!["../acme.json"].assert_eq(&format!("{pretty:#}\n"));
@@ -86,6 +88,29 @@ fn a_complete_example() {
     assert_eq!(from_object(&json), Ok(checked.rules));
     let campaigns = BTreeMap::from([("lucky-wheel".to_owned(), Secret::new([0x11; 32]))]);
     assert_eq!(checked.secrets, Secrets { campaigns, batches: BTreeMap::new() });
+    assert_eq!(checked.warnings, []);
+}
+
+/// A version is what was published: no build gives another one to rules that use nothing new.
+#[test]
+fn rules_without_new_features_keep_their_version() {
+    let text = include_str!("../acme.toml").replace("landing =", "exclude_guides = false\nlanding =");
+    let object = object(&read_with(&text, &REGISTERS).expect("rules").rules);
+    // As the build before batches and ranges printed it.
+    expect!["033851c132f2"].assert_eq(&domain::model::rules::version_text(&version(&object)));
+}
+
+#[test]
+fn batches_and_all_modes_in_one_file() {
+    let files: [(&str, &[u8]); 1] =
+        [("ranges.csv", b"batch,from,to,state,store,guide,channel,region\n7,400500,400501,void,s-12,g-1,bottle,\n")];
+    let checked = read_with(include_str!("../everything.toml"), &files).expect("rules");
+    let json = object(&checked.rules);
+    let pretty: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    expect_file!["../everything.json"].assert_eq(&format!("{pretty:#}\n"));
+    assert_eq!(from_object(&json), Ok(checked.rules));
+    assert_eq!(checked.secrets.campaigns.len(), 3);
+    assert_eq!(checked.secrets.batches, BTreeMap::from([(7, Secret::new([0x11; 32]))]));
     assert_eq!(checked.warnings, []);
 }
 

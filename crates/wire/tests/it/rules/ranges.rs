@@ -2,6 +2,7 @@
 
 use domain::model::rules::{Range, RangeState};
 use expect_test::{Expect, expect};
+use proptest::prelude::*;
 use wire::rules::Checked;
 
 use super::{COMMIT, HEAD, check, read_with, told};
@@ -123,19 +124,21 @@ fn overlaps_name_both_places() {
     );
     check_ranges(
         &format!("{}{}{}", range(8, 0, 1), range(7, 5, 10), range(7, 0, 6)),
-        expect!["acme.toml:23: range[1].from: overlaps the range 0 to 6 of batch 7 at acme.toml:27; write it apart"],
+        expect![
+            "acme.toml:23: range[1].from: overlaps the range from 0 to 6 of batch 7 at acme.toml:27; end one where the other begins"
+        ],
     );
     // Each range that lies in a long one, not only the first.
     check_ranges(
         &[range(8, 0, 1), range(7, 0, 900), range(7, 5, 6), range(7, 10, 12), range(7, 900, 901)].concat(),
         expect![[r#"
-            acme.toml:27: range[2].from: overlaps the range 0 to 900 of batch 7 at acme.toml:23; write it apart
-            acme.toml:31: range[3].from: overlaps the range 0 to 900 of batch 7 at acme.toml:23; write it apart"#]],
+            acme.toml:27: range[2].from: overlaps the range from 0 to 900 of batch 7 at acme.toml:23; end one where the other begins
+            acme.toml:31: range[3].from: overlaps the range from 0 to 900 of batch 7 at acme.toml:23; end one where the other begins"#]],
     );
     let register = "batch,from,to\n8,0,500\n8,499,501\n7,1,2\n";
     expect![[r#"
-        r.csv:3: from: overlaps the range 0 to 500 of batch 8 at r.csv:2; write it apart
-        r.csv:4: from: overlaps the range 0 to 1000 of batch 7 at acme.toml:21; write it apart"#]]
+        r.csv:3: from: overlaps the range from 0 to 500 of batch 8 at r.csv:2; end one where the other begins
+        r.csv:4: from: overlaps the range from 0 to 1000 of batch 7 at acme.toml:21; end one where the other begins"#]]
     .assert_eq(&told(with_register(register, &range(7, 0, 1000))));
 }
 
@@ -156,6 +159,26 @@ fn dark_batch_without_ranges_is_a_warning() {
     check_ranges("[[range]]\nbatch = 8\nfrom = 0\nto = 1\nstate = \"frozen\"\n", expect!["fine"]);
 }
 
+proptest! {
+    /// Ranges are accepted if and only if no two have a serial in common, whatever their order.
+    #[test]
+    fn overlaps_agree_with_comparing_all_pairs(ranges in prop::collection::vec((7..9_u32, 0..30_u64, 1..6_u64), 1..8)) {
+        let rows: Vec<Range> = ranges.iter().map(|&(batch, from, length)| range(batch, from, from + length)).collect();
+        let csv: String = rows.iter().map(|r| format!("{},{},{}\n", r.batch, r.from, r.to)).collect();
+        let mut sorted = rows.clone();
+        sorted.sort_by_key(|r| (r.batch, r.from));
+        let overlap = |a: &Range, b: &Range| a.batch == b.batch && a.from < b.to && b.from < a.to;
+        let some_overlap = rows.iter().enumerate().any(|(i, a)| rows[..i].iter().any(|b| overlap(a, b)));
+        match with_register(&format!("batch,from,to\n{csv}"), "") {
+            Ok(checked) => {
+                prop_assert!(!some_overlap);
+                prop_assert_eq!(checked.rules.ranges, sorted);
+            }
+            Err(_) => prop_assert!(some_overlap),
+        }
+    }
+}
+
 /// Compared pair by pair, these would not be read in minutes.
 #[test]
 fn large_register_is_read_and_searched() {
@@ -169,6 +192,6 @@ fn large_register_is_read_and_searched() {
     assert_eq!(checked.rules.ranges.len(), 100_000);
     assert_eq!(checked.range_key(0).as_deref(), Some("r.csv:100001"));
     csv.push_str("7,999995,999996,33\n");
-    expect!["r.csv:100002: from: overlaps the range 999990 to 1000000 of batch 7 at r.csv:2; write it apart"]
+    expect!["r.csv:100002: from: overlaps the range from 999990 to 1000000 of batch 7 at r.csv:2; end one where the other begins"]
         .assert_eq(&told(read_with(&text, &[("r.csv", csv.as_bytes())])));
 }
