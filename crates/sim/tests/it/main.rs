@@ -2,6 +2,7 @@
 
 mod floods;
 mod minted;
+mod naive_by_hand;
 mod restored;
 mod safeguards;
 mod seeds;

@@ -59,7 +59,8 @@ impl Batch {
             out.push_str("activate = \"ranges\"\n");
         }
         let commit = HEXLOWER.encode(&Sha256::digest(&self.secret));
-        write!(out, "{}secret = \"file:{}\"\ncommit = \"{commit}\"\n", self.keys, secret_file(merchant, number)).unwrap();
+        write!(out, "{}secret = \"file:{}\"\ncommit = \"{commit}\"\n", self.keys, secret_file(merchant, number))
+            .unwrap();
     }
 }
 

@@ -103,9 +103,8 @@ fn random_batch(rng: &mut Rng, p: &mut Plan, at: usize, campaign: Option<String>
 /// Some ranges that do not overlap, with ends at serials that are scanned.
 fn ranges(rng: &mut Rng, p: &Plan, batch: &mut Batch) {
     batch.ranges.clear();
-    let mut cuts: Vec<i64> = (0..rng.range(1, 7))
-        .map(|_| (*rng.pick(&batch.hot) + rng.range(0, 2)).min(batch.count))
-        .collect();
+    let mut cuts: Vec<i64> =
+        (0..rng.range(1, 7)).map(|_| (*rng.pick(&batch.hot) + rng.range(0, 2)).min(batch.count)).collect();
     cuts.sort();
     cuts.dedup();
     for ends in cuts.windows(2) {

@@ -42,7 +42,8 @@ impl Ff1 {
     pub(crate) fn encrypt(&self, radix: u32, tweak: &[u8], x: &[u32]) -> Vec<u32> {
         let (n, t) = (x.len(), tweak.len());
         let (u, v) = (n / 2, n - n / 2);
-        let power = |m: usize| (radix as u128).checked_pow(m as u32).filter(|p| *p <= HALF_MAX).expect("a short string");
+        let power =
+            |m: usize| (radix as u128).checked_pow(m as u32).filter(|p| *p <= HALF_MAX).expect("a short string");
         let (mut a, mut b) = (x[..u].to_vec(), x[u..].to_vec());
         // the bytes of v numerals, and of y
         let bits = (u128::BITS - (power(v) - 1).leading_zeros()) as usize;
