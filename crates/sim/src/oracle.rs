@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use domain::model::address::Partitions;
 use domain::model::rules::rulebook::Rulebook;
-use domain::model::rules::{Campaign, RulesSeq, version_text};
+use domain::model::rules::{Campaign, Mode, Prize, RulesSeq, version_text};
 use domain::model::time::Millis;
+use jiff::tz::TimeZone;
 use ledger::export::Table;
 
 use crate::alarm::{Alarm, hold};
@@ -148,12 +149,15 @@ impl Evidence<'_> {
         table.lines().filter_map(keep).map(|line| line + "\n").collect()
     }
 
-    /// Stock, budget and limits of wins are never exceeded, and an item code draws once.
+    /// Stock, budget and limits of wins are never exceeded, those of a day neither, and an item code draws once.
     fn prizes(&self) -> Result<(), Alarm> {
         let rulebooks = self.rulebooks.values().map(|(book, _)| book);
-        let campaigns =
-            rulebooks.flat_map(|b| b.rules.campaigns.iter().map(|c| ((b.rules.merchant.clone(), c.id.clone()), c)));
-        let campaigns: BTreeMap<(String, String), &Campaign> = campaigns.collect();
+        let campaigns = rulebooks.flat_map(|b| {
+            let zone = TimeZone::get(&b.rules.time_zone).expect("a zone of the rules");
+            b.rules.campaigns.iter().map(move |c| ((b.rules.merchant.clone(), c.id.clone()), (c, zone.clone())))
+        });
+        let campaigns: BTreeMap<(String, String), (&Campaign, TimeZone)> = campaigns.collect();
+        // With a day, and over all days.
         let (mut given, mut cash): (BTreeMap<_, u64>, BTreeMap<_, i64>) = Default::default();
         let (mut wins, mut items): (BTreeMap<_, u32>, BTreeSet<_>) = Default::default();
         for row in csv::Reader::from_reader(self.tables["awards"].as_bytes()).records() {
@@ -164,30 +168,44 @@ impl Evidence<'_> {
                 hold(items.insert((campaign.clone(), code)), || format!("an item code draws twice: {row:?}"))?;
             }
             if awarded != "thanks" {
+                let time: jiff::Timestamp = row[6].parse().map_err(|e| Alarm::Broken(format!("{e}: {row:?}")))?;
+                let day = campaigns[&campaign].1.to_datetime(time).date().to_string();
                 let amount = if &row[9] == "cash" { row[10].parse().unwrap_or(0) } else { 0 };
-                *cash.entry(campaign.clone()).or_default() += amount;
-                *wins.entry((campaign.clone(), shopper)).or_default() += 1;
-                *given.entry((campaign, awarded)).or_default() += 1;
+                for day in [None, Some(day)] {
+                    *cash.entry((campaign.clone(), day.clone())).or_default() += amount;
+                    *given.entry((campaign.clone(), awarded.clone(), day)).or_default() += 1;
+                }
+                *wins.entry((campaign, shopper)).or_default() += 1;
             }
         }
-        for ((campaign, prize), n) in given {
-            let stock = campaigns[&campaign].prizes.iter().find(|p| p.id == prize).and_then(|p| p.stock);
+        for ((campaign, prize, day), n) in given {
+            let of = campaigns[&campaign].0;
+            let stock = of.prizes.iter().find(|p| p.id == prize);
+            let stock = stock.and_then(|p| if day.is_some() { p.stock_day } else { stock_of(of, p) });
             hold(stock.is_none_or(|stock| n <= stock), || {
-                format!("{campaign:?} granted {n} of {prize}, the stock is {stock:?}")
+                format!("{campaign:?} granted {n} of {prize}, the stock is {stock:?}, the day {day:?}")
             })?;
         }
-        for (campaign, spent) in cash {
-            let budget = campaigns[&campaign].budget;
-            hold(budget.is_none_or(|b| spent <= b), || format!("{campaign:?} spent {spent} of {budget:?}"))?;
+        for ((campaign, day), spent) in cash {
+            let of = campaigns[&campaign].0;
+            let budget = if day.is_some() { of.budget_day } else { of.budget };
+            hold(budget.is_none_or(|b| spent <= b), || format!("{campaign:?} spent {spent} of {budget:?}, {day:?}"))?;
         }
         for ((campaign, shopper), n) in wins {
-            let limit = campaigns[&campaign].limit_wins;
+            let limit = campaigns[&campaign].0.limit_wins;
             hold(limit.is_none_or(|l| n <= l), || {
                 format!("{shopper} won {n} times in {campaign:?}, the limit is {limit:?}")
             })?;
         }
         Ok(())
     }
+}
+
+/// A prize's stock, with its default: the count, unless it is what is granted instead of another.
+fn stock_of(campaign: &Campaign, prize: &Prize) -> Option<u64> {
+    let is_otherwise = campaign.prizes.iter().any(|p| p.otherwise.as_deref() == Some(&*prize.id));
+    let count = if campaign.mode == Mode::Odds || is_otherwise { None } else { prize.count };
+    prize.stock.or(count)
 }
 
 fn difference(name: &str, found: &str, wanted: &str) -> String {

@@ -44,18 +44,23 @@ pub(crate) fn by_odds(c: &Campaign, input: &str, n: u64, now: i64, seen: &mut Se
     None
 }
 
-/// `count`: the batch's.
-pub(crate) fn sealed(c: &Campaign, id: &str, count: u64, serial: u64, seen: &mut Seen) -> Option<String> {
+/// Where a serial comes to lie among the `count` codes of the batch.
+fn place(secret: &[u8], id: &str, count: u64, serial: u64) -> u64 {
     let digits = (u64::BITS - (count - 1).leading_zeros()).max(20) as usize;
-    let ff1 = Ff1::new(hmac(&c.secret, "seal"));
+    let ff1 = Ff1::new(hmac(secret, "seal"));
     let mut p = serial;
     loop {
         let bits: Vec<u32> = (0..digits).rev().map(|i| (p >> i & 1) as u32).collect();
         p = ff1.encrypt(2, id.as_bytes(), &bits).into_iter().fold(0, |p, bit| p << 1 | bit as u64);
         if p < count {
-            break;
+            return p;
         }
     }
+}
+
+/// `count`: the batch's.
+pub(crate) fn sealed(c: &Campaign, id: &str, count: u64, serial: u64, seen: &mut Seen) -> Option<String> {
+    let p = place(&c.secret, id, count, serial);
     let mut end = 0;
     for prize in &c.prizes {
         end += prize.count;
@@ -69,9 +74,9 @@ pub(crate) fn sealed(c: &Campaign, id: &str, count: u64, serial: u64, seen: &mut
 }
 
 /// When moment `i` of a prize is.
-pub(crate) fn moment_at(c: &Campaign, id: &str, prize: &str, i: u64) -> i64 {
-    let v = uniform(&c.secret, &format!("moment\x1f{id}\x1f{prize}\x1f{i}"));
-    c.from + (v as u128 * (c.to - c.from) as u128 >> 64) as i64
+fn moment_at(secret: &[u8], (from, to): (i64, i64), id: &str, prize: &str, i: u64) -> i64 {
+    let v = uniform(secret, &format!("moment\x1f{id}\x1f{prize}\x1f{i}"));
+    from + (v as u128 * (to - from) as u128 >> 64) as i64
 }
 
 /// The earliest that is not claimed, its prize and number.
@@ -86,7 +91,7 @@ pub(crate) fn moment(
     let mut passed = false;
     for (j, prize) in c.prizes.iter().enumerate() {
         for i in 0..prize.count {
-            let at = moment_at(c, id, &prize.id, i);
+            let at = moment_at(&c.secret, (c.from, c.to), id, &prize.id, i);
             if at > now {
                 continue;
             }
@@ -111,7 +116,38 @@ pub(crate) fn moment(
 }
 
 /// What is granted of `amount` to `most`; the input begins with the campaign.
-pub(crate) fn amount(c: &Campaign, id: &str, prize: &str, input: &str, amount: i64, most: i64) -> i64 {
-    let w = uniform(&c.secret, &format!("amount\x1f{id}\x1f{prize}\x1f{input}"));
+pub(crate) fn amount(secret: &[u8], id: &str, prize: &str, input: &str, amount: i64, most: i64) -> i64 {
+    let w = uniform(secret, &format!("amount\x1f{id}\x1f{prize}\x1f{input}"));
     amount + (w as u128 * (most - amount + 1) as u128 >> 64) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: [u8; 32] = [1; 32];
+
+    /// python3: FF1 over the AES of `cryptography`, cycle walking as the contract has it.
+    #[test]
+    fn places_are_those_of_another_ff1() {
+        assert_eq!([0, 1, 999].map(|s| place(&SECRET, "caps", 1000, s)), [601, 370, 312]);
+        // 21 digits: halves of 10 and 11
+        assert_eq!([0, 1_499_999].map(|s| place(&SECRET, "caps", 1_500_000, s)), [873_377, 1_033_974]);
+    }
+
+    /// python3: from + (int.from_bytes(hmac.new(bytes([1]) * 32, b"moment\x1flive\x1fbig\x1f0", "sha256").digest()[:8]) * 100_000 >> 64)
+    #[test]
+    fn moments_are_those_of_python() {
+        let at = |prize, i| moment_at(&SECRET, (1_000_000, 1_100_000), "live", prize, i);
+        assert_eq!([0, 1].map(|i| at("big", i)), [1_014_191, 1_014_016]);
+        assert_eq!([0, 1, 2].map(|i| at("small", i)), [1_067_204, 1_023_130, 1_086_246]);
+    }
+
+    #[test]
+    fn amounts_are_those_of_python() {
+        assert_eq!(amount(&SECRET, "live", "small", "live\x1f7:3", 100, 188), 147);
+        let input = "live\x1fMAG\x1fu1\x1f2";
+        assert_eq!(amount(&SECRET, "live", "small", input, 0, 1_000_000_000_000_000), 970_608_726_605_714);
+        assert_eq!(amount(&SECRET, "live", "small", input, 7, 7), 7);
+    }
 }

@@ -29,7 +29,7 @@ impl Draws {
             let amount = match (p.amount, p.amount_max) {
                 (Some(least), Some(most)) => {
                     saw(seen, if steps > 0 { "amount: drawn, of an else" } else { "amount: drawn" });
-                    Some(drawn::amount(c, id, &p.id, input, least, most))
+                    Some(drawn::amount(&c.secret, id, &p.id, input, least, most))
                 }
                 (amount, _) => amount,
             };

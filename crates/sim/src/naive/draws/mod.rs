@@ -165,3 +165,46 @@ impl Draws {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::minted::token::Keys;
+    use super::super::run;
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
+    /// A batch of 1,000 codes, each scanned once: as many of each prize as the rules say, and not one more.
+    #[test]
+    fn a_sealed_batch_gives_its_counts_exactly() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        let prizes = [("bottle", 10), ("cap", 250), ("pen", 1)]
+            .map(|(id, count)| format!("[[campaign.prize]]\nid = \"{id}\"\nkind = \"goods\"\ncount = {count}\n"))
+            .concat();
+        write(
+            "m.toml",
+            &format!(
+                "merchant = \"m\"\ncurrency = \"CNY\"\ntime_zone = \"UTC\"\n\
+                 [[batch]]\nnumber = 7\nkind = \"sales\"\ncampaign = \"caps\"\ncount = 1000\nsecret = \"file:batch.key\"\n\
+                 [[campaign]]\nid = \"caps\"\nmode = \"sealed\"\nfrom = 2026-01-01T00:00:00Z\nto = 2027-01-01T00:00:00Z\n\
+                 secret = \"file:campaign.key\"\n{prizes}"
+            ),
+        );
+        write("batch.key", &"02".repeat(32));
+        write("campaign.key", &"01".repeat(32));
+        let keys = Keys::of(&[2; 32]);
+        let lines = (0..1000).map(|serial| {
+            let code = keys.mint(7, serial);
+            format!(
+                r#"{{"id":"{serial}","action":"scan","shopper":"u{}","time":1793000000000,"code":"{code}"}}"#,
+                serial % 9
+            )
+        });
+        let lines: Vec<String> = lines.collect();
+        let outcome = run(dir.path(), &[PathBuf::from("m.toml")], &BTreeMap::new(), &lines);
+        let rows = |prize: &str| outcome.tables["awards"].lines().filter(|row| row.contains(prize)).count();
+        let drawn = ["bottle", "cap", "pen"].map(|id| rows(&format!(",{id},{id},goods,,granted")));
+        assert_eq!((drawn, outcome.tables["awards"].lines().count()), ([10, 250, 1], 262));
+        assert_eq!(outcome.seen["draw: sealed, none"], 739);
+    }
+}
