@@ -13,7 +13,7 @@ use super::reach::{Bounds, Reach};
 use super::register::{Known, named};
 use super::table::{SourceLocation, Table};
 use super::values::{PATH_BYTES_MAX, count, hash, https_url, id, integer, ratio, text, word};
-use super::{Open, Reference};
+use super::{NOT_AT_HAND, Open, Reference};
 use crate::hex::hex32;
 use crate::json::quoted;
 
@@ -59,7 +59,7 @@ pub(super) fn campaign(
 
     let (reference, key, commit) = secret?;
     let id = id?;
-    secrets.campaigns.insert(id.clone(), key);
+    secrets.campaigns.extend(key.map(|key| (id.clone(), key)));
     Some(Campaign {
         id,
         from: from?,
@@ -110,8 +110,8 @@ impl Mode {
     }
 }
 
-/// The reference to the secret, the secret and its commit, which fits it.
-fn secret(table: &mut Table<'_>, open: &mut Open<'_>) -> Option<(String, Secret, String)> {
+/// The reference to the secret, the secret if it is at hand, and its commit, which fits it.
+fn secret(table: &mut Table<'_>, open: &mut Open<'_>) -> Option<(String, Option<Secret>, String)> {
     let reference = table.need("secret", |value| {
         let reference = text(PATH_BYTES_MAX)(value)?;
         let named = reference.strip_prefix("file:").or_else(|| reference.strip_prefix("env:"));
@@ -124,6 +124,7 @@ fn secret(table: &mut Table<'_>, open: &mut Open<'_>) -> Option<(String, Secret,
     let reference = reference?;
     let bytes = match open(Reference::Secret(&reference)) {
         Ok(bytes) => bytes,
+        Err(why) if why == NOT_AT_HAND => return Some((reference, None, HEXLOWER.encode(&commit?))),
         Err(why) => {
             table.mistake("secret", format!("names {reference:?}, which cannot be read: {why}"));
             return None;
@@ -138,7 +139,7 @@ fn secret(table: &mut Table<'_>, open: &mut Open<'_>) -> Option<(String, Secret,
     if commit != real {
         table.mistake("commit", format!("is not the SHA-256 of the secret, which is {}", HEXLOWER.encode(&real)));
     }
-    Some((reference, secret, HEXLOWER.encode(&commit)))
+    Some((reference, Some(secret), HEXLOWER.encode(&commit)))
 }
 
 fn phases(campaign: &mut Table<'_>, prizes: &Ids<String>, bounds: Bounds) -> Vec<Phase> {
