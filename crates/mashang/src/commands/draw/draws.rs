@@ -114,12 +114,18 @@ impl Sealed {
         Self { ff1: Ff1::new(&key.digest(&[b"seal"]), campaign.id.as_bytes(), digits), count, ends: ends.collect() }
     }
 
-    /// The index of the prize of a serial.
-    fn prize(&self, serial: u64) -> Option<usize> {
+    /// The position of a serial in the permutation.
+    fn position(&self, serial: u64) -> u64 {
         let mut position = self.ff1.encrypt(serial);
         while position >= self.count {
             position = self.ff1.encrypt(position);
         }
+        position
+    }
+
+    /// The index of the prize of a serial.
+    fn prize(&self, serial: u64) -> Option<usize> {
+        let position = self.position(serial);
         self.ends.iter().position(|&end| position < end)
     }
 }
@@ -237,4 +243,146 @@ fn input(campaign: &str, kind: DrawCode, entry: &Entry<'_>) -> Result<Vec<u8>, U
         }
     }
     Ok(input)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::model::rules::RulesSeq;
+    use domain::model::rules::secrets::Secrets;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The numbers of these tests are those of docs/proofs.md, which `docs/verify/verify.py vectors` computes without this code.
+    fn secret() -> Secret {
+        Secret::new(std::array::from_fn(|i| u8::try_from(i).expect("small")))
+    }
+
+    fn book(batches: &Value, campaign: &Value) -> Rulebook {
+        let rules = json!({
+            "merchant": "acme", "currency": "CNY", "time_zone": "UTC", "late_ms": 0,
+            "dedup": {"horizon_minutes": 1, "debounce_ms": 0},
+            "attribution": {"window_ms": 0, "model": "last", "protect_ms": 0, "members": "all", "refund_within_ms": 0, "touches_max": 1},
+            "commissions": [], "stores": [], "guides": [], "funnels": [], "batches": batches, "campaigns": [campaign],
+            "codes": [
+                {"id": "MAG-7", "kind": "media", "guide": null, "store": null, "campaign": "wheel", "channel": null},
+                {"id": "X-1", "kind": "interactive", "guide": null, "store": null, "campaign": "wheel", "channel": null},
+            ],
+        });
+        let rules = wire::rules::from_object(rules.to_string().as_bytes()).expect("rules");
+        Rulebook::new(rules, RulesSeq::FIRST, [0; 32], &Secrets::default()).expect("rules that hold together")
+    }
+
+    fn campaign(id: &str, mode: &str, prizes: &Value, phases: &Value) -> Value {
+        json!({
+            "id": id, "mode": mode, "from": 0, "to": 1000, "areas": [], "limit_total": null, "limit_day": null,
+            "limit_wins": null, "budget": null, "landing": null, "secret": "file:x", "commit": "", "prizes": prizes,
+            "phases": phases,
+        })
+    }
+
+    fn prize(id: &str, more: &Value) -> Value {
+        let mut prize = json!({
+            "id": id, "kind": "cash", "amount": 100, "ticket": null, "stock": null, "unlock": null, "otherwise": null,
+        });
+        let fields = prize.as_object_mut().expect("an object");
+        fields.extend(more.as_object().expect("an object").clone());
+        prize
+    }
+
+    const MAG: Entry<'_> = Entry { code: "MAG-7", shopper: Some("u1"), n: Some(2), time: Some(500) };
+    const X: Entry<'_> = Entry { code: "X-1", shopper: None, n: None, time: None };
+
+    #[test]
+    fn odds_and_amounts_are_those_of_the_page() {
+        // u is 0xd0717bcc77a95730 for MAG-7 and 0x801b2ef53bc3b081 for X-1: between 13/16 and 14/16 of 2⁶⁴, and between 8/16 and 9/16.
+        let phase = |numerator: u64| {
+            json!([{"from": null, "to": null, "entries": [1, null],
+                "odds": {"a": {"numerator": numerator, "denominator": 16}, "b": {"numerator": 1, "denominator": 16}}}])
+        };
+        let prizes = json!([prize("a", &json!({})), prize("b", &json!({}))]);
+        for (numerator, of_mag, of_x) in [
+            (7, None, None),
+            (8, None, Some("b")),
+            (9, None, Some("a")),
+            (13, Some("b"), Some("a")),
+            (14, Some("a"), Some("a")),
+        ] {
+            let book = book(&json!([]), &campaign("wheel", "odds", &prizes, &phase(numerator)));
+            let draws = Draws::new(&book, 0, &secret()).expect("odds");
+            let drawn = |entry: &Entry<'_>| {
+                let kind = draws.code(entry.code).expect("a code of the campaign");
+                draws.drawn(kind, entry).expect("all is known").map(|prize| prize.id.as_str())
+            };
+            assert_eq!((drawn(&MAG), drawn(&X)), (of_mag, of_x), "{numerator}/16");
+        }
+        let red = prize("red-1", &json!({"amount_max": 188}));
+        let book = book(&json!([]), &campaign("wheel", "odds", &json!([red]), &json!([])));
+        let draws = Draws::new(&book, 0, &secret()).expect("odds");
+        let red = &draws.campaign.prizes[0];
+        assert_eq!(draws.amount(red, DrawCode::Shared, &MAG), Ok(Some(133)));
+        assert_eq!(draws.amount(red, DrawCode::Item, &X), Ok(Some(163)));
+    }
+
+    #[test]
+    fn a_draw_asks_only_for_what_it_depends_on() {
+        let phases = json!([
+            {"from": null, "to": null, "entries": [1, 1], "odds": {}},
+            {"from": 100, "to": 200, "entries": [1, null], "odds": {}},
+        ]);
+        let book = book(&json!([]), &campaign("wheel", "odds", &json!([]), &phases));
+        let draws = Draws::new(&book, 0, &secret()).expect("odds");
+        assert_eq!(draws.code("MAG-8"), None);
+        let drawn = |kind, entry: Entry<'_>| draws.drawn(kind, &entry).map(|prize| prize.is_some());
+        assert_eq!(drawn(DrawCode::Shared, Entry { n: None, ..MAG }), Err(Unknown::Entry));
+        assert_eq!(drawn(DrawCode::Item, X), Err(Unknown::Number(1)));
+        assert_eq!(drawn(DrawCode::Item, Entry { n: Some(1), ..X }), Ok(false));
+        assert_eq!(drawn(DrawCode::Item, Entry { n: Some(2), ..X }), Err(Unknown::Time(2)));
+        assert_eq!(drawn(DrawCode::Item, Entry { n: Some(2), time: Some(200), ..X }), Ok(false));
+    }
+
+    #[test]
+    fn sealed_draw_gives_exactly_the_counts() {
+        let batch = json!({
+            "number": 7, "kind": "interactive", "count": 1000, "campaign": "bottle", "gtin": null, "url": null,
+            "secret": "file:x", "commit": "", "alarm_shoppers": null, "activate": "all", "guide": null, "store": null, "channel": null,
+        });
+        let prizes = |a: u64, b: u64| json!([prize("a", &json!({"count": a})), prize("b", &json!({"count": b}))]);
+        // The positions of the serials 0, 1 and 999 are 227, 808 and 454.
+        for (a, b, wanted) in [
+            (227, 1, [Some("b"), None, None]),
+            (228, 226, [Some("a"), None, None]),
+            (228, 227, [Some("a"), None, Some("b")]),
+            (100, 900, [Some("b"), Some("b"), Some("b")]),
+        ] {
+            let book = book(&json!([batch]), &campaign("bottle", "sealed", &prizes(a, b), &json!([])));
+            let draws = Draws::new(&book, 0, &secret()).expect("a batch enters it");
+            let found = ["7:0", "7:1", "7:999"].map(|code| {
+                let kind = draws.code(code).expect("a code of the batch");
+                draws.drawn(kind, &Entry { code, ..X }).expect("all is known").map(|prize| prize.id.clone())
+            });
+            assert_eq!(found.each_ref().map(|id| id.as_deref()), wanted, "{a}, {b}");
+            let mut counts = [0, 0];
+            let Ok(()) = draws.winning_codes::<std::convert::Infallible>(
+                |_, prize| {
+                    counts[usize::from(prize.id == "b")] += 1;
+                    Ok(())
+                },
+                |_, _| {},
+            );
+            assert_eq!(counts, [a, b]);
+            assert_eq!(["7:1000", "8:0", "07:0", "7:+1", "7"].map(|name| draws.code(name)), [None; 5]);
+        }
+    }
+
+    #[test]
+    fn larger_batches_are_permuted_as_the_page_says() {
+        for (count, wanted) in
+            [(1_000_000, [470_269, 449_024, 473_893]), (1 << 32, [420_115_201, 3_529_936_747, 62_522_358])]
+        {
+            let book = book(&json!([]), &campaign("bottle", "odds", &json!([]), &json!([])));
+            let sealed = Sealed::new(&book.rules.campaigns[0], &Key::new(&secret()), count);
+            assert_eq!([0, 1, count - 1].map(|serial| sealed.position(serial)), wanted);
+        }
+    }
 }
