@@ -11,7 +11,7 @@ export PATH := root / "target/tools/venv/bin:" + env("PATH")
 export NODE_PATH := env("NODE_PATH", root / "target/tools/node/node_modules")
 
 # Tests that need Kafka, Postgres, a browser or other programs, by a part of their names: `e2e` runs these, `test` all others.
-outside := "fleet:: kafka:: clusters:: relays:: secure:: client:: cuts:: moving:: opening:: same:: speed:: writers:: journey:: clients:: serve::browser:: serve::slow::"
+outside := "fleet:: kafka:: clusters:: relays:: secure:: client:: cuts:: moving:: opening:: same:: speed:: writers:: journey:: clients:: verifier:: serve::browser:: serve::slow::"
 
 # List the tasks
 default:

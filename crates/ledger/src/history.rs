@@ -19,6 +19,8 @@ const ALARM: &str = "SELECT time, shoppers FROM alarms WHERE merchant = $1 AND c
 const AWARDS: &str = "SELECT time, shopper, campaign, entry, drawn, COALESCE(awarded, 'thanks'),
   (SELECT substr(sha256, 1, 12) FROM rules r WHERE r.version = a.version), amount FROM awards a WHERE merchant = $1 AND code = $2
   AND (CAST($3 AS TEXT) IS NULL OR shopper = $3) ORDER BY time, campaign, shopper, entry";
+const ENTRIES: &str =
+    "SELECT code, shopper, entry FROM seen WHERE merchant = $1 AND campaign = $2 AND entry IS NOT NULL";
 
 /// How a history is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,25 @@ pub enum HistoryFormat {
 }
 
 impl Ledger {
+    /// Passes every entry into a campaign's draw to `each`, in no order: the code, the shopper, the entry's number. Those of a code
+    /// that was claimed already are among them.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn entries(
+        &mut self,
+        merchant: &str,
+        campaign: &str,
+        each: &mut dyn FnMut(&str, &str, u64),
+    ) -> Result<(), LedgerError> {
+        reading(self.store.as_mut(), |store| {
+            store.walk(ENTRIES, &[merchant.into(), campaign.into()], &mut |row| {
+                each(row.text_of(0)?, row.text_of(1)?, u64::try_from(row.int_of(2)?).unwrap_or(0));
+                Ok(())
+            })
+        })
+    }
+
     /// Writes a code's history: its kind, each scan in order, each draw. `Ok(false)` if no merchant has seen the code.
     ///
     /// # Errors

@@ -23,8 +23,10 @@ use clap::{CommandFactory, Parser};
 use eventlog::files::Files;
 use nix::sys::stat::{Mode, umask};
 
+use cli::draw_args::DrawCommand;
+use cli::log_args::LogCommand;
 use cli::rejects_args::RejectsCommand;
-use cli::{Cli, Command, ExplainCommand, LogCommand, RulesCommand, SnapshotsCommand, TopicsCommand};
+use cli::{Cli, Command, ExplainCommand, RulesCommand, SnapshotsCommand, TopicsCommand};
 
 /// An error of usage: exit status 2. Every other failure is 1.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +75,13 @@ fn run(command: Command, files: Arc<dyn Files>) -> anyhow::Result<()> {
         Command::Rejects(RejectsCommand::List(args)) => commands::rejects::list(&args),
         Command::Rejects(RejectsCommand::Retry(args)) => commands::rejects::retry(&args),
         Command::Rejects(RejectsCommand::Discard(args)) => commands::rejects::discard(&args),
-        Command::Log(LogCommand::Dump(args)) => commands::log_dump::dump(&args),
+        Command::Log(LogCommand::Dump(args)) => commands::log::dump::dump(&args),
+        Command::Log(LogCommand::Roots(args)) => commands::log::roots::roots(&args),
+        Command::Log(LogCommand::Prove(args)) => commands::log::prove::prove(&args),
+        Command::Log(LogCommand::Verify(args)) => commands::log::verify::verify(&args),
+        Command::Draw(DrawCommand::Commit(args)) => commands::draw::commit(&args),
+        Command::Draw(DrawCommand::Pick(args)) => commands::draw::pick::pick(&args),
+        Command::Draw(DrawCommand::Verify(args)) => commands::draw::verify::verify(&args),
         Command::Run(args) => commands::run::run(&args),
         Command::Export(args) => commands::export::export(&args),
         Command::Explain(ExplainCommand::Code(args)) => commands::explain::code(&args),

@@ -3,23 +3,27 @@
 //! - `code_args`: arguments of the commands that mint codes and say what a code is
 //! - `fleet_args`: arguments of the commands for topics, rules and snapshots of a fleet
 //! - `rejects_args`: arguments of the commands for records that were set aside
+//! - `log_args`: arguments of the commands that read a log
+//! - `draw_args`: arguments of the commands that recompute draws
 
 pub(crate) mod code_args;
+pub(crate) mod draw_args;
 pub(crate) mod fleet_args;
+pub(crate) mod log_args;
 pub(crate) mod rejects_args;
 
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domain::model::time::{Millis, in_range, parse_rfc3339};
 use ledger::export::{Format, Table};
 
 use crate::cli::code_args::{CodeArgs, MintArgs};
+use crate::cli::draw_args::DrawCommand;
 use crate::cli::fleet_args::{RulesPublishArgs, SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs};
+use crate::cli::log_args::LogCommand;
 use crate::cli::rejects_args::RejectsCommand;
 use crate::config::demo::DemoArgs;
-use crate::config::groups::KafkaArgs;
 use crate::config::roles::{ConsoleArgs, EdgeArgs, LedgerArgs, WorkerArgs};
 use crate::config::serve;
 
@@ -82,40 +86,12 @@ pub(crate) enum Command {
     Mint(MintArgs),
     /// Say what the text of a code is, as one JSON object
     Code(CodeArgs),
-    /// Read the log of a service or a fleet
+    /// Read the log of a service or a fleet; prove what is in it
     #[command(subcommand)]
     Log(LogCommand),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum LogCommand {
-    /// Write accepted events as NDJSON, by received, partition and offset
-    Dump(LogDumpArgs),
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Each line is an event with `received`, `partition` and `offset`; `run` keeps this `received`. The service may run meanwhile.
-
-Examples:
-  mashang log dump --data data
-  mashang log dump --data data --from 2026-11-11T00:00:00+08:00 | mashang run --rules acme.toml --events - --out out")]
-pub(crate) struct LogDumpArgs {
-    /// The directory that `serve --data` names
-    #[arg(long, value_name = "DIR", conflicts_with = "kafka", required_unless_present = "kafka")]
-    pub(crate) data: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) kafka: KafkaArgs,
-    /// Topic to write; only scans is possible
-    #[arg(long, default_value = "scans", value_parser = ["scans"])]
-    pub(crate) topic: String,
-    /// Only events received at or after TIME: RFC 3339, or ms since the epoch
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub(crate) from: Option<Millis>,
-}
-
-fn moment(text: &str) -> Result<Millis, String> {
-    text.parse::<Millis>().map_or_else(|_| parse_rfc3339(text), in_range).map_err(ToOwned::to_owned)
+    /// Commit to a secret, and recompute draws
+    #[command(subcommand)]
+    Draw(DrawCommand),
 }
 
 #[derive(Debug, Args)]
@@ -171,7 +147,7 @@ pub(crate) struct ExportArgs {
 }
 
 /// A value that is known by one of these names.
-fn named<T: Copy + Send + Sync + 'static>(
+pub(crate) fn named<T: Copy + Send + Sync + 'static>(
     all: &'static [T],
     name: fn(T) -> &'static str,
 ) -> impl TypedValueParser<Value = T> {

@@ -2,15 +2,17 @@
 //!
 //! - `run`: a file of events through all desks into a ledger
 //! - `export`, `explain`: what a ledger holds
-//! - `log_dump`: the accepted events of a log
 //! - `mint`: the codes of a batch; `code`: what a text is
+//! - `log`: what a log holds, and proofs of it
+//! - `draw`: commits to secrets, and draws recomputed
 //! - `rules_check`, `rules_publish`: checks and publishes rules from files
 //! - `topics`, `snapshots`: the topics and snapshots of a fleet
 
 pub(crate) mod code;
+pub(crate) mod draw;
 pub(crate) mod explain;
 pub(crate) mod export;
-pub(crate) mod log_dump;
+pub(crate) mod log;
 pub(crate) mod mint;
 pub(crate) mod rejects;
 pub(crate) mod rules_check;

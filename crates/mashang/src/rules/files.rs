@@ -8,10 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use domain::model::rules::RulesSeq;
 use domain::model::rules::rulebook::{Library, Rulebook};
+use domain::model::rules::{Rules, RulesSeq};
 use web::private_file;
-use wire::rules::{Checked, Mistake, Reference, object, read, version};
+use wire::rules::{Checked, Mistake, NOT_AT_HAND, Open, Reference, from_object, object, read, version};
 
 use crate::process::input;
 use crate::process::output::report;
@@ -49,21 +49,65 @@ pub(crate) fn read_all(files: &[impl AsRef<Path>], secrets: Option<&Path>) -> Re
             Err(found) => mistakes.extend(found.iter().map(ToString::to_string)),
         }
     }
-    if mistakes.is_empty() {
-        return Ok(all);
-    }
-    for mistake in &mistakes {
+    if mistakes.is_empty() { Ok(all) } else { Err(refused(&mistakes)) }
+}
+
+/// Reports mistakes; the error that follows them.
+fn refused(mistakes: &[impl std::fmt::Display]) -> anyhow::Error {
+    for mistake in mistakes {
         report(mistake);
     }
     let count = if mistakes.len() == 1 { "1 mistake".to_owned() } else { format!("{} mistakes", mistakes.len()) };
-    Err(usage(format!("{count} in the rules: nothing was done")))
+    usage(format!("{count} in the rules: nothing was done"))
+}
+
+/// Rules that are read without a secret, and the SHA-256 of their published object.
+pub(crate) struct PublicRules {
+    pub(crate) rules: Rules,
+    pub(crate) sha256: [u8; 32],
+}
+
+/// Reads rules whose secrets are not at hand: a TOML file, or the published object. Commits are taken as they stand.
+pub(crate) fn read_public(file: &Path) -> Result<PublicRules> {
+    let read = |file: &Path| -> Result<PublicRules, Vec<Mistake>> {
+        let bytes = read_bytes(file)?;
+        if bytes.trim_ascii_start().starts_with(b"{") {
+            let rules = from_object(&bytes).map_err(|what| vec![mistake(file, 1, what)])?;
+            return Ok(PublicRules { rules, sha256: version(&bytes) });
+        }
+        let beside = file.parent().unwrap_or(Path::new(""));
+        let mut open = |reference: Reference<'_>| match reference {
+            Reference::Register(path) => read_register(&beside.join(path)),
+            Reference::Secret(_) => Err(NOT_AT_HAND.to_owned()),
+        };
+        let rules = read_text(file, bytes, &mut open)?.rules;
+        Ok(PublicRules { sha256: version(&object(&rules)), rules })
+    };
+    read(file).map_err(|mistakes| refused(&mistakes))
 }
 
 fn read_file(file: &Path, secrets: Option<&Path>) -> Result<Checked, Vec<Mistake>> {
-    let name = file.display().to_string();
-    let whole = |line, message| vec![Mistake { file: name.clone(), line, key: String::new(), message }];
-    let opened = File::open(file).map_err(|e| whole(1, format!("the rules cannot be read: {e}")))?;
-    let bytes = input::whole(opened).map_err(|what| whole(1, what))?;
+    let beside = file.parent().unwrap_or(Path::new(""));
+    let mut open = |reference: Reference<'_>| match reference {
+        Reference::Register(path) => read_register(&beside.join(path)),
+        Reference::Secret(place) => read_secret(secrets.unwrap_or(beside), place),
+    };
+    read_text(file, read_bytes(file)?, &mut open)
+}
+
+/// A mistake of a whole file.
+fn mistake(file: &Path, line: usize, message: String) -> Mistake {
+    Mistake { file: file.display().to_string(), line, key: String::new(), message }
+}
+
+fn read_bytes(file: &Path) -> Result<Vec<u8>, Vec<Mistake>> {
+    let whole = |message| vec![mistake(file, 1, message)];
+    let opened = File::open(file).map_err(|e| whole(format!("the rules cannot be read: {e}")))?;
+    input::whole(opened).map_err(whole)
+}
+
+fn read_text(file: &Path, bytes: Vec<u8>, open: &mut Open<'_>) -> Result<Checked, Vec<Mistake>> {
+    let whole = |line, message| vec![mistake(file, line, message)];
     let text = String::from_utf8(bytes).map_err(|e| {
         let good = &e.as_bytes()[..e.utf8_error().valid_up_to()];
         whole(
@@ -71,18 +115,13 @@ fn read_file(file: &Path, secrets: Option<&Path>) -> Result<Checked, Vec<Mistake
             "the rules are not UTF-8; save the file as UTF-8".to_owned(),
         )
     })?;
-    let beside = file.parent().unwrap_or(Path::new(""));
-    let mut open = |reference: Reference<'_>| match reference {
-        Reference::Register(path) => read_register(&beside.join(path)),
-        Reference::Secret(place) => read_secret(secrets.unwrap_or(beside), place),
-    };
-    read(&name, &text, &mut open)
+    read(&file.display().to_string(), &text, open)
 }
 
 /// The bytes of a secret that rules name.
 pub(crate) fn read_secret(dir: &Path, place: &str) -> Result<Vec<u8>, String> {
     match (place.strip_prefix("file:"), place.strip_prefix("env:")) {
-        (Some(path), _) => read_beside(dir, path),
+        (Some(path), _) => read_private(&dir.join(path)),
         (_, Some(name)) => {
             std::env::var(name).map(String::into_bytes).map_err(|_| format!("the variable {name} is not set"))
         }
@@ -91,10 +130,9 @@ pub(crate) fn read_secret(dir: &Path, place: &str) -> Result<Vec<u8>, String> {
 }
 
 /// Reads a file that no other user may have written: who chooses the secret chooses who wins.
-fn read_beside(beside: &Path, path: &str) -> Result<Vec<u8>, String> {
-    let path = beside.join(path);
-    let unread = |e| unread(&path, &e);
-    let mut file = File::open(&path).map_err(unread)?;
+pub(crate) fn read_private(path: &Path) -> Result<Vec<u8>, String> {
+    let unread = |e| unread(path, &e);
+    let mut file = File::open(path).map_err(unread)?;
     let meta = file.metadata().map_err(unread)?;
     private_file::check_owner(&meta).map_err(|what| format!("{}: {what}", path.display()))?;
     let mode = meta.permissions().mode() & 0o777;

@@ -43,7 +43,11 @@ pub enum Reference<'a> {
     Secret(&'a str),
 }
 
-/// How the caller reads what is outside; the error is a phrase such as "there is no such file".
+/// What a caller answers for a secret that it does not have and does not need: the rules are read without it, and the commit
+/// stands as it is.
+pub const NOT_AT_HAND: &str = "the secret is not at hand";
+
+/// How the caller reads what is outside; the error is a phrase such as "there is no such file", or [`NOT_AT_HAND`].
 pub type Open<'o> = dyn FnMut(Reference<'_>) -> Result<Vec<u8>, String> + 'o;
 
 /// Something that is wrong with a rules file, or merely odd.
@@ -76,7 +80,7 @@ pub struct Checked {
     pub rules: Rules,
     /// What is legal but odd, in the order of the text.
     pub warnings: Vec<Mistake>,
-    /// The secrets of campaigns and batches; each has the commit that the rules state.
+    /// The secrets of campaigns and batches that are at hand; each has the commit that the rules state.
     pub secrets: Secrets,
     places: Places,
 }

@@ -6,14 +6,15 @@ use sha2::{Digest, Sha256};
 
 use super::table::Table;
 use super::values::{PATH_BYTES_MAX, hash, text};
-use super::{Open, Reference};
+use super::{NOT_AT_HAND, Open, Reference};
 use crate::hex::hex32;
 
 /// A secret and what the rules say of it.
 pub(super) struct Committed {
     /// Where the secret is.
     pub(super) reference: String,
-    pub(super) secret: Secret,
+    /// `None` where the caller says that it is not at hand.
+    pub(super) secret: Option<Secret>,
     /// The SHA-256 of the secret, hex.
     pub(super) commit: String,
 }
@@ -32,6 +33,9 @@ pub(super) fn committed(table: &mut Table<'_>, open: &mut Open<'_>) -> Option<Co
     let reference = reference?;
     let bytes = match open(Reference::Secret(&reference)) {
         Ok(bytes) => bytes,
+        Err(why) if why == NOT_AT_HAND => {
+            return Some(Committed { reference, secret: None, commit: HEXLOWER.encode(&commit?) });
+        }
         Err(why) => {
             table.mistake("secret", format!("names {reference:?}, which cannot be read: {why}"));
             return None;
@@ -46,5 +50,5 @@ pub(super) fn committed(table: &mut Table<'_>, open: &mut Open<'_>) -> Option<Co
     if commit != real {
         table.mistake("commit", format!("is not the SHA-256 of the secret, which is {}", HEXLOWER.encode(&real)));
     }
-    Some(Committed { reference, secret, commit: HEXLOWER.encode(&commit) })
+    Some(Committed { reference, secret: Some(secret), commit: HEXLOWER.encode(&commit) })
 }

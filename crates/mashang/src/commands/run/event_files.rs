@@ -181,7 +181,7 @@ impl<'l> Line<'l> {
     }
 }
 
-/// Hands every line that is not blank to `each`, with the bytes read so far. `name` is the file's, for messages.
+/// Hands every line that is not blank to `each`, with the bytes read so far. `name` is the option and its file, for messages.
 pub(crate) fn for_each_line(
     name: &str,
     mut input: impl BufRead,
@@ -193,7 +193,7 @@ pub(crate) fn for_each_line(
         line.clear();
         let (start, mut indent, mut is_long) = (bytes, 0, false);
         loop {
-            let chunk = input.fill_buf().map_err(|e| usage(format!("--events {name}: cannot be read: {e}")))?;
+            let chunk = input.fill_buf().map_err(|e| usage(format!("{name}: cannot be read: {e}")))?;
             let end = memchr::memchr(b'\n', chunk);
             let taken = end.map_or(chunk.len(), |end| end + 1);
             let part = if line.is_empty() { chunk[..taken].trim_ascii_start() } else { &chunk[..taken] };

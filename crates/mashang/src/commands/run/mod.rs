@@ -151,7 +151,7 @@ fn read_events(
 ) -> Result<event_files::Tally> {
     let mut hand_over = |record| send.send(record).map_err(|_| anyhow!("the desks stopped: see their error"));
     let mut progress = Progress::new(size);
-    for_each_line(name, BufReader::with_capacity(READ_BYTES, input), |line, bytes| {
+    for_each_line(&format!("--events {name}"), BufReader::with_capacity(READ_BYTES, input), |line, bytes| {
         if line.is_too_long {
             reader.too_long(line)?;
         } else {

@@ -3,11 +3,16 @@
 //! - `run`, `rules`: the commands `run` and `rules check`
 //! - `ledger`: exports and explanations
 //! - `files`: files that are compressed, torn or no text
+//! - `draws`, `log`: draws recomputed, and proofs of what a log holds
+//! - `verifier`: the same, by another implementation
 
+mod draws;
 mod files;
 mod ledger;
+mod log;
 mod rules;
 mod run;
+mod verifier;
 
 use std::path::Path;
 
@@ -73,6 +78,13 @@ fn help_and_version_say_what_they_should() {
         &["export", "--help"],
         &["explain", "code", "--help"],
         &["rules", "check", "--help"],
+        &["draw", "commit", "--help"],
+        &["draw", "pick", "--help"],
+        &["draw", "verify", "--help"],
+        &["log", "dump", "--help"],
+        &["log", "roots", "--help"],
+        &["log", "prove", "--help"],
+        &["log", "verify", "--help"],
     ] {
         assert!(done(dir.path(), args).contains("Examples:"), "{args:?}");
     }

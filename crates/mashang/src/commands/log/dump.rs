@@ -1,35 +1,29 @@
-//! `mashang log dump`: accepted events as NDJSON, by (received, partition, offset).
+//! `mashang log dump`: accepted events as NDJSON, by (received, partition, offset); or whole records, by (partition, offset).
 
 use std::collections::VecDeque;
 use std::io::{BufWriter, Write, stdout};
 
-use anyhow::{Context, Result};
-use domain::frame::{Frame, Kind};
+use anyhow::Result;
+use data_encoding::BASE64;
 use domain::model::address::Topic;
 use domain::model::event::{Action, Event};
 use domain::model::time::{INTEGER_TIME_MIN, Millis, time_text};
-use eventlog::error::LogError;
-use eventlog::files::disk::Disk;
-use eventlog::kafka::archive::open;
 use eventlog::local::archive::{Archive, Records};
 use eventlog::local::meta::Clock;
 use serde::{Serialize, Serializer};
+use serde_json::json;
 
-use crate::cli::LogDumpArgs;
-use crate::usage;
+use super::days::{ReceivedClock, events_of, open_scans};
+use crate::cli::log_args::LogDumpArgs;
 
 /// Writes the events to standard output.
 pub(crate) fn dump(args: &LogDumpArgs) -> Result<()> {
     // The only topic whose records are events.
     debug_assert_eq!(args.topic, Topic::Scans.as_str());
-    let archive = match &args.data {
-        Some(data) => Archive::open(&Disk, &data.join("log"), Topic::Scans),
-        None => open(&args.kafka.settings()?, "mashang-log-dump", Topic::Scans),
-    };
-    let archive = archive.map_err(|e| match e {
-        LogError::Missing { .. } => usage(e),
-        other => other.into(),
-    })?;
+    let archive = open_scans(&args.place, "mashang-log-dump")?;
+    if args.raw {
+        return dump_records(archive);
+    }
     let clock = archive.meta.clock;
     let mut partitions: Vec<Lines> =
         (0..).zip(archive.partitions).map(|(p, records)| Lines::new(p, records, clock)).collect();
@@ -52,44 +46,51 @@ pub(crate) fn dump(args: &LogDumpArgs) -> Result<()> {
     Ok(out.flush()?)
 }
 
+/// Writes every record as it is stored, by partition and offset.
+fn dump_records(archive: Archive) -> Result<()> {
+    let clock = archive.meta.clock;
+    let mut out = BufWriter::new(stdout().lock());
+    for (partition, mut records) in (0..).zip(archive.partitions) {
+        let mut received = ReceivedClock::new(clock);
+        while let Some(record) = records.next_record()? {
+            for event in &events_of(partition, &record)? {
+                received.take(event, record.append);
+            }
+            let line = json!({
+                "topic": Topic::Scans.as_str(),
+                "partition": partition,
+                "offset": record.offset,
+                "received": received.latest.map(time_text),
+                "record": BASE64.encode(record.bytes),
+            });
+            writeln!(out, "{line}")?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
 /// The lines of one partition, a frame at a time.
 struct Lines {
     partition: u16,
     records: Records,
-    clock: Clock,
-    /// It never goes back.
-    received: Millis,
+    received: ReceivedClock,
     ready: VecDeque<(Millis, Vec<u8>)>,
 }
 
 impl Lines {
     fn new(partition: u16, records: Records, clock: Clock) -> Self {
-        Self { partition, records, clock, received: 0, ready: VecDeque::new() }
+        Self { partition, records, received: ReceivedClock::new(clock), ready: VecDeque::new() }
     }
 
     /// The `received` of the next line.
     fn peek(&mut self) -> Result<Option<Millis>> {
         while self.ready.is_empty() {
             let Some(record) = self.records.next_record()? else { return Ok(None) };
-            let place = || format!("scans partition {} offset {}", self.partition, record.offset);
-            let frame = match Frame::open(record.bytes) {
-                Ok(frame) => frame,
-                // The shopper desk sets it aside in `rejects`: no event of it was ever accepted.
-                Err(error) if error.is_broken() => continue,
-                Err(error) => return Err(error).with_context(place),
-            };
-            if frame.kind != Kind::Events {
-                continue;
-            }
-            // A frame with an item that is no event was set aside whole.
-            let Ok(events) = frame.items::<Event<'_>>().collect::<Result<Vec<_>, _>>() else { continue };
-            for event in events {
-                let append = if self.clock == Clock::Wall { record.append } else { Millis::MAX };
-                // As the shopper desk makes it.
-                self.received = self.received.max(event.stamp.min(append));
-                let mut line = serde_json::to_vec(&Line::new(&event, self.received, self.partition, record.offset))?;
+            for event in events_of(self.partition, &record)? {
+                let received = self.received.take(&event, record.append);
+                let mut line = serde_json::to_vec(&Line::new(&event, received, self.partition, record.offset))?;
                 line.push(b'\n');
-                self.ready.push_back((self.received, line));
+                self.ready.push_back((received, line));
             }
         }
         Ok(self.ready.front().map(|(received, _)| *received))
@@ -108,6 +109,7 @@ struct Line<'a> {
     rest: Rest<'a>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     keyless: bool,
+    #[serde(serialize_with = "moment")]
     received: Millis,
     partition: u16,
     offset: u64,
@@ -145,6 +147,12 @@ fn time_again<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::
         Some(at) if at < INTEGER_TIME_MIN => time_text(at).serialize(serializer),
         time => time.serialize(serializer),
     }
+}
+
+/// A time as in exports.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn moment<S: Serializer>(time: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
+    time_text(*time).serialize(serializer)
 }
 
 impl<'a> Line<'a> {

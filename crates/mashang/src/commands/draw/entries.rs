@@ -1,0 +1,127 @@
+//! The entries of a log dump, taken through the desks again into a ledger of their own.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use domain::model::rules::rulebook::{Library, Rulebook};
+use domain::model::rules::secrets::{Secret, Secrets};
+use domain::model::rules::{Campaign, RulesSeq};
+use ledger::export::{Format, Table};
+use ledger::reader::Ledger;
+use ledger::url::LedgerUrl;
+use ledger::writer::Writer;
+use serde::Deserialize;
+use tempfile::TempDir;
+use wire::event::Merchants;
+
+use super::awards::{AwardRow, read};
+use crate::commands::run::event_files::{EventFileReader, Rejects, for_each_line};
+use crate::commands::run::pipeline::InlinePipeline;
+use crate::process::input;
+use crate::rules::files::{PublicRules, read_secret};
+use crate::usage;
+
+const READ_BYTES: usize = 1024 * 1024;
+
+/// An entry: its code, its shopper, its number.
+pub(super) type EntryKey<'a> = (&'a str, &'a str, u64);
+
+/// What the desks made of a log.
+pub(super) struct Again {
+    /// The awards of the campaign.
+    pub(super) awards: Vec<AwardRow>,
+    merchant: String,
+    campaign: String,
+    ledger: Ledger,
+    _dir: TempDir,
+}
+
+impl Again {
+    /// Which of these are entries into the campaign, by their places.
+    pub(super) fn entries(&mut self, asked: &[EntryKey<'_>]) -> Result<Vec<bool>> {
+        let places: BTreeMap<EntryKey<'_>, usize> = asked.iter().copied().zip(0..).collect();
+        let mut found = vec![false; asked.len()];
+        if !asked.is_empty() {
+            self.ledger.entries(&self.merchant, &self.campaign, &mut |code, shopper, n| {
+                if let Some(&place) = places.get(&(code, shopper, n)) {
+                    found[place] = true;
+                }
+            })?;
+        }
+        Ok(found)
+    }
+}
+
+/// What a line says of its merchant.
+#[derive(Deserialize)]
+struct OfMerchant<'a> {
+    #[serde(borrow)]
+    merchant: Option<Cow<'a, str>>,
+}
+
+/// Takes the events of a log dump through the desks. `file` is that of the rules: secrets of batches lie beside it.
+pub(super) fn again(
+    log: &Path,
+    file: &Path,
+    public: &PublicRules,
+    campaign: &Campaign,
+    secret: &Secret,
+) -> Result<Again> {
+    let book = Arc::new(alone(file, public, campaign, secret)?);
+    let (merchant, currency) = (book.rules.merchant.clone(), book.rules.currency.clone());
+    let name = format!("--log {}", log.display());
+    let input = File::open(log).map_err(|e| usage(format!("{name}: cannot be read: {e}")))?;
+    let input: Box<dyn Read> = input::text(input).map_err(|what| usage(format!("{name}: {what}")))?.reader;
+
+    let dir = tempfile::tempdir().context("no temporary directory can be made")?;
+    let url = dir.path().join("ledger.sqlite");
+    let mut pipeline = InlinePipeline::open(Library::from([(RulesSeq::FIRST, book)]), Writer::create(&url, [0])?)?;
+    let mut reader =
+        EventFileReader::new(log.display().to_string(), Merchants::new([(&merchant, currency)]), Rejects::Printed);
+    let mut send = |record: Vec<u8>| Ok(pipeline.events(&record)?);
+    for_each_line(&name, BufReader::with_capacity(READ_BYTES, input), |line, _| {
+        if line.is_too_long {
+            return reader.too_long(line);
+        }
+        let of = serde_json::from_slice::<OfMerchant<'_>>(line.text).ok().and_then(|of| of.merchant);
+        if of.is_some_and(|of| of != merchant) { Ok(()) } else { reader.line(line, &mut send) }
+    })?;
+    reader.flush(&mut send)?;
+    pipeline.finish()?.close()?;
+
+    let mut ledger = Ledger::open(&LedgerUrl::file(&url))?;
+    let mut table = Vec::new();
+    ledger.export(Table::Awards, Format::Csv, &mut table)?;
+    let awards = read("the awards of the log", table.as_slice(), &merchant, &campaign.id)?;
+    Ok(Again { awards, merchant, campaign: campaign.id.clone(), ledger, _dir: dir })
+}
+
+/// The rules with this campaign alone, and the batches that enter it: the secrets of others are not needed. They keep the version of
+/// the whole.
+fn alone(file: &Path, public: &PublicRules, campaign: &Campaign, secret: &Secret) -> Result<Rulebook> {
+    let mut rules = public.rules.clone();
+    let is_own = |of: &Option<String>| of.as_ref() == Some(&campaign.id);
+    rules.campaigns.retain(|c| c.id == campaign.id);
+    for code in &mut rules.codes {
+        code.campaign = code.campaign.take().filter(|of| *of == campaign.id);
+    }
+    rules.batches.retain(|batch| is_own(&batch.campaign));
+    let mut batches = BTreeMap::new();
+    for batch in &rules.batches {
+        let place = || format!("batch {} of {}: secret {}", batch.number, file.display(), batch.secret);
+        let beside = file.parent().unwrap_or(Path::new(""));
+        let bytes = read_secret(beside, &batch.secret).map_err(|why| usage(format!("{}: {why}", place())))?;
+        let secret = wire::rules::secret(&bytes, &batch.commit)
+            .ok_or_else(|| usage(format!("{}: it is not the one of the commit: give the right one", place())))?;
+        batches.insert(batch.number, secret);
+    }
+    rules.ranges.retain(|range| batches.contains_key(&range.batch));
+    let campaigns = BTreeMap::from([(campaign.id.clone(), secret.clone())]);
+    let secrets = Secrets { campaigns, batches };
+    Rulebook::new(rules, RulesSeq::FIRST, public.sha256, &secrets).context("the rules cannot be worked with")
+}

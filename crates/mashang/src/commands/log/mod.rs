@@ -1,0 +1,13 @@
+//! `mashang log`: what a log holds, and proofs that it was not changed afterwards (contract section 6).
+//!
+//! - `dump`: accepted events, or whole records
+//! - `days`: the records of a partition by the day to which they belong
+//! - `merkle`: the trees over the records of a day
+//! - `roots`, `prove`, `verify`: the roots of days, the proof of an event, and its check
+
+pub(crate) mod days;
+pub(crate) mod dump;
+pub(crate) mod merkle;
+pub(crate) mod prove;
+pub(crate) mod roots;
+pub(crate) mod verify;
