@@ -57,7 +57,7 @@ fn batch(mut table: Table<'_>, known: &mut Known, open: &mut Open<'_>, secrets: 
     table.end();
 
     let (secret, number) = (secret?, number?);
-    secrets.batches.insert(number, secret.secret);
+    secrets.batches.extend(secret.secret.map(|secret| (number, secret)));
     Some(Batch {
         number,
         kind: kind?,

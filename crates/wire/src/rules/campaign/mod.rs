@@ -66,7 +66,7 @@ pub(super) fn campaign(
     table.end();
 
     let (secret, id) = (secret?, id?);
-    secrets.campaigns.insert(id.clone(), secret.secret);
+    secrets.campaigns.extend(secret.secret.map(|secret| (id.clone(), secret)));
     Some(Campaign {
         id,
         from: from?,
