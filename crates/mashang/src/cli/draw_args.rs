@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use domain::model::time::Millis;
 
-use crate::cli::log_args::moment;
+use crate::cli::values::moment;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DrawCommand {

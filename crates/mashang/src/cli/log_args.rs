@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use domain::model::event::Action;
 use domain::model::time::{Millis, in_range, parse_rfc3339};
 
-use crate::cli::named;
+use crate::cli::values::{moment, named};
 use crate::config::groups::KafkaArgs;
 
 #[derive(Debug, Subcommand)]
@@ -102,11 +102,6 @@ pub(crate) struct LogVerifyArgs {
     /// The published root of the partition's day
     #[arg(long, value_name = "HEX", value_parser = hash)]
     pub(crate) root: [u8; 32],
-}
-
-/// A time: RFC 3339, or milliseconds since the epoch.
-pub(crate) fn moment(text: &str) -> Result<Millis, String> {
-    text.parse::<Millis>().map_or_else(|_| parse_rfc3339(text), in_range).map_err(ToOwned::to_owned)
 }
 
 fn hash(text: &str) -> Result<[u8; 32], String> {

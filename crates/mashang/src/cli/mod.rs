@@ -5,16 +5,17 @@
 //! - `rejects_args`: arguments of the commands for records that were set aside
 //! - `log_args`: arguments of the commands that read a log
 //! - `draw_args`: arguments of the commands that recompute draws
+//! - `values`: the forms of single values
 
 pub(crate) mod code_args;
 pub(crate) mod draw_args;
 pub(crate) mod fleet_args;
 pub(crate) mod log_args;
 pub(crate) mod rejects_args;
+mod values;
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ledger::export::{Format, Table};
 
@@ -23,6 +24,7 @@ use crate::cli::draw_args::DrawCommand;
 use crate::cli::fleet_args::{RulesPublishArgs, SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs};
 use crate::cli::log_args::LogCommand;
 use crate::cli::rejects_args::RejectsCommand;
+use crate::cli::values::named;
 use crate::config::demo::DemoArgs;
 use crate::config::roles::{ConsoleArgs, EdgeArgs, LedgerArgs, WorkerArgs};
 use crate::config::serve;
@@ -144,17 +146,6 @@ pub(crate) struct ExportArgs {
     /// Format of the rows
     #[arg(long, value_parser = named(&Format::ALL, Format::as_str), default_value = "csv", value_name = "FORMAT")]
     pub(crate) format: Format,
-}
-
-/// A value that is known by one of these names.
-pub(crate) fn named<T: Copy + Send + Sync + 'static>(
-    all: &'static [T],
-    name: fn(T) -> &'static str,
-) -> impl TypedValueParser<Value = T> {
-    let names = PossibleValuesParser::new(all.iter().map(|&value| name(value)));
-    names.map(move |given| {
-        *all.iter().find(|&&value| name(value) == given).expect("the parser lets no other name through")
-    })
 }
 
 #[derive(Debug, Subcommand)]
