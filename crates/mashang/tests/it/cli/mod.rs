@@ -7,8 +7,8 @@
 //! - `draws`, `log`: draws recomputed, and proofs of what a log holds
 //! - `verifier`: the same, by another implementation
 
-mod draws;
 mod codes;
+mod draws;
 mod files;
 mod ledger;
 mod log;
