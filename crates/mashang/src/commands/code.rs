@@ -2,12 +2,8 @@
 
 use anyhow::Result;
 use bumpalo::Bump;
-use domain::model::code::{Kind, Link};
 use domain::model::event::Code;
-use domain::model::rules::rulebook::{Gs1Owner, Rulebook};
-use domain::model::rules::secrets::Secrets;
-use domain::model::rules::{Batch, Range, Rules};
-use domain::model::token::{BatchKeys, Token};
+use domain::model::rules::rulebook::{DigitBuffer, Gs1Owner, Rulebook};
 use serde::Serialize;
 use wire::code::parse_link;
 use wire::event::CODE_BYTES_MAX;
@@ -37,11 +33,10 @@ struct Meaning<'r> {
 pub(crate) fn code(args: &CodeArgs) -> Result<()> {
     check(&args.text).map_err(|what| usage(format!("the code {what}")))?;
     let checked = read_all(std::slice::from_ref(&args.rules), args.secrets.as_deref())?;
-    let secrets = checked.first().map(|checked| checked.secrets.clone()).unwrap_or_default();
     let (_, published) = publish(checked)?;
     let arena = Bump::new();
     let code = Code { text: &args.text, link: parse_link(&args.text, &arena) };
-    published.iter().try_for_each(|p| print(serde_json::to_string(&meaning(&p.book, &secrets, &code))?))
+    published.iter().try_for_each(|p| print(serde_json::to_string(&meaning(&p.book, &code))?))
 }
 
 /// Whether a sender could send it.
@@ -53,81 +48,48 @@ fn check(text: &str) -> Result<(), String> {
     control.map_or(Ok(()), |c| Err(format!("has the control character U+{:04X}; give text without it", u32::from(c))))
 }
 
-fn meaning<'r>(book: &'r Rulebook, secrets: &Secrets, code: &Code<'_>) -> Meaning<'r> {
+fn meaning<'r>(book: &'r Rulebook, code: &Code<'_>) -> Meaning<'r> {
     let rules = &book.rules;
     let resolved = book.resolve(code);
-    let mut buffer = [0; 18];
-    let name = resolved.name.text(&mut buffer);
     let mut meaning = Meaning {
         kind: resolved.kind.as_str(),
-        name: name.to_owned(),
+        name: resolved.name.text(&mut DigitBuffer::default()).to_owned(),
         batch: None,
         serial: None,
         guide: None,
         store: None,
         campaign: None,
     };
-    match (resolved.listed, resolved.place) {
-        (Some(listed), _) => {
-            let listed = &rules.codes[listed as usize];
-            meaning.guide = listed.guide.as_deref();
-            meaning.store = listed.store.as_deref();
-            meaning.campaign = listed.campaign.as_deref();
-        }
-        (None, Some(Gs1Owner::Store(store))) => meaning.store = Some(&rules.stores[store as usize].id),
-        (None, Some(Gs1Owner::Guide(guide))) => meaning.guide = Some(&rules.guides[guide as usize].id),
-        (None, None) => match minted(rules, secrets, code) {
-            None => {}
-            Some(Minted::Forged(text)) => {
-                meaning.kind = Kind::Forged.as_str();
-                text.clone_into(&mut meaning.name);
-            }
-            Some(Minted::Item { batch, serial, range }) => {
-                meaning.kind = batch.kind.as_str();
-                meaning.name = format!("{}:{serial}", batch.number);
-                (meaning.batch, meaning.serial) = (Some(batch.number), Some(serial));
-                meaning.guide = range.and_then(|range| range.guide.as_deref()).or(batch.guide.as_deref());
-                meaning.store = range.and_then(|range| range.store.as_deref()).or(batch.store.as_deref());
-                meaning.campaign = batch.campaign.as_deref();
-            }
-        },
+    if let Some(listed) = resolved.listed {
+        let listed = &rules.codes[listed as usize];
+        meaning.guide = listed.guide.as_deref();
+        meaning.store = listed.store.as_deref();
+        meaning.campaign = listed.campaign.as_deref();
+    }
+    match resolved.place {
+        Some(Gs1Owner::Store(store)) => meaning.store = Some(&rules.stores[store as usize].id),
+        Some(Gs1Owner::Guide(guide)) => meaning.guide = Some(&rules.guides[guide as usize].id),
+        None => {}
+    }
+    if let Some(item) = resolved.item {
+        let batch = &rules.batches[item.batch as usize];
+        let range = item.range.map(|range| &rules.ranges[range as usize]);
+        (meaning.batch, meaning.serial) = (Some(batch.number), Some(item.serial));
+        meaning.guide = range.and_then(|range| range.guide.as_deref()).or(batch.guide.as_deref());
+        meaning.store = range.and_then(|range| range.store.as_deref()).or(batch.store.as_deref());
+        meaning.campaign = batch.campaign.as_deref();
     }
     let of_guide = |id| rules.guides.iter().find(|guide| guide.id == id).and_then(|guide| guide.store.as_deref());
     meaning.store = meaning.store.or_else(|| meaning.guide.and_then(of_guide));
     meaning
 }
 
-/// A text that has the shape of a token of this merchant's.
-enum Minted<'r, 'c> {
-    Item { batch: &'r Batch, serial: u64, range: Option<&'r Range> },
-    Forged(&'c str),
-}
-
-/// What a text that the rules do not list is as a token; `None` if it is none, or of no batch of the merchant.
-fn minted<'r, 'c>(rules: &'r Rules, secrets: &Secrets, code: &Code<'c>) -> Option<Minted<'r, 'c>> {
-    let (text, gtin) = match code.link {
-        None => (code.text, None),
-        Some(Link::Text(text)) => (text, None),
-        Some(Link::Gtin(gtin, Some(serial))) => (serial, Some(gtin)),
-        Some(Link::Gtin(_, None) | Link::Gln(_) | Link::Gsrn(_)) => return None,
-    };
-    let token = Token::parse(text)?;
-    let batch = rules.batches.iter().find(|batch| batch.number == token.batch)?;
-    let serial = BatchKeys::new(batch.number, batch.count, secrets.batches.get(&batch.number)?).serial(&token);
-    let is_of_link = gtin.is_none() || batch.gtin.is_none() || gtin == batch.gtin;
-    Some(match serial.filter(|_| is_of_link) {
-        None => Minted::Forged(text),
-        Some(serial) => {
-            let has_it = |range: &&Range| range.batch == batch.number && (range.from..range.to).contains(&serial);
-            Minted::Item { batch, serial, range: rules.ranges.iter().find(has_it) }
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use domain::model::rules::secrets::Secret;
-    use domain::model::rules::{Activate, RangeState, RulesSeq};
+    use domain::model::code::Kind;
+    use domain::model::rules::secrets::{Secret, Secrets};
+    use domain::model::rules::{Activate, Batch, Range, RangeState, RulesSeq};
+    use domain::model::token::BatchKeys;
     use expect_test::{Expect, expect};
 
     use super::*;
@@ -189,7 +151,7 @@ mod tests {
     }
 
     /// Batch 7 has a GTIN, guide and ranges; batch 8 has none of them.
-    fn shop() -> (Rulebook, Secrets) {
+    fn shop() -> Rulebook {
         let mut rules = wire::rules::read("r", RULES, &mut |_| Err(String::new())).expect("rules").rules;
         let some = |text: &str| Some(text.to_owned());
         rules.batches = vec![
@@ -200,7 +162,7 @@ mod tests {
             vec![Range { store: some("s-2"), ..range(0, 10) }, Range { guide: some("g-2"), ..range(10, 20) }];
         let batches = [(7, secret(7)), (8, secret(8))].into();
         let secrets = Secrets { batches, ..Secrets::default() };
-        (Rulebook::new(rules, RulesSeq(1), [0; 32], &secrets).expect("a rulebook"), secrets)
+        Rulebook::new(rules, RulesSeq(1), [0; 32], &secrets).expect("a rulebook")
     }
 
     fn token(batch: u32, serial: u64, byte: u8) -> String {
@@ -209,12 +171,12 @@ mod tests {
     }
 
     fn check_all(texts: &[String], expect: &Expect) {
-        let (book, secrets) = shop();
+        let book = shop();
         let mut told = String::new();
         for text in texts {
             let arena = Bump::new();
             let code = Code { text, link: parse_link(text, &arena) };
-            told += &serde_json::to_string(&meaning(&book, &secrets, &code)).expect("JSON");
+            told += &serde_json::to_string(&meaning(&book, &code)).expect("JSON");
             told.push('\n');
         }
         expect.assert_eq(&told);

@@ -2,10 +2,12 @@
 //!
 //! - `run`, `rules`: the commands `run` and `rules check`
 //! - `ledger`: exports and explanations
+//! - `codes`: the commands `mint` and `code`
 //! - `files`: files that are compressed, torn or no text
 //! - `draws`, `log`: draws recomputed, and proofs of what a log holds
 //! - `verifier`: the same, by another implementation
 
+mod codes;
 mod draws;
 mod files;
 mod ledger;
@@ -85,6 +87,8 @@ fn help_and_version_say_what_they_should() {
         &["log", "roots", "--help"],
         &["log", "prove", "--help"],
         &["log", "verify", "--help"],
+        &["mint", "--help"],
+        &["code", "--help"],
     ] {
         assert!(done(dir.path(), args).contains("Examples:"), "{args:?}");
     }
