@@ -105,6 +105,15 @@ mod tests {
     }
 
     #[test]
+    fn request_of_a_trusted_proxy_is_known_as_such() {
+        let trust = "10.0.0.0/8".parse().expect("networks");
+        let is_proxied =
+            |peer: &str| Client::peer(peer.parse().expect("an address")).behind(&HeaderMap::new(), &trust).is_proxied;
+        assert!(is_proxied("10.0.0.1"));
+        assert!(!is_proxied("203.0.113.9"));
+    }
+
+    #[test]
     fn a_trusted_proxy_says_whether_it_was_https() {
         assert!(client("10.0.0.1", &[], &["https"]).1);
         assert!(client("10.0.0.1", &["203.0.113.9"], &["http, HTTPS"]).1);
