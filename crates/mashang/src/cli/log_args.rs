@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use domain::model::event::Action;
-use domain::model::time::{Millis, in_range, parse_rfc3339};
+use domain::model::time::Millis;
 
 use crate::cli::values::{moment, named};
 use crate::config::groups::KafkaArgs;
