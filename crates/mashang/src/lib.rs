@@ -24,7 +24,8 @@ use eventlog::files::Files;
 use nix::sys::stat::{Mode, umask};
 
 use cli::rejects_args::RejectsCommand;
-use cli::{Cli, Command, ExplainCommand, LogCommand, RulesCommand, SnapshotsCommand, TopicsCommand};
+use cli::rules_args::RulesCommand;
+use cli::{Cli, Command, ExplainCommand, LogCommand, SnapshotsCommand, TopicsCommand};
 
 /// An error of usage: exit status 2. Every other failure is 1.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +78,10 @@ fn run(command: Command, files: Arc<dyn Files>) -> anyhow::Result<()> {
         Command::Run(args) => commands::run::run(&args),
         Command::Export(args) => commands::export::export(&args),
         Command::Explain(ExplainCommand::Code(args)) => commands::explain::code(&args),
-        Command::Rules(RulesCommand::Check(args)) => commands::rules_check::check(&args),
-        Command::Rules(RulesCommand::Publish(args)) => commands::rules_publish::publish(&args, files),
+        Command::Rules(RulesCommand::Check(args)) => commands::rules::check::check(&args),
+        Command::Rules(RulesCommand::Publish(args)) => commands::rules::publish::publish(&args, files),
+        Command::Rules(RulesCommand::List(args)) => commands::rules::list::list(&args, files),
+        Command::Rules(RulesCommand::Notice(args)) => commands::rules::notice::notice(&args),
     }
 }
 

@@ -1,10 +1,12 @@
 //! The command line: the commands and their arguments.
 //!
-//! - `fleet_args`: arguments of the commands for topics, rules and snapshots of a fleet
+//! - `fleet_args`: arguments of the commands for topics and snapshots of a fleet
+//! - `rules_args`: arguments of the commands for rules
 //! - `rejects_args`: arguments of the commands for records that were set aside
 
 pub(crate) mod fleet_args;
 pub(crate) mod rejects_args;
+pub(crate) mod rules_args;
 
 use std::path::PathBuf;
 
@@ -13,8 +15,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::model::time::{Millis, in_range, parse_rfc3339};
 use ledger::export::{Format, Table};
 
-use crate::cli::fleet_args::{RulesPublishArgs, SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs};
+use crate::cli::fleet_args::{SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs};
 use crate::cli::rejects_args::RejectsCommand;
+use crate::cli::rules_args::RulesCommand;
 use crate::config::demo::DemoArgs;
 use crate::config::groups::KafkaArgs;
 use crate::config::roles::{ConsoleArgs, EdgeArgs, LedgerArgs, WorkerArgs};
@@ -72,7 +75,7 @@ pub(crate) enum Command {
     /// Show the history of a code
     #[command(subcommand)]
     Explain(ExplainCommand),
-    /// Check rules, or publish them to a fleet
+    /// Check rules, publish them to a fleet, list what was published, print the public notice of draws
     #[command(subcommand)]
     Rules(RulesCommand),
     /// Read the log of a service or a fleet
@@ -210,26 +213,4 @@ pub(crate) enum SnapshotsCommand {
     List(SnapshotsArgs),
     /// Read every snapshot to its end; exit status 1 if a file is damaged
     Verify(SnapshotsArgs),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RulesCommand {
-    /// Publish rules to a fleet; each desk uses them from its marker on
-    Publish(RulesPublishArgs),
-    /// Report every mistake at once, with file, line and key; print the version of valid rules
-    Check(RulesCheckArgs),
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  mashang rules check acme.toml
-  mashang rules check acme.toml --against published/acme.toml")]
-pub(crate) struct RulesCheckArgs {
-    /// Rules, one file per merchant
-    #[arg(required = true, value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-    /// The published rules to compare with: reports changes, refuses forbidden ones
-    #[arg(long, value_name = "OLD")]
-    pub(crate) against: Option<PathBuf>,
 }
