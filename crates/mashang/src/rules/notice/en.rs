@@ -142,19 +142,19 @@ amount = least + ⌊w × (most − least + 1) / 2⁶⁴⌋, in minor units of th
     },
     verify_awards: Step {
         text: "Awards: recomputes each row of the published awards, and prints each that differs.",
-        command: "mashang draw verify --rules RULES.toml --campaign {campaign} --secret SECRET.key --awards awards.csv",
+        command: "mashang draw verify --rules RULES.toml --campaign {campaign} \\\n  --secret SECRET.key --awards awards.csv",
     },
     verify_moments: Step {
         text: "Awards: takes each entry of the published log (a log dump) through the draw again, and prints each row that differs.",
-        command: "mashang draw verify --rules RULES.toml --campaign {campaign} --secret SECRET.key --awards awards.csv --log dump.ndjson",
+        command: "mashang draw verify --rules RULES.toml --campaign {campaign} \\\n  --secret SECRET.key --awards awards.csv --log dump.ndjson",
     },
     verify_item: Step {
         text: "One draw: recomputes the result of a one-item code.",
-        command: "mashang draw verify --rules RULES.toml --campaign {campaign} --secret SECRET.key --code CODE",
+        command: "mashang draw verify --rules RULES.toml --campaign {campaign} \\\n  --secret SECRET.key --code CODE",
     },
     verify_entry: Step {
         text: "One draw: recomputes the result of a person's entry number N.",
-        command: "mashang draw verify --rules RULES.toml --campaign {campaign} --secret SECRET.key --code CODE --shopper SHOPPER --entry N --time TIME",
+        command: "mashang draw verify --rules RULES.toml --campaign {campaign} \\\n  --secret SECRET.key --code CODE --shopper SHOPPER --entry N --time TIME",
     },
     promise: "What stays while the draw is on",
     promise_text: "From the beginning of the draw to its end, prizes, numbers, odds, amounts, budgets, times and areas do not change to the disadvantage of those who take part. If a change cannot be avoided, its reason is kept with the new version of the rules.",

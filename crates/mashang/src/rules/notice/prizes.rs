@@ -20,7 +20,7 @@ pub(super) fn prizes(html: &mut Html, texts: &Texts, rules: &Rules, campaign: &C
         for prize in &campaign.prizes {
             html.around("tr", |html| {
                 html.element("td", &prize.id);
-                html.element("td", kind(texts, prize.kind));
+                html.element("td class=\"w\"", kind(texts, prize.kind));
                 html.element("td", &worth(texts, rules, prize));
                 let number = |n: Option<u64>| n.map_or_else(|| texts.unlimited.to_owned(), |n| grouped(n.into()));
                 if has_count {
@@ -79,33 +79,38 @@ fn odds(html: &mut Html, texts: &Texts, rules: &Rules, campaign: &Campaign) {
     }
     html.element("p", texts.odds_note);
     let head = [texts.phase, texts.entries, texts.times, texts.prize, texts.odds_exact, texts.percent];
-    html.table(&head, |html| {
-        for (number, phase) in (1_u128..).zip(&campaign.phases) {
-            // In the order in which they are drawn.
-            let prizes = campaign.prizes.iter().filter_map(|prize| Some((&*prize.id, *phase.odds.get(&prize.id)?)));
-            let mut rows: Vec<(&str, Option<Fraction>)> = prizes.map(|(id, odds)| (id, Some(odds.into()))).collect();
-            let rest = Fraction::rest(rows.iter().filter_map(|(_, odds)| *odds));
-            if rest.is_none_or(|rest| !rest.is_zero()) {
-                rows.push((texts.no_prize, rest));
-            }
-            for (i, (name, odds)) in rows.iter().enumerate() {
-                html.around("tr", |html| {
-                    if i == 0 {
-                        html.tall_cell(rows.len(), &grouped(number));
-                        html.tall_cell(rows.len(), &entries(texts, phase));
-                        html.tall_cell(rows.len(), &times(texts, rules, phase));
-                    }
-                    html.element("td", name);
-                    fraction(html, texts, *odds);
-                });
-            }
+    html.around("table", |html| {
+        html.head(&head);
+        for (number, phase) in (1..).zip(&campaign.phases) {
+            html.around("tbody class=\"phase\"", |html| phase_rows(html, texts, (rules, campaign), (number, phase)));
         }
     });
 }
 
+/// Writes the odds of a phase, in the order in which prizes are drawn.
+fn phase_rows(html: &mut Html, texts: &Texts, (rules, campaign): (&Rules, &Campaign), (number, phase): (u128, &Phase)) {
+    let prizes = campaign.prizes.iter().filter_map(|prize| Some((&*prize.id, *phase.odds.get(&prize.id)?)));
+    let mut rows: Vec<(&str, Option<Fraction>)> = prizes.map(|(id, odds)| (id, Some(odds.into()))).collect();
+    let rest = Fraction::rest(rows.iter().filter_map(|(_, odds)| *odds));
+    if rest.is_none_or(|rest| !rest.is_zero()) {
+        rows.push((texts.no_prize, rest));
+    }
+    for (i, (name, odds)) in rows.iter().enumerate() {
+        html.around("tr", |html| {
+            if i == 0 {
+                html.tall_cell(rows.len(), &grouped(number));
+                html.tall_cell(rows.len(), &entries(texts, phase));
+                html.tall_cell(rows.len(), &times(texts, rules, phase));
+            }
+            html.element("td", name);
+            fraction(html, texts, *odds);
+        });
+    }
+}
+
 fn fraction(html: &mut Html, texts: &Texts, fraction: Option<Fraction>) {
     html.element("td class=\"n\"", &fraction.map_or_else(|| texts.rest.to_owned(), Fraction::text));
-    html.element("td class=\"n\"", &fraction.map_or_else(String::new, |fraction| fraction.percent(texts)));
+    html.element("td class=\"p\"", &fraction.map_or_else(String::new, |fraction| fraction.percent(texts)));
 }
 
 fn kind<'t>(texts: &'t Texts, kind: PrizeKind) -> &'t str {

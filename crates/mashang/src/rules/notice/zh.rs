@@ -142,19 +142,19 @@ p = FF1-AES-256(K, 调整值 = 活动, 码的序号写成 n 位二进制)，n = 
     },
     verify_awards: Step {
         text: "中奖记录：逐行复算公布的中奖记录，列出每一行不符之处。",
-        command: "mashang draw verify --rules RULES.toml --campaign {campaign} --secret SECRET.key --awards awards.csv",
+        command: "mashang draw verify --rules RULES.toml --campaign {campaign} \\\n  --secret SECRET.key --awards awards.csv",
     },
     verify_moments: Step {
         text: "中奖记录：用公布的日志（log dump）重新处理每一次参与，列出每一行不符之处。",
-        command: "mashang draw verify --rules RULES.toml --campaign {campaign} --secret SECRET.key --awards awards.csv --log dump.ndjson",
+        command: "mashang draw verify --rules RULES.toml --campaign {campaign} \\\n  --secret SECRET.key --awards awards.csv --log dump.ndjson",
     },
     verify_item: Step {
         text: "一次抽奖：复算一枚一物一码的结果。",
-        command: "mashang draw verify --rules RULES.toml --campaign {campaign} --secret SECRET.key --code CODE",
+        command: "mashang draw verify --rules RULES.toml --campaign {campaign} \\\n  --secret SECRET.key --code CODE",
     },
     verify_entry: Step {
         text: "一次抽奖：复算某位参与者第 N 次参与的结果。",
-        command: "mashang draw verify --rules RULES.toml --campaign {campaign} --secret SECRET.key --code CODE --shopper SHOPPER --entry N --time TIME",
+        command: "mashang draw verify --rules RULES.toml --campaign {campaign} \\\n  --secret SECRET.key --code CODE --shopper SHOPPER --entry N --time TIME",
     },
     promise: "活动期间不变",
     promise_text: "活动开始后至结束前，以上奖品、数量、概率、金额、预算、时间和地区不会变得对参与者不利；确须变更时，理由与新的规则版本一并保存。",

@@ -1,11 +1,13 @@
 //! The command line from outside: exit statuses, messages, summaries, exports.
 //!
 //! - `run`, `rules`: the commands `run` and `rules check`
+//! - `promises`: what may follow rules in force, and the public notice
 //! - `ledger`: exports and explanations
 //! - `files`: files that are compressed, torn or no text
 
 mod files;
 mod ledger;
+mod promises;
 mod rules;
 mod run;
 
