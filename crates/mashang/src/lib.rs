@@ -26,7 +26,8 @@ use nix::sys::stat::{Mode, umask};
 use cli::draw_args::DrawCommand;
 use cli::log_args::LogCommand;
 use cli::rejects_args::RejectsCommand;
-use cli::{Cli, Command, ExplainCommand, RulesCommand, SnapshotsCommand, TopicsCommand};
+use cli::rules_args::RulesCommand;
+use cli::{Cli, Command, ExplainCommand, SnapshotsCommand, TopicsCommand};
 
 /// An error of usage: exit status 2. Every other failure is 1.
 #[derive(Debug, thiserror::Error)]
@@ -87,8 +88,10 @@ fn run(command: Command, files: Arc<dyn Files>) -> anyhow::Result<()> {
         Command::Explain(ExplainCommand::Code(args)) => commands::explain::code(&args),
         Command::Mint(args) => commands::mint::mint(&args),
         Command::Code(args) => commands::code::code(&args),
-        Command::Rules(RulesCommand::Check(args)) => commands::rules_check::check(&args),
-        Command::Rules(RulesCommand::Publish(args)) => commands::rules_publish::publish(&args, files),
+        Command::Rules(RulesCommand::Check(args)) => commands::rules::check::check(&args),
+        Command::Rules(RulesCommand::Publish(args)) => commands::rules::publish::publish(&args, files),
+        Command::Rules(RulesCommand::List(args)) => commands::rules::list::list(&args, files),
+        Command::Rules(RulesCommand::Notice(args)) => commands::rules::notice::notice(&args),
     }
 }
 

@@ -1,6 +1,5 @@
-//! Arguments of the commands for topics, rules and snapshots of a fleet.
+//! Arguments of the commands for topics and snapshots of a fleet.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -63,25 +62,4 @@ pub(crate) struct SnapshotsArgs {
     /// The store: file:DIR
     #[arg(long, env = "MASHANG_STORE", value_name = "URL")]
     pub(crate) store: String,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Every file is checked as `rules check` does, and against the rules in force. It first completes an interrupted publication,
-of any process.
-
-Examples:
-  mashang rules publish acme.toml --kafka k1:9092 --store file:/srv/mashang")]
-pub(crate) struct RulesPublishArgs {
-    /// Rules, one file per merchant
-    #[arg(required = true, value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(crate) kafka: KafkaArgs,
-    /// The store: file:DIR
-    #[arg(long, env = "MASHANG_STORE", value_name = "URL", required = true)]
-    pub(crate) store: String,
-    /// Where `file:` secrets lie [default: beside the rules]
-    #[arg(long, env = "MASHANG_SECRETS", value_name = "DIR")]
-    pub(crate) secrets: Option<PathBuf>,
 }

@@ -1,7 +1,8 @@
 //! The command line: the commands and their arguments.
 //!
 //! - `code_args`: arguments of the commands that mint codes and say what a code is
-//! - `fleet_args`: arguments of the commands for topics, rules and snapshots of a fleet
+//! - `fleet_args`: arguments of the commands for topics and snapshots of a fleet
+//! - `rules_args`: arguments of the commands for rules
 //! - `rejects_args`: arguments of the commands for records that were set aside
 //! - `log_args`: arguments of the commands that read a log
 //! - `draw_args`: arguments of the commands that recompute draws
@@ -12,6 +13,7 @@ pub(crate) mod draw_args;
 pub(crate) mod fleet_args;
 pub(crate) mod log_args;
 pub(crate) mod rejects_args;
+pub(crate) mod rules_args;
 mod values;
 
 use std::path::PathBuf;
@@ -21,9 +23,10 @@ use ledger::export::{Format, Table};
 
 use crate::cli::code_args::{CodeArgs, MintArgs};
 use crate::cli::draw_args::DrawCommand;
-use crate::cli::fleet_args::{RulesPublishArgs, SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs};
+use crate::cli::fleet_args::{SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs};
 use crate::cli::log_args::LogCommand;
 use crate::cli::rejects_args::RejectsCommand;
+use crate::cli::rules_args::RulesCommand;
 use crate::cli::values::named;
 use crate::config::demo::DemoArgs;
 use crate::config::roles::{ConsoleArgs, EdgeArgs, LedgerArgs, WorkerArgs};
@@ -81,7 +84,7 @@ pub(crate) enum Command {
     /// Show the history of a code
     #[command(subcommand)]
     Explain(ExplainCommand),
-    /// Check rules, or publish them to a fleet
+    /// Check rules, publish them to a fleet, list what was published, print the public notice of draws
     #[command(subcommand)]
     Rules(RulesCommand),
     /// Write the codes of a batch: a table of tokens, or QR pictures
@@ -187,26 +190,4 @@ pub(crate) enum SnapshotsCommand {
     List(SnapshotsArgs),
     /// Read every snapshot to its end; exit status 1 if a file is damaged
     Verify(SnapshotsArgs),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RulesCommand {
-    /// Publish rules to a fleet; each desk uses them from its marker on
-    Publish(RulesPublishArgs),
-    /// Report every mistake at once, with file, line and key; print the version of valid rules
-    Check(RulesCheckArgs),
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  mashang rules check acme.toml
-  mashang rules check acme.toml --against published/acme.toml")]
-pub(crate) struct RulesCheckArgs {
-    /// Rules, one file per merchant
-    #[arg(required = true, value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-    /// The published rules to compare with: reports changes, refuses forbidden ones
-    #[arg(long, value_name = "OLD")]
-    pub(crate) against: Option<PathBuf>,
 }

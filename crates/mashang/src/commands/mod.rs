@@ -5,7 +5,7 @@
 //! - `mint`: the codes of a batch; `code`: what a text is
 //! - `log`: what a log holds, and proofs of it
 //! - `draw`: commits to secrets, and draws recomputed
-//! - `rules_check`, `rules_publish`: checks and publishes rules from files
+//! - `rules`: checks and publishes rules, lists versions, prints the notice of draws
 //! - `topics`, `snapshots`: the topics and snapshots of a fleet
 
 pub(crate) mod code;
@@ -15,8 +15,7 @@ pub(crate) mod export;
 pub(crate) mod log;
 pub(crate) mod mint;
 pub(crate) mod rejects;
-pub(crate) mod rules_check;
-pub(crate) mod rules_publish;
+pub(crate) mod rules;
 pub(crate) mod run;
 pub(crate) mod snapshots;
 pub(crate) mod topics;

@@ -47,6 +47,7 @@ impl DemoArgs {
         let settings = Settings {
             data,
             rules: vec![rules],
+            because: None,
             http: self.http.clone(),
             ingest: self.ingest.clone(),
             partitions: 4,

@@ -61,6 +61,36 @@ impl FromStr for Rate {
     }
 }
 
+/// Maximum length of the text of `--because`, bytes; a longer one is refused.
+const BECAUSE_BYTES_MAX: usize = 1_000;
+
+/// Why rules that break a promise are published all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Because(String);
+
+impl Because {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Because {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Err("is empty: say why the promise is broken".to_owned());
+        }
+        if text.len() > BECAUSE_BYTES_MAX {
+            return Err(format!("has {} bytes: give at most {BECAUSE_BYTES_MAX}", text.len()));
+        }
+        match text.chars().find(|c| c.is_control()) {
+            Some(c) => Err(format!("has the control character U+{:04X}: give text on one line", u32::from(c))),
+            None => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
 /// The address for datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Udp {

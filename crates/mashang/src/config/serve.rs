@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::config::groups::{HttpArgs, IngestArgs, ProcessArgs};
-use crate::config::options::{ClockArg, duration};
+use crate::config::options::{Because, ClockArg, duration};
 use crate::usage;
 
 #[derive(Clone, Debug, Args)]
@@ -27,6 +27,9 @@ pub(crate) struct Settings {
     /// Rules, one file per merchant; published at the start if they are new
     #[arg(long, env = "MASHANG_RULES", num_args = 1.., value_delimiter = ',', value_name = "FILE", required = true)]
     pub(crate) rules: Vec<PathBuf>,
+    /// Publish rules that break the promises of a draw that is on; TEXT says why, and stays with the version
+    #[arg(long, env = "MASHANG_BECAUSE", value_name = "TEXT")]
+    pub(crate) because: Option<Because>,
     #[command(flatten)]
     pub(crate) http: HttpArgs,
     #[command(flatten)]

@@ -1,8 +1,14 @@
 //! `rules check --against OLD`: what changes from one version of a merchant's rules to the next, and what must not.
 
-use serde_json::{Map, Value};
+use std::path::Path;
 
 use domain::model::rules::Rules;
+use domain::model::time::Millis;
+use serde_json::{Map, Value};
+use wire::rules::Checked;
+
+use crate::rules::promises;
+use crate::rules::promises::breach::{Breach, NewFile};
 
 /// A difference: the dotted key, the old value and the new one.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +44,20 @@ pub(crate) fn mistakes(old: &Rules, new: &Rules) -> Vec<String> {
         found.push(format!("currency: is {}, was {}: {message}", new.currency, old.currency));
     }
     found
+}
+
+/// Promises of draws that are on, which the new rules break; only `--because` lets them.
+pub(crate) fn breaches(old: &Rules, file: &Path, new: &Checked, now: Millis) -> Vec<Breach> {
+    let name = file.display().to_string();
+    promises::breaches(old, &new.rules, now, NewFile { name: &name, place: &|key| place(new, key) })
+}
+
+/// The file and line of a key, which names a range by its index in the sorted ranges.
+fn place(new: &Checked, key: &str) -> Option<(String, usize)> {
+    let of_range = key.strip_prefix("range[").and_then(|rest| rest.split_once(']'));
+    let Some((index, rest)) = of_range else { return new.place(key) };
+    let range = new.range_key(index.parse().ok()?)?;
+    new.place(&format!("{range}{rest}"))
 }
 
 /// Changes that are allowed but have consequences that are easily missed.

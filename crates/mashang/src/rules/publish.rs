@@ -1,7 +1,7 @@
 //! Rules in a log: what was published, what is new, and the rulebooks of the desks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
@@ -12,12 +12,14 @@ use domain::model::rules::secrets::{Secret, Secrets};
 use domain::model::rules::{Rules, RulesSeq, version_text};
 use domain::protocol::publish::{Act, Publisher, Registry, Version};
 use domain::protocol::stage::BEHAVIOUR;
-use eventlog::api::{Append, Appender, Consumer, OnFull, read_all};
+use eventlog::api::{Append, Appender, Consumer, OnFull, now_ms, read_all};
 use eventlog::local::meta::Meta;
 use tracing::{info, warn};
 use web::merchants::Rulebooks;
-use wire::rules::{object, secret, version};
+use wire::rules::{Checked, object, secret, version};
 
+use crate::config::options::Because;
+use crate::process::output::report;
 use crate::rules::diff;
 use crate::rules::files::read_secret;
 use crate::rules::store::RulesStore;
@@ -48,15 +50,18 @@ pub(crate) struct RulesPublisher<'a> {
     pub(crate) appender: &'a dyn Appender,
     pub(crate) store: &'a RulesStore,
     pub(crate) registry: &'a mut Registry,
+    /// Why rules that break promises are published all the same.
+    pub(crate) because: Option<&'a Because>,
 }
 
 impl RulesPublisher<'_> {
-    /// Publishes rules, unless they are in force already. Returns their number, and whether it is new. A publication that
+    /// Publishes the rules of a file, unless they are in force already. Returns their number, and whether it is new. A publication that
     /// another process left unfinished is completed first.
     ///
     /// # Errors
     /// They cannot follow the rules in force (usage), or the log refuses the records.
-    pub(crate) fn publish(&mut self, rules: &Rules) -> Result<(RulesSeq, bool)> {
+    pub(crate) fn publish(&mut self, file: &Path, checked: &Checked) -> Result<(RulesSeq, bool)> {
+        let rules = &checked.rules;
         let object = object(rules);
         let sha256 = version(&object);
         read_on(self.consumer, self.registry)?;
@@ -72,10 +77,14 @@ impl RulesPublisher<'_> {
             match publisher.next(self.registry).map_err(usage)? {
                 Act::Propose { follows, record } => {
                     if let Some(last) = follows {
-                        check_against(&self.store.load(&last.sha256)?, rules)?;
+                        check_against(&self.store.load(&last.sha256)?, file, checked, self.because)?;
                     }
                     is_new = true;
                     self.store.put(&object)?;
+                    // The number that is proposed: if another publisher takes it, no version has this number and these rules.
+                    if let Some(because) = self.because {
+                        self.store.put_because(&sha256, self.registry.next_seq(), because, now_ms())?;
+                    }
                     self.append(Topic::Rules, &record)?;
                     read_on(self.consumer, self.registry)?;
                 }
@@ -248,15 +257,30 @@ fn find_secret(
     Ok(None)
 }
 
-fn check_against(old: &Rules, new: &Rules) -> Result<()> {
+/// Compares rules with those in force.
+fn check_against(old: &Rules, file: &Path, checked: &Checked, because: Option<&Because>) -> Result<()> {
+    let new = &checked.rules;
     for warning in diff::warnings(old, new) {
         warn!(merchant = new.merchant, "{warning}");
     }
-    match diff::mistakes(old, new).as_slice() {
-        [] => Ok(()),
-        mistakes => {
-            Err(usage(format!("{}: {}; these rules cannot follow those in force", new.merchant, mistakes.join("; "))))
+    if let mistakes @ [_, ..] = diff::mistakes(old, new).as_slice() {
+        let mistakes = mistakes.join("; ");
+        return Err(usage(format!("{}: {mistakes}; these rules cannot follow those in force", new.merchant)));
+    }
+    let breaches = diff::breaches(old, file, checked, now_ms());
+    if because.is_some() {
+        for breach in &breaches {
+            warn!(merchant = new.merchant, "a promise is broken: {breach}");
         }
+        return Ok(());
+    }
+    for breach in &breaches {
+        report(breach);
+    }
+    match breaches.len() {
+        0 => Ok(()),
+        1 => Err(usage("1 promise of a draw that is on would be broken: nothing was published")),
+        count => Err(usage(format!("{count} promises of draws that are on would be broken: nothing was published"))),
     }
 }
 

@@ -350,9 +350,11 @@ fn publish_all(
     given: &[Checked],
 ) -> Result<Library> {
     let mut registry = publish::Registry::default();
-    let mut publisher = RulesPublisher { meta: log.meta(), consumer, appender: log, store, registry: &mut registry };
-    for checked in given {
-        publisher.publish(&checked.rules)?;
+    let because = settings.because.as_ref();
+    let mut publisher =
+        RulesPublisher { meta: log.meta(), consumer, appender: log, store, registry: &mut registry, because };
+    for (file, checked) in settings.rules.iter().zip(given) {
+        publisher.publish(file, checked)?;
     }
     let own = given.iter().map(|checked| checked.rules.merchant.clone()).collect();
     let secrets = SecretPlaces { dirs: secret_dirs(settings), needed: Needed::Some(own), draws: true, verifies: true };

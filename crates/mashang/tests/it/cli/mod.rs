@@ -1,6 +1,7 @@
 //! The command line from outside: exit statuses, messages, summaries, exports.
 //!
 //! - `run`, `rules`: the commands `run` and `rules check`
+//! - `promises`: what may follow rules in force, and the public notice
 //! - `ledger`: exports and explanations
 //! - `codes`: the commands `mint` and `code`
 //! - `files`: files that are compressed, torn or no text
@@ -12,6 +13,7 @@ mod draws;
 mod files;
 mod ledger;
 mod log;
+mod promises;
 mod rules;
 mod run;
 mod verifier;

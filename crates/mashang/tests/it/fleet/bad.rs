@@ -15,6 +15,7 @@ use testkit::kafka::Kafka;
 use testkit::postgres::Postgres;
 
 use super::roles::{Fleet, Made, PATIENCE, send};
+use crate::program::{done, mashang};
 use crate::serve::steady;
 
 /// A small fleet on the shared broker, with nothing at work yet.
@@ -267,4 +268,36 @@ fn duplicate_name_ends_process_and_foreign_store_refused() {
     other.start("worker-3", &[]);
     let said = wait_for_readiness(&other, "worker-3", &["stopped"]);
     assert!(said.contains("another"), "{said}");
+}
+
+/// Rules that make a draw worse while it is on need a reason, which stays with the version.
+#[test]
+fn broken_promises_are_published_with_a_reason_alone() {
+    let (Some(kafka), Some(postgres)) = (Kafka::shared(), Postgres::shared()) else { return };
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    let fleet = small(dir, kafka, postgres, "promises");
+    let rules = std::fs::read_to_string(dir.join("rules.toml")).expect("a file");
+    let publish = |from: &str, odds: &str, more: &[&str]| {
+        let changed = rules.replace("2026-11-01", from).replace("2027-01-01", "2090-01-01").replace("\"1/3\"", odds);
+        std::fs::write(dir.join("rules.toml"), changed).expect("a file");
+        let args = [&["rules", "publish", "rules.toml"], &fleet.log()[..], &fleet.store(), more].concat();
+        let output = mashang(dir, &args);
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    assert_eq!(publish("2020-11-01", "\"1/3\"", &[]).0, Some(0));
+    let (status, told) = publish("2020-11-01", "\"1/4\"", &[]);
+    assert_eq!(status, Some(2), "{told}");
+    assert!(told.contains(": campaign[0].phase[0].odds.red-1: was 1/3, is 1/4: keep it, or publish with"), "{told}");
+    assert!(told.contains("1 promise of a draw that is on would be broken: nothing was published"), "{told}");
+    let (status, told) = publish("2020-11-01", "\"1/4\"", &["--because", "too many winners"]);
+    assert!(status == Some(0) && told.contains("published, number 3"), "{told}");
+    let listed = done(dir, &[&["rules", "list"], &fleet.log()[..], &fleet.store()].concat());
+    let lines: Vec<&str> = listed.lines().collect();
+    assert!(lines.len() == 3 && lines[1].ends_with("Z replaced"), "{listed}");
+    assert!(lines[2].ends_with("Z in force, because: too many winners"), "{listed}");
+    // Another store has not these rules.
+    let output = mashang(dir, &[&["rules", "list"], &fleet.log()[..], &["--store", "file:elsewhere"]].concat());
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && told.contains("name the store of this log"), "{told}");
 }

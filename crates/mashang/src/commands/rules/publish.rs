@@ -12,7 +12,7 @@ use eventlog::kafka::topics::origin::meta;
 use prometheus::Registry;
 use wire::rules::{object, version};
 
-use crate::cli::fleet_args::RulesPublishArgs;
+use crate::cli::rules_args::RulesPublishArgs;
 use crate::config::object_store::Store;
 use crate::config::options::LogFormat;
 use crate::process::logging::log_as;
@@ -44,10 +44,11 @@ pub(crate) fn publish(args: &RulesPublishArgs, files: Arc<dyn Files>) -> Result<
         appender: &appender,
         store: &store,
         registry: &mut published,
+        because: args.because.as_ref(),
     };
-    for checked in &given {
+    for (file, checked) in args.files.iter().zip(&given) {
         let merchant = &checked.rules.merchant;
-        let (seq, is_new) = publisher.publish(&checked.rules).with_context(|| format!("rules of {merchant}"))?;
+        let (seq, is_new) = publisher.publish(file, checked).with_context(|| format!("rules of {merchant}"))?;
         let version = version_text(&version(&object(&checked.rules)));
         let how = if is_new { "published" } else { "in force already" };
         print(format_args!("{merchant}: version {version} {how}, number {seq}"))?;

@@ -1,12 +1,13 @@
 //! `mashang rules check`: rules are read and checked, and compared with older ones.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use domain::model::rules::version_text;
+use eventlog::api::now_ms;
 use wire::rules::{Checked, object, version};
 
-use crate::cli::RulesCheckArgs;
+use crate::cli::rules_args::RulesCheckArgs;
 use crate::process::output::{print, report};
 use crate::rules::diff;
 use crate::rules::files::read_all;
@@ -30,16 +31,18 @@ pub(crate) fn check(args: &RulesCheckArgs) -> Result<()> {
             rules.funnels.len()
         ))?;
     }
-    args.against.as_deref().map_or(Ok(()), |old| check_against(old, &checked))
+    args.against.as_deref().map_or(Ok(()), |old| check_against(old, &args.files, &checked))
 }
 
 /// Reports what changes from the old rules to the new rules of the same merchant, and refuses a change that is not allowed.
-fn check_against(old: &Path, checked: &[Checked]) -> Result<()> {
+fn check_against(old: &Path, files: &[PathBuf], checked: &[Checked]) -> Result<()> {
     let name = old.display();
     let old = read_all(&[old], None)?.remove(0).rules;
-    let Some(new) = checked.iter().map(|c| &c.rules).find(|rules| rules.merchant == old.merchant) else {
+    let mut given = files.iter().zip(checked);
+    let Some((file, checked)) = given.find(|(_, checked)| checked.rules.merchant == old.merchant) else {
         return Err(usage(format!("--against {name}: is of {}, of which no rules are given", old.merchant)));
     };
+    let new = &checked.rules;
     for change in diff::changes(&old, new) {
         print(change)?;
     }
@@ -50,5 +53,13 @@ fn check_against(old: &Path, checked: &[Checked]) -> Result<()> {
     for mistake in &mistakes {
         report(format_args!("{}: {mistake}", new.merchant));
     }
-    if mistakes.is_empty() { Ok(()) } else { Err(usage(format!("these rules cannot follow {name}"))) }
+    let breaches = diff::breaches(&old, file, checked, now_ms());
+    for breach in &breaches {
+        report(breach);
+    }
+    if mistakes.is_empty() && breaches.is_empty() {
+        Ok(())
+    } else {
+        Err(usage(format!("these rules cannot follow {name}")))
+    }
 }
