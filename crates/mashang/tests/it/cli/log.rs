@@ -38,7 +38,7 @@ fn send(server: &Server, day: i64) {
 /// each other: the last is not over.
 pub(super) fn log() -> TempDir {
     let dir = shop(RULES, "");
-    let mut server = Server::start(dir.path(), &["--clock", "event", "--partitions", "2"]);
+    let server = Server::start(dir.path(), &["--clock", "event", "--partitions", "2"]);
     send(&server, 0);
     send(&server, 1);
     // While the service runs.
