@@ -1,11 +1,13 @@
 //! The arithmetic of draws, from rules, secret and entry alone (contract section 6; docs/proofs.md has it with examples).
 
+use std::collections::{BTreeMap, HashMap};
+
 use domain::model::ids::SEPARATOR;
 use domain::model::rules::draw::winner;
 use domain::model::rules::ff1::Ff1;
 use domain::model::rules::rulebook::Rulebook;
 use domain::model::rules::secrets::Secret;
-use domain::model::rules::{Campaign, Mode, Phase, Prize};
+use domain::model::rules::{Batch, Campaign, Mode, Phase, Prize};
 use domain::model::time::Millis;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -88,12 +90,15 @@ pub(super) enum Unknown {
 
 /// The draws of one campaign.
 pub(super) struct Draws<'r> {
-    book: &'r Rulebook,
     pub(super) campaign: &'r Campaign,
     /// Per phase, what [`winner`] compares with.
     thresholds: &'r [Vec<u128>],
     key: Key,
     sealed: Option<Sealed>,
+    /// The codes of the rules, by id: `None` for one that does not enter the campaign.
+    codes: HashMap<&'r str, Option<DrawCode>>,
+    /// The batches that enter the campaign, by number.
+    batches: BTreeMap<u32, &'r Batch>,
 }
 
 /// A sealed draw: a permutation of the serials of its batch.
@@ -135,28 +140,30 @@ impl<'r> Draws<'r> {
     pub(super) fn new(book: &'r Rulebook, index: usize, secret: &Secret) -> Option<Self> {
         let campaign = &book.rules.campaigns[index];
         let key = Key::new(secret);
-        let sealed = if campaign.mode == Mode::Sealed {
-            let batch = book.rules.batches.iter().find(|batch| batch.campaign.as_ref() == Some(&campaign.id))?;
-            Some(Sealed::new(campaign, &key, batch.count))
-        } else {
-            None
+        let is_own = |of: &Option<String>| of.as_ref() == Some(&campaign.id);
+        let codes = book.rules.codes.iter().map(|code| {
+            let kind = if code.kind.is_item() { DrawCode::Item } else { DrawCode::Shared };
+            (code.id.as_str(), is_own(&code.campaign).then_some(kind))
+        });
+        let batches = book.rules.batches.iter().filter(|batch| is_own(&batch.campaign));
+        let batches: BTreeMap<u32, &Batch> = batches.map(|batch| (batch.number, batch)).collect();
+        let sealed = match campaign.mode {
+            Mode::Sealed => Some(Sealed::new(campaign, &key, batches.values().next()?.count)),
+            Mode::Odds | Mode::Moments => None,
         };
-        Some(Self { book, campaign, thresholds: &book.campaigns[index].thresholds, key, sealed })
+        let thresholds = &book.campaigns[index].thresholds;
+        Some(Self { campaign, thresholds, key, sealed, codes: codes.collect(), batches })
     }
 
     /// What a code's name is in this campaign; `None` if the code enters another one or none.
     pub(super) fn code(&self, name: &str) -> Option<DrawCode> {
-        let rules = &self.book.rules;
-        let is_own = |campaign: &Option<String>| campaign.as_ref() == Some(&self.campaign.id);
-        if let Some(code) = rules.codes.iter().find(|code| code.id == name) {
-            let kind = if code.kind.is_item() { DrawCode::Item } else { DrawCode::Shared };
-            return is_own(&code.campaign).then_some(kind);
+        if let Some(code) = self.codes.get(name) {
+            return *code;
         }
-        let (number, serial) = name.split_once(':')?;
-        let batch = rules.batches.iter().find(|batch| batch.number.to_string() == number)?;
-        let digits = serial;
-        let serial: u64 = serial.parse().ok().filter(|&serial| serial < batch.count)?;
-        (is_own(&batch.campaign) && serial.to_string() == digits).then_some(DrawCode::Token(serial))
+        let (number, digits) = name.split_once(':')?;
+        let batch = self.batches.get(&number.parse().ok()?)?;
+        let serial: u64 = digits.parse().ok().filter(|&serial| serial < batch.count)?;
+        (format!("{}:{serial}", batch.number) == name).then_some(DrawCode::Token(serial))
     }
 
     /// The prize that an entry draws.
@@ -217,11 +224,7 @@ impl<'r> Draws<'r> {
         mut each: impl FnMut(&str, &'r Prize) -> Result<(), E>,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<(), E> {
-        let Some(sealed) = &self.sealed else { return Ok(()) };
-        let batches = &self.book.rules.batches;
-        let Some(batch) = batches.iter().find(|batch| batch.campaign.as_ref() == Some(&self.campaign.id)) else {
-            return Ok(());
-        };
+        let (Some(sealed), Some(batch)) = (&self.sealed, self.batches.values().next()) else { return Ok(()) };
         for serial in 0..sealed.count {
             progress(serial, sealed.count);
             if let Some(index) = sealed.prize(serial) {

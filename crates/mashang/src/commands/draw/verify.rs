@@ -220,9 +220,9 @@ impl Checker<'_, '_> {
         // The prizes that may be granted: the drawn one, and what follows by `else`.
         let mut may_be: Vec<&str> = Vec::new();
         let mut next = prize(&row.drawn);
-        while let Some(prize_) = next.filter(|prize| !may_be.contains(&prize.id.as_str())) {
-            may_be.push(&prize_.id);
-            next = prize_.otherwise.as_deref().and_then(prize);
+        while let Some(this) = next.filter(|this| !may_be.contains(&this.id.as_str())) {
+            may_be.push(&this.id);
+            next = this.otherwise.as_deref().and_then(prize);
         }
         if row.awarded != THANKS && !may_be.contains(&row.awarded.as_str()) {
             let may_be = may_be.join(", ");
