@@ -34,11 +34,14 @@ impl Html {
     /// Adds a table with a head.
     pub(super) fn table(&mut self, head: &[&str], rows: impl FnOnce(&mut Self)) {
         self.around("table", |html| {
-            html.around("thead", |html| {
-                html.around("tr", |html| head.iter().for_each(|cell| html.element("th", cell)))
-            });
+            html.head(head);
             html.around("tbody", rows);
         });
+    }
+
+    /// Adds the head of a table.
+    pub(super) fn head(&mut self, cells: &[&str]) {
+        self.around("thead", |html| html.around("tr", |html| cells.iter().for_each(|cell| html.element("th", cell))));
     }
 
     /// Adds a label with a text for it; several texts are paragraphs.
