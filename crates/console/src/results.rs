@@ -314,7 +314,7 @@ fn json_of(id: &str, answer: Option<&Answer>, is_again: bool) -> Value {
     if let Some(prize) = &answer.prize {
         draw["prize"] = json!(prize);
         if let Some((kind, amount)) = answer.granted {
-            draw["prize_kind"] = json!(kind.as_str());
+            draw["kind"] = json!(kind.as_str());
             if let Some(amount) = amount {
                 draw["amount"] = json!(amount);
             }

@@ -2,6 +2,7 @@
 //!
 //! - `cli`: the command line
 //! - `by_hand`: cases worked out by hand from the contract
+//! - `draws`: draws in numbers
 //! - `differential`: random cases against the naive model
 //! - `journey`: a retailer's year through `run`
 //! - `kept_log`: a data directory of an earlier build
@@ -16,6 +17,7 @@ mod architecture;
 mod by_hand;
 mod cli;
 mod differential;
+mod draws;
 mod fleet;
 mod journey;
 mod kept_log;

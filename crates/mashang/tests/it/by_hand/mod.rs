@@ -6,9 +6,11 @@
 //! - `shares`: shares of a commission and their payees
 //! - `money`: terms, refunds, pre-sales and approval
 //! - `draws`: draws and awards
+//! - `minted`: minted codes, moments, sealed draws, and what bounds prizes
 
 mod counting;
 mod draws;
+mod minted;
 mod money;
 mod shares;
 mod touches;

@@ -9,6 +9,7 @@
 
 mod encodings;
 mod keys;
+mod minted;
 mod overload;
 mod pages;
 mod requests;

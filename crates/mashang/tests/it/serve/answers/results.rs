@@ -42,14 +42,15 @@ fn a_scan_gets_its_result() {
     assert_eq!(scan("b", "u1", "G-1", at + 1_000), json!({"id": "b", "state": "repeat"}));
     assert_eq!(scan("c", "u1", "unheard of", at + 1_000), json!({"id": "c", "state": "counted"}));
     // What each code draws is worked out from the secret: ITEM-2 wins, ITEM-0 does not.
-    let win = json!({"campaign": "wheel", "result": "prize", "prize": "red-1"});
+    let win = json!({"campaign": "wheel", "result": "prize", "prize": "red-1", "kind": "cash", "amount": 100});
     let (winner, loser) = winner_and_loser();
     assert_eq!(scan("d", "u1", &winner, at + 60_000), json!({"id": "d", "state": "entered", "draw": win}));
     assert_eq!(
         scan("e", "u1", &loser, at + 60_000),
         json!({"id": "e", "state": "entered", "draw": {"campaign": "wheel", "result": "thanks"}})
     );
-    let again = json!({"campaign": "wheel", "result": "prize", "prize": "red-1", "again": true});
+    let again =
+        json!({"campaign": "wheel", "result": "prize", "prize": "red-1", "kind": "cash", "amount": 100, "again": true});
     assert_eq!(scan("f", "u1", &winner, at + 120_000), json!({"id": "f", "state": "counted", "draw": again}));
     let claimed = json!({"time": "2026-11-10T16:01:00.000Z", "region": "330102"});
     assert_eq!(

@@ -142,7 +142,7 @@ fn scanned_codes_prize_is_read_from_the_landing() {
     let first = scan(&server, "/c/BOTTLE-1", None);
     assert_eq!(first.status, 307, "{first:?}");
     assert!(first.terms.contains("HttpOnly") && first.terms.contains("SameSite=Lax"), "{}", first.terms);
-    let won = json!({ "id": first.r(), "state": "entered", "draw": { "campaign": "more", "result": "prize", "prize": "bottle" } });
+    let won = json!({ "id": first.r(), "state": "entered", "draw": { "campaign": "more", "result": "prize", "prize": "bottle", "kind": "goods" } });
     assert_eq!(result(&server, first.r()), won);
 
     // The page is opened again: the same shopper, and the same prize.
