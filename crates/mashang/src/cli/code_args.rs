@@ -81,7 +81,7 @@ Prints one JSON object: kind, name, batch, serial, guide, store and campaign, nu
 the rules do not explain, `forged` one that has the shape of a code of a batch, and was never minted.
 
 Examples:
-  mashang code 000E-9F3K-7QXW-0M2B-AC5T --rules acme.toml
+  mashang code 0007-9F3K-7QXW-0M2B-AC5T --rules acme.toml
   mashang code https://m.example/01/06901234567892 --rules acme.toml")]
 pub(crate) struct CodeArgs {
     /// The text of the code, as a scanner gives it
