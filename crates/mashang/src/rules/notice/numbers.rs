@@ -47,8 +47,12 @@ impl Fraction {
         self.above == 0
     }
 
+    /// A long one may be cut into two lines at its bar.
     pub(super) fn text(self) -> String {
-        format!("{}/{}", grouped(self.above), grouped(self.below))
+        const SHORT: usize = 7;
+        let (above, below) = (grouped(self.above), grouped(self.below));
+        let bar = if below.len() > SHORT { " / " } else { "/" };
+        format!("{above}{bar}{below}")
     }
 
     /// The percentage: exact if it has few decimals, else rounded and marked as such; empty if it has too many digits.
