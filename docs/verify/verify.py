@@ -290,7 +290,7 @@ def draws(args):
             if difference is not None:
                 print(f"line {rows.line_num}: {row['code']} {row['shopper']}: {difference}")
                 is_right = False
-    if campaign.mode == "sealed":
+    if campaign.mode == "sealed" and not args.rows_only:
         for serial in range(campaign.batch["count"]):
             name, prize = f"{campaign.batch['number']}:{serial}", campaign.sealed_prize(serial)
             if prize is not None and name not in with_row:
@@ -469,6 +469,10 @@ def main():
         command.set_defaults(check=check)
         for option in options:
             command.add_argument(option, required=True)
+        if check is draws:
+            command.add_argument(
+                "--rows-only", action="store_true", help="do not list the winning codes that have no row, which takes hours"
+            )
         if check is picks:
             command.add_argument("--count", type=int, required=True)
         if check is proofs:

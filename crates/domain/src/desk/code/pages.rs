@@ -326,6 +326,14 @@ mod tests {
             codes.bytes() / count
         };
         assert_eq!(BatchCodes::default().bytes(), 0);
+        // Whole, whatever the size of the batch: every page is full.
         assert!(bytes_of(&mut (0..2_000_000)) <= 24);
+        // 1 % of a batch, as boxes are sold: a thousand serials in a row, then none of the next 99,000. Neighbours are in different
+        // shards, so a page has about ten codes here too.
+        let boxes = (0..100_000_000_u32).step_by(100_000).flat_map(|first| first..first + 1_000);
+        assert!(bytes_of(&mut boxes.into_iter()) <= 32);
+        // 1 % of a batch, without a pattern: ten codes of each page. 100,000,007 is a prime.
+        let spread = (0..1_000_000_u64).map(|i| u32::try_from(i * 61_803_399 % 100_000_007).expect("small"));
+        assert!(bytes_of(&mut spread.into_iter()) <= 32);
     }
 }

@@ -276,7 +276,7 @@ fn wrong_secret_campaign_and_table_are_refused() {
 }
 
 /// The published object of rules with a sealed campaign over 1,000 codes, and one of moments.
-pub(super) fn sealed(dir: &Path) {
+pub(super) fn sealed(dir: &Path, codes: u64) {
     let campaign = |id: &str, mode: &str, prizes: &Value| {
         json!({
             "id": id, "from": 1_794_326_400_000_i64, "to": 1_794_412_800_000_i64, "areas": [], "limit_total": null,
@@ -303,7 +303,7 @@ pub(super) fn sealed(dir: &Path) {
             campaign("hour", "moments", &json!([prize("cash", "cash", 3, [Some(100), Some(200)])])),
         ],
         "batches": [{
-            "number": 7, "kind": "interactive", "count": 1000, "campaign": "bottle", "gtin": null, "url": null,
+            "number": 7, "kind": "interactive", "count": codes, "campaign": "bottle", "gtin": null, "url": null,
             "secret": "file:shown.key", "commit": COMMIT, "alarm_shoppers": null, "activate": "all", "guide": null,
             "store": null, "channel": null,
         }],
@@ -356,7 +356,7 @@ pub(super) fn claim_all(dir: &Path) -> String {
 #[test]
 fn sealed_winning_codes_are_listed_until_they_have_rows() {
     let dir = tempfile::tempdir().expect("a directory");
-    sealed(dir.path());
+    sealed(dir.path(), 1_000);
     let listed = done(dir.path(), &SEALED);
     let count = |prize: &str| listed.lines().filter(|line| line.ends_with(prize)).count();
     assert_eq!((count(": bottle"), count(": points"), listed.lines().count()), (5, 10, 15));
@@ -386,7 +386,7 @@ fn sealed_winning_codes_are_listed_until_they_have_rows() {
 #[test]
 fn moments_need_the_log_but_their_amounts_do_not() {
     let dir = tempfile::tempdir().expect("a directory");
-    sealed(dir.path());
+    sealed(dir.path(), 1_000);
     let version = HEXLOWER.encode(&Sha256::digest(read(dir.path(), "rules.json")))[..12].to_owned();
     let header = read(dir.path(), "awards.csv");
     let row = |amount: &str| {

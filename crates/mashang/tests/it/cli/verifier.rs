@@ -58,14 +58,21 @@ fn sealed_draws_and_amounts_agree() {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
-    sealed(dir.path());
-    let (status, listed) = both_verify(dir.path(), "rules.json", "bottle", "awards.csv");
-    assert_eq!((status, listed.lines().count()), (Some(0), 15));
+    // Of a large batch FF1 leaves few numbers outside, so that a draw takes one step: Python needs milliseconds for each.
+    sealed(dir.path(), 1_000_000);
+    assert_eq!(done(dir.path(), &SEALED).lines().count(), 15);
     let rows = claim_all(dir.path());
-    assert_eq!(both_verify(dir.path(), "rules.json", "bottle", "awards.csv"), (Some(0), String::new()));
+    let both = || {
+        let ours = said(&mashang(dir.path(), &SEALED));
+        let rows_only: String = ours.1.lines().filter(|l| l.starts_with("line ")).map(|l| format!("{l}\n")).collect();
+        let other = said(&python(dir.path(), &[&["draws", "--rows-only"], &SEALED[2..]].concat()));
+        assert_eq!(other, (ours.0, rows_only));
+        other
+    };
+    assert_eq!(both(), (Some(0), String::new()));
     write(dir.path(), "awards.csv", &rows.replace(",bottle,bottle,", ",points,points,").replace(",7:", ",7:1"));
-    assert_eq!(both_verify(dir.path(), "rules.json", "bottle", "awards.csv").0, Some(1));
-    assert_eq!(said(&mashang(dir.path(), &SEALED)).0, Some(1));
+    let (status, found) = both();
+    assert!(status == Some(1) && found.lines().count() >= 15, "{found}");
 }
 
 #[test]
