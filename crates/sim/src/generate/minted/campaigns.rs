@@ -31,13 +31,13 @@ pub(super) fn add(rng: &mut Rng, s: &Scale, p: &mut Plan, id: &str, codes: i64) 
     let (from, to) = span(rng, s, p, mode);
     let mut t = format!("\n[[campaign]]\nid = \"{id}\"\nmode = \"{mode}\"\n");
     t.push_str(&format!("from = {}\nto = {}\n{}", rfc3339(from), rfc3339(to), exclude_guides(rng)));
-    optional(rng, 15, &mut t, "areas", "[\"33\", \"3100\"]".into());
+    optional(rng, 10, &mut t, "areas", "[\"33\", \"3100\"]".into());
     for (percent, key, least, end) in [
         (20, "limit_total", 2, 14),
         (20, "limit_day", 1, 5),
         (30, "limit_wins", 1, 4),
         (35, "budget", 100, 4_000),
-        (40, "budget_day", 50, 1_200),
+        (40, "budget_day", 50, 800),
     ] {
         let n = rng.range(least, end);
         optional(rng, percent, &mut t, key, n.to_string());
@@ -66,11 +66,11 @@ pub(super) fn add(rng: &mut Rng, s: &Scale, p: &mut Plan, id: &str, codes: i64) 
 
 /// Moments lie close enough together that some come within the case.
 fn span(rng: &mut Rng, s: &Scale, p: &Plan, mode: &str) -> (i64, i64) {
-    let begins_within = rng.percent(30) && !p.moments.is_empty();
+    let begins_within = rng.percent(20) && !p.moments.is_empty();
     let from = if begins_within { *rng.pick(&p.moments) } else { s.start - 5 * s.unit };
     let is_short = begins_within && rng.percent(50);
     let to = match mode {
-        "moments" => from + rng.range(10, 120) * s.unit,
+        "moments" => from + rng.range(5, 60) * s.unit,
         _ if is_short => from + rng.range(20, 200) * s.unit,
         _ => from + 400 * DAY,
     };
@@ -99,7 +99,7 @@ fn prize(rng: &mut Rng, p: &Plan, t: &mut String, mode: &str, j: i64, prizes: i6
     let n = rng.range(1, 6);
     optional(rng, 40, t, "stock", n.to_string());
     let n = rng.range(1, 3);
-    optional(rng, 40, t, "stock_day", n.to_string());
+    optional(rng, 50, t, "stock_day", n.to_string());
     if j + 1 < prizes && rng.percent(70) {
         t.push_str(&format!("else = \"p{}\"\n", rng.range(j + 1, prizes)));
     }

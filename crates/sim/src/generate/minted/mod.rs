@@ -91,10 +91,10 @@ fn random_batch(rng: &mut Rng, p: &mut Plan, at: usize, campaign: Option<String>
     let shoppers = rng.range(1, 6).to_string();
     maybe(rng, 30, "alarm_shoppers", shoppers);
     maybe(rng, 30, "url", quoted("https://m.example/c/"));
-    let gtin = rng.percent(50).then(|| with_check_digit(&format!("{}{GTIN_BODY}", rng.below(3))));
+    let gtin = rng.percent(75).then(|| with_check_digit(&format!("{}{GTIN_BODY}", rng.below(3))));
     let kind = *rng.pick(&["interactive", "sales", "unlock", "repair"]);
-    let hot = (0..rng.range(1, 6)).map(|_| rng.range(0, count)).chain([0, count - 1]).collect();
-    let only_ranges = rng.percent(40);
+    let hot = (0..rng.range(1, 4)).map(|_| rng.range(0, count)).chain([0, count - 1]).collect();
+    let only_ranges = rng.percent(25);
     let mut batch = Batch { number, kind, count, campaign, secret, gtin, keys, only_ranges, ranges: vec![], hot };
     ranges(rng, p, &mut batch);
     batch
@@ -115,7 +115,7 @@ fn ranges(rng: &mut Rng, p: &Plan, batch: &mut Batch) {
         let mut maybe = |percent: u64, from: &[String]| rng.percent(percent).then(|| rng.pick(from).clone());
         let guide = maybe(25, &p.guides);
         let store = maybe(25, &p.stores);
-        let region = maybe(60, &["33".into(), "3301".into(), "310000".into(), "44".into()]);
+        let region = maybe(75, &["33".into(), "3301".into(), "310000".into(), "44".into()]);
         let channel = maybe(25, &["bottle".into(), "outlet".into()]);
         batch.ranges.push(Range { from: ends[0], to: ends[1], state, cells: [guide, store, region, channel] });
     }

@@ -4,7 +4,7 @@ use super::super::rng::Rng;
 use super::batch::Batch;
 
 /// Percent of the codes of events that are minted ones.
-const MINTED_PERCENT: u64 = 30;
+const MINTED_PERCENT: u64 = 40;
 const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 /// The code that an event bears instead of its own, now and then.
@@ -18,7 +18,7 @@ pub(crate) fn code(rng: &mut Rng, plans: &[Plan], plan: usize) -> Option<String>
     let serial = *rng.pick(&batch.hot);
     let token = batch.token(serial);
     let token = match rng.below(100) {
-        0..8 if !minted.others.is_empty() => return Some(rng.pick(&minted.others).clone()),
+        0..14 if !minted.others.is_empty() => return Some(rng.pick(&minted.others).clone()),
         0..74 => token,
         // one digit is another
         74..82 => {
@@ -44,7 +44,7 @@ pub(crate) fn code(rng: &mut Rng, plans: &[Plan], plan: usize) -> Option<String>
 
 /// A region of an event's own, now and then, that is or is not where ranges lie.
 pub(crate) fn region(rng: &mut Rng) -> Option<&'static str> {
-    rng.percent(30).then(|| *rng.pick(&["330106", "330200", "310000", "44", "3"]))
+    rng.percent(55).then(|| *rng.pick(&["330106", "330106", "330200", "310000", "310000", "44", "3"]))
 }
 
 fn written(rng: &mut Rng, token: &str, batch: &Batch) -> String {
