@@ -211,7 +211,16 @@ fn every_row_that_differs_is_named() {
     tamper(dir.path());
     let (status, found) = verify(dir.path(), &["--awards", "bad.csv"]);
     assert_eq!(status, 1);
-    expect![[""]].assert_eq(&found);
+    expect![[r#"
+        line 3: MAG-7 u0: drawn red-100, should be red-1
+        line 4: MAG-7 u2: amount 99, should be 2000
+        line 5: MAG-7 u2: rules 0123456789ab, should be b549b6156aa4
+        line 6: MAG-7 u3: drawn red-20, should be - (2026-11-12T00:00:00.000Z is not within the campaign)
+        line 7: MAG-8 u4: drawn red-20, should be - (the code enters no draw of this campaign)
+        line 8: MAG-7 u4: awarded red-2, should be red-1 or thanks
+        line 18: X-1 u7: drawn red-1, should be - (the code draws once, and line 17 has it)
+        line 19: MAG-7 u5: drawn red-20, should be - (line 9 has entry 1 of this shopper)
+    "#]].assert_eq(&found);
 }
 
 #[test]
@@ -224,7 +233,13 @@ fn rows_are_compared_with_the_entries_of_a_log() {
     write(dir.path(), "bad.csv", &without);
     let (status, found) = verify(dir.path(), &["--awards", "bad.csv", "--log", "events.ndjson"]);
     assert_eq!(status, 1);
-    expect![[""]].assert_eq(&found);
+    expect![[r#"
+        line 16: X-1 friend: no entry
+        line 17: MAG-7 friend: drawn red-1, should be - (line 16 has entry 1 of this shopper)
+        line 17: MAG-7 friend: no entry
+        missing: MAG-7 u0: drawn red-1
+        missing: X-1 u1: drawn red-1
+    "#]].assert_eq(&found);
     // Without the log only what the draw itself says is noticed.
     let (_, found) = verify(dir.path(), &["--awards", "bad.csv"]);
     assert!(!found.contains("missing") && !found.contains("no entry"), "{found}");
@@ -268,7 +283,12 @@ fn wrong_secret_campaign_and_table_are_refused() {
         verify("wheel", "shown.key", "rules.toml"),
         verify("wheel", "shown.key", "none.csv"),
     ];
-    expect![[""]].assert_eq(&told.concat());
+    expect![[r#"
+        1: mashang: wrong.key: it is not the secret of campaign wheel: its SHA-256 is 2578ccf8645b2d1dc10c465eff843585970f3a7e22296a92cad55d489a272072, the rules commit to 630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd
+        2: mashang: --campaign whell: is not in rules.toml, which has other, wheel
+        2: mashang: rules.toml:3: missing field `merchant`; give what `mashang export awards` printed
+        2: mashang: --awards none.csv: cannot be read: No such file or directory (os error 2)
+    "#]].assert_eq(&told.concat());
     let awards = read(dir.path(), "awards.csv");
     write(dir.path(), "torn.csv", &awards.replace(",2026-", ",soon 2026-"));
     let told = verify("wheel", "shown.key", "torn.csv");
@@ -490,5 +510,14 @@ fn picked_entries_can_be_checked() {
     write(dir.path(), "list.txt", "ann\n\nbob\nann\n");
     let output = mashang(dir.path(), &[&args[..], &["1"]].concat());
     told.push_str(&format!("{:?}: {}", output.status.code(), String::from_utf8_lossy(&output.stderr)));
-    expect![[""]].assert_eq(&told);
+    expect![[r#"
+        0: 2 of 4 entries, as picked.txt
+        1: mashang: picked.txt: line 1: is ann, should be cho
+        1: mashang: picked.txt: line 3: is the end, should be bob
+        1: mashang: picked.txt: line 2: is ann, should be the end
+        2: mashang: --count 5: list.txt has 4 entries; give that number or a smaller one
+        Some(2): list.txt:2: the line is empty: remove it
+        list.txt:4: is the same as line 1: each entry once
+        mashang: 2 mistakes in --list list.txt: nothing was picked
+    "#]].assert_eq(&told);
 }

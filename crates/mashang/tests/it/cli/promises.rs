@@ -190,6 +190,8 @@ fn versions_are_listed_from_a_log_alone() {
         dir.path(),
         &["rules", "list", "--data", "nowhere"],
         &expect![[r#"
+            mashang: nowhere/log: there is no log: name the directory that `serve --data` wrote
+            exit status 2
         "#]],
     );
     let output = mashang(dir.path(), &["rules", "list"]);
@@ -233,6 +235,8 @@ fn notice_of_an_unknown_draw_names_those_that_are() {
         dir.path(),
         &["rules", "notice", "rules.toml", "--campaign", "whee"],
         &expect![[r#"
+            mashang: --campaign whee: rules.toml has no such campaign; it has wheel
+            exit status 2
         "#]],
     );
     write(dir.path(), "none.toml", "merchant = \"a\"\ncurrency = \"CNY\"\ntime_zone = \"UTC\"\n");
@@ -240,6 +244,8 @@ fn notice_of_an_unknown_draw_names_those_that_are() {
         dir.path(),
         &["rules", "notice", "none.toml"],
         &expect![[r#"
+            mashang: none.toml: has no campaign, so that there is nothing to make public
+            exit status 2
         "#]],
     );
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::program::done;
-use crate::serve::server::Server;
+use crate::serve::server::{Server, post};
 use crate::serve::setup::NDJSON;
 
 const SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -64,14 +64,14 @@ fn code_of_a_thousand_shoppers_is_claimed_once() {
     let server = Server::start(dir.path(), &["--clock", "event", "--partitions", "4"]);
     std::thread::scope(|scope| {
         for sender in 0..SENDERS {
-            let (server, token) = (&server, &token);
+            let (http, token) = (&server.http, &token);
             scope.spawn(move || {
                 for shopper in (sender..SHOPPERS).step_by(SENDERS) {
                     let at = 1_794_326_400_000_u64;
                     let event = json!({
                         "id": "e", "action": "scan", "shopper": format!("u{shopper}"), "time": at, "code": token,
                     });
-                    let answer = server.post(NDJSON, event.to_string().as_bytes()).expect("an answer");
+                    let answer = post(http, NDJSON, event.to_string().as_bytes(), None).expect("an answer");
                     assert_eq!(answer.status, 202, "{}", answer.body);
                 }
             });
