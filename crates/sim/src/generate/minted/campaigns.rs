@@ -37,7 +37,7 @@ pub(super) fn add(rng: &mut Rng, s: &Scale, p: &mut Plan, id: &str, codes: i64) 
         (20, "limit_day", 1, 5),
         (30, "limit_wins", 1, 4),
         (35, "budget", 100, 4_000),
-        (40, "budget_day", 50, 800),
+        (50, "budget_day", 50, 800),
     ] {
         let n = rng.range(least, end);
         optional(rng, percent, &mut t, key, n.to_string());
@@ -67,10 +67,10 @@ pub(super) fn add(rng: &mut Rng, s: &Scale, p: &mut Plan, id: &str, codes: i64) 
 /// Moments lie close enough together that some come within the case.
 fn span(rng: &mut Rng, s: &Scale, p: &Plan, mode: &str) -> (i64, i64) {
     let begins_within = rng.percent(20) && !p.moments.is_empty();
-    let from = if begins_within { *rng.pick(&p.moments) } else { s.start - 5 * s.unit };
+    let from = if begins_within { *rng.pick(&p.moments) } else { s.start - s.unit };
     let is_short = begins_within && rng.percent(50);
     let to = match mode {
-        "moments" => from + rng.range(5, 60) * s.unit,
+        "moments" => from + rng.range(2, 40) * s.unit.max(if rng.percent(50) { DAY } else { 0 }),
         _ if is_short => from + rng.range(20, 200) * s.unit,
         _ => from + 400 * DAY,
     };
@@ -93,7 +93,7 @@ fn prize(rng: &mut Rng, p: &Plan, t: &mut String, mode: &str, j: i64, prizes: i6
     }
     match mode {
         "sealed" => t.push_str(&format!("count = {}\n", rng.range(codes / 10, codes / prizes + 1))),
-        "moments" => t.push_str(&format!("count = {}\n", rng.range(1, 16))),
+        "moments" => t.push_str(&format!("count = {}\n", [1, 2, 5, 16][rng.below(4)])),
         _ => {}
     }
     let n = rng.range(1, 6);

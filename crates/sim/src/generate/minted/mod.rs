@@ -35,12 +35,12 @@ pub(super) fn add(rng: &mut Rng, s: &Scale, p: &mut Plan, at: usize) {
         }
         p.minted.batches.push(batch);
     }
-    if rng.percent(50) {
+    if rng.percent(75) {
         campaigns::add(rng, s, p, "moments", 0);
     }
     let shared = p.minted.shared.clone();
     for id in shared {
-        if rng.percent(70) {
+        if rng.percent(90) {
             let code = format!("LIVE-{id}");
             let table = format!(
                 "\n[[code]]\nid = \"{code}\"\nkind = \"media\"\nchannel = \"livestream\"\ncampaign = \"{id}\"\n"

@@ -18,19 +18,19 @@ pub(crate) fn code(rng: &mut Rng, plans: &[Plan], plan: usize) -> Option<String>
     let serial = *rng.pick(&batch.hot);
     let token = batch.token(serial);
     let token = match rng.below(100) {
-        0..14 if !minted.others.is_empty() => return Some(rng.pick(&minted.others).clone()),
-        0..74 => token,
+        0..30 if !minted.others.is_empty() => return Some(rng.pick(&minted.others).clone()),
+        0..78 => token,
         // one digit is another
-        74..82 => {
+        78..84 => {
             let mut digits = token.into_bytes();
             let i = rng.below(20);
             digits[i] = if digits[i] == b'0' { DIGITS[1 + rng.below(31)] } else { b'0' };
             String::from_utf8(digits).unwrap()
         }
         // no digit at all
-        82..84 => token.replacen(&token[7..8], "U", 1),
+        84..86 => token.replacen(&token[7..8], "U", 1),
         // minted with the right keys beyond the count
-        84..92 => batch.token(batch.count + rng.range(0, 3)),
+        86..93 => batch.token(batch.count + rng.range(0, 3)),
         // another merchant's, or of no batch
         _ if plans.len() > 1 => {
             let batches = &plans[1 - plan].minted.batches;

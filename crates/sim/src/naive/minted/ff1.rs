@@ -3,7 +3,7 @@ use aes::Aes256;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 
 /// Halves of the string are numbers below this.
-const HALF_MAX: u128 = 1 << 120;
+const HALF_MAX: u128 = 1 << 96;
 
 fn encrypted(cipher: &Aes256, block: [u8; 16]) -> [u8; 16] {
     let mut block = block.into();
@@ -69,7 +69,10 @@ impl Ff1 {
             }
             let m = if i % 2 == 0 { u } else { v };
             let modulus = power(m);
-            let y = s[..d].iter().fold(0, |y, byte| (y * 256 + *byte as u128) % modulus);
+            let y = s[..d].chunks(4).fold(0, |y, word| {
+                let word = u32::from_be_bytes(word.try_into().unwrap());
+                ((y << 32) + word as u128) % modulus
+            });
             let c = (number(radix, &a) + y) % modulus;
             a = std::mem::replace(&mut b, numerals(radix, m, c));
         }
