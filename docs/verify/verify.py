@@ -466,7 +466,7 @@ def main():
         (vectors, []),
     ):
         command = commands.add_parser(check.__name__)
-        command.set_defaults(check=check)
+        command.set_defaults(run=check)
         for option in options:
             command.add_argument(option, required=True)
         if check is draws:
@@ -479,7 +479,7 @@ def main():
             command.add_argument("proofs", nargs="+")
     args = parser.parse_args()
     try:
-        return 0 if args.check(args) else 1
+        return 0 if args.run(args) else 1
     except (OSError, ValueError, KeyError, UsageError) as error:
         print(f"verify.py: {type(error).__name__}: {error}", file=sys.stderr)
         return 2

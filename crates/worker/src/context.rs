@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use domain::model::address::{PartitionId, Topic, TopicPartition};
-use domain::protocol::stage::Kept;
+use domain::protocol::kept::Kept;
 use eventlog::api::now_ms;
 use eventlog::local::meta::Meta;
 use parking_lot::{Mutex, MutexGuard};

@@ -22,6 +22,7 @@ use crate::model::time::Millis;
 use crate::protocol::behaviour::{Behaviour, Build};
 use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::genesis::Genesis;
+use crate::protocol::kept::Kept;
 use crate::protocol::positions::{Admission, Position, Positions, ProtocolError};
 use crate::protocol::reject;
 
@@ -102,23 +103,6 @@ impl Outbox {
         let part_bytes_max = self.part_bytes_max;
         self.bodies.entry(TopicPartition::new(topic, partition)).or_insert_with(|| Body::cut_at(part_bytes_max))
     }
-}
-
-/// What a desk keeps for later.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
-    /// Number of refunds that wait for their order.
-    pub waiting_refunds: usize,
-    /// How often each bound on what strangers can make it keep was reached, by the bound's name.
-    pub bounds_reached: Vec<(&'static str, u64)>,
-    /// How many kept touches, orders, refunds and attempts it has looked at since it was loaded: work that grows with what is kept.
-    pub looked_at: u64,
-    /// Number of scans of minted codes that do not live, and of those in another region than the one meant, since it was loaded.
-    pub inactive_scans: u64,
-    /// See `inactive_scans`.
-    pub diverted_scans: u64,
-    /// Number of minted codes in alarm: many distinct shoppers have scanned them, so they may be copied.
-    pub codes_in_alarm: u64,
 }
 
 /// A desk: a pure function of its state and a frame.

@@ -194,7 +194,9 @@ mod tests {
             "https://m.example/01/06901234567892/21/AB12",
             "nothing",
         ];
-        check_all(&texts.map(ToOwned::to_owned), &expect![[r#"
+        check_all(
+            &texts.map(ToOwned::to_owned),
+            &expect![[r#"
             {"kind":"guide","name":"GUIDE-1","batch":null,"serial":null,"guide":"g-1","store":"s-1","campaign":null}
             {"kind":"guide","name":"GUIDE-2","batch":null,"serial":null,"guide":"g-2","store":null,"campaign":null}
             {"kind":"store","name":"SHOP-2","batch":null,"serial":null,"guide":null,"store":"s-2","campaign":null}
@@ -203,7 +205,8 @@ mod tests {
             {"kind":"product","name":"06901234567892","batch":null,"serial":null,"guide":null,"store":null,"campaign":null}
             {"kind":"product","name":"06901234567892","batch":null,"serial":null,"guide":null,"store":null,"campaign":null}
             {"kind":"unknown","name":"nothing","batch":null,"serial":null,"guide":null,"store":null,"campaign":null}
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -227,7 +230,9 @@ mod tests {
             token(7, 1_000, 7),
             token(9, 0, 7),
         ];
-        check_all(&texts, &expect![[r#"
+        check_all(
+            &texts,
+            &expect![[r#"
             {"kind":"interactive","name":"7:0","batch":7,"serial":0,"guide":"g-1","store":"s-2","campaign":null}
             {"kind":"interactive","name":"7:0","batch":7,"serial":0,"guide":"g-1","store":"s-2","campaign":null}
             {"kind":"interactive","name":"7:10","batch":7,"serial":10,"guide":"g-2","store":null,"campaign":null}
@@ -240,7 +245,8 @@ mod tests {
             {"kind":"forged","name":"000712G1Z14KWZDJA2Y8","batch":null,"serial":null,"guide":null,"store":null,"campaign":null}
             {"kind":"forged","name":"00070KWHTJ481TJ2ASTW","batch":null,"serial":null,"guide":null,"store":null,"campaign":null}
             {"kind":"unknown","name":"0009E83F29PF654133T0","batch":null,"serial":null,"guide":null,"store":null,"campaign":null}
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]

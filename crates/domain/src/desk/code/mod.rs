@@ -16,7 +16,8 @@ use crate::model::rules::rulebook::{Library, Rulebook};
 use crate::model::time::Millis;
 use crate::protocol::behaviour::Behaviour;
 use crate::protocol::error::{DeskError, RestoreError};
-use crate::protocol::stage::{Desk, Kept, Outbox};
+use crate::protocol::kept::Kept;
+use crate::protocol::stage::{Desk, Outbox};
 
 use pages::{BatchCodes, Delivery, Scanned};
 

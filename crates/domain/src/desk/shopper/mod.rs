@@ -26,7 +26,8 @@ use crate::model::rules::rulebook::Library;
 use crate::model::time::Millis;
 use crate::protocol::behaviour::Behaviour;
 use crate::protocol::error::{DeskError, RestoreError};
-use crate::protocol::stage::{Desk, Kept, Marker, Outbox};
+use crate::protocol::kept::Kept;
+use crate::protocol::stage::{Desk, Marker, Outbox};
 
 /// State: the shoppers of one partition, by merchant.
 #[derive(Clone, Debug, Default)]

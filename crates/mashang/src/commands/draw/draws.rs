@@ -262,14 +262,15 @@ mod tests {
     }
 
     fn book(batches: &Value, campaign: &Value) -> Rulebook {
+        let own = &campaign["id"];
         let rules = json!({
             "merchant": "acme", "currency": "CNY", "time_zone": "UTC", "late_ms": 0,
             "dedup": {"horizon_minutes": 1, "debounce_ms": 0},
             "attribution": {"window_ms": 0, "model": "last", "protect_ms": 0, "members": "all", "refund_within_ms": 0, "touches_max": 1},
             "commissions": [], "stores": [], "guides": [], "funnels": [], "batches": batches, "campaigns": [campaign],
             "codes": [
-                {"id": "MAG-7", "kind": "media", "guide": null, "store": null, "campaign": "wheel", "channel": null},
-                {"id": "X-1", "kind": "interactive", "guide": null, "store": null, "campaign": "wheel", "channel": null},
+                {"id": "MAG-7", "kind": "media", "guide": null, "store": null, "campaign": own, "channel": null},
+                {"id": "X-1", "kind": "interactive", "guide": null, "store": null, "campaign": own, "channel": null},
             ],
         });
         let rules = wire::rules::from_object(rules.to_string().as_bytes()).expect("rules");

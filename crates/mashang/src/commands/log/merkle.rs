@@ -171,7 +171,7 @@ mod tests {
                 assert_eq!((left.next(), proof.root), (None, root), "{index} of {size}");
                 assert_eq!(root_of(leaves[index], at, of, &proof.path), Some(root), "{index} of {size}");
                 // Another leaf, place, length or neighbour leads elsewhere.
-                assert_ne!(root_of(leaf(b"?"), at, of, &proof.path), Some(root));
+                assert_ne!(root_of(leaf(b"other"), at, of, &proof.path), Some(root));
                 assert_eq!(root_of(leaves[index], of, of, &proof.path), None);
                 assert_ne!(root_of(leaves[index], at ^ 1, of, &proof.path), Some(root));
                 let longer = [&proof.path[..], &[root]].concat();

@@ -21,7 +21,7 @@ use anyhow::{Context, Result, anyhow};
 use data_encoding::HEXLOWER;
 use domain::model::fact::Metric;
 use domain::model::rules::rulebook::Library;
-use domain::protocol::stage::Kept;
+use domain::protocol::kept::Kept;
 use ledger::error::LedgerError;
 use ledger::schema::may_replace;
 use ledger::writer::Writer;

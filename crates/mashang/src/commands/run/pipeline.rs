@@ -8,7 +8,8 @@ use domain::model::address::{Partitions, Topic};
 use domain::model::ids::digest128;
 use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
-use domain::protocol::stage::{BEHAVIOUR, Desk, Kept, Marker, Output, Stage, StageOptions, marker_record};
+use domain::protocol::kept::Kept;
+use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, StageOptions, marker_record};
 use ledger::error::LedgerError;
 use ledger::writer::Writer;
 

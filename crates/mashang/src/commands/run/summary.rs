@@ -1,6 +1,6 @@
 //! The summary of a run.
 
-use domain::protocol::stage::Kept;
+use domain::protocol::kept::Kept;
 use serde_json::{Map, Value, json};
 
 use crate::commands::run::event_files::Tally;

@@ -220,7 +220,8 @@ fn every_row_that_differs_is_named() {
         line 8: MAG-7 u4: awarded red-2, should be red-1 or thanks
         line 18: X-1 u7: drawn red-1, should be - (the code draws once, and line 17 has it)
         line 19: MAG-7 u5: drawn red-20, should be - (line 9 has entry 1 of this shopper)
-    "#]].assert_eq(&found);
+    "#]]
+    .assert_eq(&found);
 }
 
 #[test]
@@ -239,7 +240,8 @@ fn rows_are_compared_with_the_entries_of_a_log() {
         line 17: MAG-7 friend: no entry
         missing: MAG-7 u0: drawn red-1
         missing: X-1 u1: drawn red-1
-    "#]].assert_eq(&found);
+    "#]]
+    .assert_eq(&found);
     // Without the log only what the draw itself says is noticed.
     let (_, found) = verify(dir.path(), &["--awards", "bad.csv"]);
     assert!(!found.contains("missing") && !found.contains("no entry"), "{found}");
@@ -519,5 +521,6 @@ fn picked_entries_can_be_checked() {
         Some(2): list.txt:2: the line is empty: remove it
         list.txt:4: is the same as line 1: each entry once
         mashang: 2 mistakes in --list list.txt: nothing was picked
-    "#]].assert_eq(&told);
+    "#]]
+    .assert_eq(&told);
 }

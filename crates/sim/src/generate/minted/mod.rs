@@ -75,7 +75,7 @@ fn random_batch(rng: &mut Rng, p: &mut Plan, at: usize, campaign: Option<String>
         }
     };
     let is_sealed = campaign.as_deref().is_some_and(campaigns::is_sealed);
-    let count = if is_sealed { 1_000 + rng.range(0, 400) } else { rng.range(1, 41) };
+    let count = if is_sealed { 700_000 + rng.range(0, 300_000) } else { rng.range(1, 41) };
     let secret: Vec<u8> = (0..32).map(|_| rng.draw() as u8).collect();
     p.files.push((secret_file(&p.merchant, number), HEXLOWER.encode(&secret)));
     let mut keys = String::new();
