@@ -76,7 +76,7 @@ pub(crate) fn sealed(c: &Campaign, id: &str, count: u64, serial: u64, seen: &mut
 /// When moment `i` of a prize is.
 fn moment_at(secret: &[u8], (from, to): (i64, i64), id: &str, prize: &str, i: u64) -> i64 {
     let v = uniform(secret, &format!("moment\x1f{id}\x1f{prize}\x1f{i}"));
-    from + (v as u128 * (to - from) as u128 >> 64) as i64
+    from + ((v as u128 * (to - from) as u128) >> 64) as i64
 }
 
 /// The earliest that is not claimed, its prize and number.
@@ -118,7 +118,7 @@ pub(crate) fn moment(
 /// What is granted of `amount` to `most`; the input begins with the campaign.
 pub(crate) fn amount(secret: &[u8], id: &str, prize: &str, input: &str, amount: i64, most: i64) -> i64 {
     let w = uniform(secret, &format!("amount\x1f{id}\x1f{prize}\x1f{input}"));
-    amount + (w as u128 * (most - amount + 1) as u128 >> 64) as i64
+    amount + ((w as u128 * (most - amount + 1) as u128) >> 64) as i64
 }
 
 #[cfg(test)]

@@ -3,18 +3,24 @@ use super::super::rules::Campaign;
 use super::super::{Seen, saw};
 use super::{Award, Draws, drawn, prize};
 
+/// An entry that drew a prize.
+pub(super) struct Winner<'a> {
+    pub(super) shopper: &'a str,
+    pub(super) day: &'a str,
+    pub(super) input: &'a str,
+    pub(super) drawn: &'a str,
+}
+
 impl Draws {
     /// The prize that is granted, and its amount; None: thanks.
     pub(super) fn grant(
         &self,
         c: &Campaign,
         id: &str,
-        shopper: &str,
-        day: &str,
-        input: &str,
-        drawn: &str,
+        winner: &Winner,
         seen: &mut Seen,
     ) -> Option<(String, Option<i64>)> {
+        let Winner { shopper, day, input, drawn } = *winner;
         let granted: Vec<&Award> = self.awards.iter().filter(|a| a.campaign == id && a.awarded.is_some()).collect();
         let cash = |awards: &mut dyn Iterator<Item = &&Award>| -> i128 {
             awards.filter(|a| a.cash).map(|a| a.amount.unwrap() as i128).sum()

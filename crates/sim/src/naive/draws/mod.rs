@@ -5,6 +5,7 @@ mod grant;
 use super::event::Event;
 use super::rules::{Campaign, Mode, Prize, Rules};
 use super::{Seen, saw};
+use grant::Winner;
 use std::collections::BTreeSet;
 
 pub(crate) struct Entry {
@@ -132,7 +133,7 @@ impl Draws {
             saw(seen, "draw: nothing drawn");
             return true;
         };
-        let awarded = self.grant(c, id, &e.shopper, &day, &input, &drawn, seen);
+        let awarded = self.grant(c, id, &Winner { shopper: &e.shopper, day: &day, input: &input, drawn: &drawn }, seen);
         saw(
             seen,
             match &awarded {
