@@ -50,18 +50,18 @@ fn without_drop_rule_seed_fails() {
 
 #[test]
 fn without_previous_frame_rule_seed_fails() {
-    check(&[PreviousRule], &[process(50, "differs"), fleet(0, "differs")]);
+    check(&[PreviousRule], &[process(21, "differs"), fleet(0, "differs")]);
 }
 
 #[test]
 fn without_expiry_at_probe_seed_fails() {
-    check(&[ExpiryAtProbe], &[process(15, "differs"), fleet(7, "differs")]);
+    check(&[ExpiryAtProbe], &[process(15, "differs"), fleet(1, "differs")]);
 }
 
 #[test]
 fn without_acks_before_manifest_seed_fails() {
     let lost = "a frame is lost";
-    check(&[ManifestAfterAcks], &[process(22, lost), fleet(3, lost)]);
+    check(&[ManifestAfterAcks], &[process(26, lost), fleet(3, lost)]);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! - `ledger`: exports and explanations
 //! - `codes`: the commands `mint` and `code`
 //! - `files`: files that are compressed, torn or no text
-//! - `draws`, `log`: draws recomputed, and proofs of what a log holds
+//! - `draws`, `sealed`, `log`: draws recomputed, and proofs of what a log holds
 //! - `verifier`: the same, by another implementation
 
 mod codes;
@@ -16,6 +16,7 @@ mod log;
 mod promises;
 mod rules;
 mod run;
+mod sealed;
 mod verifier;
 
 use std::path::Path;

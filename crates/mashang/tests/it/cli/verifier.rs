@@ -5,8 +5,9 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use super::draws::{SEALED, claim_all, read, sealed, tamper, wheel, write};
+use super::draws::{read, tamper, wheel, write};
 use super::log::{log, root_for};
+use super::sealed::{SEALED, claim_all, sealed};
 use crate::program::{done, mashang};
 
 /// Python, as its probe shows; without it the test is skipped.
