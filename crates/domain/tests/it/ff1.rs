@@ -49,7 +49,7 @@ fn ff1(key: &[u8; 32], radix: u32, tweak: &[u8], digits: &[u32]) -> Vec<u32> {
     p.extend(u32::try_from(tweak.len()).expect("short").to_be_bytes());
     for round in 0..10_u8 {
         let mut q = tweak.to_vec();
-        while (q.len() + bytes + 1) % 16 != 0 {
+        while !(q.len() + bytes + 1).is_multiple_of(16) {
             q.push(0);
         }
         q.push(round);

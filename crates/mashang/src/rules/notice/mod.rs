@@ -70,10 +70,10 @@ impl Notice<'_> {
         html.around("body", |html| {
             html.element("h1", texts.title);
             html.around("dl", |html| {
-                html.pair(texts.merchant, &[self.rules.merchant.clone()]);
+                html.pair(texts.merchant, std::slice::from_ref(&self.rules.merchant));
                 html.pair(texts.version, &[version_text(&self.sha256)]);
-                html.pair(texts.currency, &[self.rules.currency.clone()]);
-                html.pair(texts.time_zone, &[self.rules.time_zone.clone()]);
+                html.pair(texts.currency, std::slice::from_ref(&self.rules.currency));
+                html.pair(texts.time_zone, std::slice::from_ref(&self.rules.time_zone));
             });
             self.missing(html, texts);
             for campaign in &self.campaigns {

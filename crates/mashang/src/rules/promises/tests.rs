@@ -275,7 +275,7 @@ fn odds_are_compared_exactly_and_by_phase() {
     check_both(
         |rules| {
             rules.campaigns[ODDS].phases[1].odds =
-                BTreeMap::from([("red-20".to_owned(), ratio("1/50")), ("red-1".to_owned(), ratio("1/5"))])
+                BTreeMap::from([("red-20".to_owned(), ratio("1/50")), ("red-1".to_owned(), ratio("1/5"))]);
         },
         &expect![
             "acme.toml:20: campaign[1].phase[1].odds.red-1: was 1/4, is 1/5: keep it, or publish with --because TEXT"

@@ -77,10 +77,15 @@ fn unreadable(error: &std::io::Error) -> String {
     format!("cannot be read: {error}: give a file that this process may read")
 }
 
-fn read(bytes: &[u8]) -> Result<HashMap<Box<str>, Box<str>>, Vec<(u64, String)>> {
+/// Regions by what they are given for.
+type Regions = HashMap<Box<str>, Box<str>>;
+
+/// Reads a table; each mistake with its line.
+fn read(bytes: &[u8]) -> Result<Regions, Vec<(u64, String)>> {
     let bytes = bytes.strip_prefix(BOM).unwrap_or(bytes);
     let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
-    let (mut regions, mut lines): (HashMap<Box<str>, Box<str>>, HashMap<Box<str>, u64>) = Default::default();
+    let mut regions = Regions::default();
+    let mut lines: HashMap<Box<str>, u64> = HashMap::new();
     let mut mistakes = Vec::new();
     let mut record = ByteRecord::new();
     let (mut has_header, mut line) = (false, 1);
