@@ -2,8 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::texts::Texts;
-use super::{en, zh};
+use super::texts::{Texts, en, zh};
 
 /// A language of notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

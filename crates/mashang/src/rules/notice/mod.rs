@@ -9,7 +9,6 @@
 //! - `html`, `numbers`: how it is written
 
 mod campaign;
-mod en;
 mod html;
 pub(crate) mod language;
 mod numbers;
@@ -18,7 +17,6 @@ mod proof;
 #[cfg(test)]
 mod tests;
 mod texts;
-mod zh;
 
 use domain::model::rules::{Campaign, Rules, version_text};
 

@@ -5,19 +5,15 @@
 //! - `ledger`: exports and explanations
 //! - `codes`: the commands `mint` and `code`
 //! - `files`: files that are compressed, torn or no text
-//! - `draws`, `sealed`, `log`: draws recomputed, and proofs of what a log holds
-//! - `verifier`: the same, by another implementation
+//! - `proofs`: draws recomputed, and proofs of what a log holds
 
 mod codes;
-mod draws;
 mod files;
 mod ledger;
-mod log;
 mod promises;
+mod proofs;
 mod rules;
 mod run;
-mod sealed;
-mod verifier;
 
 use std::path::Path;
 

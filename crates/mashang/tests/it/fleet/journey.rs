@@ -1,4 +1,4 @@
-//! A real retailer's year through a fleet: two edges, two workers, a ledger on Postgres, a console.
+//! A real retailer's year through a fleet: two edges, two workers, a ledger on Postgres, a console; and one code of many shoppers.
 
 use std::path::PathBuf;
 
@@ -6,6 +6,8 @@ use testkit::kafka::Kafka;
 use testkit::postgres::Postgres;
 
 use super::roles::{Fleet, Made, PATIENCE, send};
+use crate::program::done;
+use crate::serve::answers::minted::{token, write_rules};
 use crate::serve::server::get;
 
 const BATCH: usize = 5_000;
@@ -54,4 +56,47 @@ fn retailers_year_is_the_same_through_a_fleet() {
     fleet.equals_a_run_over_its_dump();
     assert_eq!(fleet.dumped_ids().len(), lines.len(), "every event that was accepted is in the log");
     println!("{} events, every export identical", lines.len());
+}
+
+/// One minted code and 1,000 shoppers, over two edges and two workers: one of them claims it, and each scan is counted.
+#[test]
+fn code_of_a_thousand_shoppers_is_claimed_once_in_a_fleet() {
+    const SHOPPERS: usize = 1_000;
+    let (Some(kafka), Some(postgres)) = (Kafka::shared(), Postgres::shared()) else { return };
+    let dir = tempfile::tempdir().expect("a directory");
+    write_rules(dir.path(), "[[range]]\nbatch = 7\nfrom = 0\nto = 1000\n");
+    let token = token(dir.path(), 123);
+    let made = Made {
+        kafka: kafka.bootstrap(),
+        prefix: "minted",
+        ledger: &postgres.create_database("minted"),
+        rules: "rules.toml",
+        clock: "event",
+        partitions: [4, 4, 2, 4],
+        copies: [1, 1],
+    };
+    let mut fleet = Fleet::make(dir.path(), &made);
+    for name in ["worker-1", "worker-2", "ledger-1", "edge-1", "edge-2"] {
+        fleet.start(name, &[]);
+    }
+    let scan = |shopper| {
+        format!(r#"{{"id":"e","action":"scan","shopper":"u{shopper}","time":1794326400000,"code":"{token}"}}"#)
+    };
+    let batches: Vec<String> = (0..SHOPPERS).map(scan).collect();
+    let batches: Vec<String> = batches.chunks(20).map(|batch| batch.join("\n")).collect();
+    std::thread::scope(|scope| {
+        for part in batches.chunks(batches.len() / 4) {
+            let doors = &fleet.doors;
+            scope.spawn(move || send(doors, part, |_| true));
+        }
+    });
+    fleet.settle(PATIENCE);
+    for name in ["edge-1", "edge-2", "worker-1", "worker-2", "ledger-1"] {
+        fleet.stop(name);
+    }
+    let export = |table| done(dir.path(), &["export", table, "--ledger", &fleet.ledger]);
+    let codes = export("codes");
+    assert!(codes.contains("acme,7:123,interactive,1000,"), "{codes}");
+    assert_eq!(export("awards").lines().count(), 2);
+    fleet.equals_a_run_over_its_dump();
 }

@@ -9,7 +9,7 @@
 //! - `faults`: kills, lost bytes and attacks
 //! - `journey`: a retailer's year
 
-mod answers;
+pub(crate) mod answers;
 mod browser;
 mod clients;
 pub(crate) mod faults;

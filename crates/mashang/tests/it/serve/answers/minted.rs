@@ -8,7 +8,8 @@ use crate::serve::setup::NDJSON;
 
 const SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-fn write_rules(dir: &std::path::Path, ranges: &str) {
+/// Rules with a batch of 1,000 codes that always draw `bottle`, and their secret.
+pub(crate) fn write_rules(dir: &std::path::Path, ranges: &str) {
     let rules = format!(
         r#"
 merchant = "acme"
@@ -43,7 +44,7 @@ odds = {{ bottle = "1/1" }}
 }
 
 /// The token of a serial.
-fn token(dir: &std::path::Path, serial: u32) -> String {
+pub(crate) fn token(dir: &std::path::Path, serial: u32) -> String {
     let serial = serial.to_string();
     let table = done(dir, &["mint", "--rules", "rules.toml", "--batch", "7", "--from", &serial, "--count", "1"]);
     table.lines().nth(1).and_then(|row| row.split(',').nth(1)).expect("a token").to_owned()

@@ -9,7 +9,7 @@
 
 mod encodings;
 mod keys;
-mod minted;
+pub(crate) mod minted;
 mod overload;
 mod pages;
 mod requests;

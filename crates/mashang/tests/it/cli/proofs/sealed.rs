@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::draws::{COMMIT, SECRET, read, write};
-use super::{rules_files, shop};
+use crate::cli::{rules_files, shop};
 use crate::program::{done, export, mashang, run};
 
 /// The published object of rules with a sealed campaign over 1,000 codes, and one of moments.

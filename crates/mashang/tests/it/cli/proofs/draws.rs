@@ -8,7 +8,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::{check, rules_files, shop};
+use crate::cli::{check, rules_files, shop};
 use crate::program::{done, export, mashang, run};
 
 /// The secret of every draw here: the bytes 0 … 31.

@@ -1,8 +1,8 @@
 //! The Chinese texts of a notice.
 
-use super::texts::{Drawing, Step, Texts};
+use super::{Drawing, Step, Texts};
 
-pub(super) const TEXTS: Texts = Texts {
+pub(in crate::rules::notice) const TEXTS: Texts = Texts {
     title: "抽奖活动公示",
     merchant: "商户",
     currency: "币种",

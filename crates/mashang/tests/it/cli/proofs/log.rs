@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::draws::{read, write};
-use super::{RULES, shop};
+use crate::cli::{RULES, shop};
 use crate::program::{done, mashang};
 use crate::serve::server::Server;
 

@@ -2,6 +2,9 @@
 //!
 //! A name in braces stands for a value that [`fill`] puts there.
 
+pub(super) mod en;
+pub(super) mod zh;
+
 /// A way to check something: what it shows, and the command.
 pub(super) struct Step {
     pub(super) text: &'static str,

@@ -1,8 +1,8 @@
 //! The English texts of a notice.
 
-use super::texts::{Drawing, Step, Texts};
+use super::{Drawing, Step, Texts};
 
-pub(super) const TEXTS: Texts = Texts {
+pub(in crate::rules::notice) const TEXTS: Texts = Texts {
     title: "Public notice of prize draws",
     merchant: "Merchant",
     currency: "Currency",

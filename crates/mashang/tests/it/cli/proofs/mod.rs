@@ -1,0 +1,10 @@
+//! The commands that prove: draws recomputed, roots of the log, and the same by another implementation.
+//!
+//! - `draws`, `sealed`: `draw commit`, `draw pick`, `draw verify`
+//! - `log`: `log roots`, `log prove`, `log verify`
+//! - `verifier`: docs/verify/verify.py over the same files
+
+mod draws;
+mod log;
+mod sealed;
+mod verifier;
