@@ -71,6 +71,11 @@ pub enum DeskError {
 }
 
 impl DeskError {
+    /// Whether the record is at fault. A process that lacks a secret may get it, so its partition stops and nothing is set aside.
+    pub(crate) fn is_of_the_record(&self) -> bool {
+        !matches!(self, Self::Secret { .. } | Self::BatchSecret { .. })
+    }
+
     /// The error of a draw whose secret this process does not have.
     pub(crate) fn missing_secret(book: &Rulebook, campaign: &Campaign) -> Self {
         Self::Secret {

@@ -396,7 +396,7 @@ impl<D: Desk> Stage<D> {
         let received = match applied {
             Ok(received) => received,
             // The desk has applied nothing of it.
-            Err(why) if D::TOPIC == Topic::Scans && frame.kind != Kind::Marker => {
+            Err(why) if D::TOPIC == Topic::Scans && frame.kind != Kind::Marker && why.is_of_the_record() => {
                 return self.set_aside(append, record, &why.to_string(), answer);
             }
             Err(what) => return Err(unexpected(what.into())),

@@ -2,9 +2,19 @@
 //!
 //! `MASHANG_DRAWS` says how many draws of odds and amounts there are; the default keeps a run short.
 
+use std::sync::Arc;
+
+use bumpalo::Bump;
+use domain::desk::shopper::ShopperDesk;
+use domain::frame::{Body, Kind, seal};
+use domain::model::address::Partitions;
 use domain::model::rules::RulesSeq;
 use domain::model::rules::draw::{Input, granted_amount, winner};
-use domain::model::rules::rulebook::Rulebook;
+use domain::model::rules::rulebook::{Library, Rulebook};
+use domain::model::rules::secrets::Secrets;
+use domain::model::time::Millis;
+use domain::protocol::stage::{BEHAVIOUR, Marker, Stage, StageOptions, marker_record};
+use wire::event::Merchants;
 
 const DRAWS_DEFAULT: i128 = 200_000;
 const BATCH: u64 = 1_000_000;
@@ -111,4 +121,29 @@ fn odds_and_amounts_are_distributed_as_stated() {
     assert!(fits(&amounts, &[1; 89], 132_277), "{amounts:?}");
     // The mean is 144. The variance of one amount is (89² - 1) / 12 = 660: the mean is off by at most 3.3 of its own deviations.
     assert!((sum - 144 * draws).pow(2) < 660 * draws * 11, "{sum}");
+}
+
+/// A process that lacks the secret of a batch cannot say which codes are forged: its partition stops, and no record is set aside,
+/// because another process applies it.
+#[test]
+fn partition_without_the_secret_of_a_batch_stops() {
+    let checked = book();
+    let sha256 = [7; 32];
+    let without = Rulebook::new(checked.rules, RulesSeq::FIRST, sha256, &Secrets::default());
+    let library: Library = [(RulesSeq::FIRST, Arc::new(without.expect("rules that work")))].into();
+    let mut stage = Stage::new(StageOptions::default(), ShopperDesk::default(), 1, 0, Partitions::all(1));
+    let marker = marker_record(&Marker { merchant: "acme", seq: RulesSeq::FIRST, sha256, behaviour: BEHAVIOUR });
+    stage.step(0, Millis::MAX, &marker, &library, &mut Vec::new()).expect("a marker");
+    let arena = Bump::new();
+    let merchants = Merchants::new([("acme", "CNY")]);
+    let text = br#"{"id":"1","action":"visit","shopper":"u1","time":1794326400000}"#;
+    let mut body = Body::default();
+    body.push(&wire::event::read(text, &merchants, &arena).expect("an event").event);
+    let mut record = Vec::new();
+    body.drain(|bytes, count| record = seal(Kind::Events, 0, None, count, bytes));
+    let mut answers = Vec::new();
+    let stopped = stage.step(1, Millis::MAX, &record, &library, &mut answers).expect_err("it stops");
+    let wanted = "batch 7 of acme: the secret of rules 070707070707 is not found; restore what file:a names";
+    assert!(stopped.to_string().contains(wanted), "{stopped}");
+    assert!(answers.is_empty());
 }

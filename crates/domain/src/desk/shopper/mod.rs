@@ -114,11 +114,11 @@ impl Desk for ShopperDesk {
         }
         // All of them first: a record with an item that cannot be applied is set aside whole.
         let events = frame.items::<Event<'_>>().collect::<Result<Vec<_>, _>>()?;
-        if let Some(event) = events.iter().find(|event| !self.merchants.contains_key(event.merchant)) {
-            return Err(DeskError::NoRules(event.merchant.to_owned()));
-        }
-        if let Some(merchant) = self.merchants.values().find(|merchant| merchant.lacks_secret().is_some()) {
-            return merchant.lacks_secret().map_or(Ok(self.received), Err);
+        for event in &events {
+            let Some(merchant) = self.merchants.get(event.merchant) else {
+                return Err(DeskError::NoRules(event.merchant.to_owned()));
+            };
+            merchant.check_secrets()?;
         }
         for event in &events {
             self.received = self.received.max(event.stamp.min(append));

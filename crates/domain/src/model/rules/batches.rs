@@ -12,6 +12,8 @@ pub struct Batches {
     /// By index in the rules.
     pub terms: Vec<BatchTerms>,
     by_number: HashMap<u32, u32>,
+    /// The index of the first batch whose secret this role lacks.
+    pub without_secret: Option<u32>,
 }
 
 /// What the rules say of a batch.
@@ -78,7 +80,9 @@ impl Batches {
             })
         });
         let by_number = (0..).zip(&rules.batches).map(|(index, batch)| (batch.number, index)).collect();
-        Ok(Self { terms: terms.collect::<Result<_, E>>()?, by_number })
+        let terms: Vec<BatchTerms> = terms.collect::<Result<_, E>>()?;
+        let without_secret = terms.iter().position(|terms| terms.keys.is_none()).and_then(|at| u32::try_from(at).ok());
+        Ok(Self { terms, by_number, without_secret })
     }
 
     /// What a text is that may be a token; `None` if it has not the shape of one, or names no batch of these rules. `gtin` is the

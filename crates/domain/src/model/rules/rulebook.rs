@@ -317,13 +317,6 @@ impl Rulebook {
         if self.by_code.contains_key(name) { None } else { self.batches.named(name) }
     }
 
-    /// The first batch whose secret this role lacks: its number, and the reference to the secret.
-    #[must_use]
-    pub fn missing_batch_secret(&self) -> Option<(u32, &str)> {
-        let at = self.batches.terms.iter().position(|terms| terms.keys.is_none())?;
-        Some((self.rules.batches[at].number, &self.rules.batches[at].secret))
-    }
-
     /// What a code is (contract section 3).
     #[must_use]
     pub fn resolve<'a>(&self, code: &Code<'a>) -> Resolved<'a> {

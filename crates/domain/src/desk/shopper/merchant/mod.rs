@@ -120,12 +120,17 @@ impl Merchant {
         }
     }
 
-    /// The error of a role that lacks the secret of a batch of the rules in force.
-    pub(super) fn lacks_secret(&self) -> Option<DeskError> {
+    /// Checks that this process has the secrets of all batches of the rules in force.
+    ///
+    /// # Errors
+    /// It lacks one.
+    pub(super) fn check_secrets(&self) -> Result<(), DeskError> {
         let book = &self.compiled.book;
-        let (batch, secret) = book.missing_batch_secret()?;
-        let (merchant, secret) = (book.rules.merchant.clone(), secret.to_owned());
-        Some(DeskError::BatchSecret { batch, merchant, version: book.version(), secret })
+        let Some(batch) = book.batches.without_secret.map(|index| &book.rules.batches[index as usize]) else {
+            return Ok(());
+        };
+        let (merchant, secret) = (book.rules.merchant.clone(), batch.secret.clone());
+        Err(DeskError::BatchSecret { batch: batch.number, merchant, version: book.version(), secret })
     }
 
     pub(super) fn state(&self) -> &MerchantState {
