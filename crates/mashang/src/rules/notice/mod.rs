@@ -20,6 +20,8 @@ mod tests;
 mod texts;
 mod zh;
 
+use std::slice::from_ref;
+
 use domain::model::rules::{Campaign, Rules, version_text};
 
 use html::Html;
@@ -70,10 +72,10 @@ impl Notice<'_> {
         html.around("body", |html| {
             html.element("h1", texts.title);
             html.around("dl", |html| {
-                html.pair(texts.merchant, &[self.rules.merchant.clone()]);
+                html.pair(texts.merchant, from_ref(&self.rules.merchant));
                 html.pair(texts.version, &[version_text(&self.sha256)]);
-                html.pair(texts.currency, &[self.rules.currency.clone()]);
-                html.pair(texts.time_zone, &[self.rules.time_zone.clone()]);
+                html.pair(texts.currency, from_ref(&self.rules.currency));
+                html.pair(texts.time_zone, from_ref(&self.rules.time_zone));
             });
             self.missing(html, texts);
             for campaign in &self.campaigns {

@@ -113,7 +113,7 @@ fn fraction(html: &mut Html, texts: &Texts, fraction: Option<Fraction>) {
     html.element("td class=\"p\"", &fraction.map_or_else(String::new, |fraction| fraction.percent(texts)));
 }
 
-fn kind<'t>(texts: &'t Texts, kind: PrizeKind) -> &'t str {
+fn kind(texts: &Texts, kind: PrizeKind) -> &str {
     match kind {
         PrizeKind::Cash => texts.cash,
         PrizeKind::Points => texts.points,
