@@ -49,15 +49,8 @@ pub(crate) fn mistakes(old: &Rules, new: &Rules) -> Vec<String> {
 /// Promises of draws that are on, which the new rules break; only `--because` lets them.
 pub(crate) fn breaches(old: &Rules, file: &Path, new: &Checked, now: Millis) -> Vec<Breach> {
     let name = file.display().to_string();
-    promises::breaches(old, &new.rules, now, NewFile { name: &name, place: &|key| place(new, key) })
-}
-
-/// The file and line of a key, which names a range by its index in the sorted ranges.
-fn place(new: &Checked, key: &str) -> Option<(String, usize)> {
-    let of_range = key.strip_prefix("range[").and_then(|rest| rest.split_once(']'));
-    let Some((index, rest)) = of_range else { return new.place(key) };
-    let range = new.range_key(index.parse().ok()?)?;
-    new.place(&format!("{range}{rest}"))
+    let file = NewFile { name: &name, place: &|key| new.place(key), range_key: &|i| new.range_key(i) };
+    promises::breaches(old, &new.rules, now, file)
 }
 
 /// Changes that are allowed but have consequences that are easily missed.

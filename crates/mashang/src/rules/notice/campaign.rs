@@ -1,5 +1,7 @@
 //! What a draw is: who runs it, when, where, and who may take part.
 
+use std::slice::from_ref;
+
 use domain::model::rules::{Campaign, Mode, PrizeKind, Rules};
 
 use super::html::Html;
@@ -51,7 +53,7 @@ pub(super) fn code_kinds(rules: &Rules, campaign: &Campaign) -> (bool, bool) {
 /// What the organiser says, or that nothing is said.
 fn own_words(html: &mut Html, texts: &Texts, label: &str, words: Option<&String>) {
     match words {
-        Some(words) => html.pair(label, std::slice::from_ref(words)),
+        Some(words) => html.pair(label, from_ref(words)),
         None => {
             html.element("dt", label);
             html.element("dd class=\"missing\"", texts.missing_value);

@@ -18,6 +18,8 @@ mod proof;
 mod tests;
 mod texts;
 
+use std::slice::from_ref;
+
 use domain::model::rules::{Campaign, Rules, version_text};
 
 use html::Html;
@@ -68,10 +70,10 @@ impl Notice<'_> {
         html.around("body", |html| {
             html.element("h1", texts.title);
             html.around("dl", |html| {
-                html.pair(texts.merchant, std::slice::from_ref(&self.rules.merchant));
+                html.pair(texts.merchant, from_ref(&self.rules.merchant));
                 html.pair(texts.version, &[version_text(&self.sha256)]);
-                html.pair(texts.currency, std::slice::from_ref(&self.rules.currency));
-                html.pair(texts.time_zone, std::slice::from_ref(&self.rules.time_zone));
+                html.pair(texts.currency, from_ref(&self.rules.currency));
+                html.pair(texts.time_zone, from_ref(&self.rules.time_zone));
             });
             self.missing(html, texts);
             for campaign in &self.campaigns {

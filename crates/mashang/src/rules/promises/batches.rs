@@ -51,7 +51,7 @@ fn serials(
         } else {
             named += 1;
             let state = range.state;
-            found.add(format!("range[{i}].state"), format!("was active, is {state}: {}: {MEND}", lost.text(is.number)));
+            found.range_state(i, format!("was active, is {state}: {}: {MEND}", lost.text(is.number)));
         }
     }
     if unnamed.0 > 0 {

@@ -29,6 +29,8 @@ pub(crate) struct NewFile<'a> {
     pub(crate) name: &'a str,
     /// File and line of a key, if the key is there.
     pub(crate) place: &'a dyn Fn(&str) -> Option<(String, usize)>,
+    /// The key of a range by its place among all, which are sorted: `range[2]`, or file and line of a register.
+    pub(crate) range_key: &'a dyn Fn(usize) -> Option<String>,
 }
 
 impl NewFile<'_> {
@@ -54,6 +56,14 @@ pub(super) struct Breaches<'a> {
 impl Breaches<'_> {
     pub(super) fn add(&mut self, key: String, what: String) {
         self.list.push(Breach { at: self.file.at(&key), key, what });
+    }
+
+    /// A breach in the state of a range, by its place among all. A row of a register has file and line, and a column as its key.
+    pub(super) fn range_state(&mut self, index: usize, what: String) {
+        let range = (self.file.range_key)(index).unwrap_or_else(|| "range".to_owned());
+        let place = format!("{range}.state");
+        let key = if range.contains(':') { "state".to_owned() } else { place.clone() };
+        self.list.push(Breach { at: self.file.at(&place), key, what });
     }
 
     pub(super) fn changed(&mut self, key: String, was: &str, is: &str) {

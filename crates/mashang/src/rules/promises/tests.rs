@@ -6,6 +6,7 @@ use domain::model::event::Action;
 use domain::model::rules::{Activate, BATCH_COUNT_MAX, Campaign, Mode, PrizeKind, RangeState, Rules, Unlock};
 use domain::model::time::{DAY_MS, Millis};
 use expect_test::{Expect, expect};
+use wire::rules::{Checked, Reference, read};
 
 use super::breach::NewFile;
 use super::breaches;
@@ -17,13 +18,21 @@ const MOMENTS: usize = 2;
 
 /// Keys that stand in the new file: line 10 × the campaign's number for what is within it.
 fn place(key: &str) -> Option<(String, usize)> {
+    if let Some(row) = key.strip_prefix("ranges.csv:") {
+        return Some(("ranges.csv".to_owned(), row.strip_suffix(".state")?.parse().ok()?));
+    }
     let number = key.strip_prefix("campaign[")?.split(']').next()?.parse::<usize>().ok()?;
     Some(("acme.toml".to_owned(), 10 * (number + 1)))
 }
 
 fn compare(old: &Rules, new: &Rules, now: Millis) -> Vec<String> {
-    let found = breaches(old, new, now, NewFile { name: "acme.toml", place: &place });
+    let found = breaches(old, new, now, NewFile { name: "acme.toml", place: &place, range_key: &range_key });
     found.iter().map(ToString::to_string).collect()
+}
+
+/// The second range, and those after it, are rows of a register.
+fn range_key(index: usize) -> Option<String> {
+    Some(if index == 0 { "range[3]".to_owned() } else { format!("ranges.csv:{}", index + 5) })
 }
 
 /// The breaches of a change, while the draws are on; and none of them in the other direction, nor before and after the draw.
@@ -337,14 +346,14 @@ fn active_codes_stay_active() {
     check(
         move |rules| rules.ranges = states(&[(0, 399_999, Active), (399_999, 400_500, Frozen)]),
         &expect![
-            "acme.toml:1: range[1].state: was active, is frozen: 1 code of batch 7, the first is 7:399999: keep it, or publish with --because TEXT"
+            "ranges.csv:6: state: was active, is frozen: 1 code of batch 7, the first is 7:399999: keep it, or publish with --because TEXT"
         ],
     );
     check(
         move |rules| rules.ranges = states(&[(0, 10, Void), (20, 30, Active), (30, 50, Void)]),
         &expect![[r#"
-        acme.toml:1: range[0].state: was active, is void: 10 codes of batch 7, the first is 7:0: keep it, or publish with --because TEXT
-        acme.toml:1: range[2].state: was active, is void: 20 codes of batch 7, the first is 7:30: keep it, or publish with --because TEXT
+        acme.toml:1: range[3].state: was active, is void: 10 codes of batch 7, the first is 7:0: keep it, or publish with --because TEXT
+        ranges.csv:7: state: was active, is void: 20 codes of batch 7, the first is 7:30: keep it, or publish with --because TEXT
         acme.toml:1: batch[0]: was active, is in no range: 399960 codes of batch 7, the first is 7:10: keep it, or publish with --because TEXT"#]],
     );
     check(
@@ -416,4 +425,67 @@ fn what_is_not_promised_may_change() {
     assert_eq!(compare(&old, &new, at(ON)), [] as [&str; 0]);
     assert_eq!(compare(&old, &new, at("2026-11-11T20:00:00+08:00")).len(), 1);
     assert_eq!(compare(&old, &new, at("2026-11-11T19:59:59.999+08:00")).len(), 0);
+}
+
+/// Rules as they are read from files, with a register of ranges.
+fn read_rules(toml: &str, ranges: &str) -> Checked {
+    let mut open = |reference: Reference<'_>| match reference {
+        Reference::Register(_) => Ok(ranges.as_bytes().to_vec()),
+        Reference::Secret(_) => Ok("00".repeat(32).into_bytes()),
+    };
+    read("acme.toml", toml, &mut open).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+}
+
+#[test]
+fn breaches_have_lines_and_keys_of_the_file() {
+    let toml = r#"merchant = "acme"
+currency = "CNY"
+time_zone = "Asia/Shanghai"
+[registers]
+ranges = "ranges.csv"
+[[range]]
+batch = 7
+from = 900
+to = 1000
+[[batch]]
+number = 7
+kind = "interactive"
+campaign = "wheel"
+count = 1000
+url = "https://m.example/c/"
+secret = "file:key"
+commit = "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925"
+[[campaign]]
+id = "wheel"
+mode = "odds"
+from = 2026-11-01T00:00:00+08:00
+to = 2027-01-01T00:00:00+08:00
+exclude_guides = false
+secret = "file:key"
+commit = "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925"
+[[campaign.prize]]
+id = "red"
+kind = "cash"
+amount = 100
+stock = 10
+[[campaign.phase]]
+odds = { red = "1/2" }
+"#;
+    let old = read_rules(toml, "batch,from,to,state\n7,0,10,frozen\n");
+    let new = toml
+        .replace("to = 1000", "to = 1000\nstate = \"void\"")
+        .replace("exclude_guides = false\n", "")
+        .replace("stock = 10", "stock = 9")
+        .replace("red = \"1/2\"", "red = \"1/3\"")
+        .replace("count = 1000", "activate = \"ranges\"\ncount = 1000");
+    let new = read_rules(&new, "batch,from,to,state\n7,0,10,frozen\n\n7,20,30,void\n");
+    let file = NewFile { name: "acme.toml", place: &|key| new.place(key), range_key: &|i| new.range_key(i) };
+    let found = breaches(&old.rules, &new.rules, at(ON), file);
+    expect![[r#"
+        acme.toml:20: campaign[0].exclude_guides: was false, is true: write exclude_guides = false, or publish with --because TEXT
+        acme.toml:31: campaign[0].prize[0].stock: was 10, is 9: keep it, or publish with --because TEXT
+        acme.toml:33: campaign[0].phase[0].odds.red: was 1/2, is 1/3: keep it, or publish with --because TEXT
+        acme.toml:15: batch[0].activate: was all, is ranges: keep it, or publish with --because TEXT
+        ranges.csv:4: state: was active, is void: 10 codes of batch 7, the first is 7:20: keep it, or publish with --because TEXT
+        acme.toml:10: range[0].state: was active, is void: 100 codes of batch 7, the first is 7:900: keep it, or publish with --because TEXT"#]].assert_eq(&found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
 }
