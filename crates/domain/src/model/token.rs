@@ -55,10 +55,10 @@ impl Token {
     /// ```
     /// use domain::model::token::Token;
     ///
-    /// let token = Token::parse("000E-0000-0000-0000-0001").expect("a token");
+    /// let token = Token::parse("0007-0000-0000-0000-0001").expect("a token");
     /// assert_eq!(token.batch, 7);
-    /// assert_eq!(Token::parse("ooOe00000000000000-0i"), Some(token));
-    /// assert_eq!(Token::parse("000E000000000000000U"), None);
+    /// assert_eq!(Token::parse("oO0700000000000000-0i"), Some(token));
+    /// assert_eq!(Token::parse("0007000000000000000U"), None);
     /// ```
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
