@@ -153,8 +153,8 @@ amount_max = 9
 count = 200
 "#;
 
-/// A batch is scanned whole, in an order without a pattern, each code by two shoppers: exactly the stated counts are drawn, whoever
-/// comes first, and the table of awards can be recomputed from the rules and the secret alone.
+/// A batch is scanned whole, in an order without a pattern, each code by two shoppers: exactly the stated counts are drawn,
+/// and the table of awards can be recomputed from the rules and the secret alone.
 #[test]
 fn sealed_batch_scanned_whole_draws_exact_counts() {
     let dir = check(BATCH, r#"{"id":"0","action":"visit","shopper":"u0","time":"2026-11-01T00:00:00Z"}"#, &[]);
