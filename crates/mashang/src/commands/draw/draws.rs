@@ -1,4 +1,6 @@
 //! The arithmetic of draws, from rules, secret and entry alone (contract section 6; docs/proofs.md has it with examples).
+//!
+//! It is written apart from the desks' own (`domain::model::rules::draw`): what verifies must not repeat their mistakes.
 
 use std::collections::{BTreeMap, HashMap};
 
