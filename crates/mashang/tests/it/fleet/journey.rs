@@ -58,7 +58,8 @@ fn retailers_year_is_the_same_through_a_fleet() {
     println!("{} events, every export identical", lines.len());
 }
 
-/// One minted code and 1,000 shoppers, over two edges and two workers: one of them claims it, and each scan is counted.
+/// One minted code and 1,000 shoppers, over two edges and two workers: one of them claims it, and each scan is counted. Who comes
+/// first is what the log of the code desk says, so a run over the dump of the scans may name another one.
 #[test]
 fn code_of_a_thousand_shoppers_is_claimed_once_in_a_fleet() {
     const SHOPPERS: usize = 1_000;
@@ -98,5 +99,4 @@ fn code_of_a_thousand_shoppers_is_claimed_once_in_a_fleet() {
     let codes = export("codes");
     assert!(codes.contains("acme,7:123,interactive,1000,"), "{codes}");
     assert_eq!(export("awards").lines().count(), 2);
-    fleet.equals_a_run_over_its_dump();
 }
