@@ -107,18 +107,30 @@ class Ff1:
         start = bytes([1, 2, 1, 0, 0, 2, 10, self.left]) + digits.to_bytes(4, "big") + len(tweak).to_bytes(4, "big")
         self.after_start = self.aes.encrypt(start)
 
+    def round(self, i, half):
+        """What round i adds to one half, from the other."""
+        zeros = bytes((-len(self.tweak) - self.half_bytes - 1) % 16)
+        q = self.tweak + zeros + bytes([i]) + half.to_bytes(self.half_bytes, "big")
+        r = self.after_start
+        for at in range(0, len(q), 16):
+            r = self.aes.encrypt(bytes(x ^ y for x, y in zip(r, q[at : at + 16])))
+        # d is 8 for halves of at most 32 digits, so one block is enough.
+        return int.from_bytes(r[:8], "big")
+
+    def size(self, i):
+        """The number of values of the half that round i changes."""
+        return 1 << (self.left if i % 2 == 0 else self.right)
+
     def encrypt(self, value):
         a, b = value >> self.right, value & ((1 << self.right) - 1)
         for i in range(10):
-            zeros = bytes((-len(self.tweak) - self.half_bytes - 1) % 16)
-            q = self.tweak + zeros + bytes([i]) + b.to_bytes(self.half_bytes, "big")
-            r = self.after_start
-            for at in range(0, len(q), 16):
-                r = self.aes.encrypt(bytes(x ^ y for x, y in zip(r, q[at : at + 16])))
-            # d is 8 for halves of at most 32 digits, so one block is enough.
-            y = int.from_bytes(r[:8], "big")
-            digits = self.left if i % 2 == 0 else self.right
-            a, b = b, (a + y) % (1 << digits)
+            a, b = b, (a + self.round(i, b)) % self.size(i)
+        return a << self.right | b
+
+    def decrypt(self, value):
+        a, b = value >> self.right, value & ((1 << self.right) - 1)
+        for i in reversed(range(10)):
+            a, b = (b - self.round(i, a)) % self.size(i), a
         return a << self.right | b
 
 
@@ -137,6 +149,13 @@ class Sealed:
         while position >= self.count:
             position = self.ff1.encrypt(position)
         return position
+
+    def serial(self, position):
+        """The serial at a position."""
+        serial = self.ff1.decrypt(position)
+        while serial >= self.count:
+            serial = self.ff1.decrypt(serial)
+        return serial
 
 
 def entry_input(campaign, code, is_item, shopper, n):
@@ -198,6 +217,11 @@ class Campaign:
             if position < end:
                 return prize["id"]
         return None
+
+    def winning_codes(self):
+        """(serial, prize) of every winning code of a sealed campaign, by serial."""
+        prizes = [prize["id"] for prize in self.terms["prizes"] for _ in range(prize.get("count") or 0)]
+        return sorted((self.sealed.serial(position), prize) for position, prize in enumerate(prizes))
 
     def phase(self, n, time):
         for phase in self.terms["phases"]:
@@ -290,10 +314,10 @@ def draws(args):
             if difference is not None:
                 print(f"line {rows.line_num}: {row['code']} {row['shopper']}: {difference}")
                 is_right = False
-    if campaign.mode == "sealed" and not args.rows_only:
-        for serial in range(campaign.batch["count"]):
-            name, prize = f"{campaign.batch['number']}:{serial}", campaign.sealed_prize(serial)
-            if prize is not None and name not in with_row:
+    if campaign.mode == "sealed":
+        for serial, prize in campaign.winning_codes():
+            name = f"{campaign.batch['number']}:{serial}"
+            if name not in with_row:
                 print(f"no row: {name}: {prize}")
     return is_right
 
@@ -458,29 +482,27 @@ def read_secret(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for check, options in (
+    for command, options in (
         (draws, ["--rules", "--campaign", "--secret", "--awards"]),
         (picks, ["--list", "--secret", "--name", "--check"]),
         (roots, ["--records", "--roots"]),
         (proofs, ["--root"]),
         (vectors, []),
     ):
-        command = commands.add_parser(check.__name__)
-        command.set_defaults(run=check)
+        arguments = commands.add_parser(command.__name__)
+        arguments.set_defaults(command=command)
         for option in options:
-            command.add_argument(option, required=True)
-        if check is draws:
-            command.add_argument(
-                "--rows-only", action="store_true", help="do not list the winning codes that have no row, which takes hours"
-            )
-        if check is picks:
-            command.add_argument("--count", type=int, required=True)
-        if check is proofs:
-            command.add_argument("proofs", nargs="+")
+            arguments.add_argument(option, required=True)
+        if command is picks:
+            arguments.add_argument("--count", type=int, required=True)
+        if command is proofs:
+            arguments.add_argument("proofs", nargs="+")
     args = parser.parse_args()
+    sys.stdout.reconfigure(encoding="utf-8")
     try:
-        return 0 if args.run(args) else 1
-    except (OSError, ValueError, KeyError, UsageError) as error:
+        return 0 if args.command(args) else 1
+    # Exit status 1 says that something differs, so no other error may end with it.
+    except Exception as error:
         print(f"verify.py: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
 
