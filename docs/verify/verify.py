@@ -431,6 +431,12 @@ def proofs(args):
             leads = "nowhere" if found is None else f"to root {found.hex()}"
             print(f"{path}: the record and its path lead {leads}, the proof names {proof['root']}")
             is_right = False
+        checksum = proof.pop("checksum", None)
+        fields = ("record", "topic", "partition", "offset", "index", "size", "path", "root")
+        text = json.dumps({field: proof[field] for field in fields}, separators=(",", ":"))
+        if checksum is not None and checksum != hashlib.sha256(text.encode()).hexdigest():
+            print(f"{path}: the proof was changed: its checksum is not that of its fields")
+            is_right = False
     return is_right
 
 

@@ -7,29 +7,16 @@ use data_encoding::{BASE64, HEXLOWER};
 use domain::model::address::Topic;
 use domain::model::event::{Action, Event};
 use domain::model::ids;
-use serde::Serialize;
 
 use super::days::{Next, UtcDay, open_scans, walk};
 use super::merkle::{Inclusion, inclusion, leaf};
+use super::proof::Proof;
 use super::roots::text;
 use crate::cli::log_args::LogProveArgs;
 use crate::process::output::print;
 use crate::usage;
 
 const CLIENT_ID: &str = "mashang-log-prove";
-
-/// A proof as it is written.
-#[derive(Debug, Serialize)]
-struct Proof<'p> {
-    record: String,
-    topic: &'p str,
-    partition: u16,
-    offset: u64,
-    index: u64,
-    size: u64,
-    path: Vec<String>,
-    root: String,
-}
 
 /// A record with the wanted event.
 struct Found {
@@ -95,15 +82,16 @@ pub(crate) fn prove(args: &LogProveArgs) -> Result<()> {
     let Inclusion { root, path } = inclusion(found.index, size, &mut next)?;
     let proof = Proof {
         record: BASE64.encode(&proved),
-        topic: Topic::Scans.as_str(),
+        topic: Topic::Scans.as_str().to_owned(),
         partition,
         offset: found.offset,
         index: found.index,
         size,
         path: path.iter().map(|hash| HEXLOWER.encode(hash)).collect(),
         root: HEXLOWER.encode(&root),
+        checksum: None,
     };
-    print(serde_json::to_string(&proof)?)
+    print(serde_json::to_string(&proof.sealed()?)?)
 }
 
 fn is_wanted(event: &Event<'_>, args: &LogProveArgs) -> bool {

@@ -4,9 +4,9 @@ use std::fs::File;
 
 use anyhow::{Result, anyhow};
 use data_encoding::{BASE64, HEXLOWER};
-use serde::Deserialize;
 
 use super::merkle::{Hash, leaf, root_of};
+use super::proof::Proof;
 use crate::cli::log_args::LogVerifyArgs;
 use crate::process::input;
 use crate::process::output::print;
@@ -15,27 +15,15 @@ use crate::usage;
 /// Maximum length of a path: a tree cannot have more leaves than there are offsets. A longer one is no proof.
 const PATH_MAX: usize = 64;
 
-/// A proof as it is read.
-#[derive(Debug, Deserialize)]
-struct Proof {
-    record: String,
-    topic: String,
-    partition: u16,
-    offset: u64,
-    index: u64,
-    size: u64,
-    path: Vec<String>,
-    root: String,
-}
-
 /// Reports on standard output that the proof is right.
 pub(crate) fn verify(args: &LogVerifyArgs) -> Result<()> {
     let name = args.proof.display();
     let wrong = |what: String| usage(format!("{name}: {what}"));
     let file = File::open(&args.proof).map_err(|e| wrong(format!("cannot be read: {e}")))?;
     let bytes = input::whole(file).map_err(wrong)?;
-    let proof: Proof = serde_json::from_slice(&bytes)
+    let mut proof: Proof = serde_json::from_slice(&bytes)
         .map_err(|e| wrong(format!("is no proof ({e}); give what `mashang log prove` printed")))?;
+    let is_whole = proof.is_whole()?;
     let Proof { topic, partition, offset, index, size, .. } = &proof;
     let record = BASE64.decode(proof.record.as_bytes()).map_err(|e| wrong(format!("record: is not base64: {e}")))?;
     let path: Vec<Hash> = proof
@@ -59,6 +47,9 @@ pub(crate) fn verify(args: &LogVerifyArgs) -> Result<()> {
     }
     if own != args.root {
         return Err(anyhow!("{name}: the proof itself names root {}, the record leads to the given one", proof.root));
+    }
+    if !is_whole {
+        return Err(anyhow!("{name}: the proof was changed: its checksum is not that of its fields; get it again"));
     }
     print(format_args!("{name}: the record is number {index} of {size} under this root; the proof says {place}"))
 }

@@ -132,6 +132,26 @@ fn every_event_of_a_day_that_is_over_is_proved() {
     assert_eq!(proved, 8);
 }
 
+/// A changed byte anywhere in a proof is noticed; a proof that another program wrote may lack the checksum.
+#[test]
+fn proof_with_any_byte_changed_is_refused() {
+    let dir = log();
+    let (_, proof) = prove(dir.path(), "e0-4", "u4", &[]);
+    let fields: Value = serde_json::from_str(&proof).expect("JSON");
+    let root = root_for(dir.path(), &fields);
+    let verify = || mashang(dir.path(), &["log", "verify", "proof.json", "--root", &root]).status.code();
+    for at in 0..proof.len() {
+        let mut changed = proof.clone().into_bytes();
+        changed[at] ^= 1;
+        std::fs::write(dir.path().join("proof.json"), &changed).expect("a file");
+        assert_ne!(verify(), Some(0), "byte {at}");
+    }
+    let mut without = fields;
+    without.as_object_mut().expect("an object").remove("checksum");
+    write(dir.path(), "proof.json", &without.to_string());
+    assert_eq!(verify(), Some(0));
+}
+
 #[test]
 fn what_cannot_be_proved_is_refused_with_the_mend() {
     let dir = log();
