@@ -287,6 +287,12 @@ def row_difference(campaign, version, row, by_code, by_entry, line):
     wanted = "" if amount is None else str(amount)
     if wanted != row["amount"]:
         return f"amount {row['amount'] or '-'}, should be {wanted or '-'}"
+    prize_kind = "" if prize is None else prize["kind"]
+    if prize_kind != row["prize_kind"]:
+        return f"prize_kind {row['prize_kind'] or '-'}, should be {prize_kind or '-'}"
+    states = ["thanks"] if prize is None else ["granted"] if prize["unlock"] is None else ["locked", "unlocked", "expired"]
+    if row["state"] not in states:
+        return f"state {row['state'] or '-'}, should be {' or '.join(states)}"
     return None
 
 

@@ -21,7 +21,10 @@ pub(super) struct AwardRow {
     pub(super) drawn: String,
     /// A prize's id, or `thanks`.
     pub(super) awarded: String,
+    /// Empty for thanks.
+    pub(super) prize_kind: String,
     pub(super) amount: Option<i64>,
+    pub(super) state: String,
 }
 
 impl AwardRow {
@@ -42,7 +45,9 @@ struct Cells<'c> {
     time: &'c str,
     drawn: &'c str,
     awarded: &'c str,
+    prize_kind: &'c str,
     amount: &'c str,
+    state: &'c str,
 }
 
 /// The rows of one campaign. `name` is the file's, for messages.
@@ -86,7 +91,9 @@ pub(super) fn read(name: &str, file: impl Read, merchant: &str, campaign: &str) 
             time,
             drawn: cells.drawn.to_owned(),
             awarded: cells.awarded.to_owned(),
+            prize_kind: cells.prize_kind.to_owned(),
             amount,
+            state: cells.state.to_owned(),
         });
     }
     Ok(rows)

@@ -231,9 +231,23 @@ impl Checker<'_, '_> {
         }
         let amount = prize(&row.awarded).map(|prize| self.draws.amount(prize, kind, &entry));
         let amount = amount.transpose().expect("a row has all that an amount depends on").flatten();
+        let kind_word = prize(&row.awarded).map_or("", |prize| prize.kind.as_str());
+        let states: &[&str] = match prize(&row.awarded) {
+            None => &[THANKS],
+            Some(prize) if prize.unlock.is_none() => &["granted"],
+            Some(_) => &["locked", "unlocked", "expired"],
+        };
+        let or_nothing = |text: &str| if text.is_empty() { NOTHING.to_owned() } else { text.to_owned() };
         if amount != row.amount {
             let text = |amount: Option<i64>| amount.map_or_else(|| NOTHING.to_owned(), |amount| amount.to_string());
             differences.add(row, &format!("amount {}, should be {}", text(row.amount), text(amount)));
+        } else if kind_word != row.prize_kind {
+            let (found, wanted) = (or_nothing(&row.prize_kind), or_nothing(kind_word));
+            differences.add(row, &format!("prize_kind {found}, should be {wanted}"));
+        } else if !states.contains(&row.state.as_str()) {
+            // Which of several it is depends on other events of the shopper.
+            let found = or_nothing(&row.state);
+            differences.add(row, &format!("state {found}, should be {}", states.join(" or ")));
         }
     }
 

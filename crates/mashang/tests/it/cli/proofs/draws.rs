@@ -246,6 +246,33 @@ fn rows_are_compared_with_the_entries_of_a_log() {
     assert!(!found.contains("missing") && !found.contains("no entry"), "{found}");
 }
 
+/// Whatever field of a row is changed: with the log at hand, the row or the missing one is named.
+#[test]
+fn every_field_of_a_row_is_compared() {
+    let dir = wheel();
+    let table = read(dir.path(), "awards.csv");
+    let rows: Vec<Vec<&str>> = table.lines().map(|row| row.split(',').collect()).collect();
+    let own: Vec<usize> = (1..rows.len()).filter(|&line| rows[line][1] == "wheel").collect();
+    for (column, name) in rows[0].iter().enumerate() {
+        for line in [own[0], own[own.len() - 1]] {
+            let mut changed = rows.clone();
+            changed[line][column] = match *name {
+                "entry" | "amount" => "3",
+                "time" => "2026-11-11T11:11:11.111Z",
+                "state" if rows[line][column] == "thanks" => "granted",
+                "state" => "thanks",
+                _ => "other",
+            };
+            assert_ne!(changed, rows, "{name}");
+            let text: String = changed.iter().map(|row| format!("{}\n", row.join(","))).collect();
+            write(dir.path(), "bad.csv", &text);
+            let (status, found) = verify(dir.path(), &["--awards", "bad.csv", "--log", "events.ndjson"]);
+            let line = format!("line {}: ", line + 1);
+            assert!(status == 1 && (found.contains(&line) || found.contains("missing: ")), "{name}: {found}");
+        }
+    }
+}
+
 #[test]
 fn one_draw_is_recomputed_from_its_code() {
     let dir = wheel();
