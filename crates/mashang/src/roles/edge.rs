@@ -259,7 +259,7 @@ impl Rules {
     fn read(&mut self) -> Result<()> {
         read_on(&mut *self.consumer, &mut self.published)?;
         let known = self.catalog.rulebooks();
-        let now = served(&self.published, &self.store, &known, &self.secrets)?;
+        let (now, outcome) = served(&self.published, &self.store, &known, &self.secrets);
         let seq = |(merchant, book): (&String, &Arc<Rulebook>)| (merchant.clone(), book.seq);
         if !now.iter().map(seq).eq(known.iter().map(seq)) {
             info!(merchants = now.len(), "rules are served");
@@ -270,7 +270,7 @@ impl Rules {
             }
             self.catalog.set_rulebooks(now);
         }
-        Ok(())
+        outcome
     }
 }
 

@@ -284,16 +284,15 @@ fn check_against(old: &Rules, file: &Path, checked: &Checked, because: Option<&B
     }
 }
 
-/// The merchants whose events are accepted: those whose rules are in every partition, each with its last rules.
-///
-/// # Errors
-/// An object or a secret is missing.
+/// The merchants whose events are accepted: those whose rules are in every partition, each with its last rules; and the first
+/// failure. A merchant whose last rules lack an object or a secret is served under the rules in `known`, or not at all: that stops
+/// no other.
 pub(crate) fn served(
     registry: &Registry,
     store: &RulesStore,
     known: &Rulebooks,
     secrets: &SecretPlaces,
-) -> Result<Rulebooks> {
+) -> (Rulebooks, Result<()>) {
     let mut last: BTreeMap<&str, &Version> = BTreeMap::new();
     for version in registry.published().iter().filter(|version| registry.is_placed(version.seq)) {
         let place = last.entry(&version.merchant).or_insert(version);
@@ -301,12 +300,68 @@ pub(crate) fn served(
             *place = version;
         }
     }
-    let served = last.into_iter().map(|(merchant, version)| {
-        let book = match known.get(merchant).filter(|book| book.seq == version.seq) {
-            Some(book) => Arc::clone(book),
-            None => edge_rulebook(store.load(&version.sha256)?, version.seq, version.sha256, secrets)?,
+    let (mut served, mut outcome) = (Rulebooks::new(), Ok(()));
+    for (merchant, version) in last {
+        let before = known.get(merchant);
+        let book = match before.filter(|book| book.seq == version.seq) {
+            Some(book) => Ok(Arc::clone(book)),
+            None => {
+                store.load(&version.sha256).and_then(|rules| edge_rulebook(rules, version.seq, version.sha256, secrets))
+            }
         };
-        Ok((merchant.to_owned(), book))
-    });
-    served.collect()
+        let book = book.map_err(|error| outcome = std::mem::replace(&mut outcome, Ok(())).and(Err(error))).ok();
+        served.extend(book.or_else(|| before.cloned()).map(|book| (merchant.to_owned(), book)));
+    }
+    (served, outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::protocol::publish::placed_record;
+    use domain::protocol::stage::{Marker, marker_record};
+    use eventlog::files::disk::Disk;
+
+    use super::*;
+
+    const BATCH: &str = r#"
+[[batch]]
+number = 7
+kind = "repair"
+count = 1
+secret = "file:batch.key"
+commit = "630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd"
+"#;
+
+    /// The secret of one merchant's batch is not at this edge: that merchant's last rules are not served, and every other's are.
+    #[test]
+    fn missing_secret_holds_up_no_other_merchants_rules() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = RulesStore::new(Arc::new(Disk), dir.path());
+        let mut registry = Registry::default();
+        let mut publish = |merchant: &str, more: &str| {
+            let text = format!("merchant = \"{merchant}\"\ncurrency = \"CNY\"\ntime_zone = \"UTC\"\n{more}");
+            let secret = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+            let checked = wire::rules::read("r.toml", &text, &mut |_| Ok(secret.into())).expect("rules");
+            let object = object(&checked.rules);
+            store.put(&object).expect("a file");
+            let marker = Marker { merchant, seq: registry.next_seq(), sha256: version(&object), behaviour: BEHAVIOUR };
+            for record in [marker_record(&marker), placed_record(marker.seq)] {
+                registry.take(registry.next_offset(), &record).expect("a record of rules");
+            }
+            registry.clone()
+        };
+        let places =
+            SecretPlaces { dirs: vec![dir.path().to_owned()], needed: Needed::All, draws: false, verifies: true };
+        let seqs = |books: &Rulebooks| books.iter().map(|(name, book)| (name.clone(), book.seq.0)).collect::<Vec<_>>();
+        let before = publish("bad", "");
+        let (known, outcome) = served(&before, &store, &Rulebooks::new(), &places);
+        outcome.expect("no secret is needed");
+        publish("bad", BATCH);
+        publish("new", BATCH);
+        let now = publish("good", "");
+        let (books, outcome) = served(&now, &store, &known, &places);
+        assert_eq!(seqs(&books), [("bad".to_owned(), 1), ("good".to_owned(), 4)]);
+        let error = outcome.expect_err("two secrets are missing").to_string();
+        assert!(error.starts_with("bad: batch 7: the secret file:batch.key"), "{error}");
+    }
 }

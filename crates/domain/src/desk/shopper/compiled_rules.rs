@@ -197,32 +197,29 @@ impl CompiledRules {
             .map(|s| CompiledStore { sym: names.sym(&s.id), region: names.optional(s.region.as_deref()) })
             .collect();
         let guides: Vec<Symbol> = rules.guides.iter().map(|g| names.sym(&g.id)).collect();
+        let guide = |index: Option<u32>| index.map_or(NONE, |g| guides[g as usize]);
+        let store = |index: Option<u32>| index.map_or(NONE, |s| stores[s as usize].sym);
         let codes = book.codes.iter().zip(&rules.codes).map(|(terms, code)| CompiledCode {
             kind: terms.kind,
             rank: terms.kind.rank(),
-            guide: terms.guide.map_or(NONE, |g| guides[g as usize]),
-            store: terms.store.map_or(NONE, |s| stores[s as usize].sym),
+            guide: guide(terms.guide),
+            store: store(terms.store),
             channel: names.optional(code.channel.as_deref()),
             region: NONE,
             campaign: terms.campaign,
         });
         let codes: Vec<CompiledCode> = codes.collect();
-        let by_store: HashMap<&str, Symbol> = rules.stores.iter().zip(&stores).map(|(s, c)| (&*s.id, c.sym)).collect();
-        let by_guide: HashMap<&str, Symbol> = rules.guides.iter().zip(&guides).map(|(g, &sym)| (&*g.id, sym)).collect();
-        let find = |of: &HashMap<&str, Symbol>, id: &Option<String>| {
-            id.as_deref().map_or(NONE, |id| of.get(id).copied().unwrap_or(NONE))
-        };
         let batches = book.batches.terms.iter().zip(&rules.batches).map(|(terms, batch)| CompiledCode {
-            guide: find(&by_guide, &batch.guide),
-            store: find(&by_store, &batch.store),
+            guide: guide(terms.guide),
+            store: store(terms.store),
             channel: names.optional(batch.channel.as_deref()),
             campaign: terms.campaign,
             ..CompiledCode::bare(batch.kind)
         });
         let batches: Vec<CompiledCode> = batches.collect();
-        let ranges = rules.ranges.iter().map(|range| ItemRange {
-            guide: find(&by_guide, &range.guide),
-            store: find(&by_store, &range.store),
+        let ranges = book.batches.ranges.iter().zip(&rules.ranges).map(|(terms, range)| ItemRange {
+            guide: guide(terms.guide),
+            store: store(terms.store),
             region: names.optional(range.region.as_deref()),
             channel: names.optional(range.channel.as_deref()),
         });

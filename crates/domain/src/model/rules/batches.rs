@@ -11,6 +11,8 @@ use crate::model::token::{BatchKeys, Token};
 pub struct Batches {
     /// By index in the rules.
     pub terms: Vec<BatchTerms>,
+    /// By index in the rules.
+    pub ranges: Vec<RangeTerms>,
     by_number: HashMap<u32, u32>,
     /// The index of the first batch whose secret this role lacks.
     pub without_secret: Option<u32>,
@@ -23,8 +25,21 @@ pub struct BatchTerms {
     pub keys: Option<BatchKeys>,
     /// The index of the campaign that its scans enter.
     pub campaign: Option<u32>,
+    /// The index of the guide that its scans touch.
+    pub guide: Option<u32>,
+    /// The index of the store that its scans touch.
+    pub store: Option<u32>,
     /// Its ranges, by index in the rules, in the order of their serials.
     ranges: std::ops::Range<usize>,
+}
+
+/// What a range of a batch says of its items, before the batch; indices into the rules.
+#[derive(Debug)]
+pub struct RangeTerms {
+    /// The guide that its scans touch.
+    pub guide: Option<u32>,
+    /// The store that its scans touch.
+    pub store: Option<u32>,
 }
 
 /// One minted code.
@@ -63,11 +78,11 @@ pub enum FoundToken {
 }
 
 impl Batches {
-    /// The batches of rules. `campaign` gives the index of a campaign.
+    /// The batches of rules. `find` gives the index of a `campaign`, `guide` or `store`, if one is named.
     pub(super) fn new<E>(
         rules: &Rules,
         secrets: &Secrets,
-        campaign: impl Fn(&str) -> Result<u32, E>,
+        find: impl Fn(&'static str, &Option<String>) -> Result<Option<u32>, E>,
     ) -> Result<Self, E> {
         let terms = rules.batches.iter().map(|batch| {
             let secret = secrets.batches.get(&batch.number);
@@ -75,14 +90,21 @@ impl Batches {
             let end = rules.ranges.partition_point(|range| range.batch <= batch.number);
             Ok(BatchTerms {
                 keys: secret.map(|secret| BatchKeys::new(batch.number, batch.count, secret)),
-                campaign: batch.campaign.as_deref().map(&campaign).transpose()?,
+                campaign: find("campaign", &batch.campaign)?,
+                guide: find("guide", &batch.guide)?,
+                store: find("store", &batch.store)?,
                 ranges: begin..end,
             })
         });
         let by_number = (0..).zip(&rules.batches).map(|(index, batch)| (batch.number, index)).collect();
+        let ranges = rules
+            .ranges
+            .iter()
+            .map(|range| Ok(RangeTerms { guide: find("guide", &range.guide)?, store: find("store", &range.store)? }));
+        let ranges = ranges.collect::<Result<_, E>>()?;
         let terms: Vec<BatchTerms> = terms.collect::<Result<_, E>>()?;
         let without_secret = terms.iter().position(|terms| terms.keys.is_none()).and_then(|at| u32::try_from(at).ok());
-        Ok(Self { terms, by_number, without_secret })
+        Ok(Self { terms, ranges, by_number, without_secret })
     }
 
     /// What a text is that may be a token; `None` if it has not the shape of one, or names no batch of these rules. `gtin` is the

@@ -261,12 +261,11 @@ impl Rulebook {
             })
         });
         let codes = codes.collect::<Result<Vec<_>, RulebookError>>()?;
-        let batches = Batches::new(&rules, secrets, |id| find(&by_campaign, "campaign", id))?;
-        for (id, places) in [("guide", &by_guide), ("store", &by_store)] {
-            let of_batches = rules.batches.iter().map(|b| if id == "guide" { &b.guide } else { &b.store });
-            let of_ranges = rules.ranges.iter().map(|r| if id == "guide" { &r.guide } else { &r.store });
-            of_batches.chain(of_ranges).try_for_each(|named| find_in(places, id, named).map(drop))?;
-        }
+        let batches = Batches::new(&rules, secrets, |what, id| match what {
+            "guide" => find_in(&by_guide, what, id),
+            "store" => find_in(&by_store, what, id),
+            _ => find_in(&by_campaign, what, id),
+        })?;
         let campaigns = rules
             .campaigns
             .iter()

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use domain::model::rules::secrets::Secrets;
 use domain::model::rules::{Batch, Rules};
 use domain::model::token::{BatchKeys, TOKEN_CHARS};
+use wire::rules::secret;
 
 /// Where Digital Links lead that no host is given for: the resolver of GS1.
 const GS1_RESOLVER: &str = "https://id.gs1.org";
@@ -27,14 +27,17 @@ impl Minter {
     ///
     /// # Errors
     /// The rules have no such batch, or no secret or no usable URL of it: a sentence with the fix.
-    pub(crate) fn new(rules: &Rules, secrets: &Secrets, number: u32) -> Result<Self, String> {
+    pub(crate) fn new(
+        rules: &Rules,
+        read_secret: impl FnOnce(&str) -> Result<Vec<u8>, String>,
+        number: u32,
+    ) -> Result<Self, String> {
         let batch = rules.batches.iter().find(|batch| batch.number == number);
         let batch = batch.ok_or_else(|| format!("--batch {number}: {}", not_listed(rules)))?;
-        let secret = secrets
-            .batches
-            .get(&number)
-            .ok_or_else(|| format!("batch {number}: its secret is not at hand: {} must lead to it", batch.secret))?;
-        let keys = BatchKeys::new(number, batch.count, secret);
+        let wrong = |why: &str| format!("batch {number}: its secret {} {why}", batch.secret);
+        let bytes = read_secret(&batch.secret).map_err(|why| wrong(&format!("cannot be read: {why}")))?;
+        let secret = secret(&bytes, &batch.commit).ok_or_else(|| wrong("is not the one that `commit` promises"))?;
+        let keys = BatchKeys::new(number, batch.count, &secret);
         Ok(Self { number, count: batch.count, keys, before_token: before_token(batch)? })
     }
 
@@ -127,15 +130,18 @@ fn origin(url: &str) -> Option<&str> {
 pub(super) mod tests {
     use domain::model::code::Kind;
     use domain::model::rules::Activate;
-    use domain::model::rules::secrets::Secret;
     use domain::model::token::Token;
 
     use super::*;
 
     pub(crate) const COUNT: u64 = 1_000_000;
 
-    fn secret() -> Secret {
-        Secret::new(std::array::from_fn(|i| u8::try_from(i).expect("small")))
+    /// The bytes 0 … 31, as a file has them, and their SHA-256.
+    const SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    const COMMIT: &str = "630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd";
+
+    fn read_secret(_: &str) -> Result<Vec<u8>, String> {
+        Ok(SECRET.into())
     }
 
     fn batch(number: u32, gtin: Option<u64>, url: Option<&str>) -> Batch {
@@ -147,7 +153,7 @@ pub(super) mod tests {
             gtin,
             url: url.map(ToOwned::to_owned),
             secret: format!("file:batch-{number}.key"),
-            commit: String::new(),
+            commit: COMMIT.to_owned(),
             alarm_shoppers: None,
             activate: Activate::All,
             guide: None,
@@ -163,13 +169,9 @@ pub(super) mod tests {
         rules
     }
 
-    fn secrets(numbers: &[u32]) -> Secrets {
-        Secrets { batches: numbers.iter().map(|&number| (number, secret())).collect(), ..Secrets::default() }
-    }
-
     /// Batch 7, a million codes, with this GTIN and URL.
     pub(crate) fn minter(gtin: Option<u64>, url: Option<&str>) -> Minter {
-        Minter::new(&rules(vec![batch(7, gtin, url)]), &secrets(&[7]), 7).expect("a minter")
+        Minter::new(&rules(vec![batch(7, gtin, url)]), read_secret, 7).expect("a minter")
     }
 
     #[test]
@@ -190,18 +192,23 @@ pub(super) mod tests {
             assert_eq!(Token::parse(token).map(|token| token.batch), Some(7));
         }
         let broken = rules(vec![batch(7, gtin, Some("m.example"))]);
-        let error = Minter::new(&broken, &secrets(&[7]), 7).expect_err("no host");
+        let error = Minter::new(&broken, read_secret, 7).expect_err("no host");
         assert_eq!(error, "batch 7: url: has no host for Digital Links: write https://HOST/: \"m.example\"");
     }
 
     #[test]
     fn unlisted_batch_and_missing_secret_are_named() {
-        let error = |batches, number| Minter::new(&rules(batches), &Secrets::default(), number).expect_err("an error");
+        let none = |_: &str| Err("there is no such file".to_owned());
+        let error = |batches, number| Minter::new(&rules(batches), none, number).expect_err("an error");
         assert_eq!(error(vec![], 7), "--batch 7: the rules of acme have no batch; write a [[batch]] first");
         let some = |n: u32| (1..=n).map(|number| batch(number, None, None)).collect();
         assert_eq!(error(some(3), 7), "--batch 7: is not in the rules of acme; they have 1, 2, 3");
         assert!(error(some(25), 99).ends_with("19, 20 and 5 more"));
-        assert_eq!(error(some(3), 2), "batch 2: its secret is not at hand: file:batch-2.key must lead to it");
+        let unread = "batch 2: its secret file:batch-2.key cannot be read: there is no such file";
+        assert_eq!(error(some(3), 2), unread);
+        let other = |_: &str| Ok("07".repeat(32).into_bytes());
+        let error = Minter::new(&rules(some(3)), other, 2).expect_err("another secret");
+        assert_eq!(error, "batch 2: its secret file:batch-2.key is not the one that `commit` promises");
     }
 
     #[test]

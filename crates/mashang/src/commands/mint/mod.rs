@@ -27,7 +27,7 @@ use self::picture::Pictures;
 use self::table::Rows;
 use self::watch::{Cause, Watch};
 use crate::cli::code_args::{MintArgs, MintFormat};
-use crate::rules::files::read_all;
+use crate::rules::files::{read_public, read_secret};
 use crate::usage;
 
 /// Mints the codes that are asked for.
@@ -39,8 +39,11 @@ pub(crate) fn mint(args: &MintArgs) -> Result<()> {
     if args.format == MintFormat::Svg && out.is_none() {
         return Err(usage("--format svg: needs a new directory for the pictures; give --out DIR"));
     }
-    let checked = read_all(std::slice::from_ref(&args.rules), args.secrets.as_deref())?.remove(0);
-    let minter = Minter::new(&checked.rules, &checked.secrets, args.batch).map_err(usage)?;
+    // Who mints needs the secret of the batch alone, and none of a draw.
+    let rules = read_public(&args.rules)?.rules;
+    let beside = args.rules.parent().unwrap_or(Path::new(""));
+    let secrets = args.secrets.as_deref().unwrap_or(beside);
+    let minter = Minter::new(&rules, |place| read_secret(secrets, place), args.batch).map_err(usage)?;
     let serials = minter.serials(args.from, args.count).map_err(usage)?;
     let mut watch = Watch::start(serials.end - serials.start)?;
     let rows = Rows::new(&minter);

@@ -5,6 +5,7 @@ use std::path::Path;
 use data_encoding::HEXLOWER;
 use expect_test::expect;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::check;
@@ -95,6 +96,18 @@ fn worse_draws_are_refused_by_key() {
 /// The id of the campaign after a change.
 fn id(change: &str) -> &str {
     if change.contains("wheel-2") { "wheel-2" } else { "wheel" }
+}
+
+/// The secret lies where it lay, and is another: what is compared is the old rules, not whether their secret is still there.
+#[test]
+fn replaced_secret_is_refused_by_key() {
+    let dir = shop();
+    write(dir.path(), "wheel.key", &HEXLOWER.encode(&[7; 32]));
+    let commit = "630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd";
+    let other = HEXLOWER.encode(&Sha256::digest([7; 32]));
+    let (status, told) = against(dir.path(), &RULES.replace(commit, &other));
+    let wanted = format!("new.toml:11: campaign[0].commit: was {commit}, is {other}");
+    assert!(status == 2 && told.iter().any(|line| line.starts_with(&wanted)), "{told:?}");
 }
 
 #[test]

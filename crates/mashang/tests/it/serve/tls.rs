@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const TLS: [&str; 4] = ["--tls-cert", "cert.pem", "--tls-key", "key.pem"];
 
 /// A certificate of this machine that signs itself, in PEM, and its key.
-fn pair() -> (X509, Vec<u8>) {
+pub(super) fn pair() -> (X509, Vec<u8>) {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("a curve");
     let key = PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key");
     let mut name = X509NameBuilder::new().expect("memory");
