@@ -203,17 +203,14 @@ impl Keys {
             if version == before.version || !is_settled {
                 continue;
             }
-            let table = match found.and_then(|(_, text)| table(&self.path, &text, &before.table)) {
-                Ok(table) => {
-                    info!(path = %self.path.display(), keys = table.keys.len(), "keys reloaded");
-                    Arc::new(table)
-                }
-                Err(error) => {
-                    error!(%error, "the keys stay as they were");
-                    Arc::clone(&before.table)
-                }
-            };
-            self.loaded.store(Arc::new(Loaded { version, table }));
+            let read = found.and_then(|(_, text)| table(&self.path, &text, &before.table)).map(Arc::new);
+            let table = read.as_ref().unwrap_or(&before.table);
+            self.loaded.store(Arc::new(Loaded { version, table: Arc::clone(table) }));
+            // After the change: who reads the line in the log finds the keys as the line says.
+            match read {
+                Ok(table) => info!(path = %self.path.display(), keys = table.keys.len(), "keys reloaded"),
+                Err(error) => error!(%error, "the keys stay as they were"),
+            }
         }
     }
 }

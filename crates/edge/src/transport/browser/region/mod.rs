@@ -103,21 +103,23 @@ impl Regions {
     }
 
     /// Reads the database again if its file has changed. A file that cannot be used changes nothing, and is reported once.
+    ///
+    /// The gauge is set first: who reads the line in the log finds it as the line says.
     fn check(&self) {
         let Some(geoip) = &self.sources.geoip else { return };
         let was_stale = self.metrics.geoip_stale.get() != 0;
         match geoip.check() {
             Ok(is_new) => {
+                self.metrics.geoip_stale.set(0);
                 if is_new || was_stale {
                     info!(path = %geoip.path().display(), "database of addresses reloaded");
                 }
-                self.metrics.geoip_stale.set(0);
             }
             Err(error) => {
+                self.metrics.geoip_stale.set(1);
                 if !was_stale {
                     warn!(%error, "the database of addresses stays as it was");
                 }
-                self.metrics.geoip_stale.set(1);
             }
         }
         self.set_age();
