@@ -6,6 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use num_bigint::BigUint;
 use num_rational::Ratio as Exact;
 use sha2::Sha256;
+use zeroize::ZeroizeOnDrop;
 
 use super::ff1::Ff1;
 use super::secrets::Secret;
@@ -14,9 +15,15 @@ use crate::model::ids::SEPARATOR;
 use crate::model::money::Ratio;
 use crate::model::time::Millis;
 
-/// A campaign's secret, ready to draw with; never printed.
+/// A campaign's secret, ready to draw with; never printed, and wiped when it is dropped.
 #[derive(Clone)]
 pub struct DrawKey(Hmac<Sha256>);
+
+// The states of HMAC are those of its hash, which wipes them itself.
+const _: fn() = || {
+    fn wipes<T: ZeroizeOnDrop>() {}
+    wipes::<Sha256>();
+};
 
 impl std::fmt::Debug for DrawKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -10,14 +10,14 @@ use tempfile::TempDir;
 use super::draws::{read, write};
 use crate::cli::{RULES, shop};
 use crate::program::{done, mashang};
-use crate::serve::server::Server;
+use crate::serve::server::{Server, post};
 
 /// 2026-11-09T23:59:59Z.
 const START: i64 = 1_794_268_799_000;
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
 /// Sends events of one day, one request each so that there are several records.
-fn send(server: &Server, day: i64) {
+pub(super) fn send(http: &str, day: i64) {
     for n in 0..9 {
         let time = START + day * DAY + n * 200;
         let mut event =
@@ -28,10 +28,9 @@ fn send(server: &Server, day: i64) {
             event["order"] = json!("o-9");
             event["amount"] = json!(100);
         }
-        let answer = server.post("application/json", event.to_string().as_bytes()).expect("an answer");
+        let answer = post(http, "application/json", event.to_string().as_bytes(), None).expect("an answer");
         assert_eq!(answer.status, 202, "{}", answer.body);
     }
-    server.settle();
 }
 
 /// A directory with the log of a service, `roots.csv` and `records.ndjson`. The first day has five events, and three days follow
@@ -39,11 +38,11 @@ fn send(server: &Server, day: i64) {
 pub(super) fn log() -> TempDir {
     let dir = shop(RULES, "");
     let server = Server::start(dir.path(), &["--clock", "event", "--partitions", "2"]);
-    send(&server, 0);
-    send(&server, 1);
+    send(&server.http, 0);
+    send(&server.http, 1);
     // While the service runs.
     let early = roots(dir.path());
-    send(&server, 2);
+    send(&server.http, 2);
     assert!(server.stop().0.success());
     let late = roots(dir.path());
     assert!(early.lines().count() > 3 && late.lines().count() > early.lines().count(), "{early}{late}");

@@ -2,9 +2,11 @@
 //!
 //! - `draws`, `sealed`: `draw commit`, `draw pick`, `draw verify`
 //! - `log`: `log roots`, `log prove`, `log verify`
+//! - `kafka`: the same over a fleet's log
 //! - `verifier`: docs/verify/verify.py over the same files
 
 mod draws;
+mod kafka;
 mod log;
 mod sealed;
 mod verifier;

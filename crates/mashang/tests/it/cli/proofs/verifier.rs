@@ -20,13 +20,13 @@ fn has_python() -> bool {
     is_there
 }
 
-fn python(dir: &Path, args: &[&str]) -> Output {
+pub(super) fn python(dir: &Path, args: &[&str]) -> Output {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/verify/verify.py");
     Command::new("python3").arg(script).args(args).current_dir(dir).output().expect("python3 runs")
 }
 
 /// Exit status and standard output.
-fn said(output: &Output) -> (Option<i32>, String) {
+pub(super) fn said(output: &Output) -> (Option<i32>, String) {
     assert!(output.status.code() != Some(2), "{}", String::from_utf8_lossy(&output.stderr));
     (output.status.code(), String::from_utf8(output.stdout.clone()).expect("UTF-8"))
 }
