@@ -5,6 +5,7 @@
 //! - [`world`]: one process with everything in it, step by step, and its faults
 //! - [`fleet`]: the same as a fleet of processes on a shared log
 //! - [`clients`], [`edge`], [`database`]: what both kinds of deployment have
+//! - [`kills`]: kills between a draw and its grant
 //! - [`safeguards`]: what a run does without one of them
 //! - [`cost`]: how much of what they keep desks look at, for each event
 //! - [`floods`]: events that reach a bound and go on, with the bound and without it
@@ -27,6 +28,7 @@ pub mod floods;
     reason = "a generator of cases, plain on purpose"
 )]
 pub mod generate;
+pub mod kills;
 #[expect(
     clippy::unwrap_used,
     clippy::cast_possible_wrap,

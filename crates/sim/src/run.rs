@@ -31,6 +31,10 @@ pub enum Family {
     Process,
     /// Processes of every role on a shared log.
     Fleet,
+    /// One process that is killed between draws and grants, without other faults.
+    ProcessKills,
+    /// Processes of a fleet that are killed there.
+    FleetKills,
 }
 
 /// Runs a seed without some safeguards.
@@ -38,20 +42,26 @@ pub enum Family {
 pub fn run(family: Family, seed: u64, without: Without, keeps_lines: bool) -> Report {
     let mut trace = Trace::new(keeps_lines);
     let result = match family {
-        Family::Process => World::new(seed, without, keeps_lines).and_then(|(mut world, case)| {
-            let result = world.run().and_then(|()| world.check(&case));
-            let kind = if world.plan.is_one_path() { "world of one path" } else { "world of several paths" };
-            world.trace.note(kind, format_args!("{} segments retired", world.retired));
-            trace = std::mem::take(&mut world.trace);
-            result
-        }),
-        Family::Fleet => fleet::World::new(seed, without, keeps_lines).and_then(|mut world| {
-            let result = world.run();
-            let kind = if world.plan.is_one_path() { "fleet of one path" } else { "fleet of several paths" };
-            world.trace.note(kind, format_args!(""));
-            trace = std::mem::take(&mut world.trace);
-            result
-        }),
+        Family::Process | Family::ProcessKills => {
+            let new = if family == Family::Process { World::new } else { World::with_kills };
+            new(seed, without, keeps_lines).and_then(|(mut world, case)| {
+                let result = world.run().and_then(|()| world.check(&case));
+                let kind = if world.plan.is_one_path() { "world of one path" } else { "world of several paths" };
+                world.trace.note(kind, format_args!("{} segments retired", world.retired));
+                trace = std::mem::take(&mut world.trace);
+                result
+            })
+        }
+        Family::Fleet | Family::FleetKills => {
+            let new = if family == Family::Fleet { fleet::World::new } else { fleet::World::with_kills };
+            new(seed, without, keeps_lines).and_then(|mut world| {
+                let result = world.run();
+                let kind = if world.plan.is_one_path() { "fleet of one path" } else { "fleet of several paths" };
+                world.trace.note(kind, format_args!(""));
+                trace = std::mem::take(&mut world.trace);
+                result
+            })
+        }
     };
     let wrong = result.err().map(|alarm| alarm.to_string());
     if let Some(wrong) = &wrong {

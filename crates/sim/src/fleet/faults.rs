@@ -1,5 +1,6 @@
 //! The faults of a fleet.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use ::eventlog::files::Files;
@@ -9,8 +10,13 @@ use domain::model::address::Topic;
 use domain::protocol::stage::marker_record;
 
 use super::plan::{Op, Plan};
+use super::worker::SimTask;
 use super::{DESKS, SNAPSHOTS, World};
 use crate::alarm::Alarm;
+use crate::generate::rng::Rng;
+use crate::kills::bounds::tight_case;
+use crate::kills::{FrameTracker, KILL_PERCENT, KILLS_MAX, Place, SNAPSHOTS_PERCENT};
+use crate::safeguards::Without;
 use domain::model::address::TopicPartition;
 
 /// Where the header of a frame has the length of its body, and its checksum.
@@ -71,6 +77,90 @@ impl World {
             }
             Op::Upgrade => self.upgrade(),
             _ => unreachable!("{fault:?} is not a fault"),
+        }
+    }
+
+    /// The fleet of a seed with tight bounds, of which processes are killed between draws and grants, without other faults.
+    ///
+    /// # Errors
+    /// As [`World::new`].
+    pub(crate) fn with_kills(seed: u64, without: Without, keeps_lines: bool) -> Result<Self, Alarm> {
+        let mut rng = Rng::new(seed ^ 0x4B12);
+        let plan = Plan::draw(&mut rng).with_kills();
+        let case = tight_case(seed, plan.events);
+        let mut world = Self::of(seed, (case, Vec::new()), (plan, rng), without, keeps_lines)?;
+        world.kills_left = KILLS_MAX;
+        Ok(world)
+    }
+
+    /// Kills now and then, if a draw is pending, the process that has it.
+    pub(super) fn kill(&mut self) -> Result<(), Alarm> {
+        if self.kills_left == 0 || !self.rng.percent(KILL_PERCENT) {
+            return Ok(());
+        }
+        let mut places: Vec<(Place, usize)> = self.places()?.into_iter().collect();
+        places.retain(|(place, _)| place.is_due(&Place::FLEET, &self.trace.counts));
+        if places.is_empty() {
+            return Ok(());
+        }
+        self.kills_left -= 1;
+        let (place, at) = *self.rng.pick(&places);
+        self.trace.note(place.as_str(), format_args!("{at}"));
+        if place == Place::GrantRead {
+            return self.ledgers.crash(at);
+        }
+        if self.rng.percent(SNAPSHOTS_PERCENT) {
+            self.workers[at].tasks.iter_mut().for_each(SimTask::take_snapshot);
+            while let Some((from, snapshot)) = self.some_snapshot() {
+                self.write_snapshot(from, &snapshot)?;
+            }
+        }
+        let loss = self.some_loss();
+        self.disk.crash(loss);
+        self.crash_worker(at)
+    }
+
+    /// The places at which a draw is, each with its process: a ledger where the grant is read, else a worker.
+    fn places(&self) -> Result<BTreeSet<(Place, usize)>, Alarm> {
+        let (mut tracker, mut places) = (FrameTracker::default(), BTreeSet::new());
+        let awards = TopicPartition::new(Topic::Awards, 0);
+        let granting = self.owner[&awards];
+        let stored = self.ledgers.db.writer(0..self.plan.partitions.facts, &[])?.inner;
+        for facts in stored.partitions() {
+            let of = TopicPartition::new(Topic::Facts, facts);
+            let (ledger, next) = self.ledgers.reader(facts);
+            tracker.applied(of, stored.positions(facts));
+            for offset in stored.next_offset(facts)..self.log.bounds(of).end {
+                let record = self.log.read(of, offset)?;
+                if record.is_some_and(|record| tracker.is_pending(of, offset, &record.bytes)) {
+                    let is_read = offset < next;
+                    places.insert(if is_read { (Place::GrantRead, ledger) } else { (Place::GrantDurable, granting) });
+                }
+            }
+        }
+        self.in_flight(Topic::Facts, Place::GrantSent, &tracker, &mut places);
+        let tasks = &self.workers[granting].tasks;
+        let task = tasks.iter().find(|task| task.topic_partition == awards && task.left.is_none());
+        if let Some((next, positions)) = task.map(SimTask::position) {
+            tracker.applied(awards, positions);
+            for offset in next..self.log.bounds(awards).end {
+                let record = self.log.read(awards, offset)?;
+                if record.is_some_and(|record| tracker.is_pending(awards, offset, &record.bytes)) {
+                    places.insert((Place::DrawDurable, granting));
+                }
+            }
+        }
+        self.in_flight(Topic::Awards, Place::DrawSent, &tracker, &mut places);
+        Ok(places)
+    }
+
+    /// Records in flight count with the worker that sent them, if it still runs.
+    fn in_flight(&self, topic: Topic, place: Place, tracker: &FrameTracker, places: &mut BTreeSet<(Place, usize)>) {
+        for (producer, sent) in self.wire.to(topic) {
+            let worker = self.workers.iter().position(|worker| worker.producer == producer);
+            if tracker.is_pending_in_flight(sent.topic_partition, &sent.record) {
+                places.extend(worker.map(|worker| (place, worker)));
+            }
         }
     }
 
@@ -167,13 +257,17 @@ impl World {
         if !crashes {
             return Ok(());
         }
-        let loss = match self.rng.below(4) {
+        let loss = self.some_loss();
+        self.disk.crash(loss);
+        self.crash_worker(at)
+    }
+
+    fn some_loss(&mut self) -> Loss {
+        match self.rng.below(4) {
             0 => Loss::Nothing,
             1 => Loss::Everything,
             _ => Loss::Torn(self.rng.draw()),
-        };
-        self.disk.crash(loss);
-        self.crash_worker(at)
+        }
     }
 
     /// The newest snapshots of a partition are lost, and its task must start from an older one.

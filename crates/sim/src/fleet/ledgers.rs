@@ -62,6 +62,13 @@ impl Ledgers {
         self.processes.len()
     }
 
+    /// The process that has a partition, and the next offset that it reads of it.
+    #[must_use]
+    pub(crate) fn reader(&self, facts: u16) -> (usize, u64) {
+        let at = self.owner[&facts];
+        (at, self.processes[at].writer.inner.next_offset(facts))
+    }
+
     /// A process crashes and loses what it had not committed; another one replaces it.
     ///
     /// # Errors

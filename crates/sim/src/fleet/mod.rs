@@ -90,6 +90,8 @@ pub(crate) struct World {
     alarms: Option<Vec<String>>,
     /// Partitions that are stopped by an alarm.
     stopped: BTreeSet<TopicPartition>,
+    /// Number of kills between a draw and its grant that may still come.
+    kills_left: usize,
 }
 
 impl World {
@@ -100,7 +102,17 @@ impl World {
     pub(crate) fn new(seed: u64, without: Without, keeps_lines: bool) -> Result<Self, Alarm> {
         let mut rng = Rng::new(seed ^ 0xF1EE7);
         let plan = Plan::draw(&mut rng);
-        let (case, later) = generate_with_later(seed, plan.events, plan.later);
+        let case = generate_with_later(seed, plan.events, plan.later);
+        Self::of(seed, case, (plan, rng), without, keeps_lines)
+    }
+
+    fn of(
+        seed: u64,
+        (case, later): (Case, Vec<String>),
+        (plan, mut rng): (Plan, Rng),
+        without: Without,
+        keeps_lines: bool,
+    ) -> Result<Self, Alarm> {
         let rules_store = RulesStore::new(&case.files, &[case.rules_files.clone(), later].concat());
         let merchants =
             Merchants::new(rules_store.texts.iter().map(|t| (t.rules.merchant.clone(), t.rules.currency.clone())));
@@ -132,6 +144,7 @@ impl World {
             tasks_opened: 0,
             alarms: None,
             stopped: BTreeSet::new(),
+            kills_left: 0,
             without,
             case,
             plan,
@@ -214,6 +227,7 @@ impl World {
             let op = self.plan.next(&mut self.rng);
             self.now += if self.rng.percent(10) { self.rng.range(0, 40) } else { 0 };
             self.act(op)?;
+            self.kill()?;
         }
         self.settle()?;
         self.check()

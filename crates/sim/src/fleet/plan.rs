@@ -163,6 +163,13 @@ impl Plan {
         }
     }
 
+    /// The choices of a fleet whose faults are kills alone. One path, so that the model can tell every award.
+    #[must_use]
+    pub(super) fn with_kills(self) -> Self {
+        let partitions = Partitions { facts: self.partitions.facts, ..Partitions::all(1) };
+        Self { partitions, later: 0, unrecoverable: None, ops: WORK.to_vec(), ..self }
+    }
+
     /// The new or the old build of a worker.
     #[must_use]
     pub(crate) fn build(is_new: bool) -> Build {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use domain::model::time::Millis;
 
-use domain::model::address::TopicPartition;
+use domain::model::address::{Topic, TopicPartition};
 
 use super::log::SharedLog;
 use crate::generate::rng::Rng;
@@ -67,6 +67,12 @@ impl Wire {
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.queues.is_empty() && self.reports.values().all(VecDeque::is_empty)
+    }
+
+    /// The records in flight to a topic, each with its producer.
+    pub(crate) fn to(&self, topic: Topic) -> impl Iterator<Item = (u64, &Sent)> {
+        let queues = self.queues.iter().filter(move |((_, to), _)| to.topic == topic);
+        queues.flat_map(|((producer, _), queue)| queue.iter().map(|sent| (*producer, sent)))
     }
 
     fn some(&self, rng: &mut Rng) -> Option<(u64, TopicPartition)> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use domain::model::rules::rulebook::Library;
 use domain::protocol::behaviour::Build;
+use domain::protocol::positions::Positions;
 use domain::protocol::stage::{Output, RecordMark};
 use eventlog::api::Record;
 use eventlog::local::meta::Meta;
@@ -129,6 +130,12 @@ impl Worker {
 }
 
 impl SimTask {
+    /// The offset of the next record that it takes, and the last frames that it applied.
+    #[must_use]
+    pub(crate) fn position(&self) -> (u64, &Positions) {
+        (self.inner.next_offset(), self.inner.positions())
+    }
+
     /// The number of its next answer.
     #[must_use]
     pub(crate) fn handed_out(&self) -> u64 {

@@ -20,7 +20,10 @@ impl World {
                 let loss = self.some_loss();
                 self.crash(loss)
             }
-            Op::CrashInRound => self.crash_in_round(),
+            Op::CrashInRound => {
+                let most = 1 + self.rng.below(12);
+                self.crash_in_round(most)
+            }
             Op::CrashInSnapshot => self.failed_snapshot(true),
             Op::FullRound => self.full_round(),
             Op::FullSnapshot => self.failed_snapshot(false),
@@ -76,7 +79,7 @@ impl World {
         }
     }
 
-    fn some_loss(&mut self) -> Loss {
+    pub(super) fn some_loss(&mut self) -> Loss {
         match self.rng.below(4) {
             0 => Loss::Nothing,
             1 => Loss::Everything,
@@ -89,8 +92,7 @@ impl World {
     }
 
     /// The process crashes after some or all bytes of a round, before it acknowledges any of it.
-    fn crash_in_round(&mut self) -> Result<(), Alarm> {
-        let most = 1 + self.rng.below(12);
+    pub(super) fn crash_in_round(&mut self, most: usize) -> Result<(), Alarm> {
         let round = self.queues.take(&mut self.rng, most);
         let bytes: usize = round.iter().map(|(_, item)| item.append.record.len() + 200).sum();
         let space = self.some_space(2 * bytes as u64);

@@ -4,6 +4,7 @@ use domain::model::address::Topic;
 use eventlog::local::reader::Reader;
 use ledger::error::LedgerError;
 use ledger::export::Table;
+use ledger::writer::Writer;
 
 use super::logs::Logs;
 use crate::alarm::Alarm;
@@ -106,6 +107,15 @@ impl Ledgers {
             Err(LedgerError::Moved { .. }) => Ok("is held"),
             Err(other) => Err(other.into()),
         }
+    }
+
+    /// The writer as it stands, and one as it would be after a crash.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub(crate) fn now_and_stored(&self) -> Result<(&Writer, Writer), Alarm> {
+        let stored = self.db.writer(0..self.facts, &[])?.inner;
+        Ok((&self.now.as_ref().expect("open").writer.inner, stored))
     }
 
     /// # Errors

@@ -66,6 +66,19 @@ impl Logs {
         self.store.is_broken()
     }
 
+    /// The records of a partition from an offset on.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(crate) fn records(&self, of: TopicPartition, from: u64) -> Result<Vec<(u64, Vec<u8>)>, LogError> {
+        let mut reader = Reader::open(self.store.partition(of), from, MEND)?;
+        let mut records = Vec::new();
+        while let Some(record) = reader.next_record()? {
+            records.push((record.offset, record.bytes.to_vec()));
+        }
+        Ok(records)
+    }
+
     /// Crashes the process: writes that were not synced may be lost. Opens the log again.
     ///
     /// # Errors

@@ -4,9 +4,10 @@
 //! - [`plan`]: what a seed chooses before the run
 //! - [`logs`], [`task`], [`ledgers`]: the real log, tasks and ledger, which can crash
 //! - [`queues`]: frames in flight to the log
-//! - `start`, `faults`: how a world begins, and what happens to it
+//! - `start`, `faults`, `kills`: how a world begins, and what happens to it
 
 mod faults;
+mod kills;
 pub(crate) mod ledgers;
 pub(crate) mod logs;
 pub(crate) mod plan;
@@ -67,6 +68,8 @@ pub(crate) struct World {
     tasks: Vec<SimTask>,
     zombies: Vec<SimTask>,
     pub ledgers: Ledgers,
+    /// Number of kills between a draw and its grant that may still come.
+    kills_left: usize,
     /// Number of segments that the log has removed.
     pub retired: u64,
 }
@@ -84,6 +87,7 @@ impl World {
             let op = self.plan.next(&mut self.rng);
             self.now += if self.rng.percent(10) { self.rng.range(0, 40) } else { 0 };
             self.act(op)?;
+            self.kill()?;
         }
         self.settle()
     }

@@ -120,6 +120,13 @@ impl Plan {
         }
     }
 
+    /// The choices of a world whose faults are kills alone. One path, so that the model can tell every award.
+    #[must_use]
+    pub(super) fn with_kills(self) -> Self {
+        let partitions = Partitions { facts: self.partitions.facts, ..Partitions::all(1) };
+        Self { partitions, ops: WORK.to_vec(), ..self }
+    }
+
     /// Whether the order of `scans` alone decides races of shoppers for codes and prizes.
     #[must_use]
     pub(crate) fn is_one_path(&self) -> bool {

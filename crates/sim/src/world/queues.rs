@@ -83,6 +83,11 @@ impl Queues {
         true
     }
 
+    /// All frames in flight, in order for each producer.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Append> {
+        self.by_producer.values().flatten().map(|item| &item.append)
+    }
+
     #[must_use]
     pub(crate) fn waiting(&self, producer: u64) -> usize {
         self.by_producer.get(&producer).map_or(0, VecDeque::len)

@@ -38,7 +38,17 @@ impl World {
         let mut rng = Rng::new(seed ^ 0x51D);
         let plan = Plan::draw(&mut rng);
         let case = generate(seed, plan.events);
-        let library = library(&case);
+        Ok((Self::of(seed, &case, (plan, rng), without, keeps_lines)?, case))
+    }
+
+    pub(super) fn of(
+        seed: u64,
+        case: &Case,
+        (plan, mut rng): (Plan, Rng),
+        without: Without,
+        keeps_lines: bool,
+    ) -> Result<Self, Alarm> {
+        let library = library(case);
         let merchants = Merchants::new(library.values().map(|b| (b.rules.merchant.clone(), b.rules.currency.clone())));
         // Lines mark the scans that are keyless.
         let merchants = merchants.with_dump_lines();
@@ -58,6 +68,7 @@ impl World {
             tasks: Vec::new(),
             zombies: Vec::new(),
             ledgers,
+            kills_left: 0,
             retired: 0,
             snapshots,
             logs,
@@ -69,7 +80,7 @@ impl World {
         world.trace.note("world", format_args!("{:?}", world.plan));
         world.publish()?;
         world.begin()?;
-        Ok((world, case))
+        Ok(world)
     }
 
     /// The rules' markers, downstream first.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use domain::model::address::Topic;
 use domain::model::rules::rulebook::Library;
 use domain::protocol::behaviour::Build;
+use domain::protocol::positions::Positions;
 use domain::protocol::stage::Output;
 use eventlog::local::meta::Meta;
 use eventlog::local::reader::{Partition, Reader};
@@ -83,6 +84,18 @@ impl SimTask {
             taken += 1;
         }
         Ok((taken, answers))
+    }
+
+    /// The offset of the next record that it takes.
+    #[must_use]
+    pub(crate) fn next_offset(&self) -> u64 {
+        self.inner.next_offset()
+    }
+
+    /// The last frames that it applied.
+    #[must_use]
+    pub(crate) fn positions(&self) -> &Positions {
+        self.inner.positions()
     }
 
     /// Its next frame is durable.

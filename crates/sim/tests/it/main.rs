@@ -1,6 +1,7 @@
 //! Seeds: runs that end clean, equal runs, and runs that show what a safeguard prevents.
 
 mod floods;
+mod kills;
 mod minted;
 mod naive_by_hand;
 mod restored;

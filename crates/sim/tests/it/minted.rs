@@ -25,7 +25,7 @@ fn write(files: &[(String, String)], dir: &Path) {
 }
 
 /// The model of a case whose merchants change to each later version in turn, evenly spread over its lines.
-fn model(case: &Case, later: &[String]) -> Outcome {
+pub(super) fn model(case: &Case, later: &[String]) -> Outcome {
     let dir = tempfile::tempdir().expect("a directory");
     write(&case.files, dir.path());
     let files: Vec<&String> = case.rules_files.iter().chain(later).collect();

@@ -88,7 +88,7 @@ const FOUND: [(Family, u64); 15] = [
     (Family::Fleet, 7_846),
 ];
 
-fn setting(name: &str) -> Option<u64> {
+pub(super) fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
@@ -139,7 +139,7 @@ fn seeds_that_found_errors_stay_clean() {
 
 #[test]
 fn two_runs_of_one_seed_are_equal() {
-    for family in [Family::Process, Family::Fleet] {
+    for family in [Family::Process, Family::Fleet, Family::ProcessKills, Family::FleetKills] {
         let report = |seed| run(family, seed, &[], true);
         for seed in 0..8 {
             let (first, second) = (report(seed), report(seed));
