@@ -45,14 +45,21 @@ impl Database {
         WriterWithout::new(without, writer, rusqlite::Connection::open(&self.url)?)
     }
 
+    /// A reader of the ledger.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub(crate) fn reader(&self) -> Result<Ledger, Alarm> {
+        Ok(Ledger::over(rusqlite::Connection::open(&self.url).map_err(LedgerError::from)?))
+    }
+
     /// A table as `export` prints it.
     ///
     /// # Errors
     /// The database refuses.
     pub(crate) fn export(&self, table: Table) -> Result<String, Alarm> {
         let mut text = Vec::new();
-        let db = rusqlite::Connection::open(&self.url).map_err(LedgerError::from)?;
-        Ledger::over(db).export(table, Format::Csv, &mut text)?;
+        self.reader()?.export(table, Format::Csv, &mut text)?;
         String::from_utf8(text).map_err(|e| Alarm::Broken(e.to_string()))
     }
 

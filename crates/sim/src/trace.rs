@@ -34,6 +34,11 @@ impl Trace {
         }
     }
 
+    /// Counts things that are no steps.
+    pub(crate) fn count(&mut self, counts: BTreeMap<&'static str, u64>) {
+        counts.into_iter().for_each(|(kind, n)| *self.counts.entry(kind).or_default() += n);
+    }
+
     /// Adds bytes that a step produced to the hash.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.hash = xxh3_64_with_seed(bytes, self.hash);

@@ -324,8 +324,9 @@ impl World {
     fn check_tables(&mut self) -> Result<(), Alarm> {
         let events = self.log.events(|p| self.log.history(TopicPartition::new(Topic::Scans, p)));
         let evidence = self.evidence(&events)?;
-        oracle::check(&evidence)?;
+        let compared = oracle::check(&evidence)?;
         let tables = evidence.tables;
+        self.trace.count(compared);
         tables.values().for_each(|table| self.trace.bytes(table.as_bytes()));
         Ok(())
     }
@@ -336,6 +337,7 @@ impl World {
             let file = rules_store.text_of(*seq).map(|text| PathBuf::from(&rules_store.texts[text].file));
             (*seq, (Arc::clone(book), file.expect("a text of the store")))
         };
+        let facts = (0..self.plan.partitions.facts).map(|p| TopicPartition::new(Topic::Facts, p));
         Ok(Evidence {
             case: &self.case,
             clients: &self.clients,
@@ -344,6 +346,8 @@ impl World {
             events: events.iter().map(|e| (e.logged, e.rules)).collect(),
             rulebooks: rules_store.library().iter().map(book).collect(),
             tables: oracle::tables(|table| self.ledgers.db.export(table))?,
+            database: &self.ledgers.db,
+            facts: facts.flat_map(|p| self.log.history(p)).map(|stored| &*stored.bytes).collect(),
         })
     }
 

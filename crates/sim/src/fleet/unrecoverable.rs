@@ -314,7 +314,7 @@ impl World {
             })
             .collect();
         let events = self.log.events(|partition| &records[usize::from(partition)]);
-        self.evidence(&events)?.compare(&OF_SCANS)?;
+        drop(self.evidence(&events)?.compare(&OF_SCANS)?);
         self.trace.note("as of its positions", format_args!("{} events", events.len()));
         Ok(())
     }

@@ -11,7 +11,8 @@ pub(crate) mod minted;
 mod rules;
 mod shopper;
 
-use draws::Draws;
+use draws::results::told;
+use draws::{Attempt, Draws};
 use event::{Event, event, field, time_of};
 use minted::State;
 use rules::Rules;
@@ -19,6 +20,8 @@ use serde_json::{Map, Value};
 use shopper::{Posting, Shopper};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+
+pub use draws::results::ScanResult;
 
 /// How often each special case occurred, by its name.
 pub type Seen = BTreeMap<&'static str, u64>;
@@ -77,6 +80,8 @@ pub struct Outcome {
     pub duplicates: u64,
     /// Number of late events.
     pub late: u64,
+    /// what became of every scan that is no duplicate
+    pub results: Vec<ScanResult>,
     /// how often each interesting thing happened
     pub seen: Seen,
 }
@@ -119,6 +124,7 @@ struct Merchant {
     shoppers: BTreeMap<String, Shopper>,
     postings: Vec<Posting>,
     draws: Draws,
+    results: Vec<ScanResult>,
 }
 
 impl Merchant {
@@ -136,6 +142,7 @@ impl Merchant {
             shoppers: BTreeMap::new(),
             postings: vec![],
             draws: Draws::default(),
+            results: vec![],
         }
     }
 
@@ -172,7 +179,16 @@ impl Merchant {
             saw(seen, if e.action != "scan" && shape.starts_with("forged") { "forged: as unknown" } else { shape });
         }
         if e.action == "scan" {
-            self.scan(&mut e, seen);
+            let attempt = self.scan(&mut e, seen);
+            let result = ScanResult {
+                merchant: self.rules().merchant.clone(),
+                shopper: e.shopper.clone(),
+                id: e.id.clone(),
+                keyless: e.keyless,
+                received: e.received,
+                told: told(&e, &attempt, &self.draws.entries),
+            };
+            self.results.push(result);
         }
         let rules = self.rules();
         if rules.funnels.iter().any(|f| funnels::fits(f, &f.steps[0], &e)) {
@@ -220,7 +236,7 @@ impl Merchant {
         text
     }
 
-    fn scan(&mut self, e: &mut Event, seen: &mut Seen) {
+    fn scan(&mut self, e: &mut Event, seen: &mut Seen) -> Attempt {
         let code = e.code.clone().unwrap();
         if code.kind == "unknown" {
             saw(seen, "scan: unknown");
@@ -230,7 +246,7 @@ impl Merchant {
         }
         if e.forged_scan() {
             saw(seen, "scan: forged");
-            return;
+            return Attempt::None;
         }
         if let Some(minted) = &code.minted {
             saw(
@@ -270,22 +286,25 @@ impl Merchant {
                 saw(seen, "scan: near, but forgotten");
             }
         }
-        if !e.repeat {
-            same.push(CountedScan { time: e.time, received: e.received });
-            saw(seen, "scan: counted");
-            let awards = self.draws.awards.len();
-            if e.inactive() {
-                self.inactive.insert(code.name.clone());
-            } else if self.inactive.contains(&code.name) {
-                saw(seen, "scan: active again");
-            }
-            e.entry = self.draws.scan(&self.rulebooks[self.now].rules, self.now, e, seen);
-            if let (true, Some(region)) = (e.entry, e.region.clone()) {
-                let today = self.rules().day(e.received);
-                let key = self.key("region", &today, region, seen);
-                self.draws.awards[awards..].iter_mut().for_each(|a| a.region = Some(key.clone()));
-            }
+        if e.repeat {
+            return Attempt::None;
         }
+        same.push(CountedScan { time: e.time, received: e.received });
+        saw(seen, "scan: counted");
+        let awards = self.draws.awards.len();
+        if e.inactive() {
+            self.inactive.insert(code.name.clone());
+        } else if self.inactive.contains(&code.name) {
+            saw(seen, "scan: active again");
+        }
+        let attempt = self.draws.scan(&self.rulebooks[self.now].rules, self.now, e, seen);
+        e.entry = matches!(attempt, Attempt::Entry(_));
+        if let (true, Some(region)) = (e.entry, e.region.clone()) {
+            let today = self.rules().day(e.received);
+            let key = self.key("region", &today, region, seen);
+            self.draws.awards[awards..].iter_mut().for_each(|a| a.region = Some(key.clone()));
+        }
+        attempt
     }
 }
 
@@ -362,7 +381,8 @@ pub fn run_published<'a>(
     }
     let late = merchants.values().flat_map(|m| &m.events).filter(|e| e.late || e.only_late).count() as u64;
     let duplicates = merchants.values().map(|m| m.duplicates.len() as u64).sum();
-    Outcome { tables: out.csv(), accepted, duplicates, late, seen }
+    let results = merchants.into_values().flat_map(|m| m.results).collect();
+    Outcome { tables: out.csv(), accepted, duplicates, late, results, seen }
 }
 
 /// What the edge would stamp: the line's own `received`, else its time.

@@ -3,7 +3,6 @@
 use domain::model::address::Topic;
 use eventlog::local::reader::Reader;
 use ledger::error::LedgerError;
-use ledger::export::Table;
 use ledger::writer::Writer;
 
 use super::logs::Logs;
@@ -22,7 +21,7 @@ struct One {
 
 #[derive(Debug)]
 pub(crate) struct Ledgers {
-    db: Database,
+    pub db: Database,
     facts: u16,
     without: Without,
     /// `None` only while it opens.
@@ -125,14 +124,6 @@ impl Ledgers {
             .as_ref()
             .and_then(|one| one.writer.inner.missing().next())
             .map_or(Ok(()), |missing| Err(missing.into()))
-    }
-
-    /// A table as `export` prints it.
-    ///
-    /// # Errors
-    /// The database refuses.
-    pub(crate) fn export(&self, table: Table) -> Result<String, Alarm> {
-        self.db.export(table)
     }
 }
 

@@ -1,5 +1,6 @@
-//! The real log over a disk in memory, and a copy of all records of `scans` that readers could see.
+//! The real log over a disk in memory, and a copy of all records of `scans` and `facts` that readers could see.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,8 +29,8 @@ pub(crate) struct Logs {
     sizes: Sizes,
     store: Store,
     unsynced: Option<Unsynced>,
-    /// (append, record) of every record of `scans`, by partition.
-    scans: Vec<Vec<(Millis, Vec<u8>)>>,
+    /// (append, record) of every record of `scans` and `facts`, by partition.
+    seen: BTreeMap<TopicPartition, Vec<(Millis, Vec<u8>)>>,
 }
 
 impl Logs {
@@ -39,8 +40,9 @@ impl Logs {
         let disk = Memory::default();
         let meta = Meta::new(id, plan.clock, plan.partitions);
         let store = Store::open(Arc::new(disk.clone()), Path::new(DIR), &meta, plan.sizes)?;
-        let scans = vec![Vec::new(); usize::from(plan.partitions.scans)];
-        Ok(Self { disk, meta, sizes: plan.sizes, store, unsynced: None, scans })
+        let is_copied = |of: &TopicPartition| matches!(of.topic, Topic::Scans | Topic::Facts);
+        let seen = meta.all().filter(is_copied).map(|of| (of, Vec::new())).collect();
+        Ok(Self { disk, meta, sizes: plan.sizes, store, unsynced: None, seen })
     }
 
     #[must_use]
@@ -88,33 +90,29 @@ impl Logs {
         self.disk.crash(loss);
         self.unsynced = None;
         self.store = Store::open(Arc::new(self.disk.clone()), Path::new(DIR), &self.meta, self.sizes)?;
-        for (partition, known) in (0..).zip(&self.scans) {
-            let shown = self.store.partition(TopicPartition::new(Topic::Scans, partition));
+        for (TopicPartition { topic, partition }, known) in &self.seen {
+            let shown = self.partition(*topic, *partition);
             hold(shown.end() >= known.len() as u64, || {
-                format!("a crash took scans {partition} back from {} to {}", known.len(), shown.end())
+                format!("a crash took {topic} {partition} back from {} to {}", known.len(), shown.end())
             })?;
             let mut reader = Reader::open(Arc::clone(&shown), shown.start(), MEND)?;
             while let Some(record) = reader.next_record()? {
                 let was = usize::try_from(record.offset).ok().and_then(|at| known.get(at));
                 hold(was.is_none_or(|(append, bytes)| (*append, &**bytes) == (record.append, record.bytes)), || {
-                    format!("a crash changed scans {partition} offset {}", record.offset)
+                    format!("a crash changed {topic} {partition} offset {}", record.offset)
                 })?;
             }
         }
         self.copy()
     }
 
-    /// Copies the new records of `scans`.
+    /// Copies the new records of `scans` and `facts`.
     ///
     /// # Errors
     /// They cannot be read.
     pub(crate) fn copy(&mut self) -> Result<(), Alarm> {
-        for (partition, known) in (0..).zip(&mut self.scans) {
-            let mut reader = Reader::open(
-                self.store.partition(TopicPartition::new(Topic::Scans, partition)),
-                known.len() as u64,
-                MEND,
-            )?;
+        for (of, known) in &mut self.seen {
+            let mut reader = Reader::open(self.store.partition(*of), known.len() as u64, MEND)?;
             while let Some(record) = reader.next_record()? {
                 known.push((record.append, record.bytes.to_vec()));
             }
@@ -147,6 +145,17 @@ impl Logs {
         self.store.retire(TopicPartition::new(topic, partition), below, Millis::MAX)
     }
 
+    /// The copied records of a topic, by partition.
+    fn copies(&self, topic: Topic) -> impl Iterator<Item = (u16, &Vec<(Millis, Vec<u8>)>)> {
+        let of_topic = self.seen.iter().filter(move |(of, _)| of.topic == topic);
+        of_topic.map(|(of, records)| (of.partition, records))
+    }
+
+    /// All records of `facts`.
+    pub(crate) fn facts(&self) -> impl Iterator<Item = &[u8]> {
+        self.copies(Topic::Facts).flat_map(|(_, records)| records).map(|(_, record)| &**record)
+    }
+
     /// All events of `scans` by (`received`, partition, offset), each with the `received` that contract section 1 gives it.
     ///
     /// # Panics
@@ -154,7 +163,7 @@ impl Logs {
     #[must_use]
     pub(crate) fn events(&self) -> Vec<Logged> {
         let mut events = Vec::new();
-        for (partition, records) in (0..).zip(&self.scans) {
+        for (partition, records) in self.copies(Topic::Scans) {
             let mut received = 0;
             for (offset, (append, record)) in (0..).zip(records) {
                 let frame = Frame::open(record).expect("a frame");

@@ -97,20 +97,33 @@ impl World {
     /// # Errors
     /// The first check that fails.
     pub(crate) fn check(&mut self, case: &Case) -> Result<(), Alarm> {
-        let tables = oracle::tables(|table| self.ledgers.export(table))?;
+        let evidence = self.evidence(case)?;
+        let compared = oracle::check(&evidence);
+        let tables = evidence.tables;
         tables.values().for_each(|table| self.trace.bytes(table.as_bytes()));
+        self.trace.count(compared?);
+        Ok(())
+    }
+
+    /// What the run leaves for the checks.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub(crate) fn evidence<'a>(&'a self, case: &'a Case) -> Result<Evidence<'a>, Alarm> {
         let files = case.rules_files.iter().map(PathBuf::from);
         let rulebooks = self.library.iter().zip(files).map(|((seq, book), file)| (*seq, (Arc::clone(book), file)));
         // Every merchant has one version, so events need no version number.
         let events = self.logs.events().into_iter().map(|event| (event, RulesSeq::default())).collect();
-        oracle::check(&Evidence {
+        Ok(Evidence {
             case,
             clients: &self.clients,
             edges: self.edges.iter().collect(),
             partitions: self.plan.partitions,
             events,
             rulebooks: rulebooks.collect(),
-            tables,
+            tables: oracle::tables(|table| self.ledgers.db.export(table))?,
+            database: &self.ledgers.db,
+            facts: self.logs.facts().collect(),
         })
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde_json::{Value, json};
 use sim::naive::{self, Outcome};
 
 fn run(rules: &str, lines: &[&str]) -> Outcome {
@@ -187,4 +188,186 @@ count = 3
         "m,live,v,LIVE,u,8,1970-01-01T00:18:06.246Z,small,small,coupon,,granted",
     ];
     assert_eq!(rows(&run(rules, &lines), "awards", ""), wanted);
+}
+
+/// The results by id.
+fn results(outcome: Outcome) -> BTreeMap<String, Value> {
+    outcome.results.into_iter().map(|result| (result.id, result.told)).collect()
+}
+
+fn check(found: &BTreeMap<String, Value>, wanted: &[(&str, Value)]) {
+    for (id, told) in wanted {
+        assert_eq!(found.get(*id), Some(told), "the result of {id}");
+    }
+    assert_eq!(found.len(), wanted.len(), "every scan has one result: {found:?}");
+}
+
+fn refused(campaign: Option<&str>, why: &str) -> Value {
+    json!({"state": "counted", "draw": {"campaign": campaign, "result": why}})
+}
+
+#[test]
+fn minted_codes_are_told_as_worked_out() {
+    let prize = |prize, kind, amount| {
+        json!({"state": "entered", "draw": {
+            "campaign": "wheel", "result": "prize", "prize": prize, "kind": kind, "amount": amount}})
+    };
+    let counted = || json!({"state": "counted"});
+    let claimed = json!({"time": "2026-11-10T15:59:59.999Z", "region": "330106"});
+    let wanted = [
+        ("1", prize("red", "cash", 289)),
+        // No stock of the day: the result is the else, not what was drawn.
+        ("2", prize("pts", "points", 5)),
+        ("3", prize("red", "cash", 268)),
+        ("4", refused(Some("wheel"), "inactive")),
+        // Dark, forged twice, and another merchant's: all alike.
+        ("5", counted()),
+        ("6", counted()),
+        ("7", counted()),
+        (
+            "8",
+            json!({"state": "entered", "draw": {"campaign": "wheel", "result": "already-claimed", "claimed": claimed}}),
+        ),
+        ("9", refused(Some("wheel"), "excluded")),
+        ("10", prize("pts", "points", 5)),
+        ("13", counted()),
+    ];
+    check(&results(run(ITEMS, &EVENTS)), &wanted);
+}
+
+/// Campaigns that refuse, one item of each; `DRAW` is a medium of a campaign that draws without end.
+const REFUSALS: &str = r#"
+[dedup]
+debounce = "10s"
+[[code]]
+id = "FREE"
+kind = "sales"
+[[code]]
+id = "PLAIN"
+kind = "media"
+[[code]]
+id = "SOON"
+kind = "sales"
+campaign = "soon"
+[[code]]
+id = "OVER"
+kind = "sales"
+campaign = "over"
+[[code]]
+id = "HERE"
+kind = "sales"
+campaign = "here"
+[[code]]
+id = "DRAW"
+kind = "media"
+campaign = "here"
+[[campaign]]
+id = "soon"
+mode = "odds"
+from = 2026-11-12T00:00:00Z
+to = 2026-11-13T00:00:00Z
+secret = "file:ones.key"
+[[campaign]]
+id = "over"
+mode = "odds"
+from = 2026-11-10T00:00:00Z
+to = 2026-11-11T00:00:00Z
+secret = "file:ones.key"
+[[campaign]]
+id = "here"
+mode = "odds"
+from = 2026-11-11T00:00:00Z
+to = 2026-11-12T00:00:00Z
+areas = ["33"]
+limit_total = 3
+secret = "file:ones.key"
+[[campaign.prize]]
+id = "car"
+kind = "goods"
+stock = 1
+else = "cup"
+unlock = "order"
+[[campaign.prize]]
+id = "cup"
+kind = "coupon"
+ticket = "cup"
+stock = 1
+[[campaign.phase]]
+entries = "1..2"
+odds = { "car" = "1" }
+"#;
+
+#[test]
+fn refusals_and_repeats_are_told_as_worked_out() {
+    let scan = |id: &str, shopper: &str, second: u32, code: &str, more: &str| {
+        let time = format!("2026-11-11T00:00:{second:02}Z");
+        format!(r#""id":"{id}","action":"scan","shopper":"{shopper}","time":"{time}","code":"{code}"{more}"#)
+    };
+    let (here, away) = (r#","region":"330100""#, r#","region":"310000""#);
+    let lines = [
+        scan("free", "u1", 0, "FREE", ""),
+        scan("plain", "u1", 0, "PLAIN", ""),
+        scan("unknown", "u1", 0, "NONE", ""),
+        scan("soon", "u1", 0, "SOON", ""),
+        scan("over", "u1", 0, "OVER", ""),
+        // Away or nowhere is no entry, so the code is still u1's to claim.
+        scan("away", "u1", 0, "HERE", away),
+        scan("nowhere", "u2", 0, "HERE", ""),
+        scan("first", "u1", 10, "HERE", here),
+        scan("near", "u1", 19, "HERE", here),
+        scan("second", "u2", 20, "HERE", here),
+        // The earlier entry's answer again; but out of the area comes first.
+        scan("again", "u1", 20, "HERE", here),
+        scan("again away", "u1", 30, "HERE", away),
+        scan("second again", "u2", 30, "HERE", here),
+        // Entries 2 to 4 of u1: the else of the prize that is gone, no phase, the limit. Keyless it draws nothing.
+        scan("else", "u1", 31, "DRAW", here),
+        scan("keyless", "u1", 41, "DRAW", r#","region":"330100","keyless":true"#),
+        scan("thanks", "u1", 51, "DRAW", here),
+        // Entry 2 of u2 draws what is gone, and its else is gone too.
+        scan("gone", "u2", 51, "DRAW", here),
+        // The same delivery again has no result of its own.
+        scan("thanks", "u1", 51, "DRAW", here),
+    ];
+    let last =
+        r#""id":"limit","action":"scan","shopper":"u1","time":"2026-11-11T00:02:00Z","code":"DRAW","region":"33""#;
+    let limited = r#""id":"again for all","action":"scan","shopper":"u1","time":"2026-11-11T00:02:00Z","code":"HERE","region":"33""#;
+    let lines: Vec<&str> = lines.iter().map(String::as_str).chain([last, limited]).collect();
+    let told = |state: &str, mut draw: Value, again: bool| {
+        draw["campaign"] = json!("here");
+        if again {
+            draw["again"] = json!(true);
+        }
+        json!({"state": state, "draw": draw})
+    };
+    // A locked prize reads as any other.
+    let car = || json!({"result": "prize", "prize": "car", "kind": "goods"});
+    let claimed =
+        || json!({"result": "already-claimed", "claimed": {"time": "2026-11-11T00:00:10.000Z", "region": "330100"}});
+    let counted = || json!({"state": "counted"});
+    let wanted = [
+        ("free", refused(None, "no-campaign")),
+        ("plain", counted()),
+        ("unknown", counted()),
+        ("soon", refused(Some("soon"), "not-started")),
+        ("over", refused(Some("over"), "ended")),
+        ("away", refused(Some("here"), "out-of-area")),
+        ("nowhere", refused(Some("here"), "out-of-area")),
+        ("first", told("entered", car(), false)),
+        ("near", json!({"state": "repeat"})),
+        ("second", told("entered", claimed(), false)),
+        ("again", told("counted", car(), true)),
+        ("again away", refused(Some("here"), "out-of-area")),
+        ("second again", told("counted", claimed(), true)),
+        ("else", told("entered", json!({"result": "prize", "prize": "cup", "kind": "coupon"}), false)),
+        ("keyless", counted()),
+        ("thanks", told("entered", json!({"result": "thanks"}), false)),
+        ("gone", told("entered", json!({"result": "thanks"}), false)),
+        ("limit", refused(Some("here"), "limit")),
+        // That a code was entered before comes before the limit.
+        ("again for all", told("counted", car(), true)),
+    ];
+    let outcome = run(REFUSALS, &lines);
+    assert!(rows(&outcome, "awards", "m,here,v,HERE,u1")[0].ends_with(",car,car,goods,,locked"));
+    check(&results(outcome), &wanted);
 }

@@ -1,6 +1,7 @@
 //! Entry and award (contract, section 6).
 mod drawn;
 mod grant;
+pub(crate) mod results;
 
 use super::event::Event;
 use super::rules::{Campaign, Mode, Prize, Rules};
@@ -13,6 +14,24 @@ pub(crate) struct Entry {
     pub(crate) code: String,
     pub(crate) shopper: String,
     pub(crate) day: String,
+    pub(crate) time: i64,
+    pub(crate) region: Option<String>,
+    /// the code's first entry, of another shopper: its time and region
+    pub(crate) claimed: Option<(i64, Option<String>)>,
+    /// what is granted: its id, kind and amount; with neither it is thanks
+    pub(crate) prize: Option<(String, String, Option<i64>)>,
+}
+
+/// What a counted scan is to draws.
+pub(crate) enum Attempt {
+    /// its code draws nothing
+    None,
+    /// no entry, by this
+    Refused(&'static str),
+    /// no entry: this one is the shopper's earlier, by the same code
+    Again(usize),
+    /// this one
+    Entry(usize),
 }
 
 pub(crate) struct Award {
@@ -47,61 +66,68 @@ pub(crate) fn prize<'a>(campaign: &'a Campaign, id: &str) -> Option<&'a Prize> {
 }
 
 impl Draws {
-    /// Returns whether the scan was an entry.
-    pub(crate) fn scan(&mut self, rules: &Rules, book: usize, e: &Event, seen: &mut Seen) -> bool {
+    pub(crate) fn scan(&mut self, rules: &Rules, book: usize, e: &Event, seen: &mut Seen) -> Attempt {
         let code = e.code.as_ref().unwrap();
         if !code.item() && code.campaign.is_none() {
-            return false;
+            return Attempt::None;
         }
         if !code.item() && e.keyless {
             saw(seen, "draw: keyless");
-            return false;
+            return Attempt::None;
         }
         let now = e.received;
         let day = rules.day(now);
         let Some(id) = &code.campaign else {
             saw(seen, "draw: no-campaign");
-            return false;
+            return Attempt::Refused("no-campaign");
         };
         let c = &rules.campaigns[id];
         if now < c.from {
             saw(seen, "draw: not-started");
-            return false;
+            return Attempt::Refused("not-started");
         }
         if now >= c.to {
             saw(seen, "draw: ended");
-            return false;
+            return Attempt::Refused("ended");
         }
         if !c.areas.is_empty() && !e.region.as_ref().is_some_and(|r| c.areas.iter().any(|a| r.starts_with(a))) {
             saw(seen, "draw: out-of-area");
-            return false;
+            return Attempt::Refused("out-of-area");
         }
         let guides_own = rules.guides.values().any(|g| g.shopper.as_ref() == Some(&e.shopper));
         if guides_own && c.exclude_guides {
             saw(seen, "draw: excluded");
-            return false;
+            return Attempt::Refused("excluded");
         }
         if e.inactive() {
             saw(seen, "draw: inactive");
-            return false;
+            return Attempt::Refused("inactive");
         }
-        if code.item() && self.entries.iter().any(|x| x.code == code.name && x.shopper == e.shopper) {
+        let earlier = self.entries.iter().position(|x| x.code == code.name && x.shopper == e.shopper);
+        if let (true, Some(earlier)) = (code.item(), earlier) {
             saw(seen, "draw: yours");
-            return false;
+            return Attempt::Again(earlier);
         }
         let mine: Vec<&Entry> = self.entries.iter().filter(|x| &x.campaign == id && x.shopper == e.shopper).collect();
         let today = mine.iter().filter(|x| x.day == day).count() as u64;
         if c.limit_total.is_some_and(|l| mine.len() as u64 >= l) || c.limit_day.is_some_and(|l| today >= l) {
             saw(seen, "draw: limit");
-            return false;
+            return Attempt::Refused("limit");
         }
         let n = mine.len() as u64 + 1;
-        let taken = code.item() && self.entries.iter().any(|x| x.code == code.name);
+        let first = self.entries.iter().find(|x| code.item() && x.code == code.name);
+        let claimed = first.map(|x| (x.time, x.region.clone()));
+        let taken = claimed.is_some();
+        let this = self.entries.len();
         self.entries.push(Entry {
             campaign: id.clone(),
             code: code.name.clone(),
             shopper: e.shopper.clone(),
             day: day.clone(),
+            time: now,
+            region: e.region.clone(),
+            claimed,
+            prize: None,
         });
         saw(seen, "draw: entry");
         if guides_own {
@@ -109,7 +135,7 @@ impl Draws {
         }
         if taken {
             saw(seen, if code.minted.is_some() { "draw: token already-claimed" } else { "draw: already-claimed" });
-            return true;
+            return Attempt::Entry(this);
         }
         let mut input = format!("{id}\x1f{}", code.name);
         if !code.item() {
@@ -131,7 +157,7 @@ impl Draws {
         };
         let Some(drawn) = drawn else {
             saw(seen, "draw: nothing drawn");
-            return true;
+            return Attempt::Entry(this);
         };
         let awarded = self.grant(c, id, &Winner { shopper: &e.shopper, day: &day, input: &input, drawn: &drawn }, seen);
         saw(
@@ -145,6 +171,8 @@ impl Draws {
         if c.mode == Mode::Moments && awarded.as_ref().is_none_or(|(a, _)| *a != drawn) {
             saw(seen, "draw: a moment used up by another prize");
         }
+        self.entries[this].prize =
+            awarded.clone().map(|(id, amount)| (id.clone(), prize(c, &id).unwrap().kind.clone(), amount));
         let (awarded, amount) = match awarded {
             Some((id, amount)) => (Some(id), amount),
             None => (None, None),
@@ -163,7 +191,7 @@ impl Draws {
             awarded,
             amount,
         });
-        true
+        Attempt::Entry(this)
     }
 }
 

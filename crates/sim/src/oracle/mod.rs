@@ -1,5 +1,9 @@
-//! The checks at the end of a run: every export equals that of the naive model on the log's own order, no acknowledged event
-//! is lost, every event was sent by a client, no prize is given twice.
+//! The checks at the end of a run: every export and every result of a scan equals that of the naive model on the log's own
+//! order, no acknowledged event is lost, every event was sent by a client, no prize is given twice.
+//!
+//! - [`results`]: the results of scans
+
+mod results;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -13,8 +17,10 @@ use domain::model::time::Millis;
 use jiff::tz::TimeZone;
 use ledger::export::Table;
 
+use self::results::Facts;
 use crate::alarm::{Alarm, hold};
 use crate::clients::Clients;
+use crate::database::Database;
 use crate::edge::Edge;
 use crate::generate::Case;
 use crate::naive;
@@ -51,6 +57,10 @@ pub(crate) struct Evidence<'a> {
     pub rulebooks: BTreeMap<RulesSeq, (Arc<Rulebook>, PathBuf)>,
     /// The ledger's tables, exported.
     pub tables: BTreeMap<&'static str, String>,
+    /// The ledger, for readers of results.
+    pub database: &'a Database,
+    /// All records of `facts`, including removed ones.
+    pub facts: Vec<&'a [u8]>,
 }
 
 /// Every table of a ledger, by name.
@@ -61,14 +71,15 @@ pub(crate) fn tables(export: impl Fn(Table) -> Result<String, Alarm>) -> Result<
     TABLES.into_iter().map(|(table, name)| Ok((name, export(table)?))).collect()
 }
 
-/// Checks a world at rest.
+/// Checks a world at rest. Returns how many results of each kind it compared.
 ///
 /// # Errors
 /// The first check that fails.
-pub(crate) fn check(evidence: &Evidence<'_>) -> Result<(), Alarm> {
+pub(crate) fn check(evidence: &Evidence<'_>) -> Result<BTreeMap<&'static str, u64>, Alarm> {
     evidence.acknowledged()?;
-    evidence.compare(&TABLES.map(|(_, name)| name))?;
-    evidence.prizes()
+    let wanted = evidence.compare(&TABLES.map(|(_, name)| name))?;
+    evidence.prizes()?;
+    evidence.results(&Facts::of(&evidence.facts)?, &wanted.results)
 }
 
 impl Evidence<'_> {
@@ -84,18 +95,18 @@ impl Evidence<'_> {
         Ok(())
     }
 
-    /// Compares tables with those of the model.
+    /// Compares tables with those of the model, which is returned.
     ///
     /// # Errors
     /// The first table that differs.
-    pub(crate) fn compare(&self, names: &[&str]) -> Result<(), Alarm> {
-        let wanted = self.model()?;
+    pub(crate) fn compare(&self, names: &[&str]) -> Result<naive::Outcome, Alarm> {
+        let model = self.model()?;
         for name in names {
             let (found, wanted) =
-                (self.comparable(name, &self.tables[name]), self.comparable(name, &wanted.tables[name]));
+                (self.comparable(name, &self.tables[name]), self.comparable(name, &model.tables[name]));
             hold(found == wanted, || difference(name, &found, &wanted))?;
         }
-        Ok(())
+        Ok(model)
     }
 
     /// The log's events, as lines of a dump.
