@@ -193,13 +193,15 @@ impl Console {
 
     /// The result of the shopper's entry by a one-item code.
     async fn entry(self: &Arc<Self>, merchant: &str, code: &str, shopper: &str) -> Result<Option<Answer>, Problem> {
-        if let Some(event) = self.pending.entry(merchant, code, shopper) {
-            return self.one(event).await;
+        if let Some(event) = self.pending.entry(merchant, code, shopper)
+            && let Some(answer) = self.one(event).await?.filter(Answer::is_of_entry)
+        {
+            return Ok(Some(answer));
         }
         let [m, c, s] = [merchant, code, shopper].map(ToOwned::to_owned);
         let Some((event, permanent)) = self.ask(move |ledger| ledger.entry(&m, &c, &s)).await? else { return Ok(None) };
         // Its own answer, while that is kept: the permanent tables do not say whether the draw is pending.
-        Ok(Some(self.one(event).await?.unwrap_or(permanent)))
+        Ok(Some(self.one(event).await?.filter(Answer::is_of_entry).unwrap_or(permanent)))
     }
 }
 

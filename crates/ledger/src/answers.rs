@@ -32,9 +32,23 @@ pub struct Answer {
     pub whose: Option<(String, String)>,
 }
 
+impl Answer {
+    /// Whether it is that of an entry. An event that is delivered again after the horizon has the answer of its last delivery, which
+    /// is no entry.
+    #[must_use]
+    pub const fn is_of_entry(&self) -> bool {
+        use ScanResult::{AlreadyClaimed, Pending, Prize, Thanks};
+        matches!(self.result, Pending | Prize | Thanks | AlreadyClaimed)
+    }
+}
+
 /// Reads time, campaign and number of the first entry in the order of the log from `seen`.
 const ENTRY: &str = "SELECT event, time, outcome, campaign, entry FROM seen WHERE merchant = $1 AND code = $2
   AND shopper = $3 AND outcome IN ('entered', 'already-claimed') ORDER BY place, item LIMIT 1";
+
+/// Reads time and region of the entry that claimed a code.
+const CLAIM: &str = "SELECT time, region FROM seen WHERE merchant = $1 AND code = $2 AND outcome = 'entered'
+  ORDER BY place, item LIMIT 1";
 
 /// The row of `seen` that is an entry.
 struct Entry {
@@ -94,6 +108,11 @@ impl Ledger {
             (true, Some(_)) => ScanResult::Prize,
             (true, None) => ScanResult::Thanks,
         };
+        let mut claim = None;
+        if !is_first {
+            let read = |row: &dyn Row| Ok((row.int_of(0)?, row.text(1)?.map(ToOwned::to_owned)));
+            claim = first(store, CLAIM, &[merchant.into(), code.into()], read)?;
+        }
         let answer = Answer {
             received,
             desk: 3,
@@ -102,7 +121,7 @@ impl Ledger {
             campaign,
             prize,
             granted,
-            claim: None,
+            claim,
             whose: None,
         };
         Ok(Some((event, answer)))

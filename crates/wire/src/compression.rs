@@ -1,6 +1,5 @@
 //! Compressed bodies: unpacked within limits of size and ratio, so that a small body cannot take much memory.
 
-use std::borrow::Cow;
 use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
@@ -62,50 +61,64 @@ pub enum UnpackError {
     NoRoom,
 }
 
-/// Unpacks a body. `hold` is asked for the total number of bytes before the memory is taken.
-///
-/// # Errors
-/// The body is not compressed in this way, is too large, or the memory budget is exhausted.
-pub fn unpack<'b>(
-    encoding: Encoding,
-    body: &'b [u8],
-    hold: &mut dyn FnMut(usize) -> bool,
-) -> Result<Cow<'b, [u8]>, UnpackError> {
-    let unpacked = match encoding {
-        Encoding::Identity => return Ok(Cow::Borrowed(body)),
-        Encoding::Gzip => read_all("gzip", MultiGzDecoder::new(body), body.len(), hold),
-        Encoding::Zstd => {
-            let broken = |e: std::io::Error| UnpackError::Broken { name: "zstd", cause: e.to_string() };
-            let mut decoder = zstd::Decoder::with_buffer(body).map_err(broken)?;
-            decoder.window_log_max(WINDOW_LOG_MAX).map_err(broken)?;
-            read_all("zstd", decoder, body.len(), hold)
-        }
-    };
-    unpacked.map(Cow::Owned)
+/// A body that is unpacked in pieces, so that its thread can do other work between them.
+pub struct Unpacking<'b> {
+    name: &'static str,
+    decoder: Box<dyn Read + Send + 'b>,
+    packed_bytes: usize,
+    bytes: Vec<u8>,
 }
 
-fn read_all(
-    name: &'static str,
-    mut decoder: impl Read,
-    packed_bytes: usize,
-    hold: &mut dyn FnMut(usize) -> bool,
-) -> Result<Vec<u8>, UnpackError> {
-    let mut bytes = Vec::new();
-    loop {
+impl std::fmt::Debug for Unpacking<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unpacking").field("bytes", &self.bytes.len()).finish_non_exhaustive()
+    }
+}
+
+impl<'b> Unpacking<'b> {
+    /// Begins; `None` is a body that is not compressed.
+    ///
+    /// # Errors
+    /// The body is not compressed in this way.
+    pub fn begin(encoding: Encoding, body: &'b [u8]) -> Result<Option<Self>, UnpackError> {
+        let (name, decoder): (_, Box<dyn Read + Send + 'b>) = match encoding {
+            Encoding::Identity => return Ok(None),
+            Encoding::Gzip => ("gzip", Box::new(MultiGzDecoder::new(body))),
+            Encoding::Zstd => {
+                let broken = |e: std::io::Error| UnpackError::Broken { name: "zstd", cause: e.to_string() };
+                let mut decoder = zstd::Decoder::with_buffer(body).map_err(broken)?;
+                decoder.window_log_max(WINDOW_LOG_MAX).map_err(broken)?;
+                ("zstd", Box::new(decoder))
+            }
+        };
+        Ok(Some(Self { name, decoder, packed_bytes: body.len(), bytes: Vec::new() }))
+    }
+
+    /// Unpacks one more piece. Returns whether there may be more. `hold` is asked for the total number of bytes before the memory is
+    /// taken.
+    ///
+    /// # Errors
+    /// The body is not compressed in this way, is too large, or the memory budget is exhausted.
+    pub fn piece(&mut self, hold: &mut dyn FnMut(usize) -> bool) -> Result<bool, UnpackError> {
+        let Self { name, decoder, packed_bytes, bytes } = self;
         let had = bytes.len();
-        if !hold(packed_bytes + had + PIECE_BYTES) {
+        if !hold(*packed_bytes + had + PIECE_BYTES) {
             return Err(UnpackError::NoRoom);
         }
-        let read = decoder.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut bytes);
+        let read = decoder.by_ref().take(PIECE_BYTES as u64).read_to_end(bytes);
         read.map_err(|e| UnpackError::Broken { name, cause: e.to_string() })?;
         if bytes.len() > BODY_BYTES_MAX {
             return Err(UnpackError::TooLarge);
         }
-        if bytes.len() > RATIO_FREE_BYTES.max(packed_bytes * RATIO_MAX) {
+        if bytes.len() > RATIO_FREE_BYTES.max(*packed_bytes * RATIO_MAX) {
             return Err(UnpackError::TooDense);
         }
-        if bytes.len() == had {
-            return Ok(bytes);
-        }
+        Ok(bytes.len() > had)
+    }
+
+    /// What is unpacked.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 }

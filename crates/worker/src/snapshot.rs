@@ -17,6 +17,8 @@ pub(crate) const KEPT: usize = 3;
 const FORMAT: u32 = 2;
 const MANIFEST: &str = ".manifest.json";
 const STATE: &str = ".state";
+/// Length of the pieces in which a state is written and synced, in bytes: a log on the same disk waits for one of them, not for all.
+const PIECE_BYTES: usize = 1024 * 1024;
 
 /// A stage's state at an offset: it contains all records before the offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,10 +136,17 @@ impl Snapshots {
     fn write_state(&self, dir: &Path, state: &str, snapshot: &Snapshot) -> Result<(), SnapshotError> {
         let path = dir.join(state);
         let file = self.files.open(&path, true).map_err(io_at(&path, "made"))?;
-        file.write_at(&snapshot.state, 0)
-            .and_then(|()| file.truncate(snapshot.state.len() as u64))
-            .and_then(|()| file.sync())
-            .map_err(io_at(&path, "written"))
+        let write = || {
+            for (number, piece) in (0..).zip(snapshot.state.chunks(PIECE_BYTES)) {
+                if number > 0 {
+                    file.sync()?;
+                }
+                file.write_at(piece, number * PIECE_BYTES as u64)?;
+            }
+            file.truncate(snapshot.state.len() as u64)?;
+            file.sync()
+        };
+        write().map_err(io_at(&path, "written"))
     }
 
     fn write_manifest(&self, dir: &Path, state: &str, snapshot: &Snapshot) -> Result<(), SnapshotError> {

@@ -183,6 +183,8 @@ struct Saved {
     positions: Vec<(TopicPartition, Position)>,
     sent: Vec<(TopicPartition, Position)>,
     markers: BTreeMap<String, RulesSeq>,
+    /// Copied as a whole, not byte by byte; bincode writes both alike.
+    #[serde(with = "serde_bytes")]
     desk: Vec<u8>,
 }
 

@@ -17,19 +17,21 @@ use crate::ingest::batcher::{Batcher, EventBatch};
 use crate::ingest::clock::NoStamp;
 use crate::metrics::{Metrics, Shed, Transport};
 
-/// Number of events that are read in one turn; other requests have theirs before the next.
+/// Number of events that are read in one turn, and of bytes at which it ends; other requests have theirs before the next.
 const TURN_MAX: usize = 128;
+const TURN_BYTES: usize = 16 * 1024;
+/// Number of rows of an answer that are written in one turn.
+const TURN_ROWS: usize = 128;
 /// Number of rows of an answer from which on only the first error of each event has one.
 const ROWS_MAX: usize = 50_000;
 
 /// The answer to a body.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) accepted: u64,
     pub(crate) durable: &'static str,
     pub(crate) rejected: Vec<Row>,
     /// How many of the rows are events without an error.
-    #[serde(skip)]
     pub(crate) turned_away: u64,
 }
 
@@ -39,6 +41,22 @@ impl Answer {
         let row =
             |row: &Row| size_of::<Row>() + row.id.as_ref().map_or(0, String::len) + row.field.len() + row.error.len();
         2 * self.rejected.iter().map(row).sum::<usize>()
+    }
+
+    /// Its JSON, written in turns with other requests.
+    pub(crate) async fn json(&self) -> Vec<u8> {
+        let Self { accepted, durable, rejected, .. } = self;
+        let mut text = format!("{{\"accepted\":{accepted},\"durable\":\"{durable}\",\"rejected\":[").into_bytes();
+        for (turn, rows) in rejected.chunks(TURN_ROWS).enumerate() {
+            if turn > 0 {
+                tokio::task::yield_now().await;
+                text.push(b',');
+            }
+            let rows = serde_json::to_vec(rows).expect("numbers and texts");
+            text.extend_from_slice(&rows[1..rows.len() - 1]);
+        }
+        text.extend_from_slice(b"]}");
+        text
     }
 
     /// The first error, in a few words.
@@ -272,14 +290,24 @@ impl<'d> Reading<'d> {
 
     /// Reads some events; returns whether there may be more.
     fn turn(&mut self, events: &mut Events<'_>, body: &mut Body<'_>) -> bool {
+        let mut bytes = 0;
         for _ in 0..TURN_MAX {
+            if bytes >= TURN_BYTES {
+                break;
+            }
             match events {
                 Events::Json(list) => match list.next() {
-                    Some(text) => self.event(text, event::read, body),
+                    Some(text) => {
+                        bytes += text.len();
+                        self.event(text, event::read, body);
+                    }
                     None => return false,
                 },
                 Events::Cloud(list) => match list.next() {
-                    Some(text) => self.event(text, cloud::read_structured, body),
+                    Some(text) => {
+                        bytes += text.len();
+                        self.event(text, cloud::read_structured, body);
+                    }
                     None => return false,
                 },
                 Events::CloudData(headers, data) => match data.take() {
@@ -293,7 +321,10 @@ impl<'d> Reading<'d> {
                     None => return false,
                 },
                 Events::Lines(lines) => match lines.next().map(|line| line.object) {
-                    Some(Ok(object)) => self.event(object, event::read, body),
+                    Some(Ok(object)) => {
+                        bytes += object.len();
+                        self.event(object, event::read, body);
+                    }
                     Some(Err(wrong)) => self.refuse(&wrong, body),
                     None => return false,
                 },

@@ -23,7 +23,7 @@ use web::quota::client_limits::ClientLimits;
 use web::quota::rate_table::RateTable;
 use web::quota::{Level, RATELIMIT, RATELIMIT_POLICY};
 use web::server::handler::{discard, too_many_requests};
-use wire::compression::{BODY_BYTES_MAX, Encoding, UnpackError, unpack};
+use wire::compression::{BODY_BYTES_MAX, Encoding, UnpackError, Unpacking};
 use wire::event::cloud::{Headers, is_json};
 
 use crate::ingest::batcher::{Batcher, SubmitError};
@@ -40,6 +40,9 @@ pub const PATH: &str = "/v1/events";
 /// Maximum number of events of one body that become durable together while there are several senders; further ones wait for the
 /// next round, so that the events of others are not behind all of them.
 const TOGETHER_MAX: u64 = 128;
+/// Length of a body, in bytes, from which on it waits for the turn of its key while there are several senders; a packed one always
+/// does.
+const LARGE_BYTES: usize = 16 * 1024;
 /// Maximum time from the start of a body to its end; a slower one is refused.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -240,12 +243,19 @@ impl IngestService {
         let Some(body) = read_body(body, &mut permit).await? else { return Err(self.busy(began)) };
         let batcher = self.batcher();
         let context = self.context(&grant, batcher, began);
-        let read = match unpack(encoding, &body, &mut |bytes| permit.hold(bytes)) {
+        let is_large = body.len() >= LARGE_BYTES || encoding != Encoding::Identity;
+        let turn = grant.turn.as_ref().filter(|_| is_large && context.together_max < u64::MAX);
+        let own_turn = match turn {
+            Some(turn) => turn.acquire().await.ok(),
+            None => None,
+        };
+        let read = match unpack(encoding, &body, &mut permit).await {
             Ok(body) => read(&body, shape, context).await.map_err(|e| too_large(e.to_string()))?,
             Err(broken @ UnpackError::Broken { .. }) => unreadable(broken.to_string(), context),
             Err(UnpackError::NoRoom) => return Err(self.busy(began)),
             Err(packed @ (UnpackError::TooLarge | UnpackError::TooDense)) => return Err(too_large(packed.to_string())),
         };
+        drop(own_turn);
         // The body is not kept while the log is waited for.
         drop(body);
         // An answer may be larger than its request, and its client may not read it.
@@ -259,10 +269,10 @@ impl IngestService {
             if read.answer.turned_away > 0 {
                 return Err(over_limit(&read, began));
             }
-            return Ok(json(StatusCode::BAD_REQUEST, &read.answer, answer_permit));
+            return Ok(json(StatusCode::BAD_REQUEST, &read.answer, answer_permit).await);
         }
         let answer = self.make_durable(read, permit, &grant, batcher, began).await?;
-        Ok(json(StatusCode::ACCEPTED, &answer, answer_permit))
+        Ok(json(StatusCode::ACCEPTED, &answer, answer_permit).await)
     }
 
     /// Makes what was read durable; the answer may be sent after that. The memory of the request is held as long, even if its
@@ -286,7 +296,7 @@ impl IngestService {
         let durable = if earlier.is_empty() {
             batcher.submit(batch).await
         } else {
-            batcher.submit_in_turn(earlier.into_iter().chain([batch]).collect()).await
+            batcher.submit_in_turn(earlier.into_iter().chain([batch]).collect(), grant.turn.clone()).await
         };
         match durable {
             Ok(durable) => {
@@ -419,6 +429,19 @@ async fn read_body(body: &mut Incoming, permit: &mut MemoryPermit) -> Result<Opt
     }
 }
 
+/// Unpacks a body, in turns with other requests.
+async fn unpack<'b>(
+    encoding: Encoding,
+    body: &'b [u8],
+    permit: &mut MemoryPermit,
+) -> Result<Cow<'b, [u8]>, UnpackError> {
+    let Some(mut unpacking) = Unpacking::begin(encoding, body)? else { return Ok(Cow::Borrowed(body)) };
+    while unpacking.piece(&mut |bytes| permit.hold(bytes))? {
+        tokio::task::yield_now().await;
+    }
+    Ok(Cow::Owned(unpacking.into_bytes()))
+}
+
 /// Adds headers that say how much is left of the sender's quota (draft-ietf-httpapi-ratelimit-headers).
 fn add_quota_headers(headers: &mut HeaderMap, Level { burst, left, full_in, window }: Level) {
     let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
@@ -458,8 +481,8 @@ fn retry_after_s(began: Instant) -> u32 {
 }
 
 /// The answer; its memory permit is given back once it is written.
-fn json(status: StatusCode, answer: &Answer, permit: MemoryPermit) -> Response<Bytes> {
-    let body = serde_json::to_vec(answer).expect("numbers and texts");
+async fn json(status: StatusCode, answer: &Answer, permit: MemoryPermit) -> Response<Bytes> {
+    let body = answer.json().await;
     let mut response = Response::new(Bytes::from_owner(Held { body, _permit: permit }));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -171,7 +171,7 @@ fn batches_of_one_body_take_turns_with_others() {
         [(Ok(()), Ok(Durable::Log)), (Err(AppendError::Full), Err(SubmitError::Refused(AppendError::Full)))]
     {
         let (own, batches) = (Arc::clone(&batcher), vec![batch(5), batch(6), batch(7)]);
-        let body = runtime.spawn(async move { own.submit_in_turn(batches).await });
+        let body = runtime.spawn(async move { own.submit_in_turn(batches, None).await });
         let (first, done) = next(&rounds);
         submit(&batcher, 1);
         let (others, others_done) = next(&rounds);
@@ -206,7 +206,7 @@ fn batches_of_one_body_go_on_without_their_sender() {
         })
         .collect();
     let own = Arc::clone(&batcher);
-    let sender = runtime.spawn(async move { own.submit_in_turn(batches).await });
+    let sender = runtime.spawn(async move { own.submit_in_turn(batches, None).await });
     let (_, done) = next(&rounds);
     sender.abort();
     assert!(runtime.block_on(sender).is_err());

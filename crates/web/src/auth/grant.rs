@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use domain::model::event::Action;
+use tokio::sync::Semaphore;
 use wire::event::Merchants;
 use wire::keys::Key;
 
@@ -30,6 +31,8 @@ pub struct Grant {
     pub merchant_quotas: Arc<Buckets>,
     /// The memory that all requests of the key hold, in the units of their server; `None` where no key is needed.
     pub in_flight: Option<Arc<AtomicUsize>>,
+    /// The turn of the key's large bodies, which one of them has at a time; `None` where no key is needed.
+    pub turn: Option<Arc<Semaphore>>,
 }
 
 /// The merchants of a key.
@@ -49,7 +52,15 @@ impl Grant {
 
     /// All rights, within the quotas of merchants.
     pub(super) fn keyless(merchant_quotas: Arc<Buckets>) -> Self {
-        Self { key: "".into(), merchants: None, actions: None, quota: None, merchant_quotas, in_flight: None }
+        Self {
+            key: "".into(),
+            merchants: None,
+            actions: None,
+            quota: None,
+            merchant_quotas,
+            in_flight: None,
+            turn: None,
+        }
     }
 
     /// The rights of a key.
@@ -61,6 +72,7 @@ impl Grant {
             quota,
             merchant_quotas,
             in_flight: Some(Arc::default()),
+            turn: Some(Arc::new(Semaphore::new(1))),
         }
     }
 

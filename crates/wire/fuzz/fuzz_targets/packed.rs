@@ -1,20 +1,24 @@
 //! Compressed bodies: never larger than what may be, memory is asked for before it is taken, and what was packed comes out.
 #![no_main]
 
-use std::borrow::Cow;
 use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use libfuzzer_sys::fuzz_target;
-use wire::compression::{BODY_BYTES_MAX, Encoding, UnpackError, unpack};
+use wire::compression::{BODY_BYTES_MAX, Encoding, UnpackError, Unpacking};
 
 /// Unpacks a body while `room` bytes are left of the memory budget.
 fn within(encoding: Encoding, body: &[u8], room: usize) -> Result<Vec<u8>, UnpackError> {
     let mut asked = 0;
-    let unpacked = unpack(encoding, body, &mut |bytes| {
+    let mut hold = |bytes| {
         asked = asked.max(bytes);
         bytes <= room
+    };
+    let unpacked = Unpacking::begin(encoding, body).and_then(|unpacking| {
+        let mut unpacking = unpacking.expect("it is compressed");
+        while unpacking.piece(&mut hold)? {}
+        Ok(unpacking.into_bytes())
     });
     if let Ok(unpacked) = &unpacked {
         assert!(unpacked.len() <= asked.max(body.len()), "memory is asked for first");
@@ -22,7 +26,7 @@ fn within(encoding: Encoding, body: &[u8], room: usize) -> Result<Vec<u8>, Unpac
         assert!(unpacked.len() <= (1 << 20).max(body.len() * 200));
     }
     assert!(asked <= room || unpacked == Err(UnpackError::NoRoom), "no room is an answer of its own");
-    unpacked.map(Cow::into_owned)
+    unpacked
 }
 
 fuzz_target!(|data: &[u8]| {

@@ -1,9 +1,11 @@
 //! A lane: one thread that runs some tasks. It reads records, appends the answers, and takes snapshots.
 //!
 //! - `running_task`: a task in a lane
+//! - `snapshot_pace`: how often a lane takes snapshots
 //! - `snapshot_writer`: the thread that writes the snapshots of a lane, and its queue
 
 mod running_task;
+mod snapshot_pace;
 mod snapshot_writer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +26,7 @@ use tracing::{debug, error};
 use crate::context::{Heartbeat, Progress, RunMode, WorkerContext};
 use crate::desks::open_task;
 use crate::lane::running_task::RunningTask;
+use crate::lane::snapshot_pace::SnapshotPace;
 use crate::lane::snapshot_writer::{SnapshotQueue, snapshot_queue, write_snapshots};
 use crate::task::{RETIRED, Task, TaskError};
 
@@ -126,6 +129,7 @@ pub struct Lane<'a> {
     silence: (Instant, u32),
     /// The task that handed over a snapshot last.
     last_snapshot: Option<TopicPartition>,
+    pace: SnapshotPace,
     heartbeat: Arc<Heartbeat>,
 }
 
@@ -174,6 +178,7 @@ impl<'a> Lane<'a> {
             in_flight: 0,
             silence: (Instant::now(), 0),
             last_snapshot: None,
+            pace: SnapshotPace::default(),
             heartbeat,
         }
     }
@@ -232,7 +237,7 @@ impl<'a> Lane<'a> {
         let before = last.map(|last| (Bound::Unbounded, Bound::Included(last)));
         for range in std::iter::once(after).chain(before) {
             for (&partition, running) in self.tasks.range_mut(range) {
-                if running.snapshots(&self.context, queue, false) {
+                if running.snapshots(&self.context, queue, &mut self.pace, false) {
                     self.last_snapshot = Some(partition);
                 }
             }
@@ -493,7 +498,7 @@ impl<'a> Lane<'a> {
             self.append();
         }
         for running in self.tasks.values_mut() {
-            running.snapshots(&self.context, snapshots, true);
+            running.snapshots(&self.context, snapshots, &mut self.pace, true);
         }
         Ok(())
     }

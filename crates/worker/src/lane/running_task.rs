@@ -11,6 +11,7 @@ use tracing::{debug, warn};
 
 use crate::context::{Progress, WorkerContext};
 use crate::desks::desk_of;
+use crate::lane::snapshot_pace::SnapshotPace;
 use crate::lane::snapshot_writer::SnapshotQueue;
 use crate::task::{Task, TaskError};
 
@@ -48,6 +49,10 @@ impl RunningTask {
         let source = task.source();
         let progress = Progress::new(source.topic_partition(), task.settled());
         let desk = desk_of(source.topic).name;
+        // Partitions take turns: two large snapshots at once would keep more processors from everything else.
+        let partitions = u32::from(context.meta.partitions.of(source.topic).max(1));
+        let early = context.snapshot_policy.interval * u32::from(source.partition) / partitions;
+        let now = Instant::now();
         Self {
             task,
             progress,
@@ -55,7 +60,7 @@ impl RunningTask {
             answers: Vec::new(),
             seconds: context.metrics.seconds.with_label_values(&[desk]),
             frames: context.metrics.frames.with_label_values(&[desk]),
-            last_snapshot: Instant::now(),
+            last_snapshot: now.checked_sub(early).unwrap_or(now),
             is_wanted: false,
             is_put_off: false,
             last_sizes: None,
@@ -126,14 +131,22 @@ impl RunningTask {
 
     /// Takes a snapshot if one is due, and hands over the one that may be published, both if the writer has room. A last snapshot
     /// waits for room. Returns whether one was handed over.
-    pub(crate) fn snapshots(&mut self, context: &WorkerContext, queue: &SnapshotQueue, is_last: bool) -> bool {
+    pub(crate) fn snapshots(
+        &mut self,
+        context: &WorkerContext,
+        queue: &SnapshotQueue,
+        pace: &mut SnapshotPace,
+        is_last: bool,
+    ) -> bool {
         if self.last_sizes.is_none_or(|at| at.elapsed() >= SIZES_EVERY) {
             self.last_sizes = Some(Instant::now());
             *self.progress.sizes.lock() = self.task.sizes();
             self.report_kept();
         }
+        let now = Instant::now();
+        let age = now.saturating_duration_since(self.last_snapshot);
         let is_due = self.is_wanted
-            || (self.last_snapshot.elapsed() >= context.snapshot_policy.interval
+            || (pace.is_due(age, context.snapshot_policy.interval, now)
                 && self.task.since_snapshot() >= context.snapshot_policy.records);
         if is_last && let Some(earlier) = self.task.snapshot() {
             // The last one can only be taken when no other waits.
@@ -143,6 +156,7 @@ impl RunningTask {
             self.is_put_off = false;
             if self.task.take_snapshot() {
                 self.last_snapshot = Instant::now();
+                pace.took(self.last_snapshot.saturating_duration_since(now), self.last_snapshot);
                 self.is_wanted = false;
             }
         } else if is_due && !std::mem::replace(&mut self.is_put_off, true) {

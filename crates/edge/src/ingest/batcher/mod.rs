@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use eventlog::api::AppendError;
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::Semaphore;
 
 pub use self::batch::EventBatch;
 pub use self::policy::BatchPolicy;
@@ -116,16 +117,24 @@ impl Batcher {
     }
 
     /// Makes the events of one body durable, a batch after the other, even if their sender does not wait for the answer. Returns
-    /// where they are; in the spool if any of them is.
+    /// where they are; in the spool if any of them is. Each batch waits for `turn`, which all bodies of a sender share.
     ///
     /// # Errors
     /// Some of them are not accepted, or that is not known yet. Their sender sends all of them again, and none counts twice.
-    pub async fn submit_in_turn(self: &Arc<Self>, batches: Vec<EventBatch>) -> Result<Durable, SubmitError> {
+    pub async fn submit_in_turn(
+        self: &Arc<Self>,
+        batches: Vec<EventBatch>,
+        turn: Option<Arc<Semaphore>>,
+    ) -> Result<Durable, SubmitError> {
         let own = Arc::clone(self);
         let all = tokio::spawn(async move {
             let mut batches = batches.into_iter();
             let mut durable = Durable::Log;
             while let Some(batch) = batches.next() {
+                let _turn = match &turn {
+                    Some(turn) => turn.acquire().await.ok(),
+                    None => None,
+                };
                 match own.submit(batch).await {
                     Ok(Durable::Log) => {}
                     Ok(Durable::Spool) => durable = Durable::Spool,
