@@ -436,3 +436,21 @@ fn text_shape(text: &[u8]) -> Shape<'static> {
 fn whole(error: String, reason: Reason) -> Refused {
     Refused { id: None, errors: vec![FieldError { field: String::new(), error, reason }] }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn answer_has_every_row_whatever_its_turns() {
+        for rows in [0, 1, TURN_ROWS, TURN_ROWS + 1, 3 * TURN_ROWS] {
+            let row = |index| Row { index, id: None, field: String::new(), error: format!("\"{index}\"") };
+            let rejected = (0..rows).map(row).collect();
+            let text = Answer { accepted: 7, durable: "log", rejected, turned_away: 1 }.json().await;
+            let wanted: Vec<_> =
+                (0..rows).map(|index| serde_json::json!({"index": index, "error": format!("\"{index}\"")})).collect();
+            let found: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+            assert_eq!(found, serde_json::json!({"accepted": 7, "durable": "log", "rejected": wanted}));
+        }
+    }
+}

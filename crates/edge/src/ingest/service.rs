@@ -26,7 +26,7 @@ use web::server::handler::{discard, too_many_requests};
 use wire::compression::{BODY_BYTES_MAX, Encoding, UnpackError, Unpacking};
 use wire::event::cloud::{Headers, is_json};
 
-use crate::ingest::batcher::{Batcher, SubmitError};
+use crate::ingest::batcher::{Batcher, SubmitError, wait_for_turn};
 use crate::ingest::body_reader::{Answer, Context, Read, Shape, read, unreadable};
 use crate::ingest::memory::{MemoryBudget, MemoryPermit, Share, units};
 use crate::ingest::senders::Senders;
@@ -245,10 +245,7 @@ impl IngestService {
         let context = self.context(&grant, batcher, began);
         let is_large = body.len() >= LARGE_BYTES || encoding != Encoding::Identity;
         let turn = grant.turn.as_ref().filter(|_| is_large && context.together_max < u64::MAX);
-        let own_turn = match turn {
-            Some(turn) => turn.acquire().await.ok(),
-            None => None,
-        };
+        let own_turn = wait_for_turn(turn.map(|turn| &**turn)).await;
         let read = match unpack(encoding, &body, &mut permit).await {
             Ok(body) => read(&body, shape, context).await.map_err(|e| too_large(e.to_string()))?,
             Err(broken @ UnpackError::Broken { .. }) => unreadable(broken.to_string(), context),

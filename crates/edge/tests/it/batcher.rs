@@ -21,6 +21,7 @@ use eventlog::local::log::Log;
 use eventlog::local::meta::{Clock, Meta};
 use eventlog::local::store::Sizes;
 use prometheus::Registry;
+use tokio::sync::Semaphore;
 
 const ENDS: u64 = 500;
 /// Nothing in these tests takes longer.
@@ -188,6 +189,35 @@ fn batches_of_one_body_take_turns_with_others() {
         }
         assert_eq!(runtime.block_on(body).expect("a task"), wanted);
         assert!(rounds.try_recv().is_err(), "what was not sent is not sent later");
+    }
+    batcher.close();
+}
+
+/// Bodies of one key share a turn: a batch of one of them is in flight at a time.
+#[test]
+fn bodies_of_one_key_have_one_batch_in_flight() {
+    let (batcher, rounds) = slow(8, Duration::ZERO..=Duration::ZERO);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let turn = Arc::new(Semaphore::new(1));
+    let body = || {
+        let mut batches = vec![batcher.new_batch(), batcher.new_batch()];
+        batches.iter_mut().for_each(|batch| batch.push(&visit("1"), Transport::Http));
+        let (own, turn) = (Arc::clone(&batcher), Arc::clone(&turn));
+        runtime.spawn(async move { own.submit_in_turn(batches, Some(turn)).await })
+    };
+    let bodies = [body(), body()];
+    for _ in 0..4 {
+        let (events, done) = next(&rounds);
+        // An event of another sender gets between them.
+        submit(&batcher, 1);
+        let (others, others_done) = next(&rounds);
+        assert_eq!((events, others), (1, 1), "no other batch of the key");
+        others_done(Ok(()));
+        done(Ok(()));
+    }
+    for body in bodies {
+        assert_eq!(runtime.block_on(body).expect("a task"), Ok(Durable::Log));
     }
     batcher.close();
 }

@@ -26,7 +26,6 @@ use tracing::{debug, error};
 use crate::context::{Heartbeat, Progress, RunMode, WorkerContext};
 use crate::desks::open_task;
 use crate::lane::running_task::RunningTask;
-use crate::lane::snapshot_pace::SnapshotPace;
 use crate::lane::snapshot_writer::{SnapshotQueue, snapshot_queue, write_snapshots};
 use crate::task::{RETIRED, Task, TaskError};
 
@@ -127,9 +126,7 @@ pub struct Lane<'a> {
     /// The number of appends whose acknowledgement is not handled yet; [`APPENDS_MAX`] at most, which is the channel's capacity.
     in_flight: usize,
     silence: (Instant, u32),
-    /// The task that handed over a snapshot last.
-    last_snapshot: Option<TopicPartition>,
-    pace: SnapshotPace,
+    pace: snapshot_pace::SnapshotPace,
     heartbeat: Arc<Heartbeat>,
 }
 
@@ -159,16 +156,15 @@ impl<'a> Lane<'a> {
         request_restore: &'a RequestRestore<'a>,
     ) -> Self {
         let (ack_tx, ack_rx) = sync_channel(APPENDS_MAX);
-        let to_restore = owned.keys().copied().collect();
         Self {
             context: Arc::clone(context),
             incarnation,
             consumer,
             appender,
+            to_restore: owned.keys().copied().collect(),
             owned,
             commands,
             request_restore,
-            to_restore,
             restoring: BTreeMap::new(),
             tasks: BTreeMap::new(),
             started: 0,
@@ -177,8 +173,7 @@ impl<'a> Lane<'a> {
             ack_tx,
             in_flight: 0,
             silence: (Instant::now(), 0),
-            last_snapshot: None,
-            pace: SnapshotPace::default(),
+            pace: snapshot_pace::SnapshotPace::default(),
             heartbeat,
         }
     }
@@ -232,13 +227,13 @@ impl<'a> Lane<'a> {
     /// Takes snapshots that are due, beginning after the task that handed one over last: while the store is slow, each task has its
     /// turn.
     fn take_snapshots(&mut self, queue: &SnapshotQueue) {
-        let last = self.last_snapshot;
+        let last = self.pace.last;
         let after = (last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         let before = last.map(|last| (Bound::Unbounded, Bound::Included(last)));
         for range in std::iter::once(after).chain(before) {
             for (&partition, running) in self.tasks.range_mut(range) {
                 if running.snapshots(&self.context, queue, &mut self.pace, false) {
-                    self.last_snapshot = Some(partition);
+                    self.pace.last = Some(partition);
                 }
             }
         }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use domain::model::address::TopicPartition;
+
 /// A lane takes no snapshot for so many times as long as its last one took: others' results wait for one in a few hundred.
 const REST: u32 = 256;
 /// Number of intervals after which a snapshot is taken all the same: a restart replays what came after it.
@@ -10,6 +12,8 @@ const INTERVALS_MAX: u32 = 10;
 /// When a lane may take its next snapshot.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SnapshotPace {
+    /// The task that handed over a snapshot last.
+    pub(crate) last: Option<TopicPartition>,
     rests_until: Option<Instant>,
 }
 

@@ -85,3 +85,17 @@ fn snapshot_of_another_log_is_refused() {
     assert!(alarm.contains(wanted), "{alarm}");
     assert_eq!(snapshots.latest(SOURCE).expect("its own log"), Some(snapshot(5, 1)));
 }
+
+/// It is written in pieces: the last one is not whole, and of an earlier one at this offset nothing remains.
+#[test]
+fn large_state_is_read_back_whole() {
+    let disk = Memory::default();
+    let snapshots = Snapshots::new(Arc::new(disk.clone()), Path::new("data/snapshots"));
+    for (offset, bytes) in [(1, 1 << 20), (2, (5 << 19) + 7), (3, 3)] {
+        let state = (0..bytes).map(|n: usize| n.to_le_bytes()[n % 3]).collect();
+        let large = Snapshot { state, ..snapshot(offset, 0) };
+        snapshots.write(&large).expect("room");
+        disk.crash(Loss::Everything);
+        assert!(snapshots.latest(SOURCE).expect("whole") == Some(large), "{bytes} bytes");
+    }
+}

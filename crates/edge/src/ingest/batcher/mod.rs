@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use eventlog::api::AppendError;
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use self::batch::EventBatch;
 pub use self::policy::BatchPolicy;
@@ -35,8 +35,17 @@ use crate::spool::{Done, Durable};
 
 /// Maximum number of rounds in flight under the event clock; the open round waits.
 const ROUNDS_MAX_EVENT: usize = 1;
+/// Time between two batches of one body: what follows of the first one is done by then, and the events of others find idle threads.
+const PART_REST: Duration = Duration::from_millis(2);
+/// Maximum time that a body waits for the turn of its key; then it goes on without.
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum time that the close of a batcher waits for the open round to be handed over; then it returns all the same.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Waits for the turn of a key's large bodies. A log that does not answer keeps it from none of them for long.
+pub(crate) async fn wait_for_turn(turn: Option<&Semaphore>) -> Option<SemaphorePermit<'_>> {
+    tokio::time::timeout(TURN_TIMEOUT, turn?.acquire()).await.ok()?.ok()
+}
 
 /// Gathers the events of requests into rounds.
 #[derive(Debug)]
@@ -131,13 +140,16 @@ impl Batcher {
             let mut batches = batches.into_iter();
             let mut durable = Durable::Log;
             while let Some(batch) = batches.next() {
-                let _turn = match &turn {
-                    Some(turn) => turn.acquire().await.ok(),
-                    None => None,
-                };
+                let _turn = wait_for_turn(turn.as_deref()).await;
                 match own.submit(batch).await {
-                    Ok(Durable::Log) => {}
-                    Ok(Durable::Spool) => durable = Durable::Spool,
+                    Ok(part) => {
+                        if part == Durable::Spool {
+                            durable = part;
+                        }
+                        if batches.len() > 0 {
+                            tokio::time::sleep(PART_REST).await;
+                        }
+                    }
                     Err(error) => {
                         for batch in batches {
                             own.metrics.shed(AppendError::Full.into(), batch.events());

@@ -1,6 +1,6 @@
 //! Results of scans; an id that other actions have too leads to the scan.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::serve::server::Server;
@@ -73,6 +73,43 @@ fn a_scan_gets_its_result() {
     assert_eq!(f, json!({"id": "f", "state": "counted", "draw": again}));
     assert_eq!(server.get("/v1/results/b?shopper=u1").json()["state"], "repeat");
     assert_eq!(server.get("/v1/results/d?shopper=u2&wait=20").json()["state"], "pending");
+}
+
+/// The event of an entry comes again after the horizon, and is no entry then; the answer of a claimed code is asked for after a day.
+#[test]
+fn later_scans_get_the_entrys_answer() {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    let dir = shop();
+    let server = Server::start(dir.path(), &["--clock", "event"]);
+    let at = 1_794_326_400_000_u64;
+    let result = |server: &Server, id: &str, shopper: &str| {
+        server.get(&format!("/v1/results/{id}?shopper={shopper}&wait=20000")).json()
+    };
+    let scan = |server: &Server, id: &str, shopper: &str, code: &str, at: u64| {
+        let event =
+            json!({"id": id, "action": "scan", "shopper": shopper, "code": code, "time": at, "region": "330102"});
+        assert_eq!(server.post(JSON, event.to_string().as_bytes()).expect("an answer").status, 202);
+        // An event that comes again has an answer already.
+        server.settle();
+        result(server, id, shopper)
+    };
+    let (winner, _) = winner_and_loser();
+    let draw = scan(&server, "a", "u1", &winner, at)["draw"].clone();
+    assert_eq!(draw["result"], "prize");
+    let claimed = scan(&server, "b", "u2", &winner, at + 1)["draw"].clone();
+    assert_eq!(claimed["result"], "already-claimed");
+    let again = |draw: &Value| {
+        let mut draw = draw.clone();
+        draw["again"] = json!(true);
+        draw
+    };
+    // While the answers are in memory, too, then from the ledger alone.
+    assert_eq!(scan(&server, "a", "u1", &winner, at + 4 * DAY)["draw"], again(&draw));
+    assert_eq!(scan(&server, "c", "u2", &winner, at + 4 * DAY)["draw"], again(&claimed));
+    assert!(server.stop().0.success());
+    let server = Server::start(dir.path(), &["--clock", "event"]);
+    assert_eq!(result(&server, "a", "u1"), json!({"id": "a", "state": "counted", "draw": again(&draw)}));
+    assert_eq!(result(&server, "c", "u2"), json!({"id": "c", "state": "counted", "draw": again(&claimed)}));
 }
 
 /// Item codes that win and do not, by the contract's own arithmetic.
