@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use domain::model::address::TopicPartition;
 
-/// A lane takes no snapshot for so many times as long as its last one took: others' results wait for one in a few hundred.
+/// A lane rests this many times as long as its last snapshot took: it stops for less than half a percent of the time.
 const REST: u32 = 256;
 /// Number of intervals after which a snapshot is taken all the same: a restart replays what came after it.
 const INTERVALS_MAX: u32 = 10;
