@@ -146,20 +146,7 @@ impl PendingResults {
         if known >= Some((a.received, a.desk)) {
             return false;
         }
-        self.answers.insert(
-            a.key,
-            Answer {
-                received: a.received,
-                desk: a.desk,
-                result: a.result,
-                code: a.code.map(ToOwned::to_owned),
-                campaign: a.campaign.map(ToOwned::to_owned),
-                prize: a.prize.map(ToOwned::to_owned),
-                granted,
-                claim: a.claim.map(|(time, region)| (time, region.map(ToOwned::to_owned))),
-                whose: a.shopper.map(|shopper| (merchant.to_owned(), shopper.to_owned())),
-            },
-        );
+        self.answers.insert(a.key, Answer::of_fact(merchant, a, granted));
         true
     }
 }

@@ -12,7 +12,6 @@ use axum::{Json, Router};
 use domain::model::event::Action;
 use domain::model::fact::ScanResult;
 use domain::model::ids::{event_key, keyless_answer_key};
-use domain::model::time::time_text;
 use ledger::answers::Answer;
 use ledger::error::LedgerError;
 use ledger::reader::Ledger;
@@ -300,33 +299,9 @@ impl Console {
     }
 }
 
+/// What is known of a scan, with its id.
 fn json_of(id: &str, answer: Option<&Answer>, is_again: bool) -> Value {
-    let Some(answer) = answer else { return json!({ "id": id, "state": "pending" }) };
-    let state = match answer.result {
-        ScanResult::Repeat => "repeat",
-        ScanResult::Pending | ScanResult::Prize | ScanResult::Thanks | ScanResult::AlreadyClaimed if !is_again => {
-            "entered"
-        }
-        _ => "counted",
-    };
-    if matches!(answer.result, ScanResult::Counted | ScanResult::Repeat) {
-        return json!({ "id": id, "state": state });
-    }
-    let mut draw = json!({ "campaign": answer.campaign, "result": answer.result.as_str() });
-    if let Some(prize) = &answer.prize {
-        draw["prize"] = json!(prize);
-        if let Some((kind, amount)) = answer.granted {
-            draw["kind"] = json!(kind.as_str());
-            if let Some(amount) = amount {
-                draw["amount"] = json!(amount);
-            }
-        }
-    }
-    if is_again {
-        draw["again"] = json!(true);
-    }
-    if let Some((time, region)) = &answer.claim {
-        draw["claimed"] = json!({ "time": time_text(*time), "region": region });
-    }
-    json!({ "id": id, "state": state, "draw": draw })
+    let mut told = answer.map_or_else(|| json!({ "state": "pending" }), |answer| answer.json(is_again));
+    told["id"] = json!(id);
+    told
 }

@@ -4,43 +4,11 @@ use domain::model::fact::ScanResult;
 use domain::model::rules::PrizeKind;
 use domain::model::time::{HOUR_MS, Millis};
 
+pub use crate::batch::answer::Answer;
 use crate::error::LedgerError;
 use crate::reader::Ledger;
 use crate::store::{Row, Value, first};
 use crate::writer::ANSWERS_KEEP_MS;
-
-/// The answer to one scan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The receive time of the scan, ms since the epoch.
-    pub received: Millis,
-    /// The last desk that answered: 1 the shopper desk, 2 the code desk, 3 the campaign desk.
-    pub desk: u8,
-    /// What the shopper gets to know.
-    pub result: ScanResult,
-    /// Of entries, and of scans that get an earlier entry's answer again.
-    pub code: Option<String>,
-    /// The campaign, if the scan is an entry.
-    pub campaign: Option<String>,
-    /// The prize, if the scan won one.
-    pub prize: Option<String>,
-    /// The kind of the prize, and its amount: minor units of cash, or points. Behaviours below 3 do not say it.
-    pub granted: Option<(PrizeKind, Option<i64>)>,
-    /// The earlier claim of another shopper: its time and region.
-    pub claim: Option<(Millis, Option<String>)>,
-    /// The merchant and shopper of the earlier entry that a keyless scan repeats, because a query does not know them.
-    pub whose: Option<(String, String)>,
-}
-
-impl Answer {
-    /// Whether it is that of an entry. An event that is delivered again after the horizon has the answer of its last delivery, which
-    /// is no entry.
-    #[must_use]
-    pub const fn is_of_entry(&self) -> bool {
-        use ScanResult::{AlreadyClaimed, Pending, Prize, Thanks};
-        matches!(self.result, Pending | Prize | Thanks | AlreadyClaimed)
-    }
-}
 
 /// Reads time, campaign and number of the first entry in the order of the log from `seen`.
 const ENTRY: &str = "SELECT event, time, outcome, campaign, entry FROM seen WHERE merchant = $1 AND code = $2

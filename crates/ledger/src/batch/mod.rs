@@ -1,14 +1,17 @@
 //! Sums facts in memory between two transactions.
 
+pub mod answer;
 mod tables;
 pub(crate) mod write;
 
 use std::collections::{BTreeMap, HashMap};
 
 use data_encoding::HEXLOWER;
-use domain::model::fact::{Answer, Award, Fact, Metric, OrderState, Posting, ScanResult, Scope, What};
+use domain::model::fact::{self, Award, Fact, Metric, OrderState, Posting, Scope, What};
 use domain::model::rules::{PrizeKind, RulesSeq, Step};
 use domain::model::time::{Day, HOUR_MS, Millis};
+
+use self::answer::Answer;
 
 /// A merchant's name as a small number, within one batch.
 type MerchantNumber = u32;
@@ -24,7 +27,7 @@ pub struct Batch {
     counters: BTreeMap<(MerchantNumber, Scope), HashMap<String, Sums>>,
     funnels: BTreeMap<(MerchantNumber, String, u8, Step, String, Day), i64>,
     /// The latest answer of each event.
-    answers: BTreeMap<(i64, u128), OwnedAnswer>,
+    answers: BTreeMap<(i64, u128), Answer>,
     /// Rows of current states: the latest of each.
     orders: BTreeMap<(MerchantNumber, String, String), Cells>,
     members: BTreeMap<(MerchantNumber, String), Cells>,
@@ -49,22 +52,6 @@ struct Rules {
     merchant: MerchantNumber,
     sha256: String,
     currency: String,
-}
-
-/// An answer, owned.
-#[derive(Debug)]
-struct OwnedAnswer {
-    received: Millis,
-    desk: u8,
-    result: ScanResult,
-    code: Option<String>,
-    campaign: Option<String>,
-    prize: Option<String>,
-    /// The kind and the amount of the prize.
-    granted: Option<(PrizeKind, Option<i64>)>,
-    claim: Option<(Millis, Option<String>)>,
-    /// Merchant and shopper.
-    whose: Option<(String, String)>,
 }
 
 /// A value, owned.
@@ -199,24 +186,14 @@ impl Batch {
     }
 
     /// Adds an answer. The answer to a later delivery replaces an earlier one, and then the answer of a later desk.
-    fn answer(&mut self, merchant: &str, a: &Answer<'_>, granted: Option<(PrizeKind, Option<i64>)>) {
+    fn answer(&mut self, merchant: &str, a: &fact::Answer<'_>, granted: Option<(PrizeKind, Option<i64>)>) {
         let answer = self.answers.entry((a.received.div_euclid(HOUR_MS), a.key));
         if let std::collections::btree_map::Entry::Occupied(answer) = &answer
             && (answer.get().received, answer.get().desk) >= (a.received, a.desk)
         {
             return;
         }
-        answer.insert_entry(OwnedAnswer {
-            received: a.received,
-            desk: a.desk,
-            result: a.result,
-            code: a.code.map(ToOwned::to_owned),
-            campaign: a.campaign.map(ToOwned::to_owned),
-            prize: a.prize.map(ToOwned::to_owned),
-            granted,
-            claim: a.claim.map(|(time, region)| (time, region.map(ToOwned::to_owned))),
-            whose: a.shopper.map(|shopper| (merchant.to_owned(), shopper.to_owned())),
-        });
+        answer.insert_entry(Answer::of_fact(merchant, a, granted));
     }
 }
 

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use super::answer::Answer;
 use super::tables::{
     ALARMS, ANSWERS, AWARDS, CODES, COUNTERS, FUNNELS, MEMBERS, ORDERS, POSTINGS, RULES, SEEN, UNLOCKING,
 };
-use super::{Batch, Cell, Cells, MerchantNumber, OwnedAnswer, Row};
+use super::{Batch, Cell, Cells, MerchantNumber, Row};
 use crate::error::LedgerError;
 use crate::store::sums::divided;
 use crate::store::{Insert, Sink, Store, Value};
@@ -61,7 +62,7 @@ fn put_answers(batches: &[(u16, &Batch)], rows: &mut dyn Sink) -> Written {
         return only.answers.iter().try_for_each(|(key, answer)| put_answer(*key, answer, rows));
     }
     // The answers of several desks to one scan may be in different partitions.
-    let mut all: BTreeMap<(i64, u128), &OwnedAnswer> = BTreeMap::new();
+    let mut all: BTreeMap<(i64, u128), &Answer> = BTreeMap::new();
     for (key, answer) in batches.iter().flat_map(|(_, batch)| &batch.answers) {
         let last = all.entry(*key).or_insert(answer);
         if (answer.received, answer.desk) > (last.received, last.desk) {
@@ -71,7 +72,7 @@ fn put_answers(batches: &[(u16, &Batch)], rows: &mut dyn Sink) -> Written {
     all.into_iter().try_for_each(|(key, answer)| put_answer(key, answer, rows))
 }
 
-fn put_answer((hour, event): (i64, u128), a: &OwnedAnswer, rows: &mut dyn Sink) -> Written {
+fn put_answer((hour, event): (i64, u128), a: &Answer, rows: &mut dyn Sink) -> Written {
     let claim = a.claim.as_ref();
     rows.put(&[
         hour.into(),

@@ -1,5 +1,5 @@
 //! The results of scans, compared with the model: first the desks' answers to each delivery, from the facts; then what a reader
-//! finds in the ledger, which keeps answers for a day. The console's own code does not run here: [`told`] and [`json_of`] do the same.
+//! finds in the ledger, which keeps answers for a day. [`told`] looks where the console looks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,18 +78,7 @@ impl Facts {
         if self.answers.get(&(a.key, a.received)).is_some_and(|known| known.desk >= a.desk) {
             return;
         }
-        let answer = Answer {
-            received: a.received,
-            desk: a.desk,
-            result: a.result,
-            code: a.code.map(ToOwned::to_owned),
-            campaign: a.campaign.map(ToOwned::to_owned),
-            prize: a.prize.map(ToOwned::to_owned),
-            granted,
-            claim: a.claim.map(|(time, region)| (time, region.map(ToOwned::to_owned))),
-            whose: a.shopper.map(|shopper| (merchant.to_owned(), shopper.to_owned())),
-        };
-        self.answers.insert((a.key, a.received), answer);
+        self.answers.insert((a.key, a.received), Answer::of_fact(merchant, a, granted));
     }
 
     /// When an event was received, each time that it was no duplicate.
@@ -155,37 +144,8 @@ fn told(source: &mut impl Source, scan: &naive::ScanResult) -> Result<Option<Tol
         }
         _ => own,
     };
-    let json = json_of(&answer, result == ScanResult::Yours);
+    let json = answer.json(result == ScanResult::Yours);
     Ok(Some(Told { own: result, answer, json }))
-}
-
-/// An answer as the console prints it, without the scan's id.
-fn json_of(answer: &Answer, is_again: bool) -> Value {
-    let state = match answer.result {
-        ScanResult::Counted => return json!({"state": "counted"}),
-        ScanResult::Repeat => return json!({"state": "repeat"}),
-        ScanResult::Pending | ScanResult::Prize | ScanResult::Thanks | ScanResult::AlreadyClaimed if !is_again => {
-            "entered"
-        }
-        _ => "counted",
-    };
-    let mut draw = json!({"campaign": answer.campaign, "result": answer.result.as_str()});
-    if let Some(prize) = &answer.prize {
-        draw["prize"] = json!(prize);
-    }
-    if let Some((kind, amount)) = answer.granted {
-        draw["kind"] = json!(kind.as_str());
-        if let Some(amount) = amount {
-            draw["amount"] = json!(amount);
-        }
-    }
-    if is_again {
-        draw["again"] = json!(true);
-    }
-    if let Some((time, region)) = &answer.claim {
-        draw["claimed"] = json!({"time": time_text(*time), "region": region});
-    }
-    json!({"state": state, "draw": draw})
 }
 
 impl Evidence<'_> {
