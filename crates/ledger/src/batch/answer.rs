@@ -1,4 +1,4 @@
-//! The answer to one scan, and what its reader is told.
+//! The answer to one scan, and what its reader gets.
 
 use domain::model::fact::{self, ScanResult};
 use domain::model::rules::PrizeKind;
@@ -45,7 +45,7 @@ impl Answer {
         }
     }
 
-    /// What a reader is told of the scan (contract section 9), without its id. `is_again`: the scan repeats the entry of this answer.
+    /// What a reader gets for the scan (contract section 9), without its id. `is_again`: the scan repeats the entry of this answer.
     #[must_use]
     pub fn json(&self, is_again: bool) -> serde_json::Value {
         let state = match self.result {
