@@ -108,7 +108,8 @@ fn prepare(args: &LoadArgs) -> Result<Run> {
     let watch = Arc::new(Stopwatch::start());
     // The server may wait before it answers a request for a result.
     let timeout = Duration::from_secs(args.timeout) + Duration::from_millis(results::WAIT_MS);
-    let askers = (0..args.result_connections).map(|_| Connection::new(&args.url, args.key.as_ref(), timeout));
+    let results_url = args.results_url.as_ref().unwrap_or(&args.url);
+    let askers = (0..args.result_connections).map(|_| Connection::new(results_url, args.key.as_ref(), timeout));
     let probes = Probes::new(askers.collect(), &args.merchant, Arc::clone(&watch), Arc::clone(&board));
     let seconds = args.warmup + args.seconds;
     Ok(Run {

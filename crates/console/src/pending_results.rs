@@ -2,19 +2,21 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
+use std::hash::BuildHasherDefault;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use dashmap::DashMap;
-use domain::frame::{Frame, Kind};
+use dashmap::{DashMap, Entry};
+use domain::frame::{Frames, Kind};
 use domain::model::address::{Topic, TopicPartition};
 use domain::model::fact::{self, Fact, ScanResult, What};
 use domain::model::ids::digest128;
 use domain::model::rules::PrizeKind;
 use domain::model::time::Millis;
+use domain::table::uniform::UniformHasher;
 use eventlog::api::{Consumer, Record, now_ms};
 use eventlog::error::LogError;
 use eventlog::local::meta::{Clock, Meta};
@@ -45,12 +47,15 @@ pub type Connect = Box<dyn Fn() -> Result<Box<dyn Consumer>, LogError> + Send>;
 /// Called with the error that ends the thread.
 pub type Failed = Box<dyn FnOnce(FollowError) + Send>;
 
+/// By a digest, which needs no second hash.
+type ByKey<V> = DashMap<u128, V, BuildHasherDefault<UniformHasher>>;
+
 /// Results in the log that the ledger does not hold yet: one thread writes them, requests read them by key.
 #[derive(Debug)]
 pub struct PendingResults {
-    answers: DashMap<u128, Answer>,
+    answers: ByKey<Answer>,
     /// Entries of one-item codes, by merchant, code and shopper: the event of each.
-    entries: DashMap<u128, u128>,
+    entries: ByKey<u128>,
     /// Changes whenever there is a new answer.
     version: watch::Sender<u64>,
     stopping: AtomicBool,
@@ -83,8 +88,8 @@ impl PendingResults {
         registry.register(Box::new(result_seconds.clone())).expect("registered once");
         registry.register(Box::new(answers_held.clone())).expect("registered once");
         let pending = Arc::new(Self {
-            answers: DashMap::new(),
-            entries: DashMap::new(),
+            answers: ByKey::default(),
+            entries: ByKey::default(),
             version: watch::Sender::new(0),
             stopping: AtomicBool::new(false),
             released: AtomicBool::new(false),
@@ -142,11 +147,10 @@ impl PendingResults {
 
     /// Adds an answer, unless a later one is held. Returns whether it was added.
     fn add_answer(&self, merchant: &str, a: &fact::Answer<'_>, granted: Option<(PrizeKind, Option<i64>)>) -> bool {
-        let known = self.answers.get(&a.key).map(|known| (known.received, known.desk));
-        if known >= Some((a.received, a.desk)) {
-            return false;
+        match self.answers.entry(a.key) {
+            Entry::Occupied(known) if (known.get().received, known.get().desk) >= (a.received, a.desk) => return false,
+            entry => drop(entry.insert(Answer::of_fact(merchant, a, granted))),
         }
-        self.answers.insert(a.key, Answer::of_fact(merchant, a, granted));
         true
     }
 }
@@ -241,12 +245,9 @@ impl Follower {
     /// Takes a record of facts. Returns whether it has a new answer.
     fn take(&mut self, facts: u16, record: Record<'_>) -> bool {
         // The ledger reports what is wrong with a frame; here nothing depends on it.
-        let Ok(frame) = Frame::open(record.bytes) else { return false };
-        if frame.kind != Kind::Facts {
-            return false;
-        }
+        let Ok(frames) = Frames::open(record.bytes) else { return false };
         let (now, mut is_news) = (now_ms(), false);
-        for fact in frame.items::<Fact<'_>>() {
+        for fact in frames.filter(|frame| frame.kind == Kind::Facts).flat_map(|frame| frame.items::<Fact<'_>>()) {
             let Ok(Fact { merchant, what }) = fact else { break };
             let key = match &what {
                 What::Answer(a) | What::Granted { answer: a, .. } => {

@@ -6,7 +6,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0–3 | `MSHF` |
-//! | 4 | version of this layout and of the items, 2 |
+//! | 4 | version of this layout and of the items, 2; of a [bundle](bundle()), 3 |
 //! | 5 | kind |
 //! | 6–7 | topic of the source (255: none), 0 |
 //! | 8–15 | received, ms |
@@ -40,8 +40,15 @@
 //! # Ok::<(), FrameError>(())
 //! ```
 
+mod bundle;
+mod error;
+
 use serde::{Deserialize, Serialize};
 
+pub use bundle::{BUNDLE_BYTES_MAX, BundleKey, Frames, bundle};
+pub use error::{DecodeError, FrameError};
+
+use self::bundle::BUNDLE_VERSION;
 use crate::model::address::{AnswerPos, PartitionId, Provenance, Topic};
 use crate::model::time::Millis;
 
@@ -127,69 +134,6 @@ pub fn peek_kind(record: &[u8]) -> Option<Kind> {
     record.get(KIND_AT).and_then(|&byte| Kind::of(byte))
 }
 
-/// Why this build cannot read a record as a frame.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FrameError {
-    /// The record has only this number of bytes.
-    #[error("the record has {0} bytes, fewer than a frame's header of {HEADER_BYTES}")]
-    Short(usize),
-    /// The record does not begin with `MSHF`.
-    #[error("the record does not begin with MSHF: it is not a frame of Mashang")]
-    Magic,
-    /// The frame is of this version, which the build does not read.
-    #[error("the frame is of version {0}, this build reads version {VERSION}: {fix}", fix = version_fix(*.0))]
-    Version(u8),
-    /// The record is damaged.
-    #[error("the frame's checksum is {stored:08x}, its bytes give {found:08x}: the record is damaged")]
-    Checksum {
-        /// The checksum in the header.
-        stored: u32,
-        /// The checksum of its bytes.
-        found: u32,
-    },
-    /// A field of the header has no such value.
-    #[error("the frame's header is wrong at {0}")]
-    Header(&'static str),
-    /// An item is not of the wanted type.
-    #[error("item {index} of the frame cannot be decoded: {why}")]
-    Item {
-        /// Its number in the frame, from 0.
-        index: u32,
-        /// What is wrong with its bytes.
-        why: DecodeError,
-    },
-    /// Bytes follow the last item.
-    #[error("item {index} of the frame cannot be decoded: bytes are left over")]
-    LeftOver {
-        /// Number of items before them.
-        index: u32,
-    },
-}
-
-/// Why bytes are not a value of the wanted type.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// They are no such value: what the decoder says.
-    #[error("{0}")]
-    Malformed(String),
-    /// This number of bytes follows the value.
-    #[error("{0} bytes are left over")]
-    LeftOver(usize),
-}
-
-const fn version_fix(found: u8) -> &'static str {
-    if found > VERSION { "upgrade it" } else { "use the build that wrote it" }
-}
-
-impl FrameError {
-    /// Whether no build can read the record: it is damaged, wrong, or not of Mashang. The messages of these errors are stored in
-    /// `rejects`: another wording would change the bytes that a replay writes.
-    #[must_use]
-    pub fn is_broken(&self) -> bool {
-        matches!(self, Self::Short(_) | Self::Magic | Self::Checksum { .. } | Self::Header(_))
-    }
-}
-
 /// A frame as read: its header is checked, its items are still bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
@@ -211,25 +155,17 @@ impl<'a> Frame<'a> {
     /// # Errors
     /// The first check that fails. Nothing of a damaged record is used.
     pub fn open(record: &'a [u8]) -> Result<Self, FrameError> {
-        let (head, body) = record.split_first_chunk::<HEADER_BYTES>().ok_or(FrameError::Short(record.len()))?;
-        if head[..4] != MAGIC {
-            return Err(FrameError::Magic);
+        let (head, body) = checked_header(record)?;
+        if head[4] == BUNDLE_VERSION {
+            return Err(FrameError::Bundled);
         }
-        // The checksum comes first and has the same place in every version: a version byte that damage changed must not ask
-        // for another build.
-        let stored = u32_at(head, CRC_AT);
-        let found = checksum(record);
-        if stored != found {
-            return Err(FrameError::Checksum { stored, found });
-        }
-        if head[4] != VERSION {
-            return Err(FrameError::Version(head[4]));
-        }
-        if u32_at(head, 68) as usize != body.len() {
-            return Err(FrameError::Header("the length of the body"));
-        }
-        let kind = Kind::of(head[KIND_AT]).ok_or(FrameError::Header("the kind"))?;
-        let tag = if head[6] == NO_TOPIC { None } else { Some(tag_of(head)?) };
+        Self::of(head, body)
+    }
+
+    /// A frame of a header and a body whose bytes are checked.
+    fn of(head: &[u8; HEADER_BYTES], body: &'a [u8]) -> Result<Self, FrameError> {
+        let (kind, topic) = kind_and_topic(head)?;
+        let tag = topic.map(|topic| tag_of(head, topic));
         Ok(Self { kind, received: u64_at(head, 8).cast_signed(), tag, count: u32_at(head, 64), body })
     }
 
@@ -240,15 +176,46 @@ impl<'a> Frame<'a> {
     }
 }
 
-fn tag_of(head: &[u8; HEADER_BYTES]) -> Result<Provenance, FrameError> {
+/// Checks that a record is whole, and of a version that this build reads. Returns its header and its body.
+fn checked_header(record: &[u8]) -> Result<(&[u8; HEADER_BYTES], &[u8]), FrameError> {
+    let (head, body) = record.split_first_chunk::<HEADER_BYTES>().ok_or(FrameError::Short(record.len()))?;
+    if head[..4] != MAGIC {
+        return Err(FrameError::Magic);
+    }
+    // The checksum comes first and has the same place in every version: a version byte that damage changed must not ask for
+    // another build.
+    let stored = u32_at(head, CRC_AT);
+    let found = checksum(record);
+    if stored != found {
+        return Err(FrameError::Checksum { stored, found });
+    }
+    if !matches!(head[4], VERSION | BUNDLE_VERSION) {
+        return Err(FrameError::Version(head[4]));
+    }
+    if u32_at(head, 68) as usize != body.len() {
+        return Err(FrameError::Header("the length of the body"));
+    }
+    Ok((head, body))
+}
+
+/// The kind of a header, and the topic of its source if it names one.
+fn kind_and_topic(head: &[u8; HEADER_BYTES]) -> Result<(Kind, Option<Topic>), FrameError> {
+    let kind = Kind::of(head[KIND_AT]).ok_or(FrameError::Header("the kind"))?;
+    if head[6] == NO_TOPIC {
+        return Ok((kind, None));
+    }
     let topic = Topic::ALL.get(usize::from(head[6])).ok_or(FrameError::Header("the topic of the source"))?;
+    Ok((kind, Some(*topic)))
+}
+
+fn tag_of(head: &[u8; HEADER_BYTES], topic: Topic) -> Provenance {
     let prev = AnswerPos { offset: u64_at(head, 40), part: u16_at(head, 60) };
-    Ok(Provenance {
-        source: PartitionId { log: u128_at(head, 16), topic: *topic, partition: u16_at(head, 56) },
+    Provenance {
+        source: PartitionId { log: u128_at(head, 16), topic, partition: u16_at(head, 56) },
         at: AnswerPos { offset: u64_at(head, 32), part: u16_at(head, 58) },
         prev: (prev.offset != u64::MAX).then_some(prev),
         hash: u64_at(head, 48),
-    })
+    }
 }
 
 /// Iterates over the items of a frame. It ends after the first item that cannot be decoded, and reports bytes left over.
@@ -382,12 +349,18 @@ pub fn seal(kind: Kind, received: Millis, tag: Option<&Provenance>, count: u32, 
         at(58, &tag.at.part.to_le_bytes());
         at(60, &tag.prev.map_or(0, |p| p.part).to_le_bytes());
     }
-    at(64, &count.to_le_bytes());
-    at(68, &u32::try_from(body.len()).expect("a body below 4 GiB").to_le_bytes());
     record.extend_from_slice(body);
-    let crc = checksum(&record);
-    record[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
+    seal_header(&mut record, count);
     record
+}
+
+/// Writes what a header says of the whole record: the number of items or frames, the bytes of the body, the checksum.
+fn seal_header(record: &mut [u8], count: u32) {
+    let bytes = u32::try_from(record.len() - HEADER_BYTES).expect("a body below 4 GiB");
+    record[64..68].copy_from_slice(&count.to_le_bytes());
+    record[68..72].copy_from_slice(&bytes.to_le_bytes());
+    let crc = checksum(record);
+    record[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// Encodes a value that is stored as a whole, such as a desk's state.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::frame::{Frame, FrameError, Kind};
+use domain::frame::{FrameError, Frames, Kind};
 use domain::model::address::{AnswerPos, Topic, TopicPartition};
 use domain::model::fact::{Fact, What};
 use domain::model::time::Millis;
@@ -113,28 +113,38 @@ impl Chain {
             return Err(ProtocolError::Offset { partition: partition(), expected: self.next, found: offset }.into());
         }
         let broken = |error: FrameError| ProtocolError::Frame { to: partition(), offset, error };
-        let frame = Frame::open(record).map_err(broken)?;
-        if frame.kind == Kind::Genesis {
-            self.next = offset + 1;
-            return Ok(Admission::Apply);
-        }
-        let (Some(tag), Kind::Facts) = (&frame.tag, frame.kind) else {
-            let what = Box::new(Unexpected::NoFacts(frame.kind));
-            return Err(ProtocolError::Unexpected { partition: partition(), offset, what }.into());
-        };
-        let admission = self.positions.admit(&frame, tag)?;
-        if admission == Admission::Apply {
-            for (item, fact) in (0..).zip(frame.items::<Fact<'_>>()) {
-                let fact = fact.map_err(broken)?;
+        let frames = Frames::open(record).map_err(broken)?;
+        let is_bundle = frames.is_bundle();
+        let (mut first, mut admitted) = (0, Admission::Drop);
+        for (number, frame) in (0..).zip(frames) {
+            if frame.kind == Kind::Genesis {
+                self.next = offset + 1;
+                return Ok(Admission::Apply);
+            }
+            let (Some(tag), Kind::Facts) = (&frame.tag, frame.kind) else {
+                let what = Box::new(Unexpected::NoFacts(frame.kind));
+                return Err(ProtocolError::Unexpected { partition: partition(), offset, what }.into());
+            };
+            // Every frame counts: a record that is read again gives its facts the same numbers, whatever is dropped of it.
+            let items = first..;
+            first += i64::from(frame.count);
+            let admission = self.positions.admit(&frame, tag)?;
+            if admission != Admission::Apply {
+                admitted = if admitted == Admission::Drop { admission } else { admitted };
+                continue;
+            }
+            for (item, fact) in items.zip(frame.items::<Fact<'_>>()) {
+                let fact = fact.map_err(|error| broken(if is_bundle { error.in_bundle(number) } else { error }))?;
                 if keeps_answers || !matches!(fact.what, What::Answer(_) | What::Granted { .. }) {
                     self.batch.add(&fact, (offset, item));
                 }
             }
             self.received = self.received.max(frame.received);
+            admitted = Admission::Apply;
         }
         self.next = offset + 1;
         self.early = self.positions.missing().next().map(|_| self.early.unwrap_or(offset));
-        Ok(admission)
+        Ok(admitted)
     }
 
     /// Closes the batch, unless an earlier one is still being committed.

@@ -33,6 +33,12 @@ const SWEPT_MAX: i64 = 50_000;
 /// Wait before SQLite is tried again while another connection opens the file.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
+/// Memory for pages of SQLite, KiB: with less, pages are read again for each transaction as soon as the ledger is larger than it.
+const CACHE_KIB: u32 = 64 * 1024;
+/// Size of the write-ahead log from which on its pages are copied into the file, pages of 4 KiB. A page that many transactions
+/// change is copied once.
+const CHECKPOINT_PAGES: u32 = 4 * 1024;
+
 /// How much SQLite keeps in a crash. Postgres always works as with `Commit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -48,10 +54,12 @@ impl Durability {
             Self::Commit => "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL",
             Self::Rebuild => "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF",
         };
+        let pragmas =
+            format!("{pragmas}; PRAGMA cache_size = -{CACHE_KIB}; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}");
         // SQLite does not wait by itself while another connection opens the same new file.
         let until = Instant::now() + BUSY_TIMEOUT;
         loop {
-            match store.batch(pragmas) {
+            match store.batch(&pragmas) {
                 Err(error) if error.is_passing() && Instant::now() < until => std::thread::sleep(BUSY_PAUSE),
                 done => return done,
             }

@@ -1,6 +1,6 @@
 //! What records make a task look at, of what its desk keeps: the part of the work that grows with the state.
 
-use domain::frame::Frame;
+use domain::frame::Frames;
 use domain::model::rules::rulebook::Library;
 use domain::protocol::positions::Admission;
 use domain::protocol::stage::Output;
@@ -35,7 +35,9 @@ impl Cost {
     ) -> Result<Admission, TaskError> {
         let (looked_at, had) = (task.kept().looked_at, answers.len());
         let admission = task.take(record, library, answers)?;
-        let items = |record: &[u8]| Frame::open(record).map_or(0, |frame| u64::from(frame.count));
+        let items = |record: &[u8]| {
+            Frames::open(record).map_or(0, |frames| frames.map(|frame| u64::from(frame.count)).sum::<u64>())
+        };
         self.items += items(record.bytes) + answers[had..].iter().map(|answer| items(&answer.record)).sum::<u64>();
         self.looked_at += task.kept().looked_at - looked_at;
         Ok(admission)

@@ -14,6 +14,7 @@
 //! - [`naive`]: the contract as a plain model; it shares no code with the other crates
 
 mod alarm;
+mod bundles;
 pub mod clients;
 mod cost;
 mod database;

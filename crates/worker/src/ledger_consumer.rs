@@ -27,6 +27,9 @@ const FACTS_MAX: usize = 200_000;
 const COMMIT_AFTER: Duration = Duration::from_secs(1);
 /// Minimum time between two transactions when there is nothing more to read.
 const COMMIT_DISTANCE: Duration = Duration::from_millis(100);
+/// Minimum time between two transactions, as a multiple of the duration of the last one, [`COMMIT_AFTER`] at most: transactions that
+/// take long share more of their pages.
+const COMMIT_REST: u32 = 20;
 /// Time between two reads when there is nothing to read. The log does not wake the thread: each read takes all new rounds.
 const PAUSE: Duration = Duration::from_millis(25);
 /// Delay before a failed commit is retried, without its jitter. It stays short: partitions that the group takes away are released
@@ -280,6 +283,7 @@ impl LedgerConsumer {
 
     fn work(&mut self) -> Result<(), LedgerStop> {
         let (mut last, mut waits_since) = (Instant::now(), None);
+        let mut distance = COMMIT_DISTANCE;
         loop {
             let stopping = self.progress.is_stopping();
             self.take_commands()?;
@@ -291,9 +295,11 @@ impl LedgerConsumer {
                 let since = *waits_since.get_or_insert_with(Instant::now);
                 let is_due = self.writer.pending() >= FACTS_MAX
                     || since.elapsed() >= COMMIT_AFTER
-                    || (is_idle && (stopping || last.elapsed() >= COMMIT_DISTANCE));
+                    || (is_idle && (stopping || last.elapsed() >= distance));
                 if is_due {
+                    let began = Instant::now();
                     self.commit()?;
+                    distance = (began.elapsed() * COMMIT_REST).clamp(COMMIT_DISTANCE, COMMIT_AFTER);
                     (last, waits_since) = (Instant::now(), None);
                     continue;
                 }

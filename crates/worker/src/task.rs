@@ -106,6 +106,9 @@ pub trait Task: Debug + Send {
     /// The last frames that it applied of its source partitions.
     fn positions(&self) -> &Positions;
 
+    /// Whether the behaviour in force lets its answers share records.
+    fn has_bundles(&self) -> bool;
+
     /// Whether frames are missing after everything was read. They may still come while there is more to read.
     ///
     /// # Errors
@@ -281,6 +284,10 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
 
     fn positions(&self) -> &Positions {
         self.stage.positions()
+    }
+
+    fn has_bundles(&self) -> bool {
+        self.stage.has_bundles()
     }
 
     fn take_snapshot(&mut self) -> bool {

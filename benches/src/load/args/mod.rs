@@ -21,9 +21,12 @@ const CONNECTIONS_MAX: u64 = 10_000;
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// The edge's HTTP port, which also answers requests for results
+    /// The HTTP port of the edge, or of `serve`
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub(super) url: Place,
+    /// The HTTP port that answers requests for results (default: --url, as with `serve`); of a fleet, the console's
+    #[arg(long, value_name = "URL")]
+    pub(super) results_url: Option<Place>,
     /// The edge's port for datagrams, for --transport udp and coap
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5683")]
     pub(super) udp: SocketAddr,

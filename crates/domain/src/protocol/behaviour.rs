@@ -17,6 +17,8 @@ pub struct Behaviour {
     pub is_bounded: bool,
     /// Whether desks know batches of minted codes, draws other than by odds, bounds of a day, and say what a prize amounts to.
     pub has_batches: bool,
+    /// Whether answers may share records, and a record of several frames is answered as one.
+    pub has_bundles: bool,
 }
 
 /// The behaviours that a binary knows.
@@ -28,9 +30,10 @@ pub struct Build {
 
 /// The behaviours of this build. The previous one stays listed while partitions may still use it.
 const THIS: Build = Build::new(&[
-    Behaviour { number: 1, part_bytes_max: PART_BYTES_MAX, is_bounded: false, has_batches: false },
-    Behaviour { number: 2, part_bytes_max: PART_BYTES_MAX, is_bounded: true, has_batches: false },
-    Behaviour { number: 3, part_bytes_max: PART_BYTES_MAX, is_bounded: true, has_batches: true },
+    Behaviour { number: 1, part_bytes_max: PART_BYTES_MAX, is_bounded: false, has_batches: false, has_bundles: false },
+    Behaviour { number: 2, part_bytes_max: PART_BYTES_MAX, is_bounded: true, has_batches: false, has_bundles: false },
+    Behaviour { number: 3, part_bytes_max: PART_BYTES_MAX, is_bounded: true, has_batches: true, has_bundles: false },
+    Behaviour { number: 4, part_bytes_max: PART_BYTES_MAX, is_bounded: true, has_batches: true, has_bundles: true },
 ]);
 
 impl Default for Build {

@@ -13,9 +13,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::frame::{self, Body, Frame, Kind};
+use crate::frame::{self, Body, Frame, Frames, Kind};
 use crate::model::address::{AnswerPos, PartitionId, Partitions, Provenance, Topic, TopicPartition};
-use crate::model::ids;
 use crate::model::rules::RulesSeq;
 use crate::model::rules::rulebook::Library;
 use crate::model::time::Millis;
@@ -23,6 +22,7 @@ use crate::protocol::behaviour::{Behaviour, Build};
 use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::genesis::Genesis;
 use crate::protocol::kept::Kept;
+pub use crate::protocol::outbox::{Outbox, Output};
 use crate::protocol::positions::{Admission, Position, Positions, ProtocolError};
 use crate::protocol::reject;
 
@@ -51,58 +51,6 @@ pub fn marker_record(marker: &Marker<'_>) -> Vec<u8> {
     let mut record = Vec::new();
     body.drain(|bytes, count| record = frame::seal(Kind::Marker, 0, None, count, bytes));
     record
-}
-
-/// A record of an answer, and where it goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Output {
-    /// Where it goes.
-    pub topic: Topic,
-    /// The partition of that topic.
-    pub partition: u16,
-    /// The record, header and all.
-    pub record: Vec<u8>,
-}
-
-/// Collects a desk's answers to one frame.
-#[derive(Clone, Debug)]
-pub struct Outbox {
-    partitions: Partitions,
-    /// The partition of the frame that is answered; it decides the partition of all its facts.
-    source_partition: u16,
-    bodies: BTreeMap<TopicPartition, Body>,
-    /// Maximum size of a part, bytes; a larger body is cut.
-    part_bytes_max: usize,
-    /// Whether the ledger gets a frame even if it has no fact.
-    reports_received: bool,
-}
-
-impl Outbox {
-    /// Adds an item to the answer for the partition of a uniform key.
-    pub fn send<T: Serialize>(&mut self, topic: Topic, key: u128, item: &T) {
-        let partition = ids::partition(ids::shard(key), self.partitions.of(topic));
-        self.body(topic, partition).push(item);
-    }
-
-    /// Sends the current `received` to the ledger, even if there is no fact to send.
-    pub(crate) fn report_received(&mut self) {
-        self.reports_received = true;
-        self.body(Topic::Facts, self.facts_partition());
-    }
-
-    fn facts_partition(&self) -> u16 {
-        self.source_partition % self.partitions.facts
-    }
-
-    /// Adds a fact.
-    pub fn fact(&mut self, fact: &crate::model::fact::Fact<'_>) {
-        self.body(Topic::Facts, self.facts_partition()).push(fact);
-    }
-
-    fn body(&mut self, topic: Topic, partition: u16) -> &mut Body {
-        let part_bytes_max = self.part_bytes_max;
-        self.bodies.entry(TopicPartition::new(topic, partition)).or_insert_with(|| Body::cut_at(part_bytes_max))
-    }
 }
 
 /// A desk: a pure function of its state and a frame.
@@ -279,6 +227,12 @@ impl<D: Desk> Stage<D> {
         self.behaviour.map_or(0, |b| b.number)
     }
 
+    /// Whether the behaviour in force lets its answers share records with others.
+    #[must_use]
+    pub fn has_bundles(&self) -> bool {
+        self.behaviour.is_some_and(|behaviour| behaviour.has_bundles)
+    }
+
     fn behave(&mut self, behaviour: Behaviour) {
         self.behaviour = Some(behaviour);
         self.desk.behave(behaviour);
@@ -361,51 +315,64 @@ impl<D: Desk> Stage<D> {
         }
         self.check_expected(append, record)?;
         let taken = Some((frame::stored_checksum(record), append));
-        let frame = match Frame::open(record) {
-            Ok(frame) => frame,
+        let opened =
+            if D::TOPIC == Topic::Scans { Frame::open(record).map(Frames::from) } else { Frames::open(record) };
+        let frames = match opened {
+            Ok(frames) => frames,
             Err(error) if D::TOPIC == Topic::Scans && error.is_broken() => {
                 return self.set_aside(append, record, &error.to_string(), answer);
             }
             Err(error) => return Err(ProtocolError::Frame { to: name(), offset, error }),
         };
-        if frame.kind == Kind::Genesis {
-            let checked = Genesis::check(&frame, self.source);
-            if checked.is_err() && D::TOPIC == Topic::Scans && offset > 0 {
-                let why = "the frame names a partition, which only the first record of a partition does";
+        let is_bundle = frames.is_bundle();
+        let (mut received, mut admitted) = (None, Admission::Drop);
+        for (number, frame) in (0..).zip(frames) {
+            if frame.kind == Kind::Genesis {
+                let checked = Genesis::check(&frame, self.source);
+                if checked.is_err() && D::TOPIC == Topic::Scans && offset > 0 {
+                    let why = "the frame names a partition, which only the first record of a partition does";
+                    return self.set_aside(append, record, why, answer);
+                }
+                checked.map_err(|what| unexpected(what.into()))?;
+                admitted = Admission::Apply;
+                continue;
+            }
+            if D::TOPIC == Topic::Scans && frame.tag.is_some() {
+                let why = "the frame names a source, which a frame of scans does not have";
                 return self.set_aside(append, record, why, answer);
             }
-            checked.map_err(|what| unexpected(what.into()))?;
-            (self.next, self.last) = (offset + 1, taken);
-            return Ok(Admission::Apply);
-        }
-        if D::TOPIC == Topic::Scans && frame.tag.is_some() {
-            let why = "the frame names a source, which a frame of scans does not have";
-            return self.set_aside(append, record, why, answer);
-        }
-        if let Some(tag) = &frame.tag {
-            let admission = self.positions.admit(&frame, tag)?;
-            if admission != Admission::Apply {
-                (self.next, self.last) = (offset + 1, taken);
-                return Ok(admission);
+            if let Some(tag) = &frame.tag {
+                let admission = self.positions.admit(&frame, tag)?;
+                if admission != Admission::Apply {
+                    // What the record tells of early frames is not hidden by frames that were applied before.
+                    admitted = if admitted == Admission::Drop { admission } else { admitted };
+                    continue;
+                }
             }
-        }
-        let applied = if frame.kind == Kind::Marker {
-            self.switch(&frame, library).map(|()| frame.received)
-        } else {
-            let received_max = if self.is_event_clock { Millis::MAX } else { append };
-            self.desk.apply(&frame, received_max, library, &mut self.outbox)
-        };
-        let received = match applied {
-            Ok(received) => received,
-            // The desk has applied nothing of it.
-            Err(why) if D::TOPIC == Topic::Scans && frame.kind != Kind::Marker && why.is_of_the_record() => {
-                return self.set_aside(append, record, &why.to_string(), answer);
+            let applied = if frame.kind == Kind::Marker {
+                self.switch(&frame, library).map(|()| frame.received)
+            } else {
+                let received_max = if self.is_event_clock { Millis::MAX } else { append };
+                self.desk.apply(&frame, received_max, library, &mut self.outbox)
+            };
+            match applied {
+                Ok(of_frame) => received = received.max(Some(of_frame)),
+                // The desk has applied nothing of it.
+                Err(why) if D::TOPIC == Topic::Scans && frame.kind != Kind::Marker && why.is_of_the_record() => {
+                    return self.set_aside(append, record, &why.to_string(), answer);
+                }
+                Err(DeskError::Frame(error)) if is_bundle => {
+                    return Err(unexpected(DeskError::Frame(error.in_bundle(number)).into()));
+                }
+                Err(what) => return Err(unexpected(what.into())),
             }
-            Err(what) => return Err(unexpected(what.into())),
-        };
+            admitted = Admission::Apply;
+        }
         (self.next, self.last) = (offset + 1, taken);
-        self.tag_answers(offset, received, answer);
-        Ok(Admission::Apply)
+        if let Some(received) = received {
+            self.tag_answers(offset, received, answer);
+        }
+        Ok(admitted)
     }
 
     /// Copies the next record to `rejects` instead of applying it, and goes on after it. Only for records of `scans`: what is behind

@@ -1,6 +1,8 @@
 //! The codec: decoded frames equal encoded ones, and any damage is detected.
 
-use domain::frame::{Body, Frame, FrameError, HEADER_BYTES, Kind, PART_BYTES_MAX, peek_kind, seal};
+use domain::frame::{
+    Body, BundleKey, Frame, FrameError, Frames, HEADER_BYTES, Kind, PART_BYTES_MAX, bundle, peek_kind, seal,
+};
 use domain::model::address::{AnswerPos, PartitionId, Provenance, Topic};
 use domain::model::code::Link;
 use domain::model::event::{Action, Code, Event, Part, Payment};
@@ -88,6 +90,90 @@ proptest! {
     }
 }
 
+/// Sealed frames of one source topic, each with a body of its own.
+fn frames(tags: &[Provenance], kind: Kind) -> Vec<Vec<u8>> {
+    let of_first = |tag: &Provenance| {
+        let source = PartitionId { partition: tag.source.partition, ..tags[0].source };
+        Provenance { source, ..*tag }
+    };
+    let sealed = |(number, tag): (u8, &Provenance)| {
+        seal(kind, i64::from(number) - 3, Some(&of_first(tag)), u32::from(number), &vec![number; usize::from(number)])
+    };
+    (0..).zip(tags).map(sealed).collect()
+}
+
+fn with_checksum(mut record: Vec<u8>) -> Vec<u8> {
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&record[..72]), &record[76..]);
+    record[72..76].copy_from_slice(&sum.to_le_bytes());
+    record
+}
+
+proptest! {
+    #[test]
+    fn bundle_holds_the_frames_that_were_put_together(tags in proptest::collection::vec(tag(), 1..20)) {
+        for kind in [Kind::CodeScans, Kind::Wins, Kind::Facts] {
+            let sealed = frames(&tags, kind);
+            let record = bundle(sealed.iter().map(Vec::as_slice));
+            let found: Vec<Frame<'_>> = Frames::open(&record).expect("a bundle").collect();
+            prop_assert_eq!(found.len(), sealed.len());
+            for (found, sealed) in found.iter().zip(&sealed) {
+                let frame = Frame::open(sealed).expect("a frame");
+                prop_assert_eq!((found.kind, found.received, found.tag), (frame.kind, frame.received, frame.tag));
+                prop_assert_eq!((found.count, found.body), (frame.count, frame.body));
+            }
+            prop_assert_eq!(BundleKey::of(&record), BundleKey::of(&sealed[0]));
+        }
+    }
+
+    #[test]
+    fn damaged_or_cut_bundle_gives_no_frame(tags in proptest::collection::vec(tag(), 1..9), at in any::<usize>()) {
+        let record = bundle(frames(&tags, Kind::Facts).iter().map(Vec::as_slice));
+        let bit = at % (record.len() * 8);
+        let mut damaged = record.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        prop_assert!(Frames::open(&damaged).is_err());
+        prop_assert!(Frames::open(&record[..bit / 8]).is_err());
+        // A writer that cuts it, and computes length and checksum of what is left.
+        let mut cut = record[..HEADER_BYTES + at % (record.len() - HEADER_BYTES)].to_vec();
+        let bytes = u32::try_from(cut.len() - HEADER_BYTES).expect("few bytes");
+        cut[68..72].copy_from_slice(&bytes.to_le_bytes());
+        prop_assert!(Frames::open(&with_checksum(cut)).is_err());
+    }
+}
+
+#[test]
+fn wrong_bundle_is_refused_with_reason() {
+    let source = PartitionId { log: 9, topic: Topic::Draws, partition: 1 };
+    let tag = |offset| Provenance { source, at: AnswerPos { offset, part: 0 }, prev: None, hash: 0 };
+    let record = bundle(frames(&[tag(1), tag(2), tag(3)], Kind::Facts).iter().map(Vec::as_slice));
+    let refusal = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut record = record.clone();
+        change(&mut record);
+        Frames::open(&with_checksum(record)).expect_err("refused").to_string()
+    };
+    assert_eq!(
+        Frame::open(&record).expect_err("several frames").to_string(),
+        "the record is a bundle of frames, which only draws, awards and facts hold"
+    );
+    assert_eq!(
+        refusal(&|record| record[4] = 4),
+        "the frame is of version 4, this build reads versions 2 and 3: upgrade it"
+    );
+    assert_eq!(refusal(&|record| record[64] = 2), "the frame's header is wrong at the number of frames");
+    assert_eq!(refusal(&|record| record[5] = 1), "the frame's header is wrong at the kind of a bundle");
+    assert_eq!(refusal(&|record| record[6] = 255), "the frame's header is wrong at the topic of the source");
+    let reject = seal(Kind::Reject, 1, Some(&tag(1)), 0, &[]);
+    let events = seal(Kind::Events, 1, None, 0, &[]);
+    assert_eq!([BundleKey::of(&reject), BundleKey::of(&events), BundleKey::of(&events[..9])], [None; 3]);
+    // The last frame has fewer bytes than it names.
+    let cut = |record: &mut Vec<u8>| {
+        record.pop();
+        let bytes = u32::try_from(record.len() - HEADER_BYTES).expect("few bytes");
+        record[68..72].copy_from_slice(&bytes.to_le_bytes());
+    };
+    assert_eq!(refusal(&cut), "frame 2 of the bundle cannot be decoded: its items are cut short");
+}
+
 #[test]
 fn invalid_record_is_refused_with_reason() {
     let record = seal(Kind::Facts, 7, None, 0, &[]);
@@ -100,7 +186,7 @@ fn invalid_record_is_refused_with_reason() {
     other[0] = b'X';
     assert_eq!(Frame::open(&other).expect_err("magic"), FrameError::Magic);
     other = record;
-    other[4] = 3;
+    other[4] = 4;
     assert!(
         matches!(Frame::open(&other), Err(FrameError::Checksum { .. })),
         "a damaged version byte is a checksum error"
@@ -109,7 +195,7 @@ fn invalid_record_is_refused_with_reason() {
     other[72..76].copy_from_slice(&sum.to_le_bytes());
     assert_eq!(
         Frame::open(&other).expect_err("version").to_string(),
-        "the frame is of version 3, this build reads version 2: upgrade it"
+        "the frame is of version 4, this build reads versions 2 and 3: upgrade it"
     );
     // The header counts more items than there are, or fewer.
     let more = seal(Kind::Events, 7, None, 1, &[]);

@@ -192,16 +192,31 @@ fn old_marker_is_ignored_and_unknown_behaviour_refused() {
     let alarm = step(&mut stage, &marker(4, BEHAVIOUR)).expect_err("rules that are not found").to_string();
     assert_eq!(alarm, "scans partition 0 offset 4: rules 4 of m are not found: publish them again");
     let alarm = step(&mut echo(1), &marker(1, BEHAVIOUR + 1)).expect_err("another behaviour").to_string();
-    let wanted = "scans partition 0 offset 0: the marker asks for behaviour 4, this build has 1 to 3: upgrade it";
+    let wanted = "scans partition 0 offset 0: the marker asks for behaviour 5, this build has 1 to 4: upgrade it";
     assert_eq!(alarm, wanted);
 }
 
-const OLD: &[Behaviour] =
-    &[Behaviour { number: 1, part_bytes_max: PART_BYTES_MAX, is_bounded: false, has_batches: false }];
-const BOTH: &[Behaviour] =
-    &[OLD[0], Behaviour { number: 2, part_bytes_max: PART_BYTES_MAX / 8, is_bounded: false, has_batches: false }];
-const NEW: &[Behaviour] =
-    &[BOTH[1], Behaviour { number: 3, part_bytes_max: PART_BYTES_MAX, is_bounded: false, has_batches: false }];
+const OLD: &[Behaviour] = &[Behaviour {
+    number: 1,
+    part_bytes_max: PART_BYTES_MAX,
+    is_bounded: false,
+    has_batches: false,
+    has_bundles: false,
+}];
+const BOTH: &[Behaviour] = &[
+    OLD[0],
+    Behaviour {
+        number: 2,
+        part_bytes_max: PART_BYTES_MAX / 8,
+        is_bounded: false,
+        has_batches: false,
+        has_bundles: false,
+    },
+];
+const NEW: &[Behaviour] = &[
+    BOTH[1],
+    Behaviour { number: 3, part_bytes_max: PART_BYTES_MAX, is_bounded: false, has_batches: false, has_bundles: false },
+];
 
 fn options(behaviours: &'static [Behaviour]) -> StageOptions {
     StageOptions { build: Build::new(behaviours), ..StageOptions::default() }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use domain::frame::Frame;
 use domain::model::address::Partitions;
 use domain::model::event::{Action, Event};
-use edge::ingest::batcher::{BatchPolicy, Batcher, SubmitError};
+use edge::ingest::batcher::{BatchPolicy, Batcher, Busy, SubmitError};
 use edge::ingest::clock::Stamps;
 use edge::metrics::{Metrics, Transport};
 use edge::spool::Durable;
@@ -54,7 +54,10 @@ fn slow(rounds_max: usize, linger: RangeInclusive<Duration>) -> (Arc<Batcher>, R
     let (round_tx, rounds) = channel();
     let target = AppendTarget::Log(Arc::new(Slow(Mutex::new(round_tx))));
     let metrics = Metrics::new(&Registry::new()).expect("once");
-    (Batcher::start(target, 2, Stamps::Wall, BatchPolicy { rounds_max, linger }, metrics), rounds)
+    (
+        Batcher::start(target, 2, Stamps::Wall, BatchPolicy { rounds_max, linger, busy: Busy::default() }, metrics),
+        rounds,
+    )
 }
 
 /// Submits this number of events, without waiting for them.
@@ -272,7 +275,7 @@ fn visit(id: &str) -> Event<'_> {
 #[test]
 fn what_was_brought_before_the_end_is_durable() {
     let partitions = Partitions::all(1);
-    let policy = BatchPolicy { rounds_max: 2, linger: Duration::ZERO..=NEVER };
+    let policy = BatchPolicy { rounds_max: 2, linger: Duration::ZERO..=NEVER, busy: Busy::default() };
     for end in 0..ENDS {
         let meta = Meta::new(1, Clock::Wall, partitions);
         let registry = Registry::new();

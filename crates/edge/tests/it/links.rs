@@ -17,7 +17,7 @@ use domain::model::rules::rulebook::Rulebook;
 use domain::model::rules::secrets::Secrets;
 use domain::model::rules::{Activate, Batch, Range, RangeState, Rules, RulesSeq};
 use domain::model::token::BatchKeys;
-use edge::ingest::batcher::{BatchPolicy, Batcher};
+use edge::ingest::batcher::{BatchPolicy, Batcher, Busy};
 use edge::ingest::clock::Stamps;
 use edge::ingest::service::{IngestService, Limits};
 use edge::metrics::Metrics;
@@ -158,7 +158,7 @@ impl Edge {
         let log = Arc::new(Kept::default());
         let appender: Arc<dyn Appender> = Arc::<Kept>::clone(&log);
         let metrics = Metrics::new(&registry).expect("once");
-        let policy = BatchPolicy { rounds_max: 2, linger: Duration::ZERO..=Duration::ZERO };
+        let policy = BatchPolicy { rounds_max: 2, linger: Duration::ZERO..=Duration::ZERO, busy: Busy::default() };
         let batcher = Batcher::start(AppendTarget::Log(appender), 1, Stamps::Wall, policy, metrics.clone());
         let served = books.iter().map(|book| (book.rules.merchant.clone(), Arc::clone(book))).collect();
         let rates = ClientRates { connections: 0, requests_per_s: 0, scans_per_s };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use domain::model::rules::rulebook::Rulebook;
 use domain::protocol::publish::Registry as Published;
-use edge::ingest::batcher::{BatchPolicy, Batcher};
+use edge::ingest::batcher::{BatchPolicy, Batcher, Busy};
 use edge::ingest::clock::Stamps;
 use edge::ingest::service::IngestService;
 use edge::metrics::Metrics;
@@ -46,9 +46,13 @@ use crate::rules::store::RulesStore;
 use crate::usage;
 
 /// Batch policy of an edge. A record costs an edge, a broker and a desk about as much as some dozens of events, so a round
-/// collects events for 2 ms, and up to 20 ms while brokers are busy; not longer, as a slow broker delays only its own partitions.
-const BATCH_POLICY: BatchPolicy =
-    BatchPolicy { rounds_max: 8, linger: Duration::from_millis(2)..=Duration::from_millis(20) };
+/// collects events for 2 ms, for 10 ms where 20,000 events a second and more come, and up to 20 ms while brokers are busy; not longer,
+/// as a slow broker delays only its own partitions.
+const BATCH_POLICY: BatchPolicy = BatchPolicy {
+    rounds_max: 8,
+    linger: Duration::from_millis(2)..=Duration::from_millis(20),
+    busy: Busy { rate: 20_000, linger: Duration::from_millis(10) },
+};
 /// Number of processors per shard.
 const PROCESSORS_A_SHARD: usize = 4;
 /// Interval at which a Kafka that was unavailable at the start is asked again.

@@ -27,6 +27,8 @@ use worker::ledger_consumer::{LedgerCommand, LedgerConsumer, Owner, Progress};
 
 /// Maximum number of commands that wait for the consumer; then changes of the group wait too.
 const COMMANDS_MAX: usize = 4096;
+/// Size of what a fetch waits for, bytes; it waits for `fetch.wait.max.ms` at most, half of the least time between two commits.
+const FETCH_BYTES: &str = "65536";
 
 /// Writes until SIGTERM or SIGINT.
 pub(crate) fn ledger(args: LedgerArgs) -> Result<()> {
@@ -36,7 +38,8 @@ pub(crate) fn ledger(args: LedgerArgs) -> Result<()> {
     let (command_tx, command_rx) = sync_channel(COMMANDS_MAX);
     let membership = Arc::<OnceLock<Membership>>::default();
     let joined = Arc::clone(&membership);
-    let (kafka, meta, instance) = (base.kafka.clone(), base.meta.clone(), base.instance.clone());
+    let (mut kafka, meta, instance) = (base.kafka.clone(), base.meta.clone(), base.instance.clone());
+    kafka.consumer.entry("fetch.min.bytes".to_owned()).or_insert_with(|| FETCH_BYTES.to_owned());
     let connect = move || Ok::<Box<dyn Consumer>, LogError>(Box::new(KafkaConsumer::new(&kafka, &meta, &instance)?));
     let committed = move |facts, next| {
         // Offsets in a group only show its lag: one that is not committed before the join is committed with the next round.

@@ -43,12 +43,14 @@ use self::publishers::{RulesStore, Shared, SimPublisher, Step, rules_cache};
 use self::wire::Wire;
 use self::worker::Worker;
 use crate::alarm::{Alarm, hold};
+use crate::bundles::Bundler;
 use crate::clients::Clients;
 use crate::edge::Edge;
 use crate::generate::rng::Rng;
 use crate::generate::{Case, generate_with_later};
 use crate::oracle::{self, Evidence};
 use crate::safeguards::Without;
+use crate::safeguards::records::are_rewritten;
 use crate::safeguards::unsynced_states::snapshot_files;
 use crate::trace::Trace;
 
@@ -130,7 +132,7 @@ impl World {
             merchants,
             now,
             log_skew: 0,
-            wire: Wire::default(),
+            wire: Wire::new(Bundler::new(seed, are_rewritten(without))),
             rules_store: Arc::new(Mutex::new(rules_store)),
             disk,
             edges: Vec::new(),

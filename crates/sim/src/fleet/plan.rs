@@ -8,8 +8,10 @@ use eventlog::local::meta::Clock;
 use crate::generate::rng::Rng;
 
 /// Two behaviours that differ in the maximum size of parts.
-const FIRST: Behaviour = Behaviour { number: 1, part_bytes_max: 1_200, is_bounded: true, has_batches: true };
-const SECOND: Behaviour = Behaviour { number: 2, part_bytes_max: 150, is_bounded: true, has_batches: true };
+const FIRST: Behaviour =
+    Behaviour { number: 1, part_bytes_max: 1_200, is_bounded: true, has_batches: true, has_bundles: true };
+const SECOND: Behaviour =
+    Behaviour { number: 2, part_bytes_max: 150, is_bounded: true, has_batches: true, has_bundles: true };
 const OLD: Build = Build::new(&[FIRST]);
 const NEW: Build = Build::new(&[FIRST, SECOND]);
 

@@ -8,6 +8,7 @@ use domain::model::time::Millis;
 use domain::model::address::{Topic, TopicPartition};
 
 use super::log::SharedLog;
+use crate::bundles::Bundler;
 use crate::generate::rng::Rng;
 
 /// Who is notified of the outcome of a record.
@@ -37,8 +38,9 @@ pub(crate) struct Report {
     pub offset: Option<u64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Wire {
+    bundler: Bundler,
     queues: BTreeMap<(u64, TopicPartition), VecDeque<Sent>>,
     reports: BTreeMap<u64, VecDeque<Report>>,
     next: u64,
@@ -47,6 +49,11 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
+    /// Without records in flight; frames share records as the bundler decides.
+    pub(crate) fn new(bundler: Bundler) -> Self {
+        Self { bundler, queues: BTreeMap::new(), reports: BTreeMap::new(), next: 0, slow: None }
+    }
+
     /// A new producer.
     pub(crate) fn producer(&mut self) -> u64 {
         self.next += 1;
@@ -103,8 +110,8 @@ impl Wire {
         let most = 1 + rng.below(4);
         let taken = self.take(from, most);
         let count = taken.len();
-        for sent in taken {
-            let offset = log.append(sent.topic_partition, sent.record.clone(), now);
+        let offsets = self.arrive(&taken, log, now);
+        for (sent, offset) in taken.into_iter().zip(offsets) {
             self.report(from.0, Report { sent, offset: Some(offset) });
         }
         Some((from.1, count))
@@ -124,13 +131,17 @@ impl Wire {
         let most = 1 + rng.below(4);
         let taken = self.take(from, most);
         let arrive = rng.below(taken.len() + 1);
-        for (at, sent) in taken.into_iter().enumerate() {
-            if at < arrive {
-                log.append(sent.topic_partition, sent.record.clone(), now);
-            }
-            self.report(from.0, Report { sent, offset: None });
-        }
+        self.arrive(&taken[..arrive], log, now);
+        taken.into_iter().for_each(|sent| self.report(from.0, Report { sent, offset: None }));
         Some((from.1, arrive))
+    }
+
+    /// The log takes records, of which some are put together; returns the offset of each.
+    fn arrive(&mut self, taken: &[Sent], log: &mut SharedLog, now: Millis) -> Vec<u64> {
+        let frames: Vec<_> = taken.iter().map(|sent| (sent.topic_partition, &*sent.record)).collect();
+        let (records, of_frames) = self.bundler.pack(&frames);
+        let offsets: Vec<u64> = records.into_iter().map(|(to, record)| log.append(to, record, now)).collect();
+        of_frames.into_iter().map(|record| offsets[record]).collect()
     }
 
     fn report(&mut self, producer: u64, report: Report) {

@@ -9,7 +9,7 @@ pub mod bounds;
 
 use std::collections::BTreeMap;
 
-use domain::frame::{Frame, Kind};
+use domain::frame::{Frame, Frames, Kind};
 use domain::model::address::{AnswerPos, Topic, TopicPartition};
 use domain::model::fact::{Fact, What};
 use domain::protocol::positions::Positions;
@@ -99,7 +99,7 @@ impl FrameTracker {
     pub(crate) fn is_pending(&mut self, to: TopicPartition, offset: u64, record: &[u8]) -> bool {
         let is_granted = self.granted.get(&to).is_some_and(|&granted| offset <= granted);
         let is_new = self.is_pending_in_flight(to, record);
-        if let Some(tag) = Frame::open(record).ok().and_then(|frame| frame.tag) {
+        for tag in Frames::open(record).into_iter().flatten().filter_map(|frame| frame.tag) {
             self.advance(tag.source.topic_partition(), to, tag.at);
         }
         is_new && !is_granted
@@ -107,10 +107,12 @@ impl FrameTracker {
 
     /// The same of a record that the log does not have.
     pub(crate) fn is_pending_in_flight(&self, to: TopicPartition, record: &[u8]) -> bool {
-        let frame = Frame::open(record).ok();
-        let Some((frame, tag)) = frame.and_then(|frame| Some((frame, frame.tag?))) else { return false };
-        let last = self.last.get(&(tag.source.topic_partition(), to));
-        last.is_none_or(|&last| last < tag.at) && has_draws(&frame)
+        let is_pending = |frame: Frame<'_>| {
+            let Some(tag) = frame.tag else { return false };
+            let last = self.last.get(&(tag.source.topic_partition(), to));
+            last.is_none_or(|&last| last < tag.at) && has_draws(&frame)
+        };
+        Frames::open(record).into_iter().flatten().any(is_pending)
     }
 
     fn advance(&mut self, from: TopicPartition, to: TopicPartition, at: AnswerPos) {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::frame::{Frame, Kind};
+use domain::frame::{Frames, Kind};
 use domain::model::event::Action;
 use domain::model::fact::{self, Fact, Outcome, ScanResult, What};
 use domain::model::ids::{event_key, keyless_answer_key};
@@ -47,11 +47,9 @@ impl Facts {
     pub(super) fn of(records: &[&[u8]]) -> Result<Self, Alarm> {
         let mut facts = Self::default();
         for record in records {
-            let frame = Frame::open(record).map_err(|e| Alarm::Broken(e.to_string()))?;
-            if frame.kind != Kind::Facts {
-                continue;
-            }
-            for fact in frame.items::<Fact<'_>>() {
+            let frames = Frames::open(record).map_err(|e| Alarm::Broken(e.to_string()))?;
+            let frames = frames.filter(|frame| frame.kind == Kind::Facts);
+            for fact in frames.flat_map(|frame| frame.items::<Fact<'_>>()) {
                 facts.take(&fact.map_err(|e| Alarm::Broken(e.to_string()))?);
             }
         }

@@ -130,6 +130,10 @@ impl Task for TaskWithout {
         self.inner.positions()
     }
 
+    fn has_bundles(&self) -> bool {
+        self.inner.has_bundles()
+    }
+
     fn take_snapshot(&mut self) -> bool {
         self.inner.take_snapshot()
     }

@@ -18,7 +18,7 @@ pub(crate) mod task;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use domain::model::address::Topic;
+use domain::model::address::{Topic, TopicPartition};
 use domain::model::rules::RulesSeq;
 use domain::model::rules::rulebook::Library;
 use domain::model::time::Millis;
@@ -36,6 +36,7 @@ use self::plan::{Op, Plan};
 use self::queues::{Item, Owner, Queues};
 use self::task::{Opening, SimTask};
 use crate::alarm::{Alarm, hold};
+use crate::bundles::Bundler;
 use crate::clients::Clients;
 use crate::edge::Edge;
 use crate::generate::Case;
@@ -63,6 +64,7 @@ pub(crate) struct World {
     pub logs: Logs,
     snapshots: Snapshots,
     queues: Queues,
+    bundler: Bundler,
     pub edges: Vec<Edge>,
     pub clients: Clients,
     tasks: Vec<SimTask>,
@@ -230,7 +232,11 @@ impl World {
     }
 
     fn append(&mut self, round: &[(u64, Item)]) -> Result<(), Alarm> {
-        let records: Vec<Append> = round.iter().map(|(_, item)| item.append.clone()).collect();
+        let frame = |append: &'_ Append| TopicPartition::new(append.topic, append.partition);
+        let frames: Vec<_> = round.iter().map(|(_, item)| (frame(&item.append), &*item.append.record)).collect();
+        let (packed, _) = self.bundler.pack(&frames);
+        let append = |(to, record): (TopicPartition, _)| Append { topic: to.topic, partition: to.partition, record };
+        let records: Vec<Append> = packed.into_iter().map(append).collect();
         let now = self.log_now();
         let result = self.logs.append(&records, now);
         self.trace.note("round", format_args!("{} at {now}: {}", records.len(), result.is_ok()));

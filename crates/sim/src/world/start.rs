@@ -19,11 +19,13 @@ use super::logs::Logs;
 use super::plan::Plan;
 use super::queues::Queues;
 use crate::alarm::Alarm;
+use crate::bundles::Bundler;
 use crate::clients::Clients;
 use crate::edge::Edge;
 use crate::generate::rng::Rng;
 use crate::generate::{Case, generate};
 use crate::safeguards::Without;
+use crate::safeguards::records::are_rewritten;
 use crate::safeguards::unsynced_states::snapshot_files;
 use crate::trace::Trace;
 
@@ -63,6 +65,7 @@ impl World {
             now,
             log_skew: 0,
             queues: Queues::default(),
+            bundler: Bundler::new(seed, are_rewritten(without)),
             edges: Vec::new(),
             clients,
             tasks: Vec::new(),

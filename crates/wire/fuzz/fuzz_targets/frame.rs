@@ -3,7 +3,7 @@
 
 use domain::protocol::genesis::Genesis;
 use domain::protocol::stage::Marker;
-use domain::frame::{Frame, FrameError, Kind, seal};
+use domain::frame::{Frame, FrameError, Frames, Kind, seal};
 use domain::model::event::Event;
 use domain::model::fact::{CodeScan, Fact, Win};
 use domain::protocol::publish::Registry;
@@ -44,6 +44,9 @@ fuzz_target!(|input: (u8, u8, Vec<u8>)| {
     let (kind, count, body) = input;
     // A record as it comes, and one whose checksum is right, so that the items are reached.
     if let Ok(frame) = Frame::open(&body) {
+        let _ = decode(&frame);
+    }
+    for frame in Frames::open(&body).into_iter().flatten() {
         let _ = decode(&frame);
     }
     let kind = KINDS[usize::from(kind) % KINDS.len()];

@@ -1,30 +1,33 @@
 //! A lane: one thread that runs some tasks. It reads records, appends the answers, and takes snapshots.
 //!
+//! - `outgoing`: the answers of a lane on their way to the log
 //! - `running_task`: a task in a lane
 //! - `snapshot_pace`: how often a lane takes snapshots
 //! - `snapshot_writer`: the thread that writes the snapshots of a lane, and its queue
 
+mod outgoing;
 mod running_task;
 mod snapshot_pace;
 mod snapshot_writer;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Bound, ControlFlow, Range};
+use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use domain::model::address::TopicPartition;
 use domain::model::rules::rulebook::Library;
 use domain::protocol::stage::RecordMark;
-use eventlog::api::{AppendError, Appender, Consumer, OnFull, try_poll};
+use eventlog::api::{AppendError, Appender, Consumer, try_poll};
 use eventlog::error::LogError;
 use tracing::{debug, error};
 
 use crate::context::{Heartbeat, Progress, RunMode, WorkerContext};
 use crate::desks::open_task;
+use crate::lane::outgoing::{Ack, AnswersOfTask, Outgoing};
 use crate::lane::running_task::RunningTask;
 use crate::lane::snapshot_writer::{SnapshotQueue, snapshot_queue, write_snapshots};
 use crate::task::{RETIRED, Task, TaskError};
@@ -33,8 +36,8 @@ use crate::task::{RETIRED, Task, TaskError};
 const ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Maximum number of a task's answers that are not durable; the lane does not read until there are fewer.
 const OUTSTANDING_MAX: u64 = 1024;
-/// Maximum number of a lane's appends in flight; further answers wait in their tasks, and the lane does not read.
-const APPENDS_MAX: usize = 1024;
+/// The longest time between two appends of a fleet's lane; what an embedded log takes gathers there.
+const GATHER: Duration = Duration::from_millis(10);
 /// Maximum sleep of a lane that no new record wakes.
 const IDLE: Duration = Duration::from_millis(200);
 /// Maximum time between two looks at acknowledgements, while answers are outstanding.
@@ -110,7 +113,7 @@ pub struct Lane<'a> {
     context: Arc<WorkerContext>,
     incarnation: u64,
     consumer: Box<dyn Consumer>,
-    appender: Arc<dyn Appender>,
+    outgoing: Outgoing,
     owned: &'a mut Owned,
     commands: &'a Receiver<LaneCommand>,
     request_restore: &'a RequestRestore<'a>,
@@ -121,10 +124,6 @@ pub struct Lane<'a> {
     tasks: BTreeMap<TopicPartition, RunningTask>,
     started: u64,
     library: Arc<Library>,
-    ack_rx: Receiver<Ack>,
-    ack_tx: SyncSender<Ack>,
-    /// The number of appends whose acknowledgement is not handled yet; [`APPENDS_MAX`] at most, which is the channel's capacity.
-    in_flight: usize,
     silence: (Instant, u32),
     pace: snapshot_pace::SnapshotPace,
     heartbeat: Arc<Heartbeat>,
@@ -135,13 +134,6 @@ enum Stop {
     Partition(TopicPartition, TaskError),
     Panic(TopicPartition, u64),
     Lane(String),
-}
-
-struct Ack {
-    partition: TopicPartition,
-    number: u64,
-    answers: Range<u64>,
-    result: Result<(), AppendError>,
 }
 
 impl<'a> Lane<'a> {
@@ -155,12 +147,12 @@ impl<'a> Lane<'a> {
         commands: &'a Receiver<LaneCommand>,
         request_restore: &'a RequestRestore<'a>,
     ) -> Self {
-        let (ack_tx, ack_rx) = sync_channel(APPENDS_MAX);
+        let gather = if context.run_mode == RunMode::Fleet { GATHER } else { Duration::ZERO };
         Self {
             context: Arc::clone(context),
             incarnation,
             consumer,
-            appender,
+            outgoing: Outgoing::new(appender, gather),
             to_restore: owned.keys().copied().collect(),
             owned,
             commands,
@@ -169,9 +161,6 @@ impl<'a> Lane<'a> {
             tasks: BTreeMap::new(),
             started: 0,
             library: context.rules_cache.now(),
-            ack_rx,
-            ack_tx,
-            in_flight: 0,
             silence: (Instant::now(), 0),
             pace: snapshot_pace::SnapshotPace::default(),
             heartbeat,
@@ -369,17 +358,19 @@ impl<'a> Lane<'a> {
 
     /// Reads records and appends the answers.
     fn read(&mut self) -> Result<Turn, LaneError> {
-        if self.tasks.values().any(|running| !running.answers.is_empty()) {
-            self.append();
+        if self.outgoing.is_due() {
+            self.outgoing.append(&mut self.tasks);
         }
         let outstanding = self.tasks.values().map(|running| running.task.outstanding()).max().unwrap_or(0);
-        if outstanding >= OUTSTANDING_MAX || self.in_flight >= APPENDS_MAX {
+        if outstanding >= OUTSTANDING_MAX || self.outgoing.is_full() {
             std::thread::sleep(Duration::from_millis(1));
             return Ok(Turn::Throttled);
         }
         // Acknowledgements do not wake the lane: it looks for them after the wait.
         let wait = if outstanding > 0 { ACKS_WITHIN } else { IDLE };
-        let Self { context, consumer, tasks, library, .. } = self;
+        // Sleeping, and not reading: each record would wake the lane.
+        std::thread::sleep(self.outgoing.pause());
+        let Self { context, consumer, tasks, library, outgoing, .. } = self;
         let mut bytes = 0;
         let polled = try_poll(&mut **consumer, wait, |partition, record| {
             let Some(running) = tasks.get_mut(&partition) else { return Ok(ControlFlow::Continue(())) };
@@ -399,8 +390,13 @@ impl<'a> Lane<'a> {
             }
             polled => polled?,
         };
+        outgoing.add(bytes);
         if count > 0 {
-            self.append();
+            tasks.values().filter(|running| running.answers.is_empty()).for_each(RunningTask::publish);
+        }
+        // What was answered before a failure does not wait for its mending.
+        if outgoing.is_due() || result.is_err() {
+            outgoing.append(tasks);
         }
         match result {
             Ok(()) => {}
@@ -411,40 +407,18 @@ impl<'a> Lane<'a> {
         Ok(if count > 0 { Turn::Read } else { Turn::Idle })
     }
 
-    /// Appends the answers to the log, as many as may be in flight.
-    fn append(&mut self) {
-        for (&partition, running) in &mut self.tasks {
-            if running.answers.is_empty() {
-                running.publish();
-                continue;
-            }
-            if self.in_flight >= APPENDS_MAX {
-                return;
-            }
-            self.in_flight += 1;
-            let records = running.drain();
-            let end = running.task.handed_out();
-            let (number, answers) = (running.number, end - records.len() as u64..end);
-            let ack_tx = self.ack_tx.clone();
-            let done = move |result| {
-                // There is room for each append in flight, so the log's thread never waits for the lane.
-                let _ = ack_tx.try_send(Ack { partition, number, answers, result });
-            };
-            self.appender.append(records, OnFull::Wait, Box::new(done));
-        }
-    }
-
     /// Handles acknowledgements.
     fn take_acks(&mut self) -> Result<(), LaneError> {
         let mut is_moving = false;
-        while let Ok(Ack { partition, number, answers, result }) = self.ack_rx.try_recv() {
-            self.in_flight -= 1;
+        while let Some(Ack { answers, result }) = self.outgoing.ack() {
             // Answers that were not written are computed again after the restart.
             result?;
             is_moving = true;
-            if let Some(running) = self.tasks.get_mut(&partition).filter(|running| running.number == number) {
-                running.task.made_durable(answers);
-                running.publish();
+            for AnswersOfTask { partition, task, numbers } in answers {
+                if let Some(running) = self.tasks.get_mut(&partition).filter(|running| running.number == task) {
+                    running.task.made_durable(numbers);
+                    running.publish();
+                }
             }
         }
         if is_moving || self.tasks.values().all(|running| running.task.outstanding() == 0) {
@@ -490,7 +464,7 @@ impl<'a> Lane<'a> {
         while self.tasks.values().any(|running| running.task.outstanding() > 0) && began.elapsed() < END_WITHIN {
             std::thread::sleep(Duration::from_millis(2));
             self.take_acks()?;
-            self.append();
+            self.outgoing.append(&mut self.tasks);
         }
         for running in self.tasks.values_mut() {
             running.snapshots(&self.context, snapshots, &mut self.pace, true);

@@ -1,13 +1,13 @@
 //! The thread that closes rounds and hands them to the log.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use domain::model::time::Millis;
 use eventlog::api::AppendError;
 use tracing::error;
 
 use super::batch::Counts;
+use super::policy::LastClose;
 use super::round::{Round, Waiting};
 use super::{Batcher, EventBatch, State};
 use crate::metrics::Transport;
@@ -37,13 +37,13 @@ impl Batcher {
         let _end = End(&self);
         let mut last_close = None;
         while let Some(round) = self.next_round(last_close) {
-            last_close = Some(Instant::now());
+            last_close = Some(LastClose::now(round.batch.events(), last_close));
             self.hand_over(round);
         }
     }
 
     /// Waits until the open round may be closed, and closes it; `None` is the end.
-    fn next_round(&self, last_close: Option<Instant>) -> Option<Round> {
+    fn next_round(&self, last_close: Option<LastClose>) -> Option<Round> {
         let mut state = self.state.lock();
         loop {
             let State { round, in_flight, is_closing, .. } = &*state;

@@ -25,7 +25,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use self::batch::EventBatch;
-pub use self::policy::BatchPolicy;
+pub use self::policy::{BatchPolicy, Busy};
 pub use self::result::SubmitError;
 use self::round::Round;
 use crate::ingest::clock::Stamps;

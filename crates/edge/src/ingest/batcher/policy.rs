@@ -10,12 +10,51 @@ pub struct BatchPolicy {
     pub rounds_max: usize,
     /// Time from the close of a round to that of the next: the shorter one if no round is in flight, the longer one if one is.
     pub linger: RangeInclusive<Duration>,
+    /// While many events come, the shorter time grows, up to `linger` at `rate` events a second and more: a round costs every process
+    /// behind the edge about the same, whatever is in it.
+    pub busy: Busy,
+}
+
+/// What many events are, and how long a round then takes. The default is for logs that need no such time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Busy {
+    /// Events a second.
+    pub rate: u64,
+    /// Time from the close of a round to that of the next.
+    pub linger: Duration,
+}
+
+/// The close of a round.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LastClose {
+    at: Instant,
+    /// Events a second, from the close before to this one.
+    rate: u64,
+}
+
+impl LastClose {
+    /// A round of this number of events is closed now.
+    pub(super) fn now(events: u64, before: Option<Self>) -> Self {
+        let at = Instant::now();
+        let micros = before.map_or(u128::MAX, |before| at.duration_since(before.at).as_micros().max(1));
+        let rate = u64::try_from(u128::from(events) * 1_000_000 / micros).unwrap_or(u64::MAX);
+        Self { at, rate }
+    }
 }
 
 impl BatchPolicy {
     /// Time until the open round is closed, after the previous close, at this number of rounds in flight.
-    pub(super) fn wait(&self, in_flight: usize, last_close: Option<Instant>) -> Duration {
-        let linger = if in_flight == 0 { self.linger.start() } else { self.linger.end() };
-        last_close.map_or(Duration::ZERO, |last| linger.saturating_sub(last.elapsed()))
+    pub(super) fn wait(&self, in_flight: usize, last_close: Option<LastClose>) -> Duration {
+        let Some(last) = last_close else { return Duration::ZERO };
+        let linger = if in_flight == 0 { self.least(last.rate) } else { *self.linger.end() };
+        linger.saturating_sub(last.at.elapsed())
+    }
+
+    /// The shorter time at a number of events a second.
+    fn least(&self, rate: u64) -> Duration {
+        let Busy { rate: busy, linger } = self.busy;
+        let share = u32::try_from(rate.min(busy) * 1000 / busy.max(1)).unwrap_or(1000);
+        let least = *self.linger.start();
+        least + linger.saturating_sub(least) * share / 1000
     }
 }

@@ -21,7 +21,7 @@ use domain::model::address::{Partitions, Topic, TopicPartition};
 use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::time::Millis;
 use domain::protocol::publish;
-use edge::ingest::batcher::{BatchPolicy, Batcher};
+use edge::ingest::batcher::{BatchPolicy, Batcher, Busy};
 use edge::ingest::clock::Stamps;
 use edge::ingest::service::IngestService;
 use edge::metrics::Metrics;
@@ -70,7 +70,11 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// The same at the end of a run of limited time, which no signal has ended.
 const SETTLE_AT_END: Duration = Duration::from_secs(60);
 /// Batch policy of the service: one round is written while the next one collects events, so the disk sets the pace.
-const BATCH_POLICY: BatchPolicy = BatchPolicy { rounds_max: 2, linger: Duration::ZERO..=Duration::ZERO };
+const BATCH_POLICY: BatchPolicy = BatchPolicy {
+    rounds_max: 2,
+    linger: Duration::ZERO..=Duration::ZERO,
+    busy: Busy { rate: 0, linger: Duration::ZERO },
+};
 /// Interval of the checks whether the log has failed.
 const HEALTH_EVERY: Duration = Duration::from_millis(100);
 /// Maximum time that a stop waits as [`SETTLE`] does, while the disk of the log is full.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::frame::Frame;
+use domain::frame::Frames;
 use domain::model::address::{Topic, TopicPartition};
 use eventlog::api::Consumer;
 use eventlog::kafka::consumer::KafkaConsumer;
@@ -39,9 +39,11 @@ fn listen(fleet: &Fleet, over: Arc<AtomicBool>) -> std::thread::JoinHandle<Heard
         let mut heard = Heard::new();
         while !over.load(Ordering::Acquire) {
             feed.poll(Duration::from_millis(20), &mut |_, record| {
-                let tag = Frame::open(record.bytes).expect("a frame").tag.expect("an answer");
-                if tag.source.topic == Topic::Scans {
-                    heard.entry(tag.source.partition).or_default().push(Instant::now());
+                for frame in Frames::open(record.bytes).expect("frames") {
+                    let source = frame.tag.expect("an answer").source;
+                    if source.topic == Topic::Scans {
+                        heard.entry(source.partition).or_default().push(Instant::now());
+                    }
                 }
                 ControlFlow::Continue(())
             })
