@@ -55,13 +55,13 @@ fn without_previous_frame_rule_seed_fails() {
 
 #[test]
 fn without_expiry_at_probe_seed_fails() {
-    check(&[ExpiryAtProbe], &[process(15, "differs"), fleet(1, "differs")]);
+    check(&[ExpiryAtProbe], &[process(10, "differs"), fleet(1, "differs")]);
 }
 
 #[test]
 fn without_acks_before_manifest_seed_fails() {
     let lost = "a frame is lost";
-    check(&[ManifestAfterAcks], &[process(26, lost), fleet(3, lost)]);
+    check(&[ManifestAfterAcks], &[process(52, lost), fleet(3, lost)]);
 }
 
 #[test]
@@ -84,5 +84,5 @@ fn without_compared_positions_seed_fails() {
 #[test]
 fn without_log_id_seed_fails() {
     let (ledger, task) = ("are read on at", "goes on in another log");
-    check(&[LogId], &[fleet(9, ledger), fleet(23, task)]);
+    check(&[LogId], &[fleet(9, ledger), fleet(88, task)]);
 }

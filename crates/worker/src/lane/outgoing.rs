@@ -171,3 +171,110 @@ fn record(TopicPartition { topic, partition }: TopicPartition, mut open: OpenBun
     };
     Append { topic, partition, record }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::frame::{Frames, Kind, seal};
+    use domain::model::address::{AnswerPos, PartitionId, Provenance, Topic};
+
+    use super::*;
+
+    /// An answer of a partition of a topic to an offset, with a body of some bytes.
+    fn answer(kind: Kind, from: (Topic, u16), offset: u64, to: (Topic, u16), bytes: usize) -> Append {
+        let source = PartitionId { log: 7 + from.0 as u128, topic: from.0, partition: from.1 };
+        let tag = Provenance { source, at: AnswerPos { offset, part: 0 }, prev: None, hash: 0 };
+        let record = seal(kind, 5, Some(&tag), 1, &vec![0; bytes]);
+        Append { topic: to.0, partition: to.1, record }
+    }
+
+    /// For each record its partition, and the sources of its frames.
+    fn shape(records: &[Append]) -> Vec<(Topic, u16, Vec<(Topic, u16, u64)>)> {
+        let sources = |record: &Append| {
+            let frames = Frames::open(&record.record).expect("frames");
+            let tags = frames.map(|frame| frame.tag.expect("a tag"));
+            tags.map(|tag| (tag.source.topic, tag.source.partition, tag.at.offset)).collect()
+        };
+        records.iter().map(|record| (record.topic, record.partition, sources(record))).collect()
+    }
+
+    #[test]
+    fn answers_of_all_tasks_for_one_partition_share_a_record() {
+        let mut bundles = Bundles::default();
+        let of_shopper = |partition, offset| {
+            let from = (Topic::Scans, partition);
+            vec![
+                answer(Kind::CodeScans, from, offset, (Topic::Draws, 0), 9),
+                answer(Kind::CodeScans, from, offset, (Topic::Draws, 1), 9),
+                answer(Kind::Facts, from, offset, (Topic::Facts, 0), 9),
+            ]
+        };
+        bundles.add(of_shopper(3, 10), true);
+        bundles.add(of_shopper(5, 20), true);
+        bundles.add(vec![answer(Kind::Facts, (Topic::Draws, 1), 30, (Topic::Facts, 0), 9)], true);
+        let reject = answer(Kind::Reject, (Topic::Scans, 3), 11, (Topic::Rejects, 0), 9);
+        bundles.add(vec![reject.clone(), reject.clone()], true);
+        let mut records = bundles.into_records();
+        let rejects: Vec<Append> = records.extract_if(.., |record| record.topic == Topic::Rejects).collect();
+        assert_eq!(rejects, [reject.clone(), reject], "each is a record of its own");
+        let scans = [(Topic::Scans, 3, 10), (Topic::Scans, 5, 20)];
+        assert_eq!(
+            shape(&records),
+            [
+                (Topic::Draws, 0, scans.to_vec()),
+                (Topic::Draws, 1, scans.to_vec()),
+                (Topic::Facts, 0, [&scans[..], &[(Topic::Draws, 1, 30)]].concat()),
+            ]
+        );
+    }
+
+    #[test]
+    fn bundle_has_a_maximum_and_keeps_the_order() {
+        let mut bundles = Bundles::default();
+        let sizes = [BUNDLE_BYTES_MAX / 2, BUNDLE_BYTES_MAX / 2, 9, BUNDLE_BYTES_MAX * 2, 9, 9];
+        let answers = (0..)
+            .zip(sizes)
+            .map(|(offset, bytes)| answer(Kind::Facts, (Topic::Scans, 0), offset, (Topic::Facts, 0), bytes));
+        bundles.add(answers.collect(), true);
+        let offsets: Vec<Vec<u64>> = shape(&bundles.into_records())
+            .into_iter()
+            .map(|(.., frames)| frames.into_iter().map(|(.., offset)| offset).collect())
+            .collect();
+        assert_eq!(offsets, [vec![0], vec![1, 2], vec![3], vec![4, 5]]);
+    }
+
+    #[test]
+    fn earlier_behaviour_has_a_record_for_each_frame() {
+        let mut bundles = Bundles::default();
+        let answers: Vec<Append> =
+            (0..3).map(|offset| answer(Kind::Facts, (Topic::Scans, 0), offset, (Topic::Facts, 0), 9)).collect();
+        bundles.add(answers.clone(), false);
+        assert_eq!(bundles.into_records(), answers);
+    }
+
+    #[derive(Debug)]
+    struct NoLog;
+
+    impl Appender for NoLog {
+        fn append(&self, _: Vec<Append>, _: OnFull, _: eventlog::api::Done) {}
+
+        fn health(&self) -> eventlog::api::Health {
+            eventlog::api::Health::Good
+        }
+
+        fn close(&self) {}
+    }
+
+    #[test]
+    fn only_a_lane_that_answers_much_pauses() {
+        let longest = Duration::from_millis(10);
+        let mut outgoing = Outgoing::new(Arc::new(NoLog), longest);
+        let began = Instant::now();
+        assert_eq!(outgoing.pace(1 << 30, began), Duration::ZERO, "the first answers wait for nothing");
+        outgoing.last = Some((began, Duration::ZERO));
+        let after = |ms| began + Duration::from_millis(ms);
+        assert_eq!(outgoing.pace(300, after(1000)), Duration::ZERO, "an answer a second");
+        assert_eq!(outgoing.pace(10 * 1024, after(10)), longest * 488 / 1000, "1,000 KiB of 2 MiB a second");
+        assert_eq!(outgoing.pace(100 * 1024, after(10)), longest);
+        assert_eq!(Outgoing::new(Arc::new(NoLog), Duration::ZERO).pace(1 << 30, after(10)), Duration::ZERO);
+    }
+}

@@ -133,7 +133,7 @@ fn newer_builds_frame_stops_partition_and_says_upgrade() {
     send(&fleet.doors, &batches(&events), |_| true);
     fleet.settle(PATIENCE);
     let mut newer = domain::frame::seal(Kind::CodeScans, 1, None, 0, b"");
-    newer[4] += 1;
+    newer[4] += 2;
     let crc = crc32c::crc32c_append(crc32c::crc32c(&newer[..72]), &newer[76..]);
     newer[72..76].copy_from_slice(&crc.to_le_bytes());
     append(&fleet, Topic::Draws, 0, &[&newer]);
