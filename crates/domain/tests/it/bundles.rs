@@ -72,7 +72,7 @@ fn record(frames: &[Vec<u8>]) -> Vec<u8> {
     }
 }
 
-/// Applies records, and returns the sum of what the ledger is told.
+/// Applies records, and returns the sum that the ledger gets.
 fn run(records: &[Vec<u8>]) -> (Stage<Adder>, i64, Vec<Output>) {
     let (mut stage, mut answers) = (stage(), Vec::new());
     for record in records {

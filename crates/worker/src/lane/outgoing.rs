@@ -187,8 +187,11 @@ mod tests {
         Append { topic: to.0, partition: to.1, record }
     }
 
+    /// Partition and offset of what a frame answers.
+    type Source = (Topic, u16, u64);
+
     /// For each record its partition, and the sources of its frames.
-    fn shape(records: &[Append]) -> Vec<(Topic, u16, Vec<(Topic, u16, u64)>)> {
+    fn shape(records: &[Append]) -> Vec<(Topic, u16, Vec<Source>)> {
         let sources = |record: &Append| {
             let frames = Frames::open(&record.record).expect("frames");
             let tags = frames.map(|frame| frame.tag.expect("a tag"));
