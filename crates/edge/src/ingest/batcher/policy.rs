@@ -58,3 +58,26 @@ impl BatchPolicy {
         least + linger.saturating_sub(least) * share / 1000
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn round_takes_longer_only_while_many_events_come() {
+        let policy = BatchPolicy { rounds_max: 8, linger: ms(2)..=ms(20), busy: Busy { rate: 20_000, linger: ms(10) } };
+        assert_eq!(policy.wait(0, None), Duration::ZERO, "the first event waits for nothing");
+        let least = [0, 50, 5_000, 20_000, u64::MAX].map(|rate| policy.least(rate));
+        assert_eq!(least, [ms(2), Duration::from_micros(2_016), ms(4), ms(10), ms(10)]);
+        let disk = BatchPolicy { linger: Duration::ZERO..=Duration::ZERO, busy: Busy::default(), ..policy };
+        assert_eq!([0, u64::MAX].map(|rate| disk.least(rate)), [Duration::ZERO; 2]);
+        // A round that comes after a pause is one of few events, however many it has.
+        let last = LastClose { at: Instant::now().checked_sub(ms(500)).expect("the machine is older"), rate: 0 };
+        assert!((10_000..=20_000).contains(&LastClose::now(10_000, Some(last)).rate));
+        assert_eq!(LastClose::now(10_000, None).rate, 0);
+    }
+}
