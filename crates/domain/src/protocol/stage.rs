@@ -344,7 +344,7 @@ impl<D: Desk> Stage<D> {
             if let Some(tag) = &frame.tag {
                 let admission = self.positions.admit(&frame, tag)?;
                 if admission != Admission::Apply {
-                    // What the record tells of early frames is not hidden by frames that were applied before.
+                    // A frame that was applied counts most, then an early one.
                     admitted = if admitted == Admission::Drop { admission } else { admitted };
                     continue;
                 }
