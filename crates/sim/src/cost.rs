@@ -12,6 +12,8 @@ use crate::alarm::{Alarm, hold};
 /// Maximum number of kept things that a task may look at for each event that it takes and each item that it answers, times the
 /// binary logarithm of these: twice what 1,000 seeds of each family need. The worlds are small; `floods` has more events.
 const LOOKS_MAX: f64 = 1.0;
+/// The same for a task that was opened only now: its first events may look at much of what earlier incarnations kept.
+const LOOKS_FIRST: f64 = 64.0;
 
 /// The sums of a task since it was opened.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,7 +50,7 @@ impl Cost {
     pub(crate) fn check(&self) -> Result<(), Alarm> {
         let Self { items, looked_at } = *self;
         #[expect(clippy::cast_precision_loss, clippy::float_arithmetic, reason = "small numbers")]
-        let is_cheap = looked_at as f64 <= LOOKS_MAX * items as f64 * (2.0 + items as f64).log2();
+        let is_cheap = looked_at as f64 <= LOOKS_FIRST + LOOKS_MAX * items as f64 * (2.0 + items as f64).log2();
         hold(is_cheap, || format!("a desk looked at {looked_at} kept things for {items} items"))
     }
 }
