@@ -186,7 +186,7 @@ class Fleet:
         return sum(float(line.rsplit(" ", 1)[1]) for line in self.admin(role, "metrics").splitlines() if line.startswith(name))
 
     def await_settled(self, role):
-        """Waits until a role has read all that its topics hold; returns its processor time and the broker's since then."""
+        """Waits until a role has read all that its topics hold."""
         zero = 0
         for _ in range(6000):
             zero = zero + 1 if self.metric(role, "mashang_lag_frames") == 0 else 0
@@ -273,7 +273,7 @@ def live(args, fleet, mix, codes, *options):
     """Processor seconds a million events of all roles while they run, and latencies."""
     for role in ("edge", "worker", "ledger", "console"):
         fleet.start(role)
-    # The roles and the broker are warm, and the measurement begins at a second's start.
+    # Four seconds at half the rate: connections are open, and the first pages of memory are there.
     load(args.bench, fleet, mix, codes, "--rate", str(args.rate // 2), "--batch", "50", "--warmup", "0", "--seconds", "4")
     for role in ("worker", "ledger"):
         fleet.await_settled(role)

@@ -45,7 +45,7 @@ mod error;
 
 use serde::{Deserialize, Serialize};
 
-pub use bundle::{BUNDLE_BYTES_MAX, BundleKey, Frames, bundle};
+pub use bundle::{BUNDLE_BYTES_MAX, Frames, bundle, may_share_record};
 pub use error::{DecodeError, FrameError};
 
 use self::bundle::BUNDLE_VERSION;
@@ -60,6 +60,7 @@ pub const PART_BYTES_MAX: usize = 512 * 1024;
 const MAGIC: [u8; 4] = *b"MSHF";
 const VERSION: u8 = 2;
 const KIND_AT: usize = 5;
+const SOURCE_AT: usize = 6;
 const CRC_AT: usize = 72;
 const NO_TOPIC: u8 = 255;
 const CONFIG: bincode::config::Configuration = bincode::config::standard();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::frame::{BundleKey, bundle};
+use domain::frame::{bundle, may_share_record};
 use domain::model::address::TopicPartition;
 
 use crate::generate::rng::Rng;
@@ -28,13 +28,12 @@ impl Bundler {
     /// record.
     pub(crate) fn pack(&mut self, frames: &[(TopicPartition, &[u8])]) -> (Vec<(TopicPartition, Vec<u8>)>, Vec<usize>) {
         let mut packed: Vec<(TopicPartition, Vec<&[u8]>)> = Vec::new();
-        let mut open: BTreeMap<TopicPartition, (usize, BundleKey)> = BTreeMap::new();
+        let mut open: BTreeMap<TopicPartition, usize> = BTreeMap::new();
         let mut of_frames = Vec::new();
         for &(to, frame) in frames {
-            let key = BundleKey::of(frame);
-            let known = open.get(&to).filter(|(_, known)| Some(*known) == key).map(|(at, _)| *at);
-            let at = match known {
-                Some(at) if self.rng.percent(self.joined) => at,
+            let may_share = self.joined > 0 && may_share_record(frame);
+            let at = match open.get(&to) {
+                Some(&at) if may_share && self.rng.percent(self.joined) => at,
                 _ => {
                     packed.push((to, Vec::new()));
                     packed.len() - 1
@@ -42,9 +41,10 @@ impl Bundler {
             };
             packed[at].1.push(frame);
             of_frames.push(at);
-            match key.filter(|_| self.joined > 0) {
-                Some(key) => drop(open.insert(to, (at, key))),
-                None => drop(open.remove(&to)),
+            if may_share {
+                open.insert(to, at);
+            } else {
+                open.remove(&to);
             }
         }
         let sealed = packed.into_iter().map(|(to, frames)| match frames[..] {

@@ -95,9 +95,9 @@ impl Metrics {
         let histogram =
             |name: &str, help: &str| Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.clone()));
         let metrics = Self {
-            frames: IntCounterVec::new(Opts::new("mashang_desk_frames_total", "Frames that a desk took"), &["desk"])?,
+            frames: IntCounterVec::new(Opts::new("mashang_desk_frames_total", "Records that a desk took"), &["desk"])?,
             seconds: HistogramVec::new(
-                HistogramOpts::new("mashang_desk_seconds", "Time that a desk takes for one frame")
+                HistogramOpts::new("mashang_desk_seconds", "Time that a desk takes for one record")
                     .buckets(buckets.clone()),
                 &["desk"],
             )?,

@@ -11,7 +11,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DecodeError, Frame, FrameError, HEADER_BYTES, Kind, MAGIC, NO_TOPIC, checked_header, kind_and_topic, put, take,
+    DecodeError, Frame, FrameError, HEADER_BYTES, Kind, MAGIC, NO_TOPIC, SOURCE_AT, checked_header, kind_and_topic,
+    peek_kind, put, take,
 };
 use super::{seal_header, u32_at, u64_at, u128_at};
 use crate::model::address::{AnswerPos, PartitionId, Provenance, Topic};
@@ -22,22 +23,15 @@ pub(super) const BUNDLE_VERSION: u8 = 3;
 /// Maximum size of the frames in one bundle, bytes; a larger frame is a record of its own.
 pub const BUNDLE_BYTES_MAX: usize = 64 * 1024;
 
-/// What frames of one bundle have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct BundleKey(u8);
-
 /// Whether frames of a kind may share records: desks' answers.
 fn may_share(kind: Kind) -> bool {
     matches!(kind, Kind::CodeScans | Kind::Wins | Kind::Facts)
 }
 
-impl BundleKey {
-    /// The key of a sealed frame. `None` if it is not an answer of a desk: such a frame is a record of its own.
-    #[must_use]
-    pub fn of(record: &[u8]) -> Option<Self> {
-        let head = record.first_chunk::<HEADER_BYTES>()?;
-        (head[6] != NO_TOPIC && may_share(Kind::of(head[5])?)).then_some(Self(head[5]))
-    }
+/// Whether a sealed frame may share a record with others for its partition. Others are records of their own.
+#[must_use]
+pub fn may_share_record(record: &[u8]) -> bool {
+    peek_kind(record).is_some_and(may_share) && record.get(SOURCE_AT).is_some_and(|&topic| topic != NO_TOPIC)
 }
 
 /// What differs between the frames of a bundle.
@@ -57,10 +51,10 @@ struct Head {
     bytes: u32,
 }
 
-/// Writes frames that [`seal`](super::seal) made, all of one [`BundleKey`], as one record.
+/// Writes frames for one partition as one record, each of which [`may_share_record`].
 ///
 /// # Panics
-/// If there is no frame, or one is not a sealed frame of the first one's key.
+/// If there is no frame, or one may not share a record or is of another kind than the first.
 #[must_use]
 pub fn bundle<'a>(frames: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<u8> {
     let count = u32::try_from(frames.len()).expect("few frames");
@@ -77,7 +71,7 @@ pub fn bundle<'a>(frames: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<u8> {
             record[16..32].copy_from_slice(&log.to_le_bytes());
             Common { kind: frame.kind, topic, log, received: frame.received }
         });
-        assert!(frame.kind == common.kind, "frames of one key");
+        assert!(frame.kind == common.kind && may_share(frame.kind), "answers of one kind");
         let is_same = (topic, log) == (common.topic, common.log);
         (common.topic, common.log) = (topic, log);
         let head = Head {

@@ -1,6 +1,6 @@
 //! Bundles in the protocol: whatever frames share records, and however often they come, a desk applies each once.
 
-use domain::frame::{Frame, FrameError, Frames, Kind, bundle, decode, encode, seal};
+use domain::frame::{Frame, Frames, Kind, bundle, decode, encode, seal};
 use domain::model::address::{AnswerPos, PartitionId, Partitions, Provenance, Topic};
 use domain::model::fact::{Fact, Metric, Scope, What};
 use domain::model::rules::rulebook::Library;
@@ -170,12 +170,4 @@ fn wrong_frame_of_a_bundle_is_named_and_nothing_behind_it_applied() {
     let cut = desk.step(0, 0, &whole[..whole.len() - 1], &Library::default(), &mut answers);
     assert!(cut.expect_err("cut").to_string().starts_with("draws partition 0 offset 0: the frame's checksum is"));
     assert!(desk.desk().0 == 0 && answers.is_empty());
-}
-
-#[test]
-fn bundle_in_scans_is_no_frame_of_it() {
-    let record = record(&chain(0, 2));
-    let error = Frame::open(&record).expect_err("several frames");
-    assert_eq!(error, FrameError::Bundled);
-    assert!(error.is_broken(), "it is set aside");
 }

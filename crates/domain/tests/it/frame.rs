@@ -1,7 +1,7 @@
 //! The codec: decoded frames equal encoded ones, and any damage is detected.
 
 use domain::frame::{
-    Body, BundleKey, Frame, FrameError, Frames, HEADER_BYTES, Kind, PART_BYTES_MAX, bundle, peek_kind, seal,
+    Body, Frame, FrameError, Frames, HEADER_BYTES, Kind, PART_BYTES_MAX, bundle, may_share_record, peek_kind, seal,
 };
 use domain::model::address::{AnswerPos, PartitionId, Provenance, Topic};
 use domain::model::code::Link;
@@ -121,7 +121,7 @@ proptest! {
                 prop_assert_eq!((found.kind, found.received, found.tag), (frame.kind, frame.received, frame.tag));
                 prop_assert_eq!((found.count, found.body), (frame.count, frame.body));
             }
-            prop_assert_eq!(BundleKey::of(&record), BundleKey::of(&sealed[0]));
+            prop_assert!(sealed.iter().all(|sealed| may_share_record(sealed)));
         }
     }
 
@@ -164,7 +164,7 @@ fn wrong_bundle_is_refused_with_reason() {
     assert_eq!(refusal(&|record| record[6] = 255), "the frame's header is wrong at the topic of the source");
     let reject = seal(Kind::Reject, 1, Some(&tag(1)), 0, &[]);
     let events = seal(Kind::Events, 1, None, 0, &[]);
-    assert_eq!([BundleKey::of(&reject), BundleKey::of(&events), BundleKey::of(&events[..9])], [None; 3]);
+    assert!(![&reject[..], &events, &events[..9], &[]].into_iter().any(may_share_record));
     // The last frame has fewer bytes than it names.
     let cut = |record: &mut Vec<u8>| {
         record.pop();

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use domain::frame::{Frame, Kind, PART_BYTES_MAX, decode, encode, seal};
-use domain::model::address::{PartitionId, Partitions, Topic};
+use domain::frame::{Frame, Kind, PART_BYTES_MAX, bundle, decode, encode, seal};
+use domain::model::address::{AnswerPos, PartitionId, Partitions, Provenance, Topic};
 use domain::model::fact::{Fact, Metric, Scope, What};
 use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::rules::secrets::Secrets;
@@ -154,6 +154,8 @@ fn wrong_record_of_scans_is_set_aside_even_if_its_checksum_is_right() {
         sealed_again(record)
     };
     let source = PartitionId { log: 3, topic: Topic::Scans, partition: 0 };
+    let tag = Provenance { source, at: AnswerPos { offset: 1, part: 0 }, prev: None, hash: 0 };
+    let answer = seal(Kind::Facts, 5, Some(&tag), 0, &[]);
     let genesis = Genesis { source, id: 3, is_event_clock: false, partitions: Partitions::all(1) }.record();
     let wrong = [
         (changed(68, 1), "the length of the body"),
@@ -162,6 +164,7 @@ fn wrong_record_of_scans_is_set_aside_even_if_its_checksum_is_right() {
         (changed(6, 77), "the topic of the source"),
         (genesis.clone(), "only the first record"),
         (seal(Kind::Genesis, 0, None, 1, &[0xff]), "only the first record"),
+        (bundle([&answer[..], &answer].into_iter()), "a bundle of frames, which only draws, awards and facts hold"),
     ];
     let mut stage = echo(1);
     step(&mut stage, &good).expect("an answer");

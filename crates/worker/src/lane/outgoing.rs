@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use domain::frame::{BUNDLE_BYTES_MAX, BundleKey, bundle};
+use domain::frame::{BUNDLE_BYTES_MAX, bundle, may_share_record};
 use domain::model::address::TopicPartition;
 use eventlog::api::{Append, AppendError, Appender, OnFull};
 
@@ -128,7 +128,7 @@ impl Outgoing {
 #[derive(Default)]
 struct Bundles {
     records: Vec<Append>,
-    open: BTreeMap<(TopicPartition, BundleKey), OpenBundle>,
+    open: BTreeMap<TopicPartition, OpenBundle>,
 }
 
 /// Frames that will share a record.
@@ -141,13 +141,12 @@ struct OpenBundle {
 impl Bundles {
     fn add(&mut self, answers: Vec<Append>, has_bundles: bool) {
         for answer in answers {
-            let key = if has_bundles { BundleKey::of(&answer.record) } else { None };
-            let Some(key) = key else {
+            if !has_bundles || !may_share_record(&answer.record) {
                 self.records.push(answer);
                 continue;
-            };
+            }
             let to = TopicPartition::new(answer.topic, answer.partition);
-            let open = self.open.entry((to, key)).or_default();
+            let open = self.open.entry(to).or_default();
             if open.bytes + answer.record.len() > BUNDLE_BYTES_MAX && !open.frames.is_empty() {
                 self.records.push(record(to, std::mem::take(open)));
             }
@@ -158,7 +157,7 @@ impl Bundles {
 
     fn into_records(mut self) -> Vec<Append> {
         let open = std::mem::take(&mut self.open);
-        self.records.extend(open.into_iter().map(|((to, _), open)| record(to, open)));
+        self.records.extend(open.into_iter().map(|(to, open)| record(to, open)));
         self.records
     }
 }
