@@ -372,6 +372,11 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     bytes
 }
 
+/// Appends what [`encode`] returns.
+pub fn encode_to<T: Serialize>(bytes: &mut Vec<u8>, value: &T) {
+    put(bytes, value);
+}
+
 /// Decodes what [`encode`] wrote.
 ///
 /// # Errors

@@ -1,30 +1,99 @@
-//! The answers that senders of scans get, from the ledger.
+//! The answers that senders of scans get: what they are, and how the ledger finds them.
 
-use domain::model::fact::ScanResult;
+use domain::model::fact::{self, Outcome, ScanResult};
 use domain::model::rules::PrizeKind;
-use domain::model::time::{HOUR_MS, Millis};
+use domain::model::time::{Millis, time_text};
+use serde_json::json;
 
-pub use crate::batch::answer::Answer;
 use crate::error::LedgerError;
 use crate::reader::Ledger;
-use crate::store::{Row, Value, first};
-use crate::writer::ANSWERS_KEEP_MS;
+use crate::segments::{Kind, read, values};
+use crate::store::{Row, Store, first, reading};
 
-/// Reads time, campaign and number of the first entry in the order of the log from `seen`.
-const ENTRY: &str = "SELECT event, time, outcome, campaign, entry FROM seen WHERE merchant = $1 AND code = $2
-  AND shopper = $3 AND outcome IN ('entered', 'already-claimed') ORDER BY place, item LIMIT 1";
+/// The answer to one scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The receive time of the scan, ms since the epoch.
+    pub received: Millis,
+    /// The last desk that answered: 1 the shopper desk, 2 the code desk, 3 the campaign desk.
+    pub desk: u8,
+    /// What the shopper gets to know.
+    pub result: ScanResult,
+    /// Of entries, and of scans that get an earlier entry's answer again.
+    pub code: Option<String>,
+    /// The campaign, if the scan is an entry.
+    pub campaign: Option<String>,
+    /// The prize, if the scan won one.
+    pub prize: Option<String>,
+    /// The kind of the prize, and its amount: minor units of cash, or points. Behaviours below 3 do not say it.
+    pub granted: Option<(PrizeKind, Option<i64>)>,
+    /// The earlier claim of another shopper: its time and region.
+    pub claim: Option<(Millis, Option<String>)>,
+    /// The merchant and shopper of the earlier entry that a keyless scan repeats, because a query does not know them.
+    pub whose: Option<(String, String)>,
+}
 
-/// Reads time and region of the entry that claimed a code.
-const CLAIM: &str = "SELECT time, region FROM seen WHERE merchant = $1 AND code = $2 AND outcome = 'entered'
-  ORDER BY place, item LIMIT 1";
+impl Answer {
+    /// An answer as a desk wrote it; `granted` is said of prizes only.
+    #[must_use]
+    pub fn of_fact(merchant: &str, a: &fact::Answer<'_>, granted: Option<(PrizeKind, Option<i64>)>) -> Self {
+        Self {
+            received: a.received,
+            desk: a.desk,
+            result: a.result,
+            code: a.code.map(ToOwned::to_owned),
+            campaign: a.campaign.map(ToOwned::to_owned),
+            prize: a.prize.map(ToOwned::to_owned),
+            granted,
+            claim: a.claim.map(|(time, region)| (time, region.map(ToOwned::to_owned))),
+            whose: a.shopper.map(|shopper| (merchant.to_owned(), shopper.to_owned())),
+        }
+    }
 
-/// The row of `seen` that is an entry.
+    /// What a reader gets for the scan (contract section 9), without its id. `is_again`: the scan repeats the entry of this answer.
+    #[must_use]
+    pub fn json(&self, is_again: bool) -> serde_json::Value {
+        let state = match self.result {
+            ScanResult::Counted => return json!({ "state": "counted" }),
+            ScanResult::Repeat => return json!({ "state": "repeat" }),
+            _ if self.is_of_entry() && !is_again => "entered",
+            _ => "counted",
+        };
+        let mut draw = json!({ "campaign": self.campaign, "result": self.result.as_str() });
+        if let Some(prize) = &self.prize {
+            draw["prize"] = json!(prize);
+            if let Some((kind, amount)) = self.granted {
+                draw["kind"] = json!(kind.as_str());
+                if let Some(amount) = amount {
+                    draw["amount"] = json!(amount);
+                }
+            }
+        }
+        if is_again {
+            draw["again"] = json!(true);
+        }
+        if let Some((time, region)) = &self.claim {
+            draw["claimed"] = json!({ "time": time_text(*time), "region": region });
+        }
+        json!({ "state": state, "draw": draw })
+    }
+
+    /// Whether it is that of an entry. An event that is delivered again after the horizon has the answer of its last delivery, which
+    /// is no entry.
+    #[must_use]
+    pub const fn is_of_entry(&self) -> bool {
+        use ScanResult::{AlreadyClaimed, Pending, Prize, Thanks};
+        matches!(self.result, Pending | Prize | Thanks | AlreadyClaimed)
+    }
+}
+
+/// A scan that is an entry.
 struct Entry {
     event: u128,
     received: Millis,
     is_first: bool,
     campaign: Option<String>,
-    number: Option<i64>,
+    number: Option<u64>,
 }
 
 impl Ledger {
@@ -33,21 +102,7 @@ impl Ledger {
     /// # Errors
     /// The database fails.
     pub fn answer(&mut self, event: u128) -> Result<Option<Answer>, LedgerError> {
-        let store = self.store.as_mut();
-        let newest = first(store, "SELECT MAX(hour) FROM answers", &[], |row| row.int(0))?.flatten();
-        let Some(newest) = newest else { return Ok(None) };
-        // One query looks up every hour by its key.
-        let hours = 0..=ANSWERS_KEEP_MS / HOUR_MS;
-        let placeholders = hours.clone().map(|ago| format!("${}", ago + 2)).collect::<Vec<_>>().join(", ");
-        let sql = format!(
-            "SELECT received, desk, told, code, campaign, prize, claim_time, claim_region, merchant, shopper,
-               prize_kind, amount FROM answers
-             WHERE event = $1 AND hour IN ({placeholders}) ORDER BY hour DESC LIMIT 1"
-        );
-        let event = event.to_be_bytes();
-        let mut params = vec![event.as_slice().into()];
-        params.extend(hours.map(|ago| Value::Int(newest - ago)));
-        first(store, &sql, &params, read)
+        reading(self.store.as_mut(), |store| read::answer(store, event)?.map(|value| answer_of(&value)).transpose())
     }
 
     /// The entry of a one-item code by a shopper: its event, and its answer from the permanent tables.
@@ -55,45 +110,57 @@ impl Ledger {
     /// # Errors
     /// The database fails.
     pub fn entry(&mut self, merchant: &str, code: &str, shopper: &str) -> Result<Option<(u128, Answer)>, LedgerError> {
-        let store = self.store.as_mut();
-        let found = first(store, ENTRY, &[merchant.into(), code.into(), shopper.into()], |row| {
-            let event = row.bytes(0)?.and_then(|bytes| bytes.try_into().ok());
-            Ok(Entry {
-                event: event.map(u128::from_be_bytes).ok_or_else(|| LedgerError::Damaged("seen.event".to_owned()))?,
-                received: row.int_of(1)?,
-                is_first: row.text_of(2)? == "entered",
-                campaign: row.text(3)?.map(ToOwned::to_owned),
-                number: row.int(4)?,
-            })
-        })?;
-        let Some(Entry { event, received, is_first, campaign, number }) = found else { return Ok(None) };
-        let sql = "SELECT awarded, prize_kind, amount FROM awards WHERE merchant = $1 AND code = $2 AND shopper = $3 AND campaign = $4 AND entry = $5";
-        let params = [merchant.into(), code.into(), shopper.into(), campaign.as_deref().into(), number.into()];
-        let award = first(store, sql, &params, |row| Ok((row.text(0)?.map(ToOwned::to_owned), granted(row, 1)?)))?;
-        let (prize, granted) = award.unwrap_or_default();
-        let result = match (is_first, &prize) {
-            (false, _) => ScanResult::AlreadyClaimed,
-            (true, Some(_)) => ScanResult::Prize,
-            (true, None) => ScanResult::Thanks,
-        };
-        let mut claim = None;
-        if !is_first {
-            let read = |row: &dyn Row| Ok((row.int_of(0)?, row.text(1)?.map(ToOwned::to_owned)));
-            claim = first(store, CLAIM, &[merchant.into(), code.into()], read)?;
-        }
-        let answer = Answer {
-            received,
-            desk: 3,
-            result,
-            code: Some(code.to_owned()),
-            campaign,
-            prize,
-            granted,
-            claim,
-            whose: None,
-        };
-        Ok(Some((event, answer)))
+        reading(self.store.as_mut(), |store| {
+            let Some(entry) = first_entry(store, merchant, code, shopper)? else { return Ok(None) };
+            let Entry { event, received, is_first, campaign, number } = entry;
+            let sql = "SELECT awarded, prize_kind, amount FROM awards WHERE merchant = $1 AND code = $2 AND shopper = $3 AND campaign = $4 AND entry = $5";
+            let number = number.map(u64::cast_signed);
+            let params = [merchant.into(), code.into(), shopper.into(), campaign.as_deref().into(), number.into()];
+            let award = first(store, sql, &params, |row| Ok((row.text(0)?.map(ToOwned::to_owned), granted(row, 1)?)))?;
+            let (prize, granted) = award.unwrap_or_default();
+            let result = match (is_first, &prize) {
+                (false, _) => ScanResult::AlreadyClaimed,
+                (true, Some(_)) => ScanResult::Prize,
+                (true, None) => ScanResult::Thanks,
+            };
+            let claim = if is_first { None } else { claim_of(store, merchant, code)? };
+            let code = Some(code.to_owned());
+            let answer = Answer { received, desk: 3, result, code, campaign, prize, granted, claim, whose: None };
+            Ok(Some((event, answer)))
+        })
     }
+}
+
+/// The first entry of a shopper by a code, in the order of the log.
+fn first_entry(store: &mut dyn Store, merchant: &str, code: &str, shopper: &str) -> Result<Option<Entry>, LedgerError> {
+    let mut prefix = Vec::new();
+    values::put_texts(&[merchant, code, shopper], &mut prefix);
+    for (_, value) in read::with_prefix(store, Kind::Scans, &prefix)? {
+        let scan = values::scan(&value)?;
+        if matches!(scan.outcome, Outcome::Entered | Outcome::AlreadyClaimed) {
+            return Ok(Some(Entry {
+                event: scan.event,
+                received: scan.time,
+                is_first: scan.outcome == Outcome::Entered,
+                campaign: scan.campaign.map(ToOwned::to_owned),
+                number: scan.entry,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// Time and region of the entry that claimed a code.
+fn claim_of(
+    store: &mut dyn Store,
+    merchant: &str,
+    code: &str,
+) -> Result<Option<(Millis, Option<String>)>, LedgerError> {
+    let mut key = Vec::new();
+    values::put_code_key(merchant, code, &mut key);
+    let Some(value) = read::state(store, Kind::Claims, &key)? else { return Ok(None) };
+    let claim = values::claim(&value)?;
+    Ok(Some((claim.time, claim.region.map(ToOwned::to_owned))))
 }
 
 /// The kind and amount of a prize, from two columns.
@@ -104,19 +171,18 @@ fn granted(row: &dyn Row, at: usize) -> Result<Option<(PrizeKind, Option<i64>)>,
     Ok(kind.map(|kind| (kind, amount)))
 }
 
-fn read(row: &dyn Row) -> Result<Answer, LedgerError> {
-    let result = row.text_of(2)?;
-    let text = |at: usize| -> Result<Option<String>, LedgerError> { Ok(row.text(at)?.map(ToOwned::to_owned)) };
-    let region = text(7)?;
+fn answer_of(value: &[u8]) -> Result<Answer, LedgerError> {
+    let ((received, desk), a) = values::answer(value)?;
+    let owned = |text: Option<&str>| text.map(ToOwned::to_owned);
     Ok(Answer {
-        received: row.int_of(0)?,
-        desk: u8::try_from(row.int_of(1)?).map_err(|_| LedgerError::Damaged("answers.desk".to_owned()))?,
-        result: ScanResult::parse(result).ok_or_else(|| LedgerError::Damaged(format!("answers.told {result}")))?,
-        code: text(3)?,
-        campaign: text(4)?,
-        prize: text(5)?,
-        granted: granted(row, 10)?,
-        claim: row.int(6)?.map(|time| (time, region)),
-        whose: text(8)?.zip(text(9)?),
+        received,
+        desk,
+        result: a.result,
+        code: owned(a.code),
+        campaign: owned(a.campaign),
+        prize: owned(a.prize),
+        granted: a.granted,
+        claim: a.claim.map(|(time, region)| (time, owned(region))),
+        whose: a.whose.map(|(merchant, shopper)| (merchant.to_owned(), shopper.to_owned())),
     })
 }

@@ -6,8 +6,9 @@ use domain::model::time::{DAY_MS, Day, TIME_MAX, day_text, time_text};
 
 use crate::error::LedgerError;
 use crate::reader::Ledger;
+use crate::segments::{Kind as EntryKind, read, values};
 use crate::store::sums::{SUM_COLUMNS, sum, total};
-use crate::store::{Dialect, Row, reading};
+use crate::store::{Dialect, Row, Store, reading};
 
 /// A table that can be exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,7 +175,8 @@ impl Table {
                     ("first_time", Time),
                     ("first_region", Text),
                 ],
-                "SELECT merchant, code, kind, scans, first_time, first_region FROM codes",
+                // Its rows are entries of segments.
+                "",
             ),
         }
     }
@@ -187,11 +189,14 @@ impl Ledger {
     /// The database or the output fails.
     pub fn export(&mut self, table: Table, format: Format, to: &mut dyn Write) -> Result<(), LedgerError> {
         let (columns, _) = table.query();
-        let sql = sorted(table, self.store.dialect());
         let mut out = Output::new(format, columns, to)?;
         let mut cells = vec![String::new(); columns.len()];
         let mut empty = vec![false; columns.len()];
         reading(self.store.as_mut(), |store| {
+            if table == Table::Codes {
+                return write_codes(store, &mut out);
+            }
+            let sql = sorted(table, store.dialect());
             store.walk(&sql, &[], &mut |row| {
                 for (i, (_, kind)) in columns.iter().enumerate() {
                     cells[i].clear();
@@ -205,6 +210,23 @@ impl Ledger {
         })?;
         out.finish()
     }
+}
+
+/// Writes the rows of the table `codes`: the order of keys is their order.
+fn write_codes(store: &mut dyn Store, out: &mut Output<'_>) -> Result<(), LedgerError> {
+    let (columns, _) = Table::Codes.query();
+    let mut all = read::in_order(store, EntryKind::Codes)?;
+    let mut done = Ok(());
+    let mut write = |key: &[u8], value: &[u8]| {
+        let ([merchant, code], _) = values::texts(EntryKind::Codes, key)?;
+        let (scans, state) = values::code(value)?;
+        let region = state.first_region.unwrap_or_default();
+        let time = time_text(state.first_time.min(TIME_MAX));
+        let cells = [merchant, code, state.kind.as_str(), &scans.to_string(), &time, region].map(ToOwned::to_owned);
+        out.row(columns, &cells, &[false, false, false, false, false, state.first_region.is_none()])
+    };
+    while done.is_ok() && all.next(store, &mut |(key, value)| done = write(key, value))? {}
+    done
 }
 
 /// A table's SELECT with its order: by all columns, compared bytewise as text.

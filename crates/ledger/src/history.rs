@@ -7,20 +7,68 @@ use serde_json::json;
 
 use crate::error::LedgerError;
 use crate::reader::Ledger;
+use crate::segments::{Kind, read, values};
 use crate::store::{Row, Store, all, first, reading};
 
-const MERCHANTS: &str = "SELECT merchant FROM codes WHERE code = $1 UNION SELECT merchant FROM seen WHERE code = $1
-  UNION SELECT merchant FROM awards WHERE code = $1 ORDER BY 1";
-const ITEM: &str = "SELECT kind, scans, first_time, first_region FROM codes WHERE merchant = $1 AND code = $2";
-/// In the order of the log: all facts of a code are in one partition of the code desk.
-const SEEN: &str = "SELECT time, shopper, region, outcome, campaign, entry FROM seen WHERE merchant = $1 AND code = $2
-  AND (CAST($3 AS TEXT) IS NULL OR shopper = $3) ORDER BY place, item";
+const MERCHANTS: &str = "SELECT DISTINCT merchant FROM rules ORDER BY 1";
 const ALARM: &str = "SELECT time, shoppers FROM alarms WHERE merchant = $1 AND code = $2";
 const AWARDS: &str = "SELECT time, shopper, campaign, entry, drawn, COALESCE(awarded, 'thanks'),
   (SELECT substr(sha256, 1, 12) FROM rules r WHERE r.version = a.version), amount FROM awards a WHERE merchant = $1 AND code = $2
   AND (CAST($3 AS TEXT) IS NULL OR shopper = $3) ORDER BY time, campaign, shopper, entry";
-const ENTRIES: &str =
-    "SELECT code, shopper, entry FROM seen WHERE merchant = $1 AND campaign = $2 AND entry IS NOT NULL";
+
+/// What is known of a code of one merchant.
+struct History {
+    /// Of an item code: its number of scans, its state.
+    item: Option<Item>,
+    /// Its scans in the order of the log, each with its shopper. All facts of a code are in one facts partition.
+    scans: Vec<(String, Vec<u8>)>,
+}
+
+struct Item {
+    kind: &'static str,
+    scans: u64,
+    first_time: String,
+    first_region: Option<String>,
+}
+
+impl History {
+    /// `None` if the merchant has not seen the code.
+    fn read(
+        store: &mut dyn Store,
+        merchant: &str,
+        code: &str,
+        shopper: Option<&str>,
+    ) -> Result<Option<Self>, LedgerError> {
+        let mut key = Vec::new();
+        values::put_code_key(merchant, code, &mut key);
+        let item = match read::state(store, Kind::Codes, &key)? {
+            None => None,
+            Some(value) => {
+                let (scans, state) = values::code(&value)?;
+                Some(Item {
+                    kind: state.kind.as_str(),
+                    scans,
+                    first_time: time_text(state.first_time),
+                    first_region: state.first_region.map(ToOwned::to_owned),
+                })
+            }
+        };
+        let mut scans = Vec::new();
+        for (key, value) in read::with_prefix(store, Kind::Scans, &key)? {
+            let ([.., by], position) = values::texts::<3>(Kind::Scans, &key)?;
+            scans.push((position.to_vec(), by.to_owned(), value));
+        }
+        if item.is_none() && scans.is_empty() {
+            let sql = "SELECT version FROM awards WHERE merchant = $1 AND code = $2 LIMIT 1";
+            if first(store, sql, &[merchant.into(), code.into()], |row| row.int_of(0))?.is_none() {
+                return Ok(None);
+            }
+        }
+        scans.retain(|(_, by, _)| shopper.is_none_or(|shopper| shopper == by));
+        scans.sort_unstable();
+        Ok(Some(Self { item, scans: scans.into_iter().map(|(_, by, value)| (by, value)).collect() }))
+    }
+}
 
 /// How a history is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +92,21 @@ impl Ledger {
         each: &mut dyn FnMut(&str, &str, u64),
     ) -> Result<(), LedgerError> {
         reading(self.store.as_mut(), |store| {
-            store.walk(ENTRIES, &[merchant.into(), campaign.into()], &mut |row| {
-                each(row.text_of(0)?, row.text_of(1)?, u64::try_from(row.int_of(2)?).unwrap_or(0));
+            let mut all = read::in_order(store, Kind::Scans)?;
+            let mut found = Ok(());
+            let mut entry = |key: &[u8], value: &[u8]| {
+                let ([of, code, shopper], _) = values::texts(Kind::Scans, key)?;
+                let scan = values::scan(value)?;
+                if of == merchant
+                    && scan.campaign == Some(campaign)
+                    && let Some(n) = scan.entry
+                {
+                    each(code, shopper, n);
+                }
                 Ok(())
-            })
+            };
+            while found.is_ok() && all.next(store, &mut |(key, value)| found = entry(key, value))? {}
+            found
         })
     }
 
@@ -63,55 +122,52 @@ impl Ledger {
         to: &mut dyn Write,
     ) -> Result<bool, LedgerError> {
         reading(self.store.as_mut(), |store| {
-            let merchants = all(store, MERCHANTS, &[code.into()], |row| Ok(row.text_of(0)?.to_owned()))?;
-            for merchant in &merchants {
+            let mut is_known = false;
+            for merchant in &all(store, MERCHANTS, &[], |row| Ok(row.text_of(0)?.to_owned()))? {
+                let Some(history) = History::read(store, merchant, code, shopper)? else { continue };
+                is_known = true;
                 match format {
-                    HistoryFormat::Text => as_text(store, merchant, code, shopper, to)?,
-                    HistoryFormat::Json => as_json(store, merchant, code, shopper, to)?,
+                    HistoryFormat::Text => as_text(store, &history, (merchant, code), shopper, to)?,
+                    HistoryFormat::Json => as_json(store, &history, (merchant, code), shopper, to)?,
                 }
             }
-            Ok(!merchants.is_empty())
+            Ok(is_known)
         })
     }
 }
 
 fn as_json(
     store: &mut dyn Store,
-    merchant: &str,
-    code: &str,
+    history: &History,
+    (merchant, code): (&str, &str),
     shopper: Option<&str>,
     to: &mut dyn Write,
 ) -> Result<(), LedgerError> {
     let of_code = [merchant.into(), code.into()];
-    let item = first(store, ITEM, &of_code, |row| {
-        Ok((row.text_of(0)?.to_owned(), row.int_of(1)?, time(row, 2)?, text(row, 3)?))
-    })?;
     let alarm = first(store, ALARM, &of_code, |row| Ok(json!({ "time": time(row, 0)?, "shoppers": row.int_of(1)? })))?;
-    let (kind, scans, first_time, first_region) = match item {
-        Some((kind, scans, first_time, region)) => (Some(kind), Some(scans), Some(first_time), region),
-        None => Default::default(),
-    };
+    let item = history.item.as_ref();
     // A history may be long, so it is written row by row.
     write!(
         to,
         r#"{{"merchant":{},"code":{},"kind":{},"scans":{},"first_time":{},"first_region":{},"alarm":{},"seen":["#,
         json!(merchant),
         json!(code),
-        json!(kind),
-        json!(scans),
-        json!(first_time),
-        json!(first_region),
+        json!(item.map(|item| item.kind)),
+        json!(item.map(|item| item.scans)),
+        json!(item.map(|item| &item.first_time)),
+        json!(item.and_then(|item| item.first_region.as_ref())),
         json!(alarm),
     )?;
     let params = [merchant.into(), code.into(), shopper.into()];
     let mut comma = "";
-    store.walk(SEEN, &params, &mut |row| {
+    for (by, value) in &history.scans {
+        let scan = values::scan(value)?;
         let scan = json!({
-            "time": time(row, 0)?, "shopper": row.text_of(1)?, "region": text(row, 2)?, "outcome": row.text_of(3)?,
-            "campaign": text(row, 4)?, "entry": row.int(5)?,
+            "time": time_text(scan.time), "shopper": by, "region": scan.region, "outcome": scan.outcome.as_str(),
+            "campaign": scan.campaign, "entry": scan.entry,
         });
-        Ok(write!(to, "{}{scan}", std::mem::replace(&mut comma, ","))?)
-    })?;
+        write!(to, "{}{scan}", std::mem::replace(&mut comma, ","))?;
+    }
     write!(to, r#"],"draws":["#)?;
     comma = "";
     store.walk(AWARDS, &params, &mut |row| {
@@ -130,17 +186,16 @@ fn text(row: &dyn Row, at: usize) -> Result<Option<String>, LedgerError> {
 
 fn as_text(
     store: &mut dyn Store,
-    merchant: &str,
-    code: &str,
+    history: &History,
+    (merchant, code): (&str, &str),
     shopper: Option<&str>,
     to: &mut dyn Write,
 ) -> Result<(), LedgerError> {
-    let item = first(store, ITEM, &[merchant.into(), code.into()], |row| {
-        let at = row.text(3)?.map_or_else(|| "without a region".to_owned(), |region| format!("in {region}"));
-        let (kind, scans, first) = (row.text_of(0)?, row.int_of(1)?, time(row, 2)?);
-        let times = if scans == 1 { "time" } else { "times" };
-        Ok(format!("{merchant}: code {code}, {kind}, scanned {scans} {times}, first at {first} {at}"))
-    })?;
+    let item = history.item.as_ref().map(|Item { kind, scans, first_time, first_region }| {
+        let at = first_region.as_ref().map_or_else(|| "without a region".to_owned(), |region| format!("in {region}"));
+        let times = if *scans == 1 { "time" } else { "times" };
+        format!("{merchant}: code {code}, {kind}, scanned {scans} {times}, first at {first_time} {at}")
+    });
     let none =
         || format!("{merchant}: code {code}, not a one-item code: its scans are in the counters, its entries here");
     writeln!(to, "{}", item.unwrap_or_else(none))?;
@@ -149,15 +204,16 @@ fn as_text(
         writeln!(to, "  {at}  alarm: {shoppers} distinct shoppers have scanned it; it may be copied")?;
     }
     let params = [merchant.into(), code.into(), shopper.into()];
-    store.walk(SEEN, &params, &mut |row| {
-        let region = row.text(2)?.map_or_else(String::new, |region| format!(" in {region}"));
-        let entry = match (row.text(4)?, row.int(5)?) {
+    for (by, value) in &history.scans {
+        let scan = values::scan(value)?;
+        let region = scan.region.map_or_else(String::new, |region| format!(" in {region}"));
+        let entry = match (scan.campaign, scan.entry) {
             (Some(campaign), Some(n)) => format!(", entry {n} of {campaign}"),
             _ => String::new(),
         };
-        let (by, outcome) = (row.text_of(1)?, row.text_of(3)?);
-        Ok(writeln!(to, "  {}  scan by {by}{region}: {outcome}{entry}", time(row, 0)?)?)
-    })?;
+        let (at, outcome) = (time_text(scan.time), scan.outcome.as_str());
+        writeln!(to, "  {at}  scan by {by}{region}: {outcome}{entry}")?;
+    }
     store.walk(AWARDS, &params, &mut |row| {
         let (by, campaign, entry) = (row.text_of(1)?, row.text_of(2)?, row.int_of(3)?);
         let (drawn, awarded, rules) = (row.text_of(4)?, row.text_of(5)?, row.text(6)?.unwrap_or_default());

@@ -6,13 +6,12 @@
 //!
 //! The calls of a writer block: use it on threads that may block, never on those of an asynchronous runtime.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use domain::model::address::Topic;
 use domain::model::fact::Metric;
-use domain::model::time::{DAY_MS, HOUR_MS};
 use domain::protocol::positions::{Admission, Missing, Positions};
 use rusqlite::Connection;
 
@@ -20,16 +19,12 @@ use crate::batch::{Batch, write as tables};
 use crate::chain::{Chain, Sealed, Stored};
 use crate::error::LedgerError;
 use crate::schema::{BUSY_TIMEOUT, Origin, check_unchanged, create, open_to_write};
+use crate::segments::merge::{self, Merges, Step};
 use crate::store::sqlite::Sqlite;
 use crate::store::sums::{SUM, total};
 use crate::store::{Dialect, Store, TransactionKind, first, transaction};
 use crate::url::LedgerUrl;
 
-/// Time for which answers are kept, by `received`, ms (contract section 9); older ones are deleted.
-pub(crate) const ANSWERS_KEEP_MS: i64 = DAY_MS;
-/// Maximum number of old answers deleted after one commit: as many as a busy second adds, and few enough not to delay the next
-/// commit. The rest is deleted after later commits.
-const SWEPT_MAX: i64 = 50_000;
 /// Wait before SQLite is tried again while another connection opens the file.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
@@ -78,8 +73,7 @@ pub struct Writer {
     keeps_answers: bool,
     /// Duplicates that were written since the writer was opened.
     duplicates: i64,
-    /// The hour before which old answers were deleted.
-    swept: i64,
+    merges: Merges,
 }
 
 impl Writer {
@@ -126,7 +120,7 @@ impl Writer {
             chains: BTreeMap::new(),
             keeps_answers: durability == Durability::Commit,
             duplicates: 0,
-            swept: i64::MIN,
+            merges: Merges::default(),
         })
     }
 
@@ -237,12 +231,13 @@ impl Writer {
     /// fails or is out of reach, the caller may try the same commit again, and may add records meanwhile; the writer connects again
     /// if it must. A batch whose COMMIT had no answer counts as written if its positions are found.
     pub fn commit(&mut self) -> Result<(), LedgerError> {
+        let committed = self.pending() as u64;
         while self.is_dirty() {
             // The batch of a failed commit goes first, unchanged; later records go in a transaction of their own.
             self.chains.values_mut().for_each(Chain::seal);
             self.write_sealed()?;
         }
-        self.sweep()
+        self.merge(committed)
     }
 
     fn write_sealed(&mut self) -> Result<(), LedgerError> {
@@ -264,30 +259,32 @@ impl Writer {
         Ok(())
     }
 
-    /// Deletes old answers of all writers, a bounded number at a time. Their age counts from the latest `received` of this writer's
-    /// partitions, so the writer with the latest of all keeps the contract for all. The transaction does not wait for locked rows,
-    /// so that no two writers wait for each other.
-    fn sweep(&mut self) -> Result<(), LedgerError> {
-        let received = self.chains.values().map(|chain| chain.received).max().unwrap_or(0);
-        let oldest = (received - ANSWERS_KEEP_MS).div_euclid(HOUR_MS);
-        if !self.keeps_answers || oldest <= self.swept {
+    /// Merges segments of the writer's partitions, and removes old answers among them: one step for each, in a transaction of its
+    /// own.
+    fn merge(&mut self, committed: u64) -> Result<(), LedgerError> {
+        if !self.merges.is_due() {
             return Ok(());
         }
-        let store = self.store.as_mut();
-        let others = if store.dialect() == Dialect::Postgres { "FOR UPDATE SKIP LOCKED" } else { "" };
-        let sql = format!(
-            "DELETE FROM answers WHERE (hour, event) IN
-             (SELECT hour, event FROM answers WHERE hour < $1 ORDER BY hour, event LIMIT $2 {others})"
-        );
-        let swept =
-            transaction(store, TransactionKind::Write, |store| store.execute(&sql, &[oldest.into(), SWEPT_MAX.into()]));
-        match swept {
-            Ok(rows) if rows < SWEPT_MAX.cast_unsigned() => self.swept = oldest,
-            // The rest is deleted after the next commit.
-            Ok(_) => {}
-            Err(error) if error.is_passing() => {}
-            Err(error) => return Err(error),
+        let owners = match merge::owners(self.store.as_mut()) {
+            Err(error) if error.is_passing() => return Ok(()),
+            owners => owners?,
+        };
+        let mut is_busy = false;
+        for owner in owners.into_iter().filter(|owner| self.chains.contains_key(owner)) {
+            let (store, at) = (self.store.as_mut(), &self.at);
+            let step = Step { owner, committed };
+            let done = transaction(store, TransactionKind::Write, |store| {
+                check_unchanged(store, at)?;
+                merge::step(store, step)
+            });
+            match done {
+                Ok(has_more) => is_busy |= has_more,
+                // It is done after a later commit.
+                Err(error) if error.is_passing() => is_busy = true,
+                Err(error) => return Err(error),
+            }
         }
+        self.merges.note(is_busy);
         Ok(())
     }
 
@@ -316,8 +313,10 @@ impl Writer {
 fn write(store: &mut dyn Store, chains: &BTreeMap<u16, Chain>, at: &str) -> Result<(), LedgerError> {
     let sealed: Vec<(u16, &Chain, &Sealed)> =
         chains.iter().filter_map(|(&facts, chain)| Some((facts, chain, chain.sealed.as_ref()?))).collect();
-    let facts: Vec<u16> = sealed.iter().map(|(facts, ..)| *facts).collect();
-    let stored = Stored::read(store, &facts, true)?;
+    // The first partition of the writer owns its segments, so that all of them are merged together; its row is locked too.
+    let owner = *chains.keys().next().expect("a writer that commits has partitions");
+    let facts: BTreeSet<u16> = sealed.iter().map(|(facts, ..)| *facts).chain([owner]).collect();
+    let stored = Stored::read(store, &Vec::from_iter(facts), true)?;
     check_unchanged(store, at)?;
     let mut batches: Vec<(u16, &Batch)> = Vec::new();
     let mut positions: Vec<(u16, &Stored)> = Vec::new();
@@ -333,6 +332,6 @@ fn write(store: &mut dyn Store, chains: &BTreeMap<u16, Chain>, at: &str) -> Resu
         batches.push((facts, &sealed.batch));
         positions.push((facts, &sealed.now));
     }
-    tables::write(&batches, store)?;
+    tables::write(&batches, owner, store)?;
     Stored::write(store, &positions)
 }

@@ -1,17 +1,21 @@
 //! Sums facts in memory between two transactions.
 
-pub mod answer;
 mod tables;
 pub(crate) mod write;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER;
-use domain::model::fact::{self, Award, Fact, Metric, OrderState, Posting, Scope, What};
+use domain::frame::encode_to;
+use domain::model::fact::{self, Award, Fact, Metric, OrderState, Outcome, Posting, Scope, What};
 use domain::model::rules::{PrizeKind, RulesSeq, Step};
 use domain::model::time::{Day, HOUR_MS, Millis};
+use hashbrown::HashMap;
 
-use self::answer::Answer;
+use crate::segments::buffer::Buffer;
+use crate::segments::values::{
+    FactPosition, StoredAnswer, StoredClaim, StoredCode, StoredScan, put_code_key, put_scan_key,
+};
 
 /// A merchant's name as a small number, within one batch.
 type MerchantNumber = u32;
@@ -19,25 +23,27 @@ type MerchantNumber = u32;
 /// The rows and sums that facts of one facts partition add up to. Its owner commits it at a maximum number of
 /// facts: `FACTS_MAX` of the ledger consumer, `COMMIT_FACTS` of `mashang run`.
 #[derive(Debug, Default)]
-pub struct Batch {
+pub(crate) struct Batch {
     merchants: Vec<String>,
     /// By version number.
     rules: BTreeMap<RulesSeq, Rules>,
     /// By merchant and scope, then by key.
     counters: BTreeMap<(MerchantNumber, Scope), HashMap<String, Sums>>,
     funnels: BTreeMap<(MerchantNumber, String, u8, Step, String, Day), i64>,
-    /// The latest answer of each event.
-    answers: BTreeMap<(i64, u128), Answer>,
+    /// Answers, by the hour of their `received`.
+    answers: BTreeMap<i64, Buffer>,
+    /// The states of item codes, the claims of codes, the scans of codes.
+    codes: Buffer,
+    claims: Buffer,
+    scans: Buffer,
     /// Rows of current states: the latest of each.
     orders: BTreeMap<(MerchantNumber, String, String), Cells>,
     members: BTreeMap<(MerchantNumber, String), Cells>,
-    codes: BTreeMap<(MerchantNumber, String), Cells>,
     alarms: BTreeMap<(MerchantNumber, String), Cells>,
     /// Rows that are added, in the order of their arrival.
     postings: Vec<Row>,
     awards: Vec<Row>,
     unlocking: Vec<Row>,
-    seen: Vec<Row>,
     facts: usize,
     /// Duplicates among them.
     duplicates: i64,
@@ -62,7 +68,6 @@ enum Cell {
     Text(Box<str>),
     /// A word of the domain's.
     Word(&'static str),
-    Event([u8; 16]),
 }
 
 /// The values of a row after its merchant, or after its key.
@@ -97,8 +102,8 @@ macro_rules! cells {
 }
 
 impl Batch {
-    /// Adds a fact: `offset` is its record's in the facts partition, `item` its index in the record.
-    pub fn add(&mut self, fact: &Fact<'_>, (offset, item): (u64, i64)) {
+    /// Adds a fact at its position in the facts partition.
+    pub(crate) fn add(&mut self, fact: &Fact<'_>, position: FactPosition) {
         let merchant = self.merchant(fact.merchant);
         self.facts += 1;
         match fact.what {
@@ -122,25 +127,17 @@ impl Batch {
             }
             What::Award(award) => self.awards.push(Row { merchant, cells: award_cells(&award) }),
             What::Code { code, kind, scans, first_time, first_region } => {
-                let cells = cells![Cell::Word(kind.as_str()), scans.cast_signed(), first_time, first_region];
-                self.codes.insert((merchant, code.to_owned()), cells);
+                let state = StoredCode { kind, first_time, first_region };
+                self.codes.push(|key| put_code_key(fact.merchant, code, key), |value| state.put(scans, value));
             }
-            What::Seen { key, code, time, shopper, region, outcome, campaign, entry } => {
-                let (outcome, entry) = (Cell::Word(outcome.as_str()), entry.map(u64::cast_signed));
-                let at = offset.cast_signed();
-                let cells = cells![
-                    code,
-                    time,
-                    shopper,
-                    region,
-                    outcome,
-                    campaign,
-                    entry,
-                    Cell::Event(key.to_be_bytes()),
-                    at,
-                    item
-                ];
-                self.seen.push(Row { merchant, cells });
+            What::Seen { key: event, code, time, shopper, region, outcome, campaign, entry } => {
+                let scan = StoredScan { event, time, region, outcome, campaign, entry };
+                let whose = (fact.merchant, code, shopper);
+                self.scans.push(|key| put_scan_key(whose, position, key), |value| encode_to(value, &scan));
+                if outcome == Outcome::Entered {
+                    let claim = StoredClaim { time, region };
+                    self.claims.push(|key| put_code_key(fact.merchant, code, key), |value| claim.put(position, value));
+                }
             }
             What::CodeAlarm { code, time, shoppers } => {
                 self.alarms.insert((merchant, code.to_owned()), cells![time, i64::from(shoppers)]);
@@ -154,14 +151,12 @@ impl Batch {
     }
 
     /// The number of facts added since the last write.
-    #[must_use]
-    pub fn facts(&self) -> usize {
+    pub(crate) fn facts(&self) -> usize {
         self.facts
     }
 
     /// The number of duplicates among the facts added since the last write.
-    #[must_use]
-    pub fn duplicates(&self) -> i64 {
+    pub(crate) fn duplicates(&self) -> i64 {
         self.duplicates
     }
 
@@ -178,22 +173,24 @@ impl Batch {
             self.duplicates += delta;
         }
         let keys = self.counters.entry((merchant, scope)).or_default();
-        let sums = match keys.get_mut(key) {
-            Some(sums) => sums,
-            None => keys.entry(key.to_owned()).or_default(),
-        };
+        let sums = keys.entry_ref(key).or_default();
         *sums.entry((day, metric)).or_default() += i128::from(delta);
     }
 
-    /// Adds an answer. The answer to a later delivery replaces an earlier one, and then the answer of a later desk.
+    /// Adds an answer. Of the answers to one event that to its latest delivery counts, and of these that of the latest desk.
     fn answer(&mut self, merchant: &str, a: &fact::Answer<'_>, granted: Option<(PrizeKind, Option<i64>)>) {
-        let answer = self.answers.entry((a.received.div_euclid(HOUR_MS), a.key));
-        if let std::collections::btree_map::Entry::Occupied(answer) = &answer
-            && (answer.get().received, answer.get().desk) >= (a.received, a.desk)
-        {
-            return;
-        }
-        answer.insert_entry(Answer::of_fact(merchant, a, granted));
+        let answer = StoredAnswer {
+            result: a.result,
+            code: a.code,
+            campaign: a.campaign,
+            prize: a.prize,
+            granted,
+            claim: a.claim,
+            whose: a.shopper.map(|shopper| (merchant, shopper)),
+        };
+        let answers = self.answers.entry(a.received.div_euclid(HOUR_MS)).or_default();
+        answers
+            .push(|key| key.extend_from_slice(&a.key.to_be_bytes()), |value| answer.put((a.received, a.desk), value));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The tables that facts are written to: their columns, and how an existing row changes.
 
 use crate::store::Insert;
-use crate::store::Type::{Bytes, Int, Text};
+use crate::store::Type::{Int, Text};
 
 pub(super) const RULES: Insert = Insert {
     table: "rules",
@@ -101,64 +101,9 @@ pub(super) const UNLOCKING: Insert = Insert {
     columns: &[("merchant", Text), ("shopper", Text), ("action", Text), ("time", Int)],
     conflict: "",
 };
-pub(super) const CODES: Insert = Insert {
-    table: "codes",
-    columns: &[
-        ("merchant", Text),
-        ("code", Text),
-        ("kind", Text),
-        ("scans", Int),
-        ("first_time", Int),
-        ("first_region", Text),
-    ],
-    conflict: "ON CONFLICT(merchant, code) DO UPDATE SET kind = excluded.kind, scans = excluded.scans,
-      first_time = excluded.first_time, first_region = excluded.first_region",
-};
 /// A code is in alarm once.
 pub(super) const ALARMS: Insert = Insert {
     table: "alarms",
     columns: &[("merchant", Text), ("code", Text), ("time", Int), ("shoppers", Int)],
     conflict: "ON CONFLICT(merchant, code) DO UPDATE SET time = excluded.time, shoppers = excluded.shoppers",
-};
-pub(super) const SEEN: Insert = Insert {
-    table: "seen",
-    columns: &[
-        ("merchant", Text),
-        ("code", Text),
-        ("time", Int),
-        ("shopper", Text),
-        ("region", Text),
-        ("outcome", Text),
-        ("campaign", Text),
-        ("entry", Int),
-        ("event", Bytes),
-        ("place", Int),
-        ("item", Int),
-    ],
-    conflict: "",
-};
-/// The later answer wins, in any order of arrival.
-pub(super) const ANSWERS: Insert = Insert {
-    table: "answers",
-    columns: &[
-        ("hour", Int),
-        ("event", Bytes),
-        ("received", Int),
-        ("desk", Int),
-        ("told", Text),
-        ("code", Text),
-        ("campaign", Text),
-        ("prize", Text),
-        ("claim_time", Int),
-        ("claim_region", Text),
-        ("merchant", Text),
-        ("shopper", Text),
-        ("prize_kind", Text),
-        ("amount", Int),
-    ],
-    conflict: "ON CONFLICT(hour, event) DO UPDATE SET received = excluded.received, desk = excluded.desk,
-      told = excluded.told, code = excluded.code, campaign = excluded.campaign, prize = excluded.prize,
-      claim_time = excluded.claim_time, claim_region = excluded.claim_region, merchant = excluded.merchant,
-      shopper = excluded.shopper, prize_kind = excluded.prize_kind, amount = excluded.amount
-      WHERE (excluded.received, excluded.desk) > (answers.received, answers.desk)",
 };

@@ -1,23 +1,23 @@
 //! Writes batches into the tables.
 //!
-//! Tables are written in a fixed order, and rows that two facts partitions may share (rules, answers) in the order of their
-//! keys. So two writers of the same rows wait one after the other and never deadlock.
+//! Tables are written in a fixed order, and rows that two facts partitions may share (rules) in the order of their keys. So two
+//! writers of the same rows wait one after the other and never deadlock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::answer::Answer;
-use super::tables::{
-    ALARMS, ANSWERS, AWARDS, CODES, COUNTERS, FUNNELS, MEMBERS, ORDERS, POSTINGS, RULES, SEEN, UNLOCKING,
-};
+use super::tables::{ALARMS, AWARDS, COUNTERS, FUNNELS, MEMBERS, ORDERS, POSTINGS, RULES, UNLOCKING};
 use super::{Batch, Cell, Cells, MerchantNumber, Row};
 use crate::error::LedgerError;
+use crate::segments::buffer::Buffer;
+use crate::segments::{self, ALWAYS, Kind};
 use crate::store::sums::divided;
 use crate::store::{Insert, Sink, Store, Value};
 
 type Written = Result<(), LedgerError>;
 
-/// Writes batches within a transaction, in ascending order of their facts partitions.
-pub(crate) fn write(batches: &[(u16, &Batch)], store: &mut dyn Store) -> Written {
+/// Writes batches within a transaction, in ascending order of their facts partitions. `owner` has the segments: a facts partition
+/// whose position the transaction has locked.
+pub(crate) fn write(batches: &[(u16, &Batch)], owner: u16, store: &mut dyn Store) -> Written {
     store.insert(&RULES, &mut |rows| put_rules(batches, rows))?;
     let mut each = |table: &'static Insert, put: fn(&Batch, i64, &mut dyn Sink) -> Written| {
         store.insert(table, &mut |rows| {
@@ -35,10 +35,19 @@ pub(crate) fn write(batches: &[(u16, &Batch)], store: &mut dyn Store) -> Written
     each(&MEMBERS, |batch, _, rows| batch.put_latest(&batch.members, rows))?;
     each(&AWARDS, |batch, _, rows| batch.put_added(&batch.awards, rows))?;
     each(&UNLOCKING, |batch, _, rows| batch.put_added(&batch.unlocking, rows))?;
-    each(&CODES, |batch, _, rows| batch.put_latest(&batch.codes, rows))?;
     each(&ALARMS, |batch, _, rows| batch.put_latest(&batch.alarms, rows))?;
-    each(&SEEN, |batch, _, rows| batch.put_added(&batch.seen, rows))?;
-    store.insert(&ANSWERS, &mut |rows| put_answers(batches, rows))
+    let mut add = |kind, of: fn(&Batch) -> &Buffer| {
+        let buffers: Vec<&Buffer> = batches.iter().map(|(_, batch)| of(batch)).collect();
+        segments::add(store, owner, kind, ALWAYS, &buffers)
+    };
+    add(Kind::Codes, |batch| &batch.codes)?;
+    add(Kind::Claims, |batch| &batch.claims)?;
+    add(Kind::Scans, |batch| &batch.scans)?;
+    let hours: BTreeSet<i64> = batches.iter().flat_map(|(_, batch)| batch.answers.keys().copied()).collect();
+    hours.into_iter().try_for_each(|hour| {
+        let buffers: Vec<&Buffer> = batches.iter().filter_map(|(_, batch)| batch.answers.get(&hour)).collect();
+        segments::add(store, owner, Kind::Answers, hour, &buffers)
+    })
 }
 
 fn put_rules(batches: &[(u16, &Batch)], rows: &mut dyn Sink) -> Written {
@@ -57,41 +66,6 @@ fn put_rules(batches: &[(u16, &Batch)], rows: &mut dyn Sink) -> Written {
     Ok(())
 }
 
-fn put_answers(batches: &[(u16, &Batch)], rows: &mut dyn Sink) -> Written {
-    if let [(_, only)] = batches {
-        return only.answers.iter().try_for_each(|(key, answer)| put_answer(*key, answer, rows));
-    }
-    // The answers of several desks to one scan may be in different partitions.
-    let mut all: BTreeMap<(i64, u128), &Answer> = BTreeMap::new();
-    for (key, answer) in batches.iter().flat_map(|(_, batch)| &batch.answers) {
-        let last = all.entry(*key).or_insert(answer);
-        if (answer.received, answer.desk) > (last.received, last.desk) {
-            *last = answer;
-        }
-    }
-    all.into_iter().try_for_each(|(key, answer)| put_answer(key, answer, rows))
-}
-
-fn put_answer((hour, event): (i64, u128), a: &Answer, rows: &mut dyn Sink) -> Written {
-    let claim = a.claim.as_ref();
-    rows.put(&[
-        hour.into(),
-        event.to_be_bytes().as_slice().into(),
-        a.received.into(),
-        i64::from(a.desk).into(),
-        a.result.as_str().into(),
-        a.code.as_deref().into(),
-        a.campaign.as_deref().into(),
-        a.prize.as_deref().into(),
-        claim.map(|(time, _)| *time).into(),
-        claim.and_then(|(_, region)| region.as_deref()).into(),
-        a.whose.as_ref().map(|(merchant, _)| merchant.as_str()).into(),
-        a.whose.as_ref().map(|(_, shopper)| shopper.as_str()).into(),
-        a.granted.map(|(kind, _)| kind.as_str()).into(),
-        a.granted.and_then(|(_, amount)| amount).into(),
-    ])
-}
-
 /// Writes a row: its first values, then its cells.
 fn put_cells(first: &[Value<'_>], cells: &[Cell], rows: &mut dyn Sink) -> Written {
     let mut row = [Value::Null; COLUMNS_MAX];
@@ -102,7 +76,6 @@ fn put_cells(first: &[Value<'_>], cells: &[Cell], rows: &mut dyn Sink) -> Writte
             Cell::Int(int) => Value::Int(*int),
             Cell::Text(text) => Value::Text(text),
             Cell::Word(word) => Value::Text(word),
-            Cell::Event(key) => Value::Bytes(key),
         };
     }
     rows.put(&row[..first.len() + cells.len()])

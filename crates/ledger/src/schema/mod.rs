@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use self::steps::STEPS;
+use self::steps::{SEGMENTS, STEPS};
 use crate::error::LedgerError;
+use crate::segments::migrate::move_rows;
 use crate::store::postgres::{Access, Postgres};
 use crate::store::sqlite::Sqlite;
 use crate::store::{Dialect, Store, TransactionKind, all, first, transaction};
@@ -54,19 +55,26 @@ impl Origin {
 pub fn create(db: &Connection, origin: Origin) -> Result<(), LedgerError> {
     // One transaction, so that an interrupted creation leaves an empty database.
     let tx = rusqlite::Transaction::new_unchecked(db, rusqlite::TransactionBehavior::Immediate)?;
-    tx.execute_batch(&steps_from(Dialect::Sqlite, None, origin))?;
+    tx.execute_batch(&all_steps(Dialect::Sqlite, origin))?;
     Ok(tx.commit()?)
 }
 
-/// The statements that turn a ledger of schema `found`, or an empty database, into one of this build's schema.
-fn steps_from(dialect: Dialect, found: Option<i64>, origin: Origin) -> String {
-    let mut sql: String =
-        STEPS.iter().filter(|step| found.is_none_or(|found| step.to > found)).map(|step| step.sql(dialect)).collect();
-    sql.push_str(&match found {
-        None => format!("INSERT INTO meta VALUES ('schema', '{SCHEMA}'), ('origin', '{}');", origin.as_str()),
-        Some(_) => format!("UPDATE meta SET value = '{SCHEMA}' WHERE key = 'schema';"),
-    });
+/// The statements that make a ledger of this build's schema in an empty database.
+fn all_steps(dialect: Dialect, origin: Origin) -> String {
+    let mut sql: String = STEPS.iter().map(|step| step.sql(dialect)).collect();
+    sql += &format!("INSERT INTO meta VALUES ('schema', '{SCHEMA}'), ('origin', '{}');", origin.as_str());
     sql
+}
+
+/// Turns a ledger of an older schema into one of this build's schema.
+fn upgrade(store: &mut dyn Store, found: i64) -> Result<(), LedgerError> {
+    for step in STEPS.iter().filter(|step| step.to > found) {
+        store.batch(step.sql(store.dialect()))?;
+        if step.to == SEGMENTS {
+            move_rows(store)?;
+        }
+    }
+    store.batch(&format!("UPDATE meta SET value = '{SCHEMA}' WHERE key = 'schema'"))
 }
 
 /// Opens a ledger for reading.
@@ -121,11 +129,12 @@ fn bring_up(store: &mut dyn Store, at: &str) -> Result<(), LedgerError> {
         }
         // Another process may have upgraded it meanwhile.
         let Some(found) = needs_steps(store, at)? else { return Ok(()) };
-        if store.dialect() == Dialect::Postgres && found.is_some() {
+        let Some(found) = found else { return store.batch(&all_steps(store.dialect(), Origin::Service)) };
+        if store.dialect() == Dialect::Postgres {
             // The lock waits for commits of an older build; its next commit finds the newer schema.
             store.batch("LOCK TABLE progress IN ACCESS EXCLUSIVE MODE")?;
         }
-        store.batch(&steps_from(store.dialect(), found, Origin::Service))
+        upgrade(store, found)
     })
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Counters and funnels are stored for each facts partition and summed by queries. Times are ms, days and hours count from
 //! 1970-01-01, money is in minor units, log ids and hashes are hexadecimal, events are named by their keys. Only a service
-//! stores answers. In Postgres every text is ordered bytewise, as in SQLite and in exports.
+//! stores answers. The contents of segments are in the crate's module `segments`. In Postgres every text is ordered bytewise, as in SQLite and in exports.
 
 use crate::store::Dialect;
 
@@ -24,7 +24,10 @@ impl Step {
     }
 }
 
-pub(crate) const STEPS: [Step; 5] = [
+/// The schema that has segments, and still the rows of before.
+pub(crate) const SEGMENTS: i64 = 7;
+
+pub(crate) const STEPS: [Step; 7] = [
     Step { to: 2, sqlite: include_str!("2.sqlite.sql"), postgres: include_str!("2.postgres.sql") },
     // The history of a code is ordered by its facts' positions in the log. Rows from before this step are ordered by SQLite's row
     // numbers; Postgres has none, but stores those rows in the order in which they were added.
@@ -35,4 +38,7 @@ pub(crate) const STEPS: [Step; 5] = [
     Step { to: 5, sqlite: include_str!("5.sqlite.sql"), postgres: include_str!("5.postgres.sql") },
     // What a prize amounts to; the codes in alarm.
     Step { to: 6, sqlite: include_str!("6.sqlite.sql"), postgres: include_str!("6.postgres.sql") },
+    // What scans leave behind is in segments, not in rows. Between these two steps the rows are moved.
+    Step { to: SEGMENTS, sqlite: include_str!("7.sqlite.sql"), postgres: include_str!("7.postgres.sql") },
+    Step { to: 8, sqlite: include_str!("8.sql"), postgres: include_str!("8.sql") },
 ];

@@ -1,7 +1,9 @@
 //! Which databases can be opened as ledgers, and the errors of all others.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use domain::frame::Frame;
 use domain::model::fact::{Fact, Metric, Scope, What};
 use ledger::error::LedgerError;
 use ledger::export::{Format, Table};
@@ -42,49 +44,52 @@ fn concurrent_writers_open_an_empty_database() {
     }
 }
 
-/// Statements that copy the rows of a ledger of today's schema into tables of schema 2.
-fn to_schema_2(tables: &[&str]) -> String {
-    let copy = |table: &&str| {
-        // Today's counters have a column more, which is 0 for sums as small as these.
-        let columns = if *table == "counters" { "merchant, scope, key, day, metric, facts, value" } else { "*" };
-        format!("INSERT INTO {table} SELECT {columns} FROM now_{table};")
-    };
-    let seen = "INSERT INTO seen SELECT merchant, code, time, shopper, region, outcome, campaign, entry, event
-      FROM now_seen ORDER BY facts_of_code, place, item;";
-    tables.iter().map(copy).collect::<String>() + seen
-}
+/// The tables that schemas 2 and 6 have as today's.
+const TABLES: [&str; 10] =
+    ["positions", "progress", "rules", "counters", "funnels", "postings", "orders", "members", "awards", "unlocking"];
 
-const TABLES: [&str; 11] = [
-    "positions",
-    "progress",
-    "rules",
-    "counters",
-    "funnels",
-    "postings",
-    "orders",
-    "members",
-    "awards",
-    "unlocking",
-    "codes",
-];
+/// The steps from schema 2 to 6 as released.
+const SQLITE_3_TO_6: &str = concat!(
+    include_str!("../../src/schema/3.sqlite.sql"),
+    include_str!("../../src/schema/4.sqlite.sql"),
+    include_str!("../../src/schema/5.sqlite.sql"),
+    include_str!("../../src/schema/6.sqlite.sql")
+);
+const POSTGRES_3_TO_6: &str = concat!(
+    include_str!("../../src/schema/3.postgres.sql"),
+    include_str!("../../src/schema/4.postgres.sql"),
+    include_str!("../../src/schema/5.postgres.sql"),
+    include_str!("../../src/schema/6.postgres.sql")
+);
 
 #[test]
 fn ledger_of_schema_2_is_upgraded_and_continued() {
+    older_is_upgraded(2);
+}
+
+#[test]
+fn ledger_of_schema_6_is_upgraded_and_continued() {
+    older_is_upgraded(6);
+}
+
+fn older_is_upgraded(schema: i64) {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("ledger.sqlite");
     let facts = facts(8, 300);
     half(&LedgerUrl::file(&file), &facts);
     let db = rusqlite::Connection::open(&file).expect("a database");
-    let old = make_old(SQLITE_2, "ALTER TABLE");
-    db.execute_batch(&old).expect("schema 2");
+    let steps = if schema == 6 { [SQLITE_2, SQLITE_3_TO_6].concat() } else { SQLITE_2.to_owned() };
+    db.execute_batch(&make_old(schema, &steps, &facts)).expect("an older schema");
     drop(db);
-    goes_on(&LedgerUrl::file(&file), &facts);
+    goes_on(schema, &LedgerUrl::file(&file), &facts);
 
     let Some(postgres) = Postgres::shared() else { return };
-    let to = url(&postgres.create_database("schema_2"));
+    let name = format!("schema_{schema}");
+    let to = url(&postgres.create_database(&name));
     half(&to, &facts);
-    postgres.sql("schema_2", &make_old(POSTGRES_2, "ALTER TABLE"));
-    goes_on(&to, &facts);
+    let steps = if schema == 6 { [POSTGRES_2, POSTGRES_3_TO_6].concat() } else { POSTGRES_2.to_owned() };
+    postgres.sql(&name, &make_old(schema, &steps, &facts));
+    goes_on(schema, &to, &facts);
 }
 
 /// A sum near the end of what schema 4 could hold goes on beyond it.
@@ -118,48 +123,124 @@ fn large_counter_of_schema_2_is_upgraded_and_continued() {
     }
 }
 
+/// The records of a partition that [`half`] writes.
+fn first_half(facts: &crate::traffic::Facts, partition: u16) -> &[Vec<u8>] {
+    let records = &facts.0[usize::from(partition)];
+    &records[..records.len() / 2]
+}
+
 /// Writes about half of the records.
 fn half(url: &LedgerUrl, facts: &crate::traffic::Facts) {
     let mut writer = Writer::open(url, 0..PARTITIONS.facts).expect("a ledger");
     for partition in 0..PARTITIONS.facts {
-        facts.add(&mut writer, partition, facts.0[usize::from(partition)].len() / 2);
+        facts.add(&mut writer, partition, first_half(facts, partition).len());
     }
     writer.close().expect("closed");
 }
 
-/// Statements that replace today's tables by those of schema 2 with the same rows.
-fn make_old(tables_2: &str, rename: &str) -> String {
+/// Statements that replace today's tables by those of an older schema with the same contents.
+fn make_old(schema: i64, steps: &str, facts: &crate::traffic::Facts) -> String {
+    let is_postgres = steps.contains("BYTEA");
     let mut sql = "DROP INDEX postings_by_order; DROP INDEX awards_by_code; DROP INDEX unlocking_by_shopper;
-      DROP INDEX seen_by_code; "
+      DROP TABLE segments; DROP TABLE segment_blocks; ALTER TABLE alarms RENAME TO now_alarms;"
         .to_owned();
-    let all = TABLES.iter().chain(&["seen", "answers", "meta"]);
-    // Schema 2 has no such table.
-    sql.push_str("DROP TABLE alarms;");
+    let all = TABLES.iter().chain(&["meta"]);
     for table in all.clone() {
-        sql.push_str(&format!("{rename} {table} RENAME TO now_{table};"));
+        sql += &format!("ALTER TABLE {table} RENAME TO now_{table};");
     }
     // Postgres keeps the names of keys when their tables are renamed.
-    if tables_2.contains("BYTEA") {
-        for table in all.clone() {
-            sql.push_str(&format!("ALTER INDEX IF EXISTS {table}_pkey RENAME TO now_{table}_pkey;"));
+    if is_postgres {
+        for table in all.clone().chain(&["alarms"]) {
+            sql += &format!("ALTER INDEX IF EXISTS {table}_pkey RENAME TO now_{table}_pkey;");
         }
     }
-    sql.push_str(tables_2);
-    sql.push_str(META_2);
-    sql.push_str(&to_schema_2(&TABLES).replace("facts_of_code, ", ""));
-    sql.push_str(
-        "INSERT INTO answers SELECT hour, event, received, desk, told, code, campaign, prize, claim_time, claim_region
-         FROM now_answers;",
-    );
-    for table in all {
-        sql.push_str(&format!("DROP TABLE now_{table};"));
+    sql += steps;
+    sql += &META_2.replace('2', &schema.to_string());
+    for table in TABLES {
+        // Counters have a column more since schema 5, which is 0 for sums as small as these.
+        let columns = "merchant, scope, key, day, metric, facts, value";
+        sql += &match table {
+            "counters" => format!("INSERT INTO counters({columns}) SELECT {columns} FROM now_counters;"),
+            _ => format!("INSERT INTO {table} SELECT * FROM now_{table};"),
+        };
     }
-    sql
+    if schema == 6 {
+        sql += "INSERT INTO alarms SELECT * FROM now_alarms;";
+    }
+    for table in all.chain(&["alarms"]) {
+        sql += &format!("DROP TABLE now_{table};");
+    }
+    sql + &old_rows(schema, is_postgres, facts)
 }
 
-fn goes_on(url: &LedgerUrl, facts: &crate::traffic::Facts) {
+/// Statements that insert what is in segments today, from the facts themselves.
+fn old_rows(schema: i64, is_postgres: bool, facts: &crate::traffic::Facts) -> String {
+    let text = |text: Option<&str>| text.map_or("NULL".to_owned(), |text| format!("'{}'", text.replace('\'', "''")));
+    let int = |int: Option<i64>| int.map_or("NULL".to_owned(), |int| int.to_string());
+    let event = |key: u128| if is_postgres { format!("'\\x{key:032x}'") } else { format!("x'{key:032x}'") };
+    let (mut codes, mut answers, mut seen) = (BTreeMap::new(), BTreeMap::new(), String::new());
+    for partition in 0..PARTITIONS.facts {
+        for (offset, record) in first_half(facts, partition).iter().enumerate() {
+            let frame = Frame::open(record).expect("a frame");
+            for (item, fact) in frame.items::<Fact<'_>>().enumerate() {
+                let Fact { merchant, what } = fact.expect("a fact");
+                let granted = match &what {
+                    What::Granted { kind, amount, .. } => (Some(kind.as_str()), *amount),
+                    _ => (None, None),
+                };
+                match what {
+                    What::Code { code, kind, scans, first_time, first_region } => {
+                        let kind = kind.as_str();
+                        let [m, code, kind, region] = [Some(merchant), Some(code), Some(kind), first_region].map(text);
+                        let row = format!("{kind}, {scans}, {first_time}, {region}");
+                        codes.insert(format!("{m}, {code}"), row);
+                    }
+                    What::Seen { key, code, time, shopper, region, outcome, campaign, entry } => {
+                        let texts =
+                            [Some(merchant), Some(code), Some(shopper), region, Some(outcome.as_str()), campaign];
+                        let [m, code, shopper, region, outcome, campaign] = texts.map(text);
+                        let (entry, event) = (int(entry.map(u64::cast_signed)), event(key));
+                        let position = if schema == 6 { format!(", {offset}, {item}") } else { String::new() };
+                        seen += &format!(
+                            "INSERT INTO seen VALUES ({m}, {code}, {time}, {shopper}, {region}, {outcome}, {campaign}, {entry}, {event}{position});"
+                        );
+                    }
+                    What::Answer(a) | What::Granted { answer: a, .. } => {
+                        let whose = a.shopper.map(|shopper| (merchant, shopper));
+                        let (claim, region) = a.claim.map_or((None, None), |(time, region)| (Some(time), region));
+                        let texts = [Some(a.result.as_str()), a.code, a.campaign, a.prize, region].map(text);
+                        let [told, code, campaign, prize, region] = texts;
+                        let mut row = format!(
+                            "{}, {}, {told}, {code}, {campaign}, {prize}, {}, {region}",
+                            a.received,
+                            a.desk,
+                            int(claim)
+                        );
+                        if schema == 6 {
+                            let [m, shopper, kind] = [whose.map(|w| w.0), whose.map(|w| w.1), granted.0].map(text);
+                            row += &format!(", {m}, {shopper}, {kind}, {}", int(granted.1));
+                        }
+                        let at = format!("{}, {}", a.received.div_euclid(3_600_000), event(a.key));
+                        let rank = (a.received, a.desk);
+                        let latest = answers.entry(at).or_insert_with(|| (rank, row.clone()));
+                        if rank >= latest.0 {
+                            *latest = (rank, row);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    let codes = codes.into_iter().map(|(key, row)| format!("INSERT INTO codes VALUES ({key}, {row});"));
+    let answers = answers.into_iter().map(|(key, (_, row))| format!("INSERT INTO answers VALUES ({key}, {row});"));
+    seen + &codes.collect::<String>() + &answers.collect::<String>()
+}
+
+fn goes_on(schema: i64, url: &LedgerUrl, facts: &crate::traffic::Facts) {
     let error = Ledger::open(url).expect_err("only a service upgrades it").to_string();
-    assert!(error.contains("the ledger is of schema 2, this build works with schema 6: start `serve`"), "{error}");
+    let wanted = format!("the ledger is of schema {schema}, this build works with schema 8: start `serve`");
+    assert!(error.contains(&wanted), "{error}");
     let mut writer = Writer::open(url, 0..PARTITIONS.facts).expect("upgraded");
     facts.add_all(&mut writer, 7);
     writer.close().expect("closed");
@@ -182,9 +263,9 @@ fn newer_ledger_is_refused_and_older_writer_stops() {
         Ledger::open(&ledger_url).expect_err("it is too old"),
     ] {
         let said = error.to_string();
-        assert!(said.contains("the ledger is of schema 99, this build works with schema 6: use the build"), "{said}");
+        assert!(said.contains("the ledger is of schema 99, this build works with schema 8: use the build"), "{said}");
     }
-    postgres.sql("newer", "UPDATE meta SET value = '6' WHERE key = 'schema'");
+    postgres.sql("newer", "UPDATE meta SET value = '8' WHERE key = 'schema'");
     writer.commit().expect("the schema is right again");
     assert_eq!(writer.committed(0), 4);
 }

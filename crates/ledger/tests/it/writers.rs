@@ -82,9 +82,9 @@ fn facts_count_twice_without_the_comparison() {
     }
 }
 
-/// Old answers of all writers are deleted, by the latest time that any writer has seen.
+/// Answers that are a day older than the latest of any writer are not found, and are removed by the writer that has them.
 #[test]
-fn old_answers_of_other_writers_are_deleted() {
+fn answers_older_than_a_day_are_not_found_and_removed() {
     let (_dir, urls) = new_urls("swept");
     for url in urls {
         let mut early = Writer::open(&url, [0]).expect("a ledger");
@@ -92,16 +92,21 @@ fn old_answers_of_other_writers_are_deleted() {
         // One writer is more than a day behind the other, and commits last.
         apply_answer(&mut late, 1, 30 * HOUR_MS);
         late.commit().expect("written");
-        apply_answer(&mut early, 0, HOUR_MS);
+        apply_answer(&mut early, 0, 5 * HOUR_MS);
         early.commit().expect("written");
         let mut ledger = Ledger::open(&url).expect("a ledger");
-        let mut kept = || [1, 30, 31].map(|hour| ledger.answer(key(hour * HOUR_MS)).expect("answered").is_some());
-        assert_eq!(kept(), [false, true, false], "too old to be kept");
-        // The next deletion comes once the latest time has grown by an hour.
-        apply_answer(&mut late, 1, 31 * HOUR_MS);
+        let mut kept = || [5, 6, 30, 54].map(|hour| ledger.answer(key(hour * HOUR_MS)).expect("answered").is_some());
+        assert_eq!(kept(), [false, false, true, false], "too old to be kept");
+        apply_answer(&mut late, 1, 54 * HOUR_MS);
         late.commit().expect("written");
-        assert_eq!(kept(), [false, true, true]);
-        assert_eq!(sql(&url, "swept", "SELECT COUNT(*) FROM answers"), ["2"], "old answers are deleted");
+        assert_eq!(kept(), [false, false, true, true], "a day old");
+        for _ in 0..20 {
+            apply_answer(&mut early, 0, 6 * HOUR_MS);
+            early.commit().expect("written");
+        }
+        assert_eq!(kept(), [false, false, true, true]);
+        let hours = "SELECT COUNT(*) FROM segment_blocks b JOIN segments s ON s.id = b.segment WHERE hour = 5";
+        assert_eq!(sql(&url, "swept", hours), ["0"], "old answers are removed");
     }
 }
 

@@ -51,7 +51,7 @@ use crate::usage;
 const BATCH_POLICY: BatchPolicy = BatchPolicy {
     rounds_max: 8,
     linger: Duration::from_millis(2)..=Duration::from_millis(20),
-    busy: Busy { rate: 20_000, linger: Duration::from_millis(10) },
+    busy: Busy { rate: 20_000, linger: Duration::from_millis(20) },
 };
 /// Number of processors per shard.
 const PROCESSORS_A_SHARD: usize = 4;

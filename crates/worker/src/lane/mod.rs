@@ -37,7 +37,7 @@ const ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Maximum number of a task's answers that are not durable; the lane does not read until there are fewer.
 const OUTSTANDING_MAX: u64 = 1024;
 /// The longest time between two appends of a fleet's lane; what an embedded log takes gathers there.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(20);
 /// Maximum sleep of a lane that no new record wakes.
 const IDLE: Duration = Duration::from_millis(200);
 /// Maximum time between two looks at acknowledgements, while answers are outstanding.

@@ -1,0 +1,3 @@
+DROP TABLE seen;
+DROP TABLE codes;
+DROP TABLE answers;
