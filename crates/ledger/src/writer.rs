@@ -272,7 +272,7 @@ impl Writer {
         let mut is_busy = false;
         for owner in owners.into_iter().filter(|owner| self.chains.contains_key(owner)) {
             let (store, at) = (self.store.as_mut(), &self.at);
-            let step = Step { owner, committed };
+            let step = Step::after(owner, committed);
             let done = transaction(store, TransactionKind::Write, |store| {
                 check_unchanged(store, at)?;
                 merge::step(store, step)

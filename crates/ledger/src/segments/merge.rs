@@ -40,8 +40,15 @@ pub(crate) struct Merges {
 pub(crate) struct Step {
     /// The facts partitions whose segments are merged.
     pub(crate) owner: u16,
-    /// Number of entries that were committed.
-    pub(crate) committed: u64,
+    /// Number of entries after which it ends.
+    pub(crate) entries: u64,
+}
+
+impl Step {
+    /// A step after a commit of this number of facts.
+    pub(crate) fn after(owner: u16, committed: u64) -> Self {
+        Self { owner, entries: STEP_MIN.max(committed * STEP_SHARE) }
+    }
 }
 
 impl Merges {
@@ -180,9 +187,8 @@ fn go_on(store: &mut dyn Store, step: Step) -> Result<(), LedgerError> {
         let after = last_key(store, target.id)?;
         let mut ordered = Ordered::over(store, sources, &after)?;
         let mut writer = BlockWriter::default();
-        let most = STEP_MIN.max(step.committed * STEP_SHARE);
         let mut has_more = true;
-        while has_more && writer.entries < most {
+        while has_more && writer.entries < step.entries {
             has_more = ordered.next(store, &mut |entry| writer.push(entry))?;
         }
         append(store, target.id, &writer)?;

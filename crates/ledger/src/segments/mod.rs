@@ -15,6 +15,8 @@ pub(crate) mod block;
 pub(crate) mod buffer;
 pub(crate) mod merge;
 pub(crate) mod migrate;
+#[cfg(test)]
+mod model_test;
 pub(crate) mod read;
 pub(crate) mod values;
 

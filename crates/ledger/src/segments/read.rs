@@ -33,7 +33,12 @@ pub(crate) fn state(store: &mut dyn Store, kind: Kind, key: &[u8]) -> Result<Opt
 }
 
 /// The greatest value of a key, in segments of hours from `oldest` on.
-fn lookup(store: &mut dyn Store, kind: Kind, oldest: i64, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
+pub(super) fn lookup(
+    store: &mut dyn Store,
+    kind: Kind,
+    oldest: i64,
+    key: &[u8],
+) -> Result<Option<Vec<u8>>, LedgerError> {
     let sql = format!(
         "SELECT (SELECT body FROM segment_blocks b WHERE b.segment = s.id AND b.first <= $1 ORDER BY b.first DESC LIMIT 1)
          FROM segments s WHERE kind = $2 AND hour >= $3 AND {READABLE}"
@@ -59,8 +64,11 @@ pub(crate) fn with_prefix(store: &mut dyn Store, kind: Kind, prefix: &[u8]) -> R
          WHERE kind = $2 AND {READABLE} AND b.first < $3 AND b.first >= COALESCE((SELECT c.first FROM segment_blocks c
            WHERE c.segment = s.id AND c.first <= $1 ORDER BY c.first DESC LIMIT 1), $1)"
     );
+    // A prefix ends in the NUL after a text: the keys beyond it have a greater byte there.
     let mut beyond = prefix.to_vec();
-    beyond.push(u8::MAX);
+    if let Some(last) = beyond.last_mut() {
+        *last += 1;
+    }
     let mut found = Vec::new();
     store.select(&sql, &[prefix.into(), kind.as_str().into(), beyond.as_slice().into()], &mut |row| {
         let block = row.bytes(0)?.unwrap_or_default();
