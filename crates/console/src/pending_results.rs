@@ -20,7 +20,6 @@ use domain::table::uniform::UniformHasher;
 use eventlog::api::{Consumer, Record, now_ms};
 use eventlog::error::LogError;
 use eventlog::local::meta::{Clock, Meta};
-use eventlog::pace::Pace;
 use eventlog::retry::Retry;
 use ledger::answers::Answer;
 use ledger::error::LedgerError;
@@ -35,8 +34,6 @@ const ANSWERS_MAX: usize = 1_000_000;
 /// How often the ledger is asked how far it is.
 const LEDGER_EVERY: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_millis(200);
-/// Longest time between two looks at the facts of a fleet.
-const GATHER: Duration = Duration::from_millis(10);
 
 /// Delay before a log or a ledger that is out of reach is asked again; each further delay is twice as long.
 const RETRY_MIN: Duration = Duration::from_millis(500);
@@ -223,18 +220,12 @@ impl Follower {
     fn follow(&mut self, mut consumer: Box<dyn Consumer>) -> Result<(), FollowError> {
         let own = Arc::clone(&self.own);
         let mut asked = Instant::now();
-        let mut pace = Pace::new(if self.is_fleet { GATHER } else { Duration::ZERO });
         while !own.stopping.load(Ordering::Acquire) {
-            let (mut is_news, mut bytes) = (false, 0);
-            std::thread::sleep(pace.pause());
+            let mut is_news = false;
             consumer.poll(IDLE, &mut |partition, record| {
-                bytes += record.bytes.len();
                 is_news |= self.take(partition.partition, record);
                 ControlFlow::Continue(())
             })?;
-            if bytes > 0 {
-                pace.note(bytes);
-            }
             if is_news {
                 own.version.send_modify(|version| *version += 1);
             }

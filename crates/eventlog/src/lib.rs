@@ -5,7 +5,6 @@
 //! - [`files`]: the layer over the file system, so that tests can tear, lose and refuse writes
 //! - [`local`]: the embedded log
 //! - [`kafka`]: the same API over Kafka
-//! - [`pace`]: the pause between two looks at a log
 //! - `queue_budget`: the budget of bytes that wait to become durable
 //! - [`retry`]: the delays between retries
 //! - [`spool`]: rounds that a log has not accepted yet, in files of their own
@@ -15,7 +14,6 @@ pub mod error;
 pub mod files;
 pub mod kafka;
 pub mod local;
-pub mod pace;
 mod queue_budget;
 pub mod retry;
 pub mod spool;

@@ -134,10 +134,8 @@ const CONSUMER: &[(&str, &str)] = &[
     // Other requests to a broker wait for the fetch that is in flight.
     ("fetch.wait.max.ms", "50"),
     ("fetch.error.backoff.ms", "100"),
-    // No fetch of a partition while records of it wait here: a reader that pauses gets all that came meanwhile by one fetch. The
-    // default backoff then is one second.
-    ("queued.min.messages", "1"),
-    ("fetch.queue.backoff.ms", "2"),
+    // The default is one second, each time that the prefetch queue is full.
+    ("fetch.queue.backoff.ms", "10"),
     ("queued.max.messages.kbytes", "16384"),
     ("fetch.message.max.bytes", "1048576"),
     ("fetch.max.bytes", "16777216"),

@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::frame::{BUNDLE_BYTES_MAX, bundle, may_share_record};
 use domain::model::address::TopicPartition;
 use eventlog::api::{Append, AppendError, Appender, OnFull};
-use eventlog::pace::Pace;
 
 use crate::lane::running_task::RunningTask;
 
@@ -21,12 +20,16 @@ use crate::lane::running_task::RunningTask;
 const APPENDS_MAX: usize = 1024;
 /// Size of the answers from which on they do not gather any longer, bytes.
 const GATHERED_BYTES: usize = 1024 * 1024;
+/// Bytes of answers a second at which a lane has its longest pause.
+const BUSY_BYTES: u128 = 2 * 1024 * 1024;
 
 /// Appends of a lane.
 pub(super) struct Outgoing {
     appender: Arc<dyn Appender>,
-    /// The time between two appends, unless answers are large.
-    pace: Pace,
+    /// The longest time between two appends, unless answers are large.
+    gather: Duration,
+    /// When the last append began, and the least time until the next.
+    last: Option<(Instant, Duration)>,
     ack_rx: Receiver<Ack>,
     ack_tx: SyncSender<Ack>,
     /// The number of appends whose acknowledgement is not handled yet; [`APPENDS_MAX`] at most, which is the channel's capacity.
@@ -50,10 +53,9 @@ pub(super) struct AnswersOfTask {
 }
 
 impl Outgoing {
-    /// `gather`: the longest time between two appends.
     pub(super) fn new(appender: Arc<dyn Appender>, gather: Duration) -> Self {
         let (ack_tx, ack_rx) = sync_channel(APPENDS_MAX);
-        Self { appender, pace: Pace::new(gather), ack_rx, ack_tx, in_flight: 0, waiting: 0 }
+        Self { appender, gather, ack_rx, ack_tx, in_flight: 0, last: None, waiting: 0 }
     }
 
     /// Whether no further append may be in flight.
@@ -73,7 +75,15 @@ impl Outgoing {
 
     /// The time for which the lane does nothing, so that more gathers.
     pub(super) fn pause(&self) -> Duration {
-        self.pace.pause()
+        self.last.map_or(Duration::ZERO, |(at, least)| least.saturating_sub(at.elapsed()))
+    }
+
+    /// The least time until the next append, from the bytes of this one and the time since the last one.
+    fn pace(&self, bytes: usize, now: Instant) -> Duration {
+        let Some((at, _)) = self.last else { return Duration::ZERO };
+        let a_second = bytes as u128 * 1_000_000 / now.duration_since(at).as_micros().max(1);
+        let share = u32::try_from(a_second.min(BUSY_BYTES) * 1000 / BUSY_BYTES).unwrap_or(1000);
+        self.gather * share / 1000
     }
 
     /// Appends the answers of these tasks, unless too many appends are in flight.
@@ -81,7 +91,8 @@ impl Outgoing {
         if self.is_full() || self.waiting == 0 {
             return;
         }
-        self.pace.note(std::mem::take(&mut self.waiting));
+        let (now, bytes) = (Instant::now(), std::mem::take(&mut self.waiting));
+        self.last = Some((now, self.pace(bytes, now)));
         let (mut answers, mut records) = (Vec::new(), Bundles::default());
         for (&partition, running) in tasks {
             let drained = running.drain();
@@ -240,5 +251,32 @@ mod tests {
             (0..3).map(|offset| answer(Kind::Facts, (Topic::Scans, 0), offset, (Topic::Facts, 0), 9)).collect();
         bundles.add(answers.clone(), false);
         assert_eq!(bundles.into_records(), answers);
+    }
+
+    #[derive(Debug)]
+    struct NoLog;
+
+    impl Appender for NoLog {
+        fn append(&self, _: Vec<Append>, _: OnFull, _: eventlog::api::Done) {}
+
+        fn health(&self) -> eventlog::api::Health {
+            eventlog::api::Health::Good
+        }
+
+        fn close(&self) {}
+    }
+
+    #[test]
+    fn only_a_lane_that_answers_much_pauses() {
+        let longest = Duration::from_millis(10);
+        let mut outgoing = Outgoing::new(Arc::new(NoLog), longest);
+        let began = Instant::now();
+        assert_eq!(outgoing.pace(1 << 30, began), Duration::ZERO, "the first answers wait for nothing");
+        outgoing.last = Some((began, Duration::ZERO));
+        let after = |ms| began + Duration::from_millis(ms);
+        assert_eq!(outgoing.pace(300, after(1000)), Duration::ZERO, "an answer a second");
+        assert_eq!(outgoing.pace(10 * 1024, after(10)), longest * 488 / 1000, "1,000 KiB of 2 MiB a second");
+        assert_eq!(outgoing.pace(100 * 1024, after(10)), longest);
+        assert_eq!(Outgoing::new(Arc::new(NoLog), Duration::ZERO).pace(1 << 30, after(10)), Duration::ZERO);
     }
 }
