@@ -30,6 +30,7 @@ import datetime
 import fcntl
 import hashlib
 import io
+import os
 import re
 import shutil
 import signal
@@ -40,11 +41,16 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(HERE.parent))
 import fleet  # noqa: E402
 
 JAVA = HERE / "java"
 GUIDES, STORES, SHOPPERS = 50, 10, 1_000_000
+# A heap whose young part is large, because most of what a job makes is short-lived, and the collector with the least work.
+JVM = "-Xms4g -Xmx4g -Xmn2g -XX:+UseSerialGC"
+# Threads of the compiler that stay, so that their time can be told from the rest.
+STEADY = "-XX:-UseDynamicNumberOfCompilerThreads"
 PEERS = ("kstreams-eos", "kstreams-alo", "kstreams-predraw", "flink")
 OURS = "mashang"
 OPENED = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in ("java.util", "java.lang", "java.nio", "java.time")]
@@ -88,9 +94,36 @@ def build():
     return f"{jar}:{JAVA / 'target/dependency'}/*"
 
 
-def process_cpu(pid):
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+def seconds_of(stat):
+    fields = stat.rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / fleet.TICKS
+
+
+def process_cpu(pid):
+    return seconds_of(Path(f"/proc/{pid}/stat").read_text())
+
+
+def compiler_cpu(pid):
+    """Processor time of the threads of Java's compiler: a program that runs for days pays it once."""
+    stats = (thread / "stat" for thread in Path(f"/proc/{pid}/task").iterdir())
+    return sum(seconds_of(stat) for stat in (file.read_text() for file in stats) if re.search(r"\(C[12] Compiler", stat))
+
+
+class Meter:
+    """Processor time since its making: of programs by name, without Java's compiler, which has a figure of its own."""
+
+    def __init__(self, **pids):
+        self.pids = pids
+        self.before = self.read()
+
+    def read(self):
+        compilers = {name: compiler_cpu(pid) for name, pid in self.pids.items()}
+        seconds = {name: process_cpu(pid) - compilers[name] for name, pid in self.pids.items()}
+        return {**seconds, "Java's compilers (left out)": sum(compilers.values())}
+
+    def figures(self, events):
+        """Seconds a million events."""
+        return {name: (now - self.before[name]) / (events / 1e6) for name, now in self.read().items()}
 
 
 def peak_mb(pid):
@@ -157,8 +190,9 @@ class Bench:
         return Java(self, self.dir / f"{name}.out", what, flags, **options)
 
     def begin_run(self, run):
-        broker_dir = self.dir / f"broker-{run}"
-        self.broker = fleet.Broker(broker_dir, self.args.port)
+        os.environ["JDK_JAVA_OPTIONS"] = STEADY
+        self.broker = fleet.Broker(self.dir / f"broker-{run}", self.args.port)
+        del os.environ["JDK_JAVA_OPTIONS"]
 
     def end_run(self):
         if self.broker:
@@ -188,24 +222,21 @@ class Bench:
             if not self.events:
                 self.generate(self.count, 0)
             ours.start("edge")
-            before = {name: ours.cpu(name) for name in ("edge", "broker")}
+            meter = Meter(edge=ours.pid("edge"), broker=self.broker.pid)
             self.java("to-edge", "to-edge", edge=ours.ports["edge"]["http"], rate=0, batch=1000, merchant="acme", file=self.events,
                       skip=0, events=1).end()
-            millions = self.count / 1e6
-            taken = {name: (ours.cpu(name) - then) / millions for name, then in before.items()}
+            taken = meter.figures(self.count)
             ours.roles["edge"].send_signal(signal.SIGTERM)
             ours.roles.pop("edge").wait(60)
-            broker, began = ours.cpu("broker"), time.monotonic()
+            meter, began = Meter(broker=self.broker.pid), time.monotonic()
             ours.start("worker")
             ours.await_settled("worker")
             seconds = time.monotonic() - began
-            figures = {
-                "application": ours.cpu("worker") / millions,
-                "broker": (ours.cpu("broker") - broker) / millions,
-                "events/s": self.count / seconds,
-                "peak memory, MB": ours.peak_mb("worker"),
-            }
+            figures = {"application": ours.cpu("worker") / (self.count / 1e6), **meter.figures(self.count)}
+            figures["events/s"] = self.count / seconds
+            figures["peak memory, MB"] = ours.peak_mb("worker")
             figures["application and broker"] = figures["application"] + figures["broker"]
+            figures["edge"], figures["broker of the edge"] = taken["edge"], taken["broker"]
             figures["with the edge and its broker"] = figures["application and broker"] + taken["edge"] + taken["broker"]
             ours.start("ledger")
             ours.await_settled("ledger")
@@ -222,12 +253,11 @@ class Bench:
             feed = self.java("to-edge", "to-edge", edge=ours.ports["edge"]["http"], console=ours.ports["console"]["http"],
                              rate=self.args.rate, merchant="acme", file=self.events, skip=self.count - measured, events=self.count)
             feed.await_line("measured")
-            names = (*fleet.ROLES, "broker")
-            before = {name: ours.cpu(name) for name in names}
+            meter = Meter(**{name: ours.pid(name) for name in (*fleet.ROLES, "broker")})
             feed.await_line("sent")
             for role in ("worker", "ledger"):
                 ours.await_settled(role)
-            used = {name: (ours.cpu(name) - then) / (measured / 1e6) for name, then in before.items()}
+            used = meter.figures(measured)
             latency = re.search(r"latency (\S+) (\S+) (\S+)", feed.end())
             self.expected = self.exports(ours)
             figures = {
@@ -235,7 +265,8 @@ class Bench:
                 "broker": used["broker"],
                 "application and broker": used["worker"] + used["broker"],
                 "with the edge": used["worker"] + used["broker"] + used["edge"],
-                "all roles and broker": sum(used.values()),
+                "all roles and broker": sum(used[name] for name in (*fleet.ROLES, "broker")),
+                "Java's compilers (left out)": used["Java's compilers (left out)"],
                 "peak memory, MB": ours.peak_mb("worker"),
                 "results seen": int(latency.group(1)),
                 "due → result, p50, ms": float(latency.group(2)),
@@ -284,7 +315,7 @@ class Bench:
         guarantee = {"kstreams-alo": "at_least_once", "flink": "exactly-once"}.get(peer, "exactly_once_v2")
 
         def job():
-            flags = [f"-Xms{self.args.heap}", f"-Xmx{self.args.heap}", "-XX:+UseParallelGC", *OPENED]
+            flags = [*self.args.jvm.split(), STEADY, *OPENED]
             return self.java("job", "flink" if peer == "flink" else "streams", flags, kafka=kafka, prefix=prefix,
                              rules=self.dir / "peer.rules", guarantee=guarantee, **tuned, **more)
 
@@ -305,8 +336,7 @@ class Bench:
         printed = self.java("output", "output", kafka=feed["kafka"], prefix=feed["prefix"], isolation=feed["isolation"],
                             rules=self.dir / "peer.rules").end()
         sums = {}
-        for line in printed.splitlines():
-            name, value = line.rsplit(" ", 1)
+        for name, value in re.findall(r"^(.+) (-?\d+)$", printed, re.M):
             parts = name.split("|")
             if parts[0] == "counter":
                 day = datetime.date(1970, 1, 1) + datetime.timedelta(days=int(parts[3]))
@@ -326,20 +356,15 @@ class Bench:
         start, feed, directory, commit = self.start_peer(peer, "catching-up")
         self.java("to-kafka", "to-kafka", rate=0, skip=0, events=1, linger_ms=50, **feed).end()
         job = start()
-        pid, broker = job.process.pid, self.broker.pid
         skip = self.count - measured
         job.await_line(r"progress (\d+)", good=lambda found: int(found[1]) >= skip)
-        begun, before = time.monotonic(), (process_cpu(pid), process_cpu(broker))
+        meter, begun = Meter(application=job.process.pid, broker=self.broker.pid), time.monotonic()
         # Progress is printed ten times a second: what was read since then counts as measured, here as at the end.
         first = int(job.last(r"progress (\d+)")[1])
         seconds = self.settle(job, commit) - begun
-        millions = (self.count - first) / 1e6
-        figures = {
-            "application": (process_cpu(pid) - before[0]) / millions,
-            "broker": (process_cpu(broker) - before[1]) / millions,
-            "events/s": (self.count - first) / seconds,
-            "peak memory, MB": peak_mb(pid),
-        }
+        figures = meter.figures(self.count - first)
+        figures["events/s"] = (self.count - first) / seconds
+        figures["peak memory, MB"] = peak_mb(job.process.pid)
         figures["application and broker"] = figures["application"] + figures["broker"]
         job.stop()
         self.check(peer, feed)
@@ -349,18 +374,16 @@ class Bench:
     def peer_live(self, peer, measured):
         start, feed, directory, commit = self.start_peer(peer, "live")
         job = start()
-        pid, broker = job.process.pid, self.broker.pid
         job.await_line("state RUNNING")
         sender = self.java("to-kafka", "to-kafka", rate=self.args.rate, skip=self.count - measured, events=self.count, linger_ms=5,
                            **feed)
         sender.await_line("measured")
-        before = process_cpu(pid), process_cpu(broker)
+        meter = Meter(application=job.process.pid, broker=self.broker.pid)
         sender.await_line("sent")
         self.settle(job, commit)
-        millions = measured / 1e6
-        figures = {"application": (process_cpu(pid) - before[0]) / millions, "broker": (process_cpu(broker) - before[1]) / millions}
+        figures = meter.figures(measured)
         figures["application and broker"] = figures["application"] + figures["broker"]
-        figures["peak memory, MB"] = peak_mb(pid)
+        figures["peak memory, MB"] = peak_mb(job.process.pid)
         latency = re.search(r"latency (\S+) (\S+) (\S+)", sender.end())
         figures["results seen"] = int(latency.group(1))
         figures["due → result, p50, ms"], figures["due → result, p99, ms"] = float(latency.group(2)), float(latency.group(3))
@@ -426,14 +449,14 @@ def main():
     options.add_argument("--peer", action="append", choices=PEERS)
     options.add_argument("--runs", type=int, default=3)
     options.add_argument("--events", type=int, default=2_000_000, help="measured events of catching-up")
-    options.add_argument("--warm", type=int, default=600_000, help="events before these, for Java's compiler")
+    options.add_argument("--warm", type=int, default=1_000_000, help="events before these, for Java's compiler")
     options.add_argument("--warm-up", type=int, default=300_000, help="events of each job that warm up the broker; 0: none")
     options.add_argument("--rate", type=int, default=20_000, help="events a second of live")
     options.add_argument("--seconds", type=int, default=20, help="measured seconds of live")
     options.add_argument("--warm-seconds", type=int, default=15, help="seconds of live before these")
     options.add_argument("--partitions", default="4,2,1,2", help="of Mashang's scans, draws, awards and facts")
     options.add_argument("--peer-partitions", type=int, default=4, help="of the peers' topics")
-    options.add_argument("--heap", default="3g", help="heap of the peers")
+    options.add_argument("--jvm", default=JVM, help="options of the peers' Java (%(default)s)")
     options.add_argument("--mashang", type=Path, default=fleet.ROOT / "target/release/mashang")
     options.add_argument("--dir", type=Path, default=fleet.ROOT / "target/peers-bench")
     options.add_argument("--port", type=int, default=29092, help="port of the broker")
@@ -450,6 +473,7 @@ def main():
     peers = args.peer or list(PEERS)
     states = args.state or ["catching-up", "live"]
     runs = {state: {what: [] for what in (OURS, *peers)} for state in states}
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit("peers.py: stopped"))
     bench = Bench(args)
     try:
         for run in range(args.runs):
@@ -466,8 +490,8 @@ def main():
                 for what in (OURS, *peers[turn:], *peers[:turn]):
                     figures = bench.measure(what, state, measured)
                     runs[state][what].append(figures)
-                    print(f"{state}, run {run + 1}, {what}: " + ", ".join(f"{name} {fleet.shown(value)}" for name, value in figures.items()),
-                          file=sys.stderr, flush=True)
+                    cells = ", ".join(f"{name} {fleet.shown(value)}" for name, value in figures.items())
+                    print(f"{state}, run {run + 1}, {what}: {cells}", file=sys.stderr, flush=True)
             bench.end_run()
         for state in states:
             rate = f" at {args.rate:,} a second" if state == "live" else f", {args.events:,} events"

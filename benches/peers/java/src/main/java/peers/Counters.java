@@ -5,7 +5,9 @@ import java.util.Map;
 
 /** Sums that are not sent yet, by day: an array by scope and metric, because all stores, guides and campaigns are known. */
 public final class Counters {
-    public enum Metric { scans, interactions, entries, duplicates, orders, gmv, credited_orders, credited_net, commission, wins, forged, unknown }
+    public enum Metric {
+        scans, interactions, entries, duplicates, orders, gmv, credited_orders, credited_net, commission, wins, forged, unknown
+    }
 
     /** Takes one sum: `scope`, key, day and metric, joined by `|`. */
     public interface Sink {

@@ -1,8 +1,6 @@
 package peers.streams;
 
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.common.utils.Bytes;
 import org.apache.kafka.streams.KeyValue;
@@ -20,7 +18,7 @@ import org.apache.kafka.streams.state.KeyValueStore;
  */
 final class HashStore implements KeyValueStore<Bytes, byte[]> {
     private final String name;
-    private final Map<Bytes, byte[]> map = new HashMap<>(1 << 16);
+    private Table table = new Table();
     private final Position position = Position.emptyPosition();
     private volatile boolean open;
 
@@ -66,21 +64,25 @@ final class HashStore implements KeyValueStore<Bytes, byte[]> {
 
     @Override
     public byte[] get(Bytes key) {
-        return map.get(key);
+        return table.get(key.get());
     }
 
     @Override
     public void put(Bytes key, byte[] value) {
         if (value == null) {
-            map.remove(key);
+            table.remove(key.get());
         } else {
-            map.put(key, value);
+            table.put(key.get(), value);
         }
     }
 
     @Override
     public byte[] putIfAbsent(Bytes key, byte[] value) {
-        return map.putIfAbsent(key, value);
+        byte[] before = get(key);
+        if (before == null) {
+            put(key, value);
+        }
+        return before;
     }
 
     @Override
@@ -90,7 +92,7 @@ final class HashStore implements KeyValueStore<Bytes, byte[]> {
 
     @Override
     public byte[] delete(Bytes key) {
-        return map.remove(key);
+        return table.remove(key.get());
     }
 
     @Override
@@ -105,7 +107,7 @@ final class HashStore implements KeyValueStore<Bytes, byte[]> {
 
     @Override
     public long approximateNumEntries() {
-        return map.size();
+        return table.size();
     }
 
     @Override
@@ -118,7 +120,7 @@ final class HashStore implements KeyValueStore<Bytes, byte[]> {
 
     @Override
     public void close() {
-        map.clear();
+        table = new Table();
         open = false;
     }
 
