@@ -48,7 +48,6 @@ public final class FlinkJob {
             .setProperty("max.poll.records", "10000")
             .setProperty("max.partition.fetch.bytes", Integer.toString(4 << 20))
             .setProperty("fetch.min.bytes", options.text("fetch-bytes"))
-            .setProperty("fetch.max.wait.ms", "50")
             .build();
         SingleOutputStreamOperator<byte[]> scans = env.fromSource(source, WatermarkStrategy.noWatermarks(), "events", BYTES)
             .keyBy(event -> new String(event, 1, event[0], StandardCharsets.ISO_8859_1), Types.STRING)

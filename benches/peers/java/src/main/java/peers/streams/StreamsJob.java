@@ -96,14 +96,12 @@ public final class StreamsJob {
         settings.put(StreamsConfig.STATESTORE_CACHE_MAX_BYTES_CONFIG, "0");
         settings.put(StreamsConfig.REPLICATION_FACTOR_CONFIG, "1");
         settings.put(StreamsConfig.BUFFERED_RECORDS_PER_PARTITION_CONFIG, "10000");
-        settings.put(StreamsConfig.POLL_MS_CONFIG, "20");
         // Segments of a size that the broker's cleaner need not touch within minutes.
         settings.put(StreamsConfig.topicPrefix("segment.bytes"), Integer.toString(1 << 30));
         settings.put(StreamsConfig.consumerPrefix(ConsumerConfig.AUTO_OFFSET_RESET_CONFIG), "earliest");
         settings.put(StreamsConfig.consumerPrefix(ConsumerConfig.MAX_POLL_RECORDS_CONFIG), "10000");
         settings.put(StreamsConfig.consumerPrefix(ConsumerConfig.MAX_PARTITION_FETCH_BYTES_CONFIG), Integer.toString(4 << 20));
         settings.put(StreamsConfig.consumerPrefix(ConsumerConfig.FETCH_MIN_BYTES_CONFIG), options.text("fetch-bytes"));
-        settings.put(StreamsConfig.consumerPrefix(ConsumerConfig.FETCH_MAX_WAIT_MS_CONFIG), "50");
         Options.producer(settings, StreamsConfig.PRODUCER_PREFIX, options.number("linger-ms"));
         return settings;
     }
