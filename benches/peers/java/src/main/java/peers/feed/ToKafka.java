@@ -20,7 +20,7 @@ final class ToKafka {
         String prefix = options.text("prefix");
         boolean byCode = options.has("by-code");
         int rate = options.number("rate");
-        Pace pace = new Pace(rate, options.number("skip"), options.number("events"));
+        Pace pace = new Pace(rate, options.number("skip"), rate == 0 ? 0 : options.number("to"));
         Properties settings = new Properties();
         settings.put("bootstrap.servers", options.text("kafka"));
         Options.producer(settings, "", options.number("linger-ms"));
@@ -29,8 +29,13 @@ final class ToKafka {
         try (Lines lines = new Lines(options.path("file")); var producer = new KafkaProducer<>(settings, bytes, bytes)) {
             producer.partitionsFor(prefix + ".events");
             pace.begin();
-            int count = 0;
-            for (byte[] line = lines.next(); line != null; line = lines.next()) {
+            int from = options.number("from");
+            int to = options.number("to");
+            for (int passed = 0; passed < from; passed++) {
+                lines.next();
+            }
+            int count = from;
+            for (byte[] line = lines.next(); line != null && count < to; line = lines.next()) {
                 if (rate > 0 && count % Generate.BATCH == 0) {
                     pace.await(count);
                 }
@@ -49,7 +54,7 @@ final class ToKafka {
                 count++;
             }
             producer.flush();
-            System.out.println("sent " + count);
+            System.out.println("sent " + (count - from));
         }
         if (results != null) {
             results.finish();
