@@ -18,10 +18,10 @@ Peers (benches/peers/java):
   kstreams-predraw  Kafka Streams, exactly_once_v2; the producer sends item scans by code, so that nothing is shuffled after the draw
   flink             Flink in one process, exactly-once
 
-Each run has a broker of its own, warmed up by all jobs, which take turns on it. A job of the peers first reads --warm events that are
-not measured, for Java's compiler. After each job its output is compared with the exports of Mashang's ledger: a difference ends the
-bench, with the field's name. It needs Java 17, Maven, Kafka's jars (deploy/kafka/kafka fetch) and a release build of mashang, and ends
-all that it starts.
+Each run has a broker of its own, warmed up by all jobs, which take turns on it. A job of the peers first reads --warm events (live
+--warm-seconds) that are not measured, for Java's compiler, whose threads have a figure of their own. After each job its output is
+compared with the exports of Mashang's ledger: a difference ends the bench, with the field's name. It needs Java 17, Maven, Kafka's jars
+(deploy/kafka/kafka fetch) and a release build of mashang, and ends all that it starts.
 """
 
 import argparse
