@@ -108,7 +108,7 @@ class Fleet:
 
     number = 0
 
-    def __init__(self, mashang, directory, broker, partitions):
+    def __init__(self, mashang, directory, broker, partitions, rules=RULES):
         Fleet.number += 1
         self.mashang, self.dir, self.broker = mashang, directory / f"run-{Fleet.number}", broker
         self.prefix = f"run{Fleet.number}"
@@ -124,7 +124,7 @@ class Fleet:
             key.write_text(secret.hex())
             commits[name] = hashlib.sha256(secret).hexdigest()
         self.rules = directory / "acme.toml"
-        self.rules.write_text(RULES.format(codes=CODES, **commits))
+        self.rules.write_text(rules.format(codes=CODES, **commits))
         counts = [word for pair in zip(TOPICS, partitions.split(",")) for word in (f"--{pair[0]}", pair[1])]
         self.run("topics", "create", *self.kafka, "--replication", "1", "--min-insync", "1", *counts)
         self.run("rules", "publish", self.rules, *self.kafka, *self.store())
