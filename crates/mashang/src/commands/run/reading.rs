@@ -121,3 +121,110 @@ fn parse(merchants: &Merchants, chunks: &Receiver<Chunk>, events: &SyncSender<Pa
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Cursor, Write};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::chunk::Checked;
+    use super::*;
+
+    fn source(input: impl Read + Send + 'static) -> Source {
+        let merchants = Merchants::new([("acme", "CNY")]);
+        Source { name: "--events e".to_owned(), input: Box::new(input), merchants, is_wanted: None }
+    }
+
+    /// The numbers of all lines, in the order in which they are handed over.
+    fn numbers(source: Source) -> (Vec<u64>, Result<()>) {
+        let mut numbers = Vec::new();
+        let read = Reading::start(source).for_each(|chunk| {
+            numbers.extend((0..chunk.checked.len()).map(|index| chunk.place(index, "").0));
+            Ok(())
+        });
+        (numbers, read)
+    }
+
+    /// Lines that take long to parse beside lines that take no time.
+    fn lines(count: u64) -> Vec<u8> {
+        let mut text = Vec::new();
+        for n in 0..count {
+            if n / 5_000 % 2 == 0 {
+                writeln!(text, r#"{{"id":"e{n}","action":"visit","shopper":"u{n}","time":1700000000000}}"#)
+                    .expect("memory");
+            } else {
+                text.extend_from_slice(b"x\n");
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn lines_keep_their_order_over_many_parsers() {
+        let (numbers, read) = numbers(source(Cursor::new(lines(100_000))));
+        read.expect("no error");
+        assert_eq!(numbers, (1..=100_000).collect::<Vec<_>>());
+    }
+
+    /// Bytes, then an error.
+    struct Torn(Cursor<Vec<u8>>);
+
+    impl Read for Torn {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(buffer)? {
+                0 => Err(io::Error::other("the disk is gone")),
+                read => Ok(read),
+            }
+        }
+    }
+
+    #[test]
+    fn lines_before_a_read_error_are_handed_over() {
+        let text = [lines(50_000).as_slice(), b"\n"].concat();
+        let (numbers, read) = numbers(source(Torn(Cursor::new(text))));
+        assert_eq!(numbers.len(), 50_000);
+        assert_eq!(read.expect_err("an error").to_string(), "--events e: cannot be read: the disk is gone");
+    }
+
+    #[test]
+    fn panic_while_reading_ends_the_run() {
+        let is_wanted: IsWanted = Box::new(|line| line != b"x" || panic!("a test panics here"));
+        let (_, read) = numbers(Source { is_wanted: Some(is_wanted), ..source(Cursor::new(lines(20_000))) });
+        let error = read.expect_err("an error").to_string();
+        assert_eq!(error, "reading stopped because of an internal error: report it with the lines above");
+    }
+
+    /// Visits without an end; counts the bytes that were asked for.
+    struct Endless(Arc<AtomicUsize>);
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let line = b"{\"id\":\"e\",\"action\":\"visit\",\"shopper\":\"u\"}\n";
+            let whole = buffer.len() / line.len() * line.len();
+            buffer[..whole].chunks_mut(line.len()).for_each(|place| place.copy_from_slice(line));
+            self.0.fetch_add(whole, Ordering::SeqCst);
+            Ok(whole)
+        }
+    }
+
+    #[test]
+    fn reader_waits_for_slow_stages_and_ends_with_them() {
+        let read_bytes = Arc::new(AtomicUsize::new(0));
+        let mut taken = 0;
+        let read = Reading::start(source(Endless(Arc::clone(&read_bytes)))).for_each(|chunk| {
+            taken += 1;
+            // The slower this is, the further a reader without bounds would be ahead.
+            let events = chunk.checked.iter().filter(|checked| matches!(checked, Checked::Event { .. })).count();
+            assert_eq!(events, chunk.checked.len());
+            std::thread::yield_now();
+            // Each parser: what waits before and behind it, and what it has in hand; the reader has one more.
+            let chunks_ahead = PARSERS_MAX * (CHUNKS_WAITING_MAX + PARSED_WAITING_MAX + 1) + 1;
+            let bytes_max = (taken + chunks_ahead) * 2 * 256 * 1024 + 2 * READ_BYTES;
+            let ahead = read_bytes.load(Ordering::SeqCst);
+            assert!(ahead <= bytes_max, "{ahead} bytes were read when {taken} chunks were taken");
+            if taken < 50 { Ok(()) } else { Err(anyhow!("the desks stopped")) }
+        });
+        assert_eq!(read.expect_err("an error").to_string(), "the desks stopped");
+    }
+}
