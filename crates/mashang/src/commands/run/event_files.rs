@@ -270,6 +270,8 @@ mod tests {
             let (_, tally, rejects) = framed(&text, &[chunks]);
             assert_eq!((tally.received, tally.accepted), (4, 2), "in chunks of {chunks}");
             expect![[r#"
+                {"column":null,"error":"the event is a list; send a JSON object","field":"","file":"events","id":null,"index":1,"line":3,"reason":"object"}
+                {"column":44,"error":"time: is more than 366 days after all events before it; correct it, or give the events between first","field":"time","file":"events","id":"e1","index":2,"line":4,"reason":"range"}
             "#]]
             .assert_eq(&rejects);
         }

@@ -30,8 +30,8 @@ const ANSWERS_WAITING_MAX: usize = 4;
 /// Maximum number of frames whose facts wait before the ledger; beyond it the code desk waits. They are what the ledger has to do
 /// when it has committed.
 const FACTS_WAITING_MAX: usize = 32;
-/// Number of waiting facts at which the ledger commits them. More are no cheaper a fact, and take more memory.
-const COMMIT_FACTS: usize = 200_000;
+/// Number of waiting facts at which the ledger commits them.
+const COMMIT_FACTS: usize = 500_000;
 
 /// A file of events, and where its refused lines are reported.
 pub(crate) struct Events {
@@ -101,6 +101,8 @@ fn frame(events: Events, frames: SyncSender<Vec<u8>>, mut progress: impl FnMut(u
     })?;
     framer.flush(&mut send)?;
     framer.finish()?;
+    // The desks end when there are no more frames.
+    drop(frames);
     Ok(framer.tally)
 }
 

@@ -59,7 +59,7 @@ impl Reading {
             chunks.push(chunk);
             parsed.push(from_parser);
         }
-        let reader = spawn("reader", move || read(&name, input, is_wanted, &chunks));
+        let reader = spawn("reader", move || read(&name, input, is_wanted.as_ref(), &chunks));
         Self { parsed, parsers, reader }
     }
 
@@ -88,14 +88,14 @@ fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'stati
 }
 
 /// Cuts the file into chunks. A chunk ends early where the next line may have to wait: what a pipe has sent is not held back.
-fn read(name: &str, input: impl Read, is_wanted: Option<IsWanted>, parsers: &[SyncSender<Chunk>]) -> Result<()> {
+fn read(name: &str, input: impl Read, is_wanted: Option<&IsWanted>, parsers: &[SyncSender<Chunk>]) -> Result<()> {
     let mut lines = Lines::new(name, BufReader::with_capacity(READ_BYTES, input));
     let mut turns = parsers.iter().cycle();
     let mut chunk = Chunk::new();
     loop {
         let line = lines.next()?;
         let is_end = line.is_none();
-        let wanted = |text: &[u8]| is_wanted.as_ref().is_none_or(|is_wanted| is_wanted(text));
+        let wanted = |text: &[u8]| is_wanted.is_none_or(|is_wanted| is_wanted(text));
         if let Some(line) = line.filter(|line| !line.text.is_empty() && (line.is_too_long || wanted(line.text))) {
             chunk.push(line);
         }
