@@ -297,6 +297,18 @@ impl Body {
     pub fn push<T: Serialize>(&mut self, item: &T) {
         let before = self.bytes.len();
         put(&mut self.bytes, item);
+        self.count_item(before);
+    }
+
+    /// Adds an item that [`encode_into`] wrote.
+    pub fn push_encoded(&mut self, item: &[u8]) {
+        let before = self.bytes.len();
+        self.bytes.extend_from_slice(item);
+        self.count_item(before);
+    }
+
+    /// Counts the item that begins at a byte; it begins a part if it does not fit into this one.
+    fn count_item(&mut self, before: usize) {
         if self.bytes.len() > self.part_bytes_max && before > 0 {
             let rest = self.bytes.split_off(before);
             self.parts.push((std::mem::replace(&mut self.bytes, rest), self.count));
@@ -372,12 +384,12 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     bytes
 }
 
-/// Appends what [`encode`] returns.
-pub fn encode_to<T: Serialize>(bytes: &mut Vec<u8>, value: &T) {
+/// Encodes a value to the end of a buffer, as an item of a [`Body`] or for [`decode`].
+pub fn encode_into<T: Serialize>(bytes: &mut Vec<u8>, value: &T) {
     put(bytes, value);
 }
 
-/// Decodes what [`encode`] wrote.
+/// Decodes what [`encode`] or [`encode_into`] wrote.
 ///
 /// # Errors
 /// The bytes are not such a value.

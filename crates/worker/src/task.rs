@@ -168,7 +168,7 @@ impl<D: Desk> DeskTask<D> {
         library: &Library,
     ) -> Result<Self, TaskError> {
         let source = PartitionId { log: meta.topic_id(D::TOPIC), topic: D::TOPIC, partition };
-        let options = StageOptions { build, is_event_clock: meta.clock == Clock::Event };
+        let options = StageOptions { build, is_event_clock: meta.clock == Clock::Event, ..StageOptions::default() };
         let (stage, offset) = match snapshots.latest(source)? {
             None => (Stage::new(options, D::default(), source.log, partition, meta.partitions), 0),
             Some(Snapshot { offset, state, .. }) => {

@@ -351,6 +351,14 @@ pub enum What<'a> {
     },
 }
 
+impl What<'_> {
+    /// Whether it only says the result of a scan.
+    #[must_use]
+    pub fn is_result(&self) -> bool {
+        matches!(self, Self::Answer(_) | Self::Granted { .. })
+    }
+}
+
 /// The result of one scan as far as a desk knows it; the answer of a later desk replaces that of an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer<'a> {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::frame::Body;
 use crate::model::address::{Partitions, Topic, TopicPartition};
+use crate::model::fact::Fact;
 use crate::model::ids;
 
 /// A record of an answer, and where it goes.
@@ -30,6 +31,8 @@ pub struct Outbox {
     pub(super) part_bytes_max: usize,
     /// Whether the ledger gets a frame even if it has no fact.
     pub(super) reports_received: bool,
+    /// Whether the results of scans are left out.
+    pub(super) without_results: bool,
 }
 
 impl Outbox {
@@ -50,7 +53,10 @@ impl Outbox {
     }
 
     /// Adds a fact.
-    pub fn fact(&mut self, fact: &crate::model::fact::Fact<'_>) {
+    pub fn fact(&mut self, fact: &Fact<'_>) {
+        if self.without_results && fact.what.is_result() {
+            return;
+        }
         self.body(Topic::Facts, self.facts_partition()).push(fact);
     }
 

@@ -108,6 +108,8 @@ pub struct StageOptions {
     pub build: Build,
     /// Whether `received` comes from the events' own times alone, without append times.
     pub is_event_clock: bool,
+    /// Whether nothing reads the results of scans: facts that only say them are left out of its answers, which then have other bytes.
+    pub without_results: bool,
 }
 
 /// Identifies a record that a stage has read: a later read of the same offset must find the same record.
@@ -162,7 +164,7 @@ impl<D: Desk> Stage<D> {
     /// A desk at the beginning of a partition.
     #[must_use]
     pub fn new(options: StageOptions, desk: D, log: u128, partition: u16, partitions: Partitions) -> Self {
-        let StageOptions { build, is_event_clock } = options;
+        let StageOptions { build, is_event_clock, without_results } = options;
         Self {
             desk,
             source: PartitionId { log, topic: D::TOPIC, partition },
@@ -181,6 +183,7 @@ impl<D: Desk> Stage<D> {
                 bodies: BTreeMap::new(),
                 part_bytes_max: build.own().part_bytes_max,
                 reports_received: false,
+                without_results,
             },
         }
     }

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use hashbrown::hash_map::Entry;
 use serde::{Deserialize, Serialize};
 
 use super::uniform::UniformMap;
@@ -30,12 +31,20 @@ impl DedupWindow {
     pub fn insert(&mut self, key: u128, now: Minute, horizon: Minute) -> bool {
         self.sweep(now, horizon);
         let fresh = |first: Minute| now - first < horizon && first >= self.floor;
-        if self.first.get(&key).is_some_and(|&first| fresh(first)) {
-            return false;
+        match self.first.entry(key) {
+            Entry::Occupied(first) if fresh(*first.get()) => return false,
+            Entry::Occupied(mut first) => *first.get_mut() = now,
+            Entry::Vacant(place) => {
+                place.insert(now);
+            }
         }
-        self.first.insert(key, now);
         self.queue.push_back((now, key));
         true
+    }
+
+    /// Whether a key is stored, expired or not. No answer may depend on it; it brings the key's line into the cache.
+    pub(crate) fn holds(&self, key: u128) -> bool {
+        self.first.contains_key(&key)
     }
 
     /// Marks keys that are expired under the present horizon, so that a longer horizon does not bring them back.

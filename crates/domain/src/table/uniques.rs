@@ -21,6 +21,11 @@ impl Uniques {
         self.forgotten.is_none_or(|first| day >= first) && self.days.entry(day).or_default().insert(key)
     }
 
+    /// Whether a day has a key. No answer may depend on it; it brings the key's line into the cache.
+    pub(crate) fn holds(&self, day: Day, key: u128) -> bool {
+        self.days.get(&day).is_some_and(|keys| keys.contains(&key))
+    }
+
     /// Frees the sets of the days before `day`.
     pub(crate) fn forget_before(&mut self, day: Day) {
         self.forgotten = self.forgotten.max(Some(day));

@@ -6,7 +6,7 @@ pub(crate) mod write;
 use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER;
-use domain::frame::encode_to;
+use domain::frame::encode_into;
 use domain::model::fact::{self, Award, Fact, Metric, OrderState, Outcome, Posting, Scope, What};
 use domain::model::rules::{PrizeKind, RulesSeq, Step};
 use domain::model::time::{Day, HOUR_MS, Millis};
@@ -133,7 +133,7 @@ impl Batch {
             What::Seen { key: event, code, time, shopper, region, outcome, campaign, entry } => {
                 let scan = StoredScan { event, time, region, outcome, campaign, entry };
                 let whose = (fact.merchant, code, shopper);
-                self.scans.push(|key| put_scan_key(whose, position, key), |value| encode_to(value, &scan));
+                self.scans.push(|key| put_scan_key(whose, position, key), |value| encode_into(value, &scan));
                 if outcome == Outcome::Entered {
                     let claim = StoredClaim { time, region };
                     self.claims.push(|key| put_code_key(fact.merchant, code, key), |value| claim.put(position, value));

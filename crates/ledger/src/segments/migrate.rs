@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::frame::encode_to;
+use domain::frame::encode_into;
 use domain::model::code::Kind as CodeKind;
 use domain::model::fact::{Outcome, ScanResult};
 use domain::model::rules::PrizeKind;
@@ -84,7 +84,7 @@ fn move_scans(store: &mut dyn Store) -> Result<(), LedgerError> {
                 campaign: row.text(8)?,
                 entry: row.int(9)?.map(i64::cast_unsigned),
             };
-            scans.push(|key| put_scan_key((merchant, code, shopper), position, key), |value| encode_to(value, &scan));
+            scans.push(|key| put_scan_key((merchant, code, shopper), position, key), |value| encode_into(value, &scan));
             if outcome == Outcome::Entered {
                 let claim = StoredClaim { time: scan.time, region: scan.region };
                 claims.push(|key| put_code_key(merchant, code, key), |value| claim.put(position, value));

@@ -3,7 +3,7 @@
 //! The parts of a key end in a NUL, which no text of an event has; so keys sort as their parts do. A value begins with what it is
 //! compared by, big-endian, and ends with an encoded struct of this module. They are stored: fields and their order never change.
 
-use domain::frame::{decode, encode_to};
+use domain::frame::{decode, encode_into};
 use domain::model::code::Kind as CodeKind;
 use domain::model::fact::{Outcome, ScanResult};
 use domain::model::rules::PrizeKind;
@@ -69,21 +69,21 @@ impl StoredAnswer<'_> {
     pub(crate) fn put(&self, (received, desk): (Millis, u8), to: &mut Vec<u8>) {
         to.extend_from_slice(&sortable(received));
         to.push(desk);
-        encode_to(to, self);
+        encode_into(to, self);
     }
 }
 
 impl StoredCode<'_> {
     pub(crate) fn put(&self, scans: u64, to: &mut Vec<u8>) {
         to.extend_from_slice(&scans.to_be_bytes());
-        encode_to(to, self);
+        encode_into(to, self);
     }
 }
 
 impl StoredClaim<'_> {
     pub(crate) fn put(&self, position: FactPosition, to: &mut Vec<u8>) {
         to.extend(position_bytes(position).map(|byte| !byte));
-        encode_to(to, self);
+        encode_into(to, self);
     }
 }
 

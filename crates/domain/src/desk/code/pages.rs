@@ -151,7 +151,7 @@ impl BatchCodes {
         let page = pages.entry(shard * SHARD_PAGES + nth / PAGE_CODES).or_default();
         let at = u16::try_from(nth % PAGE_CODES).unwrap_or(u16::MAX);
         let fingerprint = u32::try_from(delivery.shopper_key >> 96).unwrap_or(0);
-        let index = page.binary_search_by_key(&at, |slot| slot.at).unwrap_or_else(|index| {
+        let index = find(page, at).unwrap_or_else(|index| {
             if page.len() == page.capacity() {
                 page.reserve_exact(page.len() / 8 + 1);
             }
@@ -219,6 +219,19 @@ impl BatchCodes {
         let tables = self.pages.allocation_size() + self.stories.allocation_size();
         slots + shoppers + regions + tables + self.regions.by_text.allocation_size()
     }
+}
+
+/// The index of a code in its page, or where it belongs. Codes are scanned in no order of their serials, so the places of a page
+/// are spread evenly: it is looked for near where it then is, which is in fewer lines of memory than all that halving visits.
+fn find(page: &[Slot], at: u16) -> Result<usize, usize> {
+    /// Twice the standard deviation of an index in a half-full page.
+    const NEAR: usize = 32;
+    let guess = usize::from(at) * page.len() / PAGE_CODES as usize;
+    let (from, to) = (guess.saturating_sub(NEAR), (guess + NEAR).min(page.len()));
+    let is_near = (from == 0 || page[from - 1].at < at) && (to == page.len() || page[to].at > at);
+    let (from, to) = if is_near { (from, to) } else { (0, page.len()) };
+    let found = page[from..to].binary_search_by_key(&at, |slot| slot.at);
+    found.map(|index| from + index).map_err(|index| from + index)
 }
 
 /// The number of distinct shoppers of a code that is not in alarm, this one too.

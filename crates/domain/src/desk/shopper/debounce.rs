@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use hashbrown::hash_map::Entry;
 use serde::{Deserialize, Serialize};
 
 use crate::model::time::Millis;
@@ -34,10 +35,13 @@ impl ScanDebouncer {
         let near = |&(t0, r0): &(Millis, Millis)| {
             r0 >= self.floor && received - r0 < keep_ms && (time - t0).abs() < debounce_ms
         };
-        if self.last.get(&key).is_some_and(near) {
-            return true;
+        match self.last.entry(key) {
+            Entry::Occupied(last) if near(last.get()) => return true,
+            Entry::Occupied(mut last) => *last.get_mut() = (time, received),
+            Entry::Vacant(place) => {
+                place.insert((time, received));
+            }
         }
-        self.last.insert(key, (time, received));
         self.queue.push_back((received, key));
         false
     }

@@ -72,7 +72,11 @@ pub(super) fn enter(
     }
     match known {
         Some(i) => entries[i] = now,
-        None => entries.push(now),
+        None => {
+            // Few shoppers enter several campaigns.
+            entries.reserve_exact(1);
+            entries.push(now);
+        }
     }
     Ok(now.total)
 }

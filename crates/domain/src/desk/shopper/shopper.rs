@@ -35,6 +35,12 @@ pub(super) fn touches_keep_ms(compiled: &CompiledRules) -> i64 {
 }
 
 impl Shopper {
+    /// Reads what most events look up.
+    pub(super) fn look_ahead(&self) -> usize {
+        let touch = self.touches.all().last().map_or(0, |touch| usize::from(touch.guide != 0));
+        touch + usize::from(self.orders.is_empty()) + usize::from(self.due.is_some())
+    }
+
     /// Drops what is no longer kept; passes what orders lose to `gone`.
     pub(super) fn expire(
         &mut self,

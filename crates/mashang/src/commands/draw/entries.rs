@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,13 +19,12 @@ use tempfile::TempDir;
 use wire::event::Merchants;
 
 use super::awards::{AwardRow, read};
-use crate::commands::run::event_files::{EventFileReader, Rejects, for_each_line};
-use crate::commands::run::pipeline::InlinePipeline;
+use crate::commands::run::event_files::Rejects;
+use crate::commands::run::pipeline::{Events, run_through};
+use crate::commands::run::reading::Source;
 use crate::process::input;
 use crate::rules::files::{PublicRules, read_secret};
 use crate::usage;
-
-const READ_BYTES: usize = 1024 * 1024;
 
 /// An entry: its code, its shopper, its number.
 pub(super) type EntryKey<'a> = (&'a str, &'a str, u64);
@@ -76,23 +74,21 @@ pub(super) fn again(
     let (merchant, currency) = (book.rules.merchant.clone(), book.rules.currency.clone());
     let name = format!("--log {}", log.display());
     let input = File::open(log).map_err(|e| usage(format!("{name}: cannot be read: {e}")))?;
-    let input: Box<dyn Read> = input::text(input).map_err(|what| usage(format!("{name}: {what}")))?.reader;
+    let input = input::text(input).map_err(|what| usage(format!("{name}: {what}")))?.reader;
 
     let dir = tempfile::tempdir().context("no temporary directory can be made")?;
     let url = dir.path().join("ledger.sqlite");
-    let mut pipeline = InlinePipeline::open(Library::from([(RulesSeq::FIRST, book)]), Writer::create(&url, [0])?)?;
-    let mut reader =
-        EventFileReader::new(log.display().to_string(), Merchants::new([(&merchant, currency)]), Rejects::Printed);
-    let mut send = |record: Vec<u8>| Ok(pipeline.events(&record)?);
-    for_each_line(&name, BufReader::with_capacity(READ_BYTES, input), |line, _| {
-        if line.is_too_long {
-            return reader.too_long(line);
-        }
-        let of = serde_json::from_slice::<OfMerchant<'_>>(line.text).ok().and_then(|of| of.merchant);
-        if of.is_some_and(|of| of != merchant) { Ok(()) } else { reader.line(line, &mut send) }
-    })?;
-    reader.flush(&mut send)?;
-    pipeline.finish()?.close()?;
+    let own = merchant.clone();
+    let is_own = move |line: &[u8]| {
+        let of = serde_json::from_slice::<OfMerchant<'_>>(line).ok().and_then(|of| of.merchant);
+        of.is_none_or(|of| of == own)
+    };
+    let merchants = Merchants::new([(&merchant, currency)]);
+    let source = Source { name, input, merchants, is_wanted: Some(Box::new(is_own)) };
+    let events = Events { file: log.display().to_string(), source, rejects: Rejects::Printed };
+    let library = Library::from([(RulesSeq::FIRST, book)]);
+    let finished = run_through(&library, Writer::create(&url, [0])?, events, Into::into, |_, _| {})?;
+    finished.ledger.close()?;
 
     let mut ledger = Ledger::open(&LedgerUrl::file(&url))?;
     let mut table = Vec::new();

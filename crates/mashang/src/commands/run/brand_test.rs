@@ -1,11 +1,14 @@
 //! The demo's brand: its rules have no mistake, and its traffic gives what the demo shows.
 
+use std::io::Cursor;
+
 use domain::model::fact::Metric;
 use ledger::writer::Writer;
 use wire::event::Merchants;
 
-use super::event_files::{EventFileReader, Line, Rejects};
-use super::pipeline::InlinePipeline;
+use super::event_files::Rejects;
+use super::pipeline::{Events, Finished, run_through};
+use super::reading::Source;
 use crate::rules::files::{publish, read_all};
 use demo::brand::{Brand, MERCHANT, STORES, write};
 use demo::traffic::Traffic;
@@ -38,25 +41,23 @@ fn the_first_minutes_come_to_something() {
     let (library, _) = publish(read_all(&[rules], None).expect("rules")).expect("a library");
     let path = dir.path().join("ledger.sqlite");
     let writer = Writer::create(&path, [0]).expect("a ledger");
-    let mut pipeline = InlinePipeline::open(library, writer).expect("a pipeline");
 
     let mut lines = Vec::new();
     let mut traffic = Traffic::new(Brand::new(OPENS, 3), 3);
     for second in -90..60 {
         traffic.until(OPENS + second * 1_000, &mut lines);
     }
-    let mut reader = EventFileReader::new("demo".to_owned(), Merchants::new([(MERCHANT, "CNY")]), Rejects::Printed);
-    let mut send = |record: Vec<u8>| Ok(pipeline.events(&record)?);
-    for (number, line) in (1..).zip(&lines) {
-        reader.line(Line::new(number, line.as_bytes()), &mut send).expect("a line");
-    }
-    reader.flush(&mut send).expect("a frame");
-    let mut ledger = pipeline.finish().expect("a ledger");
+    let text = lines.join("\n").into_bytes();
+    let merchants = Merchants::new([(MERCHANT, "CNY")]);
+    let source = Source { name: "demo".to_owned(), input: Box::new(Cursor::new(text)), merchants, is_wanted: None };
+    let events = Events { file: "demo".to_owned(), source, rejects: Rejects::Printed };
+    let finished = run_through(&library, writer, events, Into::into, |_, _| {}).expect("a run");
+    let Finished { tally, mut ledger, .. } = finished;
 
     let sums: Vec<i128> = Metric::ALL.iter().map(|&metric| ledger.sum(metric).expect("a sum")).collect();
     let sum = |metric| sums[metric as usize];
-    let accepted = i128::from(reader.tally.accepted);
-    assert_eq!(usize::try_from(accepted), Ok(lines.len()), "{:?}", reader.tally.rejected);
+    let accepted = i128::from(tally.accepted);
+    assert_eq!(usize::try_from(accepted), Ok(lines.len()), "{:?}", tally.rejected);
     let per_mille = |metric| sum(metric) * 1_000 / accepted;
     assert!((6..14).contains(&per_mille(Metric::Duplicates)), "{} ‰ duplicates", per_mille(Metric::Duplicates));
     assert!((400..900).contains(&per_mille(Metric::Scans)), "{} ‰ scans", per_mille(Metric::Scans));

@@ -1,20 +1,22 @@
-//! Events from a file: lines are read, checked, stamped and framed.
+//! Events from a file: parsed chunks are stamped in the order of the file and framed, and refused lines are reported.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, Write};
+use std::io::Write;
 
 use crate::process::output::report;
-use crate::usage;
 use anyhow::{Context, Result};
-use bumpalo::Bump;
-use domain::frame::{Body, Kind, seal};
+use domain::frame::{Body, Kind, PART_BYTES_MAX, decode, seal};
+use domain::model::event::Event;
 use domain::model::time::{CLOCK_AHEAD_MAX_MS, DAY_MS, Millis};
 use wire::batch::LINE_BYTES_MAX;
-use wire::event::place::byte_of;
-use wire::event::{FieldError, Merchants, Reason, Refused, read};
+use wire::event::{FieldError, Reason, Refused};
 
-/// Size of a frame, bytes; a frame that has reached it is closed.
-const FRAME_BYTES: usize = 64 * 1024;
+use super::chunk::{Checked, ParsedChunk};
+
+/// Size of a frame, bytes; a frame that has reached it is closed. The larger it is, the fewer counters come out of the desks, for
+/// each frame has one for each of its scopes.
+const FRAME_BYTES: usize = 448 * 1024;
+const _: () = assert!(FRAME_BYTES + LINE_BYTES_MAX <= PART_BYTES_MAX, "a frame is never cut");
 
 /// What came in: received = accepted + rejected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,71 +35,78 @@ pub(crate) enum Rejects {
     File(Box<dyn Write>),
 }
 
-/// Takes lines to frames.
-pub(crate) struct EventFileReader {
+/// Takes parsed chunks to frames.
+pub(super) struct EventFramer {
     /// The name of the file, for reports.
     file: String,
-    merchants: Merchants,
-    arena: Bump,
     body: Body,
     count: u32,
     /// The running maximum of the times of all accepted events.
     received: Option<Millis>,
-    pub(crate) tally: Tally,
+    pub(super) tally: Tally,
     rejects: Rejects,
 }
 
-impl EventFileReader {
-    pub(crate) fn new(file: String, merchants: Merchants, rejects: Rejects) -> Self {
-        Self {
-            file,
-            merchants: merchants.with_dump_lines(),
-            arena: Bump::new(),
-            body: Body::default(),
-            count: 0,
-            received: None,
-            tally: Tally::default(),
-            rejects,
-        }
+impl EventFramer {
+    pub(super) fn new(file: String, rejects: Rejects) -> Self {
+        Self { file, body: Body::default(), count: 0, received: None, tally: Tally::default(), rejects }
     }
 
-    /// Takes one line; hands a frame to `send` when one is full.
-    pub(crate) fn line(&mut self, line: Line<'_>, send: &mut impl FnMut(Vec<u8>) -> Result<()>) -> Result<()> {
-        self.tally.received += 1;
-        self.arena.reset();
-        let accepted = match read(line.text, &self.merchants, &self.arena) {
-            Ok(accepted) => accepted,
-            Err(refused) => return self.reject(line, &refused),
-        };
-        let mut event = accepted.event;
-        let wrong = |error: String, reason| {
-            let errors = vec![FieldError { field: "time".to_owned(), error: format!("time: {error}"), reason }];
-            Refused { id: Some(event.id.to_owned()), errors }
-        };
-        let Some(stamp) = accepted.received.or(event.time).max(self.received) else {
-            let refused = wrong("is missing; the first event of a run must have one".to_owned(), Reason::Missing);
-            return self.reject(line, &refused);
+    /// Takes a chunk; hands a frame to `send` when one is full.
+    pub(super) fn take(&mut self, chunk: &ParsedChunk, send: &mut impl FnMut(Vec<u8>) -> Result<()>) -> Result<()> {
+        let mut start = 0;
+        for (index, checked) in chunk.checked.iter().enumerate() {
+            self.tally.received += 1;
+            match *checked {
+                Checked::Refused(ref refused) => self.reject(chunk, index, refused)?,
+                Checked::Event { end, encoded, own, is_of_dump, unknown_fields } => {
+                    let event = &chunk.events[std::mem::replace(&mut start, end)..end];
+                    let stamp = match self.stamp(own, is_of_dump) {
+                        Ok(stamp) => stamp,
+                        Err((error, reason)) => {
+                            let error = format!("time: {error}");
+                            let errors = vec![FieldError { field: "time".to_owned(), error, reason }];
+                            let id = Some(decode::<Event<'_>>(event)?.id.to_owned());
+                            self.reject(chunk, index, &Refused { id, errors })?;
+                            continue;
+                        }
+                    };
+                    self.received = Some(stamp);
+                    if stamp == encoded {
+                        self.body.push_encoded(event);
+                    } else {
+                        self.body.push(&Event { stamp, ..decode(event)? });
+                    }
+                    self.count += 1;
+                    self.tally.accepted += 1;
+                    self.tally.unknown_fields += u64::from(unknown_fields);
+                    if self.body.len() >= FRAME_BYTES {
+                        self.flush(send)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The stamp of an event that says this of it, or what is wrong with its time.
+    fn stamp(&self, own: Option<Millis>, is_of_dump: bool) -> Result<Millis, (String, Reason)> {
+        let Some(stamp) = own.max(self.received) else {
+            return Err(("is missing; the first event of a run must have one".to_owned(), Reason::Missing));
         };
         // A line of `log dump` has what a clock said.
-        if accepted.received.is_none() && self.received.is_some_and(|last| stamp - last > CLOCK_AHEAD_MAX_MS) {
+        if !is_of_dump && self.received.is_some_and(|last| stamp - last > CLOCK_AHEAD_MAX_MS) {
             let days = CLOCK_AHEAD_MAX_MS / DAY_MS;
             let error = format!(
                 "is more than {days} days after all events before it; correct it, or give the events between first"
             );
-            let refused = wrong(error, Reason::Range);
-            return self.reject(line, &refused);
+            return Err((error, Reason::Range));
         }
-        event.stamp = stamp;
-        self.received = Some(stamp);
-        self.body.push(&event);
-        self.count += 1;
-        self.tally.accepted += 1;
-        self.tally.unknown_fields += u64::from(accepted.unknown_fields);
-        if self.body.len() >= FRAME_BYTES { self.flush(send) } else { Ok(()) }
+        Ok(stamp)
     }
 
     /// Closes the frame under construction.
-    pub(crate) fn flush(&mut self, send: &mut impl FnMut(Vec<u8>) -> Result<()>) -> Result<()> {
+    pub(super) fn flush(&mut self, send: &mut impl FnMut(Vec<u8>) -> Result<()>) -> Result<()> {
         if self.count == 0 {
             return Ok(());
         }
@@ -112,31 +121,22 @@ impl EventFileReader {
         sent
     }
 
-    /// Counts a line that is too long to be looked at.
-    pub(crate) fn too_long(&mut self, line: Line<'_>) -> Result<()> {
-        self.tally.received += 1;
-        let error = format!("the line is longer than {LINE_BYTES_MAX} bytes: send one event a line");
-        let errors = vec![FieldError { field: String::new(), error, reason: Reason::Size }];
-        self.reject(line, &Refused { id: None, errors })
-    }
-
     /// Reports an event that is refused: its file, its line, the column where the field stands, its index among the events,
     /// its id, and every error.
-    fn reject(&mut self, line: Line<'_>, refused: &Refused) -> Result<()> {
+    fn reject(&mut self, chunk: &ParsedChunk, line: usize, refused: &Refused) -> Result<()> {
         *self.tally.rejected.entry(refused.reason().as_str()).or_default() += 1;
         let index = self.tally.received - 1;
         for FieldError { field, error, reason } in &refused.errors {
-            let column = line.column(field);
+            let (number, column) = chunk.place(line, field);
             match &mut self.rejects {
                 Rejects::Printed => {
                     let id = refused.id.as_ref().map_or_else(String::new, |id| format!(", id {id}"));
                     let column = column.map_or_else(String::new, |column| format!("{column}:"));
-                    let Line { number, .. } = line;
                     report(format_args!("{}:{number}:{column} event {index}{id}: {error}", self.file));
                 }
                 Rejects::File(file) => {
                     let row = serde_json::json!({
-                        "file": self.file, "line": line.number, "column": column, "index": index, "id": refused.id,
+                        "file": self.file, "line": number, "column": column, "index": index, "id": refused.id,
                         "field": field, "error": error, "reason": reason.as_str()
                     });
                     writeln!(file, "{row}").context("--rejects cannot be written")?;
@@ -147,7 +147,7 @@ impl EventFileReader {
     }
 
     /// Writes what is left of the report.
-    pub(crate) fn finish(&mut self) -> Result<()> {
+    pub(super) fn finish(&mut self) -> Result<()> {
         match &mut self.rejects {
             Rejects::Printed => Ok(()),
             Rejects::File(file) => file.flush().context("--rejects cannot be written"),
@@ -155,107 +155,125 @@ impl EventFileReader {
     }
 }
 
-/// A line that is not blank.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Line<'l> {
-    /// From 1.
-    pub(crate) number: u64,
-    /// Bytes of space before the text.
-    indent: usize,
-    /// Without the space around it; no more than the limit of one that is too long.
-    pub(crate) text: &'l [u8],
-    pub(crate) is_too_long: bool,
-}
-
-impl<'l> Line<'l> {
-    /// A line of no more than the limit, without space around it.
-    #[cfg(test)]
-    pub(crate) fn new(number: u64, text: &'l [u8]) -> Self {
-        Self { number, indent: 0, text, is_too_long: false }
-    }
-
-    /// Where a field stands, in characters from 1; none if it is not there.
-    fn column(&self, field: &str) -> Option<usize> {
-        let before = &self.text[..byte_of(self.text, field)?];
-        Some(self.indent + before.iter().filter(|&&byte| byte & 0xC0 != 0x80).count() + 1)
-    }
-}
-
-/// Hands every line that is not blank to `each`, with the bytes read so far. `name` is the option and its file, for messages.
-pub(crate) fn for_each_line(
-    name: &str,
-    mut input: impl BufRead,
-    mut each: impl FnMut(Line<'_>, u64) -> Result<()>,
-) -> Result<()> {
-    let mut line = Vec::new();
-    let mut bytes = 0;
-    for number in 1.. {
-        line.clear();
-        let (start, mut indent, mut is_long) = (bytes, 0, false);
-        loop {
-            let chunk = input.fill_buf().map_err(|e| usage(format!("{name}: cannot be read: {e}")))?;
-            let end = memchr::memchr(b'\n', chunk);
-            let taken = end.map_or(chunk.len(), |end| end + 1);
-            let part = if line.is_empty() { chunk[..taken].trim_ascii_start() } else { &chunk[..taken] };
-            indent += taken - part.len();
-            let room = (LINE_BYTES_MAX + BOM.len()).saturating_sub(line.len()).min(part.len());
-            line.extend_from_slice(&part[..room]);
-            is_long |= !part[room..].trim_ascii().is_empty();
-            let ended = end.is_some() || chunk.is_empty();
-            input.consume(taken);
-            bytes += taken as u64;
-            if ended {
-                break;
-            }
-        }
-        if bytes == start {
-            return Ok(());
-        }
-        let text = line.trim_ascii_end();
-        let text = if number == 1 { text.strip_prefix(BOM).unwrap_or(text) } else { text };
-        let is_too_long = is_long || text.len() > LINE_BYTES_MAX;
-        if !text.is_empty() {
-            each(Line { number, indent, text, is_too_long }, bytes)?;
-        }
-    }
-    Ok(())
-}
-
-/// A byte order mark, which a file may begin with.
-const BOM: &[u8] = b"\xEF\xBB\xBF";
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::io::Cursor;
 
-    fn lines(text: &[u8], chunk: usize) -> Vec<(u64, Option<usize>)> {
-        let mut found = Vec::new();
-        let input = std::io::BufReader::with_capacity(chunk, text);
-        for_each_line("events", input, |line, _| {
-            found.push((line.number, (!line.is_too_long).then_some(line.text.len())));
+    use bumpalo::Bump;
+    use domain::frame::Frame;
+    use expect_test::expect;
+    use proptest::prelude::*;
+    use wire::event::Merchants;
+
+    use super::*;
+    use crate::commands::run::chunk::Chunk;
+    use crate::commands::run::lines::Lines;
+
+    /// What a run does with lines that are parsed in chunks of these numbers of lines: frames, counts, refused events.
+    fn framed(text: &str, chunks: &[usize]) -> (Vec<Vec<u8>>, Tally, String) {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let rejects = Rejects::File(Box::new(file.reopen().expect("a file")));
+        let mut framer = EventFramer::new("events".to_owned(), rejects);
+        let mut frames = Vec::new();
+        let mut send = |frame| {
+            frames.push(frame);
             Ok(())
-        })
-        .expect("lines");
-        found
+        };
+        let merchants = Merchants::new([("acme", "CNY")]).with_dump_lines();
+        let mut lines = Lines::new("events", Cursor::new(text));
+        let mut sizes = chunks.iter().cycle();
+        let mut is_end = false;
+        while !is_end {
+            let mut chunk = Chunk::new();
+            for _ in 0..*sizes.next().expect("a size") {
+                let Some(line) = lines.next().expect("a line") else {
+                    is_end = true;
+                    break;
+                };
+                if !line.text.is_empty() {
+                    chunk.push(line);
+                }
+            }
+            framer.take(&chunk.parse(&merchants, &mut Bump::new()), &mut send).expect("no error");
+        }
+        framer.flush(&mut send).expect("no error");
+        framer.finish().expect("no error");
+        (frames, framer.tally, std::fs::read_to_string(file.path()).expect("a file"))
+    }
+
+    fn stamps(frames: &[Vec<u8>]) -> Vec<(String, Millis)> {
+        let events = frames.iter().flat_map(|record| {
+            let events: Vec<_> = Frame::open(record).expect("a frame").items::<Event<'_>>().collect();
+            events
+        });
+        events.map(|event| event.map(|event| (event.id.to_owned(), event.stamp)).expect("an event")).collect()
+    }
+
+    const DAY: u32 = 86_400_000;
+
+    /// A visit: its time in days, its `received`, or neither.
+    fn line(id: usize, own: Option<(u32, bool)>) -> String {
+        let at = |days: u32| 1_700_000_000_000 + i64::from(days) * i64::from(DAY);
+        let own = own.map_or_else(String::new, |(days, is_dump)| {
+            format!(r#","{}":{}"#, if is_dump { "received" } else { "time" }, at(days))
+        });
+        format!(r#"{{"id":"e{id}","action":"visit","shopper":"u{id}"{own}}}"#)
+    }
+
+    proptest! {
+        /// Neither frames nor stamps nor refused lines depend on the chunks; a stamp is the greatest time so far.
+        #[test]
+        fn chunks_of_any_size_give_the_same(
+            times in prop::collection::vec(prop_oneof![
+                4 => (0..900_u32, any::<bool>()).prop_map(|own| Some(Some(own))),
+                1 => Just(Some(None)),
+                1 => Just(None),
+            ], 1..60),
+            chunks in prop::collection::vec(1..9_usize, 1..5),
+        ) {
+            let lines: Vec<String> = times.iter().enumerate()
+                .map(|(id, own)| own.map_or_else(|| "{\"id\":".to_owned(), |own| line(id, own))).collect();
+            let text = lines.join("\n \n");
+            let one = framed(&text, &[1]);
+            prop_assert_eq!(&framed(&text, &chunks), &one);
+            let (mut latest, mut wanted) = (None, Vec::new());
+            for (id, own) in times.iter().enumerate().filter_map(|(id, own)| Some((id, (*own)?))) {
+                let is_far = |days: u32| latest.is_some_and(|latest| days > latest + 366);
+                if own.is_some_and(|(days, is_dump)| !is_dump && is_far(days)) {
+                    continue;
+                }
+                latest = latest.max(own.map(|(days, _)| days));
+                if let Some(days) = latest {
+                    wanted.push((format!("e{id}"), 1_700_000_000_000 + i64::from(days) * i64::from(DAY)));
+                }
+            }
+            prop_assert_eq!(stamps(&one.0), wanted);
+        }
     }
 
     #[test]
-    fn lines_are_the_same_however_they_are_read() {
-        let text = [
-            b"\xEF\xBB\xBF{}\r\n\n  \n".as_slice(),
-            &[b' '; 300_000],
-            b"{\"a\":1}",
-            &[b' '; 100_000],
-            b"\n",
-            &[b'x'; LINE_BYTES_MAX],
-            b"\n",
-            &[b'x'; LINE_BYTES_MAX + 1],
-            b"\nlast",
-        ];
-        let text = text.concat();
-        let wanted = [(1, Some(2)), (4, Some(7)), (5, Some(LINE_BYTES_MAX)), (6, None), (7, Some(4))];
-        for chunk in [1, 7, 4096, 65_536, 65_537, 1 << 20] {
-            assert_eq!(lines(&text, chunk), wanted, "in chunks of {chunk}");
+    fn full_frame_is_closed_and_the_next_begins() {
+        let lines: Vec<String> = (0..20_000).map(|id| line(id, Some((1, false)))).collect();
+        let (frames, tally, _) = framed(&lines.join("\n"), &[1_000]);
+        assert_eq!(tally.accepted, 20_000);
+        let (last, full) = frames.split_last().expect("frames");
+        assert!(!full.is_empty() && last.len() < FRAME_BYTES);
+        assert!(full.iter().all(|frame| (FRAME_BYTES..FRAME_BYTES + 1_000).contains(&frame.len())));
+        let ids: Vec<String> = stamps(&frames).into_iter().map(|(id, _)| id).collect();
+        assert_eq!(ids, (0..20_000).map(|id| format!("e{id}")).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn refused_lines_keep_number_column_index_and_id() {
+        let text = [&line(0, Some((0, false))), "", "  [1]", &line(1, Some((400, false))), &line(2, None)].join("\n");
+        for chunks in [1, 2, 5] {
+            let (_, tally, rejects) = framed(&text, &[chunks]);
+            assert_eq!((tally.received, tally.accepted), (4, 2), "in chunks of {chunks}");
+            expect![[r#"
+                {"column":null,"error":"the event is a list; send a JSON object","field":"","file":"events","id":null,"index":1,"line":3,"reason":"object"}
+                {"column":44,"error":"time: is more than 366 days after all events before it; correct it, or give the events between first","field":"time","file":"events","id":"e1","index":2,"line":4,"reason":"range"}
+            "#]]
+            .assert_eq(&rejects);
         }
     }
 }

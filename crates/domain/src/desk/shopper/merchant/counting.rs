@@ -1,9 +1,12 @@
 //! What an event counts for by itself: duplicates and repeats are found, distinct shoppers are counted.
 
+use std::hint::black_box;
+
 use super::Merchant;
-use crate::desk::shopper::compiled_rules::NONE;
+use crate::desk::shopper::compiled_rules::{NONE, Symbol};
 use crate::desk::shopper::counters::Key;
 use crate::desk::shopper::resolve::EventContext;
+use crate::desk::shopper::shopper::Shopper;
 use crate::model::code::Kind;
 use crate::model::event::{Action, Event};
 use crate::model::fact::Metric;
@@ -17,6 +20,20 @@ impl Merchant {
     pub(super) fn is_duplicate(&mut self, event: &Event<'_>, received: Millis) -> bool {
         let (now, horizon) = (minute(received), self.compiled.book.rules.dedup.horizon_minutes);
         !self.state.delivered.insert(event.key, now, horizon)
+    }
+
+    /// Reads what most events of a frame will look up. Between two look-ups of one event the processor can do nothing but wait for
+    /// memory; those of many events it does at once. No answer depends on it.
+    pub(in crate::desk::shopper) fn look_ahead(&self, events: &[Event<'_>]) {
+        let zone = &self.compiled.book.zone;
+        let mut seen = 0;
+        for event in events {
+            seen += usize::from(self.state.delivered.holds(event.key));
+            let merchant = join_keys(event.shopper_key, unique_scope(0, NONE));
+            seen += usize::from(self.state.uniques.holds(zone.day(event.time.unwrap_or(event.stamp)), merchant));
+            seen += self.state.shoppers.get(&event.shopper_key).map_or(0, Shopper::look_ahead);
+        }
+        black_box(seen);
     }
 
     /// Counts the event itself; returns whether it is a counted scan.
@@ -85,14 +102,25 @@ impl Merchant {
                 Key::Campaign(symbol) => (3, symbol),
                 _ => return None,
             };
-            Some((key, u128::from(symbol) << 8 | scope))
+            Some((key, unique_scope(scope, symbol)))
         });
+        // All lines first: the processor waits for them together.
+        let mut held = 0;
+        for (_, scope) in shoppers.clone() {
+            held += usize::from(self.state.uniques.holds(context.day, join_keys(context.event.shopper_key, scope)));
+        }
+        black_box(held);
         for (key, scope) in shoppers {
             if self.state.uniques.insert(context.day, join_keys(context.event.shopper_key, scope)) {
                 self.counters.add(key, context.day, Metric::Shoppers, 1);
             }
         }
     }
+}
+
+/// A scope of distinct shoppers, with its id.
+fn unique_scope(scope: u128, symbol: Symbol) -> u128 {
+    u128::from(symbol) << 8 | scope
 }
 
 pub(super) fn minute(received: Millis) -> Minute {

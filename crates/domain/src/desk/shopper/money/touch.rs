@@ -90,6 +90,10 @@ impl Touches {
             return Added::DroppedItself;
         }
         self.oldest = if self.list.is_empty() { touch.received } else { self.oldest.min(touch.received) };
+        if self.list.len() == self.list.capacity() {
+            // Most shoppers have one touch or two: a first allocation for four would be most of their memory.
+            self.list.reserve_exact(self.list.len().max(1));
+        }
         self.list.insert(at, touch);
         if full {
             // More than one touch goes if new rules allow fewer.
