@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use domain::frame::{Frame, Kind, PART_BYTES_MAX, bundle, decode, encode, seal};
 use domain::model::address::{AnswerPos, PartitionId, Partitions, Provenance, Topic};
-use domain::model::fact::{Fact, Metric, Scope, What};
+use domain::model::fact::{Answer, Fact, Metric, ScanResult, Scope, What};
 use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::rules::secrets::Secrets;
-use domain::model::rules::{Attribution, Dedup, Rules, RulesSeq};
+use domain::model::rules::{Attribution, Dedup, PrizeKind, Rules, RulesSeq};
 use domain::model::time::Millis;
 use domain::protocol::behaviour::{Behaviour, Build};
 use domain::protocol::error::{DeskError, RestoreError};
@@ -293,4 +293,49 @@ fn frame_of_another_log_is_refused_by_topic() {
     let alarm = read(&mut positions, &answers(10, 1)).expect_err("another log").to_string();
     assert!(alarm.starts_with("scans partition 1: the frame names log 0000000000000000000000000000000a"), "{alarm}");
     assert_eq!(read(&mut positions, &answers(9, 1)), Ok(1), "the same log");
+}
+
+/// Answers every frame with the result of a scan and a count.
+#[derive(Clone, Default)]
+struct Results;
+
+impl Desk for Results {
+    const TOPIC: Topic = Topic::Scans;
+
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn sizes(&self) -> Vec<(&'static str, usize)> {
+        Vec::new()
+    }
+
+    fn load(_: &[u8], _: &Library, _: Option<Behaviour>) -> Result<Self, RestoreError> {
+        Ok(Self)
+    }
+
+    fn apply(&mut self, frame: &Frame<'_>, _: Millis, _: &Library, out: &mut Outbox) -> Result<Millis, DeskError> {
+        let (key, received, desk, result) = (1, frame.received, 1, ScanResult::Counted);
+        let answer =
+            Answer { key, received, desk, result, code: None, campaign: None, prize: None, claim: None, shopper: None };
+        let count = What::Count { scope: Scope::Store, key: "s", day: 1, metric: Metric::Scans, delta: 1 };
+        for what in [What::Answer(answer), What::Granted { answer, kind: PrizeKind::Points, amount: None }, count] {
+            out.fact(&Fact { merchant: "m", what });
+        }
+        Ok(frame.received)
+    }
+}
+
+#[test]
+fn results_are_left_out_where_nothing_reads_them() {
+    for (without_results, facts) in [(false, 3), (true, 1)] {
+        let options = StageOptions { without_results, ..StageOptions::default() };
+        let mut stage = Stage::new(options, Results, 9, 0, Partitions::all(1));
+        let (record, mut answers) = (seal(Kind::Events, 5, None, 0, b""), Vec::new());
+        stage.step(0, 5, &record, &Library::new(), &mut answers).expect("a step");
+        let frame = Frame::open(&answers[0].record).expect("a frame");
+        assert_eq!(frame.count, facts);
+        let last = frame.items::<Fact<'_>>().last().expect("a fact").expect("a fact");
+        assert!(matches!(last.what, What::Count { .. }));
+    }
 }
