@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::error::LedgerError;
 use crate::reader::Ledger;
 use crate::segments::{Kind, read, values};
-use crate::store::{Row, Store, first, reading};
+use crate::store::{Row, Store, first};
 
 /// The answer to one scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Ledger {
     /// # Errors
     /// The database fails.
     pub fn answer(&mut self, event: u128) -> Result<Option<Answer>, LedgerError> {
-        reading(self.store.as_mut(), |store| read::answer(store, event)?.map(|value| answer_of(&value)).transpose())
+        read::answer(self.store.as_mut(), event)?.map(|value| answer_of(&value)).transpose()
     }
 
     /// The entry of a one-item code by a shopper: its event, and its answer from the permanent tables.
@@ -110,24 +110,23 @@ impl Ledger {
     /// # Errors
     /// The database fails.
     pub fn entry(&mut self, merchant: &str, code: &str, shopper: &str) -> Result<Option<(u128, Answer)>, LedgerError> {
-        reading(self.store.as_mut(), |store| {
-            let Some(entry) = first_entry(store, merchant, code, shopper)? else { return Ok(None) };
-            let Entry { event, received, is_first, campaign, number } = entry;
-            let sql = "SELECT awarded, prize_kind, amount FROM awards WHERE merchant = $1 AND code = $2 AND shopper = $3 AND campaign = $4 AND entry = $5";
-            let number = number.map(u64::cast_signed);
-            let params = [merchant.into(), code.into(), shopper.into(), campaign.as_deref().into(), number.into()];
-            let award = first(store, sql, &params, |row| Ok((row.text(0)?.map(ToOwned::to_owned), granted(row, 1)?)))?;
-            let (prize, granted) = award.unwrap_or_default();
-            let result = match (is_first, &prize) {
-                (false, _) => ScanResult::AlreadyClaimed,
-                (true, Some(_)) => ScanResult::Prize,
-                (true, None) => ScanResult::Thanks,
-            };
-            let claim = if is_first { None } else { claim_of(store, merchant, code)? };
-            let code = Some(code.to_owned());
-            let answer = Answer { received, desk: 3, result, code, campaign, prize, granted, claim, whose: None };
-            Ok(Some((event, answer)))
-        })
+        let store = self.store.as_mut();
+        let Some(entry) = first_entry(store, merchant, code, shopper)? else { return Ok(None) };
+        let Entry { event, received, is_first, campaign, number } = entry;
+        let sql = "SELECT awarded, prize_kind, amount FROM awards WHERE merchant = $1 AND code = $2 AND shopper = $3 AND campaign = $4 AND entry = $5";
+        let number = number.map(u64::cast_signed);
+        let params = [merchant.into(), code.into(), shopper.into(), campaign.as_deref().into(), number.into()];
+        let award = first(store, sql, &params, |row| Ok((row.text(0)?.map(ToOwned::to_owned), granted(row, 1)?)))?;
+        let (prize, granted) = award.unwrap_or_default();
+        let result = match (is_first, &prize) {
+            (false, _) => ScanResult::AlreadyClaimed,
+            (true, Some(_)) => ScanResult::Prize,
+            (true, None) => ScanResult::Thanks,
+        };
+        let claim = if is_first { None } else { claim_of(store, merchant, code)? };
+        let code = Some(code.to_owned());
+        let answer = Answer { received, desk: 3, result, code, campaign, prize, granted, claim, whose: None };
+        Ok(Some((event, answer)))
     }
 }
 

@@ -368,7 +368,11 @@ fn browser_scans_need_no_key_but_have_quotas() {
     let pages: Vec<Page> = (0..6).map(|_| scan(&server, "/c/BOTTLE-1", None)).collect();
     let [found, turned_away] = [307, 429].map(|status| pages.iter().filter(|page| page.status == status).count());
     assert!(found >= 2 && turned_away >= 1 && found + turned_away == 6, "{pages:?}");
-    assert_eq!(result(&server, pages[0].r())["draw"]["prize"], json!("bottle"));
+    // Each page is another shopper, whose scans may lie in another partition: any of them may be the first at the code.
+    let draws: Vec<Value> =
+        pages.iter().filter(|page| page.status == 307).map(|page| result(&server, page.r())["draw"].take()).collect();
+    let of = |result: &str| draws.iter().filter(|draw| draw["result"] == json!(result)).count();
+    assert_eq!((of("prize"), of("already-claimed")), (1, found - 1), "{draws:?}");
     assert_eq!(send(&server.http, &[("Content-Type", "application/json")], b"{}").expect("an answer").status, 401);
     let shed = server.metric("mashang_events_shed_total{reason=\"quota\"}");
     assert_eq!((accepted(&server), shed), (found as u64, turned_away as u64));
