@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::error::LedgerError;
 use crate::reader::Ledger;
-use crate::segments::{Kind, read, values};
+use crate::segments::{SegmentKind, read, values};
 use crate::store::{Row, Store, first};
 
 /// The answer to one scan.
@@ -134,7 +134,7 @@ impl Ledger {
 fn first_entry(store: &mut dyn Store, merchant: &str, code: &str, shopper: &str) -> Result<Option<Entry>, LedgerError> {
     let mut prefix = Vec::new();
     values::put_texts(&[merchant, code, shopper], &mut prefix);
-    for (_, value) in read::with_prefix(store, Kind::Scans, &prefix)? {
+    for (_, value) in read::with_prefix(store, SegmentKind::Scans, &prefix)? {
         let scan = values::scan(&value)?;
         if matches!(scan.outcome, Outcome::Entered | Outcome::AlreadyClaimed) {
             return Ok(Some(Entry {
@@ -157,7 +157,7 @@ fn claim_of(
 ) -> Result<Option<(Millis, Option<String>)>, LedgerError> {
     let mut key = Vec::new();
     values::put_code_key(merchant, code, &mut key);
-    let Some(value) = read::state(store, Kind::Claims, &key)? else { return Ok(None) };
+    let Some(value) = read::state(store, SegmentKind::Claims, &key)? else { return Ok(None) };
     let claim = values::claim(&value)?;
     Ok(Some((claim.time, claim.region.map(ToOwned::to_owned))))
 }

@@ -6,7 +6,7 @@ use domain::model::time::{DAY_MS, Day, TIME_MAX, day_text, time_text};
 
 use crate::error::LedgerError;
 use crate::reader::Ledger;
-use crate::segments::{Kind as EntryKind, read, values};
+use crate::segments::{SegmentKind, read, values};
 use crate::store::sums::{SUM_COLUMNS, sum, total};
 use crate::store::{Dialect, Row, Store, reading};
 
@@ -175,7 +175,7 @@ impl Table {
                     ("first_time", Time),
                     ("first_region", Text),
                 ],
-                // Its rows are entries of segments.
+                // Its rows are in segments.
                 "",
             ),
         }
@@ -215,10 +215,10 @@ impl Ledger {
 /// Writes the rows of the table `codes`: the order of keys is their order.
 fn write_codes(store: &mut dyn Store, out: &mut Output<'_>) -> Result<(), LedgerError> {
     let (columns, _) = Table::Codes.query();
-    let mut all = read::in_order(store, EntryKind::Codes)?;
+    let mut all = read::in_order(store, SegmentKind::Codes)?;
     let mut done = Ok(());
     let mut write = |key: &[u8], value: &[u8]| {
-        let ([merchant, code], _) = values::texts(EntryKind::Codes, key)?;
+        let ([merchant, code], _) = values::texts(SegmentKind::Codes, key)?;
         let (scans, state) = values::code(value)?;
         let region = state.first_region.unwrap_or_default();
         let time = time_text(state.first_time.min(TIME_MAX));

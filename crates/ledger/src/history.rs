@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::error::LedgerError;
 use crate::reader::Ledger;
-use crate::segments::{Kind, read, values};
+use crate::segments::{SegmentKind, read, values};
 use crate::store::{Row, Store, all, first, reading};
 
 const MERCHANTS: &str = "SELECT DISTINCT merchant FROM rules ORDER BY 1";
@@ -41,7 +41,7 @@ impl History {
     ) -> Result<Option<Self>, LedgerError> {
         let mut key = Vec::new();
         values::put_code_key(merchant, code, &mut key);
-        let item = match read::state(store, Kind::Codes, &key)? {
+        let item = match read::state(store, SegmentKind::Codes, &key)? {
             None => None,
             Some(value) => {
                 let (scans, state) = values::code(&value)?;
@@ -54,8 +54,8 @@ impl History {
             }
         };
         let mut scans = Vec::new();
-        for (key, value) in read::with_prefix(store, Kind::Scans, &key)? {
-            let ([.., by], position) = values::texts::<3>(Kind::Scans, &key)?;
+        for (key, value) in read::with_prefix(store, SegmentKind::Scans, &key)? {
+            let ([.., by], position) = values::texts::<3>(SegmentKind::Scans, &key)?;
             scans.push((position.to_vec(), by.to_owned(), value));
         }
         if item.is_none() && scans.is_empty() {
@@ -92,10 +92,10 @@ impl Ledger {
         each: &mut dyn FnMut(&str, &str, u64),
     ) -> Result<(), LedgerError> {
         reading(self.store.as_mut(), |store| {
-            let mut all = read::in_order(store, Kind::Scans)?;
+            let mut all = read::in_order(store, SegmentKind::Scans)?;
             let mut found = Ok(());
             let mut entry = |key: &[u8], value: &[u8]| {
-                let ([of, code, shopper], _) = values::texts(Kind::Scans, key)?;
+                let ([of, code, shopper], _) = values::texts(SegmentKind::Scans, key)?;
                 let scan = values::scan(value)?;
                 if of == merchant
                     && scan.campaign == Some(campaign)

@@ -259,29 +259,29 @@ impl Writer {
         Ok(())
     }
 
-    /// Merges segments of the writer's partitions, and removes old answers among them: one step for each, in a transaction of its
-    /// own.
+    /// Merges segments after a commit, if that is due. What fails and may pass is tried again after a later commit.
     fn merge(&mut self, committed: u64) -> Result<(), LedgerError> {
         if !self.merges.is_due() {
             return Ok(());
         }
-        let owners = match merge::owners(self.store.as_mut()) {
-            Err(error) if error.is_passing() => return Ok(()),
-            owners => owners?,
-        };
+        match self.merge_step(committed) {
+            Err(error) if error.is_passing() => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Merges segments of the writer's partitions, and removes old answers among them: one step for each, in a transaction of its
+    /// own.
+    fn merge_step(&mut self, committed: u64) -> Result<(), LedgerError> {
+        self.merges.note(true);
         let mut is_busy = false;
-        for owner in owners.into_iter().filter(|owner| self.chains.contains_key(owner)) {
-            let (store, at) = (self.store.as_mut(), &self.at);
-            let step = Step::after(owner, committed);
-            let done = transaction(store, TransactionKind::Write, |store| {
-                check_unchanged(store, at)?;
-                merge::step(store, step)
-            });
-            match done {
-                Ok(has_more) => is_busy |= has_more,
-                // It is done after a later commit.
-                Err(error) if error.is_passing() => is_busy = true,
-                Err(error) => return Err(error),
+        for owner in merge::owners(self.store.as_mut())? {
+            if self.chains.contains_key(&owner) {
+                let at = &self.at;
+                is_busy |= transaction(self.store.as_mut(), TransactionKind::Write, |store| {
+                    check_unchanged(store, at)?;
+                    merge::step(store, Step::after(owner, committed))
+                })?;
             }
         }
         self.merges.note(is_busy);
@@ -298,13 +298,16 @@ impl Writer {
         Ok(sum.unwrap_or_default())
     }
 
-    /// Commits a last time and closes the database. SQLite then has all of it in one file, unless another connection still reads an
+    /// Commits a last time and closes the database; of a `run`, merges that have begun are finished first. SQLite then has all of it in one file, unless another connection still reads an
     /// older state.
     ///
     /// # Errors
     /// As [`Writer::commit`].
     pub fn close(mut self) -> Result<(), LedgerError> {
         self.commit()?;
+        while !self.keeps_answers && self.merges.is_busy() {
+            self.merge_step(0)?;
+        }
         self.store.close()
     }
 }

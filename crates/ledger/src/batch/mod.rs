@@ -142,8 +142,10 @@ impl Batch {
             What::CodeAlarm { code, time, shoppers } => {
                 self.alarms.insert((merchant, code.to_owned()), cells![time, i64::from(shoppers)]);
             }
-            What::Answer(answer) => self.answer(fact.merchant, &answer, None),
-            What::Granted { answer, kind, amount } => self.answer(fact.merchant, &answer, Some((kind, amount))),
+            What::Answer(answer) => self.answer(fact.merchant, &answer, None, position),
+            What::Granted { answer, kind, amount } => {
+                self.answer(fact.merchant, &answer, Some((kind, amount)), position);
+            }
             What::Unlocking { shopper, action, time } => {
                 self.unlocking.push(Row { merchant, cells: cells![shopper, Cell::Word(action.as_str()), time] });
             }
@@ -178,7 +180,13 @@ impl Batch {
     }
 
     /// Adds an answer. Of the answers to one event that to its latest delivery counts, and of these that of the latest desk.
-    fn answer(&mut self, merchant: &str, a: &fact::Answer<'_>, granted: Option<(PrizeKind, Option<i64>)>) {
+    fn answer(
+        &mut self,
+        merchant: &str,
+        a: &fact::Answer<'_>,
+        granted: Option<(PrizeKind, Option<i64>)>,
+        position: FactPosition,
+    ) {
         let answer = StoredAnswer {
             result: a.result,
             code: a.code,
@@ -189,8 +197,10 @@ impl Batch {
             whose: a.shopper.map(|shopper| (merchant, shopper)),
         };
         let answers = self.answers.entry(a.received.div_euclid(HOUR_MS)).or_default();
-        answers
-            .push(|key| key.extend_from_slice(&a.key.to_be_bytes()), |value| answer.put((a.received, a.desk), value));
+        answers.push(
+            |key| key.extend_from_slice(&a.key.to_be_bytes()),
+            |value| answer.put((a.received, a.desk), position, value),
+        );
     }
 }
 

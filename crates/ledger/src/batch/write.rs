@@ -9,7 +9,7 @@ use super::tables::{ALARMS, AWARDS, COUNTERS, FUNNELS, MEMBERS, ORDERS, POSTINGS
 use super::{Batch, Cell, Cells, MerchantNumber, Row};
 use crate::error::LedgerError;
 use crate::segments::buffer::Buffer;
-use crate::segments::{self, ALWAYS, Kind};
+use crate::segments::{self, ALWAYS, SegmentKind};
 use crate::store::sums::divided;
 use crate::store::{Insert, Sink, Store, Value};
 
@@ -40,13 +40,13 @@ pub(crate) fn write(batches: &[(u16, &Batch)], owner: u16, store: &mut dyn Store
         let buffers: Vec<&Buffer> = batches.iter().map(|(_, batch)| of(batch)).collect();
         segments::add(store, owner, kind, ALWAYS, &buffers)
     };
-    add(Kind::Codes, |batch| &batch.codes)?;
-    add(Kind::Claims, |batch| &batch.claims)?;
-    add(Kind::Scans, |batch| &batch.scans)?;
+    add(SegmentKind::Codes, |batch| &batch.codes)?;
+    add(SegmentKind::Claims, |batch| &batch.claims)?;
+    add(SegmentKind::Scans, |batch| &batch.scans)?;
     let hours: BTreeSet<i64> = batches.iter().flat_map(|(_, batch)| batch.answers.keys().copied()).collect();
     hours.into_iter().try_for_each(|hour| {
         let buffers: Vec<&Buffer> = batches.iter().filter_map(|(_, batch)| batch.answers.get(&hour)).collect();
-        segments::add(store, owner, Kind::Answers, hour, &buffers)
+        segments::add(store, owner, SegmentKind::Answers, hour, &buffers)
     })
 }
 

@@ -1,30 +1,30 @@
-//! Blocks: sorted entries as bytes, each small enough for one page of the database.
+//! Blocks: sorted pairs as bytes, each small enough for one page of the database.
 
 use crate::error::LedgerError;
 
 /// First byte of a block: the version of its format.
 const VERSION: u8 = 1;
-/// Maximum size of a block with more than one entry, bytes: a row of SQLite in one page of 4 KiB, two in a page of Postgres.
+/// Maximum size of a block with more than one pair, bytes: a row of SQLite in one page of 4 KiB, two in a page of Postgres.
 const BLOCK_BYTES_MAX: usize = 3800;
-/// Bytes before an entry: the lengths of its key and of its value.
+/// Bytes before a pair: the lengths of its key and of its value.
 const LENGTHS: usize = 4;
 
-/// An entry: a key, and a value. Of values of one key the bytewise greatest counts.
-pub(crate) type Entry<'a> = (&'a [u8], &'a [u8]);
+/// A key and its value. Of several values of a key the bytewise greatest counts.
+pub(crate) type Pair<'a> = (&'a [u8], &'a [u8]);
 
 /// A block as a row: its first key, and its bytes.
 pub(super) type Block = (Vec<u8>, Vec<u8>);
 
-/// Cuts sorted entries into blocks.
+/// Cuts sorted pairs into blocks.
 #[derive(Debug, Default)]
 pub(super) struct BlockWriter {
     pub(super) blocks: Vec<Block>,
-    pub(super) entries: u64,
+    pub(super) pairs: u64,
 }
 
 impl BlockWriter {
-    /// Adds an entry, whose key is above that of the entry before it.
-    pub(super) fn push(&mut self, (key, value): Entry<'_>) {
+    /// Adds a pair, whose key is above that of the pair before it.
+    pub(super) fn push(&mut self, (key, value): Pair<'_>) {
         let bytes = LENGTHS + key.len() + value.len();
         let block = match self.blocks.last_mut() {
             Some((_, block)) if block.len() + bytes <= BLOCK_BYTES_MAX => block,
@@ -41,17 +41,17 @@ impl BlockWriter {
         }
         block.extend_from_slice(key);
         block.extend_from_slice(value);
-        self.entries += 1;
+        self.pairs += 1;
     }
 }
 
-/// Reads the entries of a block from a position on.
+/// Reads the pairs of a block from a position on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cursor(usize);
 
 impl Cursor {
-    /// The next entry of the block, in which the cursor moves.
-    pub(super) fn next<'a>(&mut self, block: &'a [u8]) -> Result<Option<Entry<'a>>, LedgerError> {
+    /// The next pair of the block, in which the cursor moves.
+    pub(super) fn next<'a>(&mut self, block: &'a [u8]) -> Result<Option<Pair<'a>>, LedgerError> {
         let damaged = || LedgerError::Damaged("segment_blocks.body: a block that is no whole block".to_owned());
         if self.0 == 0 {
             match block.first() {
@@ -69,10 +69,10 @@ impl Cursor {
         let (lengths, rest) = left.split_first_chunk::<LENGTHS>().ok_or_else(damaged)?;
         let [key, value] =
             [[lengths[0], lengths[1]], [lengths[2], lengths[3]]].map(u16::from_le_bytes).map(usize::from);
-        let entry = rest.split_at_checked(key).ok_or_else(damaged)?;
-        let value = entry.1.get(..value).ok_or_else(damaged)?;
+        let pair = rest.split_at_checked(key).ok_or_else(damaged)?;
+        let value = pair.1.get(..value).ok_or_else(damaged)?;
         self.0 += LENGTHS + key + value.len();
-        Ok(Some((entry.0, value)))
+        Ok(Some((pair.0, value)))
     }
 }
 
@@ -89,20 +89,19 @@ mod tests {
     }
 
     #[test]
-    fn blocks_give_back_their_entries_and_fit_a_page() {
-        let entries: Vec<Block> =
-            (0..2_000_u32).map(|n| (n.to_be_bytes().to_vec(), vec![7; n as usize % 90])).collect();
+    fn blocks_give_back_their_pairs_and_fit_a_page() {
+        let pairs: Vec<Block> = (0..2_000_u32).map(|n| (n.to_be_bytes().to_vec(), vec![7; n as usize % 90])).collect();
         let mut writer = BlockWriter::default();
-        entries.iter().for_each(|(key, value)| writer.push((key, value)));
-        assert_eq!(writer.entries, 2_000);
+        pairs.iter().for_each(|(key, value)| writer.push((key, value)));
+        assert_eq!(writer.pairs, 2_000);
         assert!(writer.blocks.len() > 1 && writer.blocks.iter().all(|(_, block)| block.len() <= BLOCK_BYTES_MAX));
         let found: Vec<_> = writer.blocks.iter().flat_map(|(_, block)| read(block).expect("whole")).collect();
-        assert_eq!(found, entries);
+        assert_eq!(found, pairs);
         assert!(writer.blocks.iter().all(|(first, block)| read(block).expect("whole")[0].0 == *first));
     }
 
     #[test]
-    fn larger_entry_has_a_block_of_its_own() {
+    fn larger_pair_has_a_block_of_its_own() {
         let mut writer = BlockWriter::default();
         for (key, bytes) in [(b"a", 10), (b"b", 5_000), (b"c", 10)] {
             writer.push((key, &vec![1; bytes]));

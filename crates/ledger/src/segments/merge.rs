@@ -1,13 +1,13 @@
 //! Merges segments, and removes old ones, a step after each commit.
 //!
-//! A merge is a row in state `target` with its sources: each step appends the next entries to it, in a transaction of its own, and
+//! A merge is a row in state `target` with its sources: each step appends the next pairs to it, in a transaction of its own, and
 //! the last one makes it `ready`. So a merge of any size delays no commit for long, and goes on after a crash where it was.
 
 use std::collections::BTreeMap;
 
 use super::block::{BlockWriter, Cursor};
 use super::read::{Ordered, newest_hour};
-use super::{HOURS_KEPT, Kind, Segment, append, insert, next_id};
+use super::{HOURS_KEPT, Segment, SegmentKind, append, insert, next_id};
 use crate::error::LedgerError;
 use crate::store::{Dialect, Store, all, first};
 
@@ -15,11 +15,11 @@ use crate::store::{Dialect, Store, all, first};
 const FAN_OUT: usize = 8;
 /// Maximum number of segments in one merge; the others have their turn later.
 const SOURCES_MAX: usize = 64;
-/// Maximum number of entries that a merge makes a segment of; larger segments stay as they are.
-const ENTRIES_MAX: u64 = 4_000_000;
-/// Number of entries that a step merges at least: some 30 ms of work.
+/// Maximum number of pairs that a merge makes a segment of; larger segments stay as they are.
+const PAIRS_MAX: u64 = 4_000_000;
+/// Number of pairs that a step merges at least: some 30 ms of work.
 const STEP_MIN: u64 = 50_000;
-/// Number of entries that a step merges for each that was committed: more than the levels that an entry passes.
+/// Number of pairs that a step merges for each that was committed: more than the levels that a pair passes.
 const STEP_SHARE: u64 = 6;
 /// Maximum number of blocks that a step deletes.
 const DROPPED_MAX: i64 = 5_000;
@@ -31,7 +31,6 @@ const CLOSED_AFTER: i64 = 2;
 pub(crate) struct Merges {
     /// Commits since it was last looked for segments to merge.
     commits: usize,
-    /// Whether a merge or a removal is not finished, as far as the writer knows.
     is_busy: bool,
 }
 
@@ -40,14 +39,14 @@ pub(crate) struct Merges {
 pub(crate) struct Step {
     /// The facts partitions whose segments are merged.
     pub(crate) owner: u16,
-    /// Number of entries after which it ends.
-    pub(crate) entries: u64,
+    /// Number of pairs after which it ends.
+    pub(crate) pairs: u64,
 }
 
 impl Step {
     /// A step after a commit of this number of facts.
     pub(crate) fn after(owner: u16, committed: u64) -> Self {
-        Self { owner, entries: STEP_MIN.max(committed * STEP_SHARE) }
+        Self { owner, pairs: STEP_MIN.max(committed * STEP_SHARE) }
     }
 }
 
@@ -60,6 +59,11 @@ impl Merges {
             self.commits = 0;
         }
         is_due
+    }
+
+    /// Whether a merge or a removal is not finished, as far as the writer knows.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.is_busy
     }
 
     /// Notes whether steps are left.
@@ -102,16 +106,16 @@ fn is_locked(store: &mut dyn Store, owner: u16) -> Result<bool, LedgerError> {
 }
 
 fn find(store: &mut dyn Store, owner: u16, state: &str) -> Result<Vec<Segment>, LedgerError> {
-    let sql = "SELECT id, kind, hour, level, entries FROM segments WHERE owner = $1 AND state = $2 ORDER BY id";
+    let sql = "SELECT id, kind, hour, level, pairs FROM segments WHERE owner = $1 AND state = $2 ORDER BY id";
     all(store, sql, &[i64::from(owner).into(), state.into()], |row| {
         let kind = row.text_of(1)?;
-        let known = Kind::ALL.into_iter().find(|k| k.as_str() == kind);
+        let known = SegmentKind::ALL.into_iter().find(|k| k.as_str() == kind);
         Ok(Segment {
             id: row.int_of(0)?,
             kind: known.ok_or_else(|| LedgerError::Damaged(format!("segments.kind {kind}")))?,
             hour: row.int_of(2)?,
             level: row.int_of(3)?,
-            entries: row.int_of(4)?.cast_unsigned(),
+            pairs: row.int_of(4)?.cast_unsigned(),
         })
     })
 }
@@ -120,7 +124,7 @@ fn find(store: &mut dyn Store, owner: u16, state: &str) -> Result<Vec<Segment>, 
 fn expire(store: &mut dyn Store, owner: u16, oldest: i64) -> Result<(), LedgerError> {
     let sql =
         "UPDATE segments SET state = 'dropped' WHERE owner = $1 AND kind = $2 AND hour < $3 AND state <> 'dropped'";
-    store.execute(sql, &[i64::from(owner).into(), Kind::Answers.as_str().into(), oldest.into()])?;
+    store.execute(sql, &[i64::from(owner).into(), SegmentKind::Answers.as_str().into(), oldest.into()])?;
     Ok(())
 }
 
@@ -147,7 +151,7 @@ fn begin(store: &mut dyn Store, owner: u16, now: i64) -> Result<bool, LedgerErro
     let Some(sources) = choose(ready, now) else { return Ok(false) };
     let level = sources.iter().map(|source| source.level).max().unwrap_or(0) + 1;
     let Segment { kind, hour, .. } = sources[0];
-    let target = Segment { id: next_id(store, owner)?, kind, hour, level, entries: 0 };
+    let target = Segment { id: next_id(store, owner)?, kind, hour, level, pairs: 0 };
     insert(store, owner, &target, "target")?;
     for source in sources {
         let sql = "UPDATE segments SET state = 'source', target = $1 WHERE id = $2";
@@ -160,18 +164,18 @@ fn begin(store: &mut dyn Store, owner: u16, now: i64) -> Result<bool, LedgerErro
 fn choose(ready: Vec<Segment>, now: i64) -> Option<Vec<Segment>> {
     let mut groups: BTreeMap<(&str, i64, Option<i64>), Vec<Segment>> = BTreeMap::new();
     for segment in ready {
-        let is_closed = segment.kind == Kind::Answers && segment.hour <= now - CLOSED_AFTER;
+        let is_closed = segment.kind == SegmentKind::Answers && segment.hour <= now - CLOSED_AFTER;
         let level = (!is_closed).then_some(segment.level);
         groups.entry((segment.kind.as_str(), segment.hour, level)).or_default().push(segment);
     }
     groups.into_iter().find_map(|((.., level), mut group)| {
         let least = if level.is_some() { FAN_OUT } else { 2 };
         // The smallest first: the most segments go for the least work.
-        group.sort_by_key(|segment| (segment.entries, segment.id));
-        let mut entries = 0;
+        group.sort_by_key(|segment| (segment.pairs, segment.id));
+        let mut pairs = 0;
         let fits = |segment: &Segment| {
-            entries += segment.entries;
-            entries <= ENTRIES_MAX
+            pairs += segment.pairs;
+            pairs <= PAIRS_MAX
         };
         let most = if level.is_some() { FAN_OUT } else { SOURCES_MAX };
         let sources: Vec<Segment> = group.into_iter().take(most).take_while(fits).collect();
@@ -179,7 +183,7 @@ fn choose(ready: Vec<Segment>, now: i64) -> Option<Vec<Segment>> {
     })
 }
 
-/// Appends the next entries to each merge that has begun.
+/// Appends the next pairs to each merge that has begun.
 fn go_on(store: &mut dyn Store, step: Step) -> Result<(), LedgerError> {
     for target in find(store, step.owner, "target")? {
         let sql = "SELECT id FROM segments WHERE target = $1 AND state = 'source' ORDER BY id";
@@ -188,14 +192,14 @@ fn go_on(store: &mut dyn Store, step: Step) -> Result<(), LedgerError> {
         let mut ordered = Ordered::over(store, sources, &after)?;
         let mut writer = BlockWriter::default();
         let mut has_more = true;
-        while has_more && writer.entries < step.entries {
-            has_more = ordered.next(store, &mut |entry| writer.push(entry))?;
+        while has_more && writer.pairs < step.pairs {
+            has_more = ordered.next(store, &mut |pair| writer.push(pair))?;
         }
         append(store, target.id, &writer)?;
-        let entries = (target.entries + writer.entries).cast_signed();
+        let pairs = (target.pairs + writer.pairs).cast_signed();
         let state = if has_more { "target" } else { "ready" };
-        let sql = "UPDATE segments SET entries = $1, state = $2 WHERE id = $3";
-        store.execute(sql, &[entries.into(), state.into(), target.id.into()])?;
+        let sql = "UPDATE segments SET pairs = $1, state = $2 WHERE id = $3";
+        store.execute(sql, &[pairs.into(), state.into(), target.id.into()])?;
         if !has_more {
             let sql = "UPDATE segments SET state = 'dropped' WHERE target = $1 AND state = 'source'";
             store.execute(sql, &[target.id.into()])?;
@@ -204,7 +208,7 @@ fn go_on(store: &mut dyn Store, step: Step) -> Result<(), LedgerError> {
     Ok(())
 }
 
-/// The last key that a segment has; empty, which no key is, for one without entries.
+/// The last key that a segment has; empty, which no key is, for one without pairs.
 fn last_key(store: &mut dyn Store, segment: i64) -> Result<Vec<u8>, LedgerError> {
     let sql = "SELECT body FROM segment_blocks WHERE segment = $1 ORDER BY first DESC LIMIT 1";
     let block = first(store, sql, &[segment.into()], |row| Ok(row.bytes(0)?.unwrap_or_default().to_vec()))?;

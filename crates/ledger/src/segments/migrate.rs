@@ -8,8 +8,8 @@ use domain::model::fact::{Outcome, ScanResult};
 use domain::model::rules::PrizeKind;
 
 use super::buffer::Buffer;
-use super::values::{StoredAnswer, StoredClaim, StoredCode, StoredScan, put_code_key, put_scan_key};
-use super::{ALWAYS, Kind, add};
+use super::values::{FactPosition, StoredAnswer, StoredClaim, StoredCode, StoredScan, put_code_key, put_scan_key};
+use super::{ALWAYS, SegmentKind, add};
 use crate::error::LedgerError;
 use crate::store::{Row, Store};
 
@@ -17,6 +17,8 @@ use crate::store::{Row, Store};
 const ROWS_MOVED: i64 = 100_000;
 /// The facts partition that owns what was moved.
 const OWNER: u16 = 0;
+/// The position of what was moved without one: before all others.
+const BEFORE: FactPosition = (0, 0);
 
 const CODES: &str = "SELECT merchant, code, kind, scans, first_time, first_region FROM codes
   WHERE (merchant, code) > ($1, $2) ORDER BY merchant, code LIMIT $3";
@@ -51,7 +53,7 @@ fn move_codes(store: &mut dyn Store) -> Result<(), LedgerError> {
             Ok(())
         })?;
         let Some(next) = next else { return Ok(()) };
-        add(store, OWNER, Kind::Codes, ALWAYS, &[&codes])?;
+        add(store, OWNER, SegmentKind::Codes, ALWAYS, &[&codes])?;
         last = next;
     }
 }
@@ -93,8 +95,8 @@ fn move_scans(store: &mut dyn Store) -> Result<(), LedgerError> {
             Ok(())
         })?;
         let Some(next) = next else { return Ok(()) };
-        add(store, OWNER, Kind::Scans, ALWAYS, &[&scans])?;
-        add(store, OWNER, Kind::Claims, ALWAYS, &[&claims])?;
+        add(store, OWNER, SegmentKind::Scans, ALWAYS, &[&scans])?;
+        add(store, OWNER, SegmentKind::Claims, ALWAYS, &[&claims])?;
         last = next;
     }
 }
@@ -123,13 +125,13 @@ fn move_answers(store: &mut dyn Store) -> Result<(), LedgerError> {
             };
             let rank = (row.int_of(2)?, desk);
             let answers = hours.entry(hour).or_default();
-            answers.push(|to| to.extend_from_slice(&key), |value| answer.put(rank, value));
+            answers.push(|to| to.extend_from_slice(&key), |value| answer.put(rank, BEFORE, value));
             next = Some((hour, key.to_vec()));
             Ok(())
         })?;
         let Some(next) = next else { return Ok(()) };
         for (hour, answers) in &hours {
-            add(store, OWNER, Kind::Answers, *hour, &[answers])?;
+            add(store, OWNER, SegmentKind::Answers, *hour, &[answers])?;
         }
         last = next;
     }

@@ -4,12 +4,12 @@
 //! it has, sorted, as a segment of a few blocks. Segments of one level are merged into one of the next, so that a query looks at
 //! few of them. A merge changes no answer: a reader takes the greatest value of a key, wherever it finds it.
 //!
-//! - `buffer`: entries in memory
-//! - `block`: sorted entries as bytes
+//! - `buffer`: pairs (a key and its value) in memory
+//! - `block`: sorted pairs as bytes
 //! - `merge`: merges segments, and removes old ones, in steps
 //! - `migrate`: moves the rows of older schemas
 //! - `read`: looks up keys, and reads in the order of keys
-//! - `values`: the keys and values of entries
+//! - `values`: the keys and values of each kind
 
 pub(crate) mod block;
 pub(crate) mod buffer;
@@ -25,9 +25,9 @@ use self::buffer::Buffer;
 use crate::error::LedgerError;
 use crate::store::{Insert, Store, Type, first};
 
-/// What entries are about. Each has its own keys.
+/// What the pairs of a segment are about. Each kind has its own keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum SegmentKind {
     /// The answers to scans, by event. Kept for a day.
     Answers,
     /// The states of item codes.
@@ -38,7 +38,7 @@ pub(crate) enum Kind {
     Scans,
 }
 
-impl Kind {
+impl SegmentKind {
     const ALL: [Self; 4] = [Self::Answers, Self::Codes, Self::Claims, Self::Scans];
 
     /// The word in the tables.
@@ -62,7 +62,7 @@ const SEGMENTS: Insert = Insert {
         ("kind", Type::Text),
         ("hour", Type::Int),
         ("level", Type::Int),
-        ("entries", Type::Int),
+        ("pairs", Type::Int),
         ("state", Type::Text),
         ("target", Type::Int),
     ],
@@ -86,29 +86,29 @@ pub(crate) const ALWAYS: i64 = 0;
 #[derive(Clone, Debug)]
 struct Segment {
     id: i64,
-    kind: Kind,
+    kind: SegmentKind,
     /// The hour of `received` of its answers; [`ALWAYS`] for other kinds.
     hour: i64,
     level: i64,
-    entries: u64,
+    pairs: u64,
 }
 
-/// Writes entries as a segment of the lowest level. `owner` is a facts partition whose row of `progress` the transaction has
+/// Writes pairs as a segment of the lowest level. `owner` is a facts partition whose row of `progress` the transaction has
 /// locked: ids of its segments are given under that lock.
 pub(crate) fn add(
     store: &mut dyn Store,
     owner: u16,
-    kind: Kind,
+    kind: SegmentKind,
     hour: i64,
     buffers: &[&Buffer],
 ) -> Result<(), LedgerError> {
-    let entries = buffer::sorted(buffers);
-    if entries.is_empty() {
+    let pairs = buffer::sorted(buffers);
+    if pairs.is_empty() {
         return Ok(());
     }
     let mut writer = BlockWriter::default();
-    entries.into_iter().for_each(|entry| writer.push(entry));
-    let segment = Segment { id: next_id(store, owner)?, kind, hour, level: 0, entries: writer.entries };
+    pairs.into_iter().for_each(|pair| writer.push(pair));
+    let segment = Segment { id: next_id(store, owner)?, kind, hour, level: 0, pairs: writer.pairs };
     insert(store, owner, &segment, "ready")?;
     append(store, segment.id, &writer)
 }
@@ -131,7 +131,7 @@ fn insert(store: &mut dyn Store, owner: u16, segment: &Segment, state: &'static 
             segment.kind.as_str().into(),
             segment.hour.into(),
             segment.level.into(),
-            segment.entries.cast_signed().into(),
+            segment.pairs.cast_signed().into(),
             state.into(),
             None::<i64>.into(),
         ])

@@ -1,29 +1,18 @@
-//! Segments beside a map: random entries, merges, crashes and expiry give the same answers.
+//! Segments beside a map: random pairs, merges, crashes and expiry give the same answers.
 
 use std::collections::BTreeMap;
 
+use sim::generate::rng::Rng;
+
 use super::buffer::Buffer;
 use super::merge::{Merges, Step, step};
-use super::{ALWAYS, HOURS_KEPT, Kind, add, read};
+use super::{ALWAYS, HOURS_KEPT, SegmentKind, add, read};
 use crate::error::LedgerError;
 use crate::schema::{Origin, create};
 use crate::store::sqlite::Sqlite;
 use crate::store::{Store, TransactionKind, all, reading, transaction};
 
 const OWNERS: u16 = 2;
-
-/// SplitMix64.
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-}
 
 /// What a reader must find: the greatest value of each key, by kind and hour.
 type Model = BTreeMap<(&'static str, i64), BTreeMap<Vec<u8>, Vec<u8>>>;
@@ -34,15 +23,14 @@ fn store() -> Box<dyn Store> {
     Box::new(Sqlite::new(db))
 }
 
-fn commit(store: &mut dyn Store, model: &mut Model, rng: &mut Rng, kind: Kind, hour: i64) {
-    let owner = u16::try_from(rng.below(u64::from(OWNERS))).expect("few");
+fn commit(store: &mut dyn Store, model: &mut Model, rng: &mut Rng, kind: SegmentKind, hour: i64) {
+    let owner = u16::try_from(rng.below(usize::from(OWNERS))).expect("few");
     let mut buffers = [Buffer::default(), Buffer::default()];
     let kept = model.entry((kind.as_str(), hour)).or_default();
     for _ in 0..rng.below(60) {
-        let key = rng.below(400).to_be_bytes();
-        let value =
-            vec![u8::try_from(rng.below(256)).expect("a byte"); usize::try_from(rng.below(200)).expect("small")];
-        let buffer = &mut buffers[usize::try_from(rng.below(2)).expect("small")];
+        let key = (rng.below(400) as u64).to_be_bytes();
+        let value = vec![u8::try_from(rng.below(256)).expect("a byte"); rng.below(200)];
+        let buffer = &mut buffers[rng.below(2)];
         buffer.push(|to| to.extend_from_slice(&key), |to| to.extend_from_slice(&value));
         let greatest = kept.entry(key.to_vec()).or_default();
         if *greatest < value {
@@ -60,19 +48,19 @@ fn compare(store: &mut dyn Store, model: &Model) {
         .iter()
         .filter(|((kind, hour), _)| *kind == "answers" && newest.is_some_and(|newest| *hour >= newest - HOURS_KEPT));
     let mut greatest: BTreeMap<&[u8], &[u8]> = BTreeMap::new();
-    for (key, value) in answers.flat_map(|(_, entries)| entries) {
+    for (key, value) in answers.flat_map(|(_, pairs)| pairs) {
         let known = greatest.entry(key).or_insert(value);
         *known = (*known).max(value);
     }
     for key in 0..410_u64 {
         let key = key.to_be_bytes();
-        let found = read::lookup(store, Kind::Answers, newest.unwrap_or(0) - HOURS_KEPT, &key).expect("read");
+        let found = read::lookup(store, SegmentKind::Answers, newest.unwrap_or(0) - HOURS_KEPT, &key).expect("read");
         assert_eq!(found.as_deref(), greatest.get(&key[..]).copied(), "{key:?}");
     }
     let none = BTreeMap::new();
     let codes = model.get(&("codes", ALWAYS)).unwrap_or(&none);
     let in_order = reading(store, |store| {
-        let (mut ordered, mut found) = (read::in_order(store, Kind::Codes)?, Vec::new());
+        let (mut ordered, mut found) = (read::in_order(store, SegmentKind::Codes)?, Vec::new());
         while ordered.next(store, &mut |(key, value)| found.push((key.to_vec(), value.to_vec())))? {}
         Ok::<_, LedgerError>(found)
     });
@@ -80,7 +68,7 @@ fn compare(store: &mut dyn Store, model: &Model) {
     assert_eq!(in_order.expect("read"), wanted);
     for first in [0_u8, 1] {
         let prefix = [0, 0, 0, 0, 0, 0, first];
-        let found = read::with_prefix(store, Kind::Codes, &prefix).expect("read");
+        let found = read::with_prefix(store, SegmentKind::Codes, &prefix).expect("read");
         let wanted: Vec<_> = wanted.iter().filter(|(key, _)| key.starts_with(&prefix)).cloned().collect();
         assert_eq!(found, wanted);
     }
@@ -89,16 +77,16 @@ fn compare(store: &mut dyn Store, model: &Model) {
 #[test]
 fn merges_crashes_and_expiry_change_no_answer() {
     for seed in 0..20 {
-        let (mut rng, mut model) = (Rng(seed), Model::new());
+        let (mut rng, mut model) = (Rng::new(seed), Model::new());
         let mut store = store();
         let (mut hour, mut merges) = (1_000, Merges::default());
         for round in 0..400 {
-            hour += i64::from(rng.below(20) == 0) * i64::try_from(1 + rng.below(3)).expect("few");
+            hour += i64::from(rng.below(20) == 0) * rng.range(1, 4);
             let of_answers = hour - i64::from(rng.below(10) == 0);
-            commit(store.as_mut(), &mut model, &mut rng, Kind::Answers, of_answers);
-            commit(store.as_mut(), &mut model, &mut rng, Kind::Codes, ALWAYS);
-            // A step of few entries, so that a merge takes several.
-            let limits = |owner| Step { owner, entries: 40 };
+            commit(store.as_mut(), &mut model, &mut rng, SegmentKind::Answers, of_answers);
+            commit(store.as_mut(), &mut model, &mut rng, SegmentKind::Codes, ALWAYS);
+            // A step of few pairs, so that a merge takes several.
+            let limits = |owner| Step { owner, pairs: 40 };
             for owner in 0..OWNERS {
                 if merges.is_due() {
                     let is_cut = rng.below(4) == 0;
@@ -118,7 +106,7 @@ fn merges_crashes_and_expiry_change_no_answer() {
         compare(store.as_mut(), &model);
         for owner in 0..OWNERS {
             let mut steps = 0;
-            while transaction(store.as_mut(), TransactionKind::Write, |store| step(store, Step { owner, entries: 40 }))
+            while transaction(store.as_mut(), TransactionKind::Write, |store| step(store, Step { owner, pairs: 40 }))
                 .expect("a step")
             {
                 steps += 1;

@@ -4,8 +4,8 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 
-use super::block::{Cursor, Entry};
-use super::{ALWAYS, HOURS_KEPT, Kind, READABLE};
+use super::block::{Cursor, Pair};
+use super::{ALWAYS, HOURS_KEPT, READABLE, SegmentKind};
 use crate::error::LedgerError;
 use crate::store::{Store, all, first};
 
@@ -15,27 +15,27 @@ const BLOCKS_READ: i64 = 32;
 /// The hour of the latest answers of all writers.
 pub(crate) fn newest_hour(store: &mut dyn Store) -> Result<Option<i64>, LedgerError> {
     let sql = "SELECT MAX(hour) FROM segments WHERE kind = $1";
-    Ok(first(store, sql, &[Kind::Answers.as_str().into()], |row| row.int(0))?.flatten())
+    Ok(first(store, sql, &[SegmentKind::Answers.as_str().into()], |row| row.int(0))?.flatten())
 }
 
 /// The answer to an event, unless it is too old to be kept.
 pub(crate) fn answer(store: &mut dyn Store, event: u128) -> Result<Option<Vec<u8>>, LedgerError> {
     let Some(newest) = newest_hour(store)? else { return Ok(None) };
-    lookup(store, Kind::Answers, newest - HOURS_KEPT, &event.to_be_bytes())
+    lookup(store, SegmentKind::Answers, newest - HOURS_KEPT, &event.to_be_bytes())
 }
 
-/// An entry that is copied out of its block.
+/// A pair that is copied out of its block.
 pub(crate) type Owned = (Vec<u8>, Vec<u8>);
 
-/// The greatest value of a key of a kind whose entries stay.
-pub(crate) fn state(store: &mut dyn Store, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
+/// The greatest value of a key of a kind whose pairs stay.
+pub(crate) fn state(store: &mut dyn Store, kind: SegmentKind, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
     lookup(store, kind, ALWAYS, key)
 }
 
 /// The greatest value of a key, in segments of hours from `oldest` on.
 pub(super) fn lookup(
     store: &mut dyn Store,
-    kind: Kind,
+    kind: SegmentKind,
     oldest: i64,
     key: &[u8],
 ) -> Result<Option<Vec<u8>>, LedgerError> {
@@ -57,8 +57,8 @@ pub(super) fn lookup(
     Ok(greatest)
 }
 
-/// All entries whose keys begin with `prefix`, in the order of their keys. All are in memory at once: a prefix names a code.
-pub(crate) fn with_prefix(store: &mut dyn Store, kind: Kind, prefix: &[u8]) -> Result<Vec<Owned>, LedgerError> {
+/// All pairs whose keys begin with `prefix`, in the order of their keys. All are in memory at once: a prefix names a code.
+pub(crate) fn with_prefix(store: &mut dyn Store, kind: SegmentKind, prefix: &[u8]) -> Result<Vec<Owned>, LedgerError> {
     let sql = format!(
         "SELECT b.body FROM segments s JOIN segment_blocks b ON b.segment = s.id
          WHERE kind = $2 AND {READABLE} AND b.first < $3 AND b.first >= COALESCE((SELECT c.first FROM segment_blocks c
@@ -86,13 +86,13 @@ pub(crate) fn with_prefix(store: &mut dyn Store, kind: Kind, prefix: &[u8]) -> R
 }
 
 /// The readable segments of a kind.
-fn readable(store: &mut dyn Store, kind: Kind) -> Result<Vec<i64>, LedgerError> {
+fn readable(store: &mut dyn Store, kind: SegmentKind) -> Result<Vec<i64>, LedgerError> {
     let sql = format!("SELECT id FROM segments WHERE kind = $1 AND {READABLE} ORDER BY id");
     all(store, &sql, &[kind.as_str().into()], |row| row.int_of(0))
 }
 
-/// All entries of a kind in the order of their keys, one of each key. The caller has a transaction, so that all are of one state.
-pub(crate) fn in_order(store: &mut dyn Store, kind: Kind) -> Result<Ordered, LedgerError> {
+/// All pairs of a kind in the order of their keys, one of each key. The caller has a transaction, so that all are of one state.
+pub(crate) fn in_order(store: &mut dyn Store, kind: SegmentKind) -> Result<Ordered, LedgerError> {
     let segments = readable(store, kind)?;
     Ordered::over(store, segments, &[])
 }
@@ -103,14 +103,14 @@ struct Source {
     segment: i64,
     /// Blocks that are read already.
     blocks: Vec<Vec<u8>>,
-    /// The next entry: its block, and its place in it.
+    /// The next pair: its block, and its place in it.
     block: usize,
     cursor: Cursor,
     /// The first key of the last block that is read; `None` after the last block.
     last: Option<Vec<u8>>,
 }
 
-/// The next entry of a source.
+/// The next pair of a source.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Head {
     key: Vec<u8>,
@@ -159,7 +159,7 @@ impl Source {
         })
     }
 
-    /// Puts the next entry into `head`; `false` after the last one.
+    /// Puts the next pair into `head`; `false` after the last one.
     fn next(&mut self, store: &mut dyn Store, head: &mut Head) -> Result<bool, LedgerError> {
         loop {
             while let Some(block) = self.blocks.get(self.block) {
@@ -179,12 +179,12 @@ impl Source {
     }
 }
 
-/// Entries of several segments in the order of their keys.
+/// Pairs of several segments in the order of their keys.
 #[derive(Debug)]
 pub(crate) struct Ordered {
     sources: Vec<Source>,
     heads: BinaryHeap<Reverse<Head>>,
-    /// The key of the entry that was passed last.
+    /// The key of the pair that was passed last.
     passed: Option<Vec<u8>>,
 }
 
@@ -207,8 +207,8 @@ impl Ordered {
         Ok(own)
     }
 
-    /// Passes the next entry to `each`; returns whether there was one.
-    pub(crate) fn next(&mut self, store: &mut dyn Store, each: &mut dyn FnMut(Entry<'_>)) -> Result<bool, LedgerError> {
+    /// Passes the next pair to `each`; returns whether there was one.
+    pub(crate) fn next(&mut self, store: &mut dyn Store, each: &mut dyn FnMut(Pair<'_>)) -> Result<bool, LedgerError> {
         while let Some(mut top) = self.heads.peek_mut() {
             let head = &mut top.0;
             let is_new = self.passed.as_deref() != Some(&*head.key);

@@ -1,4 +1,4 @@
-//! The keys and values of entries.
+//! The keys and values of segments.
 //!
 //! The parts of a key end in a NUL, which no text of an event has; so keys sort as their parts do. A value begins with what it is
 //! compared by, big-endian, and ends with an encoded struct of this module. They are stored: fields and their order never change.
@@ -10,11 +10,11 @@ use domain::model::rules::PrizeKind;
 use domain::model::time::Millis;
 use serde::{Deserialize, Serialize};
 
-use super::Kind;
+use super::SegmentKind;
 use crate::error::LedgerError;
 
-/// Bytes before an answer: `received` and the desk.
-const ANSWER_RANK: usize = 9;
+/// Bytes before an answer: `received`, the desk, and the inverted position of its fact.
+const ANSWER_RANK: usize = 9 + POSITION;
 /// Bytes before the state of a code: its number of scans.
 const CODE_RANK: usize = 8;
 /// Bytes before a claim, and at the end of the key of a scan: offset and item of its fact.
@@ -23,7 +23,7 @@ const POSITION: usize = 16;
 /// The position of a fact in its facts partition: the offset of its record, and its index there.
 pub(crate) type FactPosition = (u64, i64);
 
-/// An answer, after its `received` and its desk.
+/// An answer, after its `received`, its desk, and its inverted position: of two of one millisecond the earlier is the greater.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct StoredAnswer<'a> {
     pub(crate) result: ScanResult,
@@ -66,9 +66,10 @@ pub(crate) struct StoredScan<'a> {
 }
 
 impl StoredAnswer<'_> {
-    pub(crate) fn put(&self, (received, desk): (Millis, u8), to: &mut Vec<u8>) {
+    pub(crate) fn put(&self, (received, desk): (Millis, u8), position: FactPosition, to: &mut Vec<u8>) {
         to.extend_from_slice(&sortable(received));
         to.push(desk);
+        to.extend(position_bytes(position).map(|byte| !byte));
         encode_into(to, self);
     }
 }
@@ -119,34 +120,34 @@ fn position_bytes((offset, item): FactPosition) -> [u8; POSITION] {
     (u128::from(offset) << 64 | u128::from(item.cast_unsigned())).to_be_bytes()
 }
 
-fn damaged(kind: Kind) -> LedgerError {
-    LedgerError::Damaged(format!("segment_blocks: an entry of {}", kind.as_str()))
+fn damaged(kind: SegmentKind) -> LedgerError {
+    LedgerError::Damaged(format!("segment_blocks: a pair of {}", kind.as_str()))
 }
 
 /// `received`, desk and answer.
 pub(crate) fn answer(value: &[u8]) -> Result<((Millis, u8), StoredAnswer<'_>), LedgerError> {
-    let bad = || damaged(Kind::Answers);
+    let bad = || damaged(SegmentKind::Answers);
     let (rank, rest) = value.split_first_chunk::<ANSWER_RANK>().ok_or_else(bad)?;
-    let [received @ .., desk] = *rank;
-    Ok(((from_sortable(received), desk), decode(rest).map_err(|_| bad())?))
+    let (received, rank) = rank.split_first_chunk().ok_or_else(bad)?;
+    Ok(((from_sortable(*received), rank[0]), decode(rest).map_err(|_| bad())?))
 }
 
 /// The number of scans and the state of a code.
 pub(crate) fn code(value: &[u8]) -> Result<(u64, StoredCode<'_>), LedgerError> {
-    let bad = || damaged(Kind::Codes);
+    let bad = || damaged(SegmentKind::Codes);
     let (scans, rest) = value.split_first_chunk::<CODE_RANK>().ok_or_else(bad)?;
     Ok((u64::from_be_bytes(*scans), decode(rest).map_err(|_| bad())?))
 }
 
 /// A claim.
 pub(crate) fn claim(value: &[u8]) -> Result<StoredClaim<'_>, LedgerError> {
-    let bad = || damaged(Kind::Claims);
+    let bad = || damaged(SegmentKind::Claims);
     let (_, rest) = value.split_first_chunk::<POSITION>().ok_or_else(bad)?;
     decode(rest).map_err(|_| bad())
 }
 
 /// The texts of a key of `N` texts, and the position after them.
-pub(crate) fn texts<const N: usize>(kind: Kind, key: &[u8]) -> Result<([&str; N], &[u8]), LedgerError> {
+pub(crate) fn texts<const N: usize>(kind: SegmentKind, key: &[u8]) -> Result<([&str; N], &[u8]), LedgerError> {
     let bad = || damaged(kind);
     let (mut texts, mut rest) = ([""; N], key);
     for text in &mut texts {
@@ -159,5 +160,5 @@ pub(crate) fn texts<const N: usize>(kind: Kind, key: &[u8]) -> Result<([&str; N]
 
 /// A scan.
 pub(crate) fn scan(value: &[u8]) -> Result<StoredScan<'_>, LedgerError> {
-    decode(value).map_err(|_| damaged(Kind::Scans))
+    decode(value).map_err(|_| damaged(SegmentKind::Scans))
 }

@@ -20,6 +20,7 @@ use ledger::history::HistoryFormat;
 use ledger::reader::Ledger;
 use ledger::url::LedgerUrl;
 use ledger::writer::Writer;
+pub(crate) use sim::generate::rng::Rng;
 use sim::generate::{Case, generate};
 use wire::event::{Merchants, read};
 use wire::rules::Reference;
@@ -227,24 +228,5 @@ impl Names {
             }
         }
         names
-    }
-}
-
-/// Random numbers from a seed.
-pub(crate) struct Rng(u64);
-
-impl Rng {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed ^ 0x9e37_79b9_7f4a_7c15)
-    }
-
-    /// A number below `end`.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % end as u64).expect("below")
     }
 }

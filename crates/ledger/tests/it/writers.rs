@@ -110,6 +110,30 @@ fn answers_older_than_a_day_are_not_found_and_removed() {
     }
 }
 
+/// With a horizon of 0 an event may come twice in one millisecond. Its first answer stays, in one commit, in two, and after merges.
+#[test]
+fn first_of_two_answers_of_one_millisecond_stays() {
+    const RECEIVED: Millis = 5 * HOUR_MS;
+    let (_dir, urls) = new_urls("twice");
+    for url in urls {
+        let mut writer = Writer::open(&url, [0]).expect("a ledger");
+        let of = |key, result| {
+            let Fact { merchant, what: What::Answer(answer) } = answer(key, RECEIVED, 1) else { unreachable!() };
+            Fact { merchant, what: What::Answer(Answer { result, ..answer }) }
+        };
+        let (first, second) = (ScanResult::Counted, ScanResult::Repeat);
+        apply(&mut writer, 0, RECEIVED, &[of(1, first), of(2, first), of(1, second), of(3, second)]);
+        writer.commit().expect("written");
+        for _ in 0..20 {
+            apply(&mut writer, 0, RECEIVED, &[of(2, second), of(3, first)]);
+            writer.commit().expect("written");
+        }
+        let mut ledger = Ledger::open(&url).expect("a ledger");
+        let results = [1, 2, 3].map(|key| ledger.answer(key).expect("answered").map(|answer| answer.result));
+        assert_eq!(results, [Some(first), Some(first), Some(second)], "{url}");
+    }
+}
+
 fn key(received: Millis) -> u128 {
     received.unsigned_abs().into()
 }
