@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use domain::model::time::HOUR_MS;
+
 use super::block::{BlockWriter, Cursor};
-use super::read::{Ordered, newest_hour};
-use super::{HOURS_KEPT, Segment, SegmentKind, append, insert, next_id};
+use super::read::{Ordered, latest_received, oldest_hour};
+use super::{Segment, SegmentKind, append, insert, next_id};
 use crate::error::LedgerError;
 use crate::store::{Dialect, Store, all, first};
 
@@ -86,8 +88,9 @@ pub(crate) fn step(store: &mut dyn Store, step: Step) -> Result<bool, LedgerErro
         // Its writer commits just now, and merges itself.
         return Ok(false);
     }
-    let now = newest_hour(store)?.unwrap_or(0);
-    expire(store, step.owner, now - HOURS_KEPT)?;
+    let latest = latest_received(store)?;
+    let now = latest.div_euclid(HOUR_MS);
+    expire(store, step.owner, oldest_hour(latest))?;
     let removes = remove(store, step.owner)?;
     if find(store, step.owner, "target")?.is_empty() && !begin(store, step.owner, now)? {
         return Ok(removes);

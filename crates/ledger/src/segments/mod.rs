@@ -77,8 +77,6 @@ const BLOCKS: Insert = Insert {
 /// The segments that readers use.
 const READABLE: &str = "state IN ('ready', 'source')";
 
-/// Number of hours for which answers are kept after the hour of the latest one (contract section 9).
-const HOURS_KEPT: i64 = 24;
 /// The hour of segments that are kept permanently.
 pub(crate) const ALWAYS: i64 = 0;
 

@@ -4,24 +4,31 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 
+use domain::model::time::{DAY_MS, HOUR_MS, Millis};
+
 use super::block::{Cursor, Pair};
-use super::{ALWAYS, HOURS_KEPT, READABLE, SegmentKind};
+use super::{ALWAYS, READABLE, SegmentKind};
 use crate::error::LedgerError;
 use crate::store::{Store, all, first};
 
 /// Number of blocks of a segment that are read at a time.
 const BLOCKS_READ: i64 = 32;
 
-/// The hour of the latest answers of all writers.
-pub(crate) fn newest_hour(store: &mut dyn Store) -> Result<Option<i64>, LedgerError> {
-    let sql = "SELECT MAX(hour) FROM segments WHERE kind = $1";
-    Ok(first(store, sql, &[SegmentKind::Answers.as_str().into()], |row| row.int(0))?.flatten())
+/// The latest `received` of all facts partitions.
+pub(crate) fn latest_received(store: &mut dyn Store) -> Result<Millis, LedgerError> {
+    let latest = first(store, "SELECT MAX(received) FROM progress", &[], |row| row.int(0))?;
+    Ok(latest.flatten().unwrap_or(0))
+}
+
+/// The hour before which answers are not kept any more, at this latest `received` (contract section 9).
+pub(crate) fn oldest_hour(latest: Millis) -> i64 {
+    (latest - DAY_MS).div_euclid(HOUR_MS)
 }
 
 /// The answer to an event, unless it is too old to be kept.
 pub(crate) fn answer(store: &mut dyn Store, event: u128) -> Result<Option<Vec<u8>>, LedgerError> {
-    let Some(newest) = newest_hour(store)? else { return Ok(None) };
-    lookup(store, SegmentKind::Answers, newest - HOURS_KEPT, &event.to_be_bytes())
+    let latest = latest_received(store)?;
+    lookup(store, SegmentKind::Answers, oldest_hour(latest), &event.to_be_bytes())
 }
 
 /// A pair that is copied out of its block.
@@ -33,12 +40,7 @@ pub(crate) fn state(store: &mut dyn Store, kind: SegmentKind, key: &[u8]) -> Res
 }
 
 /// The greatest value of a key, in segments of hours from `oldest` on.
-pub(super) fn lookup(
-    store: &mut dyn Store,
-    kind: SegmentKind,
-    oldest: i64,
-    key: &[u8],
-) -> Result<Option<Vec<u8>>, LedgerError> {
+fn lookup(store: &mut dyn Store, kind: SegmentKind, oldest: i64, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
     let sql = format!(
         "SELECT (SELECT body FROM segment_blocks b WHERE b.segment = s.id AND b.first <= $1 ORDER BY b.first DESC LIMIT 1)
          FROM segments s WHERE kind = $2 AND hour >= $3 AND {READABLE}"

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use crate::process::output::report;
 use anyhow::{Context, Result};
 use domain::frame::{Body, Kind, PART_BYTES_MAX, decode, seal};
 use domain::model::event::Event;
@@ -12,6 +11,7 @@ use wire::batch::LINE_BYTES_MAX;
 use wire::event::{FieldError, Reason, Refused};
 
 use super::chunk::{Checked, ParsedChunk};
+use crate::process::output::report;
 
 /// Size of a frame, bytes; a frame that has reached it is closed. The larger it is, the fewer counters come out of the desks, for
 /// each frame has one for each of its scopes.
