@@ -1,22 +1,15 @@
 //! Answers that are in the log and not in the ledger yet, followed by a thread that reads facts as they become durable.
 
-use std::collections::VecDeque;
 use std::error::Error;
-use std::hash::BuildHasherDefault;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use dashmap::{DashMap, Entry};
 use domain::frame::{Frames, Kind};
 use domain::model::address::{Topic, TopicPartition};
-use domain::model::fact::{self, Fact, ScanResult, What};
-use domain::model::ids::digest128;
-use domain::model::rules::PrizeKind;
-use domain::model::time::Millis;
-use domain::table::uniform::UniformHasher;
+use domain::model::fact::ScanResult;
 use eventlog::api::{Consumer, Record, now_ms};
 use eventlog::error::LogError;
 use eventlog::local::meta::{Clock, Meta};
@@ -25,12 +18,14 @@ use ledger::answers::Answer;
 use ledger::error::LedgerError;
 use ledger::reader::Ledger;
 use ledger::url::LedgerUrl;
+use parking_lot::RwLock;
+use prometheus::local::LocalHistogram;
 use prometheus::{Histogram, HistogramOpts, IntGauge, Registry};
 use tokio::sync::watch;
 use tracing::warn;
 
-/// Maximum number of answers held; beyond it the oldest are dropped and are found in the ledger later.
-const ANSWERS_MAX: usize = 1_000_000;
+use crate::held_answers::HeldAnswers;
+
 /// How often the ledger is asked how far it is.
 const LEDGER_EVERY: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_millis(200);
@@ -47,20 +42,14 @@ pub type Connect = Box<dyn Fn() -> Result<Box<dyn Consumer>, LogError> + Send>;
 /// Called with the error that ends the thread.
 pub type Failed = Box<dyn FnOnce(FollowError) + Send>;
 
-/// By a digest, which needs no second hash.
-type ByKey<V> = DashMap<u128, V, BuildHasherDefault<UniformHasher>>;
-
 /// Results in the log that the ledger does not hold yet: one thread writes them, requests read them by key.
 #[derive(Debug)]
 pub struct PendingResults {
-    answers: ByKey<Answer>,
-    /// Entries of one-item codes, by merchant, code and shopper: the event of each.
-    entries: ByKey<u128>,
+    held: RwLock<HeldAnswers>,
     /// Changes whenever there is a new answer.
     version: watch::Sender<u64>,
     stopping: AtomicBool,
     released: AtomicBool,
-    result_seconds: Histogram,
     answers_held: IntGauge,
 }
 
@@ -88,12 +77,10 @@ impl PendingResults {
         registry.register(Box::new(result_seconds.clone())).expect("registered once");
         registry.register(Box::new(answers_held.clone())).expect("registered once");
         let pending = Arc::new(Self {
-            answers: ByKey::default(),
-            entries: ByKey::default(),
+            held: RwLock::default(),
             version: watch::Sender::new(0),
             stopping: AtomicBool::new(false),
             released: AtomicBool::new(false),
-            result_seconds,
             answers_held,
         });
         let mut follower = Follower {
@@ -102,7 +89,7 @@ impl PendingResults {
             ledger: Ledger::open(ledger)?,
             is_fleet: failed.is_none(),
             own: Arc::clone(&pending),
-            order: VecDeque::new(),
+            result_seconds: result_seconds.local(),
         };
         let first = follower.begin()?;
         std::thread::Builder::new()
@@ -130,13 +117,13 @@ impl PendingResults {
     /// The answer to an event, if it is held.
     #[must_use]
     pub(crate) fn answer(&self, event: u128) -> Option<Answer> {
-        self.answers.get(&event).map(|answer| answer.clone())
+        self.held.read().answer(event)
     }
 
     /// The event with which a shopper entered by a one-item code.
     #[must_use]
     pub(crate) fn entry(&self, merchant: &str, code: &str, shopper: &str) -> Option<u128> {
-        self.entries.get(&digest128(&[merchant, code, shopper])).map(|event| *event)
+        self.held.read().entry(merchant, code, shopper)
     }
 
     /// A receiver that changes whenever there is a new answer.
@@ -144,29 +131,6 @@ impl PendingResults {
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
     }
-
-    /// Adds an answer, unless a later one is held. Returns whether it was added.
-    fn add_answer(&self, merchant: &str, a: &fact::Answer<'_>, granted: Option<(PrizeKind, Option<i64>)>) -> bool {
-        match self.answers.entry(a.key) {
-            Entry::Occupied(known) if (known.get().received, known.get().desk) >= (a.received, a.desk) => return false,
-            entry => drop(entry.insert(Answer::of_fact(merchant, a, granted))),
-        }
-        true
-    }
-}
-
-/// Something that is held, and the fact that it comes from.
-struct Held {
-    /// The fact's partition, and the offset of its record.
-    facts: u16,
-    offset: u64,
-    key: Key,
-}
-
-enum Key {
-    /// An answer, with its event, `received` and desk: a later answer to the same event stays when this one is forgotten.
-    Answer(u128, Millis, u8),
-    Entry(u128),
 }
 
 /// The thread that follows the facts.
@@ -176,8 +140,7 @@ struct Follower {
     ledger: Ledger,
     is_fleet: bool,
     own: Arc<PendingResults>,
-    /// What is held, in the order in which it came; at most [`ANSWERS_MAX`] at each question to the ledger.
-    order: VecDeque<Held>,
+    result_seconds: LocalHistogram,
 }
 
 impl Follower {
@@ -247,47 +210,26 @@ impl Follower {
         // The ledger reports what is wrong with a frame; here nothing depends on it.
         let Ok(frames) = Frames::open(record.bytes) else { return false };
         let (now, mut is_news) = (now_ms(), false);
-        for fact in frames.filter(|frame| frame.kind == Kind::Facts).flat_map(|frame| frame.items::<Fact<'_>>()) {
-            let Ok(Fact { merchant, what }) = fact else { break };
-            let key = match &what {
-                What::Answer(a) | What::Granted { answer: a, .. } => {
-                    let granted = match what {
-                        What::Granted { kind, amount, .. } => Some((kind, amount)),
-                        _ => None,
-                    };
-                    is_news |= self.own.add_answer(merchant, a, granted);
-                    if self.meta.clock == Clock::Wall && a.result != ScanResult::Pending {
-                        self.own.result_seconds.observe(seconds(now - a.received));
-                    }
-                    Key::Answer(a.key, a.received, a.desk)
+        let is_measured = self.meta.clock == Clock::Wall;
+        let mut held = self.own.held.write();
+        for frame in frames.filter(|frame| frame.kind == Kind::Facts) {
+            held.take(facts, record.offset, &frame, |answer| {
+                is_news = true;
+                if is_measured && answer.result != ScanResult::Pending {
+                    self.result_seconds.observe(seconds(now - answer.received));
                 }
-                What::Seen { key, code, shopper, entry: Some(_), .. } => {
-                    let entry = digest128(&[merchant, code, shopper]);
-                    self.own.entries.entry(entry).or_insert(*key);
-                    Key::Entry(entry)
-                }
-                _ => continue,
-            };
-            self.order.push_back(Held { facts, offset: record.offset, key });
+            });
         }
+        drop(held);
+        self.result_seconds.flush();
         is_news
     }
 
     /// Forgets what the ledger has, and the oldest beyond the limit.
-    fn forget(&mut self, progress: &[(u16, u64)]) {
-        let is_in_ledger = |held: &Held| progress.iter().any(|&(f, next)| f == held.facts && held.offset < next);
-        // Answers are dropped in the order of their arrival, so one that the ledger lacks keeps later ones in memory.
-        while self.order.front().is_some_and(|held| is_in_ledger(held) || self.order.len() > ANSWERS_MAX) {
-            match self.order.pop_front().map(|held| held.key) {
-                Some(Key::Answer(event, received, desk)) => {
-                    let answers = &self.own.answers;
-                    drop(answers.remove_if(&event, |_, held| (held.received, held.desk) == (received, desk)));
-                }
-                Some(Key::Entry(entry)) => drop(self.own.entries.remove(&entry)),
-                None => {}
-            }
-        }
-        self.own.answers_held.set(i64::try_from(self.own.answers.len()).unwrap_or(i64::MAX));
+    fn forget(&self, progress: &[(u16, u64)]) {
+        let mut held = self.own.held.write();
+        held.forget(progress);
+        self.own.answers_held.set(i64::try_from(held.len()).unwrap_or(i64::MAX));
     }
 }
 

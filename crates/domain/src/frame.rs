@@ -228,6 +228,14 @@ pub struct Items<'a, T> {
     item: std::marker::PhantomData<T>,
 }
 
+impl<'a, T> Items<'a, T> {
+    /// The bytes of the items that are still to be read.
+    #[must_use]
+    pub const fn unread(&self) -> &'a [u8] {
+        self.left
+    }
+}
+
 impl<'a, T: Deserialize<'a>> Iterator for Items<'a, T> {
     type Item = Result<T, FrameError>;
 
@@ -413,6 +421,14 @@ fn checksum(record: &[u8]) -> u32 {
 fn put<T: Serialize>(bytes: &mut Vec<u8>, item: &T) {
     let done = bincode::serde::encode_into_writer(item, Sink(bytes), CONFIG);
     done.expect("model types encode, and memory takes what is written");
+}
+
+/// The item at the beginning of these bytes, which may be a part of a frame's body.
+///
+/// # Errors
+/// The bytes are no such item.
+pub fn item<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
+    take(bytes).map(|(item, _)| item)
 }
 
 fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError> {
