@@ -37,6 +37,13 @@ pub fn lines(body: &[u8]) -> Lines<'_> {
     Lines { rest: Some(json::without_bom(body)), number: 0 }
 }
 
+/// Whether a body of NDJSON has more events than [`ELEMENTS_MAX`].
+#[must_use]
+pub fn has_too_many_lines(body: &[u8]) -> bool {
+    // Ends of lines are counted much faster than lines that are not blank.
+    memchr::memchr_iter(b'\n', body).count() >= ELEMENTS_MAX && lines(body).nth(ELEMENTS_MAX).is_some()
+}
+
 impl<'a> Iterator for Lines<'a> {
     type Item = Line<'a>;
 

@@ -62,13 +62,17 @@ pub fn parse_link<'a>(text: &'a str, arena: &'a Bump) -> Option<Link<'a>> {
 /// A text without what scanners add.
 fn without_additions(text: &str) -> &str {
     let text = text.trim_matches(ADDED_AT_ENDS);
+    if !text.starts_with(']') {
+        return text;
+    }
     let after_identifier = AIM_IDENTIFIERS.iter().find_map(|identifier| text.strip_prefix(identifier));
     after_identifier.map_or(text, |text| text.trim_start_matches(ADDED_AT_ENDS))
 }
 
 /// Reads a URL; none if the text has no `://`.
 fn url<'a>(text: &'a str, arena: &'a Bump) -> Option<Link<'a>> {
-    let (_, after_scheme) = text.split_once("://")?;
+    let colon = text.bytes().position(|b| b == b':')?;
+    let (_, after_scheme) = text[colon..].split_once("://")?;
     let (before_fragment, _) = after_scheme.split_once('#').unwrap_or((after_scheme, ""));
     let (authority_and_path, query) = before_fragment.split_once('?').unwrap_or((before_fragment, ""));
     let path = authority_and_path.split_once('/').map_or("", |(_, path)| path);

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use bumpalo::Bump;
 use domain::model::ids::digest128;
+use domain::model::time::Millis;
+use eventlog::api::now_ms;
 use serde::Serialize;
 use web::auth::Grant;
 use web::merchants::MerchantCatalog;
@@ -217,6 +219,8 @@ pub(crate) struct Reading<'d> {
     metrics: &'d Metrics,
     limiter: &'d RateTable,
     tick: u64,
+    /// The time of the machine's clock, read once a turn.
+    now: Millis,
     batcher: &'d Batcher,
     transport: Transport,
     arena: Bump,
@@ -243,9 +247,9 @@ impl<'d> Reading<'d> {
         transport: Transport,
     ) -> Self {
         let tick = limiter.tick(Instant::now());
-        let (arena, together_max) = (Bump::new(), u64::MAX);
+        let (arena, together_max, now) = (Bump::new(), u64::MAX, now_ms());
         let (earlier, batch) = (Vec::new(), batcher.new_batch());
-        Self { metrics, limiter, tick, batcher, transport, arena, together_max, earlier, batch }
+        Self { metrics, limiter, tick, now, batcher, transport, arena, together_max, earlier, batch }
     }
 
     /// Reads one more body.
@@ -271,8 +275,11 @@ impl<'d> Reading<'d> {
             Shape::CloudData(headers) => return Ok(Events::CloudData(headers, Some(text))),
             Shape::Ndjson | Shape::Text => {
                 // Counted first: no event of a body that is too large is taken.
-                let is_too_large = batch::lines(text).nth(ELEMENTS_MAX).is_some();
-                return if is_too_large { Err(TooMany) } else { Ok(Events::Lines(batch::lines(text))) };
+                return if batch::has_too_many_lines(text) {
+                    Err(TooMany)
+                } else {
+                    Ok(Events::Lines(batch::lines(text)))
+                };
             }
         };
         let list = match list {
@@ -290,6 +297,7 @@ impl<'d> Reading<'d> {
 
     /// Reads some events; returns whether there may be more.
     fn turn(&mut self, events: &mut Events<'_>, body: &mut Body<'_>) -> bool {
+        self.now = now_ms();
         let mut bytes = 0;
         for _ in 0..TURN_MAX {
             if bytes >= TURN_BYTES {
@@ -376,7 +384,7 @@ impl<'d> Reading<'d> {
             Ok(accepted) if self.limiter.is_over(accepted.event.shopper_key ^ body.key_hash, self.tick) => {
                 self.turn_away(accepted.event.id, body);
             }
-            Ok(accepted) => match self.batcher.stamps.stamp(accepted.event.time, self.batch.epoch()) {
+            Ok(accepted) => match self.batcher.stamps.stamp(self.now, accepted.event.time, self.batch.epoch()) {
                 Ok(stamp) => {
                     let mut event = accepted.event;
                     event.stamp = stamp;

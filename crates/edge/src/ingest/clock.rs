@@ -3,7 +3,7 @@
 use domain::frame::{Frame, Kind};
 use domain::model::address::{Topic, TopicPartition};
 use domain::model::time::{CLOCK_AHEAD_MAX_MS, DAY_MS, Millis};
-use eventlog::api::{Consumer, now_ms, read_all};
+use eventlog::api::{Consumer, read_all};
 use eventlog::error::LogError;
 use eventlog::local::meta::{Clock, Meta};
 use parking_lot::Mutex;
@@ -69,13 +69,13 @@ impl Stamps {
         }
     }
 
-    /// The stamp of an event that happened at `time`.
+    /// The stamp of an event that happened at `time` and is read at `now` by the machine's clock.
     ///
     /// # Errors
     /// The event clock cannot stamp it.
-    pub fn stamp(&self, time: Option<Millis>, epoch: Epoch) -> Result<Millis, NoStamp> {
+    pub fn stamp(&self, now: Millis, time: Option<Millis>, epoch: Epoch) -> Result<Millis, NoStamp> {
         match self {
-            Self::Wall => Ok(now_ms()),
+            Self::Wall => Ok(now),
             Self::Event(running) => {
                 let mut running = running.lock();
                 let stamp = running.last.max(time).ok_or(NoStamp::Missing)?;

@@ -134,8 +134,10 @@ const CONSUMER: &[(&str, &str)] = &[
     // Other requests to a broker wait for the fetch that is in flight.
     ("fetch.wait.max.ms", "50"),
     ("fetch.error.backoff.ms", "100"),
-    // The default is one second, each time that the prefetch queue is full.
-    ("fetch.queue.backoff.ms", "10"),
+    // No fetch while records wait to be taken: a reader that takes a pause would have hundreds of small ones. What comes during the
+    // pause is fetched by the first look after it, 1 ms later.
+    ("queued.min.messages", "1"),
+    ("fetch.queue.backoff.ms", "1"),
     ("queued.max.messages.kbytes", "16384"),
     ("fetch.message.max.bytes", "1048576"),
     ("fetch.max.bytes", "16777216"),

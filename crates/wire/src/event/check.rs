@@ -125,7 +125,8 @@ impl<'a> Check<'_, 'a> {
         } else if length_is_wrong {
             self.wrong::<()>(field, Reason::Length, &format!("has {} bytes; send 1 to {bytes_max}", text.len()));
         }
-        let is_plain = text.bytes().all(|b| (0x20..0x7F).contains(&b));
+        // To the end in any case: several bytes at a time.
+        let is_plain = text.bytes().fold(true, |plain, b| plain & (0x20..0x7F).contains(&b));
         let is_wrong = |c: char| c.is_control() && !(field == Field::Code && CODE_CONTROLS.contains(&c));
         if !is_plain && let Some((at, control)) = text.char_indices().find(|&(_, c)| is_wrong(c)) {
             let (number, byte) = (u32::from(control), at + 1);
@@ -195,6 +196,9 @@ impl<'a> Check<'_, 'a> {
     }
 
     fn repeated(&mut self) {
+        if !self.fields.are_repeated() {
+            return;
+        }
         for &field in Field::ALL {
             if self.fields.is_repeated(field) {
                 self.wrong::<()>(field, Reason::Repeated, "is given twice; send it once");

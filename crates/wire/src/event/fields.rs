@@ -38,6 +38,11 @@ impl<'a> Fields<'a> {
         self.values[field as usize]
     }
 
+    /// Whether any field was given twice.
+    pub(super) fn are_repeated(&self) -> bool {
+        self.repeated != 0
+    }
+
     pub(super) fn is_repeated(&self, field: Field) -> bool {
         self.repeated & (1 << field as usize) != 0
     }

@@ -10,6 +10,7 @@ mod running_task;
 mod snapshot_pace;
 mod snapshot_writer;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 use domain::model::address::TopicPartition;
 use domain::model::rules::rulebook::Library;
 use domain::protocol::stage::RecordMark;
-use eventlog::api::{AppendError, Appender, Consumer, try_poll};
+use eventlog::api::{AppendError, Appender, Consumer, Record, try_poll};
 use eventlog::error::LogError;
 use tracing::{debug, error};
 
@@ -38,6 +39,8 @@ const ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
 const OUTSTANDING_MAX: u64 = 1024;
 /// The longest time between two appends of a fleet's lane; what an embedded log takes gathers there.
 const GATHER: Duration = Duration::from_millis(20);
+/// Maximum wait for what a client fetches after a pause.
+const FETCH_WITHIN: Duration = Duration::from_millis(3);
 /// Maximum sleep of a lane that no new record wakes.
 const IDLE: Duration = Duration::from_millis(200);
 /// Maximum time between two looks at acknowledgements, while answers are outstanding.
@@ -369,10 +372,11 @@ impl<'a> Lane<'a> {
         // Acknowledgements do not wake the lane: it looks for them after the wait.
         let wait = if outstanding > 0 { ACKS_WITHIN } else { IDLE };
         // Sleeping, and not reading: each record would wake the lane.
-        std::thread::sleep(self.outgoing.pause());
+        let pause = self.outgoing.pause();
+        std::thread::sleep(pause);
         let Self { context, consumer, tasks, library, outgoing, .. } = self;
-        let mut bytes = 0;
-        let polled = try_poll(&mut **consumer, wait, |partition, record| {
+        let bytes = Cell::new(0);
+        let mut take = |partition, record: Record<'_>| {
             let Some(running) = tasks.get_mut(&partition) else { return Ok(ControlFlow::Continue(())) };
             if let Some(more) = context.rules_cache.for_record(record.bytes, library).map_err(Stop::Lane)? {
                 *library = more;
@@ -380,17 +384,25 @@ impl<'a> Lane<'a> {
             let offset = record.offset;
             let taken = catch_unwind(AssertUnwindSafe(|| running.take(context, library, record)));
             let taken = taken.map_err(|_| Stop::Panic(partition, offset))?;
-            bytes += taken.map_err(|error| Stop::Partition(partition, error))?;
-            let is_enough = bytes >= ANSWER_BYTES_MAX || running.task.outstanding() >= OUTSTANDING_MAX;
+            bytes.set(bytes.get() + taken.map_err(|error| Stop::Partition(partition, error))?);
+            let is_enough = bytes.get() >= ANSWER_BYTES_MAX || running.task.outstanding() >= OUTSTANDING_MAX;
             Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        });
+        };
+        let mut polled = try_poll(&mut **consumer, wait, &mut take);
+        if !pause.is_zero()
+            && let Ok((first @ 1.., Ok(()))) = polled
+            && bytes.get() < ANSWER_BYTES_MAX
+        {
+            // During the pause the client fetched once; it fetches the rest as soon as that is taken.
+            polled = try_poll(&mut **consumer, FETCH_WITHIN, &mut take).map(|(count, result)| (first + count, result));
+        }
         let (count, result) = match polled {
             Err(LogError::Partition { partition, cause }) => {
                 (1, Err(Stop::Partition(partition, TaskError::Log(*cause))))
             }
             polled => polled?,
         };
-        outgoing.add(bytes);
+        outgoing.add(bytes.get());
         if count > 0 {
             tasks.values().filter(|running| running.answers.is_empty()).for_each(RunningTask::publish);
         }
