@@ -8,6 +8,7 @@ use domain::frame::Frame;
 use domain::model::address::TopicPartition;
 use domain::model::time::Millis;
 use domain::protocol::genesis::Genesis;
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message, Timestamp};
@@ -51,7 +52,18 @@ impl KafkaConsumer {
     /// # Errors
     /// The settings are refused.
     pub fn new(settings: &Settings, meta: &Meta, client_id: &str) -> Result<Self, LogError> {
-        let config = settings.consumer(client_id, None)?;
+        Self::with(&settings.consumer(client_id, None)?, settings, meta, client_id)
+    }
+
+    /// The same for a reader that takes pauses: it fetches nothing while records wait to be taken.
+    ///
+    /// # Errors
+    /// The settings are refused.
+    pub fn pausing(settings: &Settings, meta: &Meta, client_id: &str) -> Result<Self, LogError> {
+        Self::with(&settings.pausing_consumer(client_id)?, settings, meta, client_id)
+    }
+
+    fn with(config: &ClientConfig, settings: &Settings, meta: &Meta, client_id: &str) -> Result<Self, LogError> {
         let consumer = config.create_with_context(ClientObserver::new(client_id)).map_err(refused)?;
         let assigned = AssignedPartitions { settings: settings.clone(), meta: meta.clone(), next: BTreeMap::new() };
         Ok(Self { consumer, assigned, recovery: RecoveryCheck::default() })

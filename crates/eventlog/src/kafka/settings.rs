@@ -134,14 +134,16 @@ const CONSUMER: &[(&str, &str)] = &[
     // Other requests to a broker wait for the fetch that is in flight.
     ("fetch.wait.max.ms", "50"),
     ("fetch.error.backoff.ms", "100"),
-    // No fetch while records wait to be taken: a reader that takes a pause would have hundreds of small ones. What comes during the
-    // pause is fetched by the first look after it, 1 ms later.
-    ("queued.min.messages", "1"),
-    ("fetch.queue.backoff.ms", "1"),
+    // The default is one second, each time that the prefetch queue is full.
+    ("fetch.queue.backoff.ms", "10"),
     ("queued.max.messages.kbytes", "16384"),
     ("fetch.message.max.bytes", "1048576"),
     ("fetch.max.bytes", "16777216"),
 ];
+
+/// Of readers that pause, as a lane does: no fetch while records wait to be taken. What comes during a pause is fetched at once as soon
+/// as they are taken, and not by hundreds of small fetches.
+const PAUSING: &[(&str, &str)] = &[("queued.min.messages", "1"), ("fetch.queue.backoff.ms", "1")];
 
 impl Settings {
     /// The default settings for some brokers.
@@ -204,6 +206,20 @@ impl Settings {
     pub fn consumer(&self, client_id: &str, group: Option<&str>) -> Result<ClientConfig, LogError> {
         let mut config = self.config(Kind::Consumer, client_id)?;
         config.set("group.id", group.map_or_else(|| format!("{}.reader", self.prefix), ToOwned::to_owned));
+        Ok(config)
+    }
+
+    /// The settings of a consumer that fetches nothing while records wait to be taken.
+    ///
+    /// # Errors
+    /// A setting is refused.
+    pub fn pausing_consumer(&self, client_id: &str) -> Result<ClientConfig, LogError> {
+        let mut config = self.consumer(client_id, None)?;
+        for (name, value) in PAUSING {
+            if !self.client.contains_key(*name) && !self.consumer.contains_key(*name) {
+                config.set(*name, *value);
+            }
+        }
         Ok(config)
     }
 

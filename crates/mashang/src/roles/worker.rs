@@ -183,7 +183,7 @@ struct KafkaConnect {
 
 impl Connect for KafkaConnect {
     fn consumer(&self) -> Result<Box<dyn Consumer>, LogError> {
-        Ok(Box::new(KafkaConsumer::new(&self.kafka, &self.meta, &self.instance)?))
+        Ok(Box::new(KafkaConsumer::pausing(&self.kafka, &self.meta, &self.instance)?))
     }
 
     fn appender(&self) -> Result<Arc<dyn Appender>, LogError> {

@@ -39,8 +39,8 @@ const ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
 const OUTSTANDING_MAX: u64 = 1024;
 /// The longest time between two appends of a fleet's lane; what an embedded log takes gathers there.
 const GATHER: Duration = Duration::from_millis(20);
-/// Maximum wait for what a client fetches after a pause.
-const FETCH_WITHIN: Duration = Duration::from_millis(3);
+/// Part of a lane's pause for which it waits, after it, for what the client fetches then.
+const FETCH_PART: u32 = 2;
 /// Maximum sleep of a lane that no new record wakes.
 const IDLE: Duration = Duration::from_millis(200);
 /// Maximum time between two looks at acknowledgements, while answers are outstanding.
@@ -394,7 +394,8 @@ impl<'a> Lane<'a> {
             && bytes.get() < ANSWER_BYTES_MAX
         {
             // During the pause the client fetched once; it fetches the rest as soon as that is taken.
-            polled = try_poll(&mut **consumer, FETCH_WITHIN, &mut take).map(|(count, result)| (first + count, result));
+            let more = try_poll(&mut **consumer, pause / FETCH_PART, &mut take);
+            polled = more.map(|(count, result)| (first + count, result));
         }
         let (count, result) = match polled {
             Err(LogError::Partition { partition, cause }) => {
