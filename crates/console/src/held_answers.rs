@@ -14,7 +14,7 @@ use ledger::answers::Answer;
 const ANSWERS_MAX: usize = 1_000_000;
 /// A generation of this many bytes ends.
 const GENERATION_BYTES: usize = 64 * 1024 * 1024;
-/// A generation that has fewer than this part of all answers goes on: a look-up asks all generations.
+/// A generation ends only once it has a sixteenth of all answers: a look-up asks all generations.
 const PART_MIN: usize = 16;
 
 /// Where an answer is.
