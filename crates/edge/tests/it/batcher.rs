@@ -51,13 +51,14 @@ impl Appender for Slow {
 
 /// A batcher before a log that answers when the test does.
 fn slow(rounds_max: usize, linger: RangeInclusive<Duration>) -> (Arc<Batcher>, Rounds) {
+    slow_with(BatchPolicy { rounds_max, linger, busy: Busy::default() })
+}
+
+fn slow_with(policy: BatchPolicy) -> (Arc<Batcher>, Rounds) {
     let (round_tx, rounds) = channel();
     let target = AppendTarget::Log(Arc::new(Slow(Mutex::new(round_tx))));
     let metrics = Metrics::new(&Registry::new()).expect("once");
-    (
-        Batcher::start(target, 2, Stamps::Wall, BatchPolicy { rounds_max, linger, busy: Busy::default() }, metrics),
-        rounds,
-    )
+    (Batcher::start(target, 2, Stamps::Wall, policy, metrics), rounds)
 }
 
 /// Submits this number of events, without waiting for them.
@@ -95,6 +96,23 @@ fn rounds_follow_each_other_at_a_distance() {
     // The close of the batcher does not wait for the linger time.
     batcher.close();
     assert_eq!((first, next(&rounds).0), (1, 5));
+}
+
+/// Senders that all wait for the round send nothing more, however long a busy round may take.
+#[test]
+fn round_to_which_nothing_comes_does_not_wait() {
+    let busy = Busy { rate: 1, linger: NEVER };
+    let (batcher, rounds) = slow_with(BatchPolicy { rounds_max: 8, linger: Duration::ZERO..=NEVER, busy });
+    for _ in 0..3 {
+        (0..5).for_each(|_| submit(&batcher, 1));
+        let mut events = 0;
+        while events < 5 {
+            let (more, done) = next(&rounds);
+            events += more;
+            done(Ok(()));
+        }
+    }
+    batcher.close();
 }
 
 #[test]

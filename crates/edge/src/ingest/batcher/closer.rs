@@ -7,7 +7,7 @@ use eventlog::api::AppendError;
 use tracing::error;
 
 use super::batch::Counts;
-use super::policy::LastClose;
+use super::policy::{BatchPolicy, LastClose};
 use super::round::{Round, Waiting};
 use super::{Batcher, EventBatch, State};
 use crate::metrics::Transport;
@@ -37,7 +37,7 @@ impl Batcher {
         let _end = End(&self);
         let mut last_close = None;
         while let Some(round) = self.next_round(last_close) {
-            last_close = Some(LastClose::now(round.batch.events(), last_close));
+            last_close = Some(LastClose::now(round.batch.events(), round.batches, last_close));
             self.hand_over(round);
         }
     }
@@ -45,6 +45,7 @@ impl Batcher {
     /// Waits until the open round may be closed, and closes it; `None` is the end.
     fn next_round(&self, last_close: Option<LastClose>) -> Option<Round> {
         let mut state = self.state.lock();
+        let quiet = BatchPolicy::quiet(last_close);
         loop {
             let State { round, in_flight, is_closing, .. } = &*state;
             if *is_closing && round.is_empty() {
@@ -58,7 +59,14 @@ impl Batcher {
             if wait.is_zero() || round.is_large() || *is_closing {
                 break;
             }
-            self.wake.wait_for(&mut state, wait);
+            if *in_flight > 0 || quiet >= wait {
+                self.wake.wait_for(&mut state, wait);
+                continue;
+            }
+            let batches = round.batches;
+            if self.wake.wait_for(&mut state, quiet).timed_out() && state.round.batches == batches {
+                break;
+            }
         }
         state.in_flight += 1;
         Some(std::mem::replace(&mut state.round, self.new_round()))

@@ -3,6 +3,12 @@
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
+/// While no round is in flight, the open round is closed once nothing has come for this many times the usual time between two batches:
+/// senders that all wait for it send nothing more.
+const QUIET_GAPS: u32 = 8;
+/// The least of these times: threads that read requests may be kept from the processor for a while.
+const QUIET_MIN: Duration = Duration::from_millis(2);
+
 /// When rounds are closed.
 #[derive(Clone, Debug)]
 pub struct BatchPolicy {
@@ -30,15 +36,17 @@ pub(super) struct LastClose {
     at: Instant,
     /// Events a second, from the close before to this one.
     rate: u64,
+    /// The mean time between two batches in that time.
+    gap: Duration,
 }
 
 impl LastClose {
-    /// A round of this number of events is closed now.
-    pub(super) fn now(events: u64, before: Option<Self>) -> Self {
+    /// A round of this number of events, which came in some batches, is closed now.
+    pub(super) fn now(events: u64, batches: u32, before: Option<Self>) -> Self {
         let at = Instant::now();
-        let micros = before.map_or(u128::MAX, |before| at.duration_since(before.at).as_micros().max(1));
-        let rate = u64::try_from(u128::from(events) * 1_000_000 / micros).unwrap_or(u64::MAX);
-        Self { at, rate }
+        let since = before.map_or(Duration::MAX, |before| at.duration_since(before.at));
+        let rate = u64::try_from(u128::from(events) * 1_000_000 / since.as_micros().max(1)).unwrap_or(u64::MAX);
+        Self { at, rate, gap: since / batches.max(1) }
     }
 }
 
@@ -48,6 +56,11 @@ impl BatchPolicy {
         let Some(last) = last_close else { return Duration::ZERO };
         let linger = if in_flight == 0 { self.least(last.rate) } else { *self.linger.end() };
         linger.saturating_sub(last.at.elapsed())
+    }
+
+    /// Time without a batch after which nothing more is expected, while no round is in flight.
+    pub(super) fn quiet(last_close: Option<LastClose>) -> Duration {
+        last_close.map_or(Duration::MAX, |last| last.gap.saturating_mul(QUIET_GAPS).max(QUIET_MIN))
     }
 
     /// The shorter time at a number of events a second.
@@ -76,8 +89,13 @@ mod tests {
         let disk = BatchPolicy { linger: Duration::ZERO..=Duration::ZERO, busy: Busy::default(), ..policy };
         assert_eq!([0, u64::MAX].map(|rate| disk.least(rate)), [Duration::ZERO; 2]);
         // A round that comes after a pause is one of few events, however many it has.
-        let last = LastClose { at: Instant::now().checked_sub(ms(500)).expect("the machine is older"), rate: 0 };
-        assert!((10_000..=20_000).contains(&LastClose::now(10_000, Some(last)).rate));
-        assert_eq!(LastClose::now(10_000, None).rate, 0);
+        let at = Instant::now().checked_sub(ms(500)).expect("the machine is older");
+        let last = LastClose { at, rate: 0, gap: Duration::MAX };
+        let next = LastClose::now(10_000, 100, Some(last));
+        assert!((10_000..=20_000).contains(&next.rate));
+        assert!(next.gap >= ms(5) && BatchPolicy::quiet(Some(next)) >= ms(40));
+        assert_eq!(BatchPolicy::quiet(Some(LastClose { gap: Duration::ZERO, ..next })), ms(2));
+        assert_eq!(LastClose::now(10_000, 1, None).rate, 0);
+        assert_eq!(BatchPolicy::quiet(Some(LastClose::now(10_000, 1, None))), Duration::MAX);
     }
 }

@@ -13,7 +13,8 @@ const FRAME_BYTES: usize = 64 * 1024;
 /// The round that batches are added to, or one that was closed.
 pub(super) struct Round {
     pub(super) batch: EventBatch,
-    is_empty: bool,
+    /// Number of batches that were added.
+    pub(super) batches: u32,
     is_large: bool,
     result_tx: watch::Sender<RoundResult>,
     /// Of the callers that do not wait.
@@ -30,12 +31,12 @@ impl Round {
     /// A round without events, whose events will be added to this batch.
     pub(super) fn new(batch: EventBatch) -> Self {
         let (result_tx, _) = watch::channel(None);
-        Self { batch, is_empty: true, is_large: false, result_tx, callbacks: Vec::new() }
+        Self { batch, batches: 0, is_large: false, result_tx, callbacks: Vec::new() }
     }
 
     /// Whether no batch was added.
     pub(super) fn is_empty(&self) -> bool {
-        self.is_empty
+        self.batches == 0
     }
 
     /// Whether a frame of it is so large that the round is closed at once.
@@ -46,7 +47,8 @@ impl Round {
     /// Moves the events of a batch here. Returns whether the round is no longer empty by that, or became large.
     pub(super) fn add(&mut self, batch: &mut EventBatch) -> bool {
         let is_large = self.batch.append(batch) >= FRAME_BYTES || self.is_large;
-        let was_empty = std::mem::replace(&mut self.is_empty, false);
+        let was_empty = self.is_empty();
+        self.batches = self.batches.saturating_add(1);
         let was_large = std::mem::replace(&mut self.is_large, is_large);
         was_empty || is_large != was_large
     }
