@@ -298,8 +298,8 @@ impl Writer {
         Ok(sum.unwrap_or_default())
     }
 
-    /// Commits a last time and closes the database; of a `run`, merges that have begun are finished first. SQLite then has all of it in one file, unless another connection still reads an
-    /// older state.
+    /// Commits a last time and closes the database; of a `run`, merges that have begun are finished first. SQLite then has all of it in
+    /// one file, unless another connection still reads an older state.
     ///
     /// # Errors
     /// As [`Writer::commit`].
