@@ -4,6 +4,7 @@ mod load;
 mod ratio;
 mod reference;
 mod sample;
+mod tables;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ enum Command {
     Load(Box<load::args::LoadArgs>),
     /// Compare the reports of one run in pairs
     Ratio(ratio::RatioArgs),
+    /// Measure the tables of keys beside hashbrown and dashmap
+    Tables(tables::TablesArgs),
     /// Run a bare server to compare the edge with in the same run
     #[command(subcommand)]
     Reference(reference::Reference),
@@ -61,6 +64,7 @@ fn run(command: Command) -> Result<()> {
             .with_context(|| format!("--out {}: cannot be written", out.display())),
         Command::Load(args) => load::run(&args),
         Command::Ratio(args) => ratio::run(&args),
+        Command::Tables(args) => tables::run(&args),
         Command::Reference(reference) => reference::run(reference),
     }
 }

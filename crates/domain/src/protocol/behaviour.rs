@@ -19,6 +19,8 @@ pub struct Behaviour {
     pub has_batches: bool,
     /// Whether answers may share records, and a record of several frames is answered as one.
     pub has_bundles: bool,
+    /// Whether keys of events, of repeats and of distinct shoppers are compared by 79 of their bits, in compact tables.
+    pub has_compact_tables: bool,
 }
 
 /// The behaviours that a binary knows.
@@ -28,12 +30,23 @@ pub struct Build {
     behaviours: &'static [Behaviour],
 }
 
+/// The first behaviour.
+const PLAIN: Behaviour = Behaviour {
+    number: 1,
+    part_bytes_max: PART_BYTES_MAX,
+    is_bounded: false,
+    has_batches: false,
+    has_bundles: false,
+    has_compact_tables: false,
+};
+
 /// The behaviours of this build. The previous one stays listed while partitions may still use it.
 const THIS: Build = Build::new(&[
-    Behaviour { number: 1, part_bytes_max: PART_BYTES_MAX, is_bounded: false, has_batches: false, has_bundles: false },
-    Behaviour { number: 2, part_bytes_max: PART_BYTES_MAX, is_bounded: true, has_batches: false, has_bundles: false },
-    Behaviour { number: 3, part_bytes_max: PART_BYTES_MAX, is_bounded: true, has_batches: true, has_bundles: false },
-    Behaviour { number: 4, part_bytes_max: PART_BYTES_MAX, is_bounded: true, has_batches: true, has_bundles: true },
+    PLAIN,
+    Behaviour { number: 2, is_bounded: true, ..PLAIN },
+    Behaviour { number: 3, is_bounded: true, has_batches: true, ..PLAIN },
+    Behaviour { number: 4, is_bounded: true, has_batches: true, has_bundles: true, ..PLAIN },
+    Behaviour { number: 5, is_bounded: true, has_batches: true, has_bundles: true, has_compact_tables: true, ..PLAIN },
 ]);
 
 impl Default for Build {

@@ -1,4 +1,5 @@
-//! The keys that were first seen less than a horizon ago: it detects events that are delivered twice.
+//! The keys that were first seen less than a horizon ago: it detects events that are delivered twice. For behaviours 1 to 4, whose
+//! builds store whole keys; [`recent`](super::recent) is for later ones.
 //!
 //! The table behind this interface is `hashbrown`'s, with a queue in order of time.
 
@@ -7,6 +8,7 @@ use std::collections::VecDeque;
 use hashbrown::hash_map::Entry;
 use serde::{Deserialize, Serialize};
 
+use super::recent::RecentKeys;
 use super::uniform::UniformMap;
 
 /// Whole minutes since the epoch.
@@ -50,6 +52,21 @@ impl DedupWindow {
     /// Marks keys that are expired under the present horizon, so that a longer horizon does not bring them back.
     pub fn forget(&mut self, now: Minute, horizon: Minute) {
         self.floor = self.floor.max((now + 1).saturating_sub(horizon));
+    }
+
+    /// Moves all keys to a compact table.
+    pub(crate) fn compact(&mut self) -> RecentKeys {
+        let Self { first, queue, floor } = std::mem::take(self);
+        let since = queue.front().map_or(floor, |&(minute, _)| minute);
+        let mut recent = RecentKeys::with_room(first.len(), since);
+        for (minute, key) in queue {
+            if first.get(&key) == Some(&minute) {
+                // The horizon of now decides at the next look-up.
+                recent.insert(key, minute, Minute::from(u16::MAX));
+            }
+        }
+        recent.forget(floor, 1);
+        recent
     }
 
     /// Approximate size in memory, bytes.

@@ -1,5 +1,10 @@
 //! Tables whose entries expire. Each query compares stored times to decide what is expired; sweeping only frees memory.
 
+mod bucket;
 pub mod dedup_window;
+mod part;
+pub mod recent;
+#[expect(clippy::module_inception, reason = "the table of the tables")]
+pub mod table;
 pub mod uniform;
 pub mod uniques;

@@ -195,7 +195,7 @@ fn old_marker_is_ignored_and_unknown_behaviour_refused() {
     let alarm = step(&mut stage, &marker(4, BEHAVIOUR)).expect_err("rules that are not found").to_string();
     assert_eq!(alarm, "scans partition 0 offset 4: rules 4 of m are not found: publish them again");
     let alarm = step(&mut echo(1), &marker(1, BEHAVIOUR + 1)).expect_err("another behaviour").to_string();
-    let wanted = "scans partition 0 offset 0: the marker asks for behaviour 5, this build has 1 to 4: upgrade it";
+    let wanted = "scans partition 0 offset 0: the marker asks for behaviour 6, this build has 1 to 5: upgrade it";
     assert_eq!(alarm, wanted);
 }
 
@@ -205,21 +205,10 @@ const OLD: &[Behaviour] = &[Behaviour {
     is_bounded: false,
     has_batches: false,
     has_bundles: false,
+    has_compact_tables: false,
 }];
-const BOTH: &[Behaviour] = &[
-    OLD[0],
-    Behaviour {
-        number: 2,
-        part_bytes_max: PART_BYTES_MAX / 8,
-        is_bounded: false,
-        has_batches: false,
-        has_bundles: false,
-    },
-];
-const NEW: &[Behaviour] = &[
-    BOTH[1],
-    Behaviour { number: 3, part_bytes_max: PART_BYTES_MAX, is_bounded: false, has_batches: false, has_bundles: false },
-];
+const BOTH: &[Behaviour] = &[OLD[0], Behaviour { number: 2, part_bytes_max: PART_BYTES_MAX / 8, ..OLD[0] }];
+const NEW: &[Behaviour] = &[BOTH[1], Behaviour { number: 3, ..OLD[0] }];
 
 fn options(behaviours: &'static [Behaviour]) -> StageOptions {
     StageOptions { build: Build::new(behaviours), ..StageOptions::default() }

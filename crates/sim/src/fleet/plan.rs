@@ -7,11 +7,16 @@ use eventlog::local::meta::Clock;
 
 use crate::generate::rng::Rng;
 
-/// Two behaviours that differ in the maximum size of parts.
-const FIRST: Behaviour =
-    Behaviour { number: 1, part_bytes_max: 1_200, is_bounded: true, has_batches: true, has_bundles: true };
-const SECOND: Behaviour =
-    Behaviour { number: 2, part_bytes_max: 150, is_bounded: true, has_batches: true, has_bundles: true };
+/// Two behaviours that differ in the maximum size of parts, and in the tables of keys.
+const FIRST: Behaviour = Behaviour {
+    number: 1,
+    part_bytes_max: 1_200,
+    is_bounded: true,
+    has_batches: true,
+    has_bundles: true,
+    has_compact_tables: false,
+};
+const SECOND: Behaviour = Behaviour { number: 2, part_bytes_max: 150, has_compact_tables: true, ..FIRST };
 const OLD: Build = Build::new(&[FIRST]);
 const NEW: Build = Build::new(&[FIRST, SECOND]);
 

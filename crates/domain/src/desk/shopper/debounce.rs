@@ -1,4 +1,5 @@
-//! Repeats: scans of the same code by the same shopper, close to the last counted one (contract section 2).
+//! Repeats: scans of the same code by the same shopper, close to the last counted one (contract section 2). For behaviours 1 to 4,
+//! whose builds store whole keys; [`recent`](crate::table::recent) is for later ones.
 
 use std::collections::VecDeque;
 
@@ -6,6 +7,7 @@ use hashbrown::hash_map::Entry;
 use serde::{Deserialize, Serialize};
 
 use crate::model::time::Millis;
+use crate::table::recent::RecentScans;
 use crate::table::uniform::UniformMap;
 
 /// Maximum number of expired scans that one query removes; further ones wait for later queries.
@@ -44,6 +46,23 @@ impl ScanDebouncer {
         }
         self.queue.push_back((received, key));
         false
+    }
+
+    /// Moves all scans to a compact table.
+    pub(super) fn compact(&mut self) -> RecentScans {
+        let Self { last, queue, floor } = std::mem::take(self);
+        let since = queue.front().map_or(floor, |&(received, _)| received);
+        let mut recent = RecentScans::with_room(last.len(), since);
+        for (received, key) in queue {
+            if let Some(&(time, r)) = last.get(&key)
+                && r == received
+            {
+                // The rules of now decide at the next look-up how long it is kept.
+                recent.is_repeat(key, time, received, 0, i64::from(u32::MAX));
+            }
+        }
+        recent.forget(floor, 1);
+        recent
     }
 
     /// Approximate size in memory, bytes.

@@ -16,7 +16,7 @@ mod shopper;
 
 use std::collections::BTreeMap;
 
-use merchant::{Merchant, MerchantState, SavedBounds};
+use merchant::{CompactTables, Merchant, MerchantState, SavedBounds};
 
 use crate::frame::{Frame, Kind, decode, encode};
 use crate::model::address::Topic;
@@ -40,8 +40,8 @@ pub struct ShopperDesk {
     merchants: BTreeMap<Box<str>, Merchant>,
     /// The highest `received` so far; it never decreases.
     received: Millis,
-    /// Whether the behaviour has bounds.
-    is_bounded: bool,
+    /// `None` before the first marker.
+    behaviour: Option<Behaviour>,
 }
 
 /// The sums by name, in the order in which the names come.
@@ -62,12 +62,16 @@ impl Desk for ShopperDesk {
     fn save(&self) -> Vec<u8> {
         let merchants: Vec<(&str, &MerchantState)> =
             self.merchants.iter().map(|(name, m)| (&**name, m.state())).collect();
-        if !self.is_bounded {
-            // Workers of the previous build read it too.
+        // Workers of the build that introduced a behaviour read it too.
+        if !self.behaviour.is_some_and(|behaviour| behaviour.is_bounded) {
             return encode(&(self.received, merchants));
         }
         let bounds: Vec<Option<SavedBounds>> = self.merchants.values().map(Merchant::save_bounds).collect();
-        encode(&(self.received, merchants, bounds))
+        if !self.behaviour.is_some_and(|behaviour| behaviour.has_compact_tables) {
+            return encode(&(self.received, merchants, bounds));
+        }
+        let tables: Vec<Option<&CompactTables>> = self.merchants.values().map(Merchant::compact_tables).collect();
+        encode(&(self.received, merchants, bounds, tables))
     }
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {
@@ -87,24 +91,30 @@ impl Desk for ShopperDesk {
 
     fn load(state: &[u8], library: &Library, behaviour: Option<Behaviour>) -> Result<Self, RestoreError> {
         type Merchants = Vec<(Box<str>, MerchantState)>;
-        let is_bounded = behaviour.is_some_and(|behaviour| behaviour.is_bounded);
-        let (received, merchants, bounds): (Millis, Merchants, Vec<Option<SavedBounds>>) = if is_bounded {
-            decode(state)?
-        } else {
-            let (received, merchants) = decode(state)?;
-            (received, merchants, Vec::new())
+        type Bounds = Vec<Option<SavedBounds>>;
+        type Tables = Vec<Option<CompactTables>>;
+        let (received, merchants, bounds, tables): (Millis, Merchants, Bounds, Tables) = match behaviour {
+            Some(Behaviour { has_compact_tables: true, .. }) => decode(state)?,
+            Some(Behaviour { is_bounded: true, .. }) => {
+                let (received, merchants, bounds) = decode(state)?;
+                (received, merchants, bounds, Vec::new())
+            }
+            _ => {
+                let (received, merchants) = decode(state)?;
+                (received, merchants, Vec::new(), Vec::new())
+            }
         };
         let bounds = bounds.into_iter().chain(std::iter::repeat_with(|| None));
-        let merchants = merchants.into_iter().zip(bounds);
-        let merchants = merchants.map(|((name, state), bounds)| Ok((name, Merchant::restore(state, bounds, library)?)));
-        Ok(Self { merchants: merchants.collect::<Result<_, RestoreError>>()?, received, is_bounded })
+        let tables = tables.into_iter().chain(std::iter::repeat_with(|| None));
+        let merchants = merchants.into_iter().zip(bounds.zip(tables)).map(|((name, state), (bounds, tables))| {
+            Ok((name, Merchant::restore(state, bounds, tables, library)?))
+        });
+        Ok(Self { merchants: merchants.collect::<Result<_, RestoreError>>()?, received, behaviour })
     }
 
     fn behave(&mut self, behaviour: Behaviour) {
-        if behaviour.is_bounded {
-            self.is_bounded = true;
-            self.merchants.values_mut().for_each(Merchant::bound);
-        }
+        self.behaviour = Some(behaviour);
+        self.merchants.values_mut().for_each(|merchant| merchant.behave(behaviour));
     }
 
     fn apply(
@@ -153,7 +163,7 @@ impl Desk for ShopperDesk {
         match self.merchants.get_mut(marker.merchant) {
             Some(merchant) => merchant.switch(book, self.received),
             None => {
-                self.merchants.insert(marker.merchant.into(), Merchant::new(marker.merchant, book, self.is_bounded));
+                self.merchants.insert(marker.merchant.into(), Merchant::new(marker.merchant, book, self.behaviour));
             }
         }
         let what = What::Rules { seq: book.seq, sha256: book.sha256, currency: &book.rules.currency };

@@ -59,7 +59,7 @@ impl Bounds {
 
 impl Merchant {
     /// Behaviour 2 begins.
-    pub(in crate::desk::shopper) fn bound(&mut self) {
+    pub(super) fn bound(&mut self) {
         let kept_below = self.state.names.end();
         self.bounds.get_or_insert_with(|| Bounds { kept_below, ..Bounds::default() });
     }

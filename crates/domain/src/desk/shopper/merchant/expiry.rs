@@ -61,7 +61,7 @@ impl Merchant {
     pub(super) fn sweep(&mut self, received: Millis) {
         let oldest = received.saturating_sub(self.compiled.book.rules.late_ms);
         let first = self.compiled.book.zone.day(oldest.max(0)).saturating_sub(1);
-        self.state.uniques.forget_before(first);
+        self.forget_shoppers_before(first);
         if let Some(bounds) = &mut self.bounds {
             bounds.named.late_before(first);
         }

@@ -1,5 +1,6 @@
 //! The shopper desk's state of one merchant, and the list of steps that an event goes through.
 //!
+//! - `compact`: the tables of duplicates, repeats and distinct shoppers, from behaviour 5 on
 //! - `bounds`: how much of what strangers send is kept, from behaviour 2 on
 //! - `counting`: duplicates, repeats, distinct shoppers, and what an event counts for by itself
 //! - `entering`: entries into draws, and the results of scans
@@ -7,6 +8,7 @@
 //! - `expiry`: what is too old, and what is swept
 
 mod bounds;
+mod compact;
 mod counting;
 mod entering;
 mod expiry;
@@ -18,7 +20,7 @@ use std::sync::Arc;
 
 use bounds::Bounds;
 pub(super) use bounds::SavedBounds;
-use counting::{minute, repeats_keep_ms};
+pub(super) use compact::CompactTables;
 use serde::{Deserialize, Serialize};
 
 use super::compiled_rules::{CompiledRules, Interner, TextScope, Versions};
@@ -33,6 +35,7 @@ use crate::model::fact::{Fact, Metric, What};
 use crate::model::rules::RulesSeq;
 use crate::model::rules::rulebook::{Library, Rulebook};
 use crate::model::time::{Day, Millis};
+use crate::protocol::behaviour::Behaviour;
 use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::stage::Outbox;
 use crate::table::dedup_window::DedupWindow;
@@ -57,6 +60,8 @@ pub(super) struct Merchant {
     suspect_scans: SuspectScans,
     /// From behaviour 2 on.
     bounds: Option<Bounds>,
+    /// From behaviour 5 on. The tables of the state are empty then.
+    compact: Option<Box<CompactTables>>,
 }
 
 /// Numbers of scans that hint at leaked codes, and at goods that are sold outside of their region.
@@ -91,14 +96,15 @@ pub(super) struct MerchantState {
 }
 
 impl Merchant {
-    pub(super) fn new(name: &str, book: &Arc<Rulebook>, is_bounded: bool) -> Self {
+    pub(super) fn new(name: &str, book: &Arc<Rulebook>, behaviour: Option<Behaviour>) -> Self {
         let mut names = Interner::default();
         let compiled = Arc::new(CompiledRules::new(book, &mut names));
         Self {
             versions: BTreeMap::from([(book.seq, Arc::clone(&compiled))]),
             compiled,
             counters: CounterBuffer::default(),
-            bounds: is_bounded.then(Bounds::default),
+            bounds: behaviour.is_some_and(|behaviour| behaviour.is_bounded).then(Bounds::default),
+            compact: behaviour.is_some_and(|behaviour| behaviour.has_compact_tables).then(Box::default),
             waiting_refunds: 0,
             looked_at: 0,
             suspect_scans: SuspectScans::default(),
@@ -144,6 +150,7 @@ impl Merchant {
     pub(super) fn restore(
         mut state: MerchantState,
         bounds: Option<SavedBounds>,
+        compact: Option<CompactTables>,
         library: &Library,
     ) -> Result<Self, RestoreError> {
         let mut compile = |seq: &RulesSeq| {
@@ -164,7 +171,18 @@ impl Merchant {
             looked_at: 0,
             suspect_scans: SuspectScans::default(),
             bounds,
+            compact: compact.map(Box::new),
         })
+    }
+
+    /// Another behaviour begins.
+    pub(super) fn behave(&mut self, behaviour: Behaviour) {
+        if behaviour.is_bounded {
+            self.bound();
+        }
+        if behaviour.has_compact_tables {
+            self.compact();
+        }
     }
 
     /// Puts other rules in force.
@@ -172,9 +190,8 @@ impl Merchant {
     /// Entries that are expired under the present rules stay expired, even if the new rules keep them for longer and no sweep
     /// has removed them: no answer may depend on the sweep.
     pub(super) fn switch(&mut self, book: &Arc<Rulebook>, received: Millis) {
-        let rules = &self.compiled.book.rules;
-        self.state.delivered.forget(minute(received), rules.dedup.horizon_minutes);
-        self.state.repeats.forget(received, repeats_keep_ms(rules));
+        let present = Arc::clone(&self.compiled);
+        self.forget_expired(&present.book.rules, received);
         self.state.touches_floor = self.state.touches_floor.max(received - touches_keep_ms(&self.compiled) + 1);
         self.compiled = Arc::new(CompiledRules::new(book, &mut self.state.names));
         self.versions.insert(book.seq, Arc::clone(&self.compiled));
@@ -184,10 +201,11 @@ impl Merchant {
 
     /// Approximate sizes of the tables in memory, bytes, without what shoppers own elsewhere.
     pub(super) fn sizes(&self) -> [(&'static str, usize); 6] {
+        let [duplicates, uniques, repeats] = self.table_sizes();
         [
-            ("duplicates", self.state.delivered.bytes()),
-            ("uniques", self.state.uniques.bytes()),
-            ("repeats", self.state.repeats.bytes()),
+            duplicates,
+            uniques,
+            repeats,
             ("shoppers", self.state.shoppers.allocation_size()),
             ("texts", self.state.names.bytes() + self.bounds.as_ref().map_or(0, Bounds::bytes)),
             ("for_good", self.state.entered.allocation_size() + self.state.closed.allocation_size()),

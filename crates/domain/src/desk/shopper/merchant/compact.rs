@@ -1,0 +1,113 @@
+//! The tables of duplicates, repeats and distinct shoppers, compact from behaviour 5 on.
+
+use serde::{Deserialize, Serialize};
+
+use super::Merchant;
+use super::counting::{minute, repeats_keep_ms};
+use crate::model::rules::Rules;
+use crate::model::time::{Day, Millis};
+use crate::table::recent::{RecentKeys, RecentScans};
+use crate::table::table::KeyTable;
+use crate::table::uniques::Uniques;
+
+/// The compact tables of a merchant, as a snapshot stores them too.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(in crate::desk::shopper) struct CompactTables {
+    delivered: RecentKeys,
+    uniques: Uniques<KeyTable>,
+    repeats: RecentScans,
+}
+
+impl Merchant {
+    /// Behaviour 5 begins.
+    pub(in crate::desk::shopper) fn compact(&mut self) {
+        let state = &mut self.state;
+        self.compact.get_or_insert_with(|| {
+            Box::new(CompactTables {
+                delivered: state.delivered.compact(),
+                uniques: state.uniques.compact(),
+                repeats: state.repeats.compact(),
+            })
+        });
+    }
+
+    /// What a snapshot stores of the compact tables.
+    pub(in crate::desk::shopper) fn compact_tables(&self) -> Option<&CompactTables> {
+        self.compact.as_deref()
+    }
+
+    /// Sizes of the tables in memory, bytes: duplicates, distinct shoppers, repeats.
+    pub(super) fn table_sizes(&self) -> [(&'static str, usize); 3] {
+        let [delivered, uniques, repeats] = match &self.compact {
+            Some(compact) => [compact.delivered.bytes(), compact.uniques.bytes(), compact.repeats.bytes()],
+            None => [self.state.delivered.bytes(), self.state.uniques.bytes(), self.state.repeats.bytes()],
+        };
+        [("duplicates", delivered), ("uniques", uniques), ("repeats", repeats)]
+    }
+
+    /// Whether a key of an event is new; it is stored.
+    pub(super) fn is_new_delivery(&mut self, key: u128, received: Millis) -> bool {
+        let (now, horizon) = (minute(received), self.compiled.book.rules.dedup.horizon_minutes);
+        match &mut self.compact {
+            Some(compact) => compact.delivered.insert(key, now, horizon),
+            None => self.state.delivered.insert(key, now, horizon),
+        }
+    }
+
+    /// Whether a scan repeats the last counted one; otherwise it is stored.
+    pub(super) fn is_repeated_scan(&mut self, key: u128, time: Millis, received: Millis) -> bool {
+        let rules = &self.compiled.book.rules;
+        let (debounce_ms, keep_ms) = (rules.dedup.debounce_ms, repeats_keep_ms(rules));
+        match &mut self.compact {
+            Some(compact) => compact.repeats.is_repeat(key, time, received, debounce_ms, keep_ms),
+            None => self.state.repeats.is_repeat(key, time, received, debounce_ms, keep_ms),
+        }
+    }
+
+    /// Whether a shopper is new on a day in a scope, which the key includes.
+    pub(super) fn is_new_shopper(&mut self, day: Day, key: u128) -> bool {
+        match &mut self.compact {
+            Some(compact) => compact.uniques.insert(day, key),
+            None => self.state.uniques.insert(day, key),
+        }
+    }
+
+    /// Reads the line of memory that the look-up of an event's key begins with. The number says nothing.
+    pub(super) fn look_ahead_delivery(&self, key: u128) -> u64 {
+        match &self.compact {
+            Some(compact) => compact.delivered.look_ahead(key),
+            None => u64::from(self.state.delivered.holds(key)),
+        }
+    }
+
+    /// The same for a distinct shopper of a day.
+    pub(super) fn look_ahead_shopper(&self, day: Day, key: u128) -> u64 {
+        match &self.compact {
+            Some(compact) => compact.uniques.look_ahead(day, key),
+            None => self.state.uniques.look_ahead(day, key),
+        }
+    }
+
+    /// Marks what is expired under the present rules, so that new rules do not bring it back.
+    pub(super) fn forget_expired(&mut self, rules: &Rules, received: Millis) {
+        let (now, horizon, keep_ms) = (minute(received), rules.dedup.horizon_minutes, repeats_keep_ms(rules));
+        match &mut self.compact {
+            Some(compact) => {
+                compact.delivered.forget(now, horizon);
+                compact.repeats.forget(received, keep_ms);
+            }
+            None => {
+                self.state.delivered.forget(now, horizon);
+                self.state.repeats.forget(received, keep_ms);
+            }
+        }
+    }
+
+    /// Frees the distinct shoppers of the days before `day`.
+    pub(super) fn forget_shoppers_before(&mut self, day: Day) {
+        match &mut self.compact {
+            Some(compact) => compact.uniques.forget_before(day),
+            None => self.state.uniques.forget_before(day),
+        }
+    }
+}

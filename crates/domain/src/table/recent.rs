@@ -1,0 +1,95 @@
+//! The keys that were first seen less than a horizon ago, and the scans that were counted last, in compact tables.
+
+use serde::{Deserialize, Serialize};
+
+use super::dedup_window::Minute;
+use super::table::{KeyTable, TimeTable};
+use crate::model::time::Millis;
+
+/// Keys with the minute in which each was first seen: it detects events that are delivered twice.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RecentKeys {
+    table: KeyTable,
+    /// Keys first seen before this minute are expired, whatever the horizon.
+    floor: Minute,
+}
+
+impl RecentKeys {
+    /// A table with room for a number of keys that were first seen at `since` or later.
+    #[must_use]
+    pub fn with_room(keys: usize, since: Minute) -> Self {
+        Self { table: KeyTable::with_room(keys, i64::from(since)), floor: 0 }
+    }
+
+    /// Returns whether the key is new: never seen, or first seen `horizon` minutes ago or more. A new key starts its
+    /// horizon now. `now` must not decrease; a horizon has at most 65,535 minutes.
+    pub fn insert(&mut self, key: u128, now: Minute, horizon: Minute) -> bool {
+        let cutoff = i64::from(now) + 1 - i64::from(horizon);
+        self.table.insert(key, i64::from(now), cutoff.max(i64::from(self.floor)))
+    }
+
+    /// Reads the line of memory that a look-up of a key begins with, so that it is in the cache. The number says nothing.
+    #[must_use]
+    pub fn look_ahead(&self, key: u128) -> u64 {
+        self.table.look_ahead(key)
+    }
+
+    /// Marks keys that are expired under the present horizon, so that a longer horizon does not bring them back.
+    pub fn forget(&mut self, now: Minute, horizon: Minute) {
+        self.floor = self.floor.max((now + 1).saturating_sub(horizon));
+    }
+
+    /// Size in memory, bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.table.bytes()
+    }
+
+    /// Number of keys, including expired ones that have not made room yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether no key is stored.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+}
+
+/// The last counted scan of each shopper and code: it finds repeats.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RecentScans {
+    /// Stamped by `received`.
+    times: TimeTable,
+    /// Scans received before this time are expired, however long the rules keep them.
+    floor: Millis,
+}
+
+impl RecentScans {
+    /// A table with room for a number of scans that were received at `since` or later.
+    #[must_use]
+    pub fn with_room(scans: usize, since: Millis) -> Self {
+        Self { times: TimeTable::with_room(scans, since), floor: 0 }
+    }
+
+    /// Returns whether a scan repeats the last counted one, which is kept for `keep_ms` of `received`, at most 49 days. A scan that
+    /// is not a repeat becomes the last counted one. `received` must not decrease.
+    pub fn is_repeat(&mut self, key: u128, time: Millis, received: Millis, debounce_ms: i64, keep_ms: i64) -> bool {
+        let cutoff = (received - keep_ms + 1).max(self.floor);
+        let near = |counted: Millis| (time - counted).abs() < debounce_ms;
+        !self.times.upsert(key, received, cutoff, |counted| (!counted.is_some_and(near)).then_some(time))
+    }
+
+    /// Marks scans that are expired under the present rules, so that new rules do not bring them back.
+    pub fn forget(&mut self, received: Millis, keep_ms: i64) {
+        self.floor = self.floor.max(received - keep_ms + 1);
+    }
+
+    /// Size in memory, bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.times.bytes()
+    }
+}
