@@ -44,7 +44,9 @@ pub(crate) fn run(args: &TablesArgs) -> Result<()> {
     if let (Some(kind), Some(keys)) = (args.one, args.one_keys) {
         return measure(kind, keys, args.presized, args.absent);
     }
-    println!("| table | keys | made | bytes a key | insert, ns | the slowest, µs | look-up of a present key, ns | of an absent one, ns | of absent ones ahead, ns |");
+    println!(
+        "| table | keys | made | bytes a key | insert, ns | the slowest, µs | look-up of a present key, ns | of an absent one, ns | of absent ones ahead, ns |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|");
     let largest = args.keys.iter().copied().max();
     for &keys in &args.keys {

@@ -13,6 +13,7 @@ mod resolve;
 mod settle;
 #[expect(clippy::module_inception, reason = "the shopper of the shopper desk")]
 mod shopper;
+mod shoppers;
 
 use std::collections::BTreeMap;
 
@@ -106,9 +107,10 @@ impl Desk for ShopperDesk {
         };
         let bounds = bounds.into_iter().chain(std::iter::repeat_with(|| None));
         let tables = tables.into_iter().chain(std::iter::repeat_with(|| None));
-        let merchants = merchants.into_iter().zip(bounds.zip(tables)).map(|((name, state), (bounds, tables))| {
-            Ok((name, Merchant::restore(state, bounds, tables, library)?))
-        });
+        let merchants = merchants
+            .into_iter()
+            .zip(bounds.zip(tables))
+            .map(|((name, state), (bounds, tables))| Ok((name, Merchant::restore(state, bounds, tables, library)?)));
         Ok(Self { merchants: merchants.collect::<Result<_, RestoreError>>()?, received, behaviour })
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::money::credit::is_same_credit;
 use super::money::member::Member;
 use super::money::order::{Buyer, Cause, CreditMemo, Order};
+use super::money::orders::Orders;
 use super::money::refunds::Paid;
 use super::money::touch::{Added, Touch, candidates_max, insert, insert_all, within};
 use super::shopper::Shopper;
@@ -58,19 +59,18 @@ impl Settlement<'_> {
 
     fn member(&mut self, context: &EventContext<'_, '_>, touch: Option<Touch>) {
         let joins = context.event.action == Action::Join;
-        let Some(member) = &mut self.shopper.member else {
+        if joins {
+            self.shopper.open_money();
+        }
+        let (touches, Some(money)) = self.shopper.with_money() else { return };
+        let Some(member) = &mut money.member else {
             if joins {
-                let member = Member::new(
-                    context.time,
-                    context.event.key,
-                    context.resolved.scopes,
-                    self.compiled,
-                    &self.shopper.touches,
-                );
+                let (time, key) = (context.time, context.event.key);
+                let member = Member::new(time, key, context.resolved.scopes, self.compiled, touches);
                 member.book(1, self.compiled, self.counters);
                 let what = member.fact(context.event.shopper, self.compiled, self.names);
                 self.out.fact(&Fact { merchant: context.event.merchant, what });
-                self.shopper.member = Some(Box::new(member));
+                money.member = Some(Box::new(member));
             }
             return;
         };
@@ -87,7 +87,7 @@ impl Settlement<'_> {
         }
         if moves {
             let place = (context.time, context.event.key);
-            member.move_to(place, context.resolved.scopes, version, &self.shopper.touches, max);
+            member.move_to(place, context.resolved.scopes, version, touches, max);
         }
         member.book(1, version, self.counters);
         let what = member.fact(context.event.shopper, version, self.names);
@@ -103,35 +103,39 @@ impl Settlement<'_> {
     fn orders(&mut self, context: &EventContext<'_, '_>, touch: Option<Touch>) {
         let Self { shopper, compiled, versions, counters, names, out, waiting_refunds, looked_at, full } = self;
         let full = *full;
+        if context.payment().is_some() {
+            shopper.open_money();
+        }
+        let (touches, Some(money)) = shopper.with_money() else { return };
         let mut buyer = Buyer {
             merchant: context.event.merchant,
             shopper: context.event.shopper,
             key: context.event.shopper_key,
-            first_order: shopper.first_order.unwrap_or(Millis::MAX),
+            first_order: money.first_order.unwrap_or(Millis::MAX),
         };
         let is_order = context.event.action == Action::Order;
         // The payment, and the place of its order.
-        let payment = context.payment().map(|payment| (payment, shopper.orders.find_or_add(payment.number)));
+        let payment = context.payment().map(|payment| (payment, money.orders.find_or_add(payment.number)));
         // A part that is not the smallest of its kind changes nothing.
         let changes = |payment: &Payment<'_>, order: &Order| {
             full.is_none() || !is_order || order.takes_part(payment.part, context.time, context.event.key)
         };
-        let payment = payment.filter(|(payment, at)| changes(payment, &shopper.orders[*at]));
+        let payment = payment.filter(|(payment, at)| changes(payment, &money.orders[*at]));
         let paid = |i: usize| payment.filter(|&(_, at)| at == i).map(|(payment, _)| payment);
         // This order may become the shopper's first one, which can change the commission of all others.
         let earlier = is_order && context.time < buyer.first_order;
         let attribution = |rules| versions.get(&rules).map(|v| &v.book.rules.attribution);
         if full.is_some() {
-            shopper.orders.put_into_blocks(attribution);
+            money.orders.put_into_blocks(attribution);
         }
         if let Some((_, at)) = payment {
-            shopper.orders.take_out(at);
+            money.orders.take_out(at);
         }
         let (mut concerned, looks) =
-            concerned(shopper, versions, touch.as_ref(), payment.map(|(_, at)| at), earlier, full);
+            concerned(&mut money.orders, versions, touch.as_ref(), payment.map(|(_, at)| at), earlier, full);
         **looked_at += looks as u64;
         if let (Some(_), Some(touch)) = (full, touch) {
-            settle_unchanged(shopper, versions, touch, payment.map(|(_, at)| at), &mut concerned);
+            settle_unchanged(&mut money.orders, versions, touch, payment.map(|(_, at)| at), &mut concerned);
         }
         // A refund does not change earlier refunds, a touch changes none, a part may change all.
         let settled = |i: usize, order: &Order| match paid(i) {
@@ -142,14 +146,14 @@ impl Settlement<'_> {
             None => usize::MAX,
         };
         if let Some((_, at)) = payment {
-            let order = &shopper.orders[at];
+            let order = &money.orders[at];
             let first = if is_order { 0 } else { order.refunds_before(context.time, context.event.key) };
             **looked_at += (order.candidates.len() + order.refunds() - first) as u64;
         }
         let mut before = Vec::with_capacity(concerned.len());
         let mut memo = CreditMemo::default();
         for &i in &concerned {
-            let order = &shopper.orders[i];
+            let order = &money.orders[i];
             let version = versions.get(&order.rules);
             let settled = settled(i, order);
             before.push(version.map(|version| order.book(-1, settled, &buyer, version, counters, &mut memo)));
@@ -158,13 +162,13 @@ impl Settlement<'_> {
         drop(memo);
         // A refund changes none before it.
         let refunded = payment.filter(|_| full.is_some()).map(|(_, at)| {
-            let order = &shopper.orders[at];
+            let order = &money.orders[at];
             let first = if is_order { 0 } else { order.refunds_before(context.time, context.event.key) };
             (first, order.refunded_from(first))
         });
         let mut inserted = Inserted::default();
         for &i in &concerned {
-            let order = &mut shopper.orders[i];
+            let order = &mut money.orders[i];
             if let Some(touch) = touch.filter(|touch| is_candidate(touch, order, versions, full)) {
                 inserted.insert(i, &mut order.candidates, touch);
             }
@@ -174,18 +178,18 @@ impl Settlement<'_> {
                 };
                 let before = (order.order(), order.next_expiry(within_ms(order)));
                 let waited = order.waiting_refunds();
-                pay(context, order, payment, shopper.touches.all(), compiled, versions, full);
+                pay(context, order, payment, touches.all(), compiled, versions, full);
                 **waiting_refunds = **waiting_refunds + order.waiting_refunds() - waited;
                 if order.candidates.len() > 1 && Arc::strong_count(&order.candidates) == 1 {
-                    share(shopper.orders.all_mut(), i);
+                    share(money.orders.all_mut(), i);
                 }
-                let order = &shopper.orders[i];
+                let order = &money.orders[i];
                 let expiry = order.next_expiry(within_ms(order));
-                shopper.orders.moved(i, before, expiry);
-                shopper.orders_kept = shopper.orders_kept.map(|(rules, until)| (rules, until.min(expiry)));
-                if let Some(c) = shopper.orders[i].time() {
+                money.orders.moved(i, before, expiry);
+                money.orders_kept = money.orders_kept.map(|(rules, until)| (rules, until.min(expiry)));
+                if let Some(c) = money.orders[i].time() {
                     buyer.first_order = buyer.first_order.min(c);
-                    shopper.first_order = Some(buyer.first_order);
+                    money.first_order = Some(buyer.first_order);
                 }
             }
         }
@@ -193,7 +197,7 @@ impl Settlement<'_> {
         let cause = Cause { id: context.event.id, received: context.received };
         let mut memo = CreditMemo::default();
         for (&i, before) in concerned.iter().zip(before) {
-            let order = &mut shopper.orders[i];
+            let order = &mut money.orders[i];
             if let Some(version) = versions.get(&order.rules) {
                 let settled = settled(i, order);
                 let booked = order.book(1, settled, &buyer, version, counters, &mut memo);
@@ -207,9 +211,9 @@ impl Settlement<'_> {
         }
         // It shares the candidates, which are changed now.
         drop(memo);
-        shopper.orders.touched(attribution);
+        money.orders.touched(attribution);
         if let Some((_, at)) = payment {
-            shopper.orders.put_back(at, attribution);
+            money.orders.put_back(at, attribution);
         }
     }
 }
@@ -217,7 +221,7 @@ impl Settlement<'_> {
 /// The places of the orders that an event concerns: the paid one, those of which the touch is a candidate, and, if the shopper's
 /// first order moves, those whose commission depends on it. And how many orders it has looked at.
 fn concerned(
-    shopper: &mut Shopper,
+    orders: &mut Orders,
     versions: &Versions,
     touch: Option<&Touch>,
     paid: Option<usize>,
@@ -228,21 +232,21 @@ fn concerned(
         |order: &Order| versions.get(&order.rules).is_some_and(|v| v.book.rules.attribution.members == Members::New);
     let (mut concerned, passed) = match touch {
         _ if first_moves && versions.values().any(|v| v.book.rules.attribution.members == Members::New) => {
-            shopper.orders.take_all_out();
-            (shopper.orders.within(Millis::MIN..Millis::MAX), 0)
+            orders.take_all_out();
+            (orders.within(Millis::MIN..Millis::MAX), 0)
         }
         Some(touch) => {
-            let met = full.and_then(|full| shopper.orders.touch(touch, full));
+            let met = full.and_then(|full| orders.touch(touch, full));
             met.unwrap_or_else(|| {
                 let windows = versions.values().map(|v| v.book.rules.attribution.window_ms);
-                (shopper.orders.within(touch.time..touch.time.saturating_add(windows.max().unwrap_or(0))), 0)
+                (orders.within(touch.time..touch.time.saturating_add(windows.max().unwrap_or(0))), 0)
             })
         }
         None => (Vec::new(), 0),
     };
     let looks = passed + concerned.len();
     concerned.retain(|&i| {
-        let order = &shopper.orders[i];
+        let order = &orders[i];
         paid != Some(i)
             && (touch.is_some_and(|t| is_candidate(t, order, versions, full)) || (first_moves && depends(order)))
     });
@@ -255,7 +259,7 @@ fn concerned(
 /// Adds a touch to the candidates of those orders whose credit it does not change, and takes them from the list: nothing else
 /// changes for them.
 fn settle_unchanged(
-    shopper: &mut Shopper,
+    orders: &mut Orders,
     versions: &Versions,
     touch: Touch,
     paid: Option<usize>,
@@ -269,7 +273,7 @@ fn settle_unchanged(
         if paid == Some(i) {
             return true;
         }
-        let order = &mut shopper.orders[i];
+        let order = &mut orders[i];
         let Some(version) = versions.get(&order.rules) else { return true };
         let (at, attribution) = (Arc::as_ptr(&order.candidates), &version.book.rules.attribution);
         let same = match last {

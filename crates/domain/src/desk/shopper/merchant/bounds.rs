@@ -12,8 +12,8 @@ use crate::desk::shopper::funnel::Attempt;
 use crate::desk::shopper::named_texts::NamedTexts;
 use crate::desk::shopper::resolve::EventContext;
 use crate::desk::shopper::shopper::Shopper;
+use crate::desk::shopper::shoppers::Shoppers;
 use crate::model::event::Action;
-use crate::table::uniform::UniformMap;
 
 /// What the bounds need to remember.
 #[derive(Clone, Debug, Default)]
@@ -44,9 +44,10 @@ pub(in crate::desk::shopper) struct SavedBounds {
 }
 
 impl Bounds {
-    pub(super) fn restore(saved: SavedBounds, shoppers: &mut UniformMap<Shopper>) -> Self {
+    pub(super) fn restore(saved: SavedBounds, shoppers: &mut Shoppers) -> Self {
         for (key, attempts) in saved.attempts {
-            let progress = shoppers.get_mut(&key).into_iter().flat_map(|shopper| &mut shopper.funnels);
+            let more = shoppers.get_mut(key).and_then(Shopper::more_mut);
+            let progress = more.into_iter().flat_map(|more| &mut more.funnels);
             progress.zip(attempts).for_each(|(progress, attempts)| progress.attempts = attempts);
         }
         Self { named: saved.named, kept_below: saved.kept_below, reached: saved.reached }
@@ -67,8 +68,8 @@ impl Merchant {
     /// What a snapshot stores of the bounds.
     pub(in crate::desk::shopper) fn save_bounds(&self) -> Option<SavedBounds> {
         let Bounds { named, kept_below, reached } = self.bounds.as_ref()?;
-        let open = self.state.shoppers.iter().filter(|(_, s)| s.funnels.iter().any(|f| !f.attempts.is_empty()));
-        let attempts = open.map(|(key, s)| (*key, s.funnels.iter().map(|f| f.attempts.clone()).collect()));
+        let open = self.state.shoppers.iter().filter(|(_, s)| s.funnels().iter().any(|f| !f.attempts.is_empty()));
+        let attempts = open.map(|(key, s)| (key, s.funnels().iter().map(|f| f.attempts.clone()).collect()));
         Some(SavedBounds {
             named: named.clone(),
             kept_below: *kept_below,
@@ -94,9 +95,10 @@ impl Merchant {
     pub(super) fn is_refund_too_many(&mut self, context: &EventContext<'_, '_>) -> bool {
         let Self { state, bounds: Some(bounds), .. } = self else { return false };
         let payment = context.payment().filter(|_| context.event.action == Action::Refund);
-        let order = payment.zip(state.shoppers.get_mut(&context.event.shopper_key)).and_then(|(payment, shopper)| {
-            let at = shopper.orders.find(payment.number)?;
-            Some(&mut shopper.orders[at])
+        let order = payment.zip(state.shoppers.get_mut(context.event.shopper_key)).and_then(|(payment, shopper)| {
+            let orders = &mut shopper.money_mut()?.orders;
+            let at = orders.find(payment.number)?;
+            Some(&mut orders[at])
         });
         let is_too_many = order.is_some_and(|order| order.is_full_for(context.event.key));
         bounds.reached.refunds += u64::from(is_too_many);
@@ -109,8 +111,9 @@ impl Merchant {
             return;
         };
         let key = context.event.shopper_key;
-        if let (Action::Order, Some(shopper)) = (context.event.action, shoppers.get_mut(&key)) {
-            shopper.orders.drop_beyond(compiled.book.rules.attribution.orders_max as usize, |order| {
+        let money = shoppers.get_mut(key).and_then(Shopper::money_mut);
+        if let (Action::Order, Some(money)) = (context.event.action, money) {
+            money.orders.drop_beyond(compiled.book.rules.attribution.orders_max as usize, |order| {
                 closed.insert(order_key(key, &order.number));
                 bounds.reached.orders += 1;
             });
@@ -127,7 +130,7 @@ impl Merchant {
         }
         let mut used: HashSet<Symbol> = versions.values().flat_map(|version| version.symbols()).collect();
         used.extend(bounds.named.symbols());
-        used.extend(shoppers.values().flat_map(Shopper::symbols));
+        used.extend(shoppers.iter().flat_map(|(_, shopper)| shopper.symbols()));
         names.sweep(|symbol| symbol < bounds.kept_below || used.contains(&symbol));
     }
 }

@@ -30,7 +30,7 @@ impl Merchant {
             let day = zone.day(event.time.unwrap_or(event.stamp));
             let shopper = join_keys(event.shopper_key, unique_scope(0, NONE));
             words ^= self.look_ahead_delivery(event.key) ^ self.look_ahead_shopper(day, shopper);
-            seen += self.state.shoppers.get(&event.shopper_key).map_or(0, Shopper::look_ahead);
+            seen += self.state.shoppers.get(event.shopper_key).map_or(0, Shopper::look_ahead);
         }
         black_box((seen, words));
     }

@@ -4,6 +4,7 @@ use super::Merchant;
 use crate::desk::shopper::compiled_rules::{CompiledCode, OTHER, TextScope};
 use crate::desk::shopper::entry::{EntryAttempt, enter};
 use crate::desk::shopper::resolve::EventContext;
+use crate::desk::shopper::shopper::Shopper;
 use crate::model::address::Topic;
 use crate::model::code::Kind;
 use crate::model::event::Action;
@@ -98,10 +99,19 @@ impl Merchant {
             is_inactive: context.resolved.is_inactive(),
             entered_before: item.is_some_and(|item| self.state.entered.contains(&item)),
         };
-        let shopper = self.state.shoppers.entry(context.event.shopper_key).or_default();
         let campaign = &self.compiled.book.rules.campaigns[index as usize];
         let symbol = self.compiled.campaign(Some(index));
-        let n = enter(campaign, symbol, &attempt, &mut shopper.entries)?;
+        let known = self.state.shoppers.get_mut(context.event.shopper_key).and_then(Shopper::more_mut);
+        let n = match known {
+            Some(more) => enter(campaign, symbol, &attempt, &mut more.entries)?,
+            None => {
+                // A shopper whose first entry is refused stays without.
+                let mut entries = Vec::new();
+                let n = enter(campaign, symbol, &attempt, &mut entries)?;
+                self.state.shoppers.get_or_add(context.event.shopper_key).more_or_new().entries = entries;
+                n
+            }
+        };
         self.state.entered.extend(item);
         Ok((index, n))
     }

@@ -17,9 +17,10 @@ impl Merchant {
         let Some(payment) = context.payment() else { return false };
         self.expire(context.event.shopper_key, context.received);
         // A known order keeps the rules under which it was first seen.
-        let rules = self.state.shoppers.get_mut(&context.event.shopper_key).and_then(|shopper| {
-            let at = shopper.orders.find(payment.number)?;
-            Some(shopper.orders[at].rules)
+        let rules = self.state.shoppers.get_mut(context.event.shopper_key).and_then(|shopper| {
+            let orders = &mut shopper.money_mut()?.orders;
+            let at = orders.find(payment.number)?;
+            Some(orders[at].rules)
         });
         let rules = rules.unwrap_or_default();
         let within_ms = refund_within_ms(&self.versions, &self.compiled, rules);
@@ -31,7 +32,7 @@ impl Merchant {
     pub(super) fn expire(&mut self, key: u128, received: Millis) {
         let Self { versions, compiled, waiting_refunds, state, .. } = self;
         let MerchantState { shoppers, closed, touches_floor, .. } = state;
-        if let Some(shopper) = shoppers.get_mut(&key) {
+        if let Some(shopper) = shoppers.get_mut(key) {
             let within = |rules| refund_within_ms(versions, compiled, rules);
             shopper.expire(received, *touches_floor, compiled, within, |gone| match gone {
                 Gone::Order(order) => {
@@ -44,17 +45,12 @@ impl Merchant {
 
     /// Schedules the next sweep of a shopper.
     pub(super) fn schedule(&mut self, key: u128, received: Millis) {
-        let Self { versions, compiled, state: MerchantState { shoppers, sweep, .. }, .. } = self;
-        let Some(shopper) = shoppers.get_mut(&key) else { return };
-        if shopper.due.is_some() {
-            return;
-        }
-        let within = |rules| refund_within_ms(versions, compiled, rules);
-        if let Some(expiry) = shopper.next_expiry(compiled, within, received + DAY_MS) {
-            let due = expiry.max(received) / DAY_MS + 1;
-            shopper.due = Some(due);
-            sweep.entry(due).or_default().push(key);
-        }
+        let Self { versions, compiled, state: MerchantState { shoppers, .. }, .. } = self;
+        shoppers.schedule(key, |shopper| {
+            let within = |rules| refund_within_ms(versions, compiled, rules);
+            let expiry = shopper.next_expiry(compiled, within, received + DAY_MS)?;
+            Some(expiry.max(received) / DAY_MS + 1)
+        });
     }
 
     /// Frees the memory of expired entries. No answer depends on it.
@@ -66,39 +62,35 @@ impl Merchant {
             bounds.named.late_before(first);
         }
         for _ in 0..SWEEP_MAX {
-            let today = received / DAY_MS;
-            let Some(mut first) = self.state.sweep.first_entry().filter(|first| *first.key() <= today) else { return };
-            let Some(key) = first.get_mut().pop() else {
-                first.remove();
-                continue;
-            };
+            let Some(key) = self.state.shoppers.due(received / DAY_MS) else { return };
             self.sweep_shopper(key, received);
         }
     }
 
     fn sweep_shopper(&mut self, key: u128, received: Millis) {
         self.expire(key, received);
-        let Some(shopper) = self.state.shoppers.get_mut(&key) else { return };
         let today = self.compiled.book.zone.day(received);
         let is_bounded = self.bounds.is_some();
-        let versions = &self.versions;
-        let funnels = &self.compiled.book.rules.funnels;
-        let definition = |symbol| funnels.iter().find(|f| self.state.names.text(symbol) == Some(&f.name));
-        shopper.funnels.retain_mut(|progress| {
-            if is_bounded {
-                // Its own rules, so that no answer depends on the sweep.
-                let funnels =
-                    versions.get(&progress.rules).map(|version| &*version.book.rules.funnels).unwrap_or_default();
-                let own = funnels.iter().find(|f| self.state.names.text(progress.funnel) == Some(&f.name));
-                progress.expire(received, today, own.map_or(0, |f| f.within_ms));
-            } else {
-                progress.expire_unbounded(received, today, definition(progress.funnel).map_or(0, |f| f.within_ms));
-            }
-            !progress.is_empty()
-        });
-        shopper.due = None;
+        let Self { versions, compiled, state: MerchantState { shoppers, names, .. }, .. } = self;
+        let Some(shopper) = shoppers.get_mut(key) else { return };
+        let funnels = &compiled.book.rules.funnels;
+        let definition = |symbol| funnels.iter().find(|f| names.text(symbol) == Some(&f.name));
+        if let Some(more) = shopper.more_mut() {
+            more.funnels.retain_mut(|progress| {
+                if is_bounded {
+                    // Its own rules, so that no answer depends on the sweep.
+                    let funnels =
+                        versions.get(&progress.rules).map(|version| &*version.book.rules.funnels).unwrap_or_default();
+                    let own = funnels.iter().find(|f| names.text(progress.funnel) == Some(&f.name));
+                    progress.expire(received, today, own.map_or(0, |f| f.within_ms));
+                } else {
+                    progress.expire_unbounded(received, today, definition(progress.funnel).map_or(0, |f| f.within_ms));
+                }
+                !progress.is_empty()
+            });
+        }
         if shopper.is_empty() {
-            self.state.shoppers.remove(&key);
+            shoppers.remove(key);
         } else {
             self.schedule(key, received);
         }

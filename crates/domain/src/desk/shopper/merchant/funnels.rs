@@ -28,7 +28,7 @@ impl Merchant {
         }
         for funnel in compiled.book.rules.funnels.iter().filter(|f| concerns(f, &funnel_event)) {
             let symbol = state.names.sym(&funnel.name);
-            let shopper = state.shoppers.entry(context.event.shopper_key).or_default();
+            let shopper = state.shoppers.get_or_add(context.event.shopper_key).more_or_new();
             let at = shopper.funnels.iter().position(|f| f.funnel == symbol).unwrap_or_else(|| {
                 shopper.funnels.push(Progress::new(symbol, compiled.book.seq));
                 shopper.funnels.len() - 1

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use bounds::Bounds;
 pub(super) use bounds::SavedBounds;
 pub(super) use compact::CompactTables;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::compiled_rules::{CompiledRules, Interner, TextScope, Versions};
 use super::counters::{CounterBuffer, Key};
@@ -29,7 +29,8 @@ use super::debounce::ScanDebouncer;
 use super::money::order::Order;
 use super::resolve::{EventContext, ResolvedEvent, resolve, time_of};
 use super::settle::Settlement;
-use super::shopper::{Shopper, touches_keep_ms};
+use super::shopper::touches_keep_ms;
+use super::shoppers::{SavedSweep, Shoppers};
 use crate::model::event::{Action, Event};
 use crate::model::fact::{Fact, Metric, What};
 use crate::model::rules::RulesSeq;
@@ -39,7 +40,7 @@ use crate::protocol::behaviour::Behaviour;
 use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::stage::Outbox;
 use crate::table::dedup_window::DedupWindow;
-use crate::table::uniform::{UniformMap, UniformSet};
+use crate::table::uniform::UniformSet;
 use crate::table::uniques::Uniques;
 
 /// A merchant in one partition of the shopper desk, with the shoppers of that partition.
@@ -72,7 +73,7 @@ pub(super) struct SuspectScans {
 }
 
 /// What a snapshot stores of a merchant.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(super) struct MerchantState {
     name: Arc<str>,
     names: Interner,
@@ -82,17 +83,63 @@ pub(super) struct MerchantState {
     delivered: DedupWindow,
     uniques: Uniques,
     repeats: ScanDebouncer,
-    shoppers: UniformMap<Shopper>,
+    shoppers: Shoppers,
     /// One-item codes that a shopper entered with.
     entered: UniformSet,
     /// Orders that are no longer kept: parts and refunds of them are late.
     closed: UniformSet,
-    /// Shoppers to sweep, by day of `received`.
-    sweep: BTreeMap<i64, Vec<u128>>,
     /// Number of touches that were dropped because a shopper had too many.
     touches_dropped: u64,
     /// Touches received before this time expired under earlier rules.
     touches_floor: Millis,
+}
+
+/// The fields of a merchant in a snapshot, in their order.
+type Saved<T, N, V, D, U, R, S, C, W> = (T, N, V, RulesSeq, D, U, R, S, C, C, W, u64, Millis);
+
+impl Serialize for MerchantState {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let saved: Saved<_, _, _, _, _, _, _, _, _> = (
+            &self.name,
+            &self.names,
+            &self.versions,
+            self.in_force,
+            &self.delivered,
+            &self.uniques,
+            &self.repeats,
+            &self.shoppers,
+            &self.entered,
+            &self.closed,
+            SavedSweep(&self.shoppers),
+            self.touches_dropped,
+            self.touches_floor,
+        );
+        saved.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for MerchantState {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        // The lists of the days are made from what each shopper says.
+        type Sweep = BTreeMap<i64, Vec<u128>>;
+        let saved: Saved<_, _, _, _, _, _, _, _, Sweep> = Deserialize::deserialize(from)?;
+        let (name, names, versions, in_force, delivered, uniques, repeats, shoppers, ..) = saved;
+        let (.., entered, closed, _, touches_dropped, touches_floor) = saved;
+        Ok(Self {
+            name,
+            names,
+            versions,
+            in_force,
+            delivered,
+            uniques,
+            repeats,
+            shoppers,
+            entered,
+            closed,
+            touches_dropped,
+            touches_floor,
+        })
+    }
 }
 
 impl Merchant {
@@ -116,10 +163,9 @@ impl Merchant {
                 delivered: DedupWindow::default(),
                 uniques: Uniques::default(),
                 repeats: ScanDebouncer::default(),
-                shoppers: UniformMap::default(),
+                shoppers: Shoppers::default(),
                 entered: UniformSet::default(),
                 closed: UniformSet::default(),
-                sweep: BTreeMap::new(),
                 touches_dropped: 0,
                 touches_floor: Millis::MIN,
             },
@@ -161,7 +207,7 @@ impl Merchant {
         let compiled = versions.get(&state.in_force).ok_or(RestoreError::InForce)?;
         let counters = CounterBuffer::default();
         let bounds = bounds.map(|saved| Bounds::restore(saved, &mut state.shoppers));
-        let waiting_refunds = state.shoppers.values().flat_map(|s| s.orders.iter()).map(Order::waiting_refunds).sum();
+        let waiting_refunds = state.shoppers.iter().flat_map(|(_, s)| s.orders()).map(Order::waiting_refunds).sum();
         Ok(Self {
             compiled: Arc::clone(compiled),
             versions,
@@ -206,7 +252,7 @@ impl Merchant {
             duplicates,
             uniques,
             repeats,
-            ("shoppers", self.state.shoppers.allocation_size()),
+            ("shoppers", self.state.shoppers.bytes()),
             ("texts", self.state.names.bytes() + self.bounds.as_ref().map_or(0, Bounds::bytes)),
             ("for_good", self.state.entered.allocation_size() + self.state.closed.allocation_size()),
         ]
@@ -280,7 +326,7 @@ impl Merchant {
         self.expire(context.event.shopper_key, context.received);
         let Self { versions, compiled, counters, state, waiting_refunds, looked_at, bounds, .. } = self;
         let MerchantState { shoppers, names, touches_dropped, .. } = state;
-        let shopper = shoppers.entry(context.event.shopper_key).or_default();
+        let shopper = shoppers.get_or_add(context.event.shopper_key);
         let full = bounds.as_ref().map(|_| Cell::new(false));
         let full = full.as_ref();
         let mut settlement =

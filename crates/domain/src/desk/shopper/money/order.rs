@@ -74,6 +74,14 @@ impl Order {
         self.refunds.is_full_for(key)
     }
 
+    /// Approximate size in memory beside the order itself, bytes; candidates that orders share count once.
+    pub(in crate::desk::shopper) fn bytes(&self) -> usize {
+        let candidates = size_of::<Vec<Touch>>() + self.candidates.capacity() * size_of::<Touch>();
+        let refunds = size_of_val(self.refunds.all());
+        let shared = Arc::strong_count(&self.candidates).max(1);
+        self.number.len() + self.posted.capacity() * size_of::<Due>() + refunds + candidates / shared
+    }
+
     /// The symbols of all texts that it refers to and the rules may not.
     pub(in crate::desk::shopper) fn symbols(&self) -> impl Iterator<Item = Symbol> {
         self.parts.iter().flatten().chain(self.refunds.all()).flat_map(|paid| paid.scopes.symbols())

@@ -89,6 +89,11 @@ impl Orders {
         self.list.len() - self.index.as_ref().map_or(0, |index| index.empty)
     }
 
+    /// Approximate size in memory beside this one, bytes, without indexes.
+    pub(in crate::desk::shopper) fn bytes(&self) -> usize {
+        self.list.capacity() * size_of::<Order>() + self.iter().map(Order::bytes).sum::<usize>()
+    }
+
     pub(in crate::desk::shopper) fn iter(&self) -> impl Iterator<Item = &Order> {
         self.list.iter().filter(|order| !order.is_nothing())
     }

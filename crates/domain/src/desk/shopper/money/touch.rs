@@ -1,6 +1,6 @@
 //! Touches: what ties a shopper to a guide or a store, and for how long (contract section 5).
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::desk::shopper::compiled_rules::Symbol;
 use crate::model::code::{Kind, Rank};
@@ -61,8 +61,19 @@ pub(in crate::desk::shopper) enum Added {
 }
 
 /// A shopper's touches in (time, key) order. One is kept while `received` < its own `received` + `keep_ms`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(in crate::desk::shopper) struct Touches {
+///
+/// Most shoppers have one, which needs no memory of its own.
+#[derive(Clone, Debug, Default)]
+pub(in crate::desk::shopper) enum Touches {
+    #[default]
+    None,
+    One(Touch),
+    Many(Box<Many>),
+}
+
+/// More touches than one.
+#[derive(Clone, Debug)]
+pub(in crate::desk::shopper) struct Many {
     list: Vec<Touch>,
     /// The smallest `received` in the list.
     oldest: Millis,
@@ -71,33 +82,57 @@ pub(in crate::desk::shopper) struct Touches {
 impl Touches {
     /// Drops touches that are no longer kept, and touches received before `floor`.
     pub(in crate::desk::shopper) fn expire(&mut self, received: Millis, keep_ms: i64, floor: Millis) {
-        if self.list.is_empty() || (received < self.oldest + keep_ms && floor <= self.oldest) {
+        if self.oldest().is_none_or(|oldest| received < oldest + keep_ms && floor <= oldest) {
             return;
         }
-        self.list.retain(|t| received < t.received + keep_ms && floor <= t.received);
-        self.oldest = self.list.iter().map(|t| t.received).min().unwrap_or(0);
+        let Self::Many(many) = self else {
+            *self = Self::None;
+            return;
+        };
+        many.list.retain(|t| received < t.received + keep_ms && floor <= t.received);
+        many.oldest = many.list.iter().map(|t| t.received).min().unwrap_or(0);
+        match &*many.list {
+            [] => *self = Self::None,
+            [touch] => *self = Self::One(*touch),
+            _ => {}
+        }
     }
 
     /// Adds a touch; [`Touches::expire`] must come before.
     pub(in crate::desk::shopper) fn add(&mut self, touch: Touch, max: u32) -> Added {
+        let list = self.all();
         // Only the key counts: a retry without a time of its own has another time.
-        if self.list.iter().any(|t| t.key == touch.key) {
+        if list.iter().any(|t| t.key == touch.key) {
             return Added::Known;
         }
-        let at = self.list.partition_point(|t| t.order() < touch.order());
-        let full = self.list.len() >= max as usize;
-        if full && at <= self.list.len() - max as usize {
+        let at = list.partition_point(|t| t.order() < touch.order());
+        let full = list.len() >= max as usize;
+        if full && at <= list.len() - max as usize {
             return Added::DroppedItself;
         }
-        self.oldest = if self.list.is_empty() { touch.received } else { self.oldest.min(touch.received) };
-        if self.list.len() == self.list.capacity() {
-            // Most shoppers have one touch or two: a first allocation for four would be most of their memory.
-            self.list.reserve_exact(self.list.len().max(1));
-        }
-        self.list.insert(at, touch);
+        let many = match self {
+            Self::None => {
+                *self = Self::One(touch);
+                return Added::Kept;
+            }
+            Self::One(one) => {
+                let mut list = Vec::with_capacity(2);
+                list.push(*one);
+                let oldest = one.received;
+                *self = Self::Many(Box::new(Many { list, oldest }));
+                let Self::Many(many) = self else { unreachable!("it was made above") };
+                many
+            }
+            Self::Many(many) => many,
+        };
+        many.oldest = many.oldest.min(touch.received);
+        many.list.insert(at, touch);
         if full {
             // More than one touch goes if new rules allow fewer.
-            self.list.drain(..self.list.len() - max as usize);
+            many.list.drain(..many.list.len() - max as usize);
+            if let [touch] = *many.list {
+                *self = Self::One(touch);
+            }
             return Added::DroppedAnother;
         }
         Added::Kept
@@ -105,12 +140,50 @@ impl Touches {
 
     /// All of them, in (time, key) order.
     pub(in crate::desk::shopper) fn all(&self) -> &[Touch] {
-        &self.list
+        match self {
+            Self::None => &[],
+            Self::One(touch) => std::slice::from_ref(touch),
+            Self::Many(many) => &many.list,
+        }
+    }
+
+    /// The smallest `received`; after touches were dropped because there were too many, perhaps that of one of them.
+    fn oldest(&self) -> Option<Millis> {
+        match self {
+            Self::None => None,
+            Self::One(touch) => Some(touch.received),
+            Self::Many(many) => Some(many.oldest),
+        }
+    }
+
+    /// Size in memory beside the shopper, bytes.
+    pub(in crate::desk::shopper) fn bytes(&self) -> usize {
+        match self {
+            Self::None | Self::One(_) => 0,
+            Self::Many(many) => size_of::<Many>() + many.list.capacity() * size_of::<Touch>(),
+        }
     }
 
     /// When the first touch expires; `None` if there are none.
     pub(in crate::desk::shopper) fn next_expiry(&self, keep_ms: i64) -> Option<Millis> {
-        (!self.list.is_empty()).then(|| self.oldest + keep_ms)
+        self.oldest().map(|oldest| oldest + keep_ms)
+    }
+}
+
+impl Serialize for Touches {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        (self.all(), self.oldest().unwrap_or(0)).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Touches {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (list, oldest): (Vec<Touch>, Millis) = Deserialize::deserialize(from)?;
+        Ok(match &*list {
+            [] => Self::None,
+            [touch] => Self::One(*touch),
+            _ => Self::Many(Box::new(Many { list, oldest })),
+        })
     }
 }
 
