@@ -19,7 +19,7 @@ pub struct Behaviour {
     pub has_batches: bool,
     /// Whether answers may share records, and a record of several frames is answered as one.
     pub has_bundles: bool,
-    /// Whether keys of events, of repeats and of distinct shoppers are compared by 79 of their bits, in compact tables.
+    /// Whether keys of events, of repeats, of distinct shoppers and of entered codes are compared by 79 of their bits, in compact tables.
     pub has_compact_tables: bool,
 }
 

@@ -140,6 +140,21 @@ mod tests {
         assert!(!t.insert(2, 112, 60));
     }
 
+    #[test]
+    fn compact_keys_answer_as_before() {
+        let key = |n: u32| crate::model::ids::digest128(&[&n.to_string()]);
+        let mut plain = DedupWindow::default();
+        let event = |n: u32| (key(n * n % 7_001), n / 10);
+        for (key, minute) in (0..9_000).map(event) {
+            plain.insert(key, minute, 500);
+        }
+        plain.forget(900, 400);
+        let mut compact = plain.clone().compact();
+        for (key, minute) in (9_000..30_000).map(event) {
+            assert_eq!(compact.insert(key, minute, 600), plain.insert(key, minute, 600), "minute {minute}");
+        }
+    }
+
     proptest! {
         #[test]
         fn answers_equal_those_of_a_plain_list(steps in proptest::collection::vec((0..20_u128, 0..30_u32), 1..400), horizon in 0..60_u32) {

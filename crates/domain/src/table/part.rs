@@ -47,6 +47,13 @@ impl<B: Bucket> Part<B> {
         word(home) ^ word(home + 1)
     }
 
+    /// The value of a key; `None` if it is absent or older than `cutoff`.
+    pub(super) fn get(&self, key: Remainder, cutoff: i64) -> Option<B::Value> {
+        let (at, slot) = self.find(key)?;
+        let bucket = &self.buckets[at];
+        (bucket.stamp(slot) >= self.stamp(cutoff)).then(|| bucket.value(slot))
+    }
+
     /// Asks what a key shall be, given what it is: `None` if it is absent or older than `cutoff`. `None` leaves it as it is.
     /// Returns whether it was written.
     pub(super) fn upsert(

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bucket::{Bucket, EXTRA_BITS, KeyBucket, Remainder, TimeBucket};
 use super::part::Part;
-use super::uniform::UniformMap;
+use super::uniform::{UniformMap, UniformSet};
 
 /// Keys alone.
 pub type KeyTable = Table<KeyBucket>;
@@ -59,6 +59,16 @@ impl<B: Bucket> Table<B> {
         let mean = keys >> PART_BITS;
         let part = Part::with_room(mean + 4 * mean.isqrt(), base);
         Self { small: UniformMap::default(), parts: vec![part; 1 << PART_BITS] }
+    }
+
+    /// The value of a key; `None` if it is absent or has a stamp below `cutoff`.
+    #[must_use]
+    pub fn get(&self, key: u128, cutoff: i64) -> Option<B::Value> {
+        if self.parts.is_empty() {
+            return self.small.get(&kept(key)).filter(|(stamp, _)| *stamp >= cutoff).map(|(_, value)| *value);
+        }
+        let (part, key) = place(key);
+        self.parts[part].get(key, cutoff)
     }
 
     /// Adds a key, or changes it: `decide` says what its value shall be, given its present one, which is `None` if the key is absent or
@@ -142,6 +152,18 @@ impl<B: Bucket> Table<B> {
             let (part, key) = place(key);
             self.parts[part].upsert(key, stamp, cutoff.min(stamp), |_| Some(value));
         }
+    }
+}
+
+impl KeyTable {
+    /// A table of these keys, of which none expires.
+    #[must_use]
+    pub fn of(keys: &UniformSet) -> Self {
+        let mut table = Self::with_room(keys.len(), 0);
+        for key in keys {
+            table.insert(*key, 0, 0);
+        }
+        table
     }
 }
 

@@ -108,14 +108,10 @@ impl<S: KeySet> Uniques<S> {
 impl Uniques {
     /// Moves all keys to a compact table.
     pub(crate) fn compact(&mut self) -> Uniques<KeyTable> {
-        let forgotten = self.forgotten;
-        let table = |(day, keys): (Day, UniformSet)| {
-            let mut table = KeyTable::with_room(keys.len(), 0);
-            keys.into_iter().for_each(|key| {
-                table.add(key);
-            });
-            (day, table)
-        };
-        Uniques { days: std::mem::take(&mut self.days).into_iter().map(table).collect(), forgotten }
+        let days = std::mem::take(&mut self.days);
+        Uniques {
+            days: days.into_iter().map(|(day, keys)| (day, KeyTable::of(&keys))).collect(),
+            forgotten: self.forgotten,
+        }
     }
 }

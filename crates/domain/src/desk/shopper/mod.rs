@@ -3,7 +3,6 @@
 
 mod compiled_rules;
 mod counters;
-mod debounce;
 mod entry;
 mod funnel;
 mod merchant;

@@ -1,4 +1,4 @@
-//! The tables of duplicates, repeats and distinct shoppers, compact from behaviour 5 on.
+//! The tables of duplicates, repeats, distinct shoppers and entered codes, compact from behaviour 5 on.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,8 @@ pub(in crate::desk::shopper) struct CompactTables {
     delivered: RecentKeys,
     uniques: Uniques<KeyTable>,
     repeats: RecentScans,
+    /// One-item codes that a shopper entered with.
+    entered: KeyTable,
 }
 
 impl Merchant {
@@ -27,6 +29,7 @@ impl Merchant {
                 delivered: state.delivered.compact(),
                 uniques: state.uniques.compact(),
                 repeats: state.repeats.compact(),
+                entered: KeyTable::of(&std::mem::take(&mut state.entered)),
             })
         });
     }
@@ -36,13 +39,34 @@ impl Merchant {
         self.compact.as_deref()
     }
 
-    /// Sizes of the tables in memory, bytes: duplicates, distinct shoppers, repeats.
-    pub(super) fn table_sizes(&self) -> [(&'static str, usize); 3] {
-        let [delivered, uniques, repeats] = match &self.compact {
-            Some(compact) => [compact.delivered.bytes(), compact.uniques.bytes(), compact.repeats.bytes()],
-            None => [self.state.delivered.bytes(), self.state.uniques.bytes(), self.state.repeats.bytes()],
+    /// Sizes of the tables in memory, bytes.
+    pub(super) fn table_sizes(&self) -> [(&'static str, usize); 4] {
+        let state = &self.state;
+        let (delivered, uniques, repeats, entered) = match &self.compact {
+            Some(of) => (of.delivered.bytes(), of.uniques.bytes(), of.repeats.bytes(), of.entered.bytes()),
+            None => {
+                let entered = state.entered.allocation_size();
+                (state.delivered.bytes(), state.uniques.bytes(), state.repeats.bytes(), entered)
+            }
         };
-        [("duplicates", delivered), ("uniques", uniques), ("repeats", repeats)]
+        let for_good = entered + state.closed.allocation_size();
+        [("duplicates", delivered), ("uniques", uniques), ("repeats", repeats), ("for_good", for_good)]
+    }
+
+    /// Whether a shopper has entered with a one-item code.
+    pub(super) fn has_entered(&self, item: u128) -> bool {
+        match &self.compact {
+            Some(compact) => compact.entered.get(item, 0).is_some(),
+            None => self.state.entered.contains(&item),
+        }
+    }
+
+    /// Remembers that a shopper has entered with a one-item code.
+    pub(super) fn remember_entry(&mut self, item: u128) {
+        match &mut self.compact {
+            Some(compact) => compact.entered.insert(item, 0, 0),
+            None => self.state.entered.insert(item),
+        };
     }
 
     /// Whether a key of an event is new; it is stored.

@@ -97,7 +97,7 @@ impl Merchant {
             region: context.region(&self.compiled),
             is_guide: self.compiled.book.guide_shoppers.contains(&context.event.shopper_key),
             is_inactive: context.resolved.is_inactive(),
-            entered_before: item.is_some_and(|item| self.state.entered.contains(&item)),
+            entered_before: item.is_some_and(|item| self.has_entered(item)),
         };
         let campaign = &self.compiled.book.rules.campaigns[index as usize];
         let symbol = self.compiled.campaign(Some(index));
@@ -112,7 +112,7 @@ impl Merchant {
                 n
             }
         };
-        self.state.entered.extend(item);
+        item.into_iter().for_each(|item| self.remember_entry(item));
         Ok((index, n))
     }
 

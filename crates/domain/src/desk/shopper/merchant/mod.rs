@@ -1,6 +1,6 @@
 //! The shopper desk's state of one merchant, and the list of steps that an event goes through.
 //!
-//! - `compact`: the tables of duplicates, repeats and distinct shoppers, from behaviour 5 on
+//! - `compact`: the tables of duplicates, repeats, distinct shoppers and entered codes, from behaviour 5 on
 //! - `bounds`: how much of what strangers send is kept, from behaviour 2 on
 //! - `counting`: duplicates, repeats, distinct shoppers, and what an event counts for by itself
 //! - `entering`: entries into draws, and the results of scans
@@ -25,7 +25,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::compiled_rules::{CompiledRules, Interner, TextScope, Versions};
 use super::counters::{CounterBuffer, Key};
-use super::debounce::ScanDebouncer;
 use super::money::order::Order;
 use super::resolve::{EventContext, ResolvedEvent, resolve, time_of};
 use super::settle::Settlement;
@@ -39,6 +38,7 @@ use crate::model::time::{Day, Millis};
 use crate::protocol::behaviour::Behaviour;
 use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::stage::Outbox;
+use crate::table::debounce::ScanDebouncer;
 use crate::table::dedup_window::DedupWindow;
 use crate::table::uniform::UniformSet;
 use crate::table::uniques::Uniques;
@@ -245,17 +245,10 @@ impl Merchant {
         self.state.in_force = book.seq;
     }
 
-    /// Approximate sizes of the tables in memory, bytes, without what shoppers own elsewhere.
-    pub(super) fn sizes(&self) -> [(&'static str, usize); 6] {
-        let [duplicates, uniques, repeats] = self.table_sizes();
-        [
-            duplicates,
-            uniques,
-            repeats,
-            ("shoppers", self.state.shoppers.bytes()),
-            ("texts", self.state.names.bytes() + self.bounds.as_ref().map_or(0, Bounds::bytes)),
-            ("for_good", self.state.entered.allocation_size() + self.state.closed.allocation_size()),
-        ]
+    /// Approximate sizes of what it keeps in memory, bytes.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let texts = self.state.names.bytes() + self.bounds.as_ref().map_or(0, Bounds::bytes);
+        self.table_sizes().into_iter().chain([("shoppers", self.state.shoppers.bytes()), ("texts", texts)])
     }
 
     /// Number of refunds that wait for their order.

@@ -15,7 +15,7 @@ const SWEEP_MAX: usize = 4;
 
 /// The last counted scan of each shopper and code.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct ScanDebouncer {
+pub(crate) struct ScanDebouncer {
     last: UniformMap<(Millis, Millis)>,
     queue: VecDeque<(Millis, u128)>,
     /// Scans received before this time are expired, however long the rules keep them.
@@ -25,7 +25,7 @@ pub(super) struct ScanDebouncer {
 impl ScanDebouncer {
     /// Returns whether a scan repeats the last counted one, which is kept for `keep_ms` of `received`. A scan that is not a
     /// repeat becomes the last counted one.
-    pub(super) fn is_repeat(
+    pub(crate) fn is_repeat(
         &mut self,
         key: u128,
         time: Millis,
@@ -49,7 +49,7 @@ impl ScanDebouncer {
     }
 
     /// Moves all scans to a compact table.
-    pub(super) fn compact(&mut self) -> RecentScans {
+    pub(crate) fn compact(&mut self) -> RecentScans {
         let Self { last, queue, floor } = std::mem::take(self);
         let since = queue.front().map_or(floor, |&(received, _)| received);
         let mut recent = RecentScans::with_room(last.len(), since);
@@ -66,12 +66,12 @@ impl ScanDebouncer {
     }
 
     /// Approximate size in memory, bytes.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.last.allocation_size() + self.queue.capacity() * size_of::<(Millis, u128)>()
     }
 
     /// Marks scans that are expired under the present rules, so that new rules do not bring them back.
-    pub(super) fn forget(&mut self, received: Millis, keep_ms: i64) {
+    pub(crate) fn forget(&mut self, received: Millis, keep_ms: i64) {
         self.floor = self.floor.max(received - keep_ms + 1);
     }
 
@@ -86,6 +86,29 @@ impl ScanDebouncer {
                 }
                 _ => return,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::digest128;
+
+    #[test]
+    fn compact_scans_repeat_as_before() {
+        let key = |n: i64| digest128(&[&n.to_string()]);
+        let mut plain = ScanDebouncer::default();
+        // Each scan comes a second after the one before, and the first keys twice.
+        let scan = |n: i64| (key(n % 6_000), n * 1_000 - n % 7, n * 1_000);
+        for (key, time, received) in (0..9_000).map(scan) {
+            plain.is_repeat(key, time, received, 3_000_000, 5_000_000);
+        }
+        plain.forget(9_000_000, 4_000_000);
+        let mut compact = plain.clone().compact();
+        for (key, time, received) in (9_000..30_000).map(scan) {
+            let is_repeat = plain.is_repeat(key, time, received, 3_000_000, 5_000_000);
+            assert_eq!(compact.is_repeat(key, time, received, 3_000_000, 5_000_000), is_repeat, "{received}");
         }
     }
 }
