@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::desk::shopper::compiled_rules::Symbol;
+use crate::desk::shopper::money::refunds::reserve_one;
 use crate::model::code::Kind;
 use crate::model::event::Action;
 use crate::model::rules::{FUNNEL_STEPS_MAX, Funnel, RulesSeq, Step};
@@ -182,6 +183,7 @@ impl Progress {
             *index.entry((channel, day)).or_insert(next)
         };
         if at == next {
+            reserve_one(cohorts);
             cohorts.push(Cohort { channel, day, counted: 0, begun: Vec::new() });
         }
         at

@@ -3,6 +3,7 @@
 use super::Merchant;
 use crate::desk::shopper::compiled_rules::TextScope;
 use crate::desk::shopper::funnel::{FunnelEvent, Progress, Reached, begins, concerns};
+use crate::desk::shopper::money::refunds::reserve_one;
 use crate::desk::shopper::resolve::EventContext;
 use crate::model::fact::{Fact, What};
 use crate::protocol::stage::Outbox;
@@ -30,6 +31,7 @@ impl Merchant {
             let symbol = state.names.sym(&funnel.name);
             let shopper = state.shoppers.get_or_add(context.event.shopper_key).more_or_new();
             let at = shopper.funnels.iter().position(|f| f.funnel == symbol).unwrap_or_else(|| {
+                reserve_one(&mut shopper.funnels);
                 shopper.funnels.push(Progress::new(symbol, compiled.book.seq));
                 shopper.funnels.len() - 1
             });

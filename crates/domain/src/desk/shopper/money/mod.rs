@@ -5,5 +5,6 @@ pub(super) mod credit;
 pub(super) mod member;
 pub(super) mod order;
 pub(super) mod orders;
+mod parts;
 pub(super) mod refunds;
 pub(super) mod touch;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::credit::{Credited, Due, Payee, Sale, credits, share};
-use super::refunds::{Paid, Refunds};
+use super::parts::Parts;
+use super::refunds::{Paid, Refunds, reserve_one};
 use super::touch::Touch;
 use crate::desk::shopper::compiled_rules::{CompiledRules, Interner, NONE, Symbol};
 use crate::desk::shopper::counters::{CounterBuffer, Key};
@@ -16,20 +17,36 @@ use crate::model::time::Millis;
 use crate::protocol::stage::Outbox;
 
 /// An order, or refunds that wait for one (without parts and rules).
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(in crate::desk::shopper) struct Order {
     pub(in crate::desk::shopper) number: Box<str>,
     /// The version number of the rules in force when the order was first seen.
     pub(in crate::desk::shopper) rules: RulesSeq,
-    parts: [Option<Paid>; Part::ALL.len()],
-    /// The time of the earliest part.
-    time: Option<Millis>,
+    parts: Parts,
     refunds: Refunds,
     /// All touches within the window, of every rank, in (time, key) order.
     /// Orders with equal candidates share them; [`orders_in_snapshot`] writes them once.
-    #[serde(skip)]
     pub(in crate::desk::shopper) candidates: Arc<Vec<Touch>>,
     posted: Vec<Due>,
+}
+
+/// The fields of an order in a snapshot, in their order; its candidates are beside it.
+type Saved<N, P, R, D> = (N, RulesSeq, P, Option<Millis>, R, D);
+
+impl Serialize for Order {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let saved: Saved<_, _, _, _> =
+            (&self.number, self.rules, &self.parts, self.time(), &self.refunds, &self.posted);
+        saved.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Order {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let saved: Saved<_, _, _, _> = Deserialize::deserialize(from)?;
+        let (number, rules, parts, _, refunds, posted) = saved;
+        Ok(Self { number, rules, parts, refunds, candidates: Arc::default(), posted })
+    }
 }
 
 /// The buyer, with what decides commission.
@@ -46,8 +63,7 @@ impl Order {
         Self {
             number: number.into(),
             rules: RulesSeq::default(),
-            parts: [None; Part::ALL.len()],
-            time: None,
+            parts: Parts::None,
             refunds: Refunds::default(),
             candidates: Arc::default(),
             posted: Vec::new(),
@@ -56,7 +72,7 @@ impl Order {
 
     /// The earliest part; its time is the order's.
     pub(in crate::desk::shopper) fn earliest(&self) -> Option<&Paid> {
-        self.parts.iter().flatten().min_by_key(|p| (p.time, p.key))
+        self.parts.iter().min_by_key(|p| (p.time, p.key))
     }
 
     /// Whether it holds nothing: the place of an order that is no longer kept. Numbers of orders are never empty.
@@ -79,35 +95,38 @@ impl Order {
         let candidates = size_of::<Vec<Touch>>() + self.candidates.capacity() * size_of::<Touch>();
         let refunds = size_of_val(self.refunds.all());
         let shared = Arc::strong_count(&self.candidates).max(1);
-        self.number.len() + self.posted.capacity() * size_of::<Due>() + refunds + candidates / shared
+        self.number.len()
+            + self.parts.bytes()
+            + self.posted.capacity() * size_of::<Due>()
+            + refunds
+            + candidates / shared
     }
 
     /// The symbols of all texts that it refers to and the rules may not.
     pub(in crate::desk::shopper) fn symbols(&self) -> impl Iterator<Item = Symbol> {
-        self.parts.iter().flatten().chain(self.refunds.all()).flat_map(|paid| paid.scopes.symbols())
+        self.parts.iter().chain(self.refunds.all()).flat_map(|paid| paid.scopes.symbols())
     }
 
+    /// The time of the earliest part.
     pub(in crate::desk::shopper) fn time(&self) -> Option<Millis> {
-        self.time
+        self.parts.iter().map(|part| part.time).min()
     }
 
     /// Adds a part if it is the smallest of its kind.
     pub(in crate::desk::shopper) fn add_part(&mut self, part: Part, paid: Paid) {
-        let slot = &mut self.parts[part as usize];
-        if slot.is_none_or(|known| (paid.time, paid.key) < (known.time, known.key)) {
-            *slot = Some(paid);
-            self.time = Some(self.time.map_or(paid.time, |time| time.min(paid.time)));
+        if self.takes_part(part, paid.time, paid.key) {
+            self.parts.set(part, paid);
         }
     }
 
     /// Whether a part would be the smallest of its kind.
     pub(in crate::desk::shopper) fn takes_part(&self, part: Part, time: Millis, key: u128) -> bool {
-        self.parts[part as usize].is_none_or(|known| (time, key) < (known.time, known.key))
+        self.parts.get(part).is_none_or(|known| (time, key) < (known.time, known.key))
     }
 
     /// What of each refund from a place on counts as refunded: they use up the base in their order. Empty until the order is known.
     pub(in crate::desk::shopper) fn refunded_from(&self, first: usize) -> Vec<i64> {
-        if self.time.is_none() {
+        if self.time().is_none() {
             return Vec::new();
         }
         let used = self.refunds.sum_of_first(first);
@@ -153,7 +172,7 @@ impl Order {
 
     /// When the first part of it expires.
     pub(in crate::desk::shopper) fn next_expiry(&self, refund_within_ms: i64) -> Millis {
-        let since = self.time.or_else(|| self.refunds.all().first().map(|r| r.time));
+        let since = self.time().or_else(|| self.refunds.all().first().map(|r| r.time));
         since.map_or(Millis::MIN, |t| t.saturating_add(refund_within_ms))
     }
 
@@ -174,7 +193,7 @@ impl Order {
     }
 
     fn base(&self) -> i64 {
-        self.parts.iter().flatten().map(|p| p.amount).sum()
+        self.parts.iter().map(|p| p.amount).sum()
     }
 
     fn refunded(&self) -> i64 {
@@ -202,7 +221,7 @@ impl Order {
         let zone = &compiled.book.zone;
         let day = zone.day(earliest.time);
         counters.add_all(&earliest.scopes, day, &[(Metric::Orders, sign)]);
-        for part in self.parts.iter().flatten() {
+        for part in self.parts.iter() {
             counters.add_all(&part.scopes, zone.day(part.time), &[(Metric::Gmv, sign * part.amount)]);
         }
         // Refunds use up the base in their order.
@@ -272,6 +291,7 @@ impl Order {
                 cause: cause.id,
             })));
             self.posted.retain(|d| d.payee != payee);
+            reserve_one(&mut self.posted);
             self.posted.push(now);
         }
         let main = booked.main;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::blocks::{Blocks, Met};
 use super::order::{Order, orders_in_snapshot};
+use super::refunds::reserve_one;
 use super::touch::Touch;
 use crate::model::rules::{Attribution, RulesSeq};
 use crate::model::time::Millis;
@@ -123,6 +124,7 @@ impl Orders {
     pub(in crate::desk::shopper) fn find_or_add(&mut self, number: &str) -> usize {
         self.find(number).unwrap_or_else(|| {
             let at = self.list.len();
+            reserve_one(&mut self.list);
             self.list.push(Order::new(number));
             if let Some(index) = &mut self.index {
                 index.add(&self.list, at);

@@ -23,11 +23,14 @@ pub(in crate::desk::shopper) struct Paid {
     pub(in crate::desk::shopper) scopes: Scopes,
 }
 
-/// Refunds in (time, key) order.
+/// Refunds in (time, key) order. Most orders have none, and these need no memory of their own.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(from = "Vec<Paid>")]
-pub(in crate::desk::shopper) struct Refunds {
-    list: Vec<Paid>,
+pub(in crate::desk::shopper) struct Refunds(Option<Box<List>>);
+
+#[derive(Clone, Debug, Default)]
+struct List {
+    paid: Vec<Paid>,
     /// The keys of all of them, if there are many.
     keys: Option<Box<UniformSet>>,
     /// The sum of this number of first ones, as it was worked out last.
@@ -35,72 +38,91 @@ pub(in crate::desk::shopper) struct Refunds {
 }
 
 impl From<Vec<Paid>> for Refunds {
-    fn from(list: Vec<Paid>) -> Self {
-        Self { list, ..Self::default() }
+    fn from(paid: Vec<Paid>) -> Self {
+        Self((!paid.is_empty()).then(|| Box::new(List { paid, ..List::default() })))
     }
 }
 
 impl Serialize for Refunds {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.list.serialize(to)
+        self.all().serialize(to)
     }
 }
 
 impl Refunds {
     pub(super) fn all(&self) -> &[Paid] {
-        &self.list
+        self.0.as_ref().map_or(&[], |list| &list.paid)
     }
 
     /// Adds a refund unless its key is known.
     pub(super) fn add(&mut self, paid: Paid) {
-        if !self.is_new(paid.key) {
+        let at = self.before(paid.time, paid.key);
+        let list = self.0.get_or_insert_default();
+        if !list.is_new(paid.key) {
             return;
         }
-        let at = self.before(paid.time, paid.key);
-        if at < self.sum.get().0 {
-            self.sum.take();
+        if at < list.sum.get().0 {
+            list.sum.take();
         }
-        self.list.insert(at, paid);
+        reserve_one(&mut list.paid);
+        list.paid.insert(at, paid);
     }
 
+    /// Whether there are [`REFUNDS_MAX`] of them, and none with this key.
+    pub(super) fn is_full_for(&mut self, key: u128) -> bool {
+        self.0.as_mut().is_some_and(|list| list.paid.len() >= REFUNDS_MAX && !list.keys().contains(&key))
+    }
+
+    /// Number of refunds before (time, key).
+    pub(super) fn before(&self, time: Millis, key: u128) -> usize {
+        self.all().partition_point(|refund| (refund.time, refund.key) < (time, key))
+    }
+
+    /// The sum of at most `count` first refunds.
+    pub(super) fn sum_of_first(&self, count: usize) -> i128 {
+        self.0.as_ref().map_or(0, |list| list.sum_of_first(count))
+    }
+
+    /// Keeps the refunds for which `keeps` is true.
+    pub(super) fn retain(&mut self, keeps: impl FnMut(&Paid) -> bool) {
+        let Some(list) = &mut self.0 else { return };
+        let before = list.paid.len();
+        list.paid.retain(keeps);
+        if list.paid.len() < before {
+            (list.keys, list.sum) = (None, Cell::default());
+        }
+        if list.paid.is_empty() {
+            self.0 = None;
+        }
+    }
+}
+
+impl List {
     fn is_new(&mut self, key: u128) -> bool {
-        if self.list.len() < INDEXED_FROM {
-            return self.list.iter().all(|refund| refund.key != key);
+        if self.paid.len() < INDEXED_FROM {
+            return self.paid.iter().all(|refund| refund.key != key);
         }
         self.keys().insert(key)
     }
 
     fn keys(&mut self) -> &mut UniformSet {
-        let list = &self.list;
-        self.keys.get_or_insert_with(|| Box::new(list.iter().map(|refund| refund.key).collect()))
+        let paid = &self.paid;
+        self.keys.get_or_insert_with(|| Box::new(paid.iter().map(|refund| refund.key).collect()))
     }
 
-    /// Whether there are [`REFUNDS_MAX`] of them, and none with this key.
-    pub(super) fn is_full_for(&mut self, key: u128) -> bool {
-        self.list.len() >= REFUNDS_MAX && !self.keys().contains(&key)
-    }
-
-    /// Number of refunds before (time, key).
-    pub(super) fn before(&self, time: Millis, key: u128) -> usize {
-        self.list.partition_point(|refund| (refund.time, refund.key) < (time, key))
-    }
-
-    /// The sum of at most `count` first refunds.
-    pub(super) fn sum_of_first(&self, count: usize) -> i128 {
-        let count = count.min(self.list.len());
+    fn sum_of_first(&self, count: usize) -> i128 {
+        let count = count.min(self.paid.len());
         let (from, sum) = Some(self.sum.get()).filter(|&(known, _)| known <= count).unwrap_or_default();
-        let sum = self.list[from..count].iter().fold(sum, |sum, refund| sum + i128::from(refund.amount));
+        let sum = self.paid[from..count].iter().fold(sum, |sum, refund| sum + i128::from(refund.amount));
         self.sum.set((count, sum));
         sum
     }
+}
 
-    /// Keeps the refunds for which `keeps` is true.
-    pub(super) fn retain(&mut self, keeps: impl FnMut(&Paid) -> bool) {
-        let before = self.list.len();
-        self.list.retain(keeps);
-        if self.list.len() < before {
-            (self.keys, self.sum) = (None, Cell::default());
-        }
+/// Makes room for one more. Most lists have one entry: room for four, as a list takes by itself, would be most of their memory.
+pub(in crate::desk::shopper) fn reserve_one<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len().max(1));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::refunds::reserve_one;
 use crate::desk::shopper::compiled_rules::Symbol;
 use crate::model::code::{Kind, Rank};
 use crate::model::time::Millis;
@@ -219,6 +220,7 @@ const CANDIDATES_MAX_MIN: usize = 512;
 pub(in crate::desk::shopper) fn insert(candidates: &mut Vec<Touch>, touch: Touch) {
     if !candidates.iter().any(|t| t.key == touch.key) {
         let at = candidates.partition_point(|t| t.order() < touch.order());
+        reserve_one(candidates);
         candidates.insert(at, touch);
     }
 }
