@@ -1,5 +1,6 @@
 //! The project's measurements. `cargo bench -p mashang-bench` runs the micro-benchmarks.
 
+mod desk;
 mod load;
 mod ratio;
 mod reference;
@@ -41,6 +42,8 @@ enum Command {
     Load(Box<load::args::LoadArgs>),
     /// Compare the reports of one run in pairs
     Ratio(ratio::RatioArgs),
+    /// Measure the shopper desk alone, with many keys and shoppers
+    Desk(desk::DeskArgs),
     /// Measure the tables of keys beside hashbrown and dashmap
     Tables(tables::TablesArgs),
     /// Run a bare server to compare the edge with in the same run
@@ -64,6 +67,7 @@ fn run(command: Command) -> Result<()> {
             .with_context(|| format!("--out {}: cannot be written", out.display())),
         Command::Load(args) => load::run(&args),
         Command::Ratio(args) => ratio::run(&args),
+        Command::Desk(args) => desk::run(&args),
         Command::Tables(args) => tables::run(&args),
         Command::Reference(reference) => reference::run(reference),
     }

@@ -223,7 +223,7 @@ fn key(n: u64) -> u128 {
 }
 
 /// Resident memory of this process, bytes.
-fn resident() -> Result<u64> {
+pub(crate) fn resident() -> Result<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").context("/proc/self/statm cannot be read")?;
     let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
     Ok(pages.context("/proc/self/statm has no resident pages")? * 4096)
