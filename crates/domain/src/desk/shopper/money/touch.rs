@@ -127,6 +127,7 @@ impl Touches {
             Self::Many(many) => many,
         };
         many.oldest = many.oldest.min(touch.received);
+        reserve_one(&mut many.list);
         many.list.insert(at, touch);
         if full {
             // More than one touch goes if new rules allow fewer.
