@@ -19,7 +19,7 @@ use domain::model::rules::secrets::Secrets;
 use domain::model::time::Millis;
 use domain::model::token::{BatchKeys, Token};
 use domain::protocol::stage::{BEHAVIOUR, Marker, Stage, StageOptions, marker_record};
-use domain::table::dedup_window::DedupWindow;
+use domain::table::recent::RecentKeys;
 use wire::event::{Merchants, read};
 
 const EVENTS: usize = 10_000;
@@ -113,7 +113,7 @@ fn hot_path(c: &mut Criterion) {
     group.bench_function("duplicates' table", |b| {
         let keys: Vec<u128> = lines.iter().map(|line| domain::model::ids::digest128(&[line])).collect();
         b.iter_batched_ref(
-            DedupWindow::default,
+            RecentKeys::default,
             |table| keys.iter().filter(|&&key| table.insert(key, 7, 4320)).count(),
             BatchSize::LargeInput,
         );
