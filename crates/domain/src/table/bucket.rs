@@ -23,18 +23,18 @@ pub trait Bucket: Copy + std::fmt::Debug + Default {
     /// Number of entries.
     const SLOTS: usize;
     /// The highest stamp.
-    const STAMP_MAX: u32;
+    const STAMP_MAX: u64;
 
     /// The slot of a key.
     fn find(&self, key: Remainder) -> Option<usize>;
     /// The key in a slot; `None` if the slot is free.
     fn key(&self, slot: usize) -> Option<Remainder>;
     /// The stamp in a slot.
-    fn stamp(&self, slot: usize) -> u32;
+    fn stamp(&self, slot: usize) -> u64;
     /// The value in a slot.
     fn value(&self, slot: usize) -> Self::Value;
     /// Fills a slot.
-    fn set(&mut self, slot: usize, key: Remainder, stamp: u32, value: Self::Value);
+    fn set(&mut self, slot: usize, key: Remainder, stamp: u64, value: Self::Value);
     /// Whether an entry went on to the next bucket because this one was full.
     fn is_passed(&self) -> bool;
     /// Notes that an entry went on to the next bucket.
@@ -47,7 +47,7 @@ pub trait Bucket: Copy + std::fmt::Debug + Default {
     fn from_words(words: [u64; 8]) -> Self;
 
     /// The first slot that is free, or whose entry's stamp is below `cutoff`.
-    fn free_slot(&self, cutoff: u32) -> Option<usize> {
+    fn free_slot(&self, cutoff: u64) -> Option<usize> {
         (0..Self::SLOTS).find(|&slot| self.key(slot).is_none() || self.stamp(slot) < cutoff)
     }
 }
@@ -80,7 +80,7 @@ impl KeyBucket {
 impl Bucket for KeyBucket {
     type Value = ();
     const SLOTS: usize = 6;
-    const STAMP_MAX: u32 = u16::MAX as u32;
+    const STAMP_MAX: u64 = u16::MAX as u64;
 
     fn find(&self, key: Remainder) -> Option<usize> {
         let mut slots = self.slots(key.fingerprint);
@@ -99,17 +99,17 @@ impl Bucket for KeyBucket {
         (fingerprint != 0).then(|| Remainder { fingerprint, extra: self.extra(slot) })
     }
 
-    fn stamp(&self, slot: usize) -> u32 {
-        u32::from((self.stamps[slot / 4] >> (slot as u32 % 4 * STAMP_BITS)) as u16)
+    fn stamp(&self, slot: usize) -> u64 {
+        u64::from((self.stamps[slot / 4] >> (slot as u32 % 4 * STAMP_BITS)) as u16)
     }
 
     fn value(&self, _slot: usize) {}
 
-    fn set(&mut self, slot: usize, key: Remainder, stamp: u32, (): ()) {
+    fn set(&mut self, slot: usize, key: Remainder, stamp: u64, (): ()) {
         let (stamp_at, extra_at) = (slot as u32 % 4 * STAMP_BITS, KEY_EXTRAS_AT + slot as u32 * EXTRA_BITS);
         self.fingerprints[slot] = key.fingerprint;
         let stamps = &mut self.stamps[slot / 4];
-        *stamps = *stamps & !(u64::from(u16::MAX) << stamp_at) | u64::from(stamp & Self::STAMP_MAX) << stamp_at;
+        *stamps = *stamps & !(u64::from(u16::MAX) << stamp_at) | (stamp & Self::STAMP_MAX) << stamp_at;
         let rest = &mut self.stamps[1];
         *rest = *rest & !(u64::from(EXTRA_MASK) << extra_at) | u64::from(key.extra) << extra_at;
     }
@@ -135,7 +135,7 @@ impl Bucket for KeyBucket {
         Self { fingerprints: [a, b, c, d, e, f], stamps: [low, high] }
     }
 
-    fn free_slot(&self, cutoff: u32) -> Option<usize> {
+    fn free_slot(&self, cutoff: u64) -> Option<usize> {
         match self.slots(0) {
             0 => (0..Self::SLOTS).find(|&slot| self.stamp(slot) < cutoff),
             free => Some(free.trailing_zeros() as usize),
@@ -143,17 +143,21 @@ impl Bucket for KeyBucket {
     }
 }
 
-/// Three keys with a stamp of 32 bits and a number of 64 bits each.
+/// Three keys with a stamp and a time of 48 bits each: milliseconds up to the year 9999 and beyond.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub struct TimeBucket {
     fingerprints: [u64; 3],
-    values: [i64; 3],
+    /// From the lowest bit: the time, and the low bits of the stamp.
+    times: [u64; 3],
+    /// The high bits of the stamps.
     stamps: [u32; 3],
     /// From the lowest bit: three times the other bits of a key, and whether an entry went on.
     rest: u32,
 }
 
+const TIME_BITS: u32 = 48;
+const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
 const TIME_PASSED: u32 = 1 << (3 * EXTRA_BITS);
 
 impl TimeBucket {
@@ -165,7 +169,7 @@ impl TimeBucket {
 impl Bucket for TimeBucket {
     type Value = i64;
     const SLOTS: usize = 3;
-    const STAMP_MAX: u32 = u32::MAX;
+    const STAMP_MAX: u64 = TIME_MASK;
 
     fn find(&self, key: Remainder) -> Option<usize> {
         (0..Self::SLOTS).find(|&slot| self.fingerprints[slot] == key.fingerprint && self.extra(slot) == key.extra)
@@ -176,17 +180,19 @@ impl Bucket for TimeBucket {
         (fingerprint != 0).then(|| Remainder { fingerprint, extra: self.extra(slot) })
     }
 
-    fn stamp(&self, slot: usize) -> u32 {
-        self.stamps[slot]
+    fn stamp(&self, slot: usize) -> u64 {
+        self.times[slot] >> TIME_BITS | u64::from(self.stamps[slot]) << (u64::BITS - TIME_BITS)
     }
 
     fn value(&self, slot: usize) -> i64 {
-        self.values[slot]
+        (self.times[slot] & TIME_MASK).cast_signed()
     }
 
-    fn set(&mut self, slot: usize, key: Remainder, stamp: u32, value: i64) {
+    fn set(&mut self, slot: usize, key: Remainder, stamp: u64, value: i64) {
         let extra_at = slot as u32 * EXTRA_BITS;
-        (self.fingerprints[slot], self.values[slot], self.stamps[slot]) = (key.fingerprint, value, stamp);
+        self.fingerprints[slot] = key.fingerprint;
+        self.times[slot] = value.cast_unsigned() & TIME_MASK | stamp << TIME_BITS;
+        self.stamps[slot] = (stamp >> (u64::BITS - TIME_BITS)) as u32;
         self.rest = self.rest & !(u32::from(EXTRA_MASK) << extra_at) | u32::from(key.extra) << extra_at;
     }
 
@@ -203,15 +209,15 @@ impl Bucket for TimeBucket {
     }
 
     fn words(&self) -> [u64; 8] {
-        let ([a, b, c], [d, e, f], [s, t, u]) = (self.fingerprints, self.values, self.stamps);
+        let ([a, b, c], [d, e, f], [s, t, u]) = (self.fingerprints, self.times, self.stamps);
         let pair = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
-        [a, b, c, d.cast_unsigned(), e.cast_unsigned(), f.cast_unsigned(), pair(s, t), pair(u, self.rest)]
+        [a, b, c, d, e, f, pair(s, t), pair(u, self.rest)]
     }
 
     fn from_words([a, b, c, d, e, f, first, second]: [u64; 8]) -> Self {
         Self {
             fingerprints: [a, b, c],
-            values: [d.cast_signed(), e.cast_signed(), f.cast_signed()],
+            times: [d, e, f],
             stamps: [first as u32, (first >> 32) as u32, second as u32],
             rest: (second >> 32) as u32,
         }

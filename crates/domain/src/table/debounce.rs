@@ -58,7 +58,7 @@ impl ScanDebouncer {
                 && r == received
             {
                 // The rules of now decide at the next look-up how long it is kept.
-                recent.is_repeat(key, time, received, 0, i64::from(u32::MAX));
+                recent.is_repeat(key, time, received, 0, i64::MAX);
             }
         }
         recent.forget(floor, 1);

@@ -63,7 +63,7 @@ impl<B: Bucket> Part<B> {
         cutoff: i64,
         decide: impl FnOnce(Option<B::Value>) -> Option<B::Value>,
     ) -> bool {
-        if self.buckets.is_empty() || now - self.base > i64::from(B::STAMP_MAX) {
+        if self.buckets.is_empty() || self.stamp(now) > B::STAMP_MAX {
             self.rebuild(now, cutoff);
         }
         let found = self.find(key);
@@ -132,12 +132,12 @@ impl<B: Bucket> Part<B> {
     }
 
     /// The stamp of a time; 0 for all that are older than the base.
-    fn stamp(&self, time: i64) -> u32 {
-        u32::try_from((time - self.base).max(0)).unwrap_or(u32::MAX)
+    fn stamp(&self, time: i64) -> u64 {
+        (time - self.base).max(0).cast_unsigned()
     }
 
     /// Puts a key that is not here into the first bucket with room.
-    fn place(&mut self, key: Remainder, stamp: u32, value: B::Value, oldest: u32) {
+    fn place(&mut self, key: Remainder, stamp: u64, value: B::Value, oldest: u64) {
         let mut at = self.home(key);
         for _ in 0..self.buckets.len() {
             let bucket = &mut self.buckets[at];
@@ -164,7 +164,7 @@ impl<B: Bucket> Part<B> {
         let spread = first.map_or(0, |key| key.fingerprint as usize % REBUILT.1);
         let buckets = ((count + 1) * 1024).div_ceil(B::SLOTS * (REBUILT.0 + spread));
         let base = self.base.max(cutoff.min(now));
-        let newer = u32::try_from(base - self.base).unwrap_or(u32::MAX);
+        let newer = self.stamp(base);
         let mut new = Self { buckets: vec![B::default(); buckets], base, used: 0, written: 0 };
         for (bucket, slot) in live {
             if let Some(key) = bucket.key(slot) {

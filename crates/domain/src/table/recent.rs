@@ -74,8 +74,8 @@ impl RecentScans {
         Self { times: TimeTable::with_room(scans, since), floor: 0 }
     }
 
-    /// Returns whether a scan repeats the last counted one, which is kept for `keep_ms` of `received`, at most 49 days. A scan that
-    /// is not a repeat becomes the last counted one. `received` must not decrease.
+    /// Returns whether a scan repeats the last counted one, which is kept for `keep_ms` of `received`. A scan that is not a repeat
+    /// becomes the last counted one. `received` must not decrease; times are from 0 to 2⁴⁸ − 1.
     pub fn is_repeat(&mut self, key: u128, time: Millis, received: Millis, debounce_ms: i64, keep_ms: i64) -> bool {
         let cutoff = (received - keep_ms + 1).max(self.floor);
         let near = |counted: Millis| (time - counted).abs() < debounce_ms;

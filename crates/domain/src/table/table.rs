@@ -81,7 +81,7 @@ impl<B: Bucket> Table<B> {
         cutoff: i64,
         decide: impl FnOnce(Option<B::Value>) -> Option<B::Value>,
     ) -> bool {
-        let cutoff = cutoff.max(now - i64::from(B::STAMP_MAX));
+        let cutoff = cutoff.max(now - B::STAMP_MAX.cast_signed());
         self.make_room(cutoff);
         if self.parts.is_empty() {
             let entry = self.small.entry(kept(key));

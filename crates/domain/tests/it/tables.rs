@@ -150,6 +150,26 @@ fn distinct_shoppers_of_a_day_are_counted_once_in_compact_tables() {
     assert!((14..=24).contains(&(uniques.bytes() / uniques.len())), "{} bytes", uniques.bytes());
 }
 
+#[test]
+fn scans_are_kept_for_years_and_times_are_whole_to_the_last_millisecond() {
+    const DAY_MS: i64 = 86_400_000;
+    const TIME_MAX: i64 = 253_402_300_799_999;
+    for scans in [100, 20_000] {
+        for keep in [60 * DAY_MS, 20 * 365 * DAY_MS, TIME_MAX] {
+            let (mut recent, start) = (RecentScans::default(), 1_794_355_200_000);
+            let time = |n: u64| if n.is_multiple_of(2) { TIME_MAX - 5 } else { 5 };
+            assert!((0..scans).all(|n| !recent.is_repeat(key(n), time(n), start, 6, keep)));
+            let end = (start + keep - 1).min(TIME_MAX);
+            let found = |recent: &mut RecentScans, far: i64| {
+                let near = |n: u64| if n.is_multiple_of(2) { time(n) + far } else { time(n) - far };
+                (0..scans).filter(|&n| recent.is_repeat(key(n), near(n), end, 6, keep)).count() as u64
+            };
+            assert_eq!(found(&mut recent, 5), scans, "{scans} scans kept for {keep} ms");
+            assert_eq!(found(&mut recent, -6), 0, "six milliseconds are too far");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn compact_scans_repeat_as_in_a_plain_list(
