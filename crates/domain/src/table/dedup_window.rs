@@ -8,11 +8,8 @@ use std::collections::VecDeque;
 use hashbrown::hash_map::Entry;
 use serde::{Deserialize, Serialize};
 
-use super::recent::RecentKeys;
+use super::recent::{Minute, RecentKeys};
 use super::uniform::UniformMap;
-
-/// Whole minutes since the epoch.
-pub type Minute = u32;
 
 /// Maximum number of expired keys that one query removes; further ones wait for later queries.
 const SWEEP_MAX: usize = 4;

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::dedup_window::Minute;
 use super::table::{KeyTable, TimeTable};
 use crate::model::time::Millis;
+
+/// Whole minutes since the epoch.
+pub type Minute = u32;
 
 /// Keys with the minute in which each was first seen: it detects events that are delivered twice.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

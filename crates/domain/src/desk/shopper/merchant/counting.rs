@@ -13,7 +13,7 @@ use crate::model::fact::Metric;
 use crate::model::ids::join_keys;
 use crate::model::rules::Rules;
 use crate::model::time::{MINUTE_MS, Millis};
-use crate::table::dedup_window::Minute;
+use crate::table::recent::Minute;
 
 impl Merchant {
     /// Whether an event was delivered before; a new one is remembered.
