@@ -431,7 +431,8 @@ pub fn item<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
     take(bytes).map(|(item, _)| item)
 }
 
-fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError> {
+/// The item at the beginning of these bytes, and what follows it.
+pub(crate) fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError> {
     let decoded = bincode::serde::borrow_decode_from_slice(bytes, CONFIG);
     let (item, used) = decoded.map_err(|why| DecodeError::Malformed(why.to_string()))?;
     Ok((item, &bytes[used..]))

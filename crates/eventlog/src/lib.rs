@@ -5,6 +5,7 @@
 //! - [`files`]: the layer over the file system, so that tests can tear, lose and refuse writes
 //! - [`local`]: the embedded log
 //! - [`kafka`]: the same API over Kafka
+//! - [`objects`]: bytes under names, in a directory or in an object store
 //! - `queue_budget`: the budget of bytes that wait to become durable
 //! - [`retry`]: the delays between retries
 //! - [`spool`]: rounds that a log has not accepted yet, in files of their own
@@ -14,6 +15,7 @@ pub mod error;
 pub mod files;
 pub mod kafka;
 pub mod local;
+pub mod objects;
 mod queue_budget;
 pub mod retry;
 pub mod spool;

@@ -6,6 +6,7 @@
 //! - `process`: sockets and health of a process
 //! - `roles`: the service in one process, the roles of a fleet, the demo
 //! - `rules`: where published rules are, and how they are published
+//! - `store`: where a fleet keeps its snapshots and rules
 //! - `commands`: commands that end
 
 mod cli;
@@ -14,6 +15,7 @@ mod config;
 mod process;
 mod roles;
 mod rules;
+mod store;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

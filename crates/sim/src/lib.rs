@@ -45,4 +45,11 @@ pub mod safeguards;
 mod trace;
 mod world;
 
+use worker::snapshot::SegmentSizes;
+
 pub use fleet::publishers::RulesStore;
+
+/// Segments so short that a run has many, and new bases.
+const SEGMENT_SIZES: SegmentSizes = SegmentSizes { segment: 300, base_after: 1_000 };
+/// Length of the parts in which a task goes on with a snapshot, bytes: most need several steps.
+const SAVE_BYTES: usize = 200;

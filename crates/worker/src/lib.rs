@@ -7,7 +7,8 @@
 //! - `restorer`: the thread that restores tasks, each tried until it succeeds
 //! - [`context`]: what the lanes of a process share, and the progress of their tasks
 //! - [`rules_cache`]: the rules that markers may name
-//! - [`snapshot`]: saved states in a directory, each with a manifest that is published last
+//! - [`snapshot`]: saved states in a store, each with a manifest that is published last
+//! - `saver`: how a task stores its state in segments, bit by bit
 //! - [`ledger_consumer`]: the thread that writes facts to the ledger
 
 pub mod context;
@@ -16,6 +17,7 @@ pub mod lane;
 pub mod ledger_consumer;
 mod restorer;
 pub mod rules_cache;
+mod saver;
 pub mod snapshot;
 pub mod supervisor;
 pub mod task;

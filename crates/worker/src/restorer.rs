@@ -12,7 +12,6 @@ use tracing::{info, warn};
 use crate::context::WorkerContext;
 use crate::desks::open_task;
 use crate::lane::LaneCommand;
-use crate::snapshot::SnapshotError;
 use crate::task::TaskError;
 
 /// Delay before a failed restore is tried again; each further delay is twice as long.
@@ -108,7 +107,7 @@ impl Attempt {
                 }
                 return Some(LaneCommand::Restored(incarnation, task));
             }
-            Ok(Err(TaskError::Snapshot(error @ SnapshotError::Io { .. }))) => error.to_string(),
+            Ok(Err(TaskError::Snapshot(error))) if error.may_pass() => error.to_string(),
             // Another process may have published its rules after this one read them: read them once more.
             Ok(Err(TaskError::State { .. })) if !std::mem::replace(&mut self.is_second, true) => {
                 timer.stop_and_discard();

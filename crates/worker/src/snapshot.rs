@@ -1,24 +1,29 @@
-//! Snapshots: saved states of stages in a directory.
+//! Snapshots: saved states of stages in a directory or an object store.
 //!
-//! A snapshot is a state file and a manifest that names it. The manifest is written last and atomically, and never changes.
+//! A snapshot is a state and a manifest that names it. A large state is a head and segments, of which one snapshot writes what changed
+//! since the one before. The manifest is written last and atomically, and never changes.
 //! The last `KEPT` snapshots of a partition stay. A manifest whose state is missing or damaged is an error: a stage with a
 //! lost state does not begin empty.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use domain::model::address::{PartitionId, Topic};
-use eventlog::files::{self, Files};
+use eventlog::files::Files;
+use eventlog::objects::{Directory, Objects};
 use serde::{Deserialize, Serialize};
 
 /// Number of snapshots that are kept for each partition; older ones are removed.
 pub(crate) const KEPT: usize = 3;
-const FORMAT: u32 = 2;
+/// The format of a manifest that names a whole state.
+const WHOLE: u32 = 2;
+/// The format of a manifest that names a head and segments.
+const SEGMENTED: u32 = 3;
 const MANIFEST: &str = ".manifest.json";
 const STATE: &str = ".state";
-/// Length of the pieces in which a state is written and synced, in bytes: a log on the same disk waits for one of them, not for all.
-const PIECE_BYTES: usize = 1024 * 1024;
+const SEGMENT: &str = ".segment";
 
 /// A stage's state at an offset: it contains all records before the offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +34,103 @@ pub struct Snapshot {
     pub offset: u64,
     /// The number of the stage's behaviour.
     pub behaviour: u32,
-    /// The encoded stage.
+    /// The encoded stage, or what of it is not in segments.
     pub state: Vec<u8>,
+    /// The segments, unless the state is whole.
+    pub chain: Option<Chain>,
+    /// Those of them that are not handed to a writer yet.
+    pub new: Vec<NewSegment>,
+}
+
+/// The segments of a state, in the order in which they are restored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chain {
+    /// The offset at which its base began: no segment has a lower one.
+    pub since: u64,
+    /// The base, then what changed.
+    pub segments: Vec<Segment>,
+    /// What became of those that were handed out, and how many they were.
+    pub(crate) fate: Fate,
+    pub(crate) handed_out: u64,
+}
+
+/// A segment that is written once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Segment {
+    /// The name of its object.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    crc32c: u32,
+}
+
+/// A segment that is not written yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSegment {
+    /// What the manifest says of it.
+    pub segment: Segment,
+    /// Its content.
+    pub bytes: Vec<u8>,
+    pub(crate) fate: Fate,
+}
+
+/// What becomes of the segments and manifests that a task hands out, one after the other.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fate(Arc<Written>);
+
+#[derive(Debug, Default)]
+struct Written {
+    count: AtomicU64,
+    has_failed: AtomicBool,
+}
+
+impl Fate {
+    /// Whether nothing that was handed out is with a writer any more.
+    pub(crate) fn is_known(&self, kept: usize) -> bool {
+        Arc::strong_count(&self.0) <= kept
+    }
+
+    /// Number of segments and manifests that were written.
+    pub(crate) fn written(&self) -> u64 {
+        self.0.count.load(Ordering::Acquire)
+    }
+
+    fn has_failed(&self) -> bool {
+        self.0.has_failed.load(Ordering::Acquire)
+    }
+
+    fn succeed(&self) {
+        self.0.count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn fail(&self) {
+        self.0.has_failed.store(true, Ordering::Release);
+    }
+}
+
+/// Equal states may have different fates.
+impl PartialEq for Fate {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Fate {}
+
+/// Sizes of segments.
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentSizes {
+    /// Length at which a segment ends, bytes.
+    pub segment: usize,
+    /// Length of the changes from which on a new base may be due, bytes. It is due when they are also half as long as the base.
+    pub base_after: u64,
+}
+
+impl Default for SegmentSizes {
+    fn default() -> Self {
+        Self { segment: 8 * 1024 * 1024, base_after: 32 * 1024 * 1024 }
+    }
 }
 
 /// The partition and offset of a published snapshot.
@@ -58,44 +158,111 @@ struct Manifest {
     crc32c: u32,
     /// The name of the state file.
     state: String,
+    /// Where the base of the segments began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    segments: Vec<Segment>,
+}
+
+/// What every manifest has, of any format.
+#[derive(Debug, Deserialize)]
+struct AnyManifest {
+    format: u32,
+}
+
+/// What a segment stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SegmentKind {
+    Base,
+    Cut,
+}
+
+impl SegmentKind {
+    fn letter(self) -> char {
+        match self {
+            Self::Base => 'b',
+            Self::Cut => 'c',
+        }
+    }
+}
+
+impl Segment {
+    /// Whether it is a part of the base.
+    pub(crate) fn is_base(&self) -> bool {
+        self.name.as_bytes().get(21) == Some(&(SegmentKind::Base.letter() as u8))
+    }
 }
 
 /// Why a snapshot cannot be written or restored.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the message of each variant says what it is")]
 pub enum SnapshotError {
-    #[error("{path}: cannot be {done}: {cause}")]
-    Io { path: PathBuf, done: &'static str, cause: io::Error },
+    #[error("{at}: cannot be {done}: {cause}")]
+    Io { at: String, done: &'static str, cause: io::Error },
     #[error(
-        "{path}: the snapshot of {partition} is torn: {what}; put it back from a copy, or remove this manifest to go back to the snapshot before it, if the log reaches back so far"
+        "{at}: the snapshot of {partition} is torn: {what}; put it back from a copy, or remove this manifest to go back to the snapshot before it, if the log reaches back so far"
     )]
-    Torn { path: PathBuf, partition: String, what: String },
+    Torn { at: String, partition: String, what: String },
     #[error(
-        "{path}: the snapshot is of {partition} of log {found:032x}, which is now of log {log:032x}: the topic was recreated, or the store belongs to another deployment. Restore the topic, or begin with an empty store and ledger"
+        "{at}: the snapshot of {partition} is of format {format}, and this build reads up to {SEGMENTED}: upgrade this build"
     )]
-    OtherLog { path: PathBuf, partition: String, found: u128, log: u128 },
+    Newer { at: String, partition: String, format: u32 },
+    #[error("a segment of the snapshot of {0} was not written; the next one stores the whole state")]
+    Incomplete(String),
+    #[error(
+        "{at}: the snapshot is of {partition} of log {found:032x}, which is now of log {log:032x}: the topic was recreated, or the store belongs to another deployment. Restore the topic, or begin with an empty store and ledger"
+    )]
+    OtherLog { at: String, partition: String, found: u128, log: u128 },
+}
+
+impl SnapshotError {
+    /// Whether another attempt may succeed.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Io { .. })
+    }
 }
 
 /// The snapshots of all partitions.
 #[derive(Clone, Debug)]
 pub struct Snapshots {
-    files: Arc<dyn Files>,
-    dir: PathBuf,
+    objects: Arc<dyn Objects>,
+    folder: String,
     /// Distinguishes this process from others that write to the same store.
     writer: u32,
+    sizes: SegmentSizes,
 }
 
 impl Snapshots {
     /// The snapshots in a directory.
     #[must_use]
     pub fn new(files: Arc<dyn Files>, dir: &Path) -> Self {
-        Self { files, dir: dir.to_owned(), writer: 0 }
+        Self { objects: Arc::new(Directory::new(files, dir)), folder: String::new(), writer: 0, sizes: SegmentSizes::default() }
     }
 
-    /// The same, for a store that several processes write to: each has its own number.
+    /// The snapshots in a folder of a store that several processes write to: each has its own number.
     #[must_use]
-    pub fn written_by(self, writer: u32) -> Self {
-        Self { writer, ..self }
+    pub fn of_store(objects: Arc<dyn Objects>, folder: &str, writer: u32) -> Self {
+        Self { objects, folder: format!("{folder}/"), writer, sizes: SegmentSizes::default() }
+    }
+
+    /// The same with segments of other sizes.
+    #[must_use]
+    pub fn with_sizes(self, sizes: SegmentSizes) -> Self {
+        Self { sizes, ..self }
+    }
+
+    /// The sizes of segments.
+    pub(crate) fn sizes(&self) -> SegmentSizes {
+        self.sizes
+    }
+
+    /// A segment of a partition's state that was begun at an offset, with its number there.
+    pub(crate) fn segment(&self, offset: u64, (kind, number): (SegmentKind, u32), bytes: Vec<u8>, fate: Fate) -> NewSegment {
+        let crc32c = crc32c::crc32c(&bytes);
+        let kind = kind.letter();
+        let name = format!("{offset:020}-{kind}{number:06}-{crc32c:08x}-{:08x}{SEGMENT}", self.writer);
+        NewSegment { segment: Segment { name, bytes: bytes.len() as u64, crc32c }, bytes, fate }
     }
 
     /// Writes a snapshot, the manifest last, and removes old ones. Returns the first offset that the log must keep.
@@ -104,88 +271,98 @@ impl Snapshots {
     /// would leave a torn one. A snapshot below the latest one is not written either: the log may begin after its offset.
     ///
     /// # Errors
-    /// The disk fails; earlier snapshots remain.
+    /// The store fails; earlier snapshots remain.
     pub fn write(&self, snapshot: &Snapshot) -> Result<u64, SnapshotError> {
-        let dir = self.dir_of(snapshot.source.topic, snapshot.source.partition);
-        self.files.create_dir(&dir).map_err(io_at(&dir, "made"))?;
-        self.files.sync_dir(&self.dir).map_err(io_at(&self.dir, "synced"))?;
-        let names = self.files.list(&dir).map_err(io_at(&dir, "listed"))?;
+        let folder = self.folder_of(snapshot.source.topic, snapshot.source.partition);
+        self.objects.make_folder(&folder).map_err(self.io_at(&folder, "made"))?;
+        let names = self.names(&folder)?;
         let latest = names.iter().filter_map(|n| offset_of(n, MANIFEST)).next_back();
         if latest.is_some_and(|latest| latest >= snapshot.offset) {
-            return self.prune(&dir);
+            // Later segments must not follow on ones that are not there.
+            snapshot.chain.iter().for_each(|chain| chain.fate.fail());
+            return self.prune(&folder);
         }
-        let state = state_name(snapshot.offset, crc32c::crc32c(&snapshot.state), self.writer);
-        let written =
-            self.write_state(&dir, &state, snapshot).and_then(|()| self.write_manifest(&dir, &state, snapshot));
+        let crc = crc32c::crc32c(&snapshot.state);
+        let state = state_name(snapshot.offset, crc, self.writer);
+        let at = format!("{folder}/{state}");
+        let segments = || snapshot.new.iter().try_for_each(|segment| self.write_segment(snapshot.source, segment));
+        let whole = || match &snapshot.chain {
+            Some(chain) if chain.fate.has_failed() || chain.fate.written() != chain.handed_out => Err(SnapshotError::Incomplete(snapshot.source.to_string())),
+            _ => Ok(()),
+        };
+        let head = || self.objects.write_data(&at, &snapshot.state).map_err(self.io_at(&at, "written"));
+        let written = segments().and_then(|()| whole()).and_then(|()| head());
+        let written = written.and_then(|()| self.write_manifest(&folder, &state, crc, snapshot));
+        if let Some(Chain { fate, .. }) = &snapshot.chain {
+            if written.is_ok() { fate.succeed() } else { fate.fail() }
+        }
         if written.is_err() {
             // Otherwise unfinished snapshots would fill a store that was full for a while.
-            self.remove_unpublished(&dir, &state, snapshot.offset);
+            let segments = snapshot.new.iter().map(|new| &*new.segment.name);
+            self.remove_unpublished(&folder, &segments.chain([&*state]).collect::<Vec<_>>(), snapshot.offset);
         }
         written?;
-        self.prune(&dir)
+        self.prune(&folder)
     }
 
-    /// Removes a state without a manifest. If the directory cannot be listed, the state stays.
-    fn remove_unpublished(&self, dir: &Path, state: &str, offset: u64) {
+    /// Writes a segment ahead of its snapshot.
+    ///
+    /// # Errors
+    /// The store fails; the snapshot will not be written.
+    pub fn write_segment(&self, source: PartitionId, new: &NewSegment) -> Result<(), SnapshotError> {
+        let folder = self.folder_of(source.topic, source.partition);
+        let at = format!("{folder}/{}", new.segment.name);
+        let written = self.objects.make_folder(&folder).and_then(|()| self.objects.write_data(&at, &new.bytes));
+        if written.is_ok() { new.fate.succeed() } else { new.fate.fail() }
+        written.map_err(self.io_at(&at, "written"))
+    }
+
+    /// Removes objects that belong to no manifest. If the folder cannot be listed, they stay.
+    fn remove_unpublished(&self, folder: &str, objects: &[&str], offset: u64) {
         let manifest = name(offset, MANIFEST);
-        if self.files.list(dir).is_ok_and(|names| !names.contains(&manifest)) {
-            let _ = self.files.remove(&dir.join(state));
+        if self.objects.list(folder).is_ok_and(|names| !names.contains(&manifest)) {
+            let _ = self.objects.remove(folder, objects);
         }
     }
 
-    fn write_state(&self, dir: &Path, state: &str, snapshot: &Snapshot) -> Result<(), SnapshotError> {
-        let path = dir.join(state);
-        let file = self.files.open(&path, true).map_err(io_at(&path, "made"))?;
-        let write = || {
-            for (number, piece) in (0..).zip(snapshot.state.chunks(PIECE_BYTES)) {
-                if number > 0 {
-                    file.sync()?;
-                }
-                file.write_at(piece, number * PIECE_BYTES as u64)?;
-            }
-            file.truncate(snapshot.state.len() as u64)?;
-            file.sync()
-        };
-        write().map_err(io_at(&path, "written"))
-    }
-
-    fn write_manifest(&self, dir: &Path, state: &str, snapshot: &Snapshot) -> Result<(), SnapshotError> {
+    fn write_manifest(&self, folder: &str, state: &str, crc32c: u32, snapshot: &Snapshot) -> Result<(), SnapshotError> {
+        let chain = snapshot.chain.as_ref();
         let manifest = Manifest {
-            format: FORMAT,
+            format: if chain.is_some() { SEGMENTED } else { WHOLE },
             log: format!("{:032x}", snapshot.source.log),
             topic: snapshot.source.topic,
             partition: snapshot.source.partition,
             offset: snapshot.offset,
             behaviour: snapshot.behaviour,
             bytes: snapshot.state.len() as u64,
-            crc32c: crc32c::crc32c(&snapshot.state),
+            crc32c,
             state: state.to_owned(),
+            since: chain.map(|chain| chain.since),
+            segments: chain.map(|chain| chain.segments.clone()).unwrap_or_default(),
         };
         let bytes = serde_json::to_vec(&manifest).expect("numbers and words");
-        let name = name(snapshot.offset, MANIFEST);
-        files::publish(&*self.files, dir, &name, &bytes).map_err(io_at(&dir.join(name), "written"))
+        let at = format!("{folder}/{}", name(snapshot.offset, MANIFEST));
+        self.objects.publish(&at, &bytes).map_err(self.io_at(&at, "written"))
     }
 
     /// Removes all but the last snapshots. Returns the first offset that the log must keep.
-    fn prune(&self, dir: &Path) -> Result<u64, SnapshotError> {
-        let names = self.files.list(dir).map_err(io_at(dir, "listed"))?;
+    fn prune(&self, folder: &str) -> Result<u64, SnapshotError> {
+        let names = self.names(folder)?;
         let offsets: Vec<u64> = names.iter().filter_map(|n| offset_of(n, MANIFEST)).collect();
         let kept = &offsets[offsets.len().saturating_sub(KEPT)..];
         let Some(&first) = kept.first() else { return Ok(0) };
+        // A segment is part of later snapshots, too. If the manifest cannot be read, all segments stay.
+        let at = format!("{folder}/{}", name(first, MANIFEST));
+        let manifest = self.objects.read(&at).ok().and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
+        let since = manifest.map_or(0, |manifest| manifest.since.unwrap_or(first));
         // A later state without a manifest may belong to another process that is about to publish it.
-        let is_old = |name: &&String| offset_prefix(name).is_some_and(|offset| offset < first);
-        let (manifests, others): (Vec<&String>, Vec<&String>) =
-            names.iter().filter(is_old).partition(|name| name.ends_with(MANIFEST));
+        let below = |name: &str| if name.ends_with(SEGMENT) { since } else { first };
+        let is_old = |name: &&str| offset_prefix(name).is_some_and(|offset| offset < below(name));
+        let old = names.iter().map(String::as_str).filter(is_old);
+        let (manifests, others): (Vec<&str>, Vec<&str>) = old.partition(|name| name.ends_with(MANIFEST));
         for group in [manifests, others] {
-            for name in group {
-                let path = dir.join(name);
-                match self.files.remove(&path) {
-                    // Another process has removed it.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    removed => removed.map_err(io_at(&path, "removed"))?,
-                }
-            }
-            self.files.sync_dir(dir).map_err(io_at(dir, "synced"))?;
+            let removed = self.objects.remove(folder, &group);
+            removed.map_err(|(name, cause)| self.io_at(&format!("{folder}/{name}"), "removed")(cause))?;
         }
         Ok(first)
     }
@@ -200,9 +377,9 @@ impl Snapshots {
         let listed = Listed { topic, partition, offset };
         let snapshot = self.read(&listed)?;
         if snapshot.source.log != source.log {
-            let path = self.manifest(&listed);
+            let at = self.objects.address(&self.manifest(&listed));
             let (found, log) = (snapshot.source.log, source.log);
-            return Err(SnapshotError::OtherLog { path, partition: source.to_string(), found, log });
+            return Err(SnapshotError::OtherLog { at, partition: source.to_string(), found, log });
         }
         Ok(Some(snapshot))
     }
@@ -210,10 +387,10 @@ impl Snapshots {
     /// All published snapshots, sorted by partition and offset.
     ///
     /// # Errors
-    /// The directory cannot be read.
+    /// The store cannot be read.
     pub fn list(&self) -> Result<Vec<Listed>, SnapshotError> {
         let mut all = Vec::new();
-        for name in self.files.list(&self.dir).map_err(io_at(&self.dir, "listed"))? {
+        for name in self.names(self.folder.trim_end_matches('/'))? {
             let parsed = name.rsplit_once('-').and_then(|(topic, n)| Some((Topic::parse(topic)?, n.parse().ok()?)));
             let Some((topic, partition)) = parsed else { continue };
             let offsets = self.offsets(topic, partition)?;
@@ -225,49 +402,79 @@ impl Snapshots {
 
     /// The offsets of a partition's snapshots, ascending.
     fn offsets(&self, topic: Topic, partition: u16) -> Result<Vec<u64>, SnapshotError> {
-        let dir = self.dir_of(topic, partition);
-        let names = self.files.list(&dir).map_err(io_at(&dir, "listed"))?;
+        let names = self.names(&self.folder_of(topic, partition))?;
         Ok(names.iter().filter_map(|n| offset_of(n, MANIFEST)).collect())
+    }
+
+    fn names(&self, folder: &str) -> Result<Vec<String>, SnapshotError> {
+        self.objects.list(folder).map_err(self.io_at(folder, "listed"))
     }
 
     /// Reads a published snapshot and checks its state.
     ///
     /// # Errors
-    /// The snapshot is torn, or its manifest is of another partition or offset.
+    /// The snapshot is torn, or its manifest is of another partition or offset, or the store cannot be read.
     pub fn read(&self, listed: &Listed) -> Result<Snapshot, SnapshotError> {
         let Listed { topic, partition, offset } = *listed;
-        let dir = self.dir_of(topic, partition);
-        let path = dir.join(name(offset, MANIFEST));
+        let at = self.manifest(listed);
         let torn = |what: String| self.torn(listed, what);
-        let bytes = files::read(&*self.files, &path).map_err(io_at(&path, "read"))?;
+        let bytes = self.objects.read(&at).map_err(self.io_at(&at, "read"))?;
+        let AnyManifest { format } = serde_json::from_slice(&bytes).map_err(|e| torn(e.to_string()))?;
+        if format > SEGMENTED {
+            let (at, partition) = (self.objects.address(&at), format!("{topic} partition {partition}"));
+            return Err(SnapshotError::Newer { at, partition, format });
+        }
         let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| torn(e.to_string()))?;
-        if manifest.format != FORMAT {
-            return Err(torn(format!("it is of format {}, this build reads {FORMAT}", manifest.format)));
+        if manifest.format != if manifest.since.is_some() { SEGMENTED } else { WHOLE } {
+            return Err(torn(format!("its format {format} is not that of its content")));
         }
         let log = u128::from_str_radix(&manifest.log, 16).map_err(|e| torn(format!("its log: {e}")))?;
         if (manifest.topic, manifest.partition, manifest.offset) != (topic, partition, offset) {
             return Err(torn("it is of another partition or offset".to_owned()));
         }
-        let state = files::read(&*self.files, &dir.join(&manifest.state))
-            .map_err(|e| torn(format!("its state cannot be read: {e}")))?;
-        if state.len() as u64 != manifest.bytes || crc32c::crc32c(&state) != manifest.crc32c {
-            return Err(torn("its state is not as it was written".to_owned()));
+        let Manifest { state: name, bytes, crc32c, since, segments, behaviour, .. } = manifest;
+        let state = self.read_part(listed, &Segment { name, bytes, crc32c })?;
+        let chain = since.map(|since| Chain { since, segments, ..Chain::default() });
+        Ok(Snapshot { source: PartitionId { log, topic, partition }, offset, behaviour, state, chain, new: Vec::new() })
+    }
+
+    /// Reads a segment of a snapshot.
+    ///
+    /// # Errors
+    /// It is missing or damaged, or the store cannot be read.
+    pub fn read_segment(&self, listed: &Listed, segment: &Segment) -> Result<Vec<u8>, SnapshotError> {
+        self.read_part(listed, segment)
+    }
+
+    fn read_part(&self, listed: &Listed, part: &Segment) -> Result<Vec<u8>, SnapshotError> {
+        let what = if part.name.ends_with(SEGMENT) { "segment" } else { "state" };
+        let at = format!("{}/{}", self.folder_of(listed.topic, listed.partition), part.name);
+        let bytes = self.objects.read(&at).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => self.torn(listed, format!("its {what} {} is missing", part.name)),
+            _ => self.io_at(&at, "read")(error),
+        })?;
+        if bytes.len() as u64 != part.bytes || crc32c::crc32c(&bytes) != part.crc32c {
+            return Err(self.torn(listed, format!("its {what} {} is not as it was written", part.name)));
         }
-        Ok(Snapshot { source: PartitionId { log, topic, partition }, offset, behaviour: manifest.behaviour, state })
+        Ok(bytes)
     }
 
     fn torn(&self, listed: &Listed, what: String) -> SnapshotError {
         let Listed { topic, partition, .. } = *listed;
         let partition = format!("{topic} partition {partition}");
-        SnapshotError::Torn { path: self.manifest(listed), partition, what }
+        SnapshotError::Torn { at: self.objects.address(&self.manifest(listed)), partition, what }
     }
 
-    fn manifest(&self, listed: &Listed) -> PathBuf {
-        self.dir_of(listed.topic, listed.partition).join(name(listed.offset, MANIFEST))
+    fn manifest(&self, listed: &Listed) -> String {
+        format!("{}/{}", self.folder_of(listed.topic, listed.partition), name(listed.offset, MANIFEST))
     }
 
-    fn dir_of(&self, topic: Topic, partition: u16) -> PathBuf {
-        self.dir.join(format!("{topic}-{partition}"))
+    fn folder_of(&self, topic: Topic, partition: u16) -> String {
+        format!("{}{topic}-{partition}", self.folder)
+    }
+
+    fn io_at<'a>(&'a self, name: &'a str, done: &'static str) -> impl Fn(io::Error) -> SnapshotError + 'a {
+        move |cause| SnapshotError::Io { at: self.objects.address(name), done, cause }
     }
 }
 
@@ -288,8 +495,4 @@ fn offset_prefix(name: &str) -> Option<u64> {
 
 fn offset_of(name: &str, end: &str) -> Option<u64> {
     name.strip_suffix(end)?.parse().ok()
-}
-
-fn io_at<'a>(path: &'a Path, done: &'static str) -> impl FnOnce(io::Error) -> SnapshotError + 'a {
-    move |cause| SnapshotError::Io { path: path.to_owned(), done, cause }
 }

@@ -12,13 +12,15 @@ use domain::model::rules::rulebook::Library;
 use domain::protocol::behaviour::Build;
 use domain::protocol::error::RestoreError;
 use domain::protocol::kept::Kept;
+use domain::protocol::segments::Segments;
 use domain::protocol::positions::{Admission, Missing, Positions, ProtocolError};
 use domain::protocol::stage::{Desk, Output, RecordMark, Stage, StageOptions};
 use eventlog::api::Record;
 use eventlog::error::LogError;
 use eventlog::local::meta::{Clock, Meta};
 
-use crate::snapshot::{Snapshot, SnapshotError, Snapshots};
+use crate::saver::{CHANGED_MAX, Saver};
+use crate::snapshot::{Listed, NewSegment, Snapshot, SnapshotError, Snapshots};
 
 /// The fix where the log begins after the offset of a snapshot.
 pub const RETIRED: &str = "restore the snapshots that belong to this log, or begin a new data directory";
@@ -122,9 +124,24 @@ pub trait Task: Debug + Send {
         self.positions().missing().count()
     }
 
-    /// Takes a snapshot, which [`Task::snapshot`] hands out when it may be published. Returns whether one is taken: not while an
-    /// earlier one waits, without new records, or with a frame missing.
+    /// Takes a snapshot, or begins to, which [`Task::snapshot`] hands out when it may be published. Returns whether one is taken: not
+    /// while an earlier one waits, without new records, or with a frame missing.
     fn take_snapshot(&mut self) -> bool;
+
+    /// Whether a snapshot that is begun needs [`Task::advance_snapshot`].
+    fn is_saving(&self) -> bool;
+
+    /// Goes on with a snapshot that is begun, by about so many bytes.
+    fn advance_snapshot(&mut self, bytes: usize);
+
+    /// Number of segments that can be written ahead of their snapshot.
+    fn segments_ready(&self) -> usize;
+
+    /// A segment that can be written ahead of its snapshot; the snapshot has those that nobody took.
+    fn segment(&mut self) -> Option<NewSegment>;
+
+    /// Whether so much has changed since the last snapshot that one is due.
+    fn has_changed_much(&mut self) -> bool;
 
     /// The snapshot that may be published: all answers to its records are durable.
     fn snapshot(&mut self) -> Option<Snapshot>;
@@ -153,6 +170,9 @@ pub struct DeskTask<D> {
     /// The offset of the last snapshot, and the snapshot whose answers are not all durable yet.
     snapshot_at: u64,
     waiting: Option<(u64, Snapshot)>,
+    /// Where the stage stores its state in segments: how, and the number of answers that were handed out before the cut.
+    saver: Saver,
+    sent_at_cut: u64,
 }
 
 impl<D: Desk> DeskTask<D> {
@@ -169,11 +189,22 @@ impl<D: Desk> DeskTask<D> {
     ) -> Result<Self, TaskError> {
         let source = PartitionId { log: meta.topic_id(D::TOPIC), topic: D::TOPIC, partition };
         let options = StageOptions { build, is_event_clock: meta.clock == Clock::Event, ..StageOptions::default() };
-        let (stage, offset) = match snapshots.latest(source)? {
-            None => (Stage::new(options, D::default(), source.log, partition, meta.partitions), 0),
-            Some(Snapshot { offset, state, .. }) => {
+        let (stage, offset, chain) = match snapshots.latest(source)? {
+            None => (Stage::new(options, D::default(), source.log, partition, meta.partitions), 0, None),
+            Some(Snapshot { offset, state, chain, .. }) => {
+                let wrong = |what| TaskError::State { partition: source.to_string(), offset, what };
                 let stage = Stage::restore(options, &state, source.log, partition, meta.partitions, library);
-                (stage.map_err(|what| TaskError::State { partition: source.to_string(), offset, what })?, offset)
+                let mut stage = stage.map_err(wrong)?;
+                if let Some(chain) = &chain {
+                    let listed = Listed { topic: D::TOPIC, partition, offset };
+                    for segment in &chain.segments {
+                        let bytes = snapshots.read_segment(&listed, segment)?;
+                        stage.segments().load_segment(&bytes).map_err(|error| wrong(error.into()))?;
+                    }
+                    stage.segments().loaded();
+                    stage.segments().track();
+                }
+                (stage, offset, chain)
             }
         };
         Ok(Self {
@@ -186,6 +217,8 @@ impl<D: Desk> DeskTask<D> {
             settled: offset,
             snapshot_at: offset,
             waiting: None,
+            saver: Saver::new(snapshots, chain),
+            sent_at_cut: 0,
         })
     }
 
@@ -292,18 +325,50 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
 
     fn take_snapshot(&mut self) -> bool {
         let offset = self.stage.next_offset();
-        let is_whole = self.missing() == 0;
-        let is_taken = self.waiting.is_none() && offset > self.snapshot_at && is_whole;
-        if is_taken {
-            let behaviour = self.stage.behaviour();
-            let snapshot = Snapshot { source: self.source, offset, behaviour, state: self.stage.save() };
-            self.waiting = Some((self.sent, snapshot));
+        if self.waiting.is_some() || offset <= self.snapshot_at || self.missing() > 0 {
+            return false;
         }
-        is_taken
+        if self.stage.has_segments() {
+            let is_begun = self.saver.begin(&mut self.stage);
+            self.sent_at_cut = if is_begun { self.sent } else { self.sent_at_cut };
+            return is_begun;
+        }
+        let (behaviour, state) = (self.stage.behaviour(), self.stage.save());
+        let snapshot = Snapshot { source: self.source, offset, behaviour, state, chain: None, new: Vec::new() };
+        self.waiting = Some((self.sent, snapshot));
+        true
+    }
+
+    fn is_saving(&self) -> bool {
+        self.saver.is_busy() || (self.saver.is_cut_due() && self.missing() == 0)
+    }
+
+    fn advance_snapshot(&mut self, bytes: usize) {
+        self.saver.advance(&mut self.stage, bytes);
+        if self.saver.is_cut_due() && self.missing() == 0 {
+            self.saver.cut_after_base(&mut self.stage);
+            self.sent_at_cut = self.sent;
+        }
+    }
+
+    fn segments_ready(&self) -> usize {
+        self.saver.ready()
+    }
+
+    fn segment(&mut self) -> Option<NewSegment> {
+        self.saver.take()
+    }
+
+    fn has_changed_much(&mut self) -> bool {
+        self.stage.segments().changed_bytes().is_none_or(|bytes| bytes >= CHANGED_MAX)
     }
 
     fn snapshot(&mut self) -> Option<Snapshot> {
-        let (_, snapshot) = self.waiting.take_if(|(sent, _)| *sent <= self.durable)?;
+        let snapshot = if self.saver.is_cut() {
+            (self.sent_at_cut <= self.durable).then(|| self.saver.finish(self.source))??
+        } else {
+            self.waiting.take_if(|(sent, _)| *sent <= self.durable)?.1
+        };
         self.snapshot_at = snapshot.offset;
         Some(snapshot)
     }

@@ -14,6 +14,7 @@ use crate::model::rules::{Campaign, RulesSeq};
 use crate::model::time::{Day, Millis};
 use crate::protocol::behaviour::Behaviour;
 use crate::protocol::error::{DeskError, RestoreError};
+use crate::protocol::segments::Segments;
 use crate::protocol::stage::{Desk, Outbox};
 use crate::table::uniform::UniformMap;
 
@@ -52,6 +53,8 @@ pub struct CampaignDesk {
 
 /// By merchant and campaign id.
 type Campaigns<T> = HashMap<String, HashMap<String, T>>;
+
+impl Segments for CampaignDesk {}
 
 impl Desk for CampaignDesk {
     const TOPIC: Topic = Topic::Awards;

@@ -21,6 +21,8 @@ pub struct Behaviour {
     pub has_bundles: bool,
     /// Whether keys of events, of repeats, of distinct shoppers and of entered codes are compared by 79 of their bits, in compact tables.
     pub has_compact_tables: bool,
+    /// Whether a snapshot stores what changed since the one before, in segments, where the desk can tell.
+    pub has_segments: bool,
 }
 
 /// The behaviours that a binary knows.
@@ -38,6 +40,17 @@ const PLAIN: Behaviour = Behaviour {
     has_batches: false,
     has_bundles: false,
     has_compact_tables: false,
+    has_segments: false,
+};
+
+/// The fifth one.
+const COMPACT: Behaviour = Behaviour {
+    number: 5,
+    is_bounded: true,
+    has_batches: true,
+    has_bundles: true,
+    has_compact_tables: true,
+    ..PLAIN
 };
 
 /// The behaviours of this build. The previous one stays listed while partitions may still use it.
@@ -46,7 +59,8 @@ const THIS: Build = Build::new(&[
     Behaviour { number: 2, is_bounded: true, ..PLAIN },
     Behaviour { number: 3, is_bounded: true, has_batches: true, ..PLAIN },
     Behaviour { number: 4, is_bounded: true, has_batches: true, has_bundles: true, ..PLAIN },
-    Behaviour { number: 5, is_bounded: true, has_batches: true, has_bundles: true, has_compact_tables: true, ..PLAIN },
+    COMPACT,
+    Behaviour { number: 6, has_segments: true, ..COMPACT },
 ]);
 
 impl Default for Build {

@@ -8,6 +8,7 @@
 //! - [`publish`]: how rules reach every partition, in one order
 //! - [`reject`]: a record of `scans` that is not a frame, copied to `rejects`
 //! - [`positions`]: the reader's rule: which frame may be applied
+//! - [`segments`]: how a snapshot stores what changed
 //! - [`stage`]: a desk on one partition: which records it applies, and what it answers
 
 pub mod behaviour;
@@ -18,4 +19,5 @@ pub mod outbox;
 pub mod positions;
 pub mod publish;
 pub mod reject;
+pub mod segments;
 pub mod stage;

@@ -25,6 +25,7 @@ use crate::protocol::kept::Kept;
 pub use crate::protocol::outbox::{Outbox, Output};
 use crate::protocol::positions::{Admission, Position, Positions, ProtocolError};
 use crate::protocol::reject;
+use crate::protocol::segments::Segments;
 
 /// The behaviour of this build, which its markers name.
 pub const BEHAVIOUR: u32 = Build::this().own().number;
@@ -54,12 +55,17 @@ pub fn marker_record(marker: &Marker<'_>) -> Vec<u8> {
 }
 
 /// A desk: a pure function of its state and a frame.
-pub trait Desk: Clone + Default {
+pub trait Desk: Clone + Default + Segments {
     /// The topic that it reads.
     const TOPIC: Topic;
 
     /// Encodes its state for a snapshot.
     fn save(&self) -> Vec<u8>;
+
+    /// Encodes what of its state is not in segments, so that [`Desk::load`] reads it.
+    fn save_head(&self) -> Vec<u8> {
+        self.save()
+    }
 
     /// Approximate size of its state in memory, bytes, by kind.
     fn sizes(&self) -> Vec<(&'static str, usize)>;
@@ -243,9 +249,30 @@ impl<D: Desk> Stage<D> {
         self.outbox.bodies.values_mut().for_each(|body| body.cut_on_at(behaviour.part_bytes_max));
     }
 
+    /// Whether its state is stored in segments.
+    #[must_use]
+    pub fn has_segments(&self) -> bool {
+        self.behaviour.is_some_and(|behaviour| behaviour.has_segments) && self.desk.has_segments()
+    }
+
+    /// The segments of its state.
+    pub fn segments(&mut self) -> &mut impl Segments {
+        &mut self.desk
+    }
+
+    /// Encodes what of the stage is not in segments, for a snapshot.
+    #[must_use]
+    pub fn save_head(&self) -> Vec<u8> {
+        self.save_with(self.desk.save_head())
+    }
+
     /// Encodes the whole stage for a snapshot: a restored stage gives the same answers as this one.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
+        self.save_with(self.desk.save())
+    }
+
+    fn save_with(&self, desk: Vec<u8>) -> Vec<u8> {
         let positions = |map: &BTreeMap<TopicPartition, Position>| map.iter().map(|(k, v)| (*k, *v)).collect();
         frame::encode(&Saved {
             behaviour: self.behaviour(),
@@ -256,11 +283,11 @@ impl<D: Desk> Stage<D> {
             positions: positions(&self.positions.by_source),
             sent: positions(&self.sent),
             markers: self.markers.clone(),
-            desk: self.desk.save(),
+            desk,
         })
     }
 
-    /// Restores a saved stage of this partition and log.
+    /// Restores a saved stage of this partition and log. A stage that was saved in segments needs those, too.
     ///
     /// # Errors
     /// The state is of another partition or log, of a behaviour that this build does not know, or torn.

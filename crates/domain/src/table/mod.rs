@@ -1,6 +1,7 @@
 //! Tables whose entries expire. Each query compares stored times to decide what is expired; sweeping only frees memory.
 
-mod bucket;
+pub(crate) mod bucket;
+pub(crate) mod changes;
 pub(crate) mod debounce;
 pub mod dedup_window;
 mod part;

@@ -36,6 +36,27 @@ impl RecentKeys {
         self.table.look_ahead(key)
     }
 
+    /// Where its keys are, for a snapshot.
+    pub(crate) fn table(&self) -> &KeyTable {
+        &self.table
+    }
+
+    /// The same, to restore it.
+    pub(crate) fn table_mut(&mut self) -> &mut KeyTable {
+        &mut self.table
+    }
+
+    /// Restores a key that a snapshot has.
+    pub(crate) fn restore(&mut self, key: u128, minute: Minute, now: Minute, horizon: Minute) {
+        let cutoff = i64::from(now) + 1 - i64::from(horizon);
+        self.table.restore(key, i64::from(minute), (), cutoff.max(i64::from(self.floor)));
+    }
+
+    /// The same without its keys.
+    pub(crate) fn head(&self) -> Self {
+        Self { table: KeyTable::default(), floor: self.floor }
+    }
+
     /// Marks keys that are expired under the present horizon, so that a longer horizon does not bring them back.
     pub fn forget(&mut self, now: Minute, horizon: Minute) {
         self.floor = self.floor.max((now + 1).saturating_sub(horizon));
@@ -82,6 +103,26 @@ impl RecentScans {
         let cutoff = (received - keep_ms + 1).max(self.floor);
         let near = |counted: Millis| (time - counted).abs() < debounce_ms;
         !self.times.upsert(key, received, cutoff, |counted| (!counted.is_some_and(near)).then_some(time))
+    }
+
+    /// Where its scans are, for a snapshot.
+    pub(crate) fn table(&self) -> &TimeTable {
+        &self.times
+    }
+
+    /// The same, to restore it.
+    pub(crate) fn table_mut(&mut self) -> &mut TimeTable {
+        &mut self.times
+    }
+
+    /// Restores a scan that a snapshot has.
+    pub(crate) fn restore(&mut self, key: u128, time: Millis, received: Millis, cutoff: Millis) {
+        self.times.restore(key, received, time, cutoff.max(self.floor));
+    }
+
+    /// The same without its scans.
+    pub(crate) fn head(&self) -> Self {
+        Self { times: TimeTable::default(), floor: self.floor }
     }
 
     /// Marks scans that are expired under the present rules, so that new rules do not bring them back.

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::bucket::{Bucket, EXTRA_BITS, KeyBucket, Remainder, TimeBucket};
 use super::part::Part;
 use super::uniform::{UniformMap, UniformSet};
+use crate::frame::{DecodeError, decode, encode};
 
 /// Keys alone.
 pub type KeyTable = Table<KeyBucket>;
@@ -28,6 +29,8 @@ pub type KeyTable = Table<KeyBucket>;
 pub type TimeTable = Table<TimeBucket>;
 
 const PART_BITS: u32 = 10;
+/// Number of parts.
+pub(crate) const PARTS: usize = 1 << PART_BITS;
 /// Number of keys above which a table has parts.
 const SMALL_MAX: usize = 4_096;
 /// The bits that make keys equal.
@@ -58,7 +61,7 @@ impl<B: Bucket> Table<B> {
         // Keys fall unevenly into the parts: by four times the deviation at most.
         let mean = keys >> PART_BITS;
         let part = Part::with_room(mean + 4 * mean.isqrt(), base);
-        Self { small: UniformMap::default(), parts: vec![part; 1 << PART_BITS] }
+        Self { small: UniformMap::default(), parts: vec![part; PARTS] }
     }
 
     /// The value of a key; `None` if it is absent or has a stamp below `cutoff`.
@@ -136,6 +139,38 @@ impl<B: Bucket> Table<B> {
         self.small.allocation_size() + parts + self.parts.iter().map(Part::bytes).sum::<usize>()
     }
 
+    /// Restores an entry that a snapshot has. Those of a key come in the order in which they were made.
+    pub(crate) fn restore(&mut self, key: u128, stamp: i64, value: B::Value, cutoff: i64) {
+        if stamp >= cutoff {
+            self.upsert(key, stamp, cutoff, |_| Some(value));
+        }
+    }
+
+    /// The entries, with their stamps, of a table without parts.
+    pub(crate) fn small_entries(&self) -> impl Iterator<Item = (u128, i64, B::Value)> {
+        self.small.iter().map(|(key, (stamp, value))| (*key, *stamp, *value))
+    }
+
+    /// Encodes a part.
+    pub(crate) fn save_part(&self, index: usize) -> Option<Vec<u8>> {
+        self.parts.get(index).map(encode)
+    }
+
+    /// Restores a part that [`Table::save_part`] encoded.
+    ///
+    /// # Errors
+    /// The bytes are not a part, or there is no such part.
+    pub(crate) fn restore_part(&mut self, index: usize, bytes: &[u8]) -> Result<(), DecodeError> {
+        let part = decode(bytes)?;
+        if self.parts.is_empty() {
+            self.parts = vec![Part::default(); PARTS];
+            self.small = UniformMap::default();
+        }
+        let place = self.parts.get_mut(index);
+        *place.ok_or_else(|| DecodeError::Malformed(format!("a table has no part {index}")))? = part;
+        Ok(())
+    }
+
     /// Frees expired entries of a small table that is full; one that has many left gets parts.
     fn make_room(&mut self, cutoff: i64) {
         if self.small.len() < SMALL_MAX {
@@ -145,7 +180,7 @@ impl<B: Bucket> Table<B> {
         if self.small.len() < SMALL_MAX / 2 {
             return;
         }
-        self.parts = vec![Part::default(); 1 << PART_BITS];
+        self.parts = vec![Part::default(); PARTS];
         let mut entries: Vec<_> = std::mem::take(&mut self.small).into_iter().collect();
         entries.sort_unstable_by_key(|(key, (stamp, _))| (*stamp, *key));
         for (key, (stamp, value)) in entries {
@@ -176,6 +211,6 @@ fn kept(key: u128) -> u128 {
 /// The part of a key, and what a bucket keeps of it.
 fn place(key: u128) -> (usize, Remainder) {
     let key = kept(key);
-    let part = (key >> 64) as usize & ((1 << PART_BITS) - 1);
+    let part = (key >> 64) as usize & (PARTS - 1);
     (part, Remainder { fingerprint: key as u64, extra: (key >> (64 + PART_BITS)) as u8 })
 }

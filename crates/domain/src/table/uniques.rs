@@ -105,6 +105,23 @@ impl<S: KeySet> Uniques<S> {
     }
 }
 
+impl Uniques<KeyTable> {
+    /// The first day from `day` on, with its keys.
+    pub(crate) fn day_from(&self, day: Day) -> Option<(Day, &KeyTable)> {
+        self.days.range(day..).next().map(|(day, keys)| (*day, keys))
+    }
+
+    /// The keys of a day, to restore them; `None` if the day is over.
+    pub(crate) fn day_mut(&mut self, day: Day) -> Option<&mut KeyTable> {
+        self.forgotten.is_none_or(|first| day >= first).then(|| self.days.entry(day).or_default())
+    }
+
+    /// The same without its keys.
+    pub(crate) fn head(&self) -> Self {
+        Self { days: BTreeMap::new(), forgotten: self.forgotten }
+    }
+}
+
 impl Uniques {
     /// Moves all keys to a compact table.
     pub(crate) fn compact(&mut self) -> Uniques<KeyTable> {

@@ -8,12 +8,15 @@ use domain::model::time::Millis;
 use domain::protocol::behaviour::Behaviour;
 use domain::protocol::error::{DeskError, RestoreError};
 use domain::protocol::positions::{Admission, Position, Positions};
+use domain::protocol::segments::Segments;
 use domain::protocol::stage::{Desk, Outbox, Output, Stage, StageOptions};
 use proptest::prelude::*;
 
 /// Counts the items of frames, which are numbers.
 #[derive(Clone, Default)]
 struct Adder(u64);
+
+impl Segments for Adder {}
 
 impl Desk for Adder {
     const TOPIC: Topic = Topic::Draws;

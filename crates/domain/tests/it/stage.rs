@@ -13,6 +13,7 @@ use domain::protocol::behaviour::{Behaviour, Build};
 use domain::protocol::error::{DeskError, RestoreError};
 use domain::protocol::genesis::Genesis;
 use domain::protocol::positions::{Admission, Positions, ProtocolError};
+use domain::protocol::segments::Segments;
 use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Outbox, Output, Stage, StageOptions, marker_record};
 
 /// Answers every frame with `facts` large facts.
@@ -22,6 +23,8 @@ struct Echo {
     key: String,
     seqs: Vec<RulesSeq>,
 }
+
+impl Segments for Echo {}
 
 impl Desk for Echo {
     const TOPIC: Topic = Topic::Scans;
@@ -195,7 +198,7 @@ fn old_marker_is_ignored_and_unknown_behaviour_refused() {
     let alarm = step(&mut stage, &marker(4, BEHAVIOUR)).expect_err("rules that are not found").to_string();
     assert_eq!(alarm, "scans partition 0 offset 4: rules 4 of m are not found: publish them again");
     let alarm = step(&mut echo(1), &marker(1, BEHAVIOUR + 1)).expect_err("another behaviour").to_string();
-    let wanted = "scans partition 0 offset 0: the marker asks for behaviour 6, this build has 1 to 5: upgrade it";
+    let wanted = "scans partition 0 offset 0: the marker asks for behaviour 7, this build has 1 to 6: upgrade it";
     assert_eq!(alarm, wanted);
 }
 
@@ -206,6 +209,7 @@ const OLD: &[Behaviour] = &[Behaviour {
     has_batches: false,
     has_bundles: false,
     has_compact_tables: false,
+    has_segments: false,
 }];
 const BOTH: &[Behaviour] = &[OLD[0], Behaviour { number: 2, part_bytes_max: PART_BYTES_MAX / 8, ..OLD[0] }];
 const NEW: &[Behaviour] = &[BOTH[1], Behaviour { number: 3, ..OLD[0] }];
@@ -287,6 +291,8 @@ fn frame_of_another_log_is_refused_by_topic() {
 /// Answers every frame with the result of a scan and a count.
 #[derive(Clone, Default)]
 struct Results;
+
+impl Segments for Results {}
 
 impl Desk for Results {
     const TOPIC: Topic = Topic::Scans;

@@ -59,7 +59,7 @@ pub(crate) struct TopicsCheckArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SnapshotsArgs {
-    /// The store: file:DIR
+    /// The store: file:DIR or s3://BUCKET/PREFIX
     #[arg(long, env = "MASHANG_STORE", value_name = "URL")]
     pub(crate) store: String,
 }

@@ -49,7 +49,7 @@ pub(crate) struct RulesPublishArgs {
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) kafka: KafkaArgs,
-    /// The store: file:DIR
+    /// The store: file:DIR or s3://BUCKET/PREFIX
     #[arg(long, env = "MASHANG_STORE", value_name = "URL", required = true)]
     pub(crate) store: String,
     /// Publish rules that break the promises of a draw that is on; TEXT says why, and stays with the version
@@ -74,7 +74,7 @@ pub(crate) struct RulesListArgs {
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) kafka: KafkaArgs,
-    /// The store: file:DIR
+    /// The store: file:DIR or s3://BUCKET/PREFIX
     #[arg(long, env = "MASHANG_STORE", value_name = "URL", required_unless_present = "data")]
     pub(crate) store: Option<String>,
     /// How versions are written; json is an object per line

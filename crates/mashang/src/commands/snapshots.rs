@@ -7,8 +7,8 @@ use eventlog::files::Files;
 use worker::snapshot::{Listed, Snapshots};
 
 use crate::cli::fleet_args::SnapshotsArgs;
-use crate::config::object_store::Store;
 use crate::process::output::{print, report};
+use crate::store::{SNAPSHOTS, Store};
 use crate::usage;
 
 /// Lists every snapshot.
@@ -40,7 +40,7 @@ pub(crate) fn verify(args: &SnapshotsArgs, files: Arc<dyn Files>) -> Result<()> 
 
 fn all(args: &SnapshotsArgs, files: Arc<dyn Files>) -> Result<(Snapshots, Vec<Listed>)> {
     let store: Store = args.store.parse().map_err(usage)?;
-    let snapshots = Snapshots::new(files, &store.snapshots());
+    let snapshots = Snapshots::of_store(store.open(files)?, SNAPSHOTS, 0);
     let all = snapshots.list()?;
     if all.is_empty() {
         return Err(anyhow!("{store} has no snapshots: name the store of the workers"));

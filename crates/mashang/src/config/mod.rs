@@ -5,13 +5,12 @@
 //! - `roles`: the roles of a fleet
 //! - `demo`: the demo
 //! - `file`: the file of `--config`
-//! - `options`, `address`, `object_store`: the forms of single values
+//! - `options`, `address`: the forms of single values
 
 pub(crate) mod address;
 pub(crate) mod demo;
 pub(crate) mod file;
 pub(crate) mod groups;
-pub(crate) mod object_store;
 pub(crate) mod options;
 pub(crate) mod roles;
 pub(crate) mod serve;

@@ -9,7 +9,7 @@ use eventlog::kafka::settings::Settings as Kafka;
 use ledger::url::LedgerUrl;
 
 use crate::config::groups::{GroupArgs, HttpArgs, IngestArgs, KafkaArgs, ProcessArgs, Spool, SpoolArgs};
-use crate::config::object_store::Store;
+use crate::store::Store;
 use crate::config::options::duration;
 use crate::usage;
 
@@ -50,7 +50,7 @@ pub(crate) struct RoleArgs {
 pub(crate) struct EdgeArgs {
     #[command(flatten)]
     role: RoleArgs,
-    /// The store with the published rules: file:DIR
+    /// The store with the published rules: file:DIR or s3://BUCKET/PREFIX
     #[arg(long, env = "MASHANG_STORE", value_name = "URL", required = true)]
     store: String,
     #[command(flatten)]
@@ -66,7 +66,7 @@ pub(crate) struct EdgeArgs {
 pub(crate) struct WorkerArgs {
     #[command(flatten)]
     role: RoleArgs,
-    /// Snapshots and rules: file:DIR
+    /// Snapshots and rules: file:DIR or s3://BUCKET/PREFIX
     #[arg(long, env = "MASHANG_STORE", value_name = "URL", required = true)]
     store: String,
     /// Desks that this worker runs [default: all three]

@@ -17,4 +17,3 @@ pub(crate) mod output;
 pub(crate) mod signals;
 pub(crate) mod sockets;
 pub(crate) mod thread;
-pub(crate) mod visitor_key;

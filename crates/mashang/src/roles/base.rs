@@ -11,6 +11,8 @@ use eventlog::kafka::consumer::KafkaConsumer;
 use eventlog::kafka::settings::Settings as Kafka;
 use eventlog::kafka::topics::check::{Needs, check, same};
 use eventlog::local::meta::Meta;
+use eventlog::objects;
+use eventlog::retry::Retry;
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use tracing::{error, info, warn};
 
@@ -25,6 +27,10 @@ const RETAIN_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Time after which a check that found other topics is repeated; the second result counts.
 const CHECK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Shortest and longest delay before a store that does not answer is asked again, without jitter.
+const STORE_RETRY_MIN: Duration = Duration::from_millis(500);
+const STORE_RETRY_MAX: Duration = Duration::from_secs(10);
 
 /// What a role begins with.
 pub(crate) struct Base {
@@ -104,6 +110,27 @@ pub(crate) fn ask(kafka: &Kafka) -> Result<Meta> {
 /// Whether an error only says that Kafka does not answer.
 pub(crate) fn is_away(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(LogError::Kafka { .. }))
+}
+
+/// Reads from the store at the start of a role, again and again while the store does not answer: a role never begins without it.
+///
+/// # Errors
+/// The store answers that something is missing or refused, or something else fails.
+pub(crate) fn until_store_answers<T>(mut read: impl FnMut() -> Result<T>) -> Result<T> {
+    let mut retry = Retry::new(STORE_RETRY_MIN, STORE_RETRY_MAX);
+    loop {
+        let result = read();
+        let is_away = |error: &anyhow::Error| {
+            error.chain().filter_map(|cause| cause.downcast_ref()).any(objects::is_away)
+        };
+        match result {
+            Err(error) if is_away(&error) => {
+                warn!(error = %format_args!("{error:#}"), "the store does not answer; it is asked again until it does");
+            }
+            result => return result,
+        }
+        std::thread::sleep(retry.delay());
+    }
 }
 
 /// Registers the gauge that names the build.

@@ -15,6 +15,7 @@ use edge::metrics::Metrics;
 use edge::spool::append_target::AppendTarget;
 use edge::spool::{self, DeferredAppender, OpenedSpool, Spooled};
 use edge::transport::browser;
+use edge::transport::browser::cookie::VisitorKey;
 use edge::transport::browser::region::Regions;
 use edge::transport::http::EdgeHandler;
 use eventlog::api::{Appender, Consumer, Health};
@@ -29,7 +30,7 @@ use web::merchants::{MerchantCatalog, Rulebooks};
 use web::public::public;
 use web::server::handler::Routes;
 
-use super::base::{Base, ask, is_away, on_runtime, until_drained};
+use super::base::{Base, ask, is_away, on_runtime, until_drained, until_store_answers};
 use crate::config::groups::Spool;
 use crate::config::roles::{Edge, EdgeArgs};
 use crate::process::data_dir::lock;
@@ -37,12 +38,12 @@ use crate::process::health::HealthCheck;
 use crate::process::signals::Signals;
 use crate::process::sockets::Sockets;
 use crate::process::thread::{Failed, thread};
-use crate::process::visitor_key;
 use crate::roles::edge_cache;
 use crate::roles::http::{HttpSockets, open_keys};
 use crate::rules::follow::RulesFollower;
 use crate::rules::publish::{Needed, SecretPlaces, read_on, served};
 use crate::rules::store::RulesStore;
+use crate::store::RULES;
 use crate::usage;
 
 /// Batch policy of an edge. A record costs an edge, a broker and a desk about as much as some dozens of events, so a round
@@ -60,6 +61,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Takes events until SIGTERM or SIGINT.
 pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
     let settings = args.check()?;
+    let objects = settings.store.open(Arc::new(Disk))?;
     let (base, cached_rules) = match Base::begin(&settings.role) {
         Ok(base) => (base, None),
         Err(error) => {
@@ -79,7 +81,7 @@ pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
     let mut rules = Rules {
         consumer,
         published: Published::default(),
-        store: RulesStore::new(Arc::new(Disk), &settings.store.rules()),
+        store: RulesStore::of_store(objects, RULES),
         secrets: secret_places(&settings),
         catalog: Arc::new(MerchantCatalog::default()),
         cache: settings.spool.as_ref().map(|spool| (spool.dir.clone(), base.meta.clone())),
@@ -87,9 +89,10 @@ pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
     let is_away = cached_rules.is_some();
     match cached_rules {
         Some(books) => rules.catalog.set_rulebooks(books),
-        None => rules.read()?,
+        None => until_store_answers(|| rules.read())?,
     }
-    on_runtime(run(settings, base, is_away, spooled, stamps, rules))
+    let visitor_key = until_store_answers(|| settings.store.visitor_key())?;
+    on_runtime(run(settings, base, is_away, spooled, stamps, rules, visitor_key))
 }
 
 /// The cached log and rules of an edge with a spool, used if the only failure is that Kafka does not answer. Not under the
@@ -190,13 +193,12 @@ async fn run(
     spooled: Option<LockedSpool>,
     stamps: Vec<Stamps>,
     mut rules: Rules,
+    visitor_key: VisitorKey,
 ) -> Result<()> {
     let keys = open_keys(&settings.http)?;
     let regions = settings.ingest.open_regions()?;
     let sockets = HttpSockets::bind(&settings.http, &settings.role.process).await?;
     let udp = Sockets::bind(settings.ingest.udp())?;
-    let visitor_key =
-        visitor_key::open(settings.store.dir()).map_err(|e| usage(format!("--store {}: {e}", settings.store)))?;
     let metrics = Metrics::new(&base.registry).context("metrics are registered once")?;
     let regions = Arc::new(Regions::new(regions, &base.registry).context("metrics are registered once")?);
     let (spool, _lock) = spooled.map(|LockedSpool { spool, _lock }| (spool, _lock)).unzip();

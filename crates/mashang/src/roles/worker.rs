@@ -27,7 +27,7 @@ use worker::rules_cache::RulesCache;
 use worker::snapshot::Snapshots;
 use worker::supervisor::{Connect, LaneSupervisor};
 
-use super::base::{Base, gauges, list, on_runtime, until_stopped};
+use super::base::{Base, gauges, list, on_runtime, until_stopped, until_store_answers};
 use super::stage_metrics::StageMetrics;
 use crate::config::roles::{DeskArg, Worker, WorkerArgs};
 use crate::process::health::{Admin, HealthCheck};
@@ -36,6 +36,7 @@ use crate::process::sockets;
 use crate::process::thread::thread;
 use crate::rules::publish::{Needed, SecretPlaces, books, read_on};
 use crate::rules::store::RulesStore;
+use crate::store::{RULES, SNAPSHOTS};
 
 /// The memberships of the desks' groups, once they are joined.
 type Memberships = Arc<OnceLock<BTreeMap<Topic, Membership>>>;
@@ -43,11 +44,12 @@ type Memberships = Arc<OnceLock<BTreeMap<Topic, Membership>>>;
 /// Works until SIGTERM or SIGINT.
 pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
     let settings = args.check()?;
+    let objects = settings.store.open(files)?;
     let base = Base::begin(&settings.role)?;
     let has = |desk| settings.desks.contains(&desk);
     let reader = Reader {
         published: Mutex::new((base.consumer("rules")?, Published::default())),
-        store: RulesStore::new(Arc::clone(&files), &settings.store.rules()),
+        store: RulesStore::of_store(Arc::clone(&objects), RULES),
         secrets: SecretPlaces {
             dirs: vec![settings.role.secrets.clone()],
             needed: Needed::All,
@@ -55,7 +57,7 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
             verifies: has(DeskArg::Shopper),
         },
     };
-    let library = reader.read(&Library::new())?;
+    let library = until_store_answers(|| reader.read(&Library::new()))?;
     let more = Box::new(move |known: &Library| reader.read(known).map_err(|e| format!("{e:#}")));
     let mut writer = [0; 4];
     getrandom::fill(&mut writer).map_err(|e| anyhow!("the system gives no random numbers: {e}; check /dev/urandom"))?;
@@ -72,7 +74,7 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
     let context = WorkerContext::new(
         base.meta.clone(),
         RulesCache::growing(library, more),
-        Snapshots::new(files, &settings.store.snapshots()).written_by(writer),
+        Snapshots::of_store(objects, SNAPSHOTS, writer),
         snapshot_policy,
         RunMode::Fleet,
         published,

@@ -1,13 +1,14 @@
 //! Published rules, each under its SHA-256.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use data_encoding::HEXLOWER;
 use domain::model::rules::{Rules, RulesSeq};
 use domain::model::time::{Millis, time_text};
-use eventlog::files::{self, Files};
+use eventlog::files::Files;
+use eventlog::objects::{Directory, Objects, is_away};
 use serde::{Deserialize, Serialize};
 use wire::rules::{from_object, version};
 
@@ -21,39 +22,53 @@ struct Reason {
     published: String,
 }
 
-/// A directory of rules objects, which never change.
+/// The objects of published rules, which never change.
 #[derive(Clone, Debug)]
 pub(crate) struct RulesStore {
-    files: Arc<dyn Files>,
-    dir: PathBuf,
+    objects: Arc<dyn Objects>,
+    folder: String,
 }
 
 impl RulesStore {
+    /// Rules in a directory.
     pub(crate) fn new(files: Arc<dyn Files>, dir: &Path) -> Self {
-        Self { files, dir: dir.to_owned() }
+        Self { objects: Arc::new(Directory::new(files, dir)), folder: String::new() }
+    }
+
+    /// Rules in a folder of a store.
+    pub(crate) fn of_store(objects: Arc<dyn Objects>, folder: &str) -> Self {
+        Self { objects, folder: format!("{folder}/") }
+    }
+
+    fn at(&self, name: &str) -> String {
+        format!("{}{name}", self.folder)
     }
 
     /// Stores an object.
     pub(crate) fn put(&self, object: &[u8]) -> Result<()> {
-        let sha256 = version(object);
-        self.files.create_dir(&self.dir).with_context(|| format!("{} cannot be made", self.dir.display()))?;
-        files::publish(&*self.files, &self.dir, &name(&sha256), object)
-            .with_context(|| format!("{} cannot be written", self.dir.join(name(&sha256)).display()))
+        self.objects
+            .make_folder(&self.folder)
+            .with_context(|| format!("{} cannot be made", self.objects.address(&self.folder)))?;
+        self.publish(&self.at(&name(&version(object))), object)
     }
 
     /// Stores why a version is published. The name has its number, because the same rules may be published again for another reason.
     pub(crate) fn put_because(&self, sha256: &[u8; 32], seq: RulesSeq, because: &Because, now: Millis) -> Result<()> {
         let reason = Reason { because: because.as_str().to_owned(), published: time_text(now) };
-        let name = because_name(sha256, seq);
-        files::publish(&*self.files, &self.dir, &name, &serde_json::to_vec(&reason)?)
-            .with_context(|| format!("{} cannot be written", self.dir.join(name).display()))
+        self.publish(&self.at(&because_name(sha256, seq)), &serde_json::to_vec(&reason)?)
+    }
+
+    fn publish(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let published = self.objects.publish(name, bytes);
+        published.with_context(|| format!("{} cannot be written", self.objects.address(name)))
     }
 
     /// Why a version was published, if a reason was given.
     pub(crate) fn because(&self, sha256: &[u8; 32], seq: RulesSeq) -> Result<Option<String>> {
-        let path = self.dir.join(because_name(sha256, seq));
-        let what = || format!("{}: the text of --because cannot be read: put the file back", path.display());
-        match files::read(&*self.files, &path) {
+        let name = self.at(&because_name(sha256, seq));
+        let what =
+            || format!("{}: the text of --because cannot be read: put the file back", self.objects.address(&name));
+        match self.objects.read(&name) {
             Ok(bytes) => Ok(Some(serde_json::from_slice::<Reason>(&bytes).with_context(what)?.because)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(what),
@@ -62,10 +77,11 @@ impl RulesStore {
 
     /// Loads a published object, whose SHA-256 must be its name.
     pub(crate) fn load(&self, sha256: &[u8; 32]) -> Result<Rules> {
-        let path = self.dir.join(name(sha256));
-        let what = format!("{}: published rules", path.display());
-        let bytes =
-            files::read(&*self.files, &path).with_context(|| format!("{what} cannot be read: put the file back"))?;
+        let name = self.at(&name(sha256));
+        let what = format!("{}: published rules", self.objects.address(&name));
+        let read = self.objects.read(&name);
+        let mend = if read.as_ref().is_err_and(is_away) { "the store does not answer" } else { "put the file back" };
+        let bytes = read.with_context(|| format!("{what} cannot be read: {mend}"))?;
         if version(&bytes) != *sha256 {
             return Err(anyhow!("{what}: the SHA-256 of the file is not its name: put the original file back"));
         }

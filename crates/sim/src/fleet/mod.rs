@@ -42,6 +42,7 @@ use self::plan::{Op, Plan};
 use self::publishers::{RulesStore, Shared, SimPublisher, Step, rules_cache};
 use self::wire::Wire;
 use self::worker::Worker;
+use crate::SEGMENT_SIZES;
 use crate::alarm::{Alarm, hold};
 use crate::bundles::Bundler;
 use crate::clients::Clients;
@@ -397,5 +398,5 @@ impl World {
 }
 
 fn store(disk: &Memory, without: Without) -> Snapshots {
-    Snapshots::new(snapshot_files(without, disk), Path::new(SNAPSHOTS))
+    Snapshots::new(snapshot_files(without, disk), Path::new(SNAPSHOTS)).with_sizes(SEGMENT_SIZES)
 }

@@ -17,6 +17,7 @@ use worker::task::{Task, TaskError};
 use domain::model::address::TopicPartition;
 
 use super::log::SharedLog;
+use crate::SAVE_BYTES;
 use crate::alarm::Alarm;
 use crate::cost::Cost;
 use crate::safeguards::task::open_task;
@@ -158,8 +159,9 @@ impl SimTask {
         self.inner.take_snapshot();
     }
 
-    /// A snapshot that may be written.
+    /// A snapshot that may be written. Each look takes it a part further.
     pub(crate) fn snapshot(&mut self) -> Option<Snapshot> {
+        self.inner.advance_snapshot(SAVE_BYTES);
         self.inner.snapshot()
     }
 

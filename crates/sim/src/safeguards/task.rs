@@ -14,7 +14,7 @@ use domain::protocol::stage::{Output, RecordMark};
 use eventlog::api::Record;
 use eventlog::error::LogError;
 use eventlog::local::meta::Meta;
-use worker::snapshot::{Snapshot, Snapshots};
+use worker::snapshot::{NewSegment, Snapshot, Snapshots};
 use worker::task::{DeskTask, Task, TaskError};
 
 use super::records::{are_rewritten, rewritten};
@@ -136,6 +136,26 @@ impl Task for TaskWithout {
 
     fn take_snapshot(&mut self) -> bool {
         self.inner.take_snapshot()
+    }
+
+    fn is_saving(&self) -> bool {
+        self.inner.is_saving()
+    }
+
+    fn advance_snapshot(&mut self, bytes: usize) {
+        self.inner.advance_snapshot(bytes);
+    }
+
+    fn segments_ready(&self) -> usize {
+        self.inner.segments_ready()
+    }
+
+    fn segment(&mut self) -> Option<NewSegment> {
+        self.inner.segment()
+    }
+
+    fn has_changed_much(&mut self) -> bool {
+        self.inner.has_changed_much()
     }
 
     fn snapshot(&mut self) -> Option<Snapshot> {

@@ -12,6 +12,7 @@ use eventlog::local::reader::{Partition, Reader};
 use worker::snapshot::{Snapshot, Snapshots};
 use worker::task::{RETIRED, Task, TaskError};
 
+use crate::SAVE_BYTES;
 use crate::alarm::Alarm;
 use crate::cost::Cost;
 use crate::safeguards::Without;
@@ -110,8 +111,9 @@ impl SimTask {
         self.inner.take_snapshot();
     }
 
-    /// A snapshot that may be written.
+    /// A snapshot that may be written. Each look takes it a part further.
     pub(crate) fn snapshot(&mut self) -> Option<Snapshot> {
+        self.inner.advance_snapshot(SAVE_BYTES);
         self.inner.snapshot()
     }
 

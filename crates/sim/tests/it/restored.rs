@@ -22,13 +22,13 @@ use sim::generate::rng::Rng;
 use sim::safeguards::sweeping_desk::SweepingDesk;
 use wire::event::Merchants;
 
-const SEEDS: u64 = 200;
+pub(crate) const SEEDS: u64 = 200;
 
 /// (append time, record)
-type Records = Vec<(Millis, Vec<u8>)>;
+pub(crate) type Records = Vec<(Millis, Vec<u8>)>;
 
 /// The records of a seed's clients, with rules that change between them.
-fn scans(seed: u64) -> (Library, Records) {
+pub(crate) fn scans(seed: u64) -> (Library, Records) {
     let mut rng = Rng::new(seed);
     let (case, later) = generate_with_later(seed, 150, 2);
     let rules_store = RulesStore::new(&case.files, &[case.rules_files.clone(), later].concat());

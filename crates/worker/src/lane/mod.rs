@@ -45,6 +45,8 @@ const FETCH_PART: u32 = 2;
 const IDLE: Duration = Duration::from_millis(200);
 /// Maximum time between two looks at acknowledgements, while answers are outstanding.
 const ACKS_WITHIN: Duration = Duration::from_millis(20);
+/// Maximum time to wait for records while a snapshot is being taken.
+const SAVING: Duration = Duration::from_millis(1);
 /// Timeout for outstanding answers at the end of a lane; tasks that still have some take no last snapshot.
 const END_WITHIN: Duration = Duration::from_secs(2);
 /// Time without a record after which a fleet's lane checks whether the log has more.
@@ -300,6 +302,7 @@ impl<'a> Lane<'a> {
         self.owned.remove(&partition);
         self.to_restore.remove(&partition);
         self.restoring.remove(&partition);
+        self.pace.set_saving(partition, false);
         if self.tasks.remove(&partition).is_some() {
             self.consumer.revoke(partition);
         }
@@ -309,6 +312,7 @@ impl<'a> Lane<'a> {
     /// Drops the task of a partition. The other tasks continue.
     fn stop_partition(&mut self, partition: TopicPartition, error: &TaskError) {
         error!(topic = %partition.topic, partition = partition.partition, %error, "a partition stops; it loses nothing, and continues from its snapshot after the cause is fixed");
+        self.pace.set_saving(partition, false);
         if let Some(running) = self.tasks.remove(&partition) {
             self.remember(partition, &running);
             self.consumer.revoke(partition);
@@ -340,6 +344,7 @@ impl<'a> Lane<'a> {
             return Ok(());
         };
         error!(topic = %partition.topic, partition = partition.partition, offset, times, "a desk stopped because of an internal error; it restarts from its snapshot");
+        self.pace.set_saving(partition, false);
         if let Some(running) = self.tasks.remove(&partition) {
             self.remember(partition, &running);
             self.consumer.revoke(partition);
@@ -370,7 +375,11 @@ impl<'a> Lane<'a> {
             return Ok(Turn::Throttled);
         }
         // Acknowledgements do not wake the lane: it looks for them after the wait.
-        let wait = if outstanding > 0 { ACKS_WITHIN } else { IDLE };
+        let wait = match outstanding {
+            _ if self.pace.is_saving() => SAVING,
+            0 => IDLE,
+            _ => ACKS_WITHIN,
+        };
         // Sleeping, and not reading: each record would wake the lane.
         let pause = self.outgoing.pause();
         std::thread::sleep(pause);

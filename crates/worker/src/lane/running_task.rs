@@ -21,6 +21,12 @@ const SIZES_EVERY: Duration = Duration::from_secs(2);
 /// Least time between two warnings of one partition that bounds were reached.
 const WARNED_EVERY: Duration = Duration::from_secs(60);
 
+/// Time for which a lane writes parts of a snapshot between two batches of records.
+const SAVE_FOR: Duration = Duration::from_millis(2);
+
+/// Size of a part that it writes before it looks at the time, bytes.
+const SAVE_BYTES: usize = 64 * 1024;
+
 /// Why a record is set aside at which a desk panics.
 const PANICS: &str = "the desk stops at it because of an internal error: report it";
 
@@ -147,12 +153,16 @@ impl RunningTask {
         let age = now.saturating_duration_since(self.last_snapshot);
         let is_due = self.is_wanted
             || (pace.is_due(age, context.snapshot_policy.interval, now)
-                && self.task.since_snapshot() >= context.snapshot_policy.records);
-        if is_last && let Some(earlier) = self.task.snapshot() {
-            // The last one can only be taken when no other waits.
-            queue.send(earlier, self.progress.clone());
+                && self.task.since_snapshot() >= context.snapshot_policy.records)
+            || self.task.has_changed_much();
+        if is_last {
+            // An earlier one first: the last one can only be taken when no other waits.
+            self.advance(queue, pace, true);
+            if let Some(earlier) = self.task.snapshot() {
+                queue.send(earlier, self.progress.clone());
+            }
         }
-        if is_last || (is_due && queue.has_room()) {
+        if is_last || (is_due && queue.has_room() && pace.may_begin(self.task.source().topic_partition())) {
             self.is_put_off = false;
             if self.task.take_snapshot() {
                 self.last_snapshot = Instant::now();
@@ -162,6 +172,7 @@ impl RunningTask {
         } else if is_due && !std::mem::replace(&mut self.is_put_off, true) {
             debug!(source = %self.task.source(), "a snapshot is put off: earlier ones are not written yet");
         }
+        self.advance(queue, pace, is_last);
         if (is_last || queue.has_room())
             && let Some(snapshot) = self.task.snapshot()
         {
@@ -169,5 +180,25 @@ impl RunningTask {
             return true;
         }
         false
+    }
+
+    /// Goes on with a snapshot that is begun, for a short time, or to its end if it is the last. Segments go to the writer as it has
+    /// room.
+    fn advance(&mut self, queue: &SnapshotQueue, pace: &mut SnapshotPace, is_last: bool) {
+        let began = Instant::now();
+        loop {
+            while (is_last || queue.has_room())
+                && let Some(segment) = self.task.segment()
+            {
+                queue.send_segment(self.task.source(), segment);
+            }
+            let is_saving = self.task.is_saving();
+            pace.set_saving(self.task.source().topic_partition(), is_saving);
+            let has_time = is_last || (began.elapsed() < SAVE_FOR && self.task.segments_ready() == 0);
+            if !is_saving || !has_time {
+                return;
+            }
+            self.task.advance_snapshot(SAVE_BYTES);
+        }
     }
 }

@@ -14,6 +14,8 @@ const INTERVALS_MAX: u32 = 10;
 pub(crate) struct SnapshotPace {
     /// The task that handed over a snapshot last.
     pub(crate) last: Option<TopicPartition>,
+    /// The task whose snapshot is being taken, part by part.
+    saving: Option<TopicPartition>,
     rests_until: Option<Instant>,
 }
 
@@ -22,6 +24,25 @@ impl SnapshotPace {
     pub(crate) fn is_due(self, age: Duration, interval: Duration, now: Instant) -> bool {
         let rests = self.rests_until.is_some_and(|until| now < until);
         age >= interval && (!rests || age >= interval.saturating_mul(INTERVALS_MAX))
+    }
+
+    /// Whether a task may begin a snapshot: one at a time.
+    pub(crate) fn may_begin(self, partition: TopicPartition) -> bool {
+        self.saving.is_none_or(|saving| saving == partition)
+    }
+
+    /// Notes whether the snapshot of a task needs more time.
+    pub(crate) fn set_saving(&mut self, partition: TopicPartition, is_saving: bool) {
+        if is_saving {
+            self.saving = Some(partition);
+        } else if self.saving == Some(partition) {
+            self.saving = None;
+        }
+    }
+
+    /// Whether a snapshot is being taken.
+    pub(crate) fn is_saving(self) -> bool {
+        self.saving.is_some()
     }
 
     /// Notes a snapshot that was taken.

@@ -4,21 +4,26 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use domain::model::address::PartitionId;
 use eventlog::api::now_ms;
 use tracing::{debug, info, warn};
 
 use crate::context::{Progress, WorkerContext};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{NewSegment, Snapshot, SnapshotError};
 
-/// Maximum number of a lane's snapshots that are handed over and not written; further ones are put off. Each holds a whole state.
+/// Maximum number of a lane's snapshots and segments that are handed over and not written; further ones are put off.
 const UNWRITTEN_MAX: usize = 2;
 
-/// A snapshot to write, and where its success is reported.
+/// A snapshot to write, and where its success is reported; or a segment that is written ahead of its snapshot.
 pub(crate) struct Unwritten {
-    snapshot: Snapshot,
-    progress: Progress,
-    /// Counts this snapshot until it is written.
+    what: What,
+    /// Counts it until it is written.
     count: Arc<()>,
+}
+
+enum What {
+    Snapshot(Snapshot, Progress),
+    Segment(PartitionId, NewSegment),
 }
 
 /// The lane's side of the queue.
@@ -42,37 +47,56 @@ impl SnapshotQueue {
 
     /// Hands a snapshot to the writer. It waits if there is no room, and the writer never waits for the lane.
     pub(crate) fn send(&self, snapshot: Snapshot, progress: Progress) {
-        let _ = self.to_writer.send(Unwritten { snapshot, progress, count: Arc::clone(&self.count) });
+        self.hand_over(What::Snapshot(snapshot, progress));
+    }
+
+    /// Hands over a segment, as [`SnapshotQueue::send`] does.
+    pub(crate) fn send_segment(&self, source: PartitionId, segment: NewSegment) {
+        self.hand_over(What::Segment(source, segment));
+    }
+
+    fn hand_over(&self, what: What) {
+        let _ = self.to_writer.send(Unwritten { what, count: Arc::clone(&self.count) });
     }
 }
 
 /// Writes snapshots until the lane has dropped its side of the queue.
 pub(crate) fn write_snapshots(context: &WorkerContext, unwritten: &Receiver<Unwritten>) {
-    for Unwritten { snapshot, progress, count } in unwritten {
-        let timer = context.metrics.snapshot_seconds.start_timer();
-        let (source, offset, bytes) = (snapshot.source, snapshot.offset, snapshot.state.len());
-        match context.snapshots.write(&snapshot) {
-            Ok(needed) => {
-                timer.observe_duration();
-                debug!(%source, offset, bytes, "snapshot");
-                progress.snapshot_ms.store(now_ms().cast_unsigned(), Ordering::Release);
-                progress.snapshot_offset.store(offset, Ordering::Release);
-                (context.published)(source, offset, needed);
-            }
-            Err(error) => {
-                timer.stop_and_discard();
-                context.metrics.snapshot_failures.inc();
-                warn!(%error, "a snapshot was not written; the earlier ones remain");
-            }
+    for Unwritten { what, count } in unwritten {
+        let result = match &what {
+            What::Snapshot(snapshot, progress) => write_snapshot(context, snapshot, progress),
+            What::Segment(source, segment) => context.snapshots.write_segment(*source, segment),
+        };
+        if let Err(error) = result {
+            context.metrics.snapshot_failures.inc();
+            warn!(%error, "a snapshot was not written; the earlier ones remain");
         }
-        drop((snapshot, count));
+        drop((what, count));
     }
     info!("snapshots are written");
 }
 
+fn write_snapshot(context: &WorkerContext, snapshot: &Snapshot, progress: &Progress) -> Result<(), SnapshotError> {
+    let timer = context.metrics.snapshot_seconds.start_timer();
+    let (source, offset, bytes) = (snapshot.source, snapshot.offset, snapshot.state.len());
+    let needed = match context.snapshots.write(snapshot) {
+        Ok(needed) => needed,
+        Err(error) => {
+            timer.stop_and_discard();
+            return Err(error);
+        }
+    };
+    timer.observe_duration();
+    debug!(%source, offset, bytes, "snapshot");
+    progress.snapshot_ms.store(now_ms().cast_unsigned(), Ordering::Release);
+    progress.snapshot_offset.store(offset, Ordering::Release);
+    (context.published)(source, offset, needed);
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use domain::model::address::{PartitionId, Topic};
+    use domain::model::address::Topic;
 
     use super::*;
 
@@ -80,7 +104,7 @@ mod tests {
     fn full_queue_has_room_once_a_snapshot_is_written() {
         let (queue, unwritten) = snapshot_queue();
         let source = PartitionId { log: 1, topic: Topic::Scans, partition: 0 };
-        let snapshot = Snapshot { source, offset: 1, behaviour: 1, state: Vec::new() };
+        let snapshot = Snapshot { source, offset: 1, behaviour: 1, state: Vec::new(), chain: None, new: Vec::new() };
         for _ in 0..UNWRITTEN_MAX {
             assert!(queue.has_room());
             queue.send(snapshot.clone(), Progress::new(source.topic_partition(), 0));

@@ -17,6 +17,7 @@ use crate::model::time::Millis;
 use crate::protocol::behaviour::Behaviour;
 use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::kept::Kept;
+use crate::protocol::segments::Segments;
 use crate::protocol::stage::{Desk, Outbox};
 
 use pages::{BatchCodes, Delivery, Scanned};
@@ -41,6 +42,8 @@ pub struct CodeDesk {
     /// Whether the behaviour has batches.
     has_batches: bool,
 }
+
+impl Segments for CodeDesk {}
 
 impl Desk for CodeDesk {
     const TOPIC: Topic = Topic::Draws;

@@ -15,10 +15,11 @@ mod shopper;
 mod shoppers;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
-use merchant::{CompactTables, Merchant, MerchantState, SavedBounds};
+use merchant::{BaseAt, Block, CompactTables, Merchant, MerchantState, SavedBounds};
 
-use crate::frame::{Frame, Kind, decode, encode};
+use crate::frame::{self, DecodeError, Frame, Kind, decode, encode};
 use crate::model::address::Topic;
 use crate::model::event::Event;
 use crate::model::fact::{Fact, What};
@@ -27,6 +28,7 @@ use crate::model::time::Millis;
 use crate::protocol::behaviour::Behaviour;
 use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::kept::Kept;
+use crate::protocol::segments::Segments;
 use crate::protocol::stage::{Desk, Marker, Outbox};
 
 /// Size that an event has at least in a frame, bytes, as long as its keys are uniform.
@@ -42,6 +44,10 @@ pub struct ShopperDesk {
     received: Millis,
     /// `None` before the first marker.
     behaviour: Option<Behaviour>,
+    /// Whether changes are noted.
+    is_tracked: bool,
+    /// Where the writing of a base is: the merchant, and where in it.
+    base: Option<(Box<str>, BaseAt)>,
 }
 
 /// The sums by name, in the order in which the names come.
@@ -54,6 +60,66 @@ fn add_up<N: std::ops::AddAssign>(counts: impl Iterator<Item = (&'static str, N)
         }
     }
     sums
+}
+
+impl Segments for ShopperDesk {
+    fn has_segments(&self) -> bool {
+        true
+    }
+
+    fn track(&mut self) {
+        self.is_tracked = true;
+        self.merchants.values_mut().for_each(Merchant::track);
+    }
+
+    fn changed_bytes(&self) -> Option<usize> {
+        self.merchants.values().map(Merchant::changed_bytes).sum()
+    }
+
+    fn cut(&mut self) {
+        self.merchants.values_mut().for_each(Merchant::cut);
+    }
+
+    fn write_cut(&mut self, bytes: usize, to: &mut Vec<u8>) -> bool {
+        self.merchants.values_mut().all(|merchant| to.len() < bytes && merchant.write_cut(bytes - to.len(), to))
+    }
+
+    fn begin_base(&mut self) {
+        self.base = self.merchants.keys().next().map(|first| (first.clone(), BaseAt::default()));
+    }
+
+    fn write_base(&mut self, bytes: usize, to: &mut Vec<u8>) -> bool {
+        while let Some((name, at)) = &self.base {
+            if to.len() >= bytes {
+                return false;
+            }
+            let next = self.merchants.get(name).and_then(|merchant| merchant.write_base(*at, to));
+            self.base = match next {
+                Some(at) => Some((name.clone(), at)),
+                None => {
+                    let after = (Bound::Excluded(name.clone()), Bound::Unbounded);
+                    let mut rest = self.merchants.range::<Box<str>, _>(after);
+                    rest.next().map(|(name, _)| (name.clone(), BaseAt::default()))
+                }
+            };
+        }
+        true
+    }
+
+    fn load_segment(&mut self, mut bytes: &[u8]) -> Result<(), DecodeError> {
+        while !bytes.is_empty() {
+            let ((name, block), rest) = frame::take::<(&str, Block<'_>)>(bytes)?;
+            bytes = rest;
+            let merchant = self.merchants.get_mut(name);
+            let unknown = || DecodeError::Malformed(format!("the head has no merchant {name}"));
+            merchant.ok_or_else(unknown)?.load(block, self.received)?;
+        }
+        Ok(())
+    }
+
+    fn loaded(&mut self) {
+        self.merchants.values_mut().for_each(Merchant::loaded);
+    }
 }
 
 impl Desk for ShopperDesk {
@@ -71,6 +137,14 @@ impl Desk for ShopperDesk {
             return encode(&(self.received, merchants, bounds));
         }
         let tables: Vec<Option<&CompactTables>> = self.merchants.values().map(Merchant::compact_tables).collect();
+        encode(&(self.received, merchants, bounds, tables))
+    }
+
+    fn save_head(&self) -> Vec<u8> {
+        let of = self.merchants.values();
+        let merchants: Vec<_> = self.merchants.iter().map(|(name, m)| (&**name, m.head())).collect();
+        let bounds: Vec<Option<SavedBounds>> = of.clone().map(Merchant::bounds_head).collect();
+        let tables: Vec<Option<CompactTables>> = of.map(Merchant::compact_head).collect();
         encode(&(self.received, merchants, bounds, tables))
     }
 
@@ -110,7 +184,8 @@ impl Desk for ShopperDesk {
             .into_iter()
             .zip(bounds.zip(tables))
             .map(|((name, state), (bounds, tables))| Ok((name, Merchant::restore(state, bounds, tables, library)?)));
-        Ok(Self { merchants: merchants.collect::<Result<_, RestoreError>>()?, received, behaviour })
+        let merchants = merchants.collect::<Result<_, RestoreError>>()?;
+        Ok(Self { merchants, received, behaviour, is_tracked: false, base: None })
     }
 
     fn behave(&mut self, behaviour: Behaviour) {
@@ -164,7 +239,11 @@ impl Desk for ShopperDesk {
         match self.merchants.get_mut(marker.merchant) {
             Some(merchant) => merchant.switch(book, self.received),
             None => {
-                self.merchants.insert(marker.merchant.into(), Merchant::new(marker.merchant, book, self.behaviour));
+                let mut merchant = Merchant::new(marker.merchant, book, self.behaviour);
+                if self.is_tracked {
+                    merchant.track();
+                }
+                self.merchants.insert(marker.merchant.into(), merchant);
             }
         }
         let what = What::Rules { seq: book.seq, sha256: book.sha256, currency: &book.rules.currency };

@@ -3,14 +3,16 @@
 //! A shopper stays in one place, in a chunk of memory that is never moved; indexes of four bytes find it. Many indexes are cut into
 //! parts, so that only one of them grows at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use hashbrown::HashTable;
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::funnel::Attempt;
 use super::shopper::Shopper;
+use crate::frame::{self, DecodeError, encode_into};
 
 /// Number of shoppers in a chunk.
 const CHUNK: usize = 1_024;
@@ -35,6 +37,52 @@ pub(super) struct Shoppers {
     len: usize,
     /// The places of shoppers to sweep, by day of `received`; each shopper at most once.
     sweep: BTreeMap<i32, Vec<Place>>,
+    /// What changed; `None` while nobody wants to know.
+    marks: Option<Box<Marks>>,
+}
+
+/// Which shoppers changed since the last cut, and which of them the cut has still to write.
+#[derive(Clone, Debug, Default)]
+struct Marks {
+    changed: Bits,
+    unwritten: Bits,
+    /// Shoppers of the cut that were written early, because they were about to change.
+    early: Vec<u8>,
+    /// Keys of shoppers who were removed since the last cut.
+    removed: Vec<u128>,
+    /// The word of `unwritten` that is written next.
+    at: usize,
+}
+
+/// A bit for each place.
+#[derive(Clone, Debug, Default)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn set(&mut self, place: Place) {
+        let word = place as usize / 64;
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (place % 64);
+    }
+
+    /// Clears a bit; returns whether it was set.
+    fn take(&mut self, place: Place) -> bool {
+        let Some(word) = self.0.get_mut(place as usize / 64) else { return false };
+        let was = *word & (1 << (place % 64)) != 0;
+        *word &= !(1 << (place % 64));
+        was
+    }
+}
+
+impl Marks {
+    /// A shopper is about to change, or to be removed: a cut stores what she is now.
+    fn before_change(&mut self, chunks: &[Vec<Slot>], place: Place) {
+        if self.unwritten.take(place) {
+            write(chunks, place, &mut self.early);
+        }
+    }
 }
 
 impl Shoppers {
@@ -49,21 +97,28 @@ impl Shoppers {
 
     pub(super) fn get_mut(&mut self, key: u128) -> Option<&mut Shopper> {
         let place = self.find(key)?;
+        self.mark(place);
         slot_mut(&mut self.chunks, place).as_mut().map(|(_, shopper)| shopper)
     }
 
     /// The shopper of a key, who is added if there is none.
     pub(super) fn get_or_add(&mut self, key: u128) -> &mut Shopper {
         let place = self.find(key).unwrap_or_else(|| self.add(key));
+        self.mark(place);
         &mut slot_mut(&mut self.chunks, place).get_or_insert_with(|| (key, Shopper::default())).1
     }
 
-    /// Removes a shopper who is in no day's list.
+    /// Removes a shopper who is in no day's list, or whose lists are made anew.
     pub(super) fn remove(&mut self, key: u128) {
         let part = self.part(key);
         let Some(table) = self.parts.get_mut(part) else { return };
         let Ok(entry) = table.find_entry(hash(key), |&place| is_of(&self.chunks, place, key)) else { return };
         let (place, _) = entry.remove();
+        if let Some(marks) = &mut self.marks {
+            marks.before_change(&self.chunks, place);
+            marks.changed.take(place);
+            marks.removed.push(key);
+        }
         *slot_mut(&mut self.chunks, place) = None;
         self.free.push(place);
         self.len -= 1;
@@ -77,13 +132,13 @@ impl Shoppers {
     /// Puts a shopper who is in no day's list into that of the day of `received` that `day` gives.
     pub(super) fn schedule(&mut self, key: u128, day: impl FnOnce(&Shopper) -> Option<i64>) {
         let Some(place) = self.find(key) else { return };
-        let Some((_, shopper)) = slot_mut(&mut self.chunks, place) else { return };
+        let Some((_, shopper)) = slot(&self.chunks, place) else { return };
         if shopper.due().is_none()
             && let Some(day) = day(shopper)
         {
             // A sweep far ahead may as well come earlier.
             let day = i32::try_from(day).unwrap_or(i32::MAX);
-            shopper.set_due(Some(day));
+            self.set_due(place, Some(day));
             self.sweep.entry(day).or_default().push(place);
         }
     }
@@ -96,9 +151,94 @@ impl Shoppers {
                 first.remove();
                 continue;
             };
-            let Some((key, shopper)) = slot_mut(&mut self.chunks, place) else { continue };
-            shopper.set_due(None);
-            return Some(*key);
+            let Some(&(key, _)) = slot(&self.chunks, place).as_ref() else { continue };
+            self.set_due(place, None);
+            return Some(key);
+        }
+    }
+
+    fn set_due(&mut self, place: Place, day: Option<i32>) {
+        self.mark(place);
+        if let Some((_, shopper)) = slot_mut(&mut self.chunks, place) {
+            shopper.set_due(day);
+        }
+    }
+
+    /// A shopper is about to change.
+    fn mark(&mut self, place: Place) {
+        if let Some(marks) = &mut self.marks {
+            marks.before_change(&self.chunks, place);
+            marks.changed.set(place);
+        }
+    }
+
+    /// From now on it notes who changes.
+    pub(super) fn track(&mut self) {
+        self.marks = Some(Box::default());
+    }
+
+    /// Begins a cut: who changed until now is written by [`Shoppers::write_cut`], as she is now. The cut before is written to its end.
+    /// Returns the keys of those who were removed since then; who came back is written, too.
+    pub(super) fn cut(&mut self) -> Vec<u128> {
+        let Some(marks) = &mut self.marks else { return Vec::new() };
+        marks.unwritten = std::mem::take(&mut marks.changed);
+        (marks.early, marks.at) = (Vec::new(), 0);
+        std::mem::take(&mut marks.removed)
+    }
+
+    /// Writes about `bytes` bytes of shoppers of the cut. Returns whether they were the last.
+    pub(super) fn write_cut(&mut self, bytes: usize, to: &mut Vec<u8>) -> bool {
+        let Some(marks) = &mut self.marks else { return true };
+        to.append(&mut marks.early);
+        while let Some(word) = marks.unwritten.0.get_mut(marks.at) {
+            if to.len() >= bytes {
+                return false;
+            }
+            let first = marks.at * 64;
+            let mut left = std::mem::take(word);
+            while left != 0 {
+                let place = first + left.trailing_zeros() as usize;
+                write(&self.chunks, Place::try_from(place).unwrap_or(Place::MAX), to);
+                left &= left - 1;
+            }
+            marks.at += 1;
+        }
+        marks.unwritten = Bits::default();
+        true
+    }
+
+    /// Writes the shoppers of a chunk; returns whether there is such a chunk.
+    pub(super) fn write_chunk(&self, chunk: usize, to: &mut Vec<u8>) -> bool {
+        let first = chunk * CHUNK;
+        for place in first..first + self.chunks.get(chunk).map_or(0, Vec::len) {
+            write(&self.chunks, Place::try_from(place).unwrap_or(Place::MAX), to);
+        }
+        chunk < self.chunks.len()
+    }
+
+    /// Restores shoppers that were written, in place of what is known of them.
+    ///
+    /// # Errors
+    /// The bytes are no shoppers.
+    pub(super) fn load(&mut self, mut bytes: &[u8]) -> Result<(), DecodeError> {
+        while !bytes.is_empty() {
+            let ((key, mut shopper, attempts), rest) =
+                frame::take::<(u128, Shopper, Option<Vec<VecDeque<Attempt>>>)>(bytes)?;
+            bytes = rest;
+            let funnels = shopper.more_mut().into_iter().flat_map(|more| &mut more.funnels);
+            funnels.zip(attempts.into_iter().flatten()).for_each(|(funnel, attempts)| funnel.attempts = attempts);
+            *self.get_or_add(key) = shopper;
+        }
+        Ok(())
+    }
+
+    /// All shoppers are restored: makes the lists of the days from what each says.
+    pub(super) fn loaded(&mut self) {
+        self.sweep.clear();
+        for (place, slot) in (0..).zip(self.chunks.iter().flatten()) {
+            if let Some(day) = slot.as_ref().and_then(|(_, shopper)| shopper.due()) {
+                self.sweep.entry(day).or_default().push(place);
+            }
         }
     }
 
@@ -168,6 +308,17 @@ fn slot(chunks: &[Vec<Slot>], place: Place) -> &Slot {
 
 fn slot_mut(chunks: &mut [Vec<Slot>], place: Place) -> &mut Slot {
     &mut chunks[place as usize / CHUNK][place as usize % CHUNK]
+}
+
+/// Writes the shopper at a place, if there is one, with the open attempts that her own encoding leaves out.
+fn write(chunks: &[Vec<Slot>], place: Place, to: &mut Vec<u8>) {
+    if let Some((key, shopper)) = slot(chunks, place) {
+        let funnels = shopper.funnels();
+        let attempts = funnels.iter().any(|funnel| !funnel.attempts.is_empty());
+        let attempts: Option<Vec<&VecDeque<Attempt>>> =
+            attempts.then(|| funnels.iter().map(|funnel| &funnel.attempts).collect());
+        encode_into(to, &(key, shopper, attempts));
+    }
 }
 
 fn is_of(chunks: &[Vec<Slot>], place: Place, key: u128) -> bool {

@@ -17,8 +17,8 @@ use eventlog::local::archive::Archive;
 use serde_json::json;
 
 use crate::cli::rules_args::{ListFormat, RulesListArgs};
-use crate::config::object_store::Store;
 use crate::rules::store::RulesStore;
+use crate::store::{RULES, Store};
 use crate::usage;
 
 const CLIENT_ID: &str = "mashang-rules";
@@ -26,10 +26,13 @@ const CLIENT_ID: &str = "mashang-rules";
 /// Writes every version to standard output, in the order of their numbers.
 pub(crate) fn list(args: &RulesListArgs, files: Arc<dyn Files>) -> Result<()> {
     let (archive, store) = match &args.data {
-        Some(data) => (Archive::open(&Disk, &data.join("log"), Topic::Rules), data.join("rules")),
+        Some(data) => {
+            (Archive::open(&Disk, &data.join("log"), Topic::Rules), RulesStore::new(files, &data.join("rules")))
+        }
         None => {
             let store = args.store.as_deref().unwrap_or_default().parse::<Store>().map_err(usage)?;
-            (open(&args.kafka.settings()?, CLIENT_ID, Topic::Rules), store.rules())
+            let store = RulesStore::of_store(store.open(files)?, RULES);
+            (open(&args.kafka.settings()?, CLIENT_ID, Topic::Rules), store)
         }
     };
     let archive = archive.map_err(|e| match e {
@@ -37,7 +40,6 @@ pub(crate) fn list(args: &RulesListArgs, files: Arc<dyn Files>) -> Result<()> {
         other => other.into(),
     })?;
     let (registry, times) = read(archive)?;
-    let store = RulesStore::new(files, &store);
     let mut out = BufWriter::new(stdout().lock());
     for version in registry.published() {
         let listed = Listed::of(version, &registry, &times, &store)?;

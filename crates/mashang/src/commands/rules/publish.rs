@@ -13,14 +13,13 @@ use prometheus::Registry;
 use wire::rules::{object, version};
 
 use crate::cli::rules_args::RulesPublishArgs;
-use crate::config::object_store::Store;
 use crate::config::options::LogFormat;
 use crate::process::logging::log_as;
 use crate::process::output::print;
-use crate::process::visitor_key;
 use crate::rules::files::read_all;
 use crate::rules::publish::RulesPublisher;
 use crate::rules::store::RulesStore;
+use crate::store::{RULES, Store};
 use crate::usage;
 
 const CLIENT_ID: &str = "mashang-rules";
@@ -32,12 +31,12 @@ pub(crate) fn publish(args: &RulesPublishArgs, files: Arc<dyn Files>) -> Result<
     let given = read_all(&args.files, args.secrets.as_deref())?;
     log_as(LogFormat::Text, "warn");
     // Edges may not be allowed to write there.
-    visitor_key::open(store.dir()).map_err(|e| usage(format!("--store {store}: {e}")))?;
+    store.visitor_key()?;
     let meta = meta(&kafka)?;
     let mut consumer = KafkaConsumer::new(&kafka, &meta, CLIENT_ID)?;
     let appender = KafkaAppender::start(&kafka, CLIENT_ID, Options::edge(), &Metrics::new(&Registry::new()))?;
     let mut published = Published::default();
-    let store = RulesStore::new(files, &store.rules());
+    let store = RulesStore::of_store(store.open(files)?, RULES);
     let mut publisher = RulesPublisher {
         meta: &meta,
         consumer: &mut consumer,

@@ -56,12 +56,12 @@ use crate::process::logging::log_as;
 use crate::process::signals::{Signals, limit_stop};
 use crate::process::sockets::{Receivers, Sockets};
 use crate::process::thread::{Failures, failures, thread};
-use crate::process::visitor_key;
 use crate::roles::http::{HttpServer, HttpSockets, open_keys};
 use crate::roles::serve::health::RoleHealth;
 use crate::rules::files::read_all;
 use crate::rules::publish::{Needed, RulesPublisher, SecretPlaces, books};
 use crate::rules::store::RulesStore;
+use crate::store::visitor_key;
 use crate::usage;
 use worker::ledger_consumer::{self, LedgerConsumer, LedgerStop, Owner};
 

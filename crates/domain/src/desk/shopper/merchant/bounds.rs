@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 
-use super::expiry::order_key;
+use super::expiry::{close, order_key};
 use super::{Merchant, MerchantState};
 use crate::desk::shopper::compiled_rules::Symbol;
 use crate::desk::shopper::funnel::Attempt;
@@ -67,15 +67,15 @@ impl Merchant {
 
     /// What a snapshot stores of the bounds.
     pub(in crate::desk::shopper) fn save_bounds(&self) -> Option<SavedBounds> {
-        let Bounds { named, kept_below, reached } = self.bounds.as_ref()?;
         let open = self.state.shoppers.iter().filter(|(_, s)| s.funnels().iter().any(|f| !f.attempts.is_empty()));
         let attempts = open.map(|(key, s)| (key, s.funnels().iter().map(|f| f.attempts.clone()).collect()));
-        Some(SavedBounds {
-            named: named.clone(),
-            kept_below: *kept_below,
-            reached: *reached,
-            attempts: attempts.collect(),
-        })
+        Some(SavedBounds { attempts: attempts.collect(), ..self.bounds_head()? })
+    }
+
+    /// The same without the attempts, which are in segments with their shoppers.
+    pub(in crate::desk::shopper) fn bounds_head(&self) -> Option<SavedBounds> {
+        let Bounds { named, kept_below, reached } = self.bounds.as_ref()?;
+        Some(SavedBounds { named: named.clone(), kept_below: *kept_below, reached: *reached, attempts: Vec::new() })
     }
 
     /// How often each bound was reached.
@@ -107,14 +107,15 @@ impl Merchant {
 
     /// Drops the smallest orders of a shopper who has more than `orders_max`.
     pub(super) fn drop_orders(&mut self, context: &EventContext<'_, '_>) {
-        let Self { compiled, state: MerchantState { shoppers, closed, .. }, bounds: Some(bounds), .. } = self else {
+        let Self { compiled, state: MerchantState { shoppers, closed, .. }, bounds: Some(bounds), changes, .. } = self
+        else {
             return;
         };
         let key = context.event.shopper_key;
         let money = shoppers.get_mut(key).and_then(Shopper::money_mut);
         if let (Action::Order, Some(money)) = (context.event.action, money) {
             money.orders.drop_beyond(compiled.book.rules.attribution.orders_max as usize, |order| {
-                closed.insert(order_key(key, &order.number));
+                close(closed, changes.as_mut(), order_key(key, &order.number));
                 bounds.reached.orders += 1;
             });
         }

@@ -6,6 +6,7 @@ use super::Merchant;
 use super::counting::{minute, repeats_keep_ms};
 use crate::model::rules::Rules;
 use crate::model::time::{Day, Millis};
+use crate::table::changes::Change;
 use crate::table::recent::{RecentKeys, RecentScans};
 use crate::table::table::KeyTable;
 use crate::table::uniques::Uniques;
@@ -13,11 +14,11 @@ use crate::table::uniques::Uniques;
 /// The compact tables of a merchant, as a snapshot stores them too.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(in crate::desk::shopper) struct CompactTables {
-    delivered: RecentKeys,
-    uniques: Uniques<KeyTable>,
-    repeats: RecentScans,
+    pub(super) delivered: RecentKeys,
+    pub(super) uniques: Uniques<KeyTable>,
+    pub(super) repeats: RecentScans,
     /// One-item codes that a shopper entered with.
-    entered: KeyTable,
+    pub(super) entered: KeyTable,
 }
 
 impl Merchant {
@@ -37,6 +38,13 @@ impl Merchant {
     /// What a snapshot stores of the compact tables.
     pub(in crate::desk::shopper) fn compact_tables(&self) -> Option<&CompactTables> {
         self.compact.as_deref()
+    }
+
+    /// What a snapshot stores of them if their entries are in segments.
+    pub(in crate::desk::shopper) fn compact_head(&self) -> Option<CompactTables> {
+        let CompactTables { delivered, uniques, repeats, .. } = self.compact.as_deref()?;
+        let (delivered, uniques, repeats) = (delivered.head(), uniques.head(), repeats.head());
+        Some(CompactTables { delivered, uniques, repeats, entered: KeyTable::default() })
     }
 
     /// Sizes of the tables in memory, bytes.
@@ -67,33 +75,46 @@ impl Merchant {
             Some(compact) => compact.entered.insert(item, 0, 0),
             None => self.state.entered.insert(item),
         };
+        self.note(Change::Entered { key: item });
     }
 
     /// Whether a key of an event is new; it is stored.
     pub(super) fn is_new_delivery(&mut self, key: u128, received: Millis) -> bool {
         let (now, horizon) = (minute(received), self.compiled.book.rules.dedup.horizon_minutes);
-        match &mut self.compact {
+        let is_new = match &mut self.compact {
             Some(compact) => compact.delivered.insert(key, now, horizon),
             None => self.state.delivered.insert(key, now, horizon),
+        };
+        if is_new {
+            self.note(Change::Delivered { key, minute: now });
         }
+        is_new
     }
 
     /// Whether a scan repeats the last counted one; otherwise it is stored.
     pub(super) fn is_repeated_scan(&mut self, key: u128, time: Millis, received: Millis) -> bool {
         let rules = &self.compiled.book.rules;
         let (debounce_ms, keep_ms) = (rules.dedup.debounce_ms, repeats_keep_ms(rules));
-        match &mut self.compact {
+        let is_repeat = match &mut self.compact {
             Some(compact) => compact.repeats.is_repeat(key, time, received, debounce_ms, keep_ms),
             None => self.state.repeats.is_repeat(key, time, received, debounce_ms, keep_ms),
+        };
+        if !is_repeat {
+            self.note(Change::Counted { key, time, received });
         }
+        is_repeat
     }
 
     /// Whether a shopper is new on a day in a scope, which the key includes.
     pub(super) fn is_new_shopper(&mut self, day: Day, key: u128) -> bool {
-        match &mut self.compact {
+        let is_new = match &mut self.compact {
             Some(compact) => compact.uniques.insert(day, key),
             None => self.state.uniques.insert(day, key),
+        };
+        if is_new {
+            self.note(Change::Distinct { key, day });
         }
+        is_new
     }
 
     /// Reads the line of memory that the look-up of an event's key begins with. The number says nothing.

@@ -7,6 +7,8 @@ use crate::desk::shopper::resolve::EventContext;
 use crate::model::ids::{digest128, join_keys};
 use crate::model::rules::RulesSeq;
 use crate::model::time::{DAY_MS, Millis};
+use crate::table::changes::{Change, Changes};
+use crate::table::uniform::UniformSet;
 
 /// Maximum number of shoppers that one event sweeps; further ones wait for later events.
 const SWEEP_MAX: usize = 2;
@@ -30,13 +32,13 @@ impl Merchant {
 
     /// Drops what a shopper no longer keeps; dropped orders are closed.
     pub(super) fn expire(&mut self, key: u128, received: Millis) {
-        let Self { versions, compiled, waiting_refunds, state, .. } = self;
+        let Self { versions, compiled, waiting_refunds, state, changes, .. } = self;
         let MerchantState { shoppers, closed, touches_floor, .. } = state;
         if let Some(shopper) = shoppers.get_mut(key) {
             let within = |rules| refund_within_ms(versions, compiled, rules);
             shopper.expire(received, *touches_floor, compiled, within, |gone| match gone {
                 Gone::Order(order) => {
-                    closed.insert(order_key(key, &order.number));
+                    close(closed, changes.as_mut(), order_key(key, &order.number));
                 }
                 Gone::Waiting(refunds) => *waiting_refunds -= refunds,
             });
@@ -100,6 +102,14 @@ impl Merchant {
 /// The key of a shopper's order among the closed ones.
 pub(super) fn order_key(shopper_key: u128, number: &str) -> u128 {
     join_keys(shopper_key, digest128(&[number]))
+}
+
+/// Remembers that an order is no longer kept.
+pub(super) fn close(closed: &mut UniformSet, changes: Option<&mut Changes>, key: u128) {
+    closed.insert(key);
+    if let Some(changes) = changes {
+        changes.note(Change::Closed { key });
+    }
 }
 
 /// How long an order is kept, ms: by the rules of the order, or else by those in force.

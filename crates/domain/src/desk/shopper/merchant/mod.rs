@@ -6,6 +6,7 @@
 //! - `entering`: entries into draws, and the results of scans
 //! - `funnels`: progress in the funnels
 //! - `expiry`: what is too old, and what is swept
+//! - `saving`: what a snapshot stores in segments
 
 mod bounds;
 mod compact;
@@ -13,6 +14,7 @@ mod counting;
 mod entering;
 mod expiry;
 mod funnels;
+mod saving;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -21,11 +23,11 @@ use std::sync::Arc;
 use bounds::Bounds;
 pub(super) use bounds::SavedBounds;
 pub(super) use compact::CompactTables;
+pub(super) use saving::{BaseAt, Block};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::compiled_rules::{CompiledRules, Interner, TextScope, Versions};
 use super::counters::{CounterBuffer, Key};
-use super::money::order::Order;
 use super::resolve::{EventContext, ResolvedEvent, resolve, time_of};
 use super::settle::Settlement;
 use super::shopper::touches_keep_ms;
@@ -38,6 +40,7 @@ use crate::model::time::{Day, Millis};
 use crate::protocol::behaviour::Behaviour;
 use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::stage::Outbox;
+use crate::table::changes::Changes;
 use crate::table::debounce::ScanDebouncer;
 use crate::table::dedup_window::DedupWindow;
 use crate::table::uniform::UniformSet;
@@ -63,6 +66,9 @@ pub(super) struct Merchant {
     bounds: Option<Bounds>,
     /// From behaviour 5 on. The tables of the state are empty then.
     compact: Option<Box<CompactTables>>,
+    /// What changed since the last cut; `None` while nobody wants to know.
+    changes: Option<Changes>,
+    cut: Option<saving::Cut>,
 }
 
 /// Numbers of scans that hint at leaked codes, and at goods that are sold outside of their region.
@@ -97,8 +103,9 @@ pub(super) struct MerchantState {
 /// The fields of a merchant in a snapshot, in their order.
 type Saved<T, N, V, D, U, R, S, C, W> = (T, N, V, RulesSeq, D, U, R, S, C, C, W, u64, Millis);
 
-impl Serialize for MerchantState {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+impl MerchantState {
+    /// Stores these shoppers and closed orders, and everything else.
+    fn save<S: Serializer>(&self, shoppers: &Shoppers, closed: &UniformSet, to: S) -> Result<S::Ok, S::Error> {
         let saved: Saved<_, _, _, _, _, _, _, _, _> = (
             &self.name,
             &self.names,
@@ -107,14 +114,30 @@ impl Serialize for MerchantState {
             &self.delivered,
             &self.uniques,
             &self.repeats,
-            &self.shoppers,
+            shoppers,
             &self.entered,
-            &self.closed,
-            SavedSweep(&self.shoppers),
+            closed,
+            SavedSweep(shoppers),
             self.touches_dropped,
             self.touches_floor,
         );
         saved.serialize(to)
+    }
+}
+
+impl Serialize for MerchantState {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.save(&self.shoppers, &self.closed, to)
+    }
+}
+
+/// A merchant's state without what is in segments.
+#[derive(Debug)]
+pub(super) struct MerchantHead<'a>(&'a MerchantState);
+
+impl Serialize for MerchantHead<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.0.save(&Shoppers::default(), &UniformSet::default(), to)
     }
 }
 
@@ -152,6 +175,8 @@ impl Merchant {
             counters: CounterBuffer::default(),
             bounds: behaviour.is_some_and(|behaviour| behaviour.is_bounded).then(Bounds::default),
             compact: behaviour.is_some_and(|behaviour| behaviour.has_compact_tables).then(Box::default),
+            changes: None,
+            cut: None,
             waiting_refunds: 0,
             looked_at: 0,
             suspect_scans: SuspectScans::default(),
@@ -189,6 +214,11 @@ impl Merchant {
         &self.state
     }
 
+    /// What of the state is not in segments.
+    pub(super) fn head(&self) -> MerchantHead<'_> {
+        MerchantHead(&self.state)
+    }
+
     /// Restores the state of a snapshot.
     ///
     /// # Errors
@@ -207,7 +237,7 @@ impl Merchant {
         let compiled = versions.get(&state.in_force).ok_or(RestoreError::InForce)?;
         let counters = CounterBuffer::default();
         let bounds = bounds.map(|saved| Bounds::restore(saved, &mut state.shoppers));
-        let waiting_refunds = state.shoppers.iter().flat_map(|(_, s)| s.orders()).map(Order::waiting_refunds).sum();
+        let waiting_refunds = saving::waiting_refunds(&state.shoppers);
         Ok(Self {
             compiled: Arc::clone(compiled),
             versions,
@@ -218,6 +248,8 @@ impl Merchant {
             suspect_scans: SuspectScans::default(),
             bounds,
             compact: compact.map(Box::new),
+            changes: None,
+            cut: None,
         })
     }
 

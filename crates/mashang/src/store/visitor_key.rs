@@ -8,9 +8,14 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use anyhow::{Context, anyhow};
 use data_encoding::HEXLOWER;
 use edge::transport::browser::cookie::VisitorKey;
+use eventlog::objects::Objects;
 use web::private_file;
+
+use super::s3::S3;
+use crate::usage;
 
 const FILE: &str = "visitors.key";
 
@@ -33,8 +38,32 @@ pub(crate) fn open(dir: &Path) -> Result<VisitorKey, String> {
     let text = read(&path).map_err(|e| wrong(format!("cannot be read: {e}")))?;
     let meta = std::fs::metadata(&path).map_err(|e| wrong(format!("cannot be read: {e}")))?;
     private_file::check(&meta).map_err(wrong)?;
+    key(&text).ok_or_else(|| wrong("does not hold 64 hex digits: put the file back".to_owned()))
+}
+
+/// Reads the key of a bucket, and makes it first if there is none. Of several processes that make one, the first counts.
+///
+/// # Errors
+/// The server refuses it or does not answer, or it is no key (usage).
+pub(super) fn open_in(bucket: &S3) -> anyhow::Result<VisitorKey> {
+    let at = bucket.address(FILE);
+    let unreadable = || format!("{at}: cannot be read");
+    let text = match bucket.read(FILE) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let mut new = [0; 32];
+            getrandom::fill(&mut new).map_err(|e| anyhow!("the system gives no random numbers: {e}"))?;
+            let made = bucket.create(FILE, format!("{}\n", HEXLOWER.encode(&new)).as_bytes());
+            made.with_context(|| format!("{at}: cannot be made: let this process write there once"))?;
+            bucket.read(FILE).with_context(unreadable)?
+        }
+        read => read.with_context(unreadable)?,
+    };
+    key(&text).ok_or_else(|| usage(format!("{at}: does not hold 64 hex digits: put the object back")))
+}
+
+fn key(text: &[u8]) -> Option<VisitorKey> {
     let bytes = HEXLOWER.decode(text.trim_ascii()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    bytes.map(VisitorKey::new).ok_or_else(|| wrong("does not hold 64 hex digits: put the file back".to_owned()))
+    bytes.map(VisitorKey::new)
 }
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
