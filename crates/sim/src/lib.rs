@@ -45,7 +45,7 @@ pub mod safeguards;
 mod trace;
 mod world;
 
-use worker::snapshot::SegmentSizes;
+use worker::segment::SegmentSizes;
 
 pub use fleet::publishers::RulesStore;
 

@@ -6,9 +6,11 @@
 //! - [`relay`]: a relay between clients and a broker that injects planned faults into Produce requests
 //! - [`process`]: child processes that end with the test binary, in any case
 //! - [`postgres`]: a server with a database for every test
+//! - [`bucket`]: an S3 server that tests can kill, slow down and let refuse
 //! - [`disk`]: small disks that tests can fill
 //! - [`ports`]: ports that no other test takes meanwhile
 
+pub mod bucket;
 pub mod disk;
 pub mod kafka;
 pub mod ports;

@@ -7,7 +7,8 @@ use domain::model::address::PartitionId;
 use domain::protocol::segments::Segments;
 use domain::protocol::stage::{Desk, Stage};
 
-use crate::snapshot::{Chain, Fate, NewSegment, Segment, SegmentKind, Snapshot, Snapshots};
+use crate::segment::{Chain, Fate, NewSegment, Segment, SegmentKind};
+use crate::snapshot::{Snapshot, Snapshots};
 
 /// A new base is due when the changes are this part of the base.
 const BASE_PART: u64 = 2;
@@ -27,7 +28,6 @@ pub(crate) struct Saver {
     cut: Option<Cut>,
     /// Segments that nobody has taken yet.
     ready: VecDeque<NewSegment>,
-    buffer: Vec<u8>,
 }
 
 /// A base that is being written.
@@ -35,7 +35,7 @@ pub(crate) struct Saver {
 struct Base {
     chain: Chain,
     handed_out: u64,
-    number: u32,
+    buffer: Vec<u8>,
     /// The segments of the cuts since it began.
     cuts: Vec<Segment>,
     is_written: bool,
@@ -49,7 +49,7 @@ struct Cut {
     offset: u64,
     behaviour: u32,
     head: Vec<u8>,
-    number: u32,
+    buffer: Vec<u8>,
     segments: Vec<Segment>,
     is_written: bool,
 }
@@ -73,15 +73,7 @@ fn outcome(fate: &Fate, handed_out: u64) -> Outcome {
 impl Saver {
     /// For a stage that was restored from a snapshot's chain, or for a new one.
     pub(crate) fn new(snapshots: &Snapshots, chain: Option<Chain>) -> Self {
-        Self {
-            snapshots: snapshots.clone(),
-            chain,
-            handed_out: 0,
-            base: None,
-            cut: None,
-            ready: VecDeque::new(),
-            buffer: Vec::new(),
-        }
+        Self { snapshots: snapshots.clone(), chain, handed_out: 0, base: None, cut: None, ready: VecDeque::new() }
     }
 
     /// Begins a snapshot of a stage. Returns whether it is begun: not while an earlier one is on its way.
@@ -91,14 +83,19 @@ impl Saver {
         }
         match self.chain.as_ref().map(|chain| outcome(&chain.fate, self.handed_out)) {
             Some(Outcome::Unknown) => return false,
-            Some(Outcome::Failed) => (self.chain, self.base) = (None, None),
+            Some(Outcome::Failed) => self.chain = None,
             Some(Outcome::Written) | None => {}
         }
-        if stage.segments().changed_bytes().is_none() {
-            (self.chain, self.base) = (None, None);
+        let is_lost = stage.segments().changed_bytes().is_none();
+        if is_lost {
+            self.chain = None;
         }
-        match self.base.as_ref().map(|base| (outcome(&base.chain.fate, base.handed_out), base.is_written)) {
-            Some((Outcome::Failed, _)) => self.base = None,
+        if is_lost || (self.chain.is_none() && self.base.as_ref().is_some_and(|base| !base.is_awaited)) {
+            // Not all that changed since it began is in cuts.
+            self.give_up_base();
+        }
+        match self.base.as_ref().map(|base| (self.outcome_of_base(base), base.is_written)) {
+            Some((Outcome::Failed, _)) => self.give_up_base(),
             Some((Outcome::Written, true)) => self.use_base(),
             Some((Outcome::Unknown, _) | (Outcome::Written, false)) | None => {}
         }
@@ -109,6 +106,7 @@ impl Saver {
                 self.begin_base(stage, false);
             }
         } else if self.base.is_none() {
+            self.ready.clear();
             stage.segments().track();
             self.begin_base(stage, true);
         }
@@ -127,37 +125,36 @@ impl Saver {
 
     /// Writes about `bytes` bytes.
     pub(crate) fn advance<D: Desk>(&mut self, stage: &mut Stage<D>, bytes: usize) {
-        let sizes = self.snapshots.sizes();
-        let until = (self.buffer.len() + bytes).min(sizes.segment);
-        if let Some(cut) = self.cut.as_mut().filter(|cut| !cut.is_written) {
-            cut.is_written = stage.segments().write_cut(until, &mut self.buffer);
-            if cut.is_written || self.buffer.len() >= sizes.segment {
-                self.end_of_cut();
+        let max = self.snapshots.sizes().segment;
+        let full = |buffer: &Vec<u8>, is_written: bool| buffer.len() >= max || (is_written && !buffer.is_empty());
+        if let (Some(cut), Some(chain)) = (self.cut.as_mut().filter(|cut| !cut.is_written), &self.chain) {
+            cut.is_written = stage.segments().write_cut((cut.buffer.len() + bytes).min(max), &mut cut.buffer);
+            if full(&cut.buffer, cut.is_written) {
+                let bytes = std::mem::take(&mut cut.buffer);
+                let new = self.snapshots.segment(SegmentKind::Cut, cut.offset, bytes, chain.fate.clone());
+                cut.segments.push(new.segment.clone());
+                self.ready.push_back(new);
             }
         } else if let Some(base) = self.base.as_mut().filter(|base| !base.is_written) {
-            base.is_written = stage.segments().write_base(until, &mut self.buffer);
-            if (base.is_written && !self.buffer.is_empty()) || self.buffer.len() >= sizes.segment {
-                let bytes = std::mem::take(&mut self.buffer);
-                let (at, fate) = ((SegmentKind::Base, base.number), base.chain.fate.clone());
-                let segment = self.snapshots.segment(base.chain.since, at, bytes, fate);
-                base.number += 1;
-                base.chain.segments.push(segment.segment.clone());
-                self.ready.push_back(segment);
+            base.is_written = stage.segments().write_base((base.buffer.len() + bytes).min(max), &mut base.buffer);
+            if full(&base.buffer, base.is_written) {
+                let (bytes, chain) = (std::mem::take(&mut base.buffer), &mut base.chain);
+                let new = self.snapshots.segment(SegmentKind::Base, chain.since, bytes, chain.fate.clone());
+                chain.segments.push(new.segment.clone());
+                self.ready.push_back(new);
             }
         }
     }
 
-    /// Ends a segment of the cut.
-    fn end_of_cut(&mut self) {
-        let (Some(cut), Some(chain)) = (&mut self.cut, &self.chain) else { return };
-        if self.buffer.is_empty() {
-            return;
-        }
-        let bytes = std::mem::take(&mut self.buffer);
-        let segment = self.snapshots.segment(cut.offset, (SegmentKind::Cut, cut.number), bytes, chain.fate.clone());
-        cut.number += 1;
-        cut.segments.push(segment.segment.clone());
-        self.ready.push_back(segment);
+    /// What became of a base. Segments that nobody has taken yet are unknown.
+    fn outcome_of_base(&self, base: &Base) -> Outcome {
+        if self.ready.is_empty() { outcome(&base.chain.fate, base.handed_out) } else { Outcome::Unknown }
+    }
+
+    /// Drops a base that cannot be used. Only it has segments that nobody has taken, because no cut is being written.
+    fn give_up_base(&mut self) {
+        self.base = None;
+        self.ready.clear();
     }
 
     /// The next segment for a writer.
@@ -208,15 +205,15 @@ impl Saver {
     fn cut<D: Desk>(&mut self, stage: &mut Stage<D>) {
         stage.segments().cut();
         let (offset, behaviour, head) = (stage.next_offset(), stage.behaviour(), stage.save_head());
-        let segments = Vec::new();
-        self.cut = Some(Cut { offset, behaviour, head, number: 0, segments, is_written: false });
+        let (buffer, segments) = (Vec::new(), Vec::new());
+        self.cut = Some(Cut { offset, behaviour, head, buffer, segments, is_written: false });
     }
 
     fn begin_base<D: Desk>(&mut self, stage: &mut Stage<D>, is_awaited: bool) {
         stage.segments().begin_base();
         let chain = Chain { since: stage.next_offset(), ..Chain::default() };
-        let (handed_out, number, cuts) = (0, 0, Vec::new());
-        self.base = Some(Base { chain, handed_out, number, cuts, is_written: false, is_awaited });
+        let (handed_out, buffer, cuts) = (0, Vec::new(), Vec::new());
+        self.base = Some(Base { chain, handed_out, buffer, cuts, is_written: false, is_awaited });
     }
 
     /// The base and the cuts since it began take the place of the chain.

@@ -5,15 +5,19 @@
 //! The last `KEPT` snapshots of a partition stay. A manifest whose state is missing or damaged is an error: a stage with a
 //! lost state does not begin empty.
 
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use domain::model::address::{PartitionId, Topic};
 use eventlog::files::Files;
 use eventlog::objects::{Directory, Objects};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+
+use crate::segment::{Chain, Fate, NewSegment, Segment, SegmentKind, SegmentSizes};
 
 /// Number of snapshots that are kept for each partition; older ones are removed.
 pub(crate) const KEPT: usize = 3;
@@ -21,6 +25,8 @@ pub(crate) const KEPT: usize = 3;
 const WHOLE: u32 = 2;
 /// The format of a manifest that names a head and segments.
 const SEGMENTED: u32 = 3;
+/// Number of snapshots of a partition after which a segment that no manifest has is removed.
+const UNUSED_FOR: u32 = 16;
 const MANIFEST: &str = ".manifest.json";
 const STATE: &str = ".state";
 const SEGMENT: &str = ".segment";
@@ -40,97 +46,6 @@ pub struct Snapshot {
     pub chain: Option<Chain>,
     /// Those of them that are not handed to a writer yet.
     pub new: Vec<NewSegment>,
-}
-
-/// The segments of a state, in the order in which they are restored.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Chain {
-    /// The offset at which its base began: no segment has a lower one.
-    pub since: u64,
-    /// The base, then what changed.
-    pub segments: Vec<Segment>,
-    /// What became of those that were handed out, and how many they were.
-    pub(crate) fate: Fate,
-    pub(crate) handed_out: u64,
-}
-
-/// A segment that is written once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Segment {
-    /// The name of its object.
-    pub name: String,
-    /// Its length.
-    pub bytes: u64,
-    crc32c: u32,
-}
-
-/// A segment that is not written yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewSegment {
-    /// What the manifest says of it.
-    pub segment: Segment,
-    /// Its content.
-    pub bytes: Vec<u8>,
-    pub(crate) fate: Fate,
-}
-
-/// What becomes of the segments and manifests that a task hands out, one after the other.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Fate(Arc<Written>);
-
-#[derive(Debug, Default)]
-struct Written {
-    count: AtomicU64,
-    has_failed: AtomicBool,
-}
-
-impl Fate {
-    /// Whether nothing that was handed out is with a writer any more.
-    pub(crate) fn is_known(&self, kept: usize) -> bool {
-        Arc::strong_count(&self.0) <= kept
-    }
-
-    /// Number of segments and manifests that were written.
-    pub(crate) fn written(&self) -> u64 {
-        self.0.count.load(Ordering::Acquire)
-    }
-
-    fn has_failed(&self) -> bool {
-        self.0.has_failed.load(Ordering::Acquire)
-    }
-
-    fn succeed(&self) {
-        self.0.count.fetch_add(1, Ordering::AcqRel);
-    }
-
-    fn fail(&self) {
-        self.0.has_failed.store(true, Ordering::Release);
-    }
-}
-
-/// Equal states may have different fates.
-impl PartialEq for Fate {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Fate {}
-
-/// Sizes of segments.
-#[derive(Clone, Copy, Debug)]
-pub struct SegmentSizes {
-    /// Length at which a segment ends, bytes.
-    pub segment: usize,
-    /// Length of the changes from which on a new base may be due, bytes. It is due when they are also half as long as the base.
-    pub base_after: u64,
-}
-
-impl Default for SegmentSizes {
-    fn default() -> Self {
-        Self { segment: 8 * 1024 * 1024, base_after: 32 * 1024 * 1024 }
-    }
 }
 
 /// The partition and offset of a published snapshot.
@@ -171,29 +86,6 @@ struct AnyManifest {
     format: u32,
 }
 
-/// What a segment stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SegmentKind {
-    Base,
-    Cut,
-}
-
-impl SegmentKind {
-    fn letter(self) -> char {
-        match self {
-            Self::Base => 'b',
-            Self::Cut => 'c',
-        }
-    }
-}
-
-impl Segment {
-    /// Whether it is a part of the base.
-    pub(crate) fn is_base(&self) -> bool {
-        self.name.as_bytes().get(21) == Some(&(SegmentKind::Base.letter() as u8))
-    }
-}
-
 /// Why a snapshot cannot be written or restored.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the message of each variant says what it is")]
@@ -230,6 +122,10 @@ pub struct Snapshots {
     folder: String,
     /// Distinguishes this process from others that write to the same store.
     writer: u32,
+    /// Number of segments of this process so far.
+    segments: Arc<AtomicU64>,
+    /// By folder, the segments that no manifest has, and how often they were found.
+    unused: Arc<Mutex<HashMap<String, HashMap<String, u32>>>>,
     sizes: SegmentSizes,
 }
 
@@ -237,13 +133,27 @@ impl Snapshots {
     /// The snapshots in a directory.
     #[must_use]
     pub fn new(files: Arc<dyn Files>, dir: &Path) -> Self {
-        Self { objects: Arc::new(Directory::new(files, dir)), folder: String::new(), writer: 0, sizes: SegmentSizes::default() }
+        Self {
+            objects: Arc::new(Directory::new(files, dir)),
+            folder: String::new(),
+            writer: 0,
+            segments: Arc::default(),
+            unused: Arc::default(),
+            sizes: SegmentSizes::default(),
+        }
     }
 
     /// The snapshots in a folder of a store that several processes write to: each has its own number.
     #[must_use]
     pub fn of_store(objects: Arc<dyn Objects>, folder: &str, writer: u32) -> Self {
-        Self { objects, folder: format!("{folder}/"), writer, sizes: SegmentSizes::default() }
+        Self {
+            objects,
+            folder: format!("{folder}/"),
+            writer,
+            segments: Arc::default(),
+            unused: Arc::default(),
+            sizes: SegmentSizes::default(),
+        }
     }
 
     /// The same with segments of other sizes.
@@ -257,11 +167,11 @@ impl Snapshots {
         self.sizes
     }
 
-    /// A segment of a partition's state that was begun at an offset, with its number there.
-    pub(crate) fn segment(&self, offset: u64, (kind, number): (SegmentKind, u32), bytes: Vec<u8>, fate: Fate) -> NewSegment {
+    /// A segment of a state that was begun at an offset. No other segment ever has its name.
+    pub(crate) fn segment(&self, kind: SegmentKind, offset: u64, bytes: Vec<u8>, fate: Fate) -> NewSegment {
         let crc32c = crc32c::crc32c(&bytes);
-        let kind = kind.letter();
-        let name = format!("{offset:020}-{kind}{number:06}-{crc32c:08x}-{:08x}{SEGMENT}", self.writer);
+        let (kind, number) = (kind.letter(), self.segments.fetch_add(1, Ordering::AcqRel));
+        let name = format!("{offset:020}-{kind}-{number:08x}-{:08x}{SEGMENT}", self.writer);
         NewSegment { segment: Segment { name, bytes: bytes.len() as u64, crc32c }, bytes, fate }
     }
 
@@ -287,11 +197,14 @@ impl Snapshots {
         let at = format!("{folder}/{state}");
         let segments = || snapshot.new.iter().try_for_each(|segment| self.write_segment(snapshot.source, segment));
         let whole = || match &snapshot.chain {
-            Some(chain) if chain.fate.has_failed() || chain.fate.written() != chain.handed_out => Err(SnapshotError::Incomplete(snapshot.source.to_string())),
+            Some(chain) if chain.fate.has_failed() || chain.fate.written() != chain.handed_out => {
+                Err(SnapshotError::Incomplete(snapshot.source.to_string()))
+            }
             _ => Ok(()),
         };
         let head = || self.objects.write_data(&at, &snapshot.state).map_err(self.io_at(&at, "written"));
         let written = segments().and_then(|()| whole()).and_then(|()| head());
+        let written = written.and_then(|()| self.check_present(&folder, snapshot));
         let written = written.and_then(|()| self.write_manifest(&folder, &state, crc, snapshot));
         if let Some(Chain { fate, .. }) = &snapshot.chain {
             if written.is_ok() { fate.succeed() } else { fate.fail() }
@@ -305,6 +218,14 @@ impl Snapshots {
         self.prune(&folder)
     }
 
+    /// Checks that no other process has removed a segment.
+    fn check_present(&self, folder: &str, snapshot: &Snapshot) -> Result<(), SnapshotError> {
+        let Some(chain) = &snapshot.chain else { return Ok(()) };
+        let names: HashSet<String> = self.names(folder)?.into_iter().collect();
+        let is_whole = chain.segments.iter().all(|segment| names.contains(&segment.name));
+        if is_whole { Ok(()) } else { Err(SnapshotError::Incomplete(snapshot.source.to_string())) }
+    }
+
     /// Writes a segment ahead of its snapshot.
     ///
     /// # Errors
@@ -313,7 +234,11 @@ impl Snapshots {
         let folder = self.folder_of(source.topic, source.partition);
         let at = format!("{folder}/{}", new.segment.name);
         let written = self.objects.make_folder(&folder).and_then(|()| self.objects.write_data(&at, &new.bytes));
-        if written.is_ok() { new.fate.succeed() } else { new.fate.fail() }
+        if written.is_ok() {
+            new.fate.succeed()
+        } else {
+            new.fate.fail()
+        }
         written.map_err(self.io_at(&at, "written"))
     }
 
@@ -348,23 +273,51 @@ impl Snapshots {
     /// Removes all but the last snapshots. Returns the first offset that the log must keep.
     fn prune(&self, folder: &str) -> Result<u64, SnapshotError> {
         let names = self.names(folder)?;
-        let offsets: Vec<u64> = names.iter().filter_map(|n| offset_of(n, MANIFEST)).collect();
+        let (segments, others): (Vec<&str>, Vec<&str>) =
+            names.iter().map(String::as_str).partition(|name| name.ends_with(SEGMENT));
+        let offsets: Vec<u64> = others.iter().filter_map(|name| offset_of(name, MANIFEST)).collect();
         let kept = &offsets[offsets.len().saturating_sub(KEPT)..];
         let Some(&first) = kept.first() else { return Ok(0) };
-        // A segment is part of later snapshots, too. If the manifest cannot be read, all segments stay.
-        let at = format!("{folder}/{}", name(first, MANIFEST));
-        let manifest = self.objects.read(&at).ok().and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
-        let since = manifest.map_or(0, |manifest| manifest.since.unwrap_or(first));
         // A later state without a manifest may belong to another process that is about to publish it.
-        let below = |name: &str| if name.ends_with(SEGMENT) { since } else { first };
-        let is_old = |name: &&str| offset_prefix(name).is_some_and(|offset| offset < below(name));
-        let old = names.iter().map(String::as_str).filter(is_old);
-        let (manifests, others): (Vec<&str>, Vec<&str>) = old.partition(|name| name.ends_with(MANIFEST));
-        for group in [manifests, others] {
+        let old = others.into_iter().filter(|name| offset_prefix(name).is_some_and(|offset| offset < first));
+        let (manifests, states): (Vec<&str>, Vec<&str>) = old.partition(|name| name.ends_with(MANIFEST));
+        let unused = self.unused(folder, segments, kept, &manifests);
+        for group in [manifests, states, unused] {
             let removed = self.objects.remove(folder, &group);
             removed.map_err(|(name, cause)| self.io_at(&format!("{folder}/{name}"), "removed")(cause))?;
         }
         Ok(first)
+    }
+
+    /// The segments that can be removed together with these manifests; none if a manifest cannot be read.
+    ///
+    /// A segment that no manifest has may belong to another process that is about to publish one. Only after some time it is taken for
+    /// what a process left that was killed.
+    fn unused<'a>(&self, folder: &str, segments: Vec<&'a str>, kept: &[u64], old: &[&str]) -> Vec<&'a str> {
+        let of = |manifest: &str| -> Option<Vec<Segment>> {
+            let bytes = self.objects.read(&format!("{folder}/{manifest}")).ok()?;
+            Some(serde_json::from_slice::<Manifest>(&bytes).ok()?.segments)
+        };
+        let of_all = |manifests: &mut dyn Iterator<Item = &str>| -> Option<HashSet<String>> {
+            Some(manifests.map(of).collect::<Option<Vec<_>>>()?.into_iter().flatten().map(|s| s.name).collect())
+        };
+        let kept: Vec<String> = kept.iter().map(|&offset| name(offset, MANIFEST)).collect();
+        let Some(used) = of_all(&mut kept.iter().map(String::as_str)) else { return Vec::new() };
+        let before = of_all(&mut old.iter().copied()).unwrap_or_default();
+        let mut unused = self.unused.lock();
+        let earlier = unused.remove(folder).unwrap_or_default();
+        let mut times = HashMap::new();
+        let mut is_unused = |name: &&str| {
+            if used.contains(*name) || before.contains(*name) {
+                return !used.contains(*name);
+            }
+            let seen = earlier.get(*name).map_or(1, |seen| seen + 1);
+            times.insert((*name).to_owned(), seen);
+            seen > UNUSED_FOR
+        };
+        let removed = segments.into_iter().filter(|name| is_unused(name)).collect();
+        unused.insert(folder.to_owned(), times);
+        removed
     }
 
     /// The latest snapshot of a partition; `None` if there never was one.
@@ -436,6 +389,16 @@ impl Snapshots {
         let state = self.read_part(listed, &Segment { name, bytes, crc32c })?;
         let chain = since.map(|since| Chain { since, segments, ..Chain::default() });
         Ok(Snapshot { source: PartitionId { log, topic, partition }, offset, behaviour, state, chain, new: Vec::new() })
+    }
+
+    /// Reads a snapshot to its end.
+    ///
+    /// # Errors
+    /// As for [`Snapshots::read`] and [`Snapshots::read_segment`].
+    pub fn verify(&self, listed: &Listed) -> Result<(), SnapshotError> {
+        let Snapshot { chain, .. } = self.read(listed)?;
+        let mut segments = chain.iter().flat_map(|chain| &chain.segments);
+        segments.try_for_each(|segment| self.read_segment(listed, segment).map(drop))
     }
 
     /// Reads a segment of a snapshot.

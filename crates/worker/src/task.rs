@@ -12,15 +12,16 @@ use domain::model::rules::rulebook::Library;
 use domain::protocol::behaviour::Build;
 use domain::protocol::error::RestoreError;
 use domain::protocol::kept::Kept;
-use domain::protocol::segments::Segments;
 use domain::protocol::positions::{Admission, Missing, Positions, ProtocolError};
+use domain::protocol::segments::Segments;
 use domain::protocol::stage::{Desk, Output, RecordMark, Stage, StageOptions};
 use eventlog::api::Record;
 use eventlog::error::LogError;
 use eventlog::local::meta::{Clock, Meta};
 
 use crate::saver::{CHANGED_MAX, Saver};
-use crate::snapshot::{Listed, NewSegment, Snapshot, SnapshotError, Snapshots};
+use crate::segment::NewSegment;
+use crate::snapshot::{Listed, Snapshot, SnapshotError, Snapshots};
 
 /// The fix where the log begins after the offset of a snapshot.
 pub const RETIRED: &str = "restore the snapshots that belong to this log, or begin a new data directory";

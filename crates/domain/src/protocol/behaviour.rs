@@ -44,14 +44,8 @@ const PLAIN: Behaviour = Behaviour {
 };
 
 /// The fifth one.
-const COMPACT: Behaviour = Behaviour {
-    number: 5,
-    is_bounded: true,
-    has_batches: true,
-    has_bundles: true,
-    has_compact_tables: true,
-    ..PLAIN
-};
+const COMPACT: Behaviour =
+    Behaviour { number: 5, is_bounded: true, has_batches: true, has_bundles: true, has_compact_tables: true, ..PLAIN };
 
 /// The behaviours of this build. The previous one stays listed while partitions may still use it.
 const THIS: Build = Build::new(&[

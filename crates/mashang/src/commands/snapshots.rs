@@ -24,8 +24,8 @@ pub(crate) fn verify(args: &SnapshotsArgs, files: Arc<dyn Files>) -> Result<()> 
     let (snapshots, all) = all(args, files)?;
     let mut torn = 0;
     for listed in &all {
-        match snapshots.read(listed) {
-            Ok(_) => print(format_args!("{}: good", line(listed)))?,
+        match snapshots.verify(listed) {
+            Ok(()) => print(format_args!("{}: good", line(listed)))?,
             Err(error) => {
                 torn += 1;
                 report(error);

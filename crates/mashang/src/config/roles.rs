@@ -9,8 +9,8 @@ use eventlog::kafka::settings::Settings as Kafka;
 use ledger::url::LedgerUrl;
 
 use crate::config::groups::{GroupArgs, HttpArgs, IngestArgs, KafkaArgs, ProcessArgs, Spool, SpoolArgs};
-use crate::store::Store;
 use crate::config::options::duration;
+use crate::store::Store;
 use crate::usage;
 
 /// Maximum length of the name of a process, bytes; a longer one is refused.

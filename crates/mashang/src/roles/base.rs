@@ -120,9 +120,8 @@ pub(crate) fn until_store_answers<T>(mut read: impl FnMut() -> Result<T>) -> Res
     let mut retry = Retry::new(STORE_RETRY_MIN, STORE_RETRY_MAX);
     loop {
         let result = read();
-        let is_away = |error: &anyhow::Error| {
-            error.chain().filter_map(|cause| cause.downcast_ref()).any(objects::is_away)
-        };
+        let is_away =
+            |error: &anyhow::Error| error.chain().filter_map(|cause| cause.downcast_ref()).any(objects::is_away);
         match result {
             Err(error) if is_away(&error) => {
                 warn!(error = %format_args!("{error:#}"), "the store does not answer; it is asked again until it does");

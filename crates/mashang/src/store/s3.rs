@@ -209,8 +209,8 @@ fn is_plain(endpoint: &str) -> Result<Plain, String> {
     let (Some(scheme), Some(host)) = (uri.as_ref().and_then(Uri::scheme_str), uri.as_ref().and_then(Uri::host)) else {
         return Err(format!("AWS_ENDPOINT_URL {endpoint}: is no URL: give one such as https://s3.example.com"));
     };
-    let is_here = host == "localhost"
-        || host.trim_matches(['[', ']']).parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    let is_here =
+        host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|address: IpAddr| address.is_loopback());
     match scheme {
         "https" => Ok(Plain::No),
         _ if is_here => Ok(Plain::Here),

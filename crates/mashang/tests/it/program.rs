@@ -13,7 +13,14 @@ pub(crate) fn mashang(dir: &Path, args: &[&str]) -> Output {
 
 /// Runs `mashang`, which must succeed; what it printed.
 pub(crate) fn done(dir: &Path, args: &[&str]) -> String {
-    let output = mashang(dir, args);
+    done_with(dir, args, &[])
+}
+
+/// The same with more in the environment.
+pub(crate) fn done_with(dir: &Path, args: &[&str], environment: &[(&str, String)]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mashang"));
+    let environment = environment.iter().map(|(name, value)| (name, value));
+    let output = command.args(args).current_dir(dir).envs(environment).output().expect("the binary runs");
     assert!(output.status.success(), "mashang {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8")
 }

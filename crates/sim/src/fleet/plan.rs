@@ -17,7 +17,8 @@ const FIRST: Behaviour = Behaviour {
     has_compact_tables: false,
     has_segments: false,
 };
-const SECOND: Behaviour = Behaviour { number: 2, part_bytes_max: 150, has_compact_tables: true, has_segments: true, ..FIRST };
+const SECOND: Behaviour =
+    Behaviour { number: 2, part_bytes_max: 150, has_compact_tables: true, has_segments: true, ..FIRST };
 const OLD: Build = Build::new(&[FIRST]);
 const NEW: Build = Build::new(&[FIRST, SECOND]);
 

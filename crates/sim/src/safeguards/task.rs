@@ -14,7 +14,8 @@ use domain::protocol::stage::{Output, RecordMark};
 use eventlog::api::Record;
 use eventlog::error::LogError;
 use eventlog::local::meta::Meta;
-use worker::snapshot::{NewSegment, Snapshot, Snapshots};
+use worker::segment::NewSegment;
+use worker::snapshot::{Snapshot, Snapshots};
 use worker::task::{DeskTask, Task, TaskError};
 
 use super::records::{are_rewritten, rewritten};

@@ -58,7 +58,8 @@ impl World {
         let clients = Clients::new(&case.lines, &merchants, &mut rng);
         let now = clients.lines().first().map_or(0, |l| l.at);
         let logs = Logs::new(&plan, u128::from(seed) + 1)?;
-        let snapshots = Snapshots::new(snapshot_files(without, &logs.disk), Path::new(SNAPSHOTS)).with_sizes(SEGMENT_SIZES);
+        let snapshots =
+            Snapshots::new(snapshot_files(without, &logs.disk), Path::new(SNAPSHOTS)).with_sizes(SEGMENT_SIZES);
         let ledgers = Ledgers::new(&logs, plan.partitions.facts, without)?;
         let mut world = Self {
             trace: Trace::new(keeps_lines),

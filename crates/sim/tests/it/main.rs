@@ -5,6 +5,6 @@ mod kills;
 mod minted;
 mod naive_by_hand;
 mod restored;
-mod segments;
 mod safeguards;
 mod seeds;
+mod segments;

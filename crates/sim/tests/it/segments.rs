@@ -14,7 +14,8 @@ use eventlog::files::Files;
 use eventlog::files::memory::Memory;
 use eventlog::local::meta::{Clock, Meta};
 use sim::generate::rng::Rng;
-use worker::snapshot::{Listed, SegmentSizes, Snapshots};
+use worker::segment::SegmentSizes;
+use worker::snapshot::{Listed, Snapshots};
 use worker::task::{DeskTask, Task};
 
 use crate::restored::{Records, SEEDS, scans};

@@ -9,7 +9,8 @@ use eventlog::api::now_ms;
 use tracing::{debug, info, warn};
 
 use crate::context::{Progress, WorkerContext};
-use crate::snapshot::{NewSegment, Snapshot, SnapshotError};
+use crate::segment::NewSegment;
+use crate::snapshot::{Snapshot, SnapshotError};
 
 /// Maximum number of a lane's snapshots and segments that are handed over and not written; further ones are put off.
 const UNWRITTEN_MAX: usize = 2;

@@ -10,7 +10,7 @@ use worker::snapshot::{Snapshot, Snapshots};
 const SOURCE: PartitionId = PartitionId { log: 7, topic: Topic::Scans, partition: 0 };
 
 fn snapshot(offset: u64, byte: u8) -> Snapshot {
-    Snapshot { source: SOURCE, offset, behaviour: 1, state: vec![byte; 100] }
+    Snapshot { source: SOURCE, offset, behaviour: 1, state: vec![byte; 100], chain: None, new: Vec::new() }
 }
 
 /// A zombie and its successor reach the same offset: their states are equal, their bytes may differ.

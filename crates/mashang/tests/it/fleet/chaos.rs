@@ -1,5 +1,5 @@
 //! A fleet under faults: roles are killed and frozen, brokers and the database restarted, workers come and go, the disk of the
-//! snapshots fills up; the ledger is that of an undisturbed run.
+//! snapshots fills up, or their bucket cannot be reached; the ledger is that of an undisturbed run.
 //!
 //! `MASHANG_CHAOS_SECONDS` says for how long (90), `MASHANG_SEED` how.
 
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use testkit::bucket::{Bucket, Mode};
 use testkit::disk::SmallDisk;
 use testkit::kafka::{Kafka, Options};
 use testkit::postgres::{Postgres, Wanted};
@@ -29,12 +30,19 @@ fn seconds() -> u64 {
     std::env::var("MASHANG_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS)
 }
 
+/// Where the snapshots are.
+enum Store<'a> {
+    /// A small disk.
+    Disk(&'a Path),
+    Bucket(Bucket),
+}
+
 /// The faults of a fleet, and how often each occurred.
 struct Chaos<'a> {
     fleet: Fleet,
     kafka: &'a Kafka,
     postgres: &'a Postgres,
-    store: &'a Path,
+    store: &'a Store<'a>,
     dice: Dice,
     workers: usize,
     done: std::collections::BTreeMap<&'static str, usize>,
@@ -62,7 +70,7 @@ impl Chaos<'_> {
             5..=6 => self.freeze(),
             7 => self.broker(),
             8..=9 => self.scale(),
-            10 => self.full_disk(),
+            10 => self.fault_of_store(),
             _ => self.database(),
         };
         *self.done.entry(what).or_default() += 1;
@@ -119,13 +127,64 @@ impl Chaos<'_> {
         "scaled"
     }
 
-    fn full_disk(&mut self) -> &'static str {
+    fn fault_of_store(&mut self) -> &'static str {
+        match self.store {
+            Store::Disk(disk) => self.full_disk(&disk.join("filler")),
+            Store::Bucket(bucket) => self.fault_of_bucket(bucket),
+        }
+    }
+
+    fn full_disk(&mut self, filler: &Path) -> &'static str {
         println!("full disk");
-        let filler = self.store.join("filler");
-        let _ = std::fs::write(&filler, vec![1; 64 << 20]);
+        let _ = std::fs::write(filler, vec![1; 64 << 20]);
         self.pause(6_000);
-        std::fs::remove_file(&filler).expect("a file");
+        std::fs::remove_file(filler).expect("a file");
         "disk of snapshots filled"
+    }
+
+    /// A worker is killed, too, while the bucket cannot be reached, now and then: nobody can take up its partitions until it can.
+    fn fault_of_bucket(&mut self, bucket: &Bucket) -> &'static str {
+        let what = match self.dice.next(3) {
+            0 => {
+                bucket.kill();
+                "bucket killed"
+            }
+            1 => {
+                bucket.set(Mode::Refuse);
+                "bucket answered 503"
+            }
+            _ => {
+                bucket.set(Mode::Slow);
+                "bucket slow"
+            }
+        };
+        println!("{what}");
+        let killed = (self.dice.next(2) == 0).then(|| self.pick("worker"));
+        if let Some(name) = &killed {
+            self.fleet.kill(name);
+        }
+        self.pause(6_000);
+        if what == "bucket killed" {
+            bucket.restart();
+        }
+        let starts_first = self.dice.next(2) == 0;
+        if !starts_first {
+            bucket.set(Mode::Pass);
+        }
+        // A start waits for a bucket that refuses, so that must end before.
+        std::thread::scope(|scope| {
+            if starts_first {
+                scope.spawn(|| {
+                    std::thread::sleep(Duration::from_secs(2));
+                    bucket.set(Mode::Pass);
+                });
+            }
+            if let Some(name) = &killed {
+                self.fleet.restart(name);
+            }
+        });
+        bucket.set(Mode::Pass);
+        what
     }
 
     fn database(&mut self) -> &'static str {
@@ -142,14 +201,26 @@ fn start_worker(fleet: &mut Fleet, number: usize) {
 
 #[test]
 fn fleet_under_faults_writes_the_undisturbed_ledger() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = dir.path().join("store");
+    std::fs::create_dir(&disk).expect("a folder");
+    let Some(_mounted) = SmallDisk::mount(&disk, 64) else { return };
+    under_faults(dir.path(), &Store::Disk(&disk));
+}
+
+/// The same with the snapshots and rules in a bucket, whose server is killed, refuses and slow.
+#[test]
+fn fleet_with_a_bucket_under_faults_writes_the_undisturbed_ledger() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let Some(bucket) = Bucket::start() else { return };
+    under_faults(dir.path(), &Store::Bucket(bucket));
+}
+
+fn under_faults(dir: &Path, store: &Store<'_>) {
     let (Some(kafka), Some(postgres)) = (Kafka::start(&Options::default()), Postgres::start(Wanted::default())) else {
         return;
     };
-    let dir = tempfile::tempdir().expect("a directory");
-    let store = dir.path().join("store");
-    std::fs::create_dir(&store).expect("a folder");
-    let Some(_disk) = SmallDisk::mount(&store, 64) else { return };
-    steady::write_rules(dir.path());
+    steady::write_rules(dir);
     let made = Made {
         kafka: kafka.bootstrap(),
         prefix: "chaos",
@@ -160,7 +231,10 @@ fn fleet_under_faults_writes_the_undisturbed_ledger() {
         copies: [1, 1],
     };
     let dice = Dice::new();
-    let mut fleet = Fleet::make(dir.path(), &made);
+    let mut fleet = match store {
+        Store::Disk(_) => Fleet::make(dir, &made),
+        Store::Bucket(bucket) => Fleet::make_with(dir, &made, "s3://mashang/fleets/chaos", &bucket.environment()),
+    };
     start_worker(&mut fleet, 1);
     for name in ["ledger-1", "ledger-2", "console-1", "edge-1", "edge-2"] {
         fleet.start(name, &[]);
@@ -183,7 +257,7 @@ fn fleet_under_faults_writes_the_undisturbed_ledger() {
         again
     });
     let mut chaos =
-        Chaos { fleet, kafka: &kafka, postgres: &postgres, store: &store, dice, workers: 1, done: Default::default() };
+        Chaos { fleet, kafka: &kafka, postgres: &postgres, store, dice, workers: 1, done: Default::default() };
     while !over.load(Ordering::Acquire) && began.elapsed() < time {
         chaos.act();
         chaos.pause(2_000);

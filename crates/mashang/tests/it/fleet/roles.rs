@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use testkit::process::{Process, Signal};
 
-use crate::program::{TABLES, done, mashang};
+use crate::program::{TABLES, done, done_with, mashang};
 use crate::serve::server::{Answer, get, post};
 
 /// Maximum time of every wait in these tests; beyond it the test fails.
@@ -38,6 +38,8 @@ pub(crate) struct Fleet {
     pub(crate) prefix: String,
     pub(crate) ledger: String,
     rules: String,
+    store: String,
+    environment: Vec<(&'static str, String)>,
     partitions: usize,
     roles: BTreeMap<String, Role>,
     pub(crate) doors: Addresses,
@@ -53,12 +55,19 @@ struct Role {
 impl Fleet {
     /// Makes topics and publishes rules; no role runs yet.
     pub(crate) fn make(dir: &Path, made: &Made<'_>) -> Self {
+        Self::make_with(dir, made, "file:store", &[])
+    }
+
+    /// The same with another store, which may need more in the environment.
+    pub(crate) fn make_with(dir: &Path, made: &Made<'_>, store: &str, environment: &[(&'static str, String)]) -> Self {
         let fleet = Self {
             dir: dir.to_owned(),
             kafka: made.kafka.to_owned(),
             prefix: made.prefix.to_owned(),
             ledger: made.ledger.to_owned(),
             rules: made.rules.to_owned(),
+            store: store.to_owned(),
+            environment: environment.to_vec(),
             partitions: made.partitions.iter().map(|&n| usize::from(n)).sum(),
             roles: BTreeMap::new(),
             doors: Addresses::default(),
@@ -68,7 +77,8 @@ impl Fleet {
         let options = ["--scans", &scans, "--draws", &draws, "--awards", &awards, "--facts", &facts];
         let copies = ["--replication", &replication, "--min-insync", &insync, "--clock", made.clock];
         done(dir, &[&["topics", "create"], &fleet.log()[..], &options, &copies].concat());
-        let printed = done(dir, &[&["rules", "publish", made.rules], &fleet.log()[..], &fleet.store()].concat());
+        let publish = [&["rules", "publish", made.rules], &fleet.log()[..], &fleet.store()].concat();
+        let printed = done_with(dir, &publish, environment);
         assert!(printed.contains("published, number 1"), "{printed}");
         fleet
     }
@@ -78,7 +88,7 @@ impl Fleet {
     }
 
     pub(crate) fn store(&self) -> [&str; 2] {
-        ["--store", "file:store"]
+        ["--store", &self.store]
     }
 
     /// Starts a role under a name, `edge-1`, with more arguments, and waits until it is at work.
@@ -95,8 +105,11 @@ impl Fleet {
         }
         args.extend(self.log());
         match kind {
-            "edge" => args.extend(["--store", "file:store"]),
-            "worker" => args.extend(["--store", "file:store", "--session-timeout", "6s"]),
+            "edge" => args.extend(self.store()),
+            "worker" => {
+                args.extend(self.store());
+                args.extend(["--session-timeout", "6s"]);
+            }
             "ledger" => args.extend(["--ledger", &self.ledger, "--session-timeout", "6s"]),
             "console" => args.extend(["--ledger", &self.ledger]),
             _ => panic!("no role is a {kind}"),
@@ -111,7 +124,7 @@ impl Fleet {
 
     fn launch(&mut self, name: &str, args: Vec<String>) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mashang"));
-        command.args(&args).current_dir(&self.dir);
+        command.args(&args).current_dir(&self.dir).envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut process = Process::start(&command, &self.dir.join(format!("{name}.log"))).expect("the binary runs");
         let ready = |line: &str| {
             let fields = serde_json::from_str::<Value>(line).ok()?["fields"].clone();
