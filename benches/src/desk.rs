@@ -1,5 +1,6 @@
-//! The shopper desk alone, over many keys and shoppers: events a second, memory, and what a snapshot and a restore take.
+//! The shopper desk alone, over many keys and shoppers: events a second, memory, and what snapshots and a restore take.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,10 +15,14 @@ use domain::model::rules::RulesSeq;
 use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::rules::secrets::Secrets;
 use domain::model::time::Millis;
-use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Stage, StageOptions, marker_record};
+use domain::protocol::segments::Segments;
+use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, StageOptions, marker_record};
 
 /// Events in a frame.
 const FRAME: u64 = 400;
+/// Sizes of segments, and of the parts in which they are written, as a worker has them.
+const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
+const PART_BYTES: usize = 64 * 1024;
 /// The time of the first event, 2026-11-11.
 const START: Millis = 1_794_355_200_000;
 const MERCHANT: &str = "acme";
@@ -77,29 +82,17 @@ pub(crate) fn run(args: &DeskArgs) -> Result<()> {
     let marker = marker_record(&Marker { merchant: MERCHANT, seq: RulesSeq::FIRST, sha256, behaviour: BEHAVIOUR });
     stage.step(0, Millis::MAX, &marker, &library, &mut Vec::new())?;
     let empty = crate::tables::resident()?;
-    let (mut all, mut last, mut longest) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
-    let mut answers = Vec::new();
     let frames = args.events.div_ceil(FRAME);
-    for number in 0..frames {
-        let record = frame(args, number * FRAME);
-        answers.clear();
-        let start = Instant::now();
-        stage.step(stage.next_offset(), Millis::MAX, &record, &library, &mut answers)?;
-        let took = start.elapsed();
-        all += took;
-        longest = longest.max(took);
-        if number * 10 >= frames * 9 {
-            last += took;
-        }
-    }
-    let a_second = |events: u64, time: Duration| u128::from(events) * 1_000_000_000 / time.as_nanos().max(1);
+    let mut desk = Measured { stage, library, answers: Vec::new() };
+    let most = desk.frames(args, 0..frames * 9 / 10, |_| ())?;
+    let last = desk.frames(args, frames * 9 / 10..frames, |_| ())?;
     println!("{} events of {} shoppers, {:?}", args.events, args.shoppers, args.what);
     println!(
         "events a second: {} of all, {} of the last tenth",
-        a_second(args.events, all),
-        a_second(args.events / 10, last)
+        a_second(args.events, most.all + last.all),
+        a_second(args.events / 10, last.all)
     );
-    println!("the slowest frame of {FRAME} events: {} µs", longest.as_micros());
+    println!("the slowest frame of {FRAME} events: {} µs", most.longest.max(last.longest).as_micros());
     let memory = crate::tables::resident()?.saturating_sub(empty);
     println!(
         "memory: {} MB, {} bytes an event, {} bytes a shopper",
@@ -107,7 +100,7 @@ pub(crate) fn run(args: &DeskArgs) -> Result<()> {
         memory / args.events,
         memory / args.shoppers
     );
-    for (kind, bytes) in stage.desk().sizes() {
+    for (kind, bytes) in desk.stage.desk().sizes() {
         println!(
             "  {kind}: {} MB, {} bytes an event, {} bytes a shopper",
             bytes >> 20,
@@ -115,15 +108,130 @@ pub(crate) fn run(args: &DeskArgs) -> Result<()> {
             bytes as u64 / args.shoppers
         );
     }
+    desk.snapshots(args, frames)
+}
+
+fn a_second(events: u64, time: Duration) -> u128 {
+    u128::from(events) * 1_000_000_000 / time.as_nanos().max(1)
+}
+
+/// Times of some frames or steps.
+#[derive(Clone, Copy, Default)]
+struct Times {
+    all: Duration,
+    longest: Duration,
+}
+
+impl Times {
+    fn add(&mut self, took: Duration) {
+        self.all += took;
+        self.longest = self.longest.max(took);
+    }
+}
+
+struct Measured {
+    stage: Stage<ShopperDesk>,
+    library: Library,
+    answers: Vec<Output>,
+}
+
+impl Measured {
+    /// Applies frames; `between` is not measured.
+    fn frames(
+        &mut self,
+        args: &DeskArgs,
+        numbers: Range<u64>,
+        mut between: impl FnMut(&mut Stage<ShopperDesk>),
+    ) -> Result<Times> {
+        let mut times = Times::default();
+        for number in numbers {
+            let record = frame(args, number * FRAME);
+            self.answers.clear();
+            between(&mut self.stage);
+            let start = Instant::now();
+            self.stage.step(self.stage.next_offset(), Millis::MAX, &record, &self.library, &mut self.answers)?;
+            times.add(start.elapsed());
+        }
+        Ok(times)
+    }
+
+    /// A base; a hundredth more events, and a cut of it, which is written between further events; and a restore of all that.
+    fn snapshots(mut self, args: &DeskArgs, from: u64) -> Result<()> {
+        let more = (from / 100).max(1);
+        let args = DeskArgs { events: args.events + 6 * more * FRAME, ..*args };
+        let before = self.frames(&args, from..from + more, |_| ())?;
+        self.stage.segments().track();
+        let noted = self.frames(&args, from + more..from + 2 * more, |_| ())?;
+        self.stage.segments().track();
+        let (mut segments, mut base) = (Vec::new(), Times::default());
+        self.stage.segments().begin_base();
+        while write(&mut segments, &mut base, |bytes, to| self.stage.segments().write_base(bytes, to)) {}
+        let base_bytes: usize = segments.iter().map(Vec::len).sum();
+        report("a base", base_bytes, base);
+        let with = self.frames(&args, from + 2 * more..from + 3 * more, |_| ())?;
+        let base_segments = segments.len();
+        let start = Instant::now();
+        self.stage.segments().cut();
+        let head = self.stage.save_head();
+        let stopped = start.elapsed();
+        let offset = self.stage.next_offset();
+        let (mut cut, mut is_written) = (Times::default(), false);
+        let during = self.frames(&args, from + 3 * more..from + 4 * more, |stage| {
+            is_written =
+                is_written || !write(&mut segments, &mut cut, |bytes, to| stage.segments().write_cut(bytes, to));
+        })?;
+        while !is_written {
+            is_written = !write(&mut segments, &mut cut, |bytes, to| self.stage.segments().write_cut(bytes, to));
+        }
+        let cut_bytes: usize = segments[base_segments..].iter().map(Vec::len).sum::<usize>() + head.len();
+        report("a cut after a hundredth more events", cut_bytes, cut);
+        println!("  it stopped the desk for {} µs; its head has {} bytes", stopped.as_micros(), head.len());
+        println!(
+            "  it has {}.{:02} % of the base",
+            cut_bytes * 100 / base_bytes.max(1),
+            cut_bytes * 10_000 / base_bytes.max(1) % 100
+        );
+        let a_second = |times: Times| a_second(more * FRAME, times.all);
+        println!(
+            "events a second: {} unnoted, {} noted, {} after a base, {} while a cut is written",
+            a_second(before),
+            a_second(noted),
+            a_second(with),
+            a_second(during)
+        );
+        drop(self.stage);
+        let start = Instant::now();
+        let mut stage: Stage<ShopperDesk> =
+            Stage::restore(StageOptions::default(), &head, 1, 0, Partitions::all(1), &self.library)?;
+        for segment in &segments {
+            stage.segments().load_segment(segment)?;
+        }
+        stage.segments().loaded();
+        ensure!(stage.next_offset() == offset, "the head is of another offset");
+        println!("a restore: {} ms", start.elapsed().as_millis());
+        Ok(())
+    }
+}
+
+/// Writes the next part of a snapshot, as a lane does; returns whether there are more.
+fn write(segments: &mut Vec<Vec<u8>>, times: &mut Times, write: impl FnOnce(usize, &mut Vec<u8>) -> bool) -> bool {
+    if segments.last().is_none_or(|last| last.len() >= SEGMENT_BYTES) {
+        segments.push(Vec::new());
+    }
+    let Some(last) = segments.last_mut() else { return false };
     let start = Instant::now();
-    let saved = stage.save();
-    println!("a snapshot: {} MB, {} ms", saved.len() >> 20, start.elapsed().as_millis());
-    drop(stage);
-    let start = Instant::now();
-    let restored: Stage<ShopperDesk> =
-        Stage::restore(StageOptions::default(), &saved, 1, 0, Partitions::all(1), &library)?;
-    println!("a restore: {} ms, at offset {}", start.elapsed().as_millis(), restored.next_offset());
-    Ok(())
+    let is_last = write(last.len() + PART_BYTES, last);
+    times.add(start.elapsed());
+    !is_last
+}
+
+fn report(what: &str, bytes: usize, times: Times) {
+    println!(
+        "{what}: {} kB, {} ms in all, {} µs the longest part",
+        bytes >> 10,
+        times.all.as_millis(),
+        times.longest.as_micros()
+    );
 }
 
 /// The record of a frame, from the number of its first event.
