@@ -155,9 +155,9 @@ impl Measured {
         Ok(times)
     }
 
-    /// A base; a hundredth more events, and a cut of it, which is written between further events; and a restore of all that.
+    /// A base; events of a hundredth of the shoppers, and a cut, which is written between further events; and a restore of all that.
     fn snapshots(mut self, args: &DeskArgs, from: u64) -> Result<()> {
-        let more = (from / 100).max(1);
+        let more = (args.shoppers / 100 / FRAME).max(1);
         let args = DeskArgs { events: args.events + 6 * more * FRAME, ..*args };
         let before = self.frames(&args, from..from + more, |_| ())?;
         self.stage.segments().track();
@@ -170,6 +170,7 @@ impl Measured {
         report("a base", base_bytes, base);
         let with = self.frames(&args, from + 2 * more..from + 3 * more, |_| ())?;
         let base_segments = segments.len();
+        segments.push(Vec::new());
         let start = Instant::now();
         self.stage.segments().cut();
         let head = self.stage.save_head();
@@ -184,7 +185,7 @@ impl Measured {
             is_written = !write(&mut segments, &mut cut, |bytes, to| self.stage.segments().write_cut(bytes, to));
         }
         let cut_bytes: usize = segments[base_segments..].iter().map(Vec::len).sum::<usize>() + head.len();
-        report("a cut after a hundredth more events", cut_bytes, cut);
+        report("a cut after events of a hundredth of the shoppers", cut_bytes, cut);
         println!("  it stopped the desk for {} µs; its head has {} bytes", stopped.as_micros(), head.len());
         println!(
             "  it has {}.{:02} % of the base",
@@ -216,7 +217,7 @@ impl Measured {
 /// Writes the next part of a snapshot, as a lane does; returns whether there are more.
 fn write(segments: &mut Vec<Vec<u8>>, times: &mut Times, write: impl FnOnce(usize, &mut Vec<u8>) -> bool) -> bool {
     if segments.last().is_none_or(|last| last.len() >= SEGMENT_BYTES) {
-        segments.push(Vec::new());
+        segments.push(Vec::with_capacity(SEGMENT_BYTES + SEGMENT_BYTES / 8));
     }
     let Some(last) = segments.last_mut() else { return false };
     let start = Instant::now();

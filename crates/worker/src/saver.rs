@@ -54,6 +54,13 @@ struct Cut {
     is_written: bool,
 }
 
+/// Room for a whole segment: a buffer that grows is copied each time.
+fn reserve(buffer: &mut Vec<u8>, segment: usize) {
+    if buffer.capacity() < segment {
+        buffer.reserve_exact(segment + segment / 8);
+    }
+}
+
 /// What became of what was handed out.
 enum Outcome {
     Written,
@@ -128,6 +135,7 @@ impl Saver {
         let max = self.snapshots.sizes().segment;
         let full = |buffer: &Vec<u8>, is_written: bool| buffer.len() >= max || (is_written && !buffer.is_empty());
         if let (Some(cut), Some(chain)) = (self.cut.as_mut().filter(|cut| !cut.is_written), &self.chain) {
+            reserve(&mut cut.buffer, max);
             cut.is_written = stage.segments().write_cut((cut.buffer.len() + bytes).min(max), &mut cut.buffer);
             if full(&cut.buffer, cut.is_written) {
                 let bytes = std::mem::take(&mut cut.buffer);
@@ -136,6 +144,7 @@ impl Saver {
                 self.ready.push_back(new);
             }
         } else if let Some(base) = self.base.as_mut().filter(|base| !base.is_written) {
+            reserve(&mut base.buffer, max);
             base.is_written = stage.segments().write_base((base.buffer.len() + bytes).min(max), &mut base.buffer);
             if full(&base.buffer, base.is_written) {
                 let (bytes, chain) = (std::mem::take(&mut base.buffer), &mut base.chain);

@@ -5,7 +5,54 @@
 //! Both are written bit by bit while the desk works. What a cut stores is the state at the cut, whatever comes after it. A base may store
 //! parts of later states: what changed since it began is in the cuts after it, too.
 
+use std::collections::VecDeque;
+
 use crate::frame::DecodeError;
+
+/// Maximum size of the changes that are noted and not taken yet, bytes. Beyond it they are given up: the next snapshot begins with a
+/// base.
+const NOTED_MAX: usize = 64 * 1024 * 1024;
+
+/// Length at which a row of changes ends and another begins, bytes.
+const ROW_BYTES: usize = 64 * 1024;
+
+/// What has changed since it was taken last, encoded, in rows of whole changes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Noted {
+    rows: VecDeque<Vec<u8>>,
+    /// Length of all rows but the last, bytes.
+    full: usize,
+    is_lost: bool,
+}
+
+impl Noted {
+    /// Where a change is written; `None` if there were too many.
+    pub(crate) fn room(&mut self) -> Option<&mut Vec<u8>> {
+        if self.is_lost {
+            return None;
+        }
+        let last = self.rows.back().map_or(0, Vec::len);
+        if self.full + last >= NOTED_MAX {
+            *self = Self { is_lost: true, ..Self::default() };
+            return None;
+        }
+        if self.rows.is_empty() || last >= ROW_BYTES {
+            self.full += last;
+            self.rows.push_back(Vec::new());
+        }
+        self.rows.back_mut()
+    }
+
+    /// Hands out what was noted. It begins anew.
+    pub(crate) fn take(&mut self) -> VecDeque<Vec<u8>> {
+        std::mem::take(self).rows
+    }
+
+    /// Size of what was noted, bytes; `None` if there was too much.
+    pub(crate) fn len(&self) -> Option<usize> {
+        (!self.is_lost).then(|| self.full + self.rows.back().map_or(0, Vec::len))
+    }
+}
 
 /// A desk that can store its state in segments. The defaults are for desks that store it as a whole each time.
 pub trait Segments {
@@ -25,16 +72,16 @@ pub trait Segments {
     /// Begins a cut: what was noted is stored by it. The cut before is written to its end.
     fn cut(&mut self) {}
 
-    /// Writes a part of the cut to the end of `to`, of about `bytes` bytes. Returns whether it was the last.
-    fn write_cut(&mut self, _bytes: usize, _to: &mut Vec<u8>) -> bool {
+    /// Writes a part of the cut to the end of `to`, until that has about `until` bytes. Returns whether it was the last.
+    fn write_cut(&mut self, _until: usize, _to: &mut Vec<u8>) -> bool {
         true
     }
 
     /// Begins a base. One that is not written to its end is given up.
     fn begin_base(&mut self) {}
 
-    /// Writes a part of the base to the end of `to`, of about `bytes` bytes. Returns whether it was the last.
-    fn write_base(&mut self, _bytes: usize, _to: &mut Vec<u8>) -> bool {
+    /// Writes a part of the base to the end of `to`, until that has about `until` bytes. Returns whether it was the last.
+    fn write_base(&mut self, _until: usize, _to: &mut Vec<u8>) -> bool {
         true
     }
 
@@ -48,4 +95,24 @@ pub trait Segments {
 
     /// All segments are restored.
     fn loaded(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_beyond_the_bound_are_given_up() {
+        let mut noted = Noted::default();
+        let mut written = 0;
+        while written < NOTED_MAX {
+            noted.room().expect("room").extend([0; 1_000]);
+            written += 1_000;
+            assert_eq!(noted.len(), Some(written));
+        }
+        assert!(noted.rows.iter().all(|row| row.len() < ROW_BYTES + 1_000));
+        assert!(noted.room().is_none() && noted.len().is_none());
+        assert!(noted.room().is_none(), "what is noted now would be of no use");
+        assert!(noted.take().is_empty() && noted.room().is_some(), "it begins anew");
+    }
 }

@@ -4,9 +4,6 @@ use crate::frame::DecodeError;
 use crate::model::time::{Day, Millis};
 use crate::table::recent::Minute;
 
-/// Maximum size of the changes that are noted and not taken yet, bytes. Beyond it they are given up: the next snapshot stores the
-/// tables as a whole.
-const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Size of the bits of a key that a compact table compares, bytes.
 const KEY_BYTES: usize = 10;
 
@@ -23,36 +20,6 @@ pub(crate) enum Change {
     Entered { key: u128 },
     /// An order is no longer kept.
     Closed { key: u128 },
-}
-
-/// What has changed since it was taken last.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Changes {
-    bytes: Vec<u8>,
-    is_lost: bool,
-}
-
-impl Changes {
-    pub(crate) fn note(&mut self, change: Change) {
-        if self.is_lost {
-            return;
-        }
-        if self.bytes.len() >= BYTES_MAX {
-            *self = Self { bytes: Vec::new(), is_lost: true };
-            return;
-        }
-        put(&mut self.bytes, change);
-    }
-
-    /// Hands out what was noted. It begins anew.
-    pub(crate) fn take(&mut self) -> Vec<u8> {
-        std::mem::take(self).bytes
-    }
-
-    /// Size of what was noted, bytes; `None` if it was given up.
-    pub(crate) fn len(&self) -> Option<usize> {
-        (!self.is_lost).then_some(self.bytes.len())
-    }
 }
 
 /// Appends a change to others.
@@ -135,10 +102,8 @@ mod tests {
             Change::Entered { key },
             Change::Closed { key: u128::MAX },
         ];
-        let mut changes_noted = Changes::default();
-        noted.into_iter().for_each(|change| changes_noted.note(change));
-        let bytes = changes_noted.take();
-        assert_eq!(changes_noted.len(), Some(0));
+        let mut bytes = Vec::new();
+        noted.into_iter().for_each(|change| put(&mut bytes, change));
         let read: Result<Vec<Change>, _> = changes(&bytes).collect();
         assert_eq!(read.expect("changes"), noted);
         for cut in 1..bytes.len() {
@@ -146,14 +111,5 @@ mod tests {
             assert!(whole < noted.len() && changes(&bytes[..cut]).count() <= whole + 1, "{cut}");
         }
         assert!(changes(&[9; 40]).next().is_some_and(|change| change.is_err()));
-    }
-
-    #[test]
-    fn changes_beyond_the_bound_are_given_up() {
-        let mut noted = Changes { bytes: vec![0; BYTES_MAX], is_lost: false };
-        noted.note(Change::Entered { key: 1 });
-        assert_eq!(noted.len(), None);
-        noted.note(Change::Entered { key: 1 });
-        assert!(noted.take().is_empty() && noted.len() == Some(0), "it begins anew");
     }
 }

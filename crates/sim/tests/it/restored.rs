@@ -74,7 +74,7 @@ fn answers<D: Desk>(records: &Records, library: &Library, cuts: &[usize]) -> Vec
 }
 
 /// The records that the next desk reads: the markers, and the answers for it.
-fn behind(records: &Records, answers: &[Output], topic: Topic) -> Records {
+pub(crate) fn behind(records: &Records, answers: &[Output], topic: Topic) -> Records {
     let is_marker = |record: &[u8]| Frame::open(record).is_ok_and(|frame| frame.kind == domain::frame::Kind::Marker);
     let markers = records.iter().filter(|(_, record)| is_marker(record)).cloned();
     let frames = answers.iter().filter(|a| a.topic == topic).map(|a| (0, a.record.clone()));

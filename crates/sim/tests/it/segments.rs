@@ -1,24 +1,26 @@
 //! A task that is restored from segments, at any moment, gives the same answers, byte for byte, as a desk that ran without interruption.
 //! Snapshots are written in small parts between records, some are lost, and new bases are written beside.
 
+use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 
+use domain::desk::code::CodeDesk;
 use domain::desk::shopper::ShopperDesk;
 use domain::model::address::{PartitionId, Partitions, Topic};
 use domain::model::rules::rulebook::Library;
 use domain::protocol::behaviour::Build;
-use domain::protocol::stage::{Output, Stage, StageOptions};
+use domain::protocol::stage::{Desk, Output, Stage, StageOptions};
 use eventlog::api::Record;
 use eventlog::files::Files;
 use eventlog::files::memory::Memory;
 use eventlog::local::meta::{Clock, Meta};
 use sim::generate::rng::Rng;
 use worker::segment::SegmentSizes;
-use worker::snapshot::{Listed, Snapshots};
+use worker::snapshot::Snapshots;
 use worker::task::{DeskTask, Task};
 
-use crate::restored::{Records, SEEDS, scans};
+use crate::restored::{Records, SEEDS, behind, scans};
 
 /// What the seeds met, which shows that the test covers it.
 #[derive(Debug, Default)]
@@ -38,22 +40,25 @@ struct Run<'a> {
     library: &'a Library,
     rng: Rng,
     files: Arc<dyn Files>,
+    /// Lengths of a segment, and of the changes after which a new base is due.
+    sizes: (usize, u64),
     met: &'a mut Met,
 }
 
 impl Run<'_> {
     fn snapshots(&self) -> Snapshots {
-        let sizes = SegmentSizes { segment: 250, base_after: 900 };
+        let (segment, base_after) = self.sizes;
+        let sizes = SegmentSizes { segment, base_after };
         Snapshots::new(Arc::clone(&self.files), Path::new("snapshots")).with_sizes(sizes)
     }
 
-    fn open(&self) -> DeskTask<ShopperDesk> {
+    fn open<D: Desk + Debug + Send>(&self) -> DeskTask<D> {
         DeskTask::open(Build::this(), &meta(), 0, &self.snapshots(), self.library).expect("a snapshot")
     }
 
     /// Runs a task over all records; checks every answer, whenever it is given.
-    fn check(&mut self, never: &[Vec<Output>]) {
-        let mut task = self.open();
+    fn check<D: Desk + Debug + Send>(&mut self, never: &[Vec<Output>]) {
+        let mut task = self.open::<D>();
         let mut begun_at = None;
         while let Some((append, bytes)) = self.records.get(at(&task)) {
             let offset = task.next_offset();
@@ -88,14 +93,14 @@ impl Run<'_> {
                 }
             }
             if self.rng.percent(4) {
-                task = self.restart();
+                task = self.restart::<D>();
                 begun_at = None;
             }
         }
     }
 
-    fn restart(&mut self) -> DeskTask<ShopperDesk> {
-        let source = PartitionId { log: meta().topic_id(Topic::Scans), topic: Topic::Scans, partition: 0 };
+    fn restart<D: Desk + Debug + Send>(&mut self) -> DeskTask<D> {
+        let source = PartitionId { log: meta().topic_id(D::TOPIC), topic: D::TOPIC, partition: 0 };
         if let Some(chain) = self.snapshots().latest(source).expect("a snapshot").and_then(|s| s.chain) {
             let is_base = |name: &str| name.as_bytes()[21] == b'b';
             let base = chain.segments.iter().filter(|segment| is_base(&segment.name)).count();
@@ -111,14 +116,14 @@ fn meta() -> Meta {
     Meta::new(1, Clock::Wall, Partitions::all(1))
 }
 
-fn at(task: &DeskTask<ShopperDesk>) -> usize {
+fn at(task: &impl Task) -> usize {
     usize::try_from(task.next_offset()).expect("few records")
 }
 
 /// The answers to each record of a desk that runs without interruption.
-fn by_record(records: &Records, library: &Library) -> Vec<Vec<Output>> {
-    let (log, partitions) = (meta().topic_id(Topic::Scans), Partitions::all(1));
-    let mut stage = Stage::<ShopperDesk>::new(StageOptions::default(), ShopperDesk::default(), log, 0, partitions);
+fn by_record<D: Desk>(records: &Records, library: &Library) -> Vec<Vec<Output>> {
+    let (log, partitions) = (meta().topic_id(D::TOPIC), Partitions::all(1));
+    let mut stage = Stage::<D>::new(StageOptions::default(), D::default(), log, 0, partitions);
     let records = (0..).zip(records).map(|(offset, (append, record))| {
         let mut answers = Vec::new();
         stage.step(offset, *append, record, library, &mut answers).expect("a frame");
@@ -127,26 +132,37 @@ fn by_record(records: &Records, library: &Library) -> Vec<Vec<Output>> {
     records.collect()
 }
 
-#[test]
-fn task_restored_from_segments_answers_like_uninterrupted_desk() {
-    let mut met = Met::default();
-    for seed in 0..SEEDS / 4 {
-        let (library, records) = scans(seed);
-        let never = by_record(&records, &library);
-        for variant in 0..3 {
-            let rng = Rng::new(seed << 8 | variant);
-            let files: Arc<dyn Files> = Arc::new(Memory::default());
-            Run { records: &records, library: &library, rng, files: Arc::clone(&files), met: &mut met }.check(&never);
-            let snapshots = Snapshots::new(files, Path::new("snapshots"));
-            for listed in snapshots.list().expect("a store") {
-                let Listed { offset, .. } = listed;
-                let snapshot = snapshots.read(&listed).unwrap_or_else(|error| panic!("seed {seed}, {offset}: {error}"));
-                for segment in snapshot.chain.iter().flat_map(|chain| &chain.segments) {
-                    snapshots.read_segment(&listed, segment).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-                }
-            }
+/// Runs tasks over the records, and reads what they stored. Returns the answers.
+fn check<D: Desk + Debug + Send>(
+    seed: u64,
+    (records, library): (&Records, &Library),
+    sizes: (usize, u64),
+    met: &mut Met,
+) -> Vec<Output> {
+    let never = by_record::<D>(records, library);
+    for variant in 0..3 {
+        let rng = Rng::new(seed << 8 | variant);
+        let files: Arc<dyn Files> = Arc::new(Memory::default());
+        Run { records, library, rng, files: Arc::clone(&files), sizes, met }.check::<D>(&never);
+        let snapshots = Snapshots::new(files, Path::new("snapshots"));
+        for listed in snapshots.list().expect("a store") {
+            snapshots.verify(&listed).unwrap_or_else(|error| panic!("seed {seed}, {}: {error}", listed.offset));
         }
     }
-    let Met { restored, long, slow, lost, rebased } = met;
-    assert!([restored, long, slow, lost, rebased].iter().all(|count| *count > 20), "{met:?}");
+    never.concat()
+}
+
+#[test]
+fn task_restored_from_segments_answers_like_uninterrupted_desk() {
+    let (mut shoppers, mut codes) = (Met::default(), Met::default());
+    for seed in 0..SEEDS / 4 {
+        let (library, records) = scans(seed);
+        let answers = check::<ShopperDesk>(seed, (&records, &library), (250, 900), &mut shoppers);
+        let draws = behind(&records, &answers, Topic::Draws);
+        check::<CodeDesk>(seed, (&draws, &library), (20, 400), &mut codes);
+    }
+    for met in [shoppers, codes] {
+        let Met { restored, long, slow, lost, rebased } = met;
+        assert!([restored, long, slow, lost, rebased].iter().all(|count| *count >= 3), "{met:?}");
+    }
 }

@@ -2,11 +2,15 @@
 //! and 6).
 
 mod pages;
+mod saving;
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::frame::{Frame, Kind, decode, encode};
+use crate::frame::{Frame, Kind, decode, encode, encode_into};
 use crate::model::address::Topic;
 use crate::model::fact::{Answer, CodeScan, Fact, Outcome, ScanResult, What, Win};
 use crate::model::ids::text_key;
@@ -17,10 +21,11 @@ use crate::model::time::Millis;
 use crate::protocol::behaviour::Behaviour;
 use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::kept::Kept;
-use crate::protocol::segments::Segments;
+use crate::protocol::segments::Noted;
 use crate::protocol::stage::{Desk, Outbox};
 
 use pages::{BatchCodes, Delivery, Scanned};
+use saving::Stored;
 
 /// The state of one item code that the rules list.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,9 +46,13 @@ pub struct CodeDesk {
     minted: HashMap<String, HashMap<u32, BatchCodes>>,
     /// Whether the behaviour has batches.
     has_batches: bool,
+    /// What changed since the last cut; `None` while nobody wants to know.
+    changes: Option<Noted>,
+    /// The changes of a cut that is not written yet.
+    cut: VecDeque<Vec<u8>>,
+    /// What a base has still to write.
+    base: VecDeque<saving::Unwritten>,
 }
-
-impl Segments for CodeDesk {}
 
 impl Desk for CodeDesk {
     const TOPIC: Topic = Topic::Draws;
@@ -54,6 +63,10 @@ impl Desk for CodeDesk {
             return encode(&self.listed);
         }
         encode(&(&self.listed, &self.minted))
+    }
+
+    fn save_head(&self) -> Vec<u8> {
+        self.head()
     }
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {
@@ -72,7 +85,7 @@ impl Desk for CodeDesk {
     fn load(state: &[u8], _library: &Library, behaviour: Option<Behaviour>) -> Result<Self, RestoreError> {
         let has_batches = behaviour.is_some_and(|behaviour| behaviour.has_batches);
         let (listed, minted) = if has_batches { decode(state)? } else { (decode(state)?, HashMap::new()) };
-        Ok(Self { listed, minted, has_batches })
+        Ok(Self { listed, minted, has_batches, ..Self::default() })
     }
 
     fn behave(&mut self, behaviour: Behaviour) {
@@ -111,16 +124,32 @@ impl CodeDesk {
                 Some((batch, serial)) => {
                     let batch = &book.rules.batches[batch as usize];
                     let codes = self.minted.entry_ref(scan.merchant).or_default().entry(batch.number).or_default();
-                    codes.scan(Delivery {
-                        serial: u32::try_from(serial).unwrap_or(u32::MAX),
+                    let serial = u32::try_from(serial).unwrap_or(u32::MAX);
+                    let delivery = Delivery {
+                        serial,
                         received: scan.received,
                         region,
                         shopper_key: scan.shopper_key,
                         is_entry,
                         alarm_shoppers: batch.alarm_shoppers,
+                    };
+                    codes.scan(delivery, |slot, story| {
+                        if let Some(to) = self.changes.as_mut().and_then(Noted::room) {
+                            encode_into(
+                                to,
+                                &Stored::Code(scan.merchant, batch.number, serial, slot, story.map(Cow::Borrowed)),
+                            );
+                        }
                     })
                 }
-                None => self.listed(scan).scan(scan.received, region, is_entry),
+                None => {
+                    let item = listed(&mut self.listed, scan);
+                    item.scan(scan.received, region, is_entry, |item| {
+                        if let Some(to) = self.changes.as_mut().and_then(Noted::room) {
+                            encode_into(to, &Stored::Listed(scan.merchant, scan.code, Cow::Borrowed(item)));
+                        }
+                    })
+                }
             };
             if found.claim.is_some() {
                 outcome = Outcome::AlreadyClaimed;
@@ -188,26 +217,33 @@ impl CodeDesk {
         out.send(Topic::Awards, text_key(&campaign.id), &win);
         Ok(())
     }
+}
 
-    fn listed(&mut self, scan: &CodeScan<'_>) -> &mut Item {
-        let items = self.listed.entry_ref(scan.merchant).or_default();
-        items.entry_ref(scan.code).or_insert_with(|| Item {
-            scans: 0,
-            first_time: scan.received,
-            first_region: scan.region.map(|region| region.text.into()),
-            claim: None,
-        })
-    }
+fn listed<'a>(listed: &'a mut HashMap<String, HashMap<String, Item>>, scan: &CodeScan<'_>) -> &'a mut Item {
+    let items = listed.entry_ref(scan.merchant).or_default();
+    items.entry_ref(scan.code).or_insert_with(|| Item {
+        scans: 0,
+        first_time: scan.received,
+        first_region: scan.region.map(|region| region.text.into()),
+        claim: None,
+    })
 }
 
 impl Item {
-    /// Counts a delivery.
-    fn scan(&mut self, received: Millis, region: Option<&str>, is_entry: bool) -> Scanned<'_> {
+    /// Counts a delivery. `note` is told what the code is afterwards.
+    fn scan(
+        &mut self,
+        received: Millis,
+        region: Option<&str>,
+        is_entry: bool,
+        note: impl FnOnce(&Self),
+    ) -> Scanned<'_> {
         self.scans += 1;
         let is_claimed = self.claim.is_some();
         if is_entry && !is_claimed {
             self.claim = Some((received, region.map(Into::into)));
         }
+        note(self);
         let claim = self.claim.as_ref().filter(|_| is_entry && is_claimed);
         Scanned {
             scans: self.scans,

@@ -25,7 +25,7 @@ const IS_IN_ALARM: u8 = 4;
 /// The state of a scanned code.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[repr(C, packed)]
-struct Slot {
+pub(super) struct Slot {
     /// Number of scans, up to the largest; the rest is in the story.
     scans: u32,
     /// The `received` of the first scan: the low 32 bits, and 16 above them.
@@ -56,7 +56,7 @@ impl Slot {
 
 /// What few codes have: a claim that is not the first scan, several shoppers, more scans than a slot counts.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Story {
+pub(super) struct Story {
     /// When it was claimed, and the number of the region.
     claim: Option<(Millis, u32)>,
     /// Fingerprints of shoppers other than the first; one fewer than `alarm_shoppers` at most.
@@ -144,12 +144,11 @@ pub(super) struct Scanned<'a> {
 }
 
 impl BatchCodes {
-    /// Counts a delivery.
-    pub(super) fn scan(&mut self, delivery: Delivery<'_>) -> Scanned<'_> {
+    /// Counts a delivery. `note` is told what the code is afterwards.
+    pub(super) fn scan(&mut self, delivery: Delivery<'_>, note: impl FnOnce(Slot, Option<&Story>)) -> Scanned<'_> {
         let Self { pages, stories, regions, in_alarm } = self;
-        let (shard, nth) = (delivery.serial % SHARDS, delivery.serial / SHARDS);
-        let page = pages.entry(shard * SHARD_PAGES + nth / PAGE_CODES).or_default();
-        let at = u16::try_from(nth % PAGE_CODES).unwrap_or(u16::MAX);
+        let (page, at) = place(delivery.serial);
+        let page = pages.entry(page).or_default();
         let fingerprint = u32::try_from(delivery.shopper_key >> 96).unwrap_or(0);
         let index = find(page, at).unwrap_or_else(|index| {
             if page.len() == page.capacity() {
@@ -195,6 +194,7 @@ impl BatchCodes {
             }
         }
         let slot = *slot;
+        note(slot, stories.get(&delivery.serial));
         let more_scans =
             if slot.scans == u32::MAX { stories.get(&delivery.serial).map_or(0, |s| s.more_scans) } else { 0 };
         Scanned {
@@ -203,6 +203,46 @@ impl BatchCodes {
             first_region: regions.text(slot.region),
             claim: claim.map(|(time, region)| (time, regions.text(region))),
             alarm,
+        }
+    }
+
+    /// What is not in segments: the texts of regions, and the number of codes in alarm.
+    pub(super) fn head(&self) -> Self {
+        Self { regions: self.regions.clone(), in_alarm: self.in_alarm, ..Self::default() }
+    }
+
+    /// The numbers of its pages.
+    pub(super) fn pages(&self) -> impl Iterator<Item = u32> {
+        self.pages.keys().copied()
+    }
+
+    /// The codes of a page.
+    pub(super) fn page(&self, number: u32) -> &[Slot] {
+        self.pages.get(&number).map_or(&[], Vec::as_slice)
+    }
+
+    /// What few codes have, by serial.
+    pub(super) fn stories(&self) -> impl Iterator<Item = (u32, &Story)> {
+        self.stories.iter().map(|(serial, story)| (*serial, story))
+    }
+
+    /// Restores a page.
+    pub(super) fn load_page(&mut self, number: u32, slots: Vec<Slot>) {
+        self.pages.insert(number, slots);
+    }
+
+    /// Restores what few codes have.
+    pub(super) fn load_story(&mut self, serial: u32, story: Story) {
+        self.stories.insert(serial, story);
+    }
+
+    /// Restores a code.
+    pub(super) fn load(&mut self, serial: u32, slot: Slot) {
+        let (page, at) = place(serial);
+        let page = self.pages.entry(page).or_default();
+        match find(page, at) {
+            Ok(index) => page[index] = slot,
+            Err(index) => page.insert(index, slot),
         }
     }
 
@@ -219,6 +259,12 @@ impl BatchCodes {
         let tables = self.pages.allocation_size() + self.stories.allocation_size();
         slots + shoppers + regions + tables + self.regions.by_text.allocation_size()
     }
+}
+
+/// The page of a serial, and its place there.
+fn place(serial: u32) -> (u32, u16) {
+    let (shard, nth) = (serial % SHARDS, serial / SHARDS);
+    (shard * SHARD_PAGES + nth / PAGE_CODES, u16::try_from(nth % PAGE_CODES).unwrap_or(u16::MAX))
 }
 
 /// The index of a code in its page, or where it belongs. Codes are scanned in no order of their serials, so the places of a page
@@ -286,7 +332,7 @@ mod tests {
                 let delivery = Delivery {
                     serial, received: time, region: region.as_deref(), shopper_key, is_entry, alarm_shoppers: limit,
                 };
-                let found = codes.scan(delivery);
+                let found = codes.scan(delivery, |_, _| ());
                 let code = plain.entry(serial).or_default();
                 code.scans += 1;
                 let first = code.first.get_or_insert((time, region.clone()));
@@ -314,9 +360,9 @@ mod tests {
         let mut codes = BatchCodes::default();
         let delivery =
             Delivery { serial: 5, received: 1, region: None, shopper_key: 1, is_entry: false, alarm_shoppers: None };
-        codes.scan(delivery);
+        codes.scan(delivery, |_, _| ());
         codes.pages.values_mut().for_each(|page| page[0].scans = u32::MAX - 1);
-        let scans: Vec<u64> = (0..3).map(|_| codes.scan(delivery).scans).collect();
+        let scans: Vec<u64> = (0..3).map(|_| codes.scan(delivery, |_, _| ()).scans).collect();
         assert_eq!(scans, [(1 << 32) - 1, 1 << 32, (1 << 32) + 1]);
     }
 
@@ -327,14 +373,15 @@ mod tests {
             for serial in serials {
                 count += 1;
                 let is_entry = true;
-                codes.scan(Delivery {
+                let delivery = Delivery {
                     serial,
                     received: 1,
                     region: Some("33"),
                     shopper_key: 1,
                     is_entry,
                     alarm_shoppers: Some(5),
-                });
+                };
+                codes.scan(delivery, |_, _| ());
             }
             codes.bytes() / count
         };

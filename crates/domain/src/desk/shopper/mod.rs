@@ -80,17 +80,17 @@ impl Segments for ShopperDesk {
         self.merchants.values_mut().for_each(Merchant::cut);
     }
 
-    fn write_cut(&mut self, bytes: usize, to: &mut Vec<u8>) -> bool {
-        self.merchants.values_mut().all(|merchant| to.len() < bytes && merchant.write_cut(bytes - to.len(), to))
+    fn write_cut(&mut self, until: usize, to: &mut Vec<u8>) -> bool {
+        self.merchants.values_mut().all(|merchant| to.len() < until && merchant.write_cut(until, to))
     }
 
     fn begin_base(&mut self) {
         self.base = self.merchants.keys().next().map(|first| (first.clone(), BaseAt::default()));
     }
 
-    fn write_base(&mut self, bytes: usize, to: &mut Vec<u8>) -> bool {
+    fn write_base(&mut self, until: usize, to: &mut Vec<u8>) -> bool {
         while let Some((name, at)) = &self.base {
-            if to.len() >= bytes {
+            if to.len() >= until {
                 return false;
             }
             let next = self.merchants.get(name).and_then(|merchant| merchant.write_base(*at, to));

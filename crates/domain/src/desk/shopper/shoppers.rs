@@ -18,6 +18,8 @@ use crate::frame::{self, DecodeError, encode_into};
 const CHUNK: usize = 1_024;
 /// Number of chunks in which what shoppers own beside their places is added up; for more chunks it is estimated from these.
 const MEASURED_CHUNKS: usize = 4;
+/// Number of places that are written together to a base.
+const WRITTEN_TOGETHER: usize = 128;
 /// Number of shoppers above which there are several parts.
 const SINGLE_MAX: usize = 4_096;
 /// Number of parts then.
@@ -207,13 +209,14 @@ impl Shoppers {
         true
     }
 
-    /// Writes the shoppers of a chunk; returns whether there is such a chunk.
-    pub(super) fn write_chunk(&self, chunk: usize, to: &mut Vec<u8>) -> bool {
-        let first = chunk * CHUNK;
-        for place in first..first + self.chunks.get(chunk).map_or(0, Vec::len) {
+    /// Writes some shoppers, from a place on. Returns the place after them; `None` if there was nobody.
+    pub(super) fn write_from(&self, first: usize, to: &mut Vec<u8>) -> Option<usize> {
+        let places = self.chunks.len().saturating_sub(1) * CHUNK + self.chunks.last().map_or(0, Vec::len);
+        let next = places.min(first + WRITTEN_TOGETHER);
+        for place in first..next {
             write(&self.chunks, Place::try_from(place).unwrap_or(Place::MAX), to);
         }
-        chunk < self.chunks.len()
+        (next > first).then_some(next)
     }
 
     /// Restores shoppers that were written, in place of what is known of them.

@@ -7,7 +7,8 @@ use crate::desk::shopper::resolve::EventContext;
 use crate::model::ids::{digest128, join_keys};
 use crate::model::rules::RulesSeq;
 use crate::model::time::{DAY_MS, Millis};
-use crate::table::changes::{Change, Changes};
+use crate::protocol::segments::Noted;
+use crate::table::changes::{Change, put};
 use crate::table::uniform::UniformSet;
 
 /// Maximum number of shoppers that one event sweeps; further ones wait for later events.
@@ -105,10 +106,10 @@ pub(super) fn order_key(shopper_key: u128, number: &str) -> u128 {
 }
 
 /// Remembers that an order is no longer kept.
-pub(super) fn close(closed: &mut UniformSet, changes: Option<&mut Changes>, key: u128) {
+pub(super) fn close(closed: &mut UniformSet, changes: Option<&mut Noted>, key: u128) {
     closed.insert(key);
-    if let Some(changes) = changes {
-        changes.note(Change::Closed { key });
+    if let Some(changes) = changes.and_then(Noted::room) {
+        put(changes, Change::Closed { key });
     }
 }
 

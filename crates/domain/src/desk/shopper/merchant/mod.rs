@@ -39,8 +39,8 @@ use crate::model::rules::rulebook::{Library, Rulebook};
 use crate::model::time::{Day, Millis};
 use crate::protocol::behaviour::Behaviour;
 use crate::protocol::error::{DeskError, RestoreError};
+use crate::protocol::segments::Noted;
 use crate::protocol::stage::Outbox;
-use crate::table::changes::Changes;
 use crate::table::debounce::ScanDebouncer;
 use crate::table::dedup_window::DedupWindow;
 use crate::table::uniform::UniformSet;
@@ -67,7 +67,7 @@ pub(super) struct Merchant {
     /// From behaviour 5 on. The tables of the state are empty then.
     compact: Option<Box<CompactTables>>,
     /// What changed since the last cut; `None` while nobody wants to know.
-    changes: Option<Changes>,
+    changes: Option<Noted>,
     cut: Option<saving::Cut>,
 }
 

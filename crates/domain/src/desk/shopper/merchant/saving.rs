@@ -2,6 +2,8 @@
 //!
 //! A segment is a row of [`Block`]s. Tables are written as the changes that make them, or, if they are large, part by part.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
 use super::compact::CompactTables;
@@ -11,8 +13,9 @@ use crate::desk::shopper::money::order::Order;
 use crate::desk::shopper::shoppers::Shoppers;
 use crate::frame::{DecodeError, encode_into};
 use crate::model::time::{Day, Millis};
+use crate::protocol::segments::Noted;
 use crate::table::bucket::Bucket;
-use crate::table::changes::{Change, Changes, changes, put};
+use crate::table::changes::{Change, changes, put};
 use crate::table::table::{PARTS, Table};
 use crate::table::uniform::UniformSet;
 
@@ -42,7 +45,7 @@ pub(in crate::desk::shopper) enum TableName {
 /// A cut of a merchant that is not written to its end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cut {
-    changes: Vec<u8>,
+    changes: VecDeque<Vec<u8>>,
     removed: Vec<u128>,
 }
 
@@ -54,48 +57,51 @@ pub(in crate::desk::shopper) enum BaseAt {
     Sets,
     /// A part of a table.
     Part(TableName, usize),
-    /// A chunk of shoppers.
-    Chunk(usize),
+    /// Shoppers from a place on.
+    Shoppers(usize),
 }
 
 impl Merchant {
     /// From now on it notes what changes.
     pub(in crate::desk::shopper) fn track(&mut self) {
-        self.changes = Some(Changes::default());
+        self.changes = Some(Noted::default());
         self.state.shoppers.track();
     }
 
     /// Notes a change, if anybody wants to know.
     pub(super) fn note(&mut self, change: Change) {
-        if let Some(changes) = &mut self.changes {
-            changes.note(change);
+        if let Some(changes) = self.changes.as_mut().and_then(Noted::room) {
+            put(changes, change);
         }
     }
 
     /// Size of the changes that are noted, bytes; `None` if there were too many.
     pub(in crate::desk::shopper) fn changed_bytes(&self) -> Option<usize> {
-        self.changes.as_ref().map_or(Some(0), Changes::len)
+        self.changes.as_ref().map_or(Some(0), Noted::len)
     }
 
     /// Begins a cut.
     pub(in crate::desk::shopper) fn cut(&mut self) {
-        let changes = self.changes.as_mut().map(Changes::take).unwrap_or_default();
+        let changes = self.changes.as_mut().map(Noted::take).unwrap_or_default();
         self.cut = Some(Cut { changes, removed: self.state.shoppers.cut() });
     }
 
-    /// Writes blocks of the cut, of about `bytes` bytes. Returns whether they were the last; a merchant that came after the cut has
+    /// Writes blocks of the cut until there are about `until` bytes. Returns whether they were the last; a merchant that came after the cut has
     /// none.
-    pub(in crate::desk::shopper) fn write_cut(&mut self, bytes: usize, to: &mut Vec<u8>) -> bool {
+    pub(in crate::desk::shopper) fn write_cut(&mut self, until: usize, to: &mut Vec<u8>) -> bool {
         let Some(cut) = &mut self.cut else { return true };
         let name = &self.state.name;
-        if !cut.changes.is_empty() {
-            encode_into(to, &(name, Block::Changes(&std::mem::take(&mut cut.changes))));
+        while let Some(changes) = cut.changes.pop_front() {
+            encode_into(to, &(name, Block::Changes(&changes)));
+            if to.len() >= until {
+                return false;
+            }
         }
         if !cut.removed.is_empty() {
             encode_into(to, &(name, Block::Removed(std::mem::take(&mut cut.removed))));
         }
         let mut shoppers = Vec::new();
-        let is_last = self.state.shoppers.write_cut(bytes, &mut shoppers);
+        let is_last = self.state.shoppers.write_cut(until.saturating_sub(to.len()), &mut shoppers);
         if !shoppers.is_empty() {
             encode_into(to, &(name, Block::Shoppers(&shoppers)));
         }
@@ -116,7 +122,7 @@ impl Merchant {
         };
         let uniques_from = |day: Day| match tables.uniques.day_from(day) {
             Some((day, _)) => BaseAt::Part(TableName::Uniques(day), 0),
-            None => BaseAt::Chunk(0),
+            None => BaseAt::Shoppers(0),
         };
         Some(match at {
             BaseAt::Sets => {
@@ -140,13 +146,13 @@ impl Merchant {
                 let next = part(table, index, keys.and_then(|(_, keys)| keys.save_part(index)));
                 next.unwrap_or_else(|| uniques_from(day.saturating_add(1)))
             }
-            BaseAt::Chunk(chunk) => {
+            BaseAt::Shoppers(first) => {
                 let mut shoppers = Vec::new();
-                if !self.state.shoppers.write_chunk(chunk, &mut shoppers) {
-                    return None;
+                let next = self.state.shoppers.write_from(first, &mut shoppers)?;
+                if !shoppers.is_empty() {
+                    encode_into(to, &(name, Block::Shoppers(&shoppers)));
                 }
-                encode_into(to, &(name, Block::Shoppers(&shoppers)));
-                BaseAt::Chunk(chunk + 1)
+                BaseAt::Shoppers(next)
             }
         })
     }
