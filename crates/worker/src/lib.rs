@@ -4,7 +4,7 @@
 //! - [`task`]: a desk at its position in a partition, with the answers that it sent and its next snapshot
 //! - [`desks`]: the table of desks, with the topic of each and how a task of it is opened
 //! - [`supervisor`]: lanes whose partitions change; it restarts a lane that ends
-//! - `restorer`: the thread that restores tasks, each tried until it succeeds
+//! - `restorer`: the threads that restore tasks, each tried until it succeeds
 //! - [`context`]: what the lanes of a process share, and the progress of their tasks
 //! - [`rules_cache`]: the rules that markers may name
 //! - [`snapshot`]: saved states in a store, each with a manifest that is published last

@@ -1,4 +1,4 @@
-//! The thread that restores tasks for the lanes. A task whose snapshot or rules cannot be read is tried again later, and holds up
+//! The threads that restore tasks, one for each lane. A task whose snapshot or rules cannot be read is tried again later, and holds up
 //! no other.
 
 use std::sync::Weak;
@@ -43,7 +43,7 @@ struct Attempt {
     result: Option<LaneCommand>,
 }
 
-/// Restores tasks one by one until the worker stops.
+/// Restores the tasks of a lane one by one until the worker stops.
 pub(crate) fn restore(context: &WorkerContext, requests: &Receiver<Request>) {
     // At most one for each partition that the lanes own.
     let mut attempts: Vec<Attempt> = Vec::new();

@@ -59,13 +59,14 @@ impl LaneSupervisor {
     /// If the system cannot start a thread.
     #[must_use]
     pub fn start(context: &Arc<WorkerContext>, connect: &Arc<dyn Connect>, lanes: usize) -> Self {
-        let (request_tx, request_rx) = sync_channel(RESTORES_MAX);
-        let own = Arc::clone(context);
-        let mut threads = vec![spawn("restorer", move || restore(&own, &request_rx))];
+        let mut threads = Vec::new();
         let lanes = (0..lanes.max(1)).map(|number| {
             let (command_tx, command_rx) = sync_channel(COMMANDS_MAX);
+            // One for each lane: a restore is decoding, which takes a processor.
+            let (requests, request_rx) = sync_channel(RESTORES_MAX);
+            let own = Arc::clone(context);
+            threads.push(spawn(&format!("restorer-{number}"), move || restore(&own, &request_rx)));
             let (context, connect, own) = (Arc::clone(context), Arc::clone(connect), command_tx.clone());
-            let requests = request_tx.clone();
             let heartbeat = context.heartbeat();
             threads.push(spawn(&format!("lane-{number}"), move || {
                 let mut lane = SupervisedLane { number, own, requests, incarnation: 0 };

@@ -25,7 +25,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
 const PURE: [&str; 2] = ["domain", "wire"];
 
 /// The folders of the binary's sources, from the bottom up: each uses only those before it.
-const LAYERS: [&str; 6] = ["config", "process", "rules", "cli", "roles", "commands"];
+const LAYERS: [&str; 7] = ["store", "config", "process", "rules", "cli", "roles", "commands"];
 
 /// Maximum number of files in a folder of sources; more are grouped by meaning.
 const FILES_MAX: usize = 10;
