@@ -97,7 +97,8 @@ impl Bucket {
 
     /// SIGKILL.
     pub fn kill(&self) {
-        if let Some(mut server) = self.server.lock().take() {
+        let server = self.server.lock().take();
+        if let Some(mut server) = server {
             server.kill();
         }
         self.cut();

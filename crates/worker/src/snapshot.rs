@@ -235,9 +235,9 @@ impl Snapshots {
         let at = format!("{folder}/{}", new.segment.name);
         let written = self.objects.make_folder(&folder).and_then(|()| self.objects.write_data(&at, &new.bytes));
         if written.is_ok() {
-            new.fate.succeed()
+            new.fate.succeed();
         } else {
-            new.fate.fail()
+            new.fate.fail();
         }
         written.map_err(self.io_at(&at, "written"))
     }
