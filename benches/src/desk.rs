@@ -15,7 +15,7 @@ use domain::model::rules::RulesSeq;
 use domain::model::rules::rulebook::{Library, Rulebook};
 use domain::model::rules::secrets::Secrets;
 use domain::model::time::Millis;
-use domain::protocol::segments::Segments;
+use domain::protocol::stage::segments::Segments;
 use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Output, Stage, StageOptions, marker_record};
 
 /// Events in a frame.

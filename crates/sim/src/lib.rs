@@ -45,7 +45,7 @@ pub mod safeguards;
 mod trace;
 mod world;
 
-use worker::segment::SegmentSizes;
+use worker::snapshot::segment::SegmentSizes;
 
 pub use fleet::publishers::RulesStore;
 

@@ -58,6 +58,8 @@ pub struct WorkerContext {
     pub run_mode: RunMode,
     pub(crate) published: Published,
     pub(crate) metrics: Metrics,
+    /// Maximum memory of all states, bytes; partitions that do not fit are not restored.
+    memory_max: Option<u64>,
     progress: Mutex<BTreeMap<TopicPartition, Progress>>,
     heartbeats: Mutex<Vec<Arc<Heartbeat>>>,
     stopping: AtomicBool,
@@ -147,12 +149,40 @@ impl WorkerContext {
             run_mode,
             published,
             metrics: Metrics::new(registry).expect("the worker's metrics are registered once"),
+            memory_max: None,
             progress: Mutex::default(),
             heartbeats: Mutex::default(),
             stopping: AtomicBool::new(false),
             has_panicked: AtomicBool::new(false),
             panics: Mutex::default(),
         }
+    }
+
+    /// The same with a maximum of memory for all states, bytes.
+    #[must_use]
+    pub fn with_memory(self, memory_max: Option<u64>) -> Self {
+        Self { memory_max, ..self }
+    }
+
+    /// Whether a partition's state fits into the memory that is left.
+    ///
+    /// # Errors
+    /// Why it does not, or its manifest cannot be read.
+    pub(crate) fn check_memory(&self, partition: TopicPartition) -> Result<(), String> {
+        let Some(max) = self.memory_max else { return Ok(()) };
+        let needed = self.snapshots.memory(partition).map_err(|error| error.to_string())?;
+        let sizes = |progress: &Progress| progress.sizes.lock().iter().map(|(_, bytes)| *bytes as u64).sum::<u64>();
+        let used: u64 = self.progress_map().values().map(sizes).sum();
+        if needed == 0 || used + needed <= max {
+            return Ok(());
+        }
+        let mb = |bytes: u64| bytes.div_ceil(1_000_000);
+        Err(format!(
+            "its state takes about {} MB, and {} of the {} MB of --memory are in use: start another worker, or give this one more",
+            mb(needed),
+            mb(used),
+            mb(max)
+        ))
     }
 
     /// A desk panicked at a record. Returns how often it has; `None` if its partition has had too many such records.
@@ -290,5 +320,48 @@ impl Progress {
     #[must_use]
     pub fn why_stopped(&self) -> Option<String> {
         self.stopped.lock().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use domain::model::address::{PartitionId, Partitions};
+    use domain::model::rules::rulebook::Library;
+    use eventlog::files::memory::Memory;
+    use eventlog::local::meta::Clock;
+
+    use super::*;
+    use crate::snapshot::Snapshot;
+
+    #[test]
+    fn partition_that_does_not_fit_is_refused() {
+        let snapshots = Snapshots::new(Arc::new(Memory::default()), Path::new("snapshots"));
+        let meta = Meta::new(1, Clock::Wall, Partitions::all(2));
+        let source = PartitionId { log: meta.topic_id(Topic::Scans), topic: Topic::Scans, partition: 0 };
+        let snapshot = Snapshot {
+            source,
+            offset: 1,
+            behaviour: 1,
+            state: vec![0; 3_000_000],
+            chain: None,
+            new: Vec::new(),
+            memory: 0,
+        };
+        snapshots.write(&snapshot).expect("room");
+        let (rules, published) = (RulesCache::fixed(Library::new()), Box::new(|_, _, _| ()));
+        let (policy, registry) = (SnapshotPolicy::default(), Registry::new());
+        let context = WorkerContext::new(meta, rules, snapshots, policy, RunMode::Fleet, published, &registry);
+        let [stored, new] = [0, 1].map(|partition| TopicPartition::new(Topic::Scans, partition));
+        assert_eq!(context.check_memory(stored), Ok(()), "there is no maximum");
+        let context = context.with_memory(Some(4_000_000));
+        assert_eq!(context.check_memory(stored), Ok(()));
+        let other = Progress::new(new, 0);
+        *other.sizes.lock() = vec![("shoppers", 1_000_000), ("duplicates", 500_000)];
+        context.progress_map().insert(new, other);
+        let told = context.check_memory(stored).expect_err("too much");
+        assert!(told.contains("about 3 MB, and 2 of the 4 MB of --memory are in use"), "{told}");
+        assert_eq!(context.check_memory(new), Ok(()), "a partition without a snapshot takes nothing yet");
     }
 }

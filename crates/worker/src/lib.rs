@@ -8,8 +8,6 @@
 //! - [`context`]: what the lanes of a process share, and the progress of their tasks
 //! - [`rules_cache`]: the rules that markers may name
 //! - [`snapshot`]: saved states in a store, each with a manifest that is published last
-//! - [`segment`]: the pieces in which a large state is stored
-//! - `saver`: how a task stores its state in segments, bit by bit
 //! - [`ledger_consumer`]: the thread that writes facts to the ledger
 
 pub mod context;
@@ -18,8 +16,6 @@ pub mod lane;
 pub mod ledger_consumer;
 mod restorer;
 pub mod rules_cache;
-mod saver;
-pub mod segment;
 pub mod snapshot;
 pub mod supervisor;
 pub mod task;

@@ -98,6 +98,11 @@ impl Attempt {
     fn restored(&mut self, context: &WorkerContext) -> Option<LaneCommand> {
         let Request { partition, incarnation, .. } = self.request;
         let timer = context.metrics.restore_seconds.start_timer();
+        if let Err(why) = context.check_memory(partition) {
+            timer.stop_and_discard();
+            self.report(context, &why);
+            return None;
+        }
         let opened = context.rules_cache.refreshed();
         let opened = opened.map(|library| open_task(&context.meta, partition, &context.snapshots, &library));
         let why = match opened {
@@ -117,10 +122,16 @@ impl Attempt {
             Err(why) => format!("the rules cannot be read: {why}"),
         };
         timer.stop_and_discard();
+        self.report(context, &why);
+        None
+    }
+
+    /// Reports why the task is not restored yet.
+    fn report(&mut self, context: &WorkerContext, why: &str) {
+        let partition = self.request.partition;
         context.report_waiting(partition, &format!("{why}; it is tried again"), &self.request.wanted);
         if !std::mem::replace(&mut self.is_logged, true) {
             warn!(topic = %partition.topic, partition = partition.partition, why, "a task cannot be restored; it is tried again, others go on");
         }
-        None
     }
 }

@@ -13,14 +13,14 @@ use domain::protocol::behaviour::Build;
 use domain::protocol::error::RestoreError;
 use domain::protocol::kept::Kept;
 use domain::protocol::positions::{Admission, Missing, Positions, ProtocolError};
-use domain::protocol::segments::Segments;
+use domain::protocol::stage::segments::Segments;
 use domain::protocol::stage::{Desk, Output, RecordMark, Stage, StageOptions};
 use eventlog::api::Record;
 use eventlog::error::LogError;
 use eventlog::local::meta::{Clock, Meta};
 
-use crate::saver::{CHANGED_MAX, Saver};
-use crate::segment::NewSegment;
+use crate::snapshot::saver::{CHANGED_MAX, Saver};
+use crate::snapshot::segment::NewSegment;
 use crate::snapshot::{Listed, Snapshot, SnapshotError, Snapshots};
 
 /// The fix where the log begins after the offset of a snapshot.
@@ -335,7 +335,8 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
             return is_begun;
         }
         let (behaviour, state) = (self.stage.behaviour(), self.stage.save());
-        let snapshot = Snapshot { source: self.source, offset, behaviour, state, chain: None, new: Vec::new() };
+        let snapshot =
+            Snapshot { source: self.source, offset, behaviour, state, chain: None, new: Vec::new(), memory: 0 };
         self.waiting = Some((self.sent, snapshot));
         true
     }
@@ -366,7 +367,8 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
 
     fn snapshot(&mut self) -> Option<Snapshot> {
         let snapshot = if self.saver.is_cut() {
-            (self.sent_at_cut <= self.durable).then(|| self.saver.finish(self.source))??
+            let memory = self.stage.desk().sizes().iter().map(|(_, bytes)| *bytes as u64).sum();
+            (self.sent_at_cut <= self.durable).then(|| self.saver.finish(self.source, memory))??
         } else {
             self.waiting.take_if(|(sent, _)| *sent <= self.durable)?.1
         };

@@ -14,7 +14,7 @@ use crate::model::rules::{Campaign, RulesSeq};
 use crate::model::time::{Day, Millis};
 use crate::protocol::behaviour::Behaviour;
 use crate::protocol::error::{DeskError, RestoreError};
-use crate::protocol::segments::Segments;
+use crate::protocol::stage::segments::Segments;
 use crate::protocol::stage::{Desk, Outbox};
 use crate::table::uniform::UniformMap;
 

@@ -8,7 +8,7 @@ use domain::model::time::Millis;
 use domain::protocol::behaviour::Behaviour;
 use domain::protocol::error::{DeskError, RestoreError};
 use domain::protocol::positions::{Admission, Position, Positions};
-use domain::protocol::segments::Segments;
+use domain::protocol::stage::segments::Segments;
 use domain::protocol::stage::{Desk, Outbox, Output, Stage, StageOptions};
 use proptest::prelude::*;
 

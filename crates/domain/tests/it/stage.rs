@@ -13,7 +13,7 @@ use domain::protocol::behaviour::{Behaviour, Build};
 use domain::protocol::error::{DeskError, RestoreError};
 use domain::protocol::genesis::Genesis;
 use domain::protocol::positions::{Admission, Positions, ProtocolError};
-use domain::protocol::segments::Segments;
+use domain::protocol::stage::segments::Segments;
 use domain::protocol::stage::{BEHAVIOUR, Desk, Marker, Outbox, Output, Stage, StageOptions, marker_record};
 
 /// Answers every frame with `facts` large facts.

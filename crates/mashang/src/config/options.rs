@@ -29,6 +29,23 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     u64::try_from(ms).map(Duration::from_millis).map_err(|_| "is negative".to_owned())
 }
 
+/// A number of bytes, such as `8GB`, `500MB` or `8GiB`.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => 0,
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).filter(|&bytes| bytes > 0);
+    bytes.ok_or_else(|| format!("is {text}: give a size, such as 8GB or 500MB"))
+}
+
 pub(crate) fn header_name(text: &str) -> Result<HeaderName, String> {
     text.parse().map_err(|_| format!("{text} is no name of a header: give letters, digits and hyphens"))
 }
@@ -124,3 +141,20 @@ impl FromStr for Udp {
 
 /// The default port of CoAP (RFC 7252, section 6.1).
 const COAP_PORT: u16 = 5683;
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, expected) in
+            [("8GB", 8_000_000_000), ("500MB", 500_000_000), ("2GiB", 1 << 31), ("7", 7), ("1KiB", 1024)]
+        {
+            assert_eq!(bytes(text), Ok(expected));
+        }
+        for text in ["", "GB", "8 GB", "8TB", "0GB", "-1", "1.5GB", "99999999999GB", "8gb", "é"] {
+            assert!(bytes(text).expect_err(text).contains("give a size"));
+        }
+    }
+}

@@ -9,7 +9,7 @@ use eventlog::kafka::settings::Settings as Kafka;
 use ledger::url::LedgerUrl;
 
 use crate::config::groups::{GroupArgs, HttpArgs, IngestArgs, KafkaArgs, ProcessArgs, Spool, SpoolArgs};
-use crate::config::options::duration;
+use crate::config::options::{bytes, duration};
 use crate::store::Store;
 use crate::usage;
 
@@ -78,6 +78,9 @@ pub(crate) struct WorkerArgs {
     /// Interval of snapshots, such as 60s
     #[arg(long, env = "MASHANG_SNAPSHOT_EVERY", value_name = "DURATION", value_parser = duration, default_value = "60s")]
     snapshot_every: Duration,
+    /// Memory for the desks' states, such as 8GB: partitions that do not fit are not restored here
+    #[arg(long, env = "MASHANG_MEMORY", value_name = "BYTES", value_parser = bytes)]
+    memory: Option<u64>,
     #[command(flatten)]
     group: GroupArgs,
 }
@@ -139,6 +142,7 @@ pub(crate) struct Worker {
     pub(crate) desks: Vec<DeskArg>,
     pub(crate) lanes: usize,
     pub(crate) snapshot_every: Duration,
+    pub(crate) memory: Option<u64>,
     pub(crate) group: GroupArgs,
 }
 
@@ -205,6 +209,7 @@ impl WorkerArgs {
             desks: if self.desk.is_empty() { all() } else { self.desk },
             lanes: self.lanes.map_or(processors, usize::from),
             snapshot_every: self.snapshot_every,
+            memory: self.memory,
             group: self.group,
         })
     }

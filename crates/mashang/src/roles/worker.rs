@@ -80,6 +80,7 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
         published,
         &base.registry,
     );
+    let context = context.with_memory(settings.memory);
     on_runtime(run(settings, base, Arc::new(context), memberships))
 }
 

@@ -10,7 +10,7 @@ use domain::model::rules::rulebook::Library;
 use domain::model::time::Millis;
 use domain::protocol::behaviour::Behaviour;
 use domain::protocol::error::{DeskError, RestoreError};
-use domain::protocol::segments::Segments;
+use domain::protocol::stage::segments::Segments;
 use domain::protocol::stage::{Desk, Marker, Outbox};
 
 /// Maximum number of expired keys that one event removes; further ones stay until later events.

@@ -14,7 +14,7 @@ use domain::protocol::stage::{Output, RecordMark};
 use eventlog::api::Record;
 use eventlog::error::LogError;
 use eventlog::local::meta::Meta;
-use worker::segment::NewSegment;
+use worker::snapshot::segment::NewSegment;
 use worker::snapshot::{Snapshot, Snapshots};
 use worker::task::{DeskTask, Task, TaskError};
 

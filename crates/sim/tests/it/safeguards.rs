@@ -61,7 +61,7 @@ fn without_expiry_at_probe_seed_fails() {
 #[test]
 fn without_acks_before_manifest_seed_fails() {
     let lost = "a frame is lost";
-    check(&[ManifestAfterAcks], &[process(32, lost), fleet(3, lost)]);
+    check(&[ManifestAfterAcks], &[process(6, lost), fleet(3, lost)]);
 }
 
 #[test]

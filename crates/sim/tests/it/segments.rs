@@ -16,8 +16,8 @@ use eventlog::files::Files;
 use eventlog::files::memory::Memory;
 use eventlog::local::meta::{Clock, Meta};
 use sim::generate::rng::Rng;
-use worker::segment::SegmentSizes;
 use worker::snapshot::Snapshots;
+use worker::snapshot::segment::SegmentSizes;
 use worker::task::{DeskTask, Task};
 
 use crate::restored::{Records, SEEDS, behind, scans};
@@ -165,4 +165,39 @@ fn task_restored_from_segments_answers_like_uninterrupted_desk() {
         let Met { restored, long, slow, lost, rebased } = met;
         assert!([restored, long, slow, lost, rebased].iter().all(|count| *count >= 3), "{met:?}");
     }
+}
+
+/// The segments of the last snapshot of a seed, one after the other missing and damaged.
+#[test]
+fn segment_that_is_missing_or_damaged_is_named() {
+    let (library, records) = scans(3);
+    let never = by_record::<ShopperDesk>(&records, &library);
+    let disk = Memory::default();
+    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let (rng, mut met) = (Rng::new(3), Met::default());
+    let mut run =
+        Run { records: &records, library: &library, rng, files: Arc::clone(&files), sizes: (250, 900), met: &mut met };
+    run.check::<ShopperDesk>(&never);
+    let source = PartitionId { log: meta().topic_id(Topic::Scans), topic: Topic::Scans, partition: 0 };
+    let snapshots = run.snapshots();
+    let chain = snapshots.latest(source).expect("a snapshot").and_then(|snapshot| snapshot.chain).expect("segments");
+    assert!(chain.segments.len() > 2);
+    for segment in &chain.segments {
+        let path = Path::new("snapshots/scans-0").join(&segment.name);
+        let bytes = eventlog::files::read(&*files, &path).expect("a segment");
+        let told = |what: &str| {
+            let opened = DeskTask::<ShopperDesk>::open(Build::this(), &meta(), 0, &snapshots, &library);
+            let told = opened.expect_err("it is not whole").to_string();
+            assert!(told.contains(&format!("its segment {} is {what}", segment.name)), "{told}");
+        };
+        files.remove(&path).expect("a file");
+        told("missing");
+        let file = files.open(&path, true).expect("a file");
+        let mut flipped = bytes.clone();
+        flipped[bytes.len() / 2] ^= 1;
+        file.write_at(&flipped, 0).expect("room");
+        told("not as it was written");
+        file.write_at(&bytes, 0).expect("room");
+    }
+    run.open::<ShopperDesk>();
 }

@@ -54,6 +54,8 @@ impl RunningTask {
     pub(crate) fn new(context: &WorkerContext, task: Box<dyn Task>, number: u64) -> Self {
         let source = task.source();
         let progress = Progress::new(source.topic_partition(), task.settled());
+        // At once: the next restore counts it.
+        *progress.sizes.lock() = task.sizes();
         let desk = desk_of(source.topic).name;
         // Partitions take turns: two large snapshots at once would keep more processors from everything else.
         let partitions = u32::from(context.meta.partitions.of(source.topic).max(1));

@@ -9,7 +9,7 @@ use eventlog::api::now_ms;
 use tracing::{debug, info, warn};
 
 use crate::context::{Progress, WorkerContext};
-use crate::segment::NewSegment;
+use crate::snapshot::segment::NewSegment;
 use crate::snapshot::{Snapshot, SnapshotError};
 
 /// Maximum number of a lane's snapshots and segments that are handed over and not written; further ones are put off.
@@ -105,7 +105,8 @@ mod tests {
     fn full_queue_has_room_once_a_snapshot_is_written() {
         let (queue, unwritten) = snapshot_queue();
         let source = PartitionId { log: 1, topic: Topic::Scans, partition: 0 };
-        let snapshot = Snapshot { source, offset: 1, behaviour: 1, state: Vec::new(), chain: None, new: Vec::new() };
+        let snapshot =
+            Snapshot { source, offset: 1, behaviour: 1, state: Vec::new(), chain: None, new: Vec::new(), memory: 0 };
         for _ in 0..UNWRITTEN_MAX {
             assert!(queue.has_room());
             queue.send(snapshot.clone(), Progress::new(source.topic_partition(), 0));

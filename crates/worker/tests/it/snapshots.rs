@@ -10,7 +10,7 @@ use worker::snapshot::{Snapshot, Snapshots};
 const SOURCE: PartitionId = PartitionId { log: 7, topic: Topic::Scans, partition: 0 };
 
 fn snapshot(offset: u64, byte: u8) -> Snapshot {
-    Snapshot { source: SOURCE, offset, behaviour: 1, state: vec![byte; 100], chain: None, new: Vec::new() }
+    Snapshot { source: SOURCE, offset, behaviour: 1, state: vec![byte; 100], chain: None, new: Vec::new(), memory: 0 }
 }
 
 /// A zombie and its successor reach the same offset: their states are equal, their bytes may differ.
@@ -98,4 +98,17 @@ fn large_state_is_read_back_whole() {
         disk.crash(Loss::Everything);
         assert!(snapshots.latest(SOURCE).expect("whole") == Some(large), "{bytes} bytes");
     }
+}
+
+#[test]
+fn manifest_of_a_newer_format_asks_for_an_upgrade() {
+    let disk = Memory::default();
+    let snapshots = Snapshots::new(Arc::new(disk.clone()), Path::new("data/snapshots"));
+    snapshots.write(&snapshot(5, 1)).expect("room");
+    let dir = Path::new("data/snapshots/scans-0");
+    let newer = br#"{"format":4,"shards":[1,2],"state":7}"#;
+    eventlog::files::publish(&disk, dir, "00000000000000000009.manifest.json", newer).expect("room");
+    let told = snapshots.latest(SOURCE).expect_err("a newer format").to_string();
+    assert!(told.contains("00000000000000000009.manifest.json"), "{told}");
+    assert!(told.contains("is of format 4, and this build reads up to 3: upgrade this build"), "{told}");
 }

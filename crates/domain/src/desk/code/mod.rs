@@ -21,7 +21,7 @@ use crate::model::time::Millis;
 use crate::protocol::behaviour::Behaviour;
 use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::kept::Kept;
-use crate::protocol::segments::Noted;
+use crate::protocol::stage::segments::Noted;
 use crate::protocol::stage::{Desk, Outbox};
 
 use pages::{BatchCodes, Delivery, Scanned};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::pages::{BatchCodes, Slot, Story};
 use super::{CodeDesk, Item};
 use crate::frame::{self, DecodeError, encode, encode_into};
-use crate::protocol::segments::{Noted, Segments};
+use crate::protocol::stage::segments::{Noted, Segments};
 
 /// What a segment stores, after the name of the merchant.
 #[derive(Debug, Serialize, Deserialize)]

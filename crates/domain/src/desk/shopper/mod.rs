@@ -28,7 +28,7 @@ use crate::model::time::Millis;
 use crate::protocol::behaviour::Behaviour;
 use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::kept::Kept;
-use crate::protocol::segments::Segments;
+use crate::protocol::stage::segments::Segments;
 use crate::protocol::stage::{Desk, Marker, Outbox};
 
 /// Size that an event has at least in a frame, bytes, as long as its keys are uniform.

@@ -3,10 +3,12 @@
 //! - `run`, `rules`: the commands `run` and `rules check`
 //! - `promises`: what may follow rules in force, and the public notice
 //! - `ledger`: exports and explanations
+//! - `buckets`: stores in buckets that cannot be used
 //! - `codes`: the commands `mint` and `code`
 //! - `files`: files that are compressed, torn or no text
 //! - `proofs`: draws recomputed, and proofs of what a log holds
 
+mod buckets;
 mod codes;
 mod files;
 mod ledger;

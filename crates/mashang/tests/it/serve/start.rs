@@ -285,7 +285,7 @@ fn damage_stops_the_start_with_its_place() {
         dir.path(),
         &AGAIN,
         &expect![[r#"
-            mashang: data/snapshots/scans-0/00000000000000000002.manifest.json: the snapshot of scans partition 0 is torn: its state cannot be read: No such file or directory (os error 2); put it back from a copy, or remove this manifest to go back to the snapshot before it, if the log reaches back so far
+            mashang: data/snapshots/scans-0/00000000000000000002.manifest.json: the snapshot of scans partition 0 is torn: its state is missing; put it back from a copy, or remove this manifest to go back to the snapshot before it, if the log reaches back so far
             exit status 1
         "#]],
     );

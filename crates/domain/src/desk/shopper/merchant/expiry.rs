@@ -7,7 +7,7 @@ use crate::desk::shopper::resolve::EventContext;
 use crate::model::ids::{digest128, join_keys};
 use crate::model::rules::RulesSeq;
 use crate::model::time::{DAY_MS, Millis};
-use crate::protocol::segments::Noted;
+use crate::protocol::stage::segments::Noted;
 use crate::table::changes::{Change, put};
 use crate::table::uniform::UniformSet;
 

@@ -13,7 +13,7 @@ use crate::desk::shopper::money::order::Order;
 use crate::desk::shopper::shoppers::Shoppers;
 use crate::frame::{DecodeError, encode_into};
 use crate::model::time::{Day, Millis};
-use crate::protocol::segments::Noted;
+use crate::protocol::stage::segments::Noted;
 use crate::table::bucket::Bucket;
 use crate::table::changes::{Change, changes, put};
 use crate::table::table::{PARTS, Table};

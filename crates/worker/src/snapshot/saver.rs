@@ -4,10 +4,10 @@
 use std::collections::VecDeque;
 
 use domain::model::address::PartitionId;
-use domain::protocol::segments::Segments;
+use domain::protocol::stage::segments::Segments;
 use domain::protocol::stage::{Desk, Stage};
 
-use crate::segment::{Chain, Fate, NewSegment, Segment, SegmentKind};
+use crate::snapshot::segment::{Chain, Fate, NewSegment, Segment, SegmentKind};
 use crate::snapshot::{Snapshot, Snapshots};
 
 /// A new base is due when the changes are this part of the base.
@@ -194,7 +194,7 @@ impl Saver {
     }
 
     /// The snapshot of a cut that is written to its end, with the segments that nobody has taken.
-    pub(crate) fn finish(&mut self, source: PartitionId) -> Option<Snapshot> {
+    pub(crate) fn finish(&mut self, source: PartitionId, memory: u64) -> Option<Snapshot> {
         let cut = self.cut.take_if(|cut| cut.is_written)?;
         let chain = self.chain.as_mut()?;
         chain.segments.extend(cut.segments.iter().cloned());
@@ -208,7 +208,7 @@ impl Saver {
         let chain = self.chain.clone().map(|chain| Chain { handed_out: self.handed_out, ..chain });
         // The manifest.
         self.handed_out += 1;
-        Some(Snapshot { source, offset: cut.offset, behaviour: cut.behaviour, state: cut.head, chain, new })
+        Some(Snapshot { source, offset: cut.offset, behaviour: cut.behaviour, state: cut.head, chain, new, memory })
     }
 
     fn cut<D: Desk>(&mut self, stage: &mut Stage<D>) {

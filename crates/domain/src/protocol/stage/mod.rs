@@ -7,7 +7,13 @@
 //! sends both frames again. Any other mismatch stops the partition, and the error names both positions. So frames of a zombie
 //! are dropped, and a lost frame, a torn log or a diverging desk is an alarm, never a wrong number.
 //!
+//! - [`outbox`]: a desk's answers to one record
+//! - [`segments`]: how a snapshot stores what changed
+//!
 //! The module `positions` has the reader's rule; this one has the writer's part: which records a stage applies, and its answers.
+
+pub mod outbox;
+pub mod segments;
 
 use std::collections::BTreeMap;
 
@@ -22,10 +28,10 @@ use crate::protocol::behaviour::{Behaviour, Build};
 use crate::protocol::error::{DeskError, RestoreError};
 use crate::protocol::genesis::Genesis;
 use crate::protocol::kept::Kept;
-pub use crate::protocol::outbox::{Outbox, Output};
 use crate::protocol::positions::{Admission, Position, Positions, ProtocolError};
 use crate::protocol::reject;
-use crate::protocol::segments::Segments;
+pub use outbox::{Outbox, Output};
+use segments::Segments;
 
 /// The behaviour of this build, which its markers name.
 pub const BEHAVIOUR: u32 = Build::this().own().number;

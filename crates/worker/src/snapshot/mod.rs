@@ -4,6 +4,12 @@
 //! since the one before. The manifest is written last and atomically, and never changes.
 //! The last `KEPT` snapshots of a partition stay. A manifest whose state is missing or damaged is an error: a stage with a
 //! lost state does not begin empty.
+//!
+//! - [`segment`]: the pieces in which a large state is stored
+//! - `saver`: how a task stores its state in segments, part by part
+
+pub(crate) mod saver;
+pub mod segment;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -11,13 +17,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use domain::model::address::{PartitionId, Topic};
+use domain::model::address::{PartitionId, Topic, TopicPartition};
 use eventlog::files::Files;
 use eventlog::objects::{Directory, Objects};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::segment::{Chain, Fate, NewSegment, Segment, SegmentKind, SegmentSizes};
+use crate::snapshot::segment::{Chain, Fate, NewSegment, Segment, SegmentKind, SegmentSizes};
 
 /// Number of snapshots that are kept for each partition; older ones are removed.
 pub(crate) const KEPT: usize = 3;
@@ -46,6 +52,8 @@ pub struct Snapshot {
     pub chain: Option<Chain>,
     /// Those of them that are not handed to a writer yet.
     pub new: Vec<NewSegment>,
+    /// Approximate memory of the state, bytes; 0 if it is not known.
+    pub memory: u64,
 }
 
 /// The partition and offset of a published snapshot.
@@ -78,6 +86,9 @@ struct Manifest {
     since: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     segments: Vec<Segment>,
+    /// Approximate memory of a state in segments, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory: Option<u64>,
 }
 
 /// What every manifest has, of any format.
@@ -264,6 +275,8 @@ impl Snapshots {
             state: state.to_owned(),
             since: chain.map(|chain| chain.since),
             segments: chain.map(|chain| chain.segments.clone()).unwrap_or_default(),
+            // Builds before segments know no such field.
+            memory: chain.map(|_| snapshot.memory),
         };
         let bytes = serde_json::to_vec(&manifest).expect("numbers and words");
         let at = format!("{folder}/{}", name(snapshot.offset, MANIFEST));
@@ -369,6 +382,17 @@ impl Snapshots {
     /// The snapshot is torn, or its manifest is of another partition or offset, or the store cannot be read.
     pub fn read(&self, listed: &Listed) -> Result<Snapshot, SnapshotError> {
         let Listed { topic, partition, offset } = *listed;
+        let (manifest, log) = self.read_manifest(listed)?;
+        let Manifest { state: name, bytes, crc32c, since, segments, behaviour, memory, .. } = manifest;
+        let state = self.read_part(listed, &Segment { name, bytes, crc32c })?;
+        let chain = since.map(|since| Chain { since, segments, ..Chain::default() });
+        let (source, new, memory) = (PartitionId { log, topic, partition }, Vec::new(), memory.unwrap_or_default());
+        Ok(Snapshot { source, offset, behaviour, state, chain, new, memory })
+    }
+
+    /// A manifest, and the log that it is of.
+    fn read_manifest(&self, listed: &Listed) -> Result<(Manifest, u128), SnapshotError> {
+        let Listed { topic, partition, offset } = *listed;
         let at = self.manifest(listed);
         let torn = |what: String| self.torn(listed, what);
         let bytes = self.objects.read(&at).map_err(self.io_at(&at, "read"))?;
@@ -385,10 +409,17 @@ impl Snapshots {
         if (manifest.topic, manifest.partition, manifest.offset) != (topic, partition, offset) {
             return Err(torn("it is of another partition or offset".to_owned()));
         }
-        let Manifest { state: name, bytes, crc32c, since, segments, behaviour, .. } = manifest;
-        let state = self.read_part(listed, &Segment { name, bytes, crc32c })?;
-        let chain = since.map(|since| Chain { since, segments, ..Chain::default() });
-        Ok(Snapshot { source: PartitionId { log, topic, partition }, offset, behaviour, state, chain, new: Vec::new() })
+        Ok((manifest, log))
+    }
+
+    /// Approximate memory that the latest state of a partition takes, bytes; 0 if there is none, or it is not known.
+    ///
+    /// # Errors
+    /// Its manifest cannot be read.
+    pub(crate) fn memory(&self, TopicPartition { topic, partition }: TopicPartition) -> Result<u64, SnapshotError> {
+        let Some(offset) = self.offsets(topic, partition)?.pop() else { return Ok(0) };
+        let (manifest, _) = self.read_manifest(&Listed { topic, partition, offset })?;
+        Ok(manifest.memory.unwrap_or(manifest.bytes))
     }
 
     /// Reads a snapshot to its end.
@@ -410,14 +441,14 @@ impl Snapshots {
     }
 
     fn read_part(&self, listed: &Listed, part: &Segment) -> Result<Vec<u8>, SnapshotError> {
-        let what = if part.name.ends_with(SEGMENT) { "segment" } else { "state" };
+        let what = if part.name.ends_with(SEGMENT) { format!("segment {}", part.name) } else { "state".to_owned() };
         let at = format!("{}/{}", self.folder_of(listed.topic, listed.partition), part.name);
         let bytes = self.objects.read(&at).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => self.torn(listed, format!("its {what} {} is missing", part.name)),
+            io::ErrorKind::NotFound => self.torn(listed, format!("its {what} is missing")),
             _ => self.io_at(&at, "read")(error),
         })?;
         if bytes.len() as u64 != part.bytes || crc32c::crc32c(&bytes) != part.crc32c {
-            return Err(self.torn(listed, format!("its {what} {} is not as it was written", part.name)));
+            return Err(self.torn(listed, format!("its {what} is not as it was written")));
         }
         Ok(bytes)
     }
