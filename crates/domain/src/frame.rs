@@ -384,6 +384,9 @@ fn seal_header(record: &mut [u8], count: u32) {
     record[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
 }
 
+/// Maximum size of a value in a stored row, bytes.
+const ROW_VALUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Encodes a value that is stored as a whole, such as a desk's state.
 #[must_use]
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
@@ -431,8 +434,14 @@ pub fn item<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
     take(bytes).map(|(item, _)| item)
 }
 
-/// The item at the beginning of these bytes, and what follows it.
-pub(crate) fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError> {
+/// The value at the beginning of the bytes of a stored row, and what follows it. A damaged length takes no memory beyond a bound.
+pub(crate) fn take_from_row<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError> {
+    let decoded = bincode::serde::borrow_decode_from_slice(bytes, CONFIG.with_limit::<ROW_VALUE_BYTES_MAX>());
+    let (value, used) = decoded.map_err(|why| DecodeError::Malformed(why.to_string()))?;
+    Ok((value, &bytes[used..]))
+}
+
+fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError> {
     let decoded = bincode::serde::borrow_decode_from_slice(bytes, CONFIG);
     let (item, used) = decoded.map_err(|why| DecodeError::Malformed(why.to_string()))?;
     Ok((item, &bytes[used..]))

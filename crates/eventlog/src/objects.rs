@@ -46,7 +46,7 @@ pub trait Objects: Debug + Send + Sync {
     /// As the store says; the object may be there all the same.
     fn publish(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
-    /// Removes objects of one folder; those that are not there are not an error. They are gone for good when this returns.
+    /// Removes objects of one folder; those that are not there are not an error. They stay removed once this returns.
     ///
     /// # Errors
     /// The name that cannot be removed, and why.

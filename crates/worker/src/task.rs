@@ -129,16 +129,16 @@ pub trait Task: Debug + Send {
     /// while an earlier one waits, without new records, or with a frame missing.
     fn take_snapshot(&mut self) -> bool;
 
-    /// Whether a snapshot that is begun needs [`Task::advance_snapshot`].
-    fn is_saving(&self) -> bool;
+    /// Whether a snapshot that is begun needs [`Task::advance_snapshot`], or, unless it is the last, the base beside it.
+    fn is_saving(&self, is_last: bool) -> bool;
 
-    /// Goes on with a snapshot that is begun, by about so many bytes.
+    /// Goes on with a snapshot that is begun, by about this number of bytes.
     fn advance_snapshot(&mut self, bytes: usize);
 
     /// Number of segments that can be written ahead of their snapshot.
     fn segments_ready(&self) -> usize;
 
-    /// A segment that can be written ahead of its snapshot; the snapshot has those that nobody took.
+    /// A segment that can be written ahead of its snapshot; the snapshot has those that were not taken.
     fn segment(&mut self) -> Option<NewSegment>;
 
     /// Whether so much has changed since the last snapshot that one is due.
@@ -341,8 +341,8 @@ impl<D: Desk + Debug + Send> Task for DeskTask<D> {
         true
     }
 
-    fn is_saving(&self) -> bool {
-        self.saver.is_busy() || (self.saver.is_cut_due() && self.missing() == 0)
+    fn is_saving(&self, is_last: bool) -> bool {
+        self.saver.is_busy(is_last) || (self.saver.is_cut_due() && self.missing() == 0)
     }
 
     fn advance_snapshot(&mut self, bytes: usize) {

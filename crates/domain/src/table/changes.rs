@@ -2,6 +2,7 @@
 
 use crate::frame::DecodeError;
 use crate::model::time::{Day, Millis};
+use crate::table::part::TIME_MAX;
 use crate::table::recent::Minute;
 
 /// Size of the bits of a key that a compact table compares, bytes.
@@ -73,8 +74,9 @@ fn first(bytes: &mut &[u8]) -> Option<Change> {
         0 => Change::Delivered { key, minute: Minute::from_le_bytes(take(bytes)?) },
         1 => Change::Distinct { key, day: Day::from_le_bytes(take(bytes)?) },
         2 => {
-            let time = Millis::from_le_bytes(take(bytes)?);
-            Change::Counted { key, time, received: Millis::from_le_bytes(take(bytes)?) }
+            let (time, received) = (Millis::from_le_bytes(take(bytes)?), Millis::from_le_bytes(take(bytes)?));
+            let is_time = |time| (0..=TIME_MAX).contains(&time);
+            (is_time(time) && is_time(received)).then_some(Change::Counted { key, time, received })?
         }
         3 => Change::Entered { key },
         4 => Change::Closed { key },

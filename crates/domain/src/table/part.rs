@@ -14,6 +14,8 @@ const FULL: (usize, usize) = (11, 12);
 /// Slots in use, of 1,024, after a part was built anew: between the first number and the sum of both. It differs between parts, so
 /// that not all of them are built anew at one time.
 const REBUILT: (usize, usize) = (680, 180);
+/// The highest time that a part can have.
+pub(super) const TIME_MAX: i64 = (1 << 48) - 1;
 /// The most slots in use, of 1,024, in a part that is made for a number of keys.
 const PRESIZED: usize = 870;
 
@@ -188,6 +190,9 @@ impl<B: Bucket> Serialize for Part<B> {
 impl<'de, B: Bucket> Deserialize<'de> for Part<B> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let (base, written, bytes): (i64, usize, serde_bytes::ByteBuf) = Deserialize::deserialize(from)?;
+        if !(0..=TIME_MAX).contains(&base) || written > usize::MAX / 2 {
+            return Err(D::Error::custom("a part of a table has a number that no part has"));
+        }
         let (words, []) = bytes.as_chunks::<8>() else { return Err(D::Error::custom("a part of a table is cut")) };
         let (buckets, []) = words.as_chunks::<8>() else { return Err(D::Error::custom("a bucket of a table is cut")) };
         let buckets: Vec<B> = buckets.iter().map(|words| B::from_words(words.map(u64::from_le_bytes))).collect();

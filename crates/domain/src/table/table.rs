@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::bucket::{Bucket, EXTRA_BITS, KeyBucket, Remainder, TimeBucket};
 use super::part::Part;
 use super::uniform::{UniformMap, UniformSet};
-use crate::frame::{DecodeError, decode, encode};
+use crate::frame::{DecodeError, encode, take_from_row};
 
 /// Keys alone.
 pub type KeyTable = Table<KeyBucket>;
@@ -161,7 +161,7 @@ impl<B: Bucket> Table<B> {
     /// # Errors
     /// The bytes are not a part, or there is no such part.
     pub(crate) fn restore_part(&mut self, index: usize, bytes: &[u8]) -> Result<(), DecodeError> {
-        let part = decode(bytes)?;
+        let part = take_from_row(bytes)?.0;
         if self.parts.is_empty() {
             self.parts = vec![Part::default(); PARTS];
             self.small = UniformMap::default();

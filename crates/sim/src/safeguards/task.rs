@@ -139,8 +139,8 @@ impl Task for TaskWithout {
         self.inner.take_snapshot()
     }
 
-    fn is_saving(&self) -> bool {
-        self.inner.is_saving()
+    fn is_saving(&self, is_last: bool) -> bool {
+        self.inner.is_saving(is_last)
     }
 
     fn advance_snapshot(&mut self, bytes: usize) {

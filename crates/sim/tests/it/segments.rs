@@ -10,6 +10,7 @@ use domain::desk::shopper::ShopperDesk;
 use domain::model::address::{PartitionId, Partitions, Topic};
 use domain::model::rules::rulebook::Library;
 use domain::protocol::behaviour::Build;
+use domain::protocol::stage::segments::Segments;
 use domain::protocol::stage::{Desk, Output, Stage, StageOptions};
 use eventlog::api::Record;
 use eventlog::files::Files;
@@ -200,4 +201,61 @@ fn segment_that_is_missing_or_damaged_is_named() {
         file.write_at(&bytes, 0).expect("room");
     }
     run.open::<ShopperDesk>();
+}
+
+/// Segments that are cut, or have other bytes than were written, are refused or restored to something; never is there a panic.
+#[test]
+fn damaged_segments_are_refused_without_a_panic() {
+    let (mut refused, mut taken) = (0, 0);
+    for seed in 0..20 {
+        let (library, records) = scans(seed);
+        let answers = damage::<ShopperDesk>(seed, &records, &library, (&mut refused, &mut taken));
+        damage::<CodeDesk>(seed, &behind(&records, &answers, Topic::Draws), &library, (&mut refused, &mut taken));
+    }
+    assert!(refused > 500 && taken > 500, "{refused} refused, {taken} taken");
+}
+
+fn damage<D: Desk>(
+    seed: u64,
+    records: &Records,
+    library: &Library,
+    (refused, taken): (&mut usize, &mut usize),
+) -> Vec<Output> {
+    let (options, partitions) = (StageOptions::default(), Partitions::all(1));
+    let mut stage = Stage::<D>::new(options, D::default(), 1, 0, partitions);
+    let mut answers = Vec::new();
+    for (offset, (append, record)) in (0..).zip(records) {
+        stage.step(offset, *append, record, library, &mut answers).expect("a frame");
+        if offset == 5 {
+            stage.segments().track();
+        }
+    }
+    let (mut base, mut cut) = (Vec::new(), Vec::new());
+    stage.segments().begin_base();
+    while !stage.segments().write_base(usize::MAX, &mut base) {}
+    stage.segments().cut();
+    while !stage.segments().write_cut(usize::MAX, &mut cut) {}
+    let head = stage.save_head();
+    let mut rng = Rng::new(seed);
+    for _ in 0..60 {
+        for whole in [&base, &cut].into_iter().filter(|whole| !whole.is_empty()) {
+            let mut bytes = whole.clone();
+            if rng.percent(20) {
+                bytes.truncate(rng.below(bytes.len()));
+            }
+            for _ in 0..1 + rng.below(3) {
+                let at = rng.below(bytes.len().max(1));
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = u8::try_from(rng.below(256)).expect("a byte");
+                }
+            }
+            let mut restored = Stage::<D>::restore(options, &head, 1, 0, partitions, library).expect("a head");
+            match restored.segments().load_segment(&bytes) {
+                Ok(()) => *taken += 1,
+                Err(_) => *refused += 1,
+            }
+            restored.segments().loaded();
+        }
+    }
+    answers
 }

@@ -194,7 +194,7 @@ impl RunningTask {
             {
                 queue.send_segment(self.task.source(), segment);
             }
-            let is_saving = self.task.is_saving();
+            let is_saving = self.task.is_saving(is_last);
             pace.set_saving(self.task.source().topic_partition(), is_saving);
             let has_time = is_last || (began.elapsed() < SAVE_FOR && self.task.segments_ready() == 0);
             if !is_saving || !has_time {

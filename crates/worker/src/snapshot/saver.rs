@@ -26,7 +26,7 @@ pub(crate) struct Saver {
     handed_out: u64,
     base: Option<Base>,
     cut: Option<Cut>,
-    /// Segments that nobody has taken yet.
+    /// Segments that wait to be taken.
     ready: VecDeque<NewSegment>,
 }
 
@@ -120,12 +120,13 @@ impl Saver {
         true
     }
 
-    /// Whether a part is to be written.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.cut.as_ref().is_some_and(|cut| !cut.is_written) || self.base.as_ref().is_some_and(|base| !base.is_written)
+    /// Whether a part is to be written; for the last snapshot a base only if there is no other.
+    pub(crate) fn is_busy(&self, is_last: bool) -> bool {
+        self.cut.as_ref().is_some_and(|cut| !cut.is_written)
+            || self.base.as_ref().is_some_and(|base| !base.is_written && (base.is_awaited || !is_last))
     }
 
-    /// Number of segments that nobody has taken yet.
+    /// Number of segments that wait to be taken.
     pub(crate) fn ready(&self) -> usize {
         self.ready.len()
     }
@@ -155,12 +156,12 @@ impl Saver {
         }
     }
 
-    /// What became of a base. Segments that nobody has taken yet are unknown.
+    /// What became of a base. Of segments that wait to be taken it is not known.
     fn outcome_of_base(&self, base: &Base) -> Outcome {
         if self.ready.is_empty() { outcome(&base.chain.fate, base.handed_out) } else { Outcome::Unknown }
     }
 
-    /// Drops a base that cannot be used. Only it has segments that nobody has taken, because no cut is being written.
+    /// Drops a base that cannot be used. Only it has segments that wait to be taken, because no cut is being written.
     fn give_up_base(&mut self) {
         self.base = None;
         self.ready.clear();
@@ -193,7 +194,7 @@ impl Saver {
         self.cut.as_ref().is_some_and(|cut| cut.is_written)
     }
 
-    /// The snapshot of a cut that is written to its end, with the segments that nobody has taken.
+    /// The snapshot of a cut that is written to its end, with the segments that were not taken.
     pub(crate) fn finish(&mut self, source: PartitionId, memory: u64) -> Option<Snapshot> {
         let cut = self.cut.take_if(|cut| cut.is_written)?;
         let chain = self.chain.as_mut()?;

@@ -46,7 +46,7 @@ pub struct CodeDesk {
     minted: HashMap<String, HashMap<u32, BatchCodes>>,
     /// Whether the behaviour has batches.
     has_batches: bool,
-    /// What changed since the last cut; `None` while nobody wants to know.
+    /// What changed since the last cut; `None` unless changes are noted.
     changes: Option<Noted>,
     /// The changes of a cut that is not written yet.
     cut: VecDeque<Vec<u8>>,
@@ -230,7 +230,7 @@ fn listed<'a>(listed: &'a mut HashMap<String, HashMap<String, Item>>, scan: &Cod
 }
 
 impl Item {
-    /// Counts a delivery. `note` is told what the code is afterwards.
+    /// Counts a delivery. `note` gets what the code is afterwards.
     fn scan(
         &mut self,
         received: Millis,

@@ -144,7 +144,7 @@ pub(super) struct Scanned<'a> {
 }
 
 impl BatchCodes {
-    /// Counts a delivery. `note` is told what the code is afterwards.
+    /// Counts a delivery. `note` gets what the code is afterwards.
     pub(super) fn scan(&mut self, delivery: Delivery<'_>, note: impl FnOnce(Slot, Option<&Story>)) -> Scanned<'_> {
         let Self { pages, stories, regions, in_alarm } = self;
         let (page, at) = place(delivery.serial);

@@ -123,7 +123,7 @@ impl Segments for CodeDesk {
 
     fn load_segment(&mut self, mut bytes: &[u8]) -> Result<(), DecodeError> {
         while !bytes.is_empty() {
-            let (stored, rest) = frame::take::<Stored<'_>>(bytes)?;
+            let (stored, rest) = frame::take_from_row::<Stored<'_>>(bytes)?;
             bytes = rest;
             match stored {
                 Stored::Listed(merchant, code, item) => {

@@ -108,7 +108,7 @@ impl Segments for ShopperDesk {
 
     fn load_segment(&mut self, mut bytes: &[u8]) -> Result<(), DecodeError> {
         while !bytes.is_empty() {
-            let ((name, block), rest) = frame::take::<(&str, Block<'_>)>(bytes)?;
+            let ((name, block), rest) = frame::take_from_row::<(&str, Block<'_>)>(bytes)?;
             bytes = rest;
             let merchant = self.merchants.get_mut(name);
             let unknown = || DecodeError::Malformed(format!("the head has no merchant {name}"));

@@ -39,7 +39,7 @@ pub(super) struct Shoppers {
     len: usize,
     /// The places of shoppers to sweep, by day of `received`; each shopper at most once.
     sweep: BTreeMap<i32, Vec<Place>>,
-    /// What changed; `None` while nobody wants to know.
+    /// What changed; `None` unless changes are noted.
     marks: Option<Box<Marks>>,
 }
 
@@ -209,7 +209,7 @@ impl Shoppers {
         true
     }
 
-    /// Writes some shoppers, from a place on. Returns the place after them; `None` if there was nobody.
+    /// Writes some shoppers, from a place on. Returns the place after them; `None` if there are no more.
     pub(super) fn write_from(&self, first: usize, to: &mut Vec<u8>) -> Option<usize> {
         let places = self.chunks.len().saturating_sub(1) * CHUNK + self.chunks.last().map_or(0, Vec::len);
         let next = places.min(first + WRITTEN_TOGETHER);
@@ -226,7 +226,7 @@ impl Shoppers {
     pub(super) fn load(&mut self, mut bytes: &[u8]) -> Result<(), DecodeError> {
         while !bytes.is_empty() {
             let ((key, mut shopper, attempts), rest) =
-                frame::take::<(u128, Shopper, Option<Vec<VecDeque<Attempt>>>)>(bytes)?;
+                frame::take_from_row::<(u128, Shopper, Option<Vec<VecDeque<Attempt>>>)>(bytes)?;
             bytes = rest;
             let funnels = shopper.more_mut().into_iter().flat_map(|more| &mut more.funnels);
             funnels.zip(attempts.into_iter().flatten()).for_each(|(funnel, attempts)| funnel.attempts = attempts);

@@ -14,7 +14,7 @@ use crate::frame::DecodeError;
 const NOTED_MAX: usize = 64 * 1024 * 1024;
 
 /// Length at which a row of changes ends and another begins, bytes.
-const ROW_BYTES: usize = 64 * 1024;
+pub(crate) const ROW_BYTES: usize = 64 * 1024;
 
 /// What has changed since it was taken last, encoded, in rows of whole changes.
 #[derive(Clone, Debug, Default)]

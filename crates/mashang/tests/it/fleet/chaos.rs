@@ -142,7 +142,7 @@ impl Chaos<'_> {
         "disk of snapshots filled"
     }
 
-    /// A worker is killed, too, while the bucket cannot be reached, now and then: nobody can take up its partitions until it can.
+    /// Now and then a worker is killed, too, while the bucket cannot be reached: until it can, no worker can take up its partitions.
     fn fault_of_bucket(&mut self, bucket: &Bucket) -> &'static str {
         let what = match self.dice.next(3) {
             0 => {

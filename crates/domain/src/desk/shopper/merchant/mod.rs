@@ -66,7 +66,7 @@ pub(super) struct Merchant {
     bounds: Option<Bounds>,
     /// From behaviour 5 on. The tables of the state are empty then.
     compact: Option<Box<CompactTables>>,
-    /// What changed since the last cut; `None` while nobody wants to know.
+    /// What changed since the last cut; `None` unless changes are noted.
     changes: Option<Noted>,
     cut: Option<saving::Cut>,
 }

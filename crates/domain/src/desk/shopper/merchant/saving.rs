@@ -13,11 +13,14 @@ use crate::desk::shopper::money::order::Order;
 use crate::desk::shopper::shoppers::Shoppers;
 use crate::frame::{DecodeError, encode_into};
 use crate::model::time::{Day, Millis};
-use crate::protocol::stage::segments::Noted;
+use crate::protocol::stage::segments::{Noted, ROW_BYTES};
 use crate::table::bucket::Bucket;
 use crate::table::changes::{Change, changes, put};
 use crate::table::table::{PARTS, Table};
 use crate::table::uniform::UniformSet;
+
+/// Maximum number of keys in a block of removed shoppers.
+const REMOVED_TOGETHER: usize = 4_096;
 
 /// What a block of a segment stores of a merchant.
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,7 +71,7 @@ impl Merchant {
         self.state.shoppers.track();
     }
 
-    /// Notes a change, if anybody wants to know.
+    /// Notes a change, if changes are noted.
     pub(super) fn note(&mut self, change: Change) {
         if let Some(changes) = self.changes.as_mut().and_then(Noted::room) {
             put(changes, change);
@@ -86,8 +89,8 @@ impl Merchant {
         self.cut = Some(Cut { changes, removed: self.state.shoppers.cut() });
     }
 
-    /// Writes blocks of the cut until there are about `until` bytes. Returns whether they were the last; a merchant that came after the cut has
-    /// none.
+    /// Writes blocks of the cut until there are about `until` bytes. Returns whether they were the last; a merchant that came after the
+    /// cut has none.
     pub(in crate::desk::shopper) fn write_cut(&mut self, until: usize, to: &mut Vec<u8>) -> bool {
         let Some(cut) = &mut self.cut else { return true };
         let name = &self.state.name;
@@ -97,8 +100,12 @@ impl Merchant {
                 return false;
             }
         }
-        if !cut.removed.is_empty() {
-            encode_into(to, &(name, Block::Removed(std::mem::take(&mut cut.removed))));
+        while !cut.removed.is_empty() {
+            let some = cut.removed.split_off(cut.removed.len().saturating_sub(REMOVED_TOGETHER));
+            encode_into(to, &(name, Block::Removed(some)));
+            if to.len() >= until {
+                return false;
+            }
         }
         let mut shoppers = Vec::new();
         let is_last = self.state.shoppers.write_cut(until.saturating_sub(to.len()), &mut shoppers);
@@ -126,7 +133,9 @@ impl Merchant {
         };
         Some(match at {
             BaseAt::Sets => {
-                encode_into(to, &(name, Block::Changes(&sets(tables, &self.state.closed))));
+                for changes in sets(tables, &self.state.closed) {
+                    encode_into(to, &(name, Block::Changes(&changes)));
+                }
                 BaseAt::Part(TableName::Delivered, 0)
             }
             BaseAt::Part(table @ TableName::Delivered, index) => {
@@ -215,26 +224,32 @@ pub(super) fn waiting_refunds(shoppers: &Shoppers) -> usize {
     shoppers.iter().flat_map(|(_, shopper)| shopper.orders()).map(Order::waiting_refunds).sum()
 }
 
-/// The changes that make the closed orders, and the tables that have no parts.
-fn sets(tables: &CompactTables, closed: &UniformSet) -> Vec<u8> {
-    let mut bytes = Vec::new();
+/// The changes that make the closed orders, and the tables that have no parts, in rows.
+fn sets(tables: &CompactTables, closed: &UniformSet) -> Vec<Vec<u8>> {
+    let mut rows = vec![Vec::new()];
+    let mut add = |change| {
+        if rows.last().is_none_or(|row| row.len() >= ROW_BYTES) {
+            rows.push(Vec::new());
+        }
+        rows.last_mut().into_iter().for_each(|row| put(row, change));
+    };
     let CompactTables { delivered, uniques, repeats, entered } = tables;
     for (key, minute, ()) in small(delivered.table()) {
-        put(&mut bytes, Change::Delivered { key, minute: u32::try_from(minute).unwrap_or(0) });
+        add(Change::Delivered { key, minute: u32::try_from(minute).unwrap_or(0) });
     }
     for (key, received, time) in small(repeats.table()) {
-        put(&mut bytes, Change::Counted { key, time, received });
+        add(Change::Counted { key, time, received });
     }
     for (key, ..) in small(entered) {
-        put(&mut bytes, Change::Entered { key });
+        add(Change::Entered { key });
     }
     let mut next = uniques.day_from(Day::MIN);
     while let Some((day, keys)) = next {
-        small(keys).for_each(|(key, ..)| put(&mut bytes, Change::Distinct { key, day }));
+        small(keys).for_each(|(key, ..)| add(Change::Distinct { key, day }));
         next = uniques.day_from(day.saturating_add(1));
     }
-    closed.iter().for_each(|&key| put(&mut bytes, Change::Closed { key }));
-    bytes
+    closed.iter().for_each(|&key| add(Change::Closed { key }));
+    rows
 }
 
 fn small<B: Bucket>(table: &Table<B>) -> impl Iterator<Item = (u128, i64, B::Value)> {
