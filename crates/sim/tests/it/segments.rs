@@ -173,8 +173,7 @@ fn task_restored_from_segments_answers_like_uninterrupted_desk() {
 fn segment_that_is_missing_or_damaged_is_named() {
     let (library, records) = scans(3);
     let never = by_record::<ShopperDesk>(&records, &library);
-    let disk = Memory::default();
-    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let files: Arc<dyn Files> = Arc::new(Memory::default());
     let (rng, mut met) = (Rng::new(3), Met::default());
     let mut run =
         Run { records: &records, library: &library, rng, files: Arc::clone(&files), sizes: (250, 900), met: &mut met };
