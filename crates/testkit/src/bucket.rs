@@ -1,13 +1,14 @@
 //! A real S3 server in a directory of its own (`versitygw`, a gateway to a file system), behind a relay that can refuse and slow down
 //! what comes through.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -47,7 +48,33 @@ pub struct Bucket {
     server: Mutex<Option<Process>>,
     relay: Port,
     mode: Arc<AtomicU8>,
-    open: Arc<Mutex<Vec<TcpStream>>>,
+    open: Open,
+}
+
+/// The open connections, by number, so that they can be cut.
+type Open = Arc<Mutex<HashMap<u64, TcpStream>>>;
+
+/// A connection among the open ones, until this is dropped.
+struct Listed {
+    number: u64,
+    open: Open,
+}
+
+impl Listed {
+    fn new(stream: &TcpStream, open: &Open) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        if let Ok(stream) = stream.try_clone() {
+            open.lock().insert(number, stream);
+        }
+        Self { number, open: Arc::clone(open) }
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.open.lock().remove(&self.number);
+    }
 }
 
 impl Bucket {
@@ -130,7 +157,7 @@ impl Bucket {
     }
 
     fn cut(&self) {
-        for connection in self.open.lock().drain(..) {
+        for connection in self.open.lock().values() {
             let _ = connection.shutdown(Shutdown::Both);
         }
     }
@@ -140,7 +167,6 @@ impl Bucket {
         let (mode, open, server) = (Arc::clone(&self.mode), Arc::clone(&self.open), self.port.address());
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                open.lock().extend(client.try_clone());
                 let (mode, open, server) = (Arc::clone(&mode), Arc::clone(&open), server.clone());
                 std::thread::spawn(move || serve(client, &server, &mode, &open));
             }
@@ -148,7 +174,8 @@ impl Bucket {
     }
 }
 
-fn serve(mut client: TcpStream, server: &str, mode: &Arc<AtomicU8>, open: &Mutex<Vec<TcpStream>>) {
+fn serve(mut client: TcpStream, server: &str, mode: &Arc<AtomicU8>, open: &Open) {
+    let _listed = Listed::new(&client, open);
     if mode.load(Ordering::Acquire) == Mode::Refuse as u8 {
         let mut head = [0; 4096];
         let _ = client.read(&mut head);
@@ -159,7 +186,7 @@ fn serve(mut client: TcpStream, server: &str, mode: &Arc<AtomicU8>, open: &Mutex
         return;
     }
     let Ok(upstream) = TcpStream::connect(server) else { return };
-    open.lock().extend(upstream.try_clone());
+    let _upstream = Listed::new(&upstream, open);
     let (Ok(from_client), Ok(to_client)) = (client.try_clone(), client.try_clone()) else { return };
     let Ok(to_server) = upstream.try_clone() else { return };
     let up = Arc::clone(mode);
