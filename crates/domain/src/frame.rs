@@ -384,9 +384,6 @@ fn seal_header(record: &mut [u8], count: u32) {
     record[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// Maximum size of a value in a stored row, bytes.
-const ROW_VALUE_BYTES_MAX: usize = 64 * 1024 * 1024;
-
 /// Encodes a value that is stored as a whole, such as a desk's state.
 #[must_use]
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
@@ -434,9 +431,19 @@ pub fn item<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
     take(bytes).map(|(item, _)| item)
 }
 
-/// The value at the beginning of the bytes of a stored row, and what follows it. A damaged length takes no memory beyond a bound.
+/// The value at the beginning of the bytes of a stored row, and what follows it. A damaged length asks for no more memory than some
+/// times the row's own.
 pub(crate) fn take_from_row<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError> {
-    let decoded = bincode::serde::borrow_decode_from_slice(bytes, CONFIG.with_limit::<ROW_VALUE_BYTES_MAX>());
+    // The decoder counts a number as it is in memory, which is at most 16 times as long as it is stored.
+    const SHORT: usize = 4 * 1024 * 1024;
+    const LONG: usize = 16 * SHORT;
+    let decoded = if bytes.len() <= SHORT {
+        bincode::serde::borrow_decode_from_slice(bytes, CONFIG.with_limit::<{ 17 * SHORT }>())
+    } else if bytes.len() <= LONG {
+        bincode::serde::borrow_decode_from_slice(bytes, CONFIG.with_limit::<{ 17 * LONG }>())
+    } else {
+        bincode::serde::borrow_decode_from_slice(bytes, CONFIG)
+    };
     let (value, used) = decoded.map_err(|why| DecodeError::Malformed(why.to_string()))?;
     Ok((value, &bytes[used..]))
 }

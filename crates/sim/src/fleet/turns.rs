@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use ::eventlog::error::LogError;
-use ::worker::snapshot::Snapshot;
+use ::worker::snapshot::{Snapshot, SnapshotError};
 use ::worker::task::TaskError;
 use domain::model::address::Topic;
 use domain::model::time::Millis;
@@ -212,7 +212,14 @@ impl World {
 
     pub(super) fn write_snapshot(&mut self, at: usize, snapshot: &Snapshot) -> Result<(), Alarm> {
         let Snapshot { source, offset, state, .. } = snapshot;
-        self.snapshots.write(snapshot)?;
+        match self.snapshots.write(snapshot) {
+            // Another process has removed segments of its chain: its next snapshot begins with a base.
+            Err(SnapshotError::Incomplete(_)) => {
+                self.trace.note("snapshot refused", format_args!("{source} at {offset}, by worker {at}"));
+                return Ok(());
+            }
+            written => written?,
+        };
         self.workers[at].to_commit.push((source.topic_partition(), *offset));
         self.trace.note("snapshot", format_args!("{source} at {offset}, {} bytes, by worker {at}", state.len()));
         Ok(())

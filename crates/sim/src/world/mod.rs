@@ -27,7 +27,7 @@ use eventlog::api::Append;
 use eventlog::error::LogError;
 use eventlog::files::memory::Loss;
 use wire::event::Merchants;
-use worker::snapshot::{Snapshot, Snapshots};
+use worker::snapshot::{Snapshot, SnapshotError, Snapshots};
 use worker::task::TaskError;
 
 use self::ledgers::Ledgers;
@@ -307,7 +307,14 @@ impl World {
 
     fn write_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), Alarm> {
         let Snapshot { source, offset, state, .. } = snapshot;
-        let needed = self.snapshots.write(snapshot)?;
+        let needed = match self.snapshots.write(snapshot) {
+            // Another task has removed segments of its chain: its next snapshot begins with a base.
+            Err(SnapshotError::Incomplete(_)) => {
+                self.trace.note("snapshot refused", format_args!("{source} at {offset}"));
+                return Ok(());
+            }
+            written => written?,
+        };
         let retired = self.logs.retire(source.topic, source.partition, needed)?;
         self.retired += retired;
         self.trace.note(

@@ -258,3 +258,43 @@ fn damage<D: Desk>(
     }
     answers
 }
+
+/// Parts of a base that does not fit would otherwise stay, and fill the store that the log may share.
+#[test]
+fn full_store_keeps_no_part_of_a_snapshot() {
+    let (library, records) = scans(3);
+    let mut refused = 0;
+    for room in (200..4_000).step_by(100) {
+        let disk = Memory::default();
+        let (rng, mut met) = (Rng::new(3), Met::default());
+        let files: Arc<dyn Files> = Arc::new(disk.clone());
+        let run = Run {
+            records: &records,
+            library: &library,
+            rng,
+            files: Arc::clone(&files),
+            sizes: (250, 900),
+            met: &mut met,
+        };
+        let (mut task, snapshots) = (run.open::<ShopperDesk>(), run.snapshots());
+        for (offset, (append, bytes)) in (0..).zip(&records) {
+            let mut answers = Vec::new();
+            task.take(Record { offset, append: *append, bytes }, &library, &mut answers).expect("a frame");
+        }
+        task.made_durable(0..task.handed_out());
+        disk.set_room(Some(room));
+        assert!(task.take_snapshot());
+        while task.is_saving(false) {
+            task.advance_snapshot(100);
+            while let Some(segment) = task.segment() {
+                let _ = snapshots.write_segment(task.source(), &segment);
+            }
+        }
+        let written = snapshots.write(&task.snapshot().expect("all answers are durable"));
+        disk.set_room(None);
+        let names = files.list(Path::new("snapshots/scans-0")).expect("a folder");
+        refused += usize::from(written.is_err());
+        assert!(written.is_ok() || names.is_empty(), "with room for {room} bytes there is still {names:?}");
+    }
+    assert!(refused > 5, "{refused} refused");
+}

@@ -200,7 +200,9 @@ impl Snapshots {
         let latest = names.iter().filter_map(|n| offset_of(n, MANIFEST)).next_back();
         if latest.is_some_and(|latest| latest >= snapshot.offset) {
             // Later segments must not follow on ones that are not there.
-            snapshot.chain.iter().for_each(|chain| chain.fate.fail());
+            if let Some(chain) = &snapshot.chain {
+                self.give_up(&folder, &chain.fate, None);
+            }
             return self.prune(&folder);
         }
         let crc = crc32c::crc32c(&snapshot.state);
@@ -217,16 +219,25 @@ impl Snapshots {
         let written = segments().and_then(|()| whole()).and_then(|()| head());
         let written = written.and_then(|()| self.check_present(&folder, snapshot));
         let written = written.and_then(|()| self.write_manifest(&folder, &state, crc, snapshot));
-        if let Some(Chain { fate, .. }) = &snapshot.chain {
-            if written.is_ok() { fate.succeed() } else { fate.fail() }
+        let fate = snapshot.chain.as_ref().map(|chain| chain.fate.clone()).unwrap_or_default();
+        if let Err(error) = written {
+            // The manifest may be there all the same. If the folder cannot be listed, all stays.
+            let manifest = name(snapshot.offset, MANIFEST);
+            if self.objects.list(&folder).is_ok_and(|names| !names.contains(&manifest)) {
+                self.give_up(&folder, &fate, Some(&state));
+            }
+            fate.fail();
+            return Err(error);
         }
-        if written.is_err() {
-            // Otherwise unfinished snapshots would fill a store that was full for a while.
-            let segments = snapshot.new.iter().map(|new| &*new.segment.name);
-            self.remove_unpublished(&folder, &segments.chain([&*state]).collect::<Vec<_>>(), snapshot.offset);
-        }
-        written?;
+        fate.published();
         self.prune(&folder)
+    }
+
+    /// Removes what no manifest will have. Otherwise unfinished snapshots would fill a store that was full for a while.
+    fn give_up(&self, folder: &str, fate: &Fate, object: Option<&str>) {
+        let segments = fate.fail();
+        let objects: Vec<&str> = segments.iter().map(String::as_str).chain(object).collect();
+        let _ = self.objects.remove(folder, &objects);
     }
 
     /// Checks that no other process has removed a segment.
@@ -242,23 +253,17 @@ impl Snapshots {
     /// # Errors
     /// The store fails; the snapshot will not be written.
     pub fn write_segment(&self, source: PartitionId, new: &NewSegment) -> Result<(), SnapshotError> {
+        if new.fate.has_failed() {
+            return Err(SnapshotError::Incomplete(source.to_string()));
+        }
         let folder = self.folder_of(source.topic, source.partition);
         let at = format!("{folder}/{}", new.segment.name);
         let written = self.objects.make_folder(&folder).and_then(|()| self.objects.write_data(&at, &new.bytes));
-        if written.is_ok() {
-            new.fate.succeed();
-        } else {
-            new.fate.fail();
+        match written {
+            Ok(()) => new.fate.wrote(&new.segment.name),
+            Err(_) => self.give_up(&folder, &new.fate, Some(&new.segment.name)),
         }
         written.map_err(self.io_at(&at, "written"))
-    }
-
-    /// Removes objects that belong to no manifest. If the folder cannot be listed, they stay.
-    fn remove_unpublished(&self, folder: &str, objects: &[&str], offset: u64) {
-        let manifest = name(offset, MANIFEST);
-        if self.objects.list(folder).is_ok_and(|names| !names.contains(&manifest)) {
-            let _ = self.objects.remove(folder, objects);
-        }
     }
 
     fn write_manifest(&self, folder: &str, state: &str, crc32c: u32, snapshot: &Snapshot) -> Result<(), SnapshotError> {
@@ -384,7 +389,7 @@ impl Snapshots {
         let Listed { topic, partition, offset } = *listed;
         let (manifest, log) = self.read_manifest(listed)?;
         let Manifest { state: name, bytes, crc32c, since, segments, behaviour, memory, .. } = manifest;
-        let state = self.read_part(listed, &Segment { name, bytes, crc32c })?;
+        let state = self.read_segment(listed, &Segment { name, bytes, crc32c })?;
         let chain = since.map(|since| Chain { since, segments, ..Chain::default() });
         let (source, new, memory) = (PartitionId { log, topic, partition }, Vec::new(), memory.unwrap_or_default());
         Ok(Snapshot { source, offset, behaviour, state, chain, new, memory })
@@ -432,15 +437,11 @@ impl Snapshots {
         segments.try_for_each(|segment| self.read_segment(listed, segment).map(drop))
     }
 
-    /// Reads a segment of a snapshot.
+    /// Reads a segment of a snapshot, or its state.
     ///
     /// # Errors
     /// It is missing or damaged, or the store cannot be read.
-    pub fn read_segment(&self, listed: &Listed, segment: &Segment) -> Result<Vec<u8>, SnapshotError> {
-        self.read_part(listed, segment)
-    }
-
-    fn read_part(&self, listed: &Listed, part: &Segment) -> Result<Vec<u8>, SnapshotError> {
+    pub fn read_segment(&self, listed: &Listed, part: &Segment) -> Result<Vec<u8>, SnapshotError> {
         let what = if part.name.ends_with(SEGMENT) { format!("segment {}", part.name) } else { "state".to_owned() };
         let at = format!("{}/{}", self.folder_of(listed.topic, listed.partition), part.name);
         let bytes = self.objects.read(&at).map_err(|error| match error.kind() {

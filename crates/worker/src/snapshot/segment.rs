@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// The segments of a state, in the order in which they are restored.
@@ -46,6 +47,8 @@ pub(crate) struct Fate(Arc<Written>);
 struct Written {
     count: AtomicU64,
     has_failed: AtomicBool,
+    /// Names of segments that were written ahead of their manifest.
+    ahead: Mutex<Vec<String>>,
 }
 
 impl Fate {
@@ -63,12 +66,22 @@ impl Fate {
         self.0.has_failed.load(Ordering::Acquire)
     }
 
-    pub(crate) fn succeed(&self) {
+    /// A segment is written, of which no manifest knows yet.
+    pub(crate) fn wrote(&self, name: &str) {
+        self.0.ahead.lock().push(name.to_owned());
         self.0.count.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(crate) fn fail(&self) {
+    /// A manifest is written that has all segments so far.
+    pub(crate) fn published(&self) {
+        self.0.ahead.lock().clear();
+        self.0.count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Nothing more will be published. Returns the names of the segments that no manifest knows.
+    pub(crate) fn fail(&self) -> Vec<String> {
         self.0.has_failed.store(true, Ordering::Release);
+        std::mem::take(&mut *self.0.ahead.lock())
     }
 }
 

@@ -100,6 +100,7 @@ pub trait Segments {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::{encode_into, take_from_row};
 
     #[test]
     fn changes_beyond_the_bound_are_given_up() {
@@ -114,5 +115,21 @@ mod tests {
         assert!(noted.room().is_none() && noted.len().is_none());
         assert!(noted.room().is_none(), "what is noted now would be of no use");
         assert!(noted.take().is_empty() && noted.room().is_some(), "it begins anew");
+    }
+
+    /// A shopper with many orders is one value of tens of MB.
+    #[test]
+    fn values_of_any_size_are_read_again() {
+        for numbers in [vec![1_u128; 3_900_000], vec![1; 9_000_000]] {
+            let mut row = Vec::new();
+            encode_into(&mut row, &(&numbers, 7_u8));
+            let (read, rest) = take_from_row::<(Vec<u128>, u8)>(&row).expect("a row");
+            assert!(read == (numbers, 7) && rest.is_empty());
+        }
+        let mut row = Vec::new();
+        encode_into(&mut row, &"text");
+        row[0] = 253;
+        row.extend([255; 7]);
+        assert!(take_from_row::<String>(&row).is_err(), "a length beyond the row");
     }
 }
