@@ -410,7 +410,7 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError>
 
 /// The checksum that a record carries; 0 for a record that is too short for one.
 #[must_use]
-pub(crate) fn stored_checksum(record: &[u8]) -> u32 {
+pub fn stored_checksum(record: &[u8]) -> u32 {
     record.first_chunk::<HEADER_BYTES>().map_or(0, |head| u32_at(head, CRC_AT))
 }
 

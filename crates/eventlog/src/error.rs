@@ -50,6 +50,24 @@ pub enum LogError {
     Foreign { partition: String, offset: u64, what: String },
     #[error("topic {topic}: {what}; {mend}")]
     Topic { topic: String, what: String, mend: &'static str },
+    #[error("{object}: cannot be {done}: {cause}")]
+    Object { object: String, done: &'static str, cause: io::Error },
+    #[error("{object}: {what}; {mend}")]
+    Archive { object: String, what: String, mend: &'static str },
+    #[error("{object}: there is no archive: name the URL that `--archive` of the workers, or of `serve`, has")]
+    NoArchive { object: String },
+    #[error(
+        "{object}: this is the archive of log {found:032x}, not of log {wanted:032x}: give each log an archive of its own"
+    )]
+    OtherArchive { object: String, found: u128, wanted: u128 },
+    #[error(
+        "{place}: the archive has a hole: of {partition} the records at offsets {from} to {to} are missing: put their segments back from a copy, or read what comes after them with `log dump --from`"
+    )]
+    ArchiveHole { place: String, partition: String, from: u64, to: u64 },
+    #[error(
+        "{partition} offset {offset}: the log holds another record than its archive, {object}: it was restored from an older copy; restore a newer one, or give this log an archive of its own"
+    )]
+    Rewritten { partition: String, offset: u64, object: String },
     #[error("the Kafka setting {name} is refused: {why}")]
     Setting { name: String, why: String },
     #[error("Kafka at {brokers}: {what}: {cause}; {mend}")]

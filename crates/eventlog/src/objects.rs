@@ -33,6 +33,19 @@ pub trait Objects: Debug + Send + Sync {
     /// As the store says.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
 
+    /// The first bytes of an object, at most `max`.
+    ///
+    /// # Errors
+    /// As the store says.
+    fn read_start(&self, name: &str, max: usize) -> io::Result<Vec<u8>>;
+
+    /// Writes an object unless there is one of this name. Returns whether it was written; it is then durable, and seen whole or not at
+    /// all. Of several processes that create it, one does.
+    ///
+    /// # Errors
+    /// As the store says; the object may be there all the same.
+    fn create(&self, name: &str, bytes: &[u8]) -> io::Result<bool>;
+
     /// Writes data that no object refers to yet. The bytes are durable when this returns, the name once an object is published in its
     /// folder; until then it may be seen in part.
     ///
@@ -98,6 +111,19 @@ impl Objects for Directory {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         files::read(&*self.files, &self.dir.join(name))
+    }
+
+    fn read_start(&self, name: &str, max: usize) -> io::Result<Vec<u8>> {
+        let file = self.files.open_to_read(&self.dir.join(name))?;
+        let mut bytes = vec![0; max];
+        let read = file.read_at(&mut bytes, 0)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    fn create(&self, name: &str, bytes: &[u8]) -> io::Result<bool> {
+        let (dir, last) = self.split(name);
+        files::create(&*self.files, &dir, last, bytes)
     }
 
     fn write_data(&self, name: &str, bytes: &[u8]) -> io::Result<()> {

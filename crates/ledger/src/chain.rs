@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::frame::{FrameError, Frames, Kind};
+use domain::frame::{FrameError, Frames, Kind, stored_checksum};
 use domain::model::address::{AnswerPos, Topic, TopicPartition};
 use domain::model::fact::{Fact, What};
 use domain::model::time::Millis;
@@ -29,8 +29,9 @@ const POSITIONS: Insert = Insert {
 };
 const PROGRESS: Insert = Insert {
     table: "progress",
-    columns: &[("facts", Type::Int), ("next", Type::Int), ("received", Type::Int)],
-    conflict: "ON CONFLICT(facts) DO UPDATE SET next = excluded.next, received = excluded.received",
+    columns: &[("facts", Type::Int), ("next", Type::Int), ("received", Type::Int), ("checksum", Type::Int)],
+    conflict: "ON CONFLICT(facts) DO UPDATE SET next = excluded.next, received = excluded.received,
+      checksum = excluded.checksum",
 };
 
 /// The positions that the database holds.
@@ -38,6 +39,8 @@ const PROGRESS: Insert = Insert {
 pub(crate) struct Stored {
     pub(crate) next: u64,
     pub(crate) received: Millis,
+    /// Checksum of the record before `next`; none before the first, and where an older build wrote the position.
+    pub(crate) checksum: Option<u32>,
     pub(crate) positions: BTreeMap<TopicPartition, Position>,
 }
 
@@ -58,8 +61,13 @@ pub(crate) struct Chain {
     pub(crate) next: u64,
     /// The next offset at the time of the last sealing.
     sealed_at: u64,
-    /// The first record that arrived before its predecessor. The stored offset stays at it until the record arrives again.
-    early: Option<u64>,
+    /// Checksum of the record before it.
+    checksum: Option<u32>,
+    /// Whether that record is still to be read again and compared.
+    is_unchecked: bool,
+    /// The first record that arrived before its predecessor, and the checksum of the record before it. The stored offset stays at it
+    /// until the record arrives again.
+    early: Option<(u64, Option<u32>)>,
     pub(crate) received: Millis,
     pub(crate) positions: Positions,
     batch: Batch,
@@ -78,6 +86,8 @@ impl Chain {
         Self {
             next: stored.next,
             sealed_at: stored.next,
+            checksum: stored.checksum,
+            is_unchecked: stored.checksum.is_some(),
             early: None,
             received: stored.received,
             positions,
@@ -90,6 +100,11 @@ impl Chain {
     /// Whether records wait for a commit.
     pub(crate) fn is_dirty(&self) -> bool {
         self.next != self.sealed_at || self.sealed.is_some()
+    }
+
+    /// See `Writer::first_wanted`.
+    pub(crate) fn first_wanted(&self) -> u64 {
+        self.next - u64::from(self.is_unchecked)
     }
 
     /// The number of facts that wait for a commit.
@@ -107,8 +122,14 @@ impl Chain {
     ) -> Result<Admission, LedgerError> {
         let partition = || format!("facts partition {facts}");
         if offset < self.next {
+            let is_last = offset + 1 == self.next;
+            if is_last && self.checksum.is_some_and(|checksum| checksum != stored_checksum(record)) {
+                return Err(ProtocolError::Rewritten { partition: partition(), offset }.into());
+            }
+            self.is_unchecked &= !is_last;
             return Ok(Admission::Drop);
         }
+        self.is_unchecked = false;
         if offset > self.next {
             return Err(ProtocolError::Offset { partition: partition(), expected: self.next, found: offset }.into());
         }
@@ -118,7 +139,7 @@ impl Chain {
         let (mut first, mut admitted) = (0, Admission::Drop);
         for (number, frame) in (0..).zip(frames) {
             if frame.kind == Kind::Genesis {
-                self.next = offset + 1;
+                (self.next, self.checksum) = (offset + 1, Some(stored_checksum(record)));
                 return Ok(Admission::Apply);
             }
             let (Some(tag), Kind::Facts) = (&frame.tag, frame.kind) else {
@@ -142,8 +163,8 @@ impl Chain {
             self.received = self.received.max(frame.received);
             admitted = Admission::Apply;
         }
-        self.next = offset + 1;
-        self.early = self.positions.missing().next().map(|_| self.early.unwrap_or(offset));
+        self.early = self.positions.missing().next().map(|_| self.early.unwrap_or((offset, self.checksum)));
+        (self.next, self.checksum) = (offset + 1, Some(stored_checksum(record)));
         Ok(admitted)
     }
 
@@ -153,8 +174,8 @@ impl Chain {
             return;
         }
         let positions = self.positions.iter().map(|(source, position)| (source, *position));
-        let now =
-            Stored { next: self.early.unwrap_or(self.next), received: self.received, positions: positions.collect() };
+        let (next, checksum) = self.early.unwrap_or((self.next, self.checksum));
+        let now = Stored { next, received: self.received, checksum, positions: positions.collect() };
         self.sealed = Some(Sealed { batch: std::mem::take(&mut self.batch), now, is_sent: false });
         self.sealed_at = self.next;
     }
@@ -178,10 +199,14 @@ impl Stored {
         let list = facts.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
         let lock = if to_change && store.dialect() == Dialect::Postgres { "FOR UPDATE" } else { "" };
         let mut all: BTreeMap<u16, Self> = facts.iter().map(|&facts| (facts, Self::default())).collect();
-        let sql = format!("SELECT facts, next, received FROM progress WHERE facts IN ({list}) ORDER BY facts {lock}");
+        let sql = format!(
+            "SELECT facts, next, received, checksum FROM progress WHERE facts IN ({list}) ORDER BY facts {lock}"
+        );
         store.select(&sql, &[], &mut |row| {
             let stored = all.entry(narrow(row.int_of(0)?, "progress.facts")?).or_default();
             (stored.next, stored.received) = (row.int_of(1)?.cast_unsigned(), row.int_of(2)?);
+            let checksum = row.int(3)?.map(u32::try_from).transpose();
+            stored.checksum = checksum.map_err(|_| LedgerError::Damaged("progress.checksum".to_owned()))?;
             Ok(())
         })?;
         let sql =
@@ -221,7 +246,12 @@ impl Stored {
         })?;
         store.insert(&PROGRESS, &mut |rows| {
             for &(facts, stored) in all {
-                rows.put(&[i64::from(facts).into(), stored.next.cast_signed().into(), stored.received.into()])?;
+                rows.put(&[
+                    i64::from(facts).into(),
+                    stored.next.cast_signed().into(),
+                    stored.received.into(),
+                    stored.checksum.map_or(Value::Null, |checksum| i64::from(checksum).into()),
+                ])?;
             }
             Ok(())
         })

@@ -166,6 +166,13 @@ impl Writer {
         self.chains.get(&facts).map_or(0, |chain| chain.next)
     }
 
+    /// The first offset that it wants of a facts partition: that of the last record that the database has, to compare it, if it is
+    /// known, or else the next one. It may be left out if the log no longer has it.
+    #[must_use]
+    pub fn first_wanted(&self, facts: u16) -> u64 {
+        self.chains.get(&facts).map_or(0, Chain::first_wanted)
+    }
+
     /// The offset of a facts partition before which the database holds all facts.
     #[must_use]
     pub fn committed(&self, facts: u16) -> u64 {
@@ -213,7 +220,7 @@ impl Writer {
     /// Adds the record at an offset of a facts partition.
     ///
     /// # Errors
-    /// The record is not the next one, or is no frame of facts. The caller must then drop the writer.
+    /// The record is not the next one, or is no frame of facts, or is another than the one that was added at its offset. The caller must then drop the writer.
     ///
     /// # Panics
     /// If the partition is not one of [`Writer::partitions`].

@@ -29,7 +29,7 @@ use cli::draw_args::DrawCommand;
 use cli::log_args::LogCommand;
 use cli::rejects_args::RejectsCommand;
 use cli::rules_args::RulesCommand;
-use cli::{Cli, Command, ExplainCommand, SnapshotsCommand, TopicsCommand};
+use cli::{ArchiveCommand, Cli, Command, ExplainCommand, SnapshotsCommand, TopicsCommand};
 
 /// An error of usage: exit status 2. Every other failure is 1.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,8 @@ fn run(command: Command, files: Arc<dyn Files>) -> anyhow::Result<()> {
         Command::Topics(TopicsCommand::Check(args)) => commands::topics::check(&args),
         Command::Snapshots(SnapshotsCommand::List(args)) => commands::snapshots::list(&args, files),
         Command::Snapshots(SnapshotsCommand::Verify(args)) => commands::snapshots::verify(&args, files),
+        Command::Archive(ArchiveCommand::List(args)) => commands::archive::list(&args, files),
+        Command::Archive(ArchiveCommand::Verify(args)) => commands::archive::verify(&args, files),
         Command::Rejects(RejectsCommand::List(args)) => commands::rejects::list(&args),
         Command::Rejects(RejectsCommand::Retry(args)) => commands::rejects::retry(&args),
         Command::Rejects(RejectsCommand::Discard(args)) => commands::rejects::discard(&args),

@@ -210,8 +210,10 @@ impl LedgerConsumer {
         if self.writer.logs().any(|(topic, id)| id != self.meta.topic_id(topic)) {
             return Err(LedgerError::OtherLog(self.at.clone()).into());
         }
-        let next = self.writer.next_offset(facts);
-        self.consumer.assign(of(facts), next, RETIRED)?;
+        let (next, first) = (self.writer.next_offset(facts), self.writer.first_wanted(facts));
+        // The last record that the database has is compared, if the log still holds it.
+        let has_first = first < next && self.consumer.bounds(of(facts))?.contains(&first);
+        self.consumer.assign(of(facts), if has_first { first } else { next }, RETIRED)?;
         self.progress.committed.lock().insert(facts, self.writer.committed(facts));
         self.progress.stopped.lock().remove(&facts);
         Ok(())

@@ -7,7 +7,7 @@ pub mod memory;
 
 use std::fmt::Debug;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The operations on directories and names.
@@ -47,6 +47,12 @@ pub trait Files: Debug + Send + Sync {
     /// # Errors
     /// As the system says.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives a file a second name, in one atomic step, unless a file has that name: `AlreadyExists`.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Makes the names in a directory durable.
     ///
@@ -98,7 +104,43 @@ pub trait File: Debug + Send + Sync {
 /// # Errors
 /// As the system says; the file is then as it was before.
 pub fn publish(files: &dyn Files, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    // Writers of other contents use another temporary name; writers of the same contents do not change the file.
+    let partial = write_partial(files, dir, name, bytes)?;
+    let target = dir.join(name);
+    match files.rename(&partial, &target) {
+        // Another process has renamed it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && read(files, &target)? == bytes => {}
+        moved => moved?,
+    }
+    files.sync_dir(dir)
+}
+
+/// Writes a whole file as [`publish`] does, unless there is one of this name. Returns whether it was written. Of several processes that
+/// write other contents, one does; of those with the same contents, each gets `true`.
+///
+/// # Errors
+/// As the system says; the file may be there all the same.
+pub fn create(files: &dyn Files, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<bool> {
+    let partial = write_partial(files, dir, name, bytes)?;
+    let target = dir.join(name);
+    let is_created = match files.link(&partial, &target) {
+        Ok(()) => true,
+        // Another process has written it; if it has removed the temporary name, with the same contents.
+        Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
+            read(files, &target)? == bytes
+        }
+        Err(error) => return Err(error),
+    };
+    match files.remove(&partial) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    files.sync_dir(dir)?;
+    Ok(is_created)
+}
+
+/// Writes a file under a temporary name and syncs it. Writers of other contents use another name; writers of the same contents do not
+/// change the file.
+fn write_partial(files: &dyn Files, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
     let partial = dir.join(format!("{name}-{:08x}{PARTIAL}", crc32c::crc32c(bytes)));
     let written = files.open(&partial, true).and_then(|file| {
         file.write_at(bytes, 0)?;
@@ -109,13 +151,7 @@ pub fn publish(files: &dyn Files, dir: &Path, name: &str, bytes: &[u8]) -> io::R
         let _ = files.remove(&partial);
     }
     written?;
-    let target = dir.join(name);
-    match files.rename(&partial, &target) {
-        // Another process has renamed it.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && read(files, &target)? == bytes => {}
-        moved => moved?,
-    }
-    files.sync_dir(dir)
+    Ok(partial)
 }
 
 /// The suffix of temporary names of files that are not whole yet.

@@ -55,6 +55,24 @@ impl Meta {
         Self { format: FORMAT, id, clock, partitions }
     }
 
+    /// The identity in the bytes of its file.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let meta: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        if meta.format == FORMAT {
+            Ok(meta)
+        } else {
+            Err(format!("it has format {}, this build knows {FORMAT}", meta.format))
+        }
+    }
+
+    /// The bytes of its file.
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("an identity is JSON")
+    }
+
     /// The identity that a partition's first record holds.
     #[must_use]
     pub fn of(genesis: &Genesis) -> Self {

@@ -27,7 +27,7 @@ impl Step {
 /// The schema that has segments, and still the rows of before.
 pub(crate) const SEGMENTS: i64 = 7;
 
-pub(crate) const STEPS: [Step; 7] = [
+pub(crate) const STEPS: [Step; 8] = [
     Step { to: 2, sqlite: include_str!("2.sqlite.sql"), postgres: include_str!("2.postgres.sql") },
     // The history of a code is ordered by its facts' positions in the log. Rows from before this step are ordered by SQLite's row
     // numbers; Postgres has none, but stores those rows in the order in which they were added.
@@ -41,4 +41,6 @@ pub(crate) const STEPS: [Step; 7] = [
     // What scans leave behind is in segments, not in rows. Between these two steps the rows are moved.
     Step { to: SEGMENTS, sqlite: include_str!("7.sqlite.sql"), postgres: include_str!("7.postgres.sql") },
     Step { to: 8, sqlite: include_str!("8.sql"), postgres: include_str!("8.sql") },
+    // The checksum of the last record of a facts partition, so that a log which lost it and went on is recognised.
+    Step { to: 9, sqlite: include_str!("9.sqlite.sql"), postgres: include_str!("9.postgres.sql") },
 ];

@@ -87,3 +87,41 @@ fn partitions_move_between_concurrent_writers() {
     let rings = postgres.sql("postgres", "SELECT deadlocks FROM pg_stat_database WHERE datname = 'moving_at_once'");
     assert_eq!(rings, "0", "no deadlock");
 }
+
+/// A log that lost its last record and went on has another record at that offset.
+#[test]
+fn last_record_is_compared_when_a_partition_is_taken_up() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut urls = vec![LedgerUrl::file(&dir.path().join("ledger.sqlite"))];
+    urls.extend(Postgres::shared().map(|p| p.create_database("compared").parse().expect("a URL")));
+    let facts = facts(6, 100);
+    for url in urls {
+        let mut writer = Writer::open(&url, [0]).expect("a ledger");
+        assert_eq!((facts.add(&mut writer, 0, 3), writer.first_wanted(0)), (3, 3));
+        writer.commit().expect("the database is there");
+        // A second commit changes nothing of what is compared.
+        writer.commit().expect("the database is there");
+        drop(writer);
+
+        let mut writer = Writer::open(&url, [0]).expect("a ledger");
+        assert_eq!((writer.next_offset(0), writer.first_wanted(0)), (3, 2));
+        writer.apply(0, 2, facts.record(0, 2)).expect("the same record");
+        assert_eq!((writer.first_wanted(0), writer.is_dirty()), (3, false));
+        drop(writer);
+
+        let mut writer = Writer::open(&url, [0]).expect("a ledger");
+        let error = writer.apply(0, 2, facts.record(0, 3)).expect_err("another record").to_string();
+        assert!(
+            error.contains("facts partition 0: offset 2 holds another record than the one that was taken"),
+            "{error}"
+        );
+        drop(writer);
+
+        // Where the log no longer has it, the next one is taken.
+        let mut writer = Writer::open(&url, [0]).expect("a ledger");
+        writer.apply(0, 3, facts.record(0, 3)).expect("the next record");
+        assert_eq!(writer.first_wanted(0), 4);
+        writer.commit().expect("the database is there");
+        finish(&url, &facts);
+    }
+}

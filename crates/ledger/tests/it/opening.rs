@@ -239,7 +239,7 @@ fn old_rows(schema: i64, is_postgres: bool, facts: &crate::traffic::Facts) -> St
 
 fn goes_on(schema: i64, url: &LedgerUrl, facts: &crate::traffic::Facts) {
     let error = Ledger::open(url).expect_err("only a service upgrades it").to_string();
-    let wanted = format!("the ledger is of schema {schema}, this build works with schema 8: start `serve`");
+    let wanted = format!("the ledger is of schema {schema}, this build works with schema 9: start `serve`");
     assert!(error.contains(&wanted), "{error}");
     let mut writer = Writer::open(url, 0..PARTITIONS.facts).expect("upgraded");
     facts.add_all(&mut writer, 7);
@@ -263,9 +263,9 @@ fn newer_ledger_is_refused_and_older_writer_stops() {
         Ledger::open(&ledger_url).expect_err("it is too old"),
     ] {
         let said = error.to_string();
-        assert!(said.contains("the ledger is of schema 99, this build works with schema 8: use the build"), "{said}");
+        assert!(said.contains("the ledger is of schema 99, this build works with schema 9: use the build"), "{said}");
     }
-    postgres.sql("newer", "UPDATE meta SET value = '8' WHERE key = 'schema'");
+    postgres.sql("newer", "UPDATE meta SET value = '9' WHERE key = 'schema'");
     writer.commit().expect("the schema is right again");
     assert_eq!(writer.committed(0), 4);
 }

@@ -122,6 +122,11 @@ fn run_desks<D: Desk>(log: &mut BTreeMap<(Topic, u16), Vec<Vec<u8>>>, library: &
 }
 
 impl Facts {
+    /// The record at an offset of a partition.
+    pub(crate) fn record(&self, facts: u16, offset: usize) -> &[u8] {
+        &self.0[usize::from(facts)][offset]
+    }
+
     /// Adds at most `most` records of a partition to a writer, from its next offset on; returns their number.
     pub(crate) fn add(&self, writer: &mut Writer, facts: u16, most: usize) -> usize {
         let from = usize::try_from(writer.next_offset(facts)).expect("small");

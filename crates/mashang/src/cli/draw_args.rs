@@ -32,12 +32,13 @@ pub(crate) struct DrawCommitArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-No ledger is needed, and no other secret. Without --log, rows of a campaign of moments have only their amounts recomputed.
+No ledger is needed, and no other secret. Without --log and --archive, rows of a campaign of moments have only their amounts recomputed.
 Exit status 1 if a row differs; winning codes of a sealed campaign without a row are listed and change no exit status.
 
 Examples:
   mashang draw verify --rules acme.toml --campaign lucky-wheel --secret secrets/campaign-2.key --awards awards.csv
   mashang draw verify --rules acme.toml --campaign lucky-wheel --secret secrets/campaign-2.key --awards awards.csv --log dump.ndjson
+  mashang draw verify --rules acme.toml --campaign lucky-wheel --secret secrets/campaign-2.key --awards awards.csv --archive s3://mashang/archive
   mashang draw verify --rules acme.toml --campaign lucky-wheel --secret secrets/campaign-2.key --code MAG-7 --shopper u1 --entry 1")]
 pub(crate) struct DrawVerifyArgs {
     /// The rules: the TOML file, or the published object
@@ -55,6 +56,9 @@ pub(crate) struct DrawVerifyArgs {
     /// What `log dump` printed, of the whole campaign: every entry is taken through the desks again
     #[arg(long, value_name = "FILE", requires = "awards")]
     pub(crate) log: Option<PathBuf>,
+    /// The archive of the log instead, file:DIR or s3://BUCKET/PREFIX
+    #[arg(long, value_name = "URL", requires = "awards", conflicts_with = "log")]
+    pub(crate) archive: Option<String>,
     /// Recompute one draw, of this code's name
     #[arg(long, value_name = "NAME")]
     pub(crate) code: Option<String>,

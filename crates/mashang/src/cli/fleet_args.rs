@@ -1,4 +1,4 @@
-//! Arguments of the commands for topics and snapshots of a fleet.
+//! Arguments of the commands for topics, snapshots and the archive of a fleet.
 
 use std::time::Duration;
 
@@ -62,4 +62,16 @@ pub(crate) struct SnapshotsArgs {
     /// The store: file:DIR or s3://BUCKET/PREFIX
     #[arg(long, env = "MASHANG_STORE", value_name = "URL")]
     pub(crate) store: String,
+}
+
+/// Where an archive is.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mashang archive list --archive file:/srv/archive
+  mashang archive verify --archive s3://mashang/archive")]
+pub(crate) struct ArchivePlace {
+    /// The archive: file:DIR or s3://BUCKET/PREFIX
+    #[arg(long, env = "MASHANG_ARCHIVE", value_name = "URL")]
+    pub(crate) archive: String,
 }

@@ -26,8 +26,11 @@ pub(crate) enum LogCommand {
 #[derive(Debug, Args)]
 pub(crate) struct LogPlace {
     /// The directory that `serve --data` names
-    #[arg(long, value_name = "DIR", conflicts_with = "kafka", required_unless_present = "kafka")]
+    #[arg(long, value_name = "DIR", conflicts_with = "kafka")]
     pub(crate) data: Option<PathBuf>,
+    /// The archive of the log, file:DIR or s3://BUCKET/PREFIX: its records are read before those that the log still holds
+    #[arg(long, value_name = "URL")]
+    pub(crate) archive: Option<String>,
     #[command(flatten)]
     pub(crate) kafka: KafkaArgs,
 }
@@ -38,6 +41,7 @@ Each line is an event with `received`, `partition` and `offset`; `run` keeps thi
 
 Examples:
   mashang log dump --data data
+  mashang log dump --archive s3://mashang/archive --kafka k1:9092 --from 2026-10-01T00:00:00+08:00
   mashang log dump --data data --from 2026-11-11T00:00:00+08:00 | mashang run --rules acme.toml --events - --out out")]
 pub(crate) struct LogDumpArgs {
     #[command(flatten)]
@@ -60,7 +64,8 @@ anyone recomputes a root.
 
 Examples:
   mashang log roots --data data
-  mashang log roots --kafka k1:9092,k2:9092,k3:9092")]
+  mashang log roots --kafka k1:9092,k2:9092,k3:9092
+  mashang log roots --archive s3://mashang/archive")]
 pub(crate) struct LogRootsArgs {
     #[command(flatten)]
     pub(crate) place: LogPlace,

@@ -1,7 +1,7 @@
 //! The command line: the commands and their arguments.
 //!
 //! - `code_args`: arguments of the commands that mint codes and say what a code is
-//! - `fleet_args`: arguments of the commands for topics and snapshots of a fleet
+//! - `fleet_args`: arguments of the commands for topics, snapshots and the archive of a fleet
 //! - `rules_args`: arguments of the commands for rules
 //! - `rejects_args`: arguments of the commands for records that were set aside
 //! - `log_args`: arguments of the commands that read a log
@@ -23,7 +23,7 @@ use ledger::export::{Format, Table};
 
 use crate::cli::code_args::{CodeArgs, MintArgs};
 use crate::cli::draw_args::DrawCommand;
-use crate::cli::fleet_args::{SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs};
+use crate::cli::fleet_args::{ArchivePlace, SnapshotsArgs, TopicsCheckArgs, TopicsCreateArgs};
 use crate::cli::log_args::LogCommand;
 use crate::cli::rejects_args::RejectsCommand;
 use crate::cli::rules_args::RulesCommand;
@@ -74,6 +74,9 @@ pub(crate) enum Command {
     /// List or verify the snapshots of a fleet
     #[command(subcommand)]
     Snapshots(SnapshotsCommand),
+    /// List or verify what was archived of a log
+    #[command(subcommand)]
+    Archive(ArchiveCommand),
     /// List records that were set aside, and send them again
     #[command(subcommand)]
     Rejects(RejectsCommand),
@@ -107,14 +110,18 @@ exit status.
 
 Examples:
   mashang run --rules acme.toml --events events.ndjson --out out
-  zcat events.ndjson.gz | mashang run --rules acme.toml --events - --out out --summary json")]
+  zcat events.ndjson.gz | mashang run --rules acme.toml --events - --out out --summary json
+  mashang run --rules acme.toml --archive s3://mashang/archive --out out")]
 pub(crate) struct RunArgs {
     /// Rules, one file per merchant; repeat the option or give several
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     pub(crate) rules: Vec<PathBuf>,
     /// Events as NDJSON, which may be compressed with gzip or zstd; - is standard input
     #[arg(long, value_name = "FILE")]
-    pub(crate) events: PathBuf,
+    pub(crate) events: Option<PathBuf>,
+    /// Events of an archive, file:DIR or s3://BUCKET/PREFIX, with the `received` that they had
+    #[arg(long, value_name = "URL", conflicts_with = "events")]
+    pub(crate) archive: Option<String>,
     /// Where ledger.sqlite and the published rules are written; a ledger of an earlier run is replaced
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
@@ -190,4 +197,12 @@ pub(crate) enum SnapshotsCommand {
     List(SnapshotsArgs),
     /// Read every snapshot to its end; exit status 1 if a file is damaged
     Verify(SnapshotsArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ArchiveCommand {
+    /// Every segment as CSV: which records, of which day, with their root
+    List(ArchivePlace),
+    /// Read every segment to its end; exit status 1 if one is damaged or missing
+    Verify(ArchivePlace),
 }

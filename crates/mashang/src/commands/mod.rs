@@ -6,8 +6,9 @@
 //! - `log`: what a log holds, and proofs of it
 //! - `draw`: commits to secrets, and draws recomputed
 //! - `rules`: checks and publishes rules, lists versions, prints the notice of draws
-//! - `topics`, `snapshots`: the topics and snapshots of a fleet
+//! - `topics`, `snapshots`: the topics and snapshots of a fleet; `archive`: what was archived of a log
 
+pub(crate) mod archive;
 pub(crate) mod code;
 pub(crate) mod draw;
 pub(crate) mod explain;

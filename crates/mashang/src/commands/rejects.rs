@@ -14,10 +14,10 @@ use eventlog::api::{Append, AppendError, OnFull, now_ms};
 use eventlog::error::LogError;
 use eventlog::files::disk::Disk;
 use eventlog::kafka::appender::{KafkaAppender, Metrics, Options};
-use eventlog::kafka::archive::open;
-use eventlog::local::archive::Archive;
+use eventlog::kafka::topic_reader::open;
 use eventlog::local::log::Log;
 use eventlog::local::store::Sizes;
+use eventlog::local::topic_reader::TopicReader;
 use prometheus::Registry;
 use serde_json::json;
 
@@ -112,16 +112,16 @@ type Each<'e> = dyn FnMut(RecordPlace, u128, &[u8]) + 'e;
 
 /// What is set aside, by place; `each` gets each of them.
 fn read_all(args: &RejectsArgs, each: &mut Each<'_>) -> Result<BTreeMap<RecordPlace, SetAside>> {
-    let archive = match &args.data {
-        Some(data) => Archive::open(&Disk, &data.join("log"), Topic::Rejects),
+    let log = match &args.data {
+        Some(data) => TopicReader::open(&Disk, &data.join("log"), Topic::Rejects),
         None => open(&args.kafka.settings()?, CLIENT_ID, Topic::Rejects),
     };
-    let archive = archive.map_err(|e| match e {
+    let log = log.map_err(|e| match e {
         LogError::Missing { .. } => usage(e),
         other => other.into(),
     })?;
     let mut found: BTreeMap<RecordPlace, SetAside> = BTreeMap::new();
-    for mut records in archive.partitions {
+    for mut records in log.partitions {
         while let Some(record) = records.next_record()? {
             let frame = Frame::open(record.bytes)?;
             let Some(tag) = frame.tag else { continue };
@@ -167,7 +167,7 @@ fn append(args: &RejectsArgs, records: Vec<Append>) -> Result<()> {
 fn append_to(data: &Path, records: Vec<Append>) -> Result<Result<(), AppendError>> {
     let _lock = lock(data).map_err(|e| usage(format!("--data {}: {e}", data.display())))?;
     let dir = data.join("log");
-    let meta = Archive::open(&Disk, &dir, Topic::Rejects)?.meta;
+    let meta = TopicReader::open(&Disk, &dir, Topic::Rejects)?.meta;
     let log = Log::open(Arc::new(Disk), &dir, &meta, Sizes::default(), &Registry::new())?;
     let appended = log.append_and_wait(records);
     log.close();

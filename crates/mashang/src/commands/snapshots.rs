@@ -9,7 +9,6 @@ use worker::snapshot::{Listed, Snapshots};
 use crate::cli::fleet_args::SnapshotsArgs;
 use crate::process::output::{print, report};
 use crate::store::{SNAPSHOTS, Store};
-use crate::usage;
 
 /// Lists every snapshot.
 pub(crate) fn list(args: &SnapshotsArgs, files: Arc<dyn Files>) -> Result<()> {
@@ -39,7 +38,7 @@ pub(crate) fn verify(args: &SnapshotsArgs, files: Arc<dyn Files>) -> Result<()> 
 }
 
 fn all(args: &SnapshotsArgs, files: Arc<dyn Files>) -> Result<(Snapshots, Vec<Listed>)> {
-    let store: Store = args.store.parse().map_err(usage)?;
+    let store = Store::of_option("store", &args.store)?;
     let snapshots = Snapshots::of_store(store.open(files)?, SNAPSHOTS, 0);
     let all = snapshots.list()?;
     if all.is_empty() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use crate::config::groups::{HttpArgs, IngestArgs, ProcessArgs};
+use crate::config::groups::{ArchiveArgs, HttpArgs, IngestArgs, ProcessArgs};
 use crate::config::options::{ClockArg, duration};
 use crate::config::serve::Settings;
 use crate::usage;
@@ -56,6 +56,7 @@ impl DemoArgs {
             retain: Duration::from_hours(24),
             snapshot_every: Duration::from_mins(1),
             segment_bytes: 64 * 1024 * 1024,
+            archive: ArchiveArgs::default(),
             process: self.process.clone(),
             config: None,
         };

@@ -14,7 +14,11 @@ use edge::transport::browser::link_hosts::LinkHost;
 use edge::transport::browser::region::RegionSources;
 use edge::transport::browser::region::geoip::Geoip;
 use edge::transport::browser::region::map::RegionMap;
+use eventlog::archive::copier::Copier;
+use eventlog::files::Files;
 use eventlog::kafka::settings::Settings as Kafka;
+use eventlog::local::meta::Meta;
+use prometheus::Registry;
 use web::networks::Trust;
 use web::quota::client_limits::{ClientLimits, ClientRates};
 use web::server::listen::raise_files;
@@ -24,7 +28,9 @@ use web::server::tls::Tls;
 use crate::config::address::Address;
 use crate::config::file::kafka_tables;
 use crate::config::options::{LogFormat, Rate, Udp, duration, header_name, text};
+use crate::store::Store;
 use crate::usage;
+use worker::archiver::{ArchivePolicy, Archiver};
 
 /// Default maximum of open connections, lowered to what the limit of open files allows.
 const CONNECTIONS: u64 = 20_000;
@@ -197,6 +203,27 @@ pub(crate) struct KafkaArgs {
     config: Option<PathBuf>,
 }
 
+/// Where events are archived.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ArchiveArgs {
+    /// Copy accepted events to file:DIR or s3://BUCKET/PREFIX, where they stay longer than in the log
+    #[arg(long, env = "MASHANG_ARCHIVE", value_name = "URL")]
+    archive: Option<String>,
+    /// Interval at which new events are archived, such as 1h
+    #[arg(long, env = "MASHANG_ARCHIVE_EVERY", value_name = "DURATION", value_parser = duration, default_value = "1h")]
+    archive_every: Duration,
+    /// How long the archive keeps events after the end of their day (UTC), such as 730d [default: for ever]
+    #[arg(long, env = "MASHANG_ARCHIVE_KEEP", value_name = "DURATION", value_parser = duration)]
+    archive_keep: Option<Duration>,
+}
+
+/// Where events are archived, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Archive {
+    pub(crate) store: Store,
+    pub(crate) policy: ArchivePolicy,
+}
+
 /// Where a spool is, how large it may be, and when it is used.
 #[derive(Debug)]
 pub(crate) struct Spool {
@@ -324,6 +351,35 @@ impl IngestArgs {
             return Err(usage(format!("inflight-bytes is {given}: give {least} or more, room for one body")));
         }
         Ok(())
+    }
+}
+
+impl Archive {
+    /// Copies a log there.
+    ///
+    /// # Errors
+    /// The environment has not what the store needs: usage.
+    pub(crate) fn archiver(&self, files: Arc<dyn Files>, meta: &Meta, registry: &Registry) -> Result<Arc<Archiver>> {
+        let copier = Copier::new(eventlog::archive::Archive::new(self.store.open(files)?), meta.clone());
+        Ok(Arc::new(Archiver::new(copier, self.policy, registry)))
+    }
+}
+
+impl ArchiveArgs {
+    /// # Errors
+    /// Something is wrong: usage.
+    pub(crate) fn check(self) -> Result<Option<Archive>> {
+        let Some(url) = self.archive else {
+            return match self.archive_keep {
+                Some(_) => Err(usage("archive-keep is for an archive: give --archive too")),
+                None => Ok(None),
+            };
+        };
+        if self.archive_every.is_zero() {
+            return Err(usage("archive-every is 0s: give a time, such as 1h"));
+        }
+        let policy = ArchivePolicy { every: self.archive_every, keep: self.archive_keep };
+        Ok(Some(Archive { store: Store::of_option("archive", &url)?, policy }))
     }
 }
 

@@ -8,7 +8,9 @@ use clap::{Args, ValueEnum};
 use eventlog::kafka::settings::Settings as Kafka;
 use ledger::url::LedgerUrl;
 
-use crate::config::groups::{GroupArgs, HttpArgs, IngestArgs, KafkaArgs, ProcessArgs, Spool, SpoolArgs};
+use crate::config::groups::{
+    Archive, ArchiveArgs, GroupArgs, HttpArgs, IngestArgs, KafkaArgs, ProcessArgs, Spool, SpoolArgs,
+};
 use crate::config::options::{bytes, duration};
 use crate::store::Store;
 use crate::usage;
@@ -82,6 +84,8 @@ pub(crate) struct WorkerArgs {
     #[arg(long, env = "MASHANG_MEMORY", value_name = "BYTES", value_parser = bytes)]
     memory: Option<u64>,
     #[command(flatten)]
+    archive: ArchiveArgs,
+    #[command(flatten)]
     group: GroupArgs,
 }
 
@@ -143,6 +147,7 @@ pub(crate) struct Worker {
     pub(crate) lanes: usize,
     pub(crate) snapshot_every: Duration,
     pub(crate) memory: Option<u64>,
+    pub(crate) archive: Option<Archive>,
     pub(crate) group: GroupArgs,
 }
 
@@ -188,7 +193,7 @@ impl EdgeArgs {
     /// Something is missing or wrong: usage.
     pub(crate) fn check(self) -> Result<Edge> {
         let role = self.role.check("edge")?;
-        let store = self.store.parse().map_err(usage)?;
+        let store = Store::of_option("store", &self.store)?;
         self.ingest.check(&self.http)?;
         let admin = role.process.admin.get();
         self.http.check_addresses([("udp", self.ingest.udp().address()), ("admin", Some(admin))])?;
@@ -203,10 +208,16 @@ impl WorkerArgs {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let all = || vec![DeskArg::Shopper, DeskArg::Code, DeskArg::Campaign];
         self.group.check()?;
+        let desks = if self.desk.is_empty() { all() } else { self.desk };
+        let archive = self.archive.check()?;
+        if archive.is_some() && !desks.contains(&DeskArg::Shopper) {
+            return Err(usage("archive is for workers that run the shopper desk: give it to those"));
+        }
         Ok(Worker {
             role: self.role.check("worker")?,
-            store: self.store.parse().map_err(usage)?,
-            desks: if self.desk.is_empty() { all() } else { self.desk },
+            store: Store::of_option("store", &self.store)?,
+            archive,
+            desks,
             lanes: self.lanes.map_or(processors, usize::from),
             snapshot_every: self.snapshot_every,
             memory: self.memory,

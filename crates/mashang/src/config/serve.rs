@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use crate::config::groups::{HttpArgs, IngestArgs, ProcessArgs};
+use crate::config::groups::{ArchiveArgs, HttpArgs, IngestArgs, ProcessArgs};
 use crate::config::options::{Because, ClockArg, duration};
 use crate::usage;
 
@@ -59,6 +59,8 @@ pub(crate) struct Settings {
     )]
     pub(crate) segment_bytes: u64,
     #[command(flatten)]
+    pub(crate) archive: ArchiveArgs,
+    #[command(flatten)]
     pub(crate) process: ProcessArgs,
     /// File with more of these settings
     #[arg(long, env = "MASHANG_CONFIG", value_name = "FILE")]
@@ -72,6 +74,7 @@ impl Settings {
         if !(1..=256).contains(&self.partitions) {
             return Err(usage(format!("partitions is {}: give 1 to 256", self.partitions)));
         }
+        self.archive.clone().check()?;
         self.ingest.check(&self.http)?;
         self.http.check_addresses([("udp", self.ingest.udp().address()), ("admin", Some(self.process.admin.get()))])?;
         Ok(self)

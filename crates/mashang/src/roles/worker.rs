@@ -21,6 +21,7 @@ use eventlog::local::meta::Meta;
 use parking_lot::Mutex;
 use prometheus::{IntGaugeVec, Registry, TextEncoder};
 use tracing::{info, warn};
+use worker::archiver::Archiver;
 use worker::context::{RunMode, SnapshotPolicy, WorkerContext};
 use worker::desks::desk_of;
 use worker::rules_cache::RulesCache;
@@ -37,6 +38,7 @@ use crate::process::thread::thread;
 use crate::rules::publish::{Needed, SecretPlaces, books, read_on};
 use crate::rules::store::RulesStore;
 use crate::store::{RULES, SNAPSHOTS};
+use crate::usage;
 
 /// The memberships of the desks' groups, once they are joined.
 type Memberships = Arc<OnceLock<BTreeMap<Topic, Membership>>>;
@@ -44,7 +46,7 @@ type Memberships = Arc<OnceLock<BTreeMap<Topic, Membership>>>;
 /// Works until SIGTERM or SIGINT.
 pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
     let settings = args.check()?;
-    let objects = settings.store.open(files)?;
+    let objects = settings.store.open(Arc::clone(&files))?;
     let base = Base::begin(&settings.role)?;
     let has = |desk| settings.desks.contains(&desk);
     let reader = Reader {
@@ -81,10 +83,17 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
         &base.registry,
     );
     let context = context.with_memory(settings.memory);
-    on_runtime(run(settings, base, Arc::new(context), memberships))
+    let archiver =
+        settings.archive.as_ref().map(|archive| archive.archiver(files, &base.meta, &base.registry)).transpose()?;
+    on_runtime(run(settings, base, (Arc::new(context), archiver), memberships))
 }
 
-async fn run(settings: Worker, base: Base, context: Arc<WorkerContext>, memberships: Memberships) -> Result<()> {
+async fn run(
+    settings: Worker,
+    base: Base,
+    (context, archiver): (Arc<WorkerContext>, Option<Arc<Archiver>>),
+    memberships: Memberships,
+) -> Result<()> {
     let admin = sockets::admin(settings.role.process.admin.get()).await?;
     let connect = KafkaConnect {
         kafka: base.kafka.clone(),
@@ -92,6 +101,7 @@ async fn run(settings: Worker, base: Base, context: Arc<WorkerContext>, membersh
         instance: base.instance.clone(),
         metrics: AppenderMetrics::new(&base.registry),
     };
+    let connect_archiver = connect.for_archiver();
     let connect: Arc<dyn Connect> = Arc::new(connect);
     let supervisor = Arc::new(Mutex::new(Some(LaneSupervisor::start(&context, &connect, settings.lanes))));
     let health = Arc::new(RoleHealth::new(&base, &context, settings.group.stuck_after)?);
@@ -109,6 +119,15 @@ async fn run(settings: Worker, base: Base, context: Arc<WorkerContext>, membersh
         members.insert(topic, member);
     }
     memberships.set(members).expect("the groups are joined once");
+    if let Some(archiver) = archiver {
+        let (connect, health, context) = (connect_archiver, Arc::clone(&health), Arc::clone(&context));
+        // A stop does not wait for it: the next process goes on behind the last segment.
+        thread("archiver", &failed, move || {
+            let done = archiver.run(&connect, &|| health.owned_scans(), &|| context.is_stopping());
+            // Only an archive of another log ends it.
+            done.map_err(usage)
+        });
+    }
     let admin = Admin::start(admin, Arc::<RoleHealth>::clone(&health))?;
     let signals = Signals::listen()?;
     let desks: Vec<&str> = settings.desks.iter().map(|&desk| of(desk).0).collect();
@@ -184,6 +203,14 @@ struct KafkaConnect {
     metrics: AppenderMetrics,
 }
 
+impl KafkaConnect {
+    /// Connects the archiver: it reads much at once.
+    fn for_archiver(&self) -> impl Fn() -> Result<Box<dyn Consumer>, LogError> + use<> {
+        let (kafka, meta, client_id) = (self.kafka.clone(), self.meta.clone(), format!("{}-archiver", self.instance));
+        move || Ok(Box::new(KafkaConsumer::new(&kafka, &meta, &client_id)?))
+    }
+}
+
 impl Connect for KafkaConnect {
     fn consumer(&self) -> Result<Box<dyn Consumer>, LogError> {
         Ok(Box::new(KafkaConsumer::pausing(&self.kafka, &self.meta, &self.instance)?))
@@ -223,6 +250,11 @@ impl RoleHealth {
             ),
             registry: registry.clone(),
         })
+    }
+
+    /// The partitions of `scans` that this process owns.
+    fn owned_scans(&self) -> Vec<u16> {
+        self.owned.lock().iter().filter(|of| of.topic == Topic::Scans).map(|of| of.partition).collect()
     }
 
     /// Sets the gauges. They are reset before, so the caller holds the consumer until it has read them.

@@ -1,4 +1,5 @@
-//! The store that a fleet shares: snapshots, and rules under their SHA-256. It is a directory, or a bucket of an S3-compatible server.
+//! Stores: that of a fleet, with snapshots, and rules under their SHA-256, and that of an archive. A store is a directory, or a bucket of
+//! an S3-compatible server.
 //!
 //! - `s3`: objects in a bucket
 //! - `visitor_key`: the key that all edges share
@@ -40,24 +41,25 @@ impl FromStr for Store {
             let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
             let prefix = prefix.trim_end_matches('/');
             if bucket.is_empty() {
-                return Err(format!("--store {url}: names no bucket: give s3://BUCKET/PREFIX"));
+                return Err("names no bucket: give s3://BUCKET/PREFIX".to_owned());
             }
             let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
             let is_path = prefix.is_empty()
                 || prefix.split('/').all(|part| !part.trim_matches('.').is_empty() && part.chars().all(is_name));
             if !bucket.chars().all(is_name) || !is_path {
-                return Err(format!(
-                    "--store {url}: bucket and prefix have other characters than letters, digits, `.`, `_`, `-`: choose other names"
-                ));
+                return Err(
+                    "bucket and prefix have other characters than letters, digits, `.`, `_`, `-`: choose other names"
+                        .to_owned(),
+                );
             }
             return Ok(Self::Bucket { bucket: bucket.to_owned(), prefix: prefix.to_owned() });
         }
         let dir = url.strip_prefix("file:").unwrap_or(url);
         if dir.contains("://") {
-            return Err(format!("--store {url}: no store has this form: give file:DIR or s3://BUCKET/PREFIX"));
+            return Err("no store has this form: give file:DIR or s3://BUCKET/PREFIX".to_owned());
         }
         if dir.is_empty() {
-            return Err("--store file: names no directory: give file:DIR".to_owned());
+            return Err("names no directory: give file:DIR".to_owned());
         }
         Ok(Self::Directory(dir.into()))
     }
@@ -74,6 +76,14 @@ impl fmt::Display for Store {
 }
 
 impl Store {
+    /// The store that an option names.
+    ///
+    /// # Errors
+    /// It names none: usage.
+    pub(crate) fn of_option(option: &str, url: &str) -> Result<Self> {
+        url.parse().map_err(|e| usage(format!("--{option} {url}: {e}")))
+    }
+
     /// The objects of the store. A bucket is not asked yet.
     ///
     /// # Errors
@@ -91,13 +101,13 @@ impl Store {
     /// It cannot be read or made, or is no key.
     pub(crate) fn visitor_key(&self) -> Result<VisitorKey> {
         match self {
-            Self::Directory(dir) => visitor_key::open(dir).map_err(|e| usage(format!("--store {self}: {e}"))),
+            Self::Directory(dir) => visitor_key::open(dir).map_err(|e| usage(format!("{self}: {e}"))),
             Self::Bucket { bucket, prefix } => visitor_key::open_in(&self.bucket(bucket, prefix)?),
         }
     }
 
     fn bucket(&self, bucket: &str, prefix: &str) -> Result<S3> {
-        S3::open(bucket, prefix).map_err(|e| usage(format!("--store {self}: {e}")))
+        S3::open(bucket, prefix).map_err(|e| usage(format!("{self}: {e}")))
     }
 }
 

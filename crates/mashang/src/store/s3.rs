@@ -83,19 +83,6 @@ impl S3 {
         })
     }
 
-    /// Writes an object unless there is one. Returns whether it was written.
-    ///
-    /// # Errors
-    /// The server refuses it, or does not answer.
-    pub(super) fn create(&self, name: &str, bytes: &[u8]) -> io::Result<bool> {
-        let payload = PutPayload::from(bytes.to_vec());
-        match self.wait(self.store.put_opts(&self.path(name), payload, PutMode::Create.into())) {
-            Ok(_) => Ok(true),
-            Err(Error::AlreadyExists { .. }) => Ok(false),
-            Err(error) => Err(io_error(error)),
-        }
-    }
-
     /// Waits for an answer, on a thread of its own: the caller's may be one of another runtime, which must not wait in this one.
     fn wait<T: Send>(&self, answer: impl Future<Output = T> + Send) -> T {
         std::thread::scope(|scope| {
@@ -169,6 +156,23 @@ impl Objects for S3 {
             }
         };
         self.wait(read).map_err(io_error)
+    }
+
+    fn read_start(&self, name: &str, max: usize) -> io::Result<Vec<u8>> {
+        let path = self.path(name);
+        let range = Some(GetRange::Bounded(0..max as u64));
+        let read =
+            async { self.store.get_opts(&path, GetOptions { range, ..GetOptions::default() }).await?.bytes().await };
+        self.wait(read).map(Into::into).map_err(io_error)
+    }
+
+    fn create(&self, name: &str, bytes: &[u8]) -> io::Result<bool> {
+        let payload = PutPayload::from(bytes.to_vec());
+        match self.wait(self.store.put_opts(&self.path(name), payload, PutMode::Create.into())) {
+            Ok(_) => Ok(true),
+            Err(Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(io_error(error)),
+        }
     }
 
     fn write_data(&self, name: &str, bytes: &[u8]) -> io::Result<()> {

@@ -12,7 +12,7 @@ use domain::model::address::{AnswerPos, Topic, TopicPartition};
 use domain::model::event::Event;
 use domain::model::time::Millis;
 use eventlog::files::disk::Disk;
-use eventlog::local::archive::Archive;
+use eventlog::local::topic_reader::TopicReader;
 use tempfile::TempDir;
 
 use crate::program::{TABLES, done};
@@ -73,8 +73,8 @@ fn serve(dir: &Path) {
 
 /// Every record of a topic, by partition.
 fn records(dir: &Path, topic: Topic) -> Vec<Records> {
-    let archive = Archive::open(&Disk, &dir.join("data/log"), topic).expect("a log");
-    let partitions = archive.partitions.into_iter().map(|mut partition| {
+    let reader = TopicReader::open(&Disk, &dir.join("data/log"), topic).expect("a log");
+    let partitions = reader.partitions.into_iter().map(|mut partition| {
         let mut all = Vec::new();
         while let Some(record) = partition.next_record().expect("a record") {
             assert_eq!(record.offset, all.len() as u64, "{topic}");

@@ -132,7 +132,7 @@ impl Ledgers {
         let mut taken = 0;
         for facts in facts {
             for _ in 0..most {
-                let next = writer.inner.next_offset(facts);
+                let next = writer.first_wanted(facts);
                 let stored = log
                     .read(TopicPartition::new(Topic::Facts, facts), next)
                     .map_err(|e| (facts, Box::new(e.into())))?;

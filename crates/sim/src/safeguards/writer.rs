@@ -5,7 +5,7 @@ use ledger::error::LedgerError;
 use ledger::writer::Writer;
 use rusqlite::Connection;
 
-use super::records::rewritten;
+use super::records::{are_rewritten, rewritten};
 use super::{Safeguard, Without};
 
 /// A writer of the ledger without some safeguards.
@@ -41,6 +41,14 @@ impl WriterWithout {
     pub fn apply(&mut self, facts: u16, offset: u64, record: &[u8]) -> Result<Admission, LedgerError> {
         let record = rewritten(self.without, self.inner.positions(facts), record);
         self.inner.apply(facts, offset, &record)
+    }
+
+    /// As [`Writer::first_wanted`]. The record before the position is not handed in if it may have been rewritten: the writer would find
+    /// another one.
+    #[must_use]
+    pub fn first_wanted(&self, facts: u16) -> u64 {
+        let of = if are_rewritten(self.without) { Writer::next_offset } else { Writer::first_wanted };
+        of(&self.inner, facts)
     }
 
     /// Begins a facts partition at its stored positions.

@@ -40,8 +40,15 @@ impl Ledgers {
 
     fn open(&self, logs: &Logs) -> Result<One, Alarm> {
         let writer = self.db.writer(0..self.facts, self.without)?;
-        let readers =
-            (0..self.facts).map(|f| Reader::open(logs.partition(Topic::Facts, f), writer.inner.next_offset(f), MEND));
+        let readers = (0..self.facts).map(|f| {
+            let partition = logs.partition(Topic::Facts, f);
+            let first = if partition.start() <= writer.first_wanted(f) {
+                writer.first_wanted(f)
+            } else {
+                writer.inner.next_offset(f)
+            };
+            Reader::open(partition, first, MEND)
+        });
         Ok(One { readers: readers.collect::<Result<_, _>>()?, writer })
     }
 

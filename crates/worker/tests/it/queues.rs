@@ -64,6 +64,10 @@ impl Files for SlowStore {
         self.files.rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.files.link(from, to)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.files.sync_dir(dir)
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use domain::model::address::{Topic, TopicPartition};
 use eventlog::api::{AppendError, Appender as _, Consumer as _, Health, OnFull};
 use eventlog::kafka::appender::Options;
-use eventlog::kafka::archive;
 use eventlog::kafka::membership::{Change, Membership};
+use eventlog::kafka::topic_reader;
 use eventlog::kafka::topics::origin::meta;
 
 use super::{MEND, World, append, make, read, shared};
@@ -45,9 +45,9 @@ fn appended_records_are_read_from_any_offset() {
         appender.append_and_wait(vec![append(Topic::Facts, 1, "later")], OnFull::Wait),
         Err(AppendError::Closed)
     );
-    let mut archive = archive::open(&world.settings, &world.settings.prefix, Topic::Scans).expect("an archive");
+    let mut reader = topic_reader::open(&world.settings, &world.settings.prefix, Topic::Scans).expect("a log");
     let mut texts = Vec::new();
-    for records in &mut archive.partitions {
+    for records in &mut reader.partitions {
         while let Some(record) = records.next_record().expect("readable") {
             texts.push(record.offset);
         }

@@ -7,9 +7,9 @@ use domain::model::address::{Topic, TopicPartition};
 use eventlog::api::{Appender as _, Consumer, OnFull};
 use eventlog::error::LogError;
 use eventlog::kafka::appender::Options;
-use eventlog::kafka::archive;
 use eventlog::kafka::consumer::KafkaConsumer;
 use eventlog::kafka::settings::Settings;
+use eventlog::kafka::topic_reader;
 use eventlog::local::meta::{Clock, Meta};
 use testkit::kafka::Kafka;
 
@@ -216,7 +216,7 @@ fn missing_payload_is_empty_and_writers_time_refused() {
 }
 
 #[test]
-fn archive_reads_partitions_in_any_order() {
+fn topic_reader_reads_partitions_in_any_order() {
     let Some(kafka) = shared() else { return };
     let world = World::new(kafka);
     let appender = world.appender(Options::lane());
@@ -227,17 +227,17 @@ fn archive_reads_partitions_in_any_order() {
         appender.append_and_wait(records, OnFull::Wait).expect("acknowledged");
     }
     Operator::on(&world.settings).cut(&world.settings.topic(Topic::Scans), 1, 5);
-    let mut archive = archive::open(&world.settings, "archive", Topic::Scans).expect("an archive");
+    let mut reader = topic_reader::open(&world.settings, "archive", Topic::Scans).expect("a log");
     appender.append_and_wait(vec![append(Topic::Scans, 0, "later")], OnFull::Wait).expect("acknowledged");
-    assert_eq!(archive.meta, world.meta);
+    assert_eq!(reader.meta, world.meta);
     for (partition, offsets) in [(2, 0..41_u64), (0, 0..41), (1, 5..41)] {
         for offset in offsets {
-            let record = archive.partitions[partition].next_record().expect("readable").expect("one more");
+            let record = reader.partitions[partition].next_record().expect("readable").expect("one more");
             assert_eq!(record.offset, offset);
             let is_it = record.bytes.starts_with(format!("{} ", offset.saturating_sub(1)).as_bytes());
             assert!(is_it || offset == 0, "partition {partition} offset {offset}");
         }
-        assert!(archive.partitions[partition].next_record().expect("readable").is_none());
+        assert!(reader.partitions[partition].next_record().expect("readable").is_none());
     }
     appender.close();
 }

@@ -1,8 +1,9 @@
-//! The entries of a log dump, taken through the desks again into a ledger of their own.
+//! The entries of a log, taken through the desks again into a ledger of their own.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ use tempfile::TempDir;
 use wire::event::Merchants;
 
 use super::awards::{AwardRow, read};
+use crate::commands::log::days::{named, open_archive};
+use crate::commands::log::dump::DumpedEvents;
 use crate::commands::run::event_files::Rejects;
 use crate::commands::run::pipeline::{Events, run_through};
 use crate::commands::run::reading::Source;
@@ -62,9 +65,35 @@ struct OfMerchant<'a> {
     merchant: Option<Cow<'a, str>>,
 }
 
-/// Takes the events of a log dump through the desks. `file` is that of the rules: secrets of batches lie beside it.
+/// The events of a log, as lines.
+pub(super) struct EntryEvents {
+    /// The option and what it names, for messages.
+    name: String,
+    place: String,
+    input: Box<dyn Read + Send>,
+}
+
+impl EntryEvents {
+    /// Those of a log dump.
+    pub(super) fn of_file(log: &Path) -> Result<Self> {
+        let place = log.display().to_string();
+        let name = format!("--log {place}");
+        let input = File::open(log).map_err(|e| usage(format!("{name}: cannot be read: {e}")))?;
+        let input = input::text(input).map_err(|what| usage(format!("{name}: {what}")))?.reader;
+        Ok(Self { name, place, input })
+    }
+
+    /// Those of an archive.
+    pub(super) fn of_archive(url: &str) -> Result<Self> {
+        let archived = open_archive(url)?.open(None).map_err(named)?.reader;
+        let input = Box::new(DumpedEvents::new(archived, None).text());
+        Ok(Self { name: format!("--archive {url}"), place: url.to_owned(), input })
+    }
+}
+
+/// Takes events of a log through the desks. `file` is that of the rules: secrets of batches lie beside it.
 pub(super) fn again(
-    log: &Path,
+    EntryEvents { name, place, input }: EntryEvents,
     file: &Path,
     public: &PublicRules,
     campaign: &Campaign,
@@ -72,9 +101,6 @@ pub(super) fn again(
 ) -> Result<Again> {
     let book = Arc::new(alone(file, public, campaign, secret)?);
     let (merchant, currency) = (book.rules.merchant.clone(), book.rules.currency.clone());
-    let name = format!("--log {}", log.display());
-    let input = File::open(log).map_err(|e| usage(format!("{name}: cannot be read: {e}")))?;
-    let input = input::text(input).map_err(|what| usage(format!("{name}: {what}")))?.reader;
 
     let dir = tempfile::tempdir().context("no temporary directory can be made")?;
     let url = dir.path().join("ledger.sqlite");
@@ -85,7 +111,7 @@ pub(super) fn again(
     };
     let merchants = Merchants::new([(&merchant, currency)]);
     let source = Source { name, input, merchants, is_wanted: Some(Box::new(is_own)) };
-    let events = Events { file: log.display().to_string(), source, rejects: Rejects::Printed };
+    let events = Events { file: place, source, rejects: Rejects::Printed };
     let library = Library::from([(RulesSeq::FIRST, book)]);
     let finished = run_through(&library, Writer::create(&url, [0])?, events, Into::into, |_, _| {})?;
     finished.ledger.close()?;

@@ -14,7 +14,7 @@ use domain::model::time::time_text;
 
 use super::awards::{AwardRow, read};
 use super::draws::{DrawCode, Draws, Entry, Unknown};
-use super::entries::{Again, EntryKey, again};
+use super::entries::{Again, EntryEvents, EntryKey, again};
 use super::{hash, read_secret};
 use crate::cli::draw_args::DrawVerifyArgs;
 use crate::process::input;
@@ -80,12 +80,16 @@ fn rows(args: &DrawVerifyArgs, awards: &Path, public: &PublicRules, secret: &Sec
     let file = File::open(awards).map_err(|e| usage(format!("--awards {name}: cannot be read: {e}")))?;
     let text = input::text(file).map_err(|what| usage(format!("--awards {name}: {what}")))?.reader;
     let rows = read(&name, text, &public.rules.merchant, &args.campaign)?;
-    let mut again = match &args.log {
-        Some(log) => Some(again(log, &args.rules, public, draws.campaign, secret)?),
-        None => None,
+    let events = match (&args.log, &args.archive) {
+        (Some(log), _) => Some(EntryEvents::of_file(log)?),
+        (None, Some(url)) => Some(EntryEvents::of_archive(url)?),
+        (None, None) => None,
     };
+    let mut again = events.map(|events| again(events, &args.rules, public, draws.campaign, secret)).transpose()?;
     if again.is_none() && draws.campaign.mode == Mode::Moments {
-        report("note: moments go to entries in the order of the log: give --log FILE to recompute `drawn` too");
+        report(
+            "note: moments go to entries in the order of the log: give --log FILE or --archive URL to recompute `drawn` too",
+        );
     }
 
     let mut differences = Differences::default();

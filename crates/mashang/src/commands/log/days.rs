@@ -3,76 +3,58 @@
 //! A record belongs to the day of the `received` of its last event, or of the record before it where it has none. What comes before
 //! the first event of a partition belongs to the day of that event.
 
-use anyhow::{Context, Result};
-use domain::frame::{Frame, Kind};
+use std::sync::Arc;
+
+use anyhow::Result;
 use domain::model::address::Topic;
 use domain::model::event::Event;
 use domain::model::time::{DAY_MS, Millis};
 use eventlog::api::Record;
+use eventlog::archive::Archive;
+use eventlog::archive::source::Opened;
 use eventlog::error::LogError;
 use eventlog::files::disk::Disk;
-use eventlog::kafka::archive::open;
-use eventlog::local::archive::{Archive, Records};
+use eventlog::kafka::topic_reader::open_behind;
 use eventlog::local::meta::Clock;
+use eventlog::local::topic_reader::{Behind, Records, TopicReader};
+use eventlog::scans::{ReceivedClock, events_of};
 
 use crate::cli::log_args::LogPlace;
+use crate::store::Store;
 use crate::usage;
 
-/// Opens the topic `scans` of a log.
+/// Opens the topic `scans` of a log, of its archive, or of both, from the first event received at or after `from` on, or before.
 ///
 /// # Errors
-/// There is no log (usage), or it cannot be read.
-pub(crate) fn open_scans(place: &LogPlace, client_id: &str) -> Result<Archive> {
-    let archive = match &place.data {
-        Some(data) => Archive::open(&Disk, &data.join("log"), Topic::Scans),
-        None => open(&place.kafka.settings()?, client_id, Topic::Scans),
+/// There is no log or archive (usage), or it cannot be read.
+pub(crate) fn open_scans(place: &LogPlace, client_id: &str, from: Option<Millis>) -> Result<TopicReader> {
+    let topic = Topic::Scans;
+    let of_log = |behind: Option<&Behind>| match (&place.data, &place.kafka.kafka) {
+        (Some(data), _) => TopicReader::open_behind(&Disk, &data.join("log"), topic, behind).map_err(named).map(Some),
+        (None, Some(_)) => open_behind(&place.kafka.settings()?, client_id, topic, behind).map_err(named).map(Some),
+        (None, None) => Ok(None),
     };
-    archive.map_err(|e| match e {
-        LogError::Missing { .. } => usage(e),
-        other => other.into(),
+    let Some(url) = &place.archive else {
+        return of_log(None)?.ok_or_else(|| usage("give --data DIR, --kafka HOST:PORT,… or --archive URL"));
+    };
+    let Opened { reader: archived, behind } = open_archive(url)?.open(from).map_err(named)?;
+    Ok(match of_log(Some(&behind))? {
+        None => archived,
+        Some(log) => archived.followed_by(log),
     })
 }
 
-/// `received` as the shopper desk makes it: it never goes back in a partition.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ReceivedClock {
-    clock: Clock,
-    /// The highest so far; `None` before the first event.
-    pub(crate) latest: Option<Millis>,
+/// The archive that `--archive` names.
+pub(crate) fn open_archive(url: &str) -> Result<Archive> {
+    Ok(Archive::new(Store::of_option("archive", url)?.open(Arc::new(Disk))?))
 }
 
-impl ReceivedClock {
-    pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, latest: None }
+/// The error of a place without the log that is meant is one of usage.
+pub(crate) fn named(error: LogError) -> anyhow::Error {
+    match error {
+        LogError::Missing { .. } | LogError::NoArchive { .. } | LogError::OtherArchive { .. } => usage(error),
+        other => other.into(),
     }
-
-    /// The `received` of the next event.
-    pub(crate) fn take(&mut self, event: &Event<'_>, append: Millis) -> Millis {
-        let append = if self.clock == Clock::Wall { append } else { Millis::MAX };
-        let received = self.latest.unwrap_or(0).max(event.stamp.min(append));
-        self.latest = Some(received);
-        received
-    }
-}
-
-/// The events of a record of `scans`; none of a marker, of the first record, and of a record that the shopper desk sets aside
-/// because it can be read by no build.
-///
-/// # Errors
-/// Another build has written the record.
-pub(crate) fn events_of<'r>(partition: u16, record: &Record<'r>) -> Result<Vec<Event<'r>>> {
-    let frame = match Frame::open(record.bytes) {
-        Ok(frame) => frame,
-        Err(error) if error.is_broken() => return Ok(Vec::new()),
-        Err(error) => {
-            return Err(error).with_context(|| format!("scans partition {partition} offset {}", record.offset));
-        }
-    };
-    if frame.kind != Kind::Events {
-        return Ok(Vec::new());
-    }
-    // A frame with an item that is no event was set aside whole.
-    Ok(frame.items::<Event<'_>>().collect::<Result<_, _>>().unwrap_or_default())
 }
 
 /// A day of UTC: the number of days since 1970-01-01.
@@ -117,7 +99,8 @@ pub(crate) fn walk(
     clock: Clock,
     each: &mut dyn FnMut(Next<'_>) -> Result<()>,
 ) -> Result<Option<UtcDay>> {
-    let mut received = ReceivedClock::new(clock);
+    let mut received = ReceivedClock::new(clock, records.received_before);
+    let records_begin_day = records.begins_day;
     let mut open: Option<Open> = None;
     while let Some(record) = records.next_record()? {
         let events = events_of(partition, &record)?;
@@ -133,7 +116,7 @@ pub(crate) fn walk(
                     each(Next::Over(Over { day, first_offset, last_offset, records, is_whole }))?;
                 }
                 // A log that removed nothing begins at offset 0.
-                let is_whole = !is_first || offset == 0;
+                let is_whole = !is_first || offset == 0 || records_begin_day;
                 Open { day, first_offset: offset, last_offset: offset, records: 0, is_whole }
             }
         };

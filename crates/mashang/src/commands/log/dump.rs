@@ -1,57 +1,102 @@
 //! `mashang log dump`: accepted events as NDJSON, by (received, partition, offset); or whole records, by (partition, offset).
 
 use std::collections::VecDeque;
-use std::io::{BufWriter, Write, stdout};
+use std::io::{self, BufWriter, Cursor, Read, Write, stdout};
 
 use anyhow::Result;
 use data_encoding::BASE64;
 use domain::model::address::Topic;
 use domain::model::event::{Action, Event};
 use domain::model::time::{INTEGER_TIME_MIN, Millis, time_text};
-use eventlog::local::archive::{Archive, Records};
 use eventlog::local::meta::Clock;
+use eventlog::local::topic_reader::{Records, TopicReader};
+use eventlog::scans::{ReceivedClock, events_of};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
-use super::days::{ReceivedClock, events_of, open_scans};
+use super::days::open_scans;
 use crate::cli::log_args::LogDumpArgs;
 
 /// Writes the events to standard output.
 pub(crate) fn dump(args: &LogDumpArgs) -> Result<()> {
     // The only topic whose records are events.
     debug_assert_eq!(args.topic, Topic::Scans.as_str());
-    let archive = open_scans(&args.place, "mashang-log-dump")?;
+    let log = open_scans(&args.place, "mashang-log-dump", args.from)?;
     if args.raw {
-        return dump_records(archive);
+        return dump_records(log);
     }
-    let clock = archive.meta.clock;
-    let mut partitions: Vec<Lines> =
-        (0..).zip(archive.partitions).map(|(p, records)| Lines::new(p, records, clock)).collect();
+    let mut events = DumpedEvents::new(log, args.from);
     let mut out = BufWriter::new(stdout().lock());
-    loop {
-        let mut first: Option<(Millis, usize)> = None;
-        for (at, lines) in partitions.iter_mut().enumerate() {
-            if let Some(received) = lines.peek()?
-                && first.is_none_or(|first| (received, at) < first)
-            {
-                first = Some((received, at));
-            }
-        }
-        let Some((received, at)) = first else { break };
-        let line = partitions[at].ready.pop_front().map(|(_, line)| line).unwrap_or_default();
-        if args.from.is_none_or(|from| received >= from) {
-            out.write_all(&line)?;
-        }
+    while let Some(line) = events.next_line()? {
+        out.write_all(&line)?;
     }
     Ok(out.flush()?)
 }
 
+/// The events of a log as lines, by (received, partition, offset).
+pub(crate) struct DumpedEvents {
+    partitions: Vec<Lines>,
+    from: Option<Millis>,
+}
+
+impl DumpedEvents {
+    /// All that were received at or after `from`.
+    pub(crate) fn new(log: TopicReader, from: Option<Millis>) -> Self {
+        let clock = log.meta.clock;
+        let partitions = (0..).zip(log.partitions).map(|(p, records)| Lines::new(p, records, clock)).collect();
+        Self { partitions, from }
+    }
+
+    /// The next line, with its end; `None` at the end.
+    fn next_line(&mut self) -> Result<Option<Vec<u8>>> {
+        loop {
+            let mut first: Option<(Millis, usize)> = None;
+            for (at, lines) in self.partitions.iter_mut().enumerate() {
+                if let Some(received) = lines.peek()?
+                    && first.is_none_or(|first| (received, at) < first)
+                {
+                    first = Some((received, at));
+                }
+            }
+            let Some((received, at)) = first else { return Ok(None) };
+            let line = self.partitions[at].ready.pop_front().map(|(_, line)| line).unwrap_or_default();
+            if self.from.is_none_or(|from| received >= from) {
+                return Ok(Some(line));
+            }
+        }
+    }
+
+    /// The lines as one text.
+    pub(crate) fn text(self) -> impl Read + Send {
+        DumpedText { events: self, line: Cursor::default() }
+    }
+}
+
+/// See [`DumpedEvents::text`].
+struct DumpedText {
+    events: DumpedEvents,
+    line: Cursor<Vec<u8>>,
+}
+
+impl Read for DumpedText {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.line.read(buffer)?;
+        if read > 0 || buffer.is_empty() {
+            return Ok(read);
+        }
+        let next = self.events.next_line().map_err(|error| io::Error::other(format!("{error:#}")))?;
+        let Some(line) = next else { return Ok(0) };
+        self.line = Cursor::new(line);
+        self.line.read(buffer)
+    }
+}
+
 /// Writes every record as it is stored, by partition and offset.
-fn dump_records(archive: Archive) -> Result<()> {
-    let clock = archive.meta.clock;
+fn dump_records(log: TopicReader) -> Result<()> {
+    let clock = log.meta.clock;
     let mut out = BufWriter::new(stdout().lock());
-    for (partition, mut records) in (0..).zip(archive.partitions) {
-        let mut received = ReceivedClock::new(clock);
+    for (partition, mut records) in (0..).zip(log.partitions) {
+        let mut received = ReceivedClock::new(clock, records.received_before);
         while let Some(record) = records.next_record()? {
             for event in &events_of(partition, &record)? {
                 received.take(event, record.append);
@@ -79,7 +124,8 @@ struct Lines {
 
 impl Lines {
     fn new(partition: u16, records: Records, clock: Clock) -> Self {
-        Self { partition, records, received: ReceivedClock::new(clock), ready: VecDeque::new() }
+        let received = ReceivedClock::new(clock, records.received_before);
+        Self { partition, records, received, ready: VecDeque::new() }
     }
 
     /// The `received` of the next line.

@@ -2,13 +2,11 @@
 //!
 //! - `dump`: accepted events, or whole records
 //! - `days`: the records of a partition by the day to which they belong
-//! - `merkle`: the trees over the records of a day
 //! - `proof`: what `prove` writes and `verify` reads
 //! - `roots`, `prove`, `verify`: the roots of days, the proof of an event, and its check
 
 pub(crate) mod days;
 pub(crate) mod dump;
-pub(crate) mod merkle;
 mod proof;
 pub(crate) mod prove;
 pub(crate) mod roots;

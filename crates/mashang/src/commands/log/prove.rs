@@ -9,12 +9,12 @@ use domain::model::event::{Action, Event};
 use domain::model::ids;
 
 use super::days::{Next, UtcDay, open_scans, walk};
-use super::merkle::{Inclusion, inclusion, leaf};
 use super::proof::Proof;
 use super::roots::text;
 use crate::cli::log_args::LogProveArgs;
 use crate::process::output::print;
 use crate::usage;
+use domain::protocol::merkle::{Inclusion, inclusion, leaf};
 
 const CLIENT_ID: &str = "mashang-log-prove";
 
@@ -30,15 +30,15 @@ struct Found {
 
 /// Writes the proof to standard output.
 pub(crate) fn prove(args: &LogProveArgs) -> Result<()> {
-    let archive = open_scans(&args.place, CLIENT_ID)?;
-    let clock = archive.meta.clock;
+    let log = open_scans(&args.place, CLIENT_ID, None)?;
+    let clock = log.meta.clock;
     // All events of a shopper are in one partition.
     let partition = ids::partition(
         ids::shard(ids::shopper_key(&args.merchant, &args.shopper)),
-        archive.meta.partitions.of(Topic::Scans),
+        log.meta.partitions.of(Topic::Scans),
     );
     let mut records =
-        archive.partitions.into_iter().nth(usize::from(partition)).context("the log has all of its partitions")?;
+        log.partitions.into_iter().nth(usize::from(partition)).context("the log has all of its partitions")?;
     let mut found: Vec<Found> = Vec::new();
     let open_day = walk(partition, &mut records, clock, &mut |next| {
         match next {
@@ -67,8 +67,8 @@ pub(crate) fn prove(args: &LogProveArgs) -> Result<()> {
         ));
     }
 
-    let mut archive = open_scans(&args.place, CLIENT_ID)?;
-    let records = &mut archive.partitions[usize::from(partition)];
+    let mut log = open_scans(&args.place, CLIENT_ID, None)?;
+    let records = &mut log.partitions[usize::from(partition)];
     let mut proved = Vec::new();
     let mut next = || loop {
         let record = records.next_record()?.context("records were removed while they were read: prove it again")?;

@@ -8,18 +8,18 @@ use domain::model::address::Topic;
 use domain::model::time::{Day, day_text};
 
 use super::days::{Next, Over, UtcDay, open_scans, walk};
-use super::merkle::{Tree, leaf};
 use crate::cli::log_args::LogRootsArgs;
 use crate::process::output::report;
+use domain::protocol::merkle::{Tree, leaf};
 
 /// Writes CSV to standard output.
 pub(crate) fn roots(args: &LogRootsArgs) -> Result<()> {
-    let archive = open_scans(&args.place, "mashang-log-roots")?;
-    let clock = archive.meta.clock;
+    let log = open_scans(&args.place, "mashang-log-roots", None)?;
+    let clock = log.meta.clock;
     let topic = Topic::Scans;
     let mut out = BufWriter::new(stdout().lock());
     writeln!(out, "topic,partition,day,first_offset,last_offset,records,root")?;
-    for (partition, mut records) in (0..).zip(archive.partitions) {
+    for (partition, mut records) in (0..).zip(log.partitions) {
         let mut tree = Tree::default();
         walk(partition, &mut records, clock, &mut |next| {
             match next {

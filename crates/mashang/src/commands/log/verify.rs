@@ -5,12 +5,12 @@ use std::fs::File;
 use anyhow::{Result, anyhow};
 use data_encoding::{BASE64, HEXLOWER};
 
-use super::merkle::{Hash, leaf, root_of};
 use super::proof::Proof;
 use crate::cli::log_args::LogVerifyArgs;
 use crate::process::input;
 use crate::process::output::print;
 use crate::usage;
+use domain::protocol::merkle::{Hash, leaf, root_of};
 
 /// Maximum length of a path: a tree cannot have more leaves than there are offsets. A longer one is no proof.
 const PATH_MAX: usize = 64;

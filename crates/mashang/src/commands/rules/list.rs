@@ -12,8 +12,8 @@ use domain::protocol::publish::{Registry, RulesEvent, Version};
 use eventlog::error::LogError;
 use eventlog::files::Files;
 use eventlog::files::disk::Disk;
-use eventlog::kafka::archive::open;
-use eventlog::local::archive::Archive;
+use eventlog::kafka::topic_reader::open;
+use eventlog::local::topic_reader::TopicReader;
 use serde_json::json;
 
 use crate::cli::rules_args::{ListFormat, RulesListArgs};
@@ -25,21 +25,21 @@ const CLIENT_ID: &str = "mashang-rules";
 
 /// Writes every version to standard output, in the order of their numbers.
 pub(crate) fn list(args: &RulesListArgs, files: Arc<dyn Files>) -> Result<()> {
-    let (archive, store) = match &args.data {
+    let (log, store) = match &args.data {
         Some(data) => {
-            (Archive::open(&Disk, &data.join("log"), Topic::Rules), RulesStore::new(files, &data.join("rules")))
+            (TopicReader::open(&Disk, &data.join("log"), Topic::Rules), RulesStore::new(files, &data.join("rules")))
         }
         None => {
-            let store = args.store.as_deref().unwrap_or_default().parse::<Store>().map_err(usage)?;
+            let store = Store::of_option("store", args.store.as_deref().unwrap_or_default())?;
             let store = RulesStore::of_store(store.open(files)?, RULES);
             (open(&args.kafka.settings()?, CLIENT_ID, Topic::Rules), store)
         }
     };
-    let archive = archive.map_err(|e| match e {
+    let log = log.map_err(|e| match e {
         LogError::Missing { .. } => usage(e),
         other => other.into(),
     })?;
-    let (registry, times) = read(archive)?;
+    let (registry, times) = read(log)?;
     let mut out = BufWriter::new(stdout().lock());
     for version in registry.published() {
         let listed = Listed::of(version, &registry, &times, &store)?;
@@ -52,10 +52,10 @@ pub(crate) fn list(args: &RulesListArgs, files: Arc<dyn Files>) -> Result<()> {
 }
 
 /// What was published, and when each version was appended.
-fn read(archive: Archive) -> Result<(Registry, BTreeMap<RulesSeq, Millis>)> {
+fn read(log: TopicReader) -> Result<(Registry, BTreeMap<RulesSeq, Millis>)> {
     let mut registry = Registry::default();
     let mut times = BTreeMap::new();
-    for mut records in archive.partitions {
+    for mut records in log.partitions {
         while let Some(record) = records.next_record()? {
             if let RulesEvent::Accepted(seq) = registry.take(record.offset, record.bytes)? {
                 times.insert(seq, record.append);

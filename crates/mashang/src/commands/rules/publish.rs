@@ -20,14 +20,13 @@ use crate::rules::files::read_all;
 use crate::rules::publish::RulesPublisher;
 use crate::rules::store::RulesStore;
 use crate::store::{RULES, Store};
-use crate::usage;
 
 const CLIENT_ID: &str = "mashang-rules";
 
 /// Publishes rules, one merchant after the other.
 pub(crate) fn publish(args: &RulesPublishArgs, files: Arc<dyn Files>) -> Result<()> {
     let kafka = args.kafka.settings()?;
-    let store: Store = args.store.parse().map_err(usage)?;
+    let store = Store::of_option("store", &args.store)?;
     let given = read_all(&args.files, args.secrets.as_deref())?;
     log_as(LogFormat::Text, "warn");
     // Edges may not be allowed to write there.

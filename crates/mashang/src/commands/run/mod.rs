@@ -34,6 +34,8 @@ use ledger::writer::Writer;
 use wire::event::Merchants;
 
 use crate::cli::{ReportFormat, RunArgs};
+use crate::commands::log::days::{named, open_archive};
+use crate::commands::log::dump::DumpedEvents;
 use crate::commands::run::event_files::Rejects;
 use crate::commands::run::pipeline::{Events, Finished, run_through};
 use crate::commands::run::progress::Progress;
@@ -47,15 +49,14 @@ use crate::usage;
 
 /// Runs and prints the summary.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
-    let name = args.events.display().to_string();
     let (library, published) = publish(read_all(&args.rules, None)?)?;
-    let (input, size) = open_events(&args.events)?;
+    let Input { option, name, reader, size } = open_events(args)?;
     let files = prepare_out(&args.out, &published)?;
     let unfinished = || format!("{} was not finished", files.partial.display());
     let writer = Writer::create(&files.partial, [0]).with_context(unfinished)?;
     let merchants = published.iter().map(|p| (p.book.rules.merchant.clone(), p.book.rules.currency.clone()));
-    let source =
-        Source { name: format!("--events {name}"), input, merchants: Merchants::new(merchants), is_wanted: None };
+    let merchants = Merchants::new(merchants);
+    let source = Source { name: format!("{option} {name}"), input: reader, merchants, is_wanted: None };
     let events = Events { file: name, source, rejects: rejects(args)? };
     let mut progress = Progress::new(size);
     let failed = |error| Error::new(error).context(unfinished());
@@ -77,11 +78,28 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     }
 }
 
-fn open_events(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
-    let name = path.display();
+/// The events that are read: where they come from, for messages, and how many bytes they are, if that is known.
+struct Input {
+    option: &'static str,
+    name: String,
+    reader: Box<dyn Read + Send>,
+    size: Option<u64>,
+}
+
+fn open_events(args: &RunArgs) -> Result<Input> {
+    if let Some(url) = &args.archive {
+        let archived = open_archive(url)?.open(None).map_err(named)?.reader;
+        let reader = Box::new(DumpedEvents::new(archived, None).text());
+        return Ok(Input { option: "--archive", name: url.clone(), reader, size: None });
+    }
+    let Some(path) = &args.events else {
+        return Err(usage("give --events FILE, --events - for standard input, or --archive URL"));
+    };
+    let name = path.display().to_string();
     let as_text = |e: String| usage(format!("--events {name}: {e}"));
     if path == Path::new("-") {
-        return Ok((input::text(std::io::stdin()).map_err(as_text)?.reader, None));
+        let reader = input::text(std::io::stdin()).map_err(as_text)?.reader;
+        return Ok(Input { option: "--events", name, reader, size: None });
     }
     let meta = std::fs::metadata(path).map_err(|e| usage(format!("--events {name}: cannot be read: {e}")))?;
     if meta.is_dir() {
@@ -89,7 +107,7 @@ fn open_events(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
     }
     let file = File::open(path).map_err(|e| usage(format!("--events {name}: cannot be read: {e}")))?;
     let Text { reader, is_packed } = input::text(file).map_err(as_text)?;
-    Ok((reader, (!is_packed).then_some(meta.len())))
+    Ok(Input { option: "--events", name, reader, size: (!is_packed).then_some(meta.len()) })
 }
 
 fn rejects(args: &RunArgs) -> Result<Rejects> {

@@ -42,6 +42,7 @@ use web::merchants::MerchantCatalog;
 use web::public::public;
 use web::server::handler::Routes;
 use wire::rules::Checked;
+use worker::archiver::Archiver;
 use worker::context::{Published, RunMode, SnapshotPolicy, WorkerContext};
 use worker::desks::{DESKS, open_task};
 use worker::lane::{Lane, LaneCommand, LaneError, Owned, Tools};
@@ -148,13 +149,15 @@ impl Service {
         let served = Arc::new(MerchantCatalog::new(served));
         let snapshot_policy = SnapshotPolicy { interval: settings.snapshot_every, ..SnapshotPolicy::default() };
         let retain_ms = i64::try_from(settings.retain.as_millis()).unwrap_or(i64::MAX);
+        let archived = settings.archive.clone().check()?;
+        let archiver = archived.map(|to| to.archiver(Arc::clone(&files), log.meta(), &registry)).transpose()?;
         let context = WorkerContext::new(
             log.meta().clone(),
             RulesCache::fixed(library),
             Snapshots::new(Arc::clone(&files), &data.join("snapshots")),
             snapshot_policy,
             RunMode::Embedded,
-            retire_below(&log, retain_ms),
+            retire_below(&log, archiver.clone(), retain_ms),
             &registry,
         );
         let context = Arc::new(context);
@@ -202,6 +205,11 @@ impl Service {
         let routes = Routes { router: routes, local_only: keys.is_none(), keys: keys.clone(), client_limits };
         let handler = EdgeHandler { ingest: Arc::clone(&ingest), routes };
 
+        if let Some(archiver) = archiver {
+            let (log, context) = (Arc::clone(&log), Arc::clone(&context));
+            // A stop does not wait for it: the next start goes on behind the last segment.
+            thread("archiver", &failed, move || run_archiver(&archiver, &log, &context));
+        }
         let mut threads = vec![thread("ledger", &failed, move || ledger.run().map_err(Into::into))];
         for (number, tasks) in lanes.into_iter().enumerate() {
             let (context, log) = (Arc::clone(&context), Arc::clone(&log));
@@ -371,16 +379,29 @@ fn secret_dirs(settings: &Settings) -> Vec<PathBuf> {
     settings.secrets.clone().map_or_else(beside, |dir| vec![dir])
 }
 
-/// Truncates the log below the snapshots; events stay for `log dump` until they are older than `retain_ms`.
-fn retire_below(log: &Arc<Log>, retain_ms: i64) -> Published {
+/// Truncates the log below the snapshots; events stay for `log dump` until they are older than `retain_ms`, and archived where they
+/// are to be.
+fn retire_below(log: &Arc<Log>, archiver: Option<Arc<Archiver>>, retain_ms: i64) -> Published {
     let log = Arc::clone(log);
     Box::new(move |source, _, needed| {
-        let before = match source.topic {
-            Topic::Scans => now_ms().saturating_sub(retain_ms),
-            _ => Millis::MAX,
+        let (needed, before) = match source.topic {
+            Topic::Scans => {
+                // The archiver reads the last archived record again.
+                let archived = archiver.as_ref().map(|archiver| archiver.archived(source.partition).saturating_sub(1));
+                (needed.min(archived.unwrap_or(u64::MAX)), now_ms().saturating_sub(retain_ms))
+            }
+            _ => (needed, Millis::MAX),
         };
         log.retire(source.topic_partition(), needed, before);
     })
+}
+
+/// Archives the log until the process stops.
+fn run_archiver(archiver: &Archiver, log: &Arc<Log>, context: &WorkerContext) -> Result<()> {
+    let connect = || Ok::<Box<dyn Consumer>, LogError>(Box::new(LocalConsumer::new(Arc::clone(log), Readers::Desks)));
+    let partitions = || (0..log.meta().partitions.scans).collect();
+    // Only an archive of another log ends it.
+    archiver.run(&connect, &partitions, &|| context.is_stopping()).map_err(usage)
 }
 
 /// The tasks of each lane: a lane per processor, but no more than partitions; each has the same partitions of every desk.

@@ -43,7 +43,7 @@ fn ledger_of_another_merchant_or_schema_is_refused() {
         dir.path(),
         &RUN,
         &expect![[r#"
-            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 8: use the build that wrote it, or make it anew with `run`
+            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 9: use the build that wrote it, or make it anew with `run`
             exit status 2
         "#]],
     );
@@ -51,7 +51,7 @@ fn ledger_of_another_merchant_or_schema_is_refused() {
         dir.path(),
         &["export", "counters", "--ledger", "out/ledger.sqlite"],
         &expect![[r#"
-            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 8: use the build that wrote it, or make it anew with `run`
+            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 9: use the build that wrote it, or make it anew with `run`
             exit status 2
         "#]],
     );
@@ -59,7 +59,7 @@ fn ledger_of_another_merchant_or_schema_is_refused() {
         dir.path(),
         &["explain", "code", "X-1", "--ledger", "out/ledger.sqlite"],
         &expect![[r#"
-            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 8: use the build that wrote it, or make it anew with `run`
+            mashang: out/ledger.sqlite: the ledger is of schema 99, this build works with schema 9: use the build that wrote it, or make it anew with `run`
             exit status 2
         "#]],
     );

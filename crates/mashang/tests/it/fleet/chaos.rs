@@ -1,5 +1,5 @@
 //! A fleet under faults: roles are killed and frozen, brokers and the database restarted, workers come and go, the disk of the
-//! snapshots fills up, or their bucket cannot be reached; the ledger is that of an undisturbed run.
+//! snapshots fills up, or their bucket cannot be reached; the ledger is that of an undisturbed run, and the archive has every record once.
 //!
 //! `MASHANG_CHAOS_SECONDS` says for how long (90), `MASHANG_SEED` how.
 
@@ -35,6 +35,17 @@ enum Store<'a> {
     /// A small disk.
     Disk(&'a Path),
     Bucket(Bucket),
+}
+
+impl Store<'_> {
+    /// Where events are archived.
+    fn archive(&self) -> &'static str {
+        match self {
+            // Not on the small disk, which the archive of a long run would fill.
+            Self::Disk(_) => "file:archive",
+            Self::Bucket(_) => "s3://mashang/archives/chaos",
+        }
+    }
 }
 
 /// The faults of a fleet, and how often each occurred.
@@ -117,7 +128,7 @@ impl Chaos<'_> {
         let more = if self.workers == 1 { 3 } else { 1 };
         println!("{more} workers");
         for number in self.workers + 1..=more {
-            start_worker(&mut self.fleet, number);
+            start_worker(&mut self.fleet, number, self.store.archive());
         }
         for number in more + 1..=self.workers {
             let name = format!("worker-{number}");
@@ -195,8 +206,9 @@ impl Chaos<'_> {
     }
 }
 
-fn start_worker(fleet: &mut Fleet, number: usize) {
-    fleet.start(&format!("worker-{number}"), &["--snapshot-every", "700ms", "--lanes", "2"]);
+fn start_worker(fleet: &mut Fleet, number: usize, archive: &str) {
+    let args = ["--snapshot-every", "700ms", "--lanes", "2", "--archive", archive, "--archive-every", "1s"];
+    fleet.start(&format!("worker-{number}"), &args);
 }
 
 #[test]
@@ -235,7 +247,7 @@ fn under_faults(dir: &Path, store: &Store<'_>) {
         Store::Disk(_) => Fleet::make(dir, &made),
         Store::Bucket(bucket) => Fleet::make_with(dir, &made, "s3://mashang/fleets/chaos", &bucket.environment()),
     };
-    start_worker(&mut fleet, 1);
+    start_worker(&mut fleet, 1, store.archive());
     for name in ["ledger-1", "ledger-2", "console-1", "edge-1", "edge-2"] {
         fleet.start(name, &[]);
     }
@@ -272,5 +284,6 @@ fn under_faults(dir: &Path, store: &Store<'_>) {
     chaos.fleet.equals_a_run_over_its_dump();
     assert_eq!(chaos.fleet.dumped_ids().len(), events.len(), "every event that was accepted is in the log");
     println!("{} events, every export identical", events.len());
+    chaos.fleet.has_archived_its_dump(store.archive(), PATIENCE);
     assert_eq!(chaos.done.get(BY_ITSELF), None, "whatever happens around a role, it goes on");
 }

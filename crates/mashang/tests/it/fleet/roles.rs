@@ -292,6 +292,22 @@ impl Fleet {
         dump.lines().map(id).collect()
     }
 
+    /// Waits until the archive alone gives what the log gave, and verifies it.
+    pub(crate) fn has_archived_its_dump(&self, archive: &str, patience: Duration) {
+        let dump = std::fs::read_to_string(self.dir.join("dump.ndjson")).expect("a dump");
+        let until = Instant::now() + patience;
+        let found = loop {
+            let found = done_with(&self.dir, &["log", "dump", "--archive", archive], &self.environment);
+            if found.len() >= dump.len() || Instant::now() > until {
+                break found;
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        };
+        assert!(found == dump, "the archive gives {} bytes, the log {}", found.len(), dump.len());
+        let told = done_with(&self.dir, &["archive", "verify", "--archive", archive], &self.environment);
+        assert!(told.lines().all(|line| line.ends_with(": good")), "{told}");
+    }
+
     /// Runs the binary against this fleet; how it ended, and what it printed on both outputs.
     pub(crate) fn command(&self, args: &[&str]) -> (Option<i32>, String) {
         let output = mashang(&self.dir, args);

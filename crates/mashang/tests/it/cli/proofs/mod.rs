@@ -3,8 +3,10 @@
 //! - `draws`, `sealed`: `draw commit`, `draw pick`, `draw verify`
 //! - `log`: `log roots`, `log prove`, `log verify`
 //! - `kafka`: the same over a fleet's log
+//! - `archive`: the same over what was archived
 //! - `verifier`: docs/verify/verify.py over the same files
 
+mod archive;
 mod draws;
 mod kafka;
 mod log;

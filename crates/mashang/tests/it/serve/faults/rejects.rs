@@ -9,9 +9,9 @@ use domain::model::event::{Action, Event};
 use domain::model::ids::{event_key, shopper_key};
 use eventlog::api::Append;
 use eventlog::files::disk::Disk;
-use eventlog::local::archive::Archive;
 use eventlog::local::log::Log;
 use eventlog::local::store::Sizes;
+use eventlog::local::topic_reader::TopicReader;
 use expect_test::expect;
 use prometheus::Registry;
 use serde_json::Value;
@@ -25,7 +25,7 @@ const PARTITIONS: [&str; 2] = ["--partitions", "1"];
 /// Appends a record to `scans` beside the service, as another program would.
 fn append(data: &Path, record: Vec<u8>) {
     let dir = data.join("log");
-    let meta = Archive::open(&Disk, &dir, Topic::Scans).expect("a log").meta;
+    let meta = TopicReader::open(&Disk, &dir, Topic::Scans).expect("a log").meta;
     let log = Log::open(Arc::new(Disk), &dir, &meta, Sizes::default(), &Registry::new()).expect("a log");
     log.append_and_wait(vec![Append { topic: Topic::Scans, partition: 0, record }]).expect("durable");
     log.close();

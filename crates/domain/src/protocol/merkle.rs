@@ -4,10 +4,11 @@
 use sha2::{Digest, Sha256};
 
 /// A hash of a leaf, a node or a whole tree.
-pub(crate) type Hash = [u8; 32];
+pub type Hash = [u8; 32];
 
 /// The hash of a leaf: SHA-256(0x00 ‖ record).
-pub(crate) fn leaf(record: &[u8]) -> Hash {
+#[must_use]
+pub fn leaf(record: &[u8]) -> Hash {
     Sha256::new().chain_update([0]).chain_update(record).finalize().into()
 }
 
@@ -18,7 +19,7 @@ fn node(left: &Hash, right: &Hash) -> Hash {
 
 /// A tree that takes its leaves in order. It keeps one hash for each binary digit of its size.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tree {
+pub struct Tree {
     size: u64,
     /// The roots of its perfect subtrees, the largest first: one for each binary 1 of `size`.
     subtrees: Vec<Hash>,
@@ -26,12 +27,13 @@ pub(crate) struct Tree {
 
 impl Tree {
     /// Number of leaves.
-    pub(crate) fn size(&self) -> u64 {
+    #[must_use]
+    pub fn size(&self) -> u64 {
         self.size
     }
 
     /// Adds the hash of a leaf.
-    pub(crate) fn push(&mut self, leaf: Hash) {
+    pub fn push(&mut self, leaf: Hash) {
         let mut whole = leaf;
         // As a carry: each trailing 1 of the old size is a subtree that is as large as the new one.
         for _ in 0..self.size.trailing_ones() {
@@ -43,7 +45,8 @@ impl Tree {
     }
 
     /// The hash of the tree over all leaves so far; without a leaf the SHA-256 of nothing.
-    pub(crate) fn root(&self) -> Hash {
+    #[must_use]
+    pub fn root(&self) -> Hash {
         let mut smallest_first = self.subtrees.iter().rev().copied();
         match smallest_first.next() {
             None => Sha256::digest([]).into(),
@@ -54,18 +57,21 @@ impl Tree {
 
 /// The proof that a leaf is in a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Inclusion {
+pub struct Inclusion {
     /// The hash of the tree.
-    pub(crate) root: Hash,
+    pub root: Hash,
     /// The hashes of the neighbours, from the leaf up.
-    pub(crate) path: Vec<Hash>,
+    pub path: Vec<Hash>,
 }
 
 /// Proves the leaf at `index` in the tree over the next `size` leaves of `next`, which are taken once, in order.
 ///
+/// # Panics
+/// If the leaf is none of the tree.
+///
 /// # Errors
 /// As `next`.
-pub(crate) fn inclusion<E>(index: u64, size: u64, next: &mut impl FnMut() -> Result<Hash, E>) -> Result<Inclusion, E> {
+pub fn inclusion<E>(index: u64, size: u64, next: &mut impl FnMut() -> Result<Hash, E>) -> Result<Inclusion, E> {
     assert!(index < size, "the leaf is one of the tree");
     let mut path = Vec::new();
     let root = subtree(Some(index), size, next, &mut path)?;
@@ -98,7 +104,8 @@ fn subtree<E>(
 }
 
 /// The root to which a path leads from a leaf (RFC 9162, section 2.1.3.2); `None` if no path of this length belongs to the leaf.
-pub(crate) fn root_of(leaf: Hash, index: u64, size: u64, path: &[Hash]) -> Option<Hash> {
+#[must_use]
+pub fn root_of(leaf: Hash, index: u64, size: u64, path: &[Hash]) -> Option<Hash> {
     if index >= size {
         return None;
     }

@@ -17,7 +17,7 @@ use crate::error::LogError;
 use crate::kafka::consumer::KafkaConsumer;
 use crate::kafka::settings::Settings;
 use crate::kafka::topics::origin::meta;
-use crate::local::archive::{Archive, Next, Records};
+use crate::local::topic_reader::{Behind, Next, Records, TopicReader};
 
 /// Limit of one partition's buffered records, bytes; a partition that has reached it pauses.
 const AHEAD_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -31,22 +31,39 @@ const MEND: &str = "records were deleted while they were read; read the topic ag
 ///
 /// # Errors
 /// There is no log, or Kafka does not answer in time.
-pub fn open(settings: &Settings, client_id: &str, topic: Topic) -> Result<Archive, LogError> {
+pub fn open(settings: &Settings, client_id: &str, topic: Topic) -> Result<TopicReader, LogError> {
+    open_behind(settings, client_id, topic, None)
+}
+
+/// The same, from where its archive ends.
+///
+/// # Errors
+/// As [`open`], or the log does not hold what must follow, or it is the archive of another log.
+pub fn open_behind(
+    settings: &Settings,
+    client_id: &str,
+    topic: Topic,
+    behind: Option<&Behind>,
+) -> Result<TopicReader, LogError> {
     let meta = meta(settings)?;
+    let starts = Behind::of(behind, &meta)?;
     let mut consumer = KafkaConsumer::new(settings, &meta, client_id)?;
     let mut partitions = Vec::new();
-    for partition in 0..meta.partitions.of(topic) {
-        let bounds = consumer.bounds(TopicPartition::new(topic, partition))?;
-        let (next, end) = (bounds.start, bounds.end);
+    for number in 0..meta.partitions.of(topic) {
+        let partition = TopicPartition::new(topic, number);
+        let bounds = consumer.bounds(partition)?;
+        let (start, end) = (starts.get(usize::from(number)).copied().unwrap_or_default(), bounds.end);
+        let next = start.within(bounds, &partition.to_string())?;
         partitions.push(PartitionState { next, end, is_read: false, ahead: VecDeque::new(), ahead_bytes: 0 });
     }
     let count = partitions.len();
     let shared = Arc::new(Mutex::new(Shared { consumer, settings: settings.clone(), topic, partitions }));
     let records = (0..count).map(|at| {
         let shared = Arc::clone(&shared);
-        Records::of(Box::new(KafkaRecords { shared, at, last: None }))
+        let received_before = starts.get(at).and_then(|start| start.received_before);
+        Records::of(Box::new(KafkaRecords { shared, at, last: None })).beginning(false, received_before)
     });
-    Ok(Archive { meta, partitions: records.collect() })
+    Ok(TopicReader { meta, partitions: records.collect() })
 }
 
 #[derive(Debug)]
@@ -84,6 +101,10 @@ struct KafkaRecords {
 }
 
 impl Next for KafkaRecords {
+    fn has_next(&mut self) -> Result<bool, LogError> {
+        Ok(self.shared.lock().has_next(self.at))
+    }
+
     fn next_record(&mut self) -> Result<Option<Record<'_>>, LogError> {
         self.last = self.shared.lock().next(self.at)?;
         Ok(self.last.as_ref().map(|record| Record {
@@ -95,6 +116,11 @@ impl Next for KafkaRecords {
 }
 
 impl Shared {
+    fn has_next(&self, at: usize) -> bool {
+        let part = &self.partitions[at];
+        !part.ahead.is_empty() || part.next < part.end
+    }
+
     fn next(&mut self, at: usize) -> Result<Option<BufferedRecord>, LogError> {
         let deadline = Instant::now() + STALL_TIMEOUT;
         loop {
