@@ -71,6 +71,14 @@ impl Database {
         self.map("SELECT facts, next FROM progress")
     }
 
+    /// Whether the database has positions of any topic: its ledger belongs to a log.
+    ///
+    /// # Errors
+    /// The database refuses.
+    pub(crate) fn has_positions(&self) -> Result<bool, Alarm> {
+        Ok(!self.map("SELECT facts, place FROM positions")?.is_empty())
+    }
+
     /// The last offset of each partition of `scans` up to which the database has everything.
     ///
     /// # Errors

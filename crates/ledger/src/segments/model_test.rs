@@ -80,8 +80,7 @@ fn merges_crashes_and_expiry_change_no_answer() {
         let (mut hour, mut merges) = (1_000, Merges::default());
         for round in 0..400 {
             hour += i64::from(rng.below(20) == 0) * rng.range(1, 4);
-            let sql =
-                "INSERT INTO progress VALUES (0, 0, $1) ON CONFLICT(facts) DO UPDATE SET received = excluded.received";
+            let sql = "INSERT INTO progress(facts, next, received) VALUES (0, 0, $1) ON CONFLICT(facts) DO UPDATE SET received = excluded.received";
             store.execute(sql, &[(hour * HOUR_MS).into()]).expect("noted");
             let of_answers = hour - i64::from(rng.below(10) == 0);
             commit(store.as_mut(), &mut model, &mut rng, SegmentKind::Answers, of_answers);

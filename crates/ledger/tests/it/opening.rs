@@ -92,6 +92,24 @@ fn older_is_upgraded(schema: i64) {
     goes_on(schema, &to, &facts);
 }
 
+/// Positions without a checksum are continued; there is nothing to compare.
+#[test]
+fn ledger_of_schema_8_is_upgraded_and_continued() {
+    const OLD: &str = "ALTER TABLE progress DROP COLUMN checksum; UPDATE meta SET value = '8' WHERE key = 'schema';";
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("ledger.sqlite");
+    let facts = facts(8, 300);
+    half(&LedgerUrl::file(&file), &facts);
+    rusqlite::Connection::open(&file).expect("a database").execute_batch(OLD).expect("an older schema");
+    goes_on(8, &LedgerUrl::file(&file), &facts);
+
+    let Some(postgres) = Postgres::shared() else { return };
+    let to = url(&postgres.create_database("schema_8"));
+    half(&to, &facts);
+    postgres.sql("schema_8", OLD);
+    goes_on(8, &to, &facts);
+}
+
 /// A sum near the end of what schema 4 could hold goes on beyond it.
 #[test]
 fn large_counter_of_schema_2_is_upgraded_and_continued() {
@@ -161,6 +179,8 @@ fn make_old(schema: i64, steps: &str, facts: &crate::traffic::Facts) -> String {
         let columns = "merchant, scope, key, day, metric, facts, value";
         sql += &match table {
             "counters" => format!("INSERT INTO counters({columns}) SELECT {columns} FROM now_counters;"),
+            // The checksum came with schema 9.
+            "progress" => "INSERT INTO progress SELECT facts, next, received FROM now_progress;".to_owned(),
             _ => format!("INSERT INTO {table} SELECT * FROM now_{table};"),
         };
     }

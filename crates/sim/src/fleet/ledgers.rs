@@ -132,10 +132,10 @@ impl Ledgers {
         let mut taken = 0;
         for facts in facts {
             for _ in 0..most {
-                let next = writer.first_wanted(facts);
-                let stored = log
-                    .read(TopicPartition::new(Topic::Facts, facts), next)
-                    .map_err(|e| (facts, Box::new(e.into())))?;
+                let of = TopicPartition::new(Topic::Facts, facts);
+                let first = writer.first_wanted(facts);
+                let next = if first < log.bounds(of).start { writer.inner.next_offset(facts) } else { first };
+                let stored = log.read(of, next).map_err(|e| (facts, Box::new(e.into())))?;
                 let Some(stored) = stored else { break };
                 writer.apply(facts, next, &stored.bytes).map_err(|e| (facts, Box::new(e.into())))?;
                 taken += 1;

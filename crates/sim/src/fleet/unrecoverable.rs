@@ -128,7 +128,9 @@ impl World {
     fn refuse_ledgers(&mut self, scans: &[u16]) -> Result<(), Alarm> {
         let is_refused = self.ledgers.check_log(&self.log.meta).is_err();
         if !self.without.contains(&Safeguard::LogId) {
-            hold(is_refused != scans.is_empty(), || format!("the ledger of another log is refused: {is_refused}"))?;
+            // Answers to markers alone make it one of the log before, too.
+            let has_positions = self.ledgers.db.has_positions()?;
+            hold(is_refused == has_positions, || format!("the ledger of another log is refused: {is_refused}"))?;
         }
         let kept = (self.disk.clone(), self.snapshots.clone());
         self.disk = Memory::default();

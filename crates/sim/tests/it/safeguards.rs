@@ -84,5 +84,5 @@ fn without_compared_positions_seed_fails() {
 #[test]
 fn without_log_id_seed_fails() {
     let (ledger, task) = ("are read on at", "goes on in another log");
-    check(&[LogId], &[fleet(9, ledger), fleet(88, task)]);
+    check(&[LogId], &[fleet(94, ledger), fleet(88, task)]);
 }

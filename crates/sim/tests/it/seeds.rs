@@ -88,7 +88,7 @@ const RESULT_KINDS: [&str; 14] = [
 /// log whose record before a task's position differed only in its append time, and one that ended exactly there; a state of
 /// a process that knew newer rules; a later answer that was acknowledged first and taken for the earlier one; a log that was
 /// truncated while a lane read it, and the lane continued (three).
-const FOUND: [(Family, u64); 15] = [
+const FOUND: [(Family, u64); 17] = [
     (Family::Process, 8),
     (Family::Process, 28),
     (Family::Process, 492),
@@ -103,6 +103,8 @@ const FOUND: [(Family, u64); 15] = [
     (Family::Fleet, 2_309),
     (Family::Fleet, 2_661),
     (Family::Fleet, 5_093),
+    (Family::Fleet, 8_989),
+    (Family::Fleet, 9_727),
     (Family::Fleet, 7_846),
 ];
 
