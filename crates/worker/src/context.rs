@@ -164,15 +164,19 @@ impl WorkerContext {
         Self { memory_max, ..self }
     }
 
+    /// The memory of all states here, bytes, and its maximum; `None` if there is no maximum.
+    pub fn memory(&self) -> Option<(u64, u64)> {
+        let sizes = |progress: &Progress| progress.sizes.lock().iter().map(|(_, bytes)| *bytes as u64).sum::<u64>();
+        Some((self.progress_map().values().map(sizes).sum(), self.memory_max?))
+    }
+
     /// Whether a partition's state fits into the memory that is left.
     ///
     /// # Errors
     /// Why it does not, or its manifest cannot be read.
     pub(crate) fn check_memory(&self, partition: TopicPartition) -> Result<(), String> {
-        let Some(max) = self.memory_max else { return Ok(()) };
+        let Some((used, max)) = self.memory() else { return Ok(()) };
         let needed = self.snapshots.memory(partition).map_err(|error| error.to_string())?;
-        let sizes = |progress: &Progress| progress.sizes.lock().iter().map(|(_, bytes)| *bytes as u64).sum::<u64>();
-        let used: u64 = self.progress_map().values().map(sizes).sum();
         if needed == 0 || used + needed <= max {
             return Ok(());
         }

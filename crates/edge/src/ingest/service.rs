@@ -28,6 +28,7 @@ use wire::event::cloud::{Headers, is_json};
 
 use crate::ingest::batcher::{Batcher, SubmitError, wait_for_turn};
 use crate::ingest::body_reader::{Answer, Context, Read, Shape, read, unreadable};
+use crate::ingest::limits::{Limits, Shedding};
 use crate::ingest::memory::{MemoryBudget, MemoryPermit, Share, units};
 use crate::ingest::senders::Senders;
 use crate::metrics::{Metrics, Shed};
@@ -79,20 +80,8 @@ pub struct IngestService {
     pub(crate) link_hosts: Vec<LinkHost>,
     /// Finds the regions of keyless scans.
     pub(crate) regions: Arc<Regions>,
-}
-
-/// Limits of an ingest service.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Maximum number of bytes of memory of all requests in flight; further requests are refused.
-    pub inflight_bytes_max: usize,
-    /// Maximum number of events per second of a shopper and key; beyond it they are refused, so that they keep no other
-    /// shopper out. 0 is no limit.
-    pub shopper_events_per_s: u32,
-    /// What clients without a key may do; `None` where all clients are of this machine.
-    pub client_limits: Option<Arc<ClientLimits>>,
-    /// The merchants of links whose codes several have.
-    pub link_hosts: Vec<LinkHost>,
+    /// Refuses requests while the workers' memory is short.
+    shedding: Arc<Shedding>,
 }
 
 impl IngestService {
@@ -123,6 +112,7 @@ impl IngestService {
             visitor_key,
             client_limits: limits.client_limits,
             link_hosts: limits.link_hosts,
+            shedding: limits.shedding,
             regions,
         }
     }
@@ -190,10 +180,10 @@ impl IngestService {
     }
 
     /// A memory permit for a request that states its length, if there is enough memory. The stated length must fit now; memory is
-    /// taken as bytes come, so that a stated length alone keeps no request out.
+    /// taken as bytes come, so that a stated length alone keeps no request out. None, too, where workers have none.
     pub(crate) fn memory_permit(&self, length: usize, share: Share) -> Option<MemoryPermit> {
         let mut permit = MemoryPermit::new(&self.memory, share);
-        (permit.has_share(units(length)) && permit.hold(0)).then_some(permit)
+        (!self.shedding.refuses() && permit.has_share(units(length)) && permit.hold(0)).then_some(permit)
     }
 
     /// The grant of a sender without a key.

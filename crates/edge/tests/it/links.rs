@@ -19,7 +19,8 @@ use domain::model::rules::{Activate, Batch, Range, RangeState, Rules, RulesSeq};
 use domain::model::token::BatchKeys;
 use edge::ingest::batcher::{BatchPolicy, Batcher, Busy};
 use edge::ingest::clock::Stamps;
-use edge::ingest::service::{IngestService, Limits};
+use edge::ingest::limits::Limits;
+use edge::ingest::service::IngestService;
 use edge::metrics::Metrics;
 use edge::spool::append_target::AppendTarget;
 use edge::transport::browser;
@@ -167,6 +168,7 @@ impl Edge {
             shopper_events_per_s: 0,
             client_limits: Some(ClientLimits::new(rates)),
             link_hosts: Vec::new(),
+            shedding: Arc::default(),
         };
         let regions = Arc::new(Regions::new(RegionSources::default(), &registry).expect("once"));
         let key = VisitorKey::new([9; 32]);

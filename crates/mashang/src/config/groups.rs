@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use axum::http::HeaderName;
 use clap::Args;
-use edge::ingest::service::Limits;
+use edge::ingest::limits::Limits;
 use edge::transport::browser::link_hosts::LinkHost;
 use edge::transport::browser::region::RegionSources;
 use edge::transport::browser::region::geoip::Geoip;
@@ -316,6 +316,7 @@ impl IngestArgs {
             shopper_events_per_s: self.shopper_limit.get(),
             client_limits,
             link_hosts: self.link_host.clone(),
+            shedding: Arc::default(),
         }
     }
 

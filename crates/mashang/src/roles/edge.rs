@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use domain::model::rules::rulebook::Rulebook;
 use domain::protocol::publish::Registry as Published;
 use edge::ingest::batcher::{BatchPolicy, Batcher, Busy};
 use edge::ingest::clock::Stamps;
+use edge::ingest::limits::Shedding;
 use edge::ingest::service::IngestService;
 use edge::metrics::Metrics;
 use edge::spool::append_target::AppendTarget;
@@ -18,13 +19,14 @@ use edge::transport::browser;
 use edge::transport::browser::cookie::VisitorKey;
 use edge::transport::browser::region::Regions;
 use edge::transport::http::EdgeHandler;
-use eventlog::api::{Appender, Consumer, Health};
+use eventlog::api::{Appender, Consumer, Health, now_ms};
 use eventlog::files::disk::Disk;
 use eventlog::kafka::appender::{KafkaAppender, Metrics as AppenderMetrics, Options};
 use eventlog::kafka::settings::Settings as Kafka;
 use eventlog::local::meta::{Clock, Meta};
+use eventlog::objects::Objects;
 use eventlog::spool::Sizes;
-use prometheus::{Registry, TextEncoder};
+use prometheus::{Gauge, Registry, TextEncoder};
 use tracing::{info, warn};
 use web::merchants::{MerchantCatalog, Rulebooks};
 use web::public::public;
@@ -43,7 +45,7 @@ use crate::roles::http::{HttpSockets, open_keys};
 use crate::rules::follow::RulesFollower;
 use crate::rules::publish::{Needed, SecretPlaces, read_on, served};
 use crate::rules::store::RulesStore;
-use crate::store::RULES;
+use crate::store::{RULES, pressure};
 use crate::usage;
 
 /// Batch policy of an edge. A record costs an edge, a broker and a desk about as much as some dozens of events, so a round
@@ -81,7 +83,7 @@ pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
     let mut rules = Rules {
         consumer,
         published: Published::default(),
-        store: RulesStore::of_store(objects, RULES),
+        store: RulesStore::of_store(Arc::clone(&objects), RULES),
         secrets: secret_places(&settings),
         catalog: Arc::new(MerchantCatalog::default()),
         cache: settings.spool.as_ref().map(|spool| (spool.dir.clone(), base.meta.clone())),
@@ -92,7 +94,7 @@ pub(crate) fn edge(args: EdgeArgs) -> Result<()> {
         None => until_store_answers(|| rules.read())?,
     }
     let visitor_key = until_store_answers(|| settings.store.visitor_key())?;
-    on_runtime(run(settings, base, is_away, spooled, stamps, rules, visitor_key))
+    on_runtime(run(settings, base, is_away, spooled, stamps, (rules, objects), visitor_key))
 }
 
 /// The cached log and rules of an edge with a spool, used if the only failure is that Kafka does not answer. Not under the
@@ -192,7 +194,7 @@ async fn run(
     is_away: bool,
     spooled: Option<LockedSpool>,
     stamps: Vec<Stamps>,
-    mut rules: Rules,
+    (mut rules, objects): (Rules, Arc<dyn Objects>),
     visitor_key: VisitorKey,
 ) -> Result<()> {
     let keys = open_keys(&settings.http)?;
@@ -219,7 +221,11 @@ async fn run(
     let follower = RulesFollower::start(&failed, "what was served goes on", move || rules.read());
 
     let limits = settings.ingest.limits(sockets.client_limits());
-    let own = Arc::clone(&regions);
+    let (own, shedding) = (Arc::clone(&regions), Arc::clone(&limits.shedding));
+    let ratio =
+        Gauge::new("mashang_shed_ratio", "Share of requests that is refused because the workers' memory is short")?;
+    base.registry.register(Box::new(ratio.clone()))?;
+    thread("pressure", &failed, move || follow_pressure(&*objects, &shedding, &ratio));
     let ingest = IngestService::new(batchers.clone(), catalog, keys.clone(), metrics, limits, visitor_key, own);
     let ingest = Arc::new(ingest);
     let router = public(IngestService::routes().merge(browser::routes(&ingest)), browser::links(&ingest));
@@ -248,6 +254,33 @@ async fn run(
     http.end().await;
     info!("stopped");
     ended
+}
+
+/// Asks the store again and again what share of requests to refuse. While it does not answer, what it said last counts for as long as it
+/// would be valid.
+fn follow_pressure(objects: &dyn Objects, shedding: &Shedding, ratio: &Gauge) -> Result<()> {
+    let (mut share, mut asked) = (0, Instant::now());
+    loop {
+        let now = match pressure::told(objects, now_ms()) {
+            Ok(now) => {
+                asked = Instant::now();
+                now
+            }
+            Err(_) if asked.elapsed() < pressure::VALID => share,
+            Err(_) => 0,
+        };
+        match (share, now) {
+            (0, 1..) => {
+                warn!("workers have little memory left: some requests are refused; give workers more, or add some")
+            }
+            (1.., 0) => info!("workers have memory again"),
+            _ => {}
+        }
+        share = now;
+        shedding.set(share);
+        ratio.set(f64::from(share) / 1e6);
+        std::thread::sleep(pressure::EVERY);
+    }
 }
 
 /// Reads the published rules: the merchants whose events are accepted.

@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow};
 use domain::model::address::{PartitionId, Topic, TopicPartition};
 use domain::model::rules::rulebook::Library;
 use domain::protocol::publish::Registry as Published;
-use eventlog::api::{Appender, Consumer};
+use eventlog::api::{Appender, Consumer, now_ms};
 use eventlog::error::LogError;
 use eventlog::files::Files;
 use eventlog::kafka::appender::{KafkaAppender, Metrics as AppenderMetrics, Options};
@@ -18,6 +18,7 @@ use eventlog::kafka::consumer::KafkaConsumer;
 use eventlog::kafka::membership::{Change, Membership};
 use eventlog::kafka::settings::Settings as Kafka;
 use eventlog::local::meta::Meta;
+use eventlog::objects::Objects;
 use parking_lot::Mutex;
 use prometheus::{IntGaugeVec, Registry, TextEncoder};
 use tracing::{info, warn};
@@ -37,7 +38,7 @@ use crate::process::sockets;
 use crate::process::thread::thread;
 use crate::rules::publish::{Needed, SecretPlaces, books, read_on};
 use crate::rules::store::RulesStore;
-use crate::store::{RULES, SNAPSHOTS};
+use crate::store::{RULES, SNAPSHOTS, pressure};
 use crate::usage;
 
 /// The memberships of the desks' groups, once they are joined.
@@ -76,7 +77,7 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
     let context = WorkerContext::new(
         base.meta.clone(),
         RulesCache::growing(library, more),
-        Snapshots::of_store(objects, SNAPSHOTS, writer),
+        Snapshots::of_store(Arc::clone(&objects), SNAPSHOTS, writer),
         snapshot_policy,
         RunMode::Fleet,
         published,
@@ -85,13 +86,13 @@ pub(crate) fn worker(args: WorkerArgs, files: Arc<dyn Files>) -> Result<()> {
     let context = context.with_memory(settings.memory);
     let archiver =
         settings.archive.as_ref().map(|archive| archive.archiver(files, &base.meta, &base.registry)).transpose()?;
-    on_runtime(run(settings, base, (Arc::new(context), archiver), memberships))
+    on_runtime(run(settings, base, (Arc::new(context), archiver, objects), memberships))
 }
 
 async fn run(
     settings: Worker,
     base: Base,
-    (context, archiver): (Arc<WorkerContext>, Option<Arc<Archiver>>),
+    (context, archiver, objects): (Arc<WorkerContext>, Option<Arc<Archiver>>, Arc<dyn Objects>),
     memberships: Memberships,
 ) -> Result<()> {
     let admin = sockets::admin(settings.role.process.admin.get()).await?;
@@ -128,6 +129,10 @@ async fn run(
             done.map_err(usage)
         });
     }
+    if settings.memory.is_some() {
+        let (context, instance) = (Arc::clone(&context), base.instance.clone());
+        thread("pressure", &failed, move || tell_pressure(&context, &*objects, &instance));
+    }
     let admin = Admin::start(admin, Arc::<RoleHealth>::clone(&health))?;
     let signals = Signals::listen()?;
     let desks: Vec<&str> = settings.desks.iter().map(|&desk| of(desk).0).collect();
@@ -155,6 +160,23 @@ fn of(desk: DeskArg) -> (&'static str, Topic) {
         DeskArg::Code => ("code", Topic::Draws),
         DeskArg::Campaign => ("campaign", Topic::Awards),
     }
+}
+
+/// Tells the edges again and again how much memory is left, until the worker stops.
+fn tell_pressure(context: &WorkerContext, objects: &dyn Objects, instance: &str) -> Result<()> {
+    // Unknown at first: the process before this one may have told something.
+    let mut told = None;
+    while !context.is_stopping() {
+        let share = context.memory().map_or(0, |(used, max)| pressure::share_ppm(used, max));
+        if share > 0 || told != Some(0) {
+            match pressure::tell(objects, instance, share, now_ms()) {
+                Ok(()) => told = Some(share),
+                Err(error) => warn!(%error, "edges cannot be told how much memory is left; it is tried again"),
+            }
+        }
+        std::thread::sleep(pressure::EVERY);
+    }
+    Ok(())
 }
 
 /// Applies the changes of the group, until the membership is over.

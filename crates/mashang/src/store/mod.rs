@@ -2,8 +2,10 @@
 //! an S3-compatible server.
 //!
 //! - `s3`: objects in a bucket
+//! - `pressure`: how near workers are to the limit of their memory
 //! - `visitor_key`: the key that all edges share
 
+pub(crate) mod pressure;
 mod s3;
 pub(crate) mod visitor_key;
 

@@ -301,3 +301,48 @@ fn broken_promises_are_published_with_a_reason_alone() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && told.contains("name the store of this log"), "{told}");
 }
+
+/// Workers tell edges that their memory is short, and edges refuse requests until it is not.
+#[test]
+fn edges_refuse_requests_while_workers_have_no_memory() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (Some(kafka), Some(postgres)) = (Kafka::shared(), Postgres::shared()) else { return };
+    let mut fleet = small(dir.path(), kafka, postgres, "memory");
+    fleet.start("worker-1", &["--memory", "4MB"]);
+    fleet.start("edge-1", &[]);
+    let post = |fleet: &Fleet, number: u64| {
+        let event = |n: u64| {
+            let (id, time) = (number * 1_000 + n, 1_782_864_000_000 + number * 1_000 + n);
+            format!(r#"{{"id":"m{id}","action":"visit","shopper":"m{id}","time":{time}}}"#)
+        };
+        let body: Vec<String> = (0..1_000).map(event).collect();
+        crate::serve::server::post(fleet.http("edge-1"), "application/x-ndjson", body.join("\n").as_bytes(), None)
+            .expect("an answer")
+    };
+    let until = Instant::now() + PATIENCE;
+    let mut number = 0;
+    let refused = loop {
+        let answer = post(&fleet, number);
+        number += 1;
+        if answer.status != 202 {
+            break answer;
+        }
+        assert!(
+            Instant::now() < until,
+            "{number} bodies were taken; {:?}",
+            fleet.metric("worker", "mashang_state_bytes")
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!((refused.status, refused.retry_after.is_some()), (503, true));
+    let ratio = fleet.metric("edge", "mashang_shed_ratio ");
+    assert!(!ratio.is_empty() && !ratio[0].ends_with(" 0"), "{ratio:?}");
+    // Other desks, with more memory.
+    fleet.remove("worker-1");
+    fleet.start("worker-1", &["--memory", "4GB"]);
+    while fleet.metric("edge", "mashang_shed_ratio ")[0] != "mashang_shed_ratio 0" {
+        assert!(Instant::now() < until, "{:?}", fleet.metric("edge", "mashang_shed_ratio "));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(post(&fleet, number).status, 202);
+}
