@@ -258,6 +258,7 @@ async fn run(
 
 /// Asks the store again and again what share of requests to refuse. While it does not answer, what it said last counts for as long as it
 /// would be valid.
+#[expect(clippy::float_arithmetic, reason = "a gauge of a share")]
 fn follow_pressure(objects: &dyn Objects, shedding: &Shedding, ratio: &Gauge) -> Result<()> {
     let (mut share, mut asked) = (0, Instant::now());
     loop {
@@ -271,7 +272,7 @@ fn follow_pressure(objects: &dyn Objects, shedding: &Shedding, ratio: &Gauge) ->
         };
         match (share, now) {
             (0, 1..) => {
-                warn!("workers have little memory left: some requests are refused; give workers more, or add some")
+                warn!("workers have little memory left: some requests are refused; give workers more, or add some");
             }
             (1.., 0) => info!("workers have memory again"),
             _ => {}

@@ -34,7 +34,7 @@ struct Pressure {
 pub(crate) fn share_ppm(used: u64, max: u64) -> u32 {
     let begins = u128::from(max) * u128::from(BEGINS_PERCENT) / 100;
     let (above, room) = (u128::from(used).saturating_sub(begins), u128::from(max) - begins);
-    let share = if room == 0 { 0 } else { above * 1_000_000 / room };
+    let share = (above * 1_000_000).checked_div(room).unwrap_or_default();
     u32::try_from(share.min(1_000_000)).unwrap_or_default()
 }
 
@@ -101,9 +101,9 @@ mod tests {
     }
 
     #[test]
-    fn largest_share_counts_while_it_is_told() {
+    fn largest_share_counts_while_it_is_valid() {
         let objects = Directory::new(Arc::new(Memory::default()), Path::new("store"));
-        assert_eq!(told(&objects, 1_000).expect("nothing is told"), 0);
+        assert_eq!(told(&objects, 1_000).expect("no worker says anything"), 0);
         tell(&objects, "worker-1", 100_000, 1_000).expect("told");
         tell(&objects, "worker-2", 300_000, 2_000).expect("told");
         assert_eq!(told(&objects, 2_000).expect("readable"), 300_000);
