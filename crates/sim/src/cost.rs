@@ -12,8 +12,9 @@ use crate::alarm::{Alarm, hold};
 /// Maximum number of kept things that a task may look at for each event that it takes and each item that it answers, times the
 /// binary logarithm of these: twice what 1,000 seeds of each family need. The worlds are small; `floods` has more events.
 const LOOKS_MAX: f64 = 1.0;
-/// The same for a task that was opened only now: its first events may look at much of what earlier incarnations kept.
-const LOOKS_FIRST: f64 = 64.0;
+/// The same for a task that was opened only now: its first events may look at much of what earlier incarnations kept. The most that one
+/// of 10,000 seeds needs is 83.
+const LOOKS_FIRST: f64 = 128.0;
 
 /// The sums of a task since it was opened.
 #[derive(Clone, Copy, Debug, Default)]
