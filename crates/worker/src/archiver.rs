@@ -1,6 +1,7 @@
 //! The thread that copies `scans` into the archive. No lane waits for it.
 
 use std::collections::BTreeMap;
+use std::mem::{Discriminant, discriminant};
 use std::time::{Duration, Instant};
 
 use domain::model::address::{Topic, TopicPartition};
@@ -83,14 +84,14 @@ struct Round {
     whole: Instant,
     is_first: bool,
     retry: Retry,
-    /// The last failure that was logged.
-    logged: String,
+    /// The kind of the last failure that was logged: its text has other times each time.
+    logged: Option<Discriminant<LogError>>,
 }
 
 impl Round {
     fn new() -> Self {
         let now = Instant::now();
-        Self { due: now, whole: now, is_first: true, retry: Retry::new(RETRY_MIN, RETRY_MAX), logged: String::new() }
+        Self { due: now, whole: now, is_first: true, retry: Retry::new(RETRY_MIN, RETRY_MAX), logged: None }
     }
 }
 
@@ -198,8 +199,7 @@ impl Archiver {
             round.whole = began;
             round.due = began + self.policy.every;
         }
-        if !round.logged.is_empty() {
-            round.logged.clear();
+        if round.logged.take().is_some() {
             info!(partition = %TopicPartition::new(Topic::Scans, partition), "archived again");
         }
         if let Some(keep) = self.policy.keep {
@@ -216,11 +216,10 @@ impl Archiver {
             return Err(error);
         }
         self.metrics.failures.inc();
-        let what = error.to_string();
-        if round.logged != what {
+        let kind = discriminant(&error);
+        if round.logged.replace(kind) != Some(kind) {
             let name = TopicPartition::new(Topic::Scans, partition);
-            warn!(partition = %name, error = what, "not archived; it is tried again");
-            round.logged = what;
+            warn!(partition = %name, %error, "not archived; it is tried again");
         }
         round.due = Instant::now() + round.retry.delay();
         Ok(())

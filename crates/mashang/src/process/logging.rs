@@ -16,7 +16,8 @@ pub(crate) fn log_as(format: LogFormat, level: &str) {
             None
         }
     });
-    let filter = filter.unwrap_or_else(|| EnvFilter::new(level));
+    // The client of buckets reports each of its retries; its errors reach their callers.
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(format!("{level},object_store=warn")));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second service in one process keeps the first one's format.
     let _ = match format {
